@@ -1,0 +1,29 @@
+"""Robustness benchmark for unsupervised industrial anomaly localisation."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omnial_bench.checkpoint import load_detector as load_detector
+    from omnial_bench.errors import UserError as UserError
+    from omnial_bench.nouns import Detector as Detector
+    from omnial_bench.nouns import Prediction as Prediction
+    from omnial_bench.nouns import ThreatModel as ThreatModel
+    from omnial_bench.steps import benchmark as benchmark
+
+_HOMES = {
+    "Detector": "nouns",
+    "Prediction": "nouns",
+    "ThreatModel": "nouns",
+    "UserError": "errors",
+    "benchmark": "steps",
+    "load_detector": "checkpoint",
+}
+__all__ = list(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: reading a report or a help text must not wait for torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

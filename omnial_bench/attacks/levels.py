@@ -1,0 +1,47 @@
+"""Perturbations in whole grey levels: what an 8-bit file keeps of an attack, and whether its bound still holds."""
+
+from fractions import Fraction
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from omnial_bench.data.pictures import to_bytes, to_float
+from omnial_bench.nouns import ThreatModel
+
+SHRINK = 0.95
+
+
+def quantise(
+    attacked: Float[Tensor, "b 3 h w"], originals: UInt8[Tensor, "b 3 h w"], threat: ThreatModel
+) -> UInt8[Tensor, "b 3 h w"]:
+    """Attacked images as bytes, on the CPU, within the threat's bound around the bytes of `originals`.
+
+    Rounded, then held to floor(255 eps) levels. An L2 change that rounding has lengthened is shrunk until it fits.
+    """
+    attacked, originals = attacked.detach().float().cpu(), originals.cpu()
+    if threat.norm == "linf":
+        change = to_bytes(attacked).int() - originals.int()
+        most = int(255 * threat.eps)
+        return (originals.int() + change.clamp(-most, most)).to(torch.uint8)
+    clean = to_float(originals)
+    delta = attacked - clean
+    while True:
+        saved = to_bytes(clean + delta)
+        over = torch.tensor([not keeps(threat, one, other) for one, other in zip(saved, originals, strict=True)])
+        if not over.any():
+            return saved
+        delta[over] *= SHRINK
+
+
+def keeps(threat: ThreatModel, saved: UInt8[Tensor, "3 h w"], original: UInt8[Tensor, "3 h w"]) -> bool:
+    """Whether one saved image lies within the bound, in exact arithmetic on the bytes."""
+    change = saved.to(torch.int64) - original.to(torch.int64)
+    if threat.norm == "linf":
+        return int(change.abs().max()) <= 255 * threat.eps
+    return int(change.square().sum()) <= Fraction(255 * threat.eps) ** 2
+
+
+def largest_change(saved: UInt8[Tensor, "*shape"], original: UInt8[Tensor, "*shape"]) -> int:
+    """The largest change of a value, in grey levels."""
+    return int((saved.int() - original.int()).abs().max())

@@ -1,0 +1,46 @@
+"""Pictures and masks as PNG files whose bytes depend on their content alone."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from omnial_bench.errors import UserError
+
+
+def write_png(path: Path, content: NDArray[np.uint8]) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(content).save(buffer, format="PNG", compress_level=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(buffer.getvalue())
+
+
+def read_png(path: Path, mode: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The grey levels in a file; UserError where it is no PNG of that mode, height and width."""
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            if image.mode != mode or image.size != (size[1], size[0]):
+                got = f"{image.mode} {image.size[1]}x{image.size[0]}"
+                raise UserError(f"{path}: expected {mode} {size[0]}x{size[1]}, got {got}; build the set again")
+            return np.asarray(image)
+    except (
+        OSError,
+        SyntaxError,
+    ) as error:
+        raise UserError(f"cannot decode {path}: {error}; build the set again") from error
+
+
+def to_rows(image: UInt8[Tensor, "3 h w"]) -> NDArray[np.uint8]:
+    """An image as h x w x 3, as image files have it."""
+    rows: NDArray[np.uint8] = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+    return rows
+
+
+def from_rows(rows: NDArray[np.uint8]) -> UInt8[Tensor, "3 h w"]:
+    """The inverse of `to_rows`."""
+    return torch.from_numpy(rows.copy()).permute(2, 0, 1).contiguous()

@@ -1,0 +1,117 @@
+"""A sealed adversarial set: how it comes to be whole, and how it is read back."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from omnial_bench.attacks.manifest import NAME, THREADS, Manifest, companions, read_manifest, verify
+from omnial_bench.attacks.png import from_rows, read_png
+from omnial_bench.data.pictures import Pictures
+from omnial_bench.errors import UserError, unknown
+from omnial_bench.store import make_folder
+
+
+@contextmanager
+def sealed(folder: Path) -> Iterator[Path]:
+    """An empty folder beside `folder` that takes its name, and the place of an earlier set, when the block ends
+    well."""
+    if folder.exists() and not (folder / NAME).is_file():
+        raise UserError(
+            f"expected {folder} to be free or an adversarial set, found something else; choose another folder"
+        )
+    aside, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
+    for left in (aside, old):
+        shutil.rmtree(left, ignore_errors=True)
+    make_folder(aside)
+    try:
+        yield aside
+        if folder.exists():
+            folder.rename(old)
+        aside.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class AdversarialSet:
+    """A verified set: every file is the one that the manifest names."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        return self.manifest.threat.name
+
+    @property
+    def label(self) -> str:
+        """The threat model's label, `none` for the control."""
+        return self.manifest.label
+
+    @property
+    def source(self) -> str:
+        """The source models joined by `+`, `none` for the control."""
+        return self.manifest.source
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        return tuple(self.manifest.counts)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels; pictures of a set are never resized."""
+        return self.manifest.size
+
+    def load(self, category: str) -> Pictures:
+        """The attacked pictures of a category with their masks and, as references, the normals; bit for bit as
+        saved."""
+        found = self._pictures(category)
+        masks = [
+            torch.from_numpy(self._read(companions(category, *one)[3], "L") > 127)
+            if one[0] == "synthetic"
+            else torch.zeros(self.size, dtype=torch.bool)
+            for one in found
+        ]
+        return Pictures(
+            images=self._stack(companions(category, *one)[0] for one in found),
+            masks=torch.stack(masks),
+            categories=(category,) * len(found),
+            defects=tuple(defect for defect, _ in found),
+            ids=tuple(f"{category}/test/{defect}/{stem}" for defect, stem in found),
+            references=self._stack(companions(category, *one)[1] for one in found),
+        )
+
+    def originals(self, category: str) -> UInt8[Tensor, "n 3 h w"]:
+        """The pictures before the attack, in the order of `load`."""
+        return self._stack(
+            companions(category, *one)[2 if one[0] == "synthetic" else 1] for one in self._pictures(category)
+        )
+
+    def _pictures(self, category: str) -> list[tuple[str, str]]:
+        if category not in self.categories:
+            raise unknown(f"category of set {self.name}:", category, self.categories)
+        return self.manifest.pictures(category)
+
+    def _stack(self, names: Iterable[str]) -> UInt8[Tensor, "n 3 h w"]:
+        with ThreadPoolExecutor(THREADS) as pool:
+            return torch.stack(list(pool.map(lambda name: from_rows(self._read(name, "RGB")), names)))
+
+    def _read(self, name: str, mode: str) -> NDArray[np.uint8]:
+        return read_png(self.folder / name, mode, self.size)
+
+
+def load_set(folder: Path) -> AdversarialSet:
+    """Open a sealed set and verify it; UserError names the first file that is missing, foreign or changed."""
+    manifest = read_manifest(folder)
+    verify(folder, manifest)
+    return AdversarialSet(folder, manifest)

@@ -1,0 +1,173 @@
+"""Adversarial sets: attacked, saved, measured on the saved bytes, and sealed, one folder a threat."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from omnial_bench.attacks.compose import Composed, compose, generator_for
+from omnial_bench.attacks.levels import keeps, largest_change, quantise
+from omnial_bench.attacks.manifest import (
+    NAME,
+    THREADS,
+    Counts,
+    File,
+    Loss,
+    Manifest,
+    Source,
+    companions,
+    installed_versions,
+)
+from omnial_bench.attacks.png import from_rows, read_png, to_rows, write_png
+from omnial_bench.attacks.sealed import AdversarialSet, load_set, sealed
+from omnial_bench.attacks.threats import ATTACKS, aims, check_suite, step_size, threat_model
+from omnial_bench.attacks.victim import victim
+from omnial_bench.data.pictures import Pictures
+from omnial_bench.errors import UserError
+from omnial_bench.nouns import Detector
+from omnial_bench.records import Suite, Threat
+from omnial_bench.store import make_folder, sha256, write_json
+
+__all__ = ["AdversarialSet", "Composed", "Progress", "build_sets", "compose", "load_set"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with the threat's name, the pictures done and the pictures in all."""
+
+
+class Attacked(NamedTuple):
+    """A batch on its way to disk, the mean loss before each step, and how many of its pictures were attacked."""
+
+    rows: list[int]
+    images: UInt8[Tensor, "b 3 h w"]
+    losses: list[float]
+    weight: int
+
+
+def build_sets(
+    victim_models: Mapping[str, Detector],
+    composed: Composed,
+    suite: Suite,
+    *,
+    out: Path,
+    seed: int,
+    device: torch.device | str = "cpu",
+    source_hashes: Mapping[str, str],
+    dataset: str,
+    data_fingerprint: str,
+    batch: int = 8,
+    progress: Progress | None = None,
+    precision: torch.dtype | None = None,
+) -> list[Path]:
+    """Build and seal one set `out/<threat>` for each threat of a suite, from the mean loss over `victim_models`.
+
+    The detectors are moved to `device`. Each set is written aside and renamed when it is whole; an earlier set of that
+    name is replaced. A threat of eps 0 is the control: the same pictures, not attacked. Raises UserError for an unknown
+    attack or objective, no models, maps of another size, a folder that cannot be written or is no set, and a saved file
+    that exceeds eps.
+    """
+    check_suite(suite)
+    make_folder(out)
+    models = [model.to(device) for model in victim_models.values()]
+    pictures = composed.pictures
+    folders = [out / threat.name for threat in suite.threats]
+    for threat, folder in zip(suite.threats, folders, strict=True):
+        sources = [Source(name=name, sha256=source_hashes[name]) for name in victim_models] if threat.eps > 0 else []
+        files: dict[str, File] = {}
+        steps, weight, done = torch.zeros(threat.steps, dtype=torch.float64), 0, 0
+        with sealed(folder) as aside, ThreadPoolExecutor(THREADS) as pool:
+            save = partial(_save, aside, composed, threat)
+            for part in _attacked(models, composed, threat, seed, device, batch, precision):
+                for saved in pool.map(save, part.rows, part.images):
+                    files.update(saved)
+                if part.weight:
+                    steps += part.weight * torch.tensor(part.losses, dtype=torch.float64)
+                    weight += part.weight
+                done += len(part.rows)
+                if progress is not None:
+                    progress(threat.name, done, len(pictures))
+            manifest = Manifest(
+                suite=suite.name,
+                threat=threat.model_copy(update={"step_size": step_size(threat)}),
+                label=str(threat_model(threat)) if sources else "none",
+                sources=tuple(sources),
+                seed=seed,
+                dataset=dataset,
+                data_fingerprint=data_fingerprint,
+                size=pictures.size,
+                counts=_counts(pictures),
+                loss=Loss(steps=tuple((steps / weight).tolist()) if weight else ()),
+                largest_change=max((file.change or 0 for file in files.values()), default=0),
+                versions=installed_versions(),
+                files=files,
+            )
+            write_json(aside / NAME, manifest.model_dump(mode="json"))
+    return folders
+
+
+def _attacked(
+    models: Sequence[Detector],
+    composed: Composed,
+    threat: Threat,
+    seed: int,
+    device: torch.device | str,
+    batch: int,
+    precision: torch.dtype | None,
+) -> Iterator[Attacked]:
+    """A category at a time, each with random numbers of its own."""
+    pictures, ball = composed.pictures, threat_model(threat)
+    for category in dict.fromkeys(pictures.categories):
+        every = [index for index, name in enumerate(pictures.categories) if name == category]
+        generator = generator_for(seed, "attack", threat.name, category)
+        for start in range(0, len(every), batch):
+            rows = every[start : start + batch]
+            part, originals = pictures.batch(rows, device), pictures.images[rows]
+            labels, chosen = aims(threat.goal, part.masks, composed.regions[rows].to(device), part.anomalous.to(device))
+            count = int(chosen.sum()) if threat.eps > 0 else 0
+            if not count:
+                yield Attacked(rows, originals, [], 0)
+                continue
+            where = composed.objects[rows].to(device)[chosen] if threat.where == "foreground" else None
+            with victim(models, precision=precision) as target:
+                attack = ATTACKS[threat.attack](target, threat, generator)
+                images = attack(part.images[chosen], labels[chosen], where)
+            saved, moved = originals.clone(), chosen.cpu()
+            saved[moved] = quantise(images, originals[moved], ball)
+            yield Attacked(rows, saved, attack.losses, count)
+
+
+def _save(folder: Path, composed: Composed, threat: Threat, row: int, image: UInt8[Tensor, "3 h w"]) -> dict[str, File]:
+    """Write one picture with its companions, read it again, and measure what is in the file."""
+    pictures = composed.pictures
+    category, _, defect, stem = pictures.ids[row].split("/")
+    original = pictures.images[row]
+    clean = original if pictures.references is None else pictures.references[row]
+    mask = pictures.masks[row].numpy().astype(np.uint8) * 255
+    names = companions(category, defect, stem)
+    for name, content in zip(names, (to_rows(image), to_rows(clean), to_rows(original), mask), strict=False):
+        write_png(folder / name, content)
+    saved = from_rows(read_png(folder / names[0], "RGB", pictures.size))
+    change = largest_change(saved, original)
+    if not keeps(threat_model(threat), saved, original):
+        raise UserError(
+            f"threat {threat.name}: expected {names[0]} within {threat.norm} {threat.eps} of its original, "
+            f"the saved file changes by up to {change}/255; the attack does not keep its bound"
+        )
+    if threat.where == "foreground" and ((saved != original) & ~composed.objects[row]).any():
+        raise UserError(f"threat {threat.name}: expected {names[0]} unchanged outside the foreground, the file differs")
+    first, *others = names
+    files = {name: File(sha256=sha256(folder / name), change=None) for name in others}
+    return {first: File(sha256=sha256(folder / first), change=change), **files}
+
+
+def _counts(pictures: Pictures) -> dict[str, Counts]:
+    pairs = list(zip(pictures.categories, pictures.defects, strict=True))
+    return {
+        name: Counts(good=pairs.count((name, "good")), synthetic=pairs.count((name, "synthetic")))
+        for name in dict.fromkeys(pictures.categories)
+    }

@@ -1,0 +1,125 @@
+"""A trained detector on disk: weights as safetensors, its recipe and provenance as TOML, each checked when read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from omnial_bench.errors import UserError
+from omnial_bench.models.registry import build
+from omnial_bench.nouns import Detector
+from omnial_bench.records import Paradigm, Recipe, Record, parse, read_toml
+from omnial_bench.store import sha256, whole, without_none, write_text
+
+WEIGHTS, RECIPE = "checkpoint.safetensors", "recipe.toml"
+
+
+class Provenance(Record):
+    """Where a checkpoint comes from."""
+
+    model: str
+    """`<detector>-<paradigm>`, and `-<category>` for one of the separate models."""
+    detector: str
+    """Name of the detector's record."""
+    paradigm: Paradigm
+    categories: tuple[str, ...]
+    dataset: str
+    data_fingerprint: str
+    seed: int
+    precision: str
+    iterations: int
+    key: str
+    versions: dict[str, str]
+    commit: str
+
+
+class _File(Record):
+    sha256: str
+    recipe: Recipe
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A detector with the recipe that made it."""
+
+    detector: Detector
+    recipe: Recipe
+    provenance: Provenance
+    sha256: str
+
+
+def model_name(detector: str, paradigm: str, category: str | None = None) -> str:
+    return "-".join(part for part in (detector, paradigm, category) if part)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """A safetensors file, whole or not there."""
+    with whole(path) as aside:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside, metadata)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file; UserError where it is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is no whole safetensors file ({error}); train it again or copy it again") from error
+
+
+def save(folder: Path, detector: Detector, recipe: Recipe, provenance: Provenance) -> None:
+    """Write the weights, then the recipe that names their hash: a folder with a recipe is complete."""
+    write_tensors(folder / WEIGHTS, detector.state_dict(), {"recipe": recipe.model_dump_json()})
+    table = {
+        "sha256": sha256(folder / WEIGHTS),
+        "recipe": without_none(recipe.model_dump(mode="json")),
+        "provenance": provenance.model_dump(mode="json"),
+    }
+    write_text(folder / RECIPE, tomli_w.dumps(table))
+
+
+def read_provenance(folder: Path) -> Provenance | None:
+    """The provenance of a finished training, None where there is none."""
+    if not (folder / RECIPE).is_file() or not (folder / WEIGHTS).is_file():
+        return None
+    return parse(_File, read_toml(folder / RECIPE), str(folder / RECIPE)).provenance
+
+
+def load(path: str | Path) -> Trained:
+    """A trained detector from its folder or its checkpoint file, in eval mode on the CPU.
+
+    UserError where a file is missing or damaged, the hash differs, or the weights belong to another detector.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    if path.is_file() and path.name != WEIGHTS:
+        raise UserError(f"{path} is not a checkpoint; expected a folder with {WEIGHTS} and {RECIPE}")
+    for name in (WEIGHTS, RECIPE):
+        if not (folder / name).is_file():
+            raise UserError(
+                f"no checkpoint at {path}: {folder / name} is missing; give the folder of a finished training"
+            )
+    record = parse(_File, read_toml(folder / RECIPE), str(folder / RECIPE))
+    tensors, _ = read_tensors(folder / WEIGHTS)
+    if sha256(folder / WEIGHTS) != record.sha256:
+        raise UserError(
+            f"{folder / WEIGHTS} does not match the hash in {RECIPE}; one of them was replaced, train again"
+        )
+    detector = build(record.recipe)
+    expected = {name: tensor.shape for name, tensor in detector.state_dict().items()}
+    given = {name: tensor.shape for name, tensor in tensors.items()}
+    if expected != given:
+        raise UserError(f"{folder / WEIGHTS} holds the weights of another detector than {record.recipe.detector}")
+    detector.load_state_dict(tensors)
+    detector.eval()
+    return Trained(detector, record.recipe, record.provenance, record.sha256)
+
+
+def load_detector(path: str | Path, *, device: str | torch.device = "cpu") -> Detector:
+    """The trained detector at `path`, in eval mode on `device`; raises as `load` does."""
+    return load(path).detector.to(device)

@@ -1,0 +1,80 @@
+"""The command line: each command is imported when it is called, so that help is quick."""
+
+import logging
+import sys
+from importlib import import_module
+
+import click
+
+from omnial_bench.errors import UserError
+
+SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Benchmark": {
+        "demo": ("run", "The whole benchmark on the embedded data set, in minutes on a CPU."),
+        "run": ("run", "Train, attack, score and report what a plan names; goes on where it stopped."),
+        "report": ("report", "Write the report of a run again from its rows."),
+        "check": ("check", "Compare a run with a baseline: exit 1 where a figure got worse."),
+    },
+    "Steps": {
+        "train": ("train", "Train one detector, unified or separate."),
+        "attack": ("attack", "Build adversarial sets from trained models."),
+        "score": ("score", "Score trained models on clean and attacked pictures."),
+    },
+    "Look up": {
+        "data": ("data", "Data sets: list, download, verify, draw the embedded one."),
+        "show": ("show", "Detectors, attack suites and plans that exist."),
+    },
+}
+COMMANDS = {name: module for section in SECTIONS.values() for name, (module, _) in section.items()}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"omnial_bench.cli.{COMMANDS[cmd_name]}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for title, members in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, text) for name, (_, text) in members.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="omnial-bench")
+@click.option("-v", "--verbose", is_flag=True, help="Say what is done and why.")
+def cli(verbose: bool) -> None:
+    """Robustness benchmark for unsupervised industrial anomaly localisation.
+
+    First steps: `omnial-bench demo`, then `omnial-bench run PLAN --data ROOT --out DIR` on your own pictures.
+    """
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
+
+
+def main() -> None:
+    """Entry point: exit 0 done, 1 a check failed, 2 the input is wrong (one line), 130 interrupted."""
+    try:
+        sys.exit(cli(standalone_mode=False))
+    except UserError as error:
+        _fail(str(error))
+    except click.UsageError as error:
+        hint = f"; see '{error.ctx.command_path} --help'" if error.ctx else ""
+        _fail(error.format_message().rstrip(".").replace("\n", " ") + hint)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; what is done stays, the same command goes on from there", err=True)
+        sys.exit(130)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+
+
+def _fail(line: str) -> None:
+    click.echo(f"error: {' '.join(line.split())}", err=True)
+    sys.exit(2)

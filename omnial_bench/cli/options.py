@@ -1,0 +1,45 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+data = click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="ROOT",
+    help="Folder in MVTec AD's or VisA's layout.",
+)
+textures = click.option(
+    "--textures",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of textures such as DTD; default: bundled photographs.",
+)
+out = click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.")
+seed = click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=None, help="Random seed; default: the plan's, or 0."
+)
+device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+precision = click.option(
+    "--precision", type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]), default="32-true", show_default=True,
+    help="Of the networks; pictures, steps and scores stay float32.",
+)  # fmt: skip
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+preset = click.option("--preset", default="paper", show_default=True, help="paper, small or tiny.")
+
+
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, shown in the order given."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate

@@ -1,0 +1,88 @@
+"""`show`: detectors, attack suites and plans that exist."""
+
+import json
+from typing import Any
+
+import click
+
+from omnial_bench.cli import options
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["detectors", "attacks", "plans"]))
+@click.argument("name", required=False)
+@options.together(
+    click.option("--preset", help="With detectors: parameters and forward FLOPs at this preset."), options.seed, options.as_json
+)  # fmt: skip
+def show(kind: str, name: str | None, preset: str | None, seed: int | None, as_json: bool) -> None:  # noqa: ARG001
+    """List what exists of a KIND, or one record by NAME."""
+    if name is not None and preset is None:
+        record = _read(kind, name)
+        click.echo(json.dumps(record, indent=2) if as_json else _toml(record))
+        return
+    import pandas as pd
+
+    from omnial_bench.cli import tables
+
+    rows = _rows(kind, [name] if name else None, preset)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    flat = [{key: _short(value) for key, value in row.items()} for row in rows]
+    tables.show(pd.DataFrame(flat), title=kind, as_json=False)
+
+
+def _rows(kind: str, names: list[str] | None, preset: str | None) -> list[dict[str, Any]]:
+    from omnial_bench import records
+
+    folder: Any = {"detectors": "models"}.get(kind, kind)
+    names = names or records.record_names(folder)
+    if kind == "detectors" and preset is not None:
+        from omnial_bench.models.registry import describe
+
+        return [{"name": name, **describe(records.read_recipe(name, preset))} for name in names]
+    found = [(name, _read(kind, name)) for name in names]
+    if kind == "detectors":
+        return [
+            {"name": name, "title": r["title"], "source": r["source"], "presets": list(r["presets"])}
+            for name, r in found
+        ]
+    if kind == "attacks":
+        return [
+            {"name": name, "title": r["title"], "threats": [threat["name"] for threat in r["threats"]]}
+            for name, r in found
+        ]
+    return [
+        {
+            "name": name,
+            "title": r["title"],
+            "detectors": r["detectors"],
+            "preset": r["preset"],
+            "categories": r["categories"],
+        }
+        for name, r in found
+    ]
+
+
+def _read(kind: str, name: str) -> dict[str, Any]:
+    from omnial_bench import records
+
+    read = {"detectors": records.read_detector, "attacks": records.read_suite, "plans": records.read_plan}[kind]
+    table: dict[str, Any] = read(name).model_dump(mode="json")
+    return table
+
+
+def _toml(record: dict[str, Any]) -> str:
+    import tomli_w
+
+    from omnial_bench.store import without_none
+
+    return tomli_w.dumps(without_none(record)).rstrip()
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item:,}" for key, item in value.items())
+    return f"{value:,}" if isinstance(value, int) else str(value)

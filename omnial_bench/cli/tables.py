@@ -1,0 +1,32 @@
+"""Tables on the terminal, or the same as JSON."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def show(table: "pd.DataFrame", *, title: str, as_json: bool) -> None:
+    """A frame as a rich table; floats with four digits, missing values as a dash. JSON: a list of rows."""
+    if as_json:
+        click.echo(json.dumps(json.loads(table.to_json(orient="records", double_precision=15)), indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    view = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in table.columns:
+        numeric = table[name].dtype.kind in "if"
+        view.add_column(str(name), justify="right" if numeric else "left")
+    for row in table.itertuples(index=False):
+        view.add_row(*(_text(value) for value in row))
+    Console().print(view)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return "-" if value != value else f"{value:.4f}"
+    return str(value)

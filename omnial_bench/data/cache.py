@@ -1,0 +1,111 @@
+"""Tensors made once from files and found again: one safetensors file a result, in the user's cache folder.
+
+The folder is `$OMNIAL_BENCH_CACHE` or the system's place for caches; it may be deleted at any time.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import platformdirs
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from omnial_bench import store
+from omnial_bench.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+def cache_folder() -> Path:
+    """Where decoded pictures are kept; the folder need not exist."""
+    chosen = os.environ.get("OMNIAL_BENCH_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("omnial-bench", appauthor=False))
+
+
+def file_stamps(root: Path, files: Iterable[Path]) -> list[Any]:
+    """What tells that files are the ones seen before: place, size in bytes and time of the last change."""
+    stamps: list[Any] = [str(root.resolve())]
+    for path in files:
+        status = path.stat()
+        stamps.append([path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns])
+    return stamps
+
+
+def remember(name: str, decided_by: Sequence[Any], make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """What `make` gives, from the cache where `decided_by` (JSON values: all that the result depends on) is known.
+
+    A damaged file is made again; a folder that cannot be written costs a warning and nothing else.
+    """
+    path = cache_folder() / f"{name}-{_digest(decided_by)}.safetensors"
+    found = _read(path)
+    if found is not None:
+        return found
+    tensors = {key: tensor.contiguous() for key, tensor in make().items()}
+    try:
+        with store.whole(path) as aside:
+            save_file(tensors, aside, metadata={"crc32": _checksum(tensors)})
+    except (UserError, OSError, SafetensorError) as error:
+        log.warning("decoded pictures are not kept: %s", error)
+    return tensors
+
+
+def remember_text(name: str, decided_by: Sequence[Any], make: Callable[[], str]) -> str:
+    """As `remember`, for a short line of text."""
+    path = cache_folder() / f"{name}-{_digest(decided_by)}.txt"
+    try:
+        found = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        found = ""
+    if found:
+        return found
+    text = make()
+    try:
+        store.write_text(path, text + "\n")
+    except (UserError, OSError) as error:
+        log.warning("the data fingerprint is not kept: %s", error)
+    return text
+
+
+def in_parallel(work: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
+    """`work` on every item, in order, in threads: decoding and hashing leave the interpreter lock. First error wins."""
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
+        return list(pool.map(work, items))
+
+
+def _digest(decided_by: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:24]
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    value = 0
+    for key in sorted(tensors):
+        value = zlib.crc32(tensors[key].numpy().tobytes(), value)
+    return f"{value:08x}"
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """The tensors of a cached file, mapped into memory; None where there is no such file or it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            expected = (file.metadata() or {}).get("crc32")
+    except (OSError, SafetensorError) as error:
+        log.warning("%s is damaged (%s) and is made again", path, error)
+        return None
+    if _checksum(tensors) != expected:
+        log.warning("%s is damaged (checksum) and is made again", path)
+        return None
+    return tensors

@@ -1,0 +1,159 @@
+"""The data sets known by name: categories, published counts, licence, home page, foreground rules. No torch here."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForegroundRule:
+    """How the object is told from its background in a normal picture; `whole` takes every pixel.
+
+    The threshold is Otsu's or the triangle method's on one channel; `side` is the side of it that the object lies on.
+    Afterwards, in this order: a closing, then an opening with a square of that many pixels (of a picture 256 pixels
+    high; 0 leaves it out), filling of holes, and keeping of the largest part alone.
+    """
+
+    method: Literal["otsu", "triangle", "whole"] = "whole"
+    side: Literal["dark", "bright"] = "dark"
+    channel: Literal["grey", "blue"] = "grey"
+    close: int = 0
+    open: int = 0
+    fill_holes: bool = False
+    largest: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Category:
+    """One class of a data set with its published counts of pictures; None where any number is right."""
+
+    kind: Literal["object", "texture"]
+    train: int | None = None
+    test_good: int | None = None
+    test_defect: int | None = None
+    foreground: ForegroundRule = ForegroundRule()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One known data set; `notice` is the line that a figure with its pictures must carry."""
+
+    name: str
+    title: str
+    url: str
+    """Home page, from where it is obtained; empty for the data set that is drawn by code."""
+    licence: str
+    notice: str
+    layout: Literal["mvtec", "visa"]
+    categories: Mapping[str, Category]
+
+
+def _object(train: int | None, good: int | None, defect: int | None, rule: ForegroundRule) -> Category:
+    return Category(kind="object", train=train, test_good=good, test_defect=defect, foreground=rule)
+
+
+def _texture(train: int | None, good: int | None, defect: int | None) -> Category:
+    return Category(kind="texture", train=train, test_good=good, test_defect=defect)
+
+
+WHOLE = ForegroundRule()
+_OTSU_DARK = ForegroundRule(method="otsu", side="dark", close=6, open=6)
+_OTSU_DARK_FILLED = ForegroundRule(method="otsu", side="dark", close=6, open=6, fill_holes=True)
+_OTSU_BRIGHT_FILLED = ForegroundRule(method="otsu", side="bright", close=6, open=6, fill_holes=True)
+_TRIANGLE = ForegroundRule(method="triangle", side="bright", close=6, open=6)
+_TRIANGLE_FILLED = ForegroundRule(method="triangle", side="bright", close=6, open=6, fill_holes=True)
+_BOTTLE = ForegroundRule(method="otsu", side="dark", close=6, open=6, fill_holes=True, largest=True)
+_VISA_BRIGHT = ForegroundRule(method="otsu", side="bright", close=3, open=3)
+_VISA_BOARD = ForegroundRule(method="triangle", side="bright", channel="blue", close=8, open=3)
+
+# Counts: Bergmann et al., CVPR 2019, Table 1. Rules: the public recipes for this data set, brought to one form.
+MVTEC_AD = Entry(
+    name="mvtec_ad",
+    title="MVTec AD",
+    url="https://www.mvtec.com/company/research/datasets/mvtec-ad",
+    licence="CC BY-NC-SA 4.0",
+    notice="Images: MVTec AD (Bergmann et al., CVPR 2019), CC BY-NC-SA 4.0",
+    layout="mvtec",
+    categories=MappingProxyType(
+        {
+            "bottle": _object(209, 20, 63, _BOTTLE),
+            "cable": _object(224, 58, 92, WHOLE),
+            "capsule": _object(219, 23, 109, _OTSU_DARK_FILLED),
+            "carpet": _texture(280, 28, 89),
+            "grid": _texture(264, 21, 57),
+            "hazelnut": _object(391, 40, 70, _TRIANGLE_FILLED),
+            "leather": _texture(245, 32, 92),
+            "metal_nut": _object(220, 22, 93, _TRIANGLE),
+            "pill": _object(267, 26, 141, _OTSU_BRIGHT_FILLED),
+            "screw": _object(320, 41, 119, _OTSU_DARK),
+            "tile": _texture(230, 33, 84),
+            "toothbrush": _object(60, 12, 30, _TRIANGLE),
+            "transistor": _object(213, 60, 40, WHOLE),
+            "wood": _texture(247, 19, 60),
+            "zipper": _object(240, 32, 119, _OTSU_DARK),
+        }
+    ),
+)
+
+# Counts: the official one-class split (8,659 train, 962 normal and 1,200 anomalous test pictures).
+VISA = Entry(
+    name="visa",
+    title="VisA",
+    url="https://github.com/amazon-science/spot-diff",
+    licence="CC BY 4.0",
+    notice="Images: VisA (Zou et al., ECCV 2022), CC BY 4.0",
+    layout="visa",
+    categories=MappingProxyType(
+        {
+            "candle": _object(900, 100, 100, _VISA_BRIGHT),
+            "capsules": _object(542, 60, 100, WHOLE),
+            "cashew": _object(450, 50, 100, _VISA_BRIGHT),
+            "chewinggum": _object(453, 50, 100, _VISA_BRIGHT),
+            "fryum": _object(450, 50, 100, _VISA_BRIGHT),
+            "macaroni1": _object(900, 100, 100, _VISA_BRIGHT),
+            "macaroni2": _object(900, 100, 100, _VISA_BRIGHT),
+            "pcb1": _object(904, 100, 100, _VISA_BOARD),
+            "pcb2": _object(901, 100, 100, _VISA_BOARD),
+            "pcb3": _object(905, 101, 100, _VISA_BOARD),
+            "pcb4": _object(904, 101, 100, _VISA_BOARD),
+            "pipe_fryum": _object(450, 50, 100, _VISA_BRIGHT),
+        }
+    ),
+)
+
+TOY = Entry(
+    name="toy",
+    title="Toy",
+    url="",
+    licence="Apache-2.0",
+    notice="Images: drawn by omnial-bench, no photographs",
+    layout="mvtec",
+    categories=MappingProxyType(
+        {
+            "cap": _object(None, None, None, ForegroundRule(method="otsu", side="dark", fill_holes=True, largest=True)),
+            "gear": _object(None, None, None, ForegroundRule(method="otsu", side="bright", close=6, open=6)),
+            "brushed": _texture(None, None, None),
+            "weave": _texture(None, None, None),
+        }
+    ),
+)
+
+CATALOG: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in (MVTEC_AD, VISA, TOY)})
+
+
+def foreground_rule(dataset: str, category: str) -> ForegroundRule:
+    """The rule for a category; the whole image where the data set or the category is not in the catalogue."""
+    entry = CATALOG.get(dataset)
+    if entry is None or category not in entry.categories:
+        return WHOLE
+    return entry.categories[category].foreground
+
+
+def guess_name(categories: Iterable[str]) -> str:
+    """The known data set that all these categories belong to, or `custom`."""
+    wanted = set(categories)
+    for entry in CATALOG.values():
+        if wanted and wanted <= entry.categories.keys():
+            return entry.name
+    return "custom"

@@ -1,0 +1,113 @@
+"""Picture and mask files to arrays at network size."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from omnial_bench.errors import UserError
+
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
+VERSION = 1
+"""Raised with every change of what decoding gives, so that older cached pictures are not found."""
+
+Bytes = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+Size = tuple[int, int]
+
+# What Pillow's decoders are known to raise on damaged files.
+_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, struct.error, zlib.error)
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Picture files directly in `folder`, sorted by name; hidden files are left out."""
+    return sorted(path for path in folder.iterdir() if is_picture(path))
+
+
+def is_picture(path: Path) -> bool:
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+
+
+def read_picture(path: Path, size: Size | None = None) -> tuple[Bytes, Size]:
+    """A picture as RGB bytes `h w 3` at `size` (height, width), and the size that it has in its file.
+
+    Reduced with Pillow's bilinear filter, which averages over the reduction; a picture that has `size` already is
+    passed through to the bit. Alpha is dropped, 16-bit grey levels are scaled by 1/257, EXIF rotation is not applied,
+    since masks are drawn on the pixels as stored. UserError names a file that cannot be decoded.
+    """
+    image = _open(path)
+    if image.mode == "F":
+        raise UserError(f"cannot use {path}: expected 8- or 16-bit pixels, got floating point; convert it to PNG")
+    if image.mode.startswith("I"):
+        image = _from_16_bit(image, path)
+    if image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    original = (image.height, image.width)
+    if size is not None and size != original:
+        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(image.convert("RGB")), original
+
+
+def read_mask(path: Path, size: Size | None = None, *, original: Size | None = None) -> Mask:
+    """A ground-truth mask `h w` at `size`: non-zero is anomalous, area-averaged, and cut at one half.
+
+    UserError where it cannot be decoded, or where its size in the file is not `original`, the picture's.
+    """
+    image = _open(path)
+    if original is not None and original != (image.height, image.width):
+        raise UserError(
+            f"mask {path} is {image.width}x{image.height}, expected its picture's {original[1]}x{original[0]}; "
+            "give the mask that was drawn on this picture"
+        )
+    pixels = np.asarray(image)
+    if pixels.ndim == 3:
+        colours = len(image.getbands()) - (image.mode in ("RGBA", "LA", "PA"))
+        pixels = pixels[..., :colours].max(axis=2)
+    mask: Mask = pixels.astype(np.bool_)
+    return mask if size is None else shrink_mask(mask, size)
+
+
+def shrink_mask(mask: Mask, size: Size) -> Mask:
+    """The mask at `size`: a pixel is anomalous where at least half of its area is."""
+    if mask.shape == size or not mask.any():
+        return mask if mask.shape == size else np.zeros(size, bool)
+    share = _overlap(mask.shape[0], size[0]) @ mask.astype(np.float32) @ _overlap(mask.shape[1], size[1]).T
+    # Rounding in float32 must not decide a tie.
+    return np.asarray(share >= 0.5 - 1e-5)
+
+
+def _overlap(old: int, new: int) -> npt.NDArray[np.float32]:
+    """Row i: the share of each old pixel in new pixel i."""
+    left = np.arange(new)[:, None] * (old / new)
+    start = np.arange(old)[None, :]
+    part = np.minimum(left + old / new, start + 1) - np.maximum(left, start)
+    share: npt.NDArray[np.float32] = (part.clip(0) * (new / old)).astype(np.float32)
+    return share
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+                raise UserError(_too_large(path))
+            image.load()
+            return image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(_too_large(path)) from error
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"cannot decode {path}: {reason.replace(repr(str(path)), 'it')}; replace it") from error
+
+
+def _too_large(path: Path) -> str:
+    return f"cannot decode {path}: more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels; make it smaller"
+
+
+def _from_16_bit(image: Image.Image, path: Path) -> Image.Image:
+    levels = np.asarray(image).astype(np.int64)
+    if levels.min() < 0 or levels.max() > 65535:
+        raise UserError(f"cannot use {path}: expected grey levels up to 65535, got {levels.max()}; convert it to PNG")
+    return Image.fromarray(((levels + 128) // 257).astype(np.uint8))

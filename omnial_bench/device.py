@@ -1,0 +1,43 @@
+"""Device and precision by their names, through lightning-fabric."""
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+
+from omnial_bench.errors import UserError
+from omnial_bench.nouns import Detector
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+PRECISIONS: tuple[Precision, ...] = ("32-true", "bf16-mixed", "16-mixed")
+_AUTOCAST: dict[Precision, torch.dtype] = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+def fabric(device: str, precision: Precision) -> Fabric:
+    """One device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`. UserError where it is not there."""
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()):
+        raise UserError(f"unknown device {device!r}; expected auto, cpu, cuda, cuda:N or mps")
+    if kind == "cuda" and (not torch.cuda.is_available() or int(index or 0) >= torch.cuda.device_count()):
+        raise UserError(f"device {device!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices; try cpu")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise UserError("device 'mps' is not there; try cpu")
+    return Fabric(accelerator=kind, devices=[int(index)] if index and kind == "cuda" else 1, precision=precision)
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Low precision for a network's forward pass; pictures and scores stay float32 outside it."""
+    dtype = _AUTOCAST.get(precision)
+    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def attack_dtype(precision: Precision) -> torch.dtype | None:
+    """What networks compute in under attack: bfloat16 for both low precisions, for gradients vanish in float16."""
+    return None if precision == "32-true" else torch.bfloat16
+
+
+def placed(detector: Detector, device: torch.device | str) -> Detector:
+    """The detector on a device in eval mode, its weights in the order that convolutions are fastest in."""
+    moved: Detector = detector.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return moved

@@ -1,0 +1,19 @@
+"""The one kind of error that a user can mend."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """A mistake in what the user gave: one line that says what was expected, what came, and what to try.
+
+    The command line prints the line and exits with status 2; nothing has been written or lost.
+    """
+
+
+def unknown(what: str, got: str, known: Iterable[str]) -> UserError:
+    """The error for a name that does not exist, with the closest known one."""
+    names = sorted(known)
+    close = get_close_matches(got, names, n=1, cutoff=0.4)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+    return UserError(f"unknown {what} {got!r}; {hint}")

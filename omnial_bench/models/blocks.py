@@ -1,0 +1,223 @@
+"""The parts that DRAEM, JNLD and OmniAL are built of: units, blocks, attention, and the two encoder-decoders.
+
+`b c h w` are batch, channels, height and width. A unit is conv - norm - ReLU, a block two units, a stage a block and
+the attention that may follow it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import sqrt
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import AfterValidator, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omnial_bench.errors import UserError
+
+Norm = Literal["batch", "instance"]
+Width = Annotated[int, Field(ge=1, le=1024)]
+Fraction01 = Annotated[float, Field(ge=0, le=1)]
+
+FAR = 0.1
+"""Weight of the dilated path of DCSA and of the separate paths of DiffNeck (OmniAL, sections 3.2 and 3.3)."""
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("expected an odd number of pixels")
+    return value
+
+
+OddSide = Annotated[int, Field(ge=1, le=255), AfterValidator(_odd)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How a network's scales are built; the defaults are DRAEM's.
+
+    Scale i has stride min(2^i, output_stride) and, where `dilated`, dilation 1, 1, 2, 4, 8, 16. Dilation is of the
+    encoder alone; a decoder level upsamples only where the stride changes.
+    """
+
+    norm: Norm = "batch"
+    output_stride: int = 32
+    dilated: bool = False
+    channel_attention: bool = False
+    spatial_attention: bool = False
+
+    def strides(self, scales: int) -> list[int]:
+        return [min(2**scale, self.output_stride) for scale in range(scales)]
+
+    def dilations(self, scales: int) -> list[int]:
+        return [max(1, 2 ** (scale - 1)) if self.dilated else 1 for scale in range(scales)]
+
+
+def normalisation(norm: Norm, channels: int) -> nn.Module:
+    """A norm with a learned scale and shift; instance norm keeps no running statistics.
+
+    Instance norm is written as group norm with a group a channel: the same function, but faster, and it keeps a tensor
+    in channels-last order.
+    """
+    return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(channels, channels)
+
+
+def unit(inputs: int, outputs: int, *, norm: Norm = "batch", dilation: int = 1) -> nn.Sequential:
+    """3x3 convolution with bias, norm, ReLU; keeps the size."""
+    convolution = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
+    return nn.Sequential(convolution, normalisation(norm, outputs), nn.ReLU(inplace=True))
+
+
+def block(inputs: int, middle: int, outputs: int, *, norm: Norm = "batch", dilation: int = 1) -> nn.Sequential:
+    """The basic block: two units in one flat sequence."""
+    first = unit(inputs, middle, norm=norm, dilation=dilation)
+    return first.extend(unit(middle, outputs, norm=norm, dilation=dilation))
+
+
+def stage(inputs: int, middle: int, outputs: int, style: Style, *, dilation: int = 1) -> nn.Sequential:
+    """A block, and DCSA after it where the style has any attention."""
+    parts: list[nn.Module] = [block(inputs, middle, outputs, norm=style.norm, dilation=dilation)]
+    if style.channel_attention or style.spatial_attention:
+        parts.append(DCSA(outputs, style, dilation=dilation))
+    return nn.Sequential(*parts)
+
+
+class DCSA(nn.Module):
+    """Dilated channel and spatial attention, both added to the features (OmniAL, section 3.2 and Fig. 3).
+
+    Channel: global mean, two 1x1 convolutions with a ReLU between, reduced 16 times (to 4 channels at least). Spatial:
+    channel mean and maximum through a unit and, weighted 0.1, a dilated unit, into one map. Neither ends in a sigmoid.
+    """
+
+    def __init__(self, channels: int, style: Style, *, dilation: int = 1) -> None:
+        super().__init__()
+        hidden = max(4, channels // 16)
+        self.channel: nn.Module | None = None
+        self.near: nn.Module | None = None
+        self.far: nn.Module | None = None
+        if style.channel_attention:
+            squeeze, excite = nn.Conv2d(channels, hidden, 1), nn.Conv2d(hidden, channels, 1)
+            self.channel = nn.Sequential(squeeze, nn.ReLU(inplace=True), excite)
+        if style.spatial_attention:
+            self.near = unit(2, 1, norm=style.norm)
+            self.far = unit(2, 1, norm=style.norm, dilation=dilation)
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        if self.channel is not None:
+            features = features + self.channel(features.mean((2, 3), keepdim=True))
+        if self.near is not None and self.far is not None:
+            maps = torch.cat((features.mean(1, keepdim=True), features.amax(1, keepdim=True)), 1)
+            features = features + (self.near(maps) + FAR * self.far(maps))
+        return features
+
+
+class Encoder(nn.Module):
+    """Stages with 2x2 max pooling wherever the stride grows; gives the features of every scale."""
+
+    def __init__(self, inputs: int, widths: Sequence[int], style: Style) -> None:
+        super().__init__()
+        strides, dilations = style.strides(len(widths)), style.dilations(len(widths))
+        sides = zip(pairwise([inputs, *widths]), dilations, strict=True)
+        self.stages = nn.ModuleList(stage(m, n, n, style, dilation=dilation) for (m, n), dilation in sides)
+        self.pools = [fine != coarse for fine, coarse in pairwise([1, *strides])]
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> list[Tensor]:
+        scales = []
+        for pooled, part in zip(self.pools, self.stages, strict=True):
+            features = part(F.max_pool2d(features, 2) if pooled else features)
+            scales.append(features)
+        return scales
+
+
+class Level(nn.Module):
+    """One decoder level: bilinear doubling where the stride changes, a unit, the skip behind it, a stage."""
+
+    def __init__(self, inputs: int, inner: int, outputs: int, style: Style, *, skip: int = 0, upsample: bool) -> None:
+        super().__init__()
+        self.upsample = upsample
+        self.unit = unit(inputs, inner, norm=style.norm)
+        # DRAEM narrows at once behind a skip, and in the block's second unit without one.
+        self.stage = stage(inner + skip, outputs if skip else inner, outputs, style)
+
+    def forward(self, features: Float[Tensor, "b c h w"], skip: Tensor | None = None) -> Tensor:
+        if self.upsample:
+            features = F.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=True)
+        features = self.unit(features)
+        return self.stage(features if skip is None else torch.cat((features, skip), 1))  # type: ignore[no-any-return]
+
+
+class Reconstructor(nn.Module):
+    """DRAEM's reconstruction network: five scales, no skips, a linear 3x3 head. `b 3 h w` to `b outputs h w`."""
+
+    def __init__(self, *, outputs: int, width: int, style: Style) -> None:
+        super().__init__()
+        widths = [width * factor for factor in (1, 2, 4, 8, 8)]
+        self.encoder = Encoder(3, widths, style)
+        narrowing = pairwise([widths[4], widths[2], widths[1], widths[0], widths[0]])
+        sides = zip(narrowing, _doubled(style.strides(5)), strict=True)
+        self.levels = nn.ModuleList(Level(m, m, n, style, upsample=upsample) for (m, n), upsample in sides)
+        self.out = nn.Conv2d(width, outputs, 3, padding=1)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
+        features = self.encoder(images)[-1]
+        for level in self.levels:
+            features = level(features)
+        return self.out(features)  # type: ignore[no-any-return]
+
+
+class Localiser(nn.Module):
+    """DRAEM's discriminative network: six scales with skips, a 3x3 head. `b inputs h w` to logits `b classes h w`."""
+
+    def __init__(self, *, inputs: int, classes: int, width: int, style: Style) -> None:
+        super().__init__()
+        widths = [width * factor for factor in (1, 2, 4, 8, 8, 8)]
+        self.encoder = Encoder(inputs, widths, style)
+        *skips, coarsest = widths
+        narrowing = pairwise([coarsest, widths[3], widths[2], widths[1], widths[0], widths[0]])
+        sides = zip(narrowing, reversed(skips), _doubled(style.strides(6)), strict=True)
+        self.levels = nn.ModuleList(Level(m, n, n, style, skip=k, upsample=upsample) for (m, n), k, upsample in sides)
+        self.out = nn.Conv2d(width, classes, 3, padding=1)
+
+    def forward(self, inputs: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+        *skips, features = self.encoder(inputs)
+        for level, skip in zip(self.levels, reversed(skips), strict=True):
+            features = level(features, skip)
+        return self.out(features)  # type: ignore[no-any-return]
+
+
+def _doubled(strides: Sequence[int]) -> list[bool]:
+    """Whether the size doubles at each decoder level, the coarsest level first."""
+    return [coarse != fine for coarse, fine in pairwise(reversed(strides))]
+
+
+def check_size(images: Float[Tensor, "b 3 h w"], multiple: int) -> None:
+    """UserError where height or width is no multiple of what the poolings need."""
+    height, width = images.shape[-2:]
+    if height % multiple or width % multiple:
+        near = [max(1, round(side / multiple)) * multiple for side in (height, width)]
+        raise UserError(
+            f"expected a network height and width that {multiple} divides, got {height}x{width}; "
+            f"try {near[0]}x{near[1]}"
+        )
+
+
+def reset(module: nn.Module, generator: torch.Generator) -> None:
+    """Initialise parameters and buffers as DRAEM does: convolutions N(0, 0.02), norm scales N(1, 0.02), norm shifts 0.
+
+    Convolution biases, which DRAEM leaves to torch, are U(-1/sqrt(fan in), 1/sqrt(fan in)). Module and `generator` are
+    on the CPU; the values depend on the generator alone.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.normal_(part.weight, 0.0, 0.02, generator=generator)
+            if part.bias is not None:
+                bound = 1 / sqrt(part.weight[0].numel())
+                nn.init.uniform_(part.bias, -bound, bound, generator=generator)
+        elif isinstance(part, nn.BatchNorm2d | nn.GroupNorm):
+            nn.init.normal_(part.weight, 1.0, 0.02, generator=generator)
+            nn.init.zeros_(part.bias)
+            if isinstance(part, nn.BatchNorm2d):
+                part.reset_running_stats()

@@ -1,0 +1,128 @@
+"""DRAEM: a reconstruction network and a discriminative network on its output (Zavrtanik et al., ICCV 2021)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import ConfigDict
+from torch import Tensor, nn
+
+from omnial_bench.errors import UserError
+from omnial_bench.losses import focal_loss, mse_loss, ssim_loss
+from omnial_bench.models.blocks import Fraction01, Localiser, OddSide, Reconstructor, Style, Width, check_size
+from omnial_bench.nouns import Detector, Prediction, Synthetic
+from omnial_bench.synthesis import draem as synthesis
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What may be switched; the defaults are the paper's.
+
+    Widths are channels of the finest scale; `smoothing` and `pooling` are sides of the mean filters of Prediction.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    width: Width = 128
+    loc_width: Width = 64
+    anomalous: Fraction01 = 0.5
+    """Probability that a training sample gets an anomaly; panels, where on, replace the rule."""
+    panels: bool = False
+    """Panel-guided synthesis (OmniAL, Table 4)."""
+    smoothing: OddSide = 1
+    pooling: OddSide = 21
+
+
+class DRAEM(Detector):
+    """69,048,579 + 28,374,146 parameters at the paper's widths; sizes are multiples of 32."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.options = options
+        self.reconstruction = Reconstructor(outputs=3, width=options.width, style=Style())
+        self.localisation = Localiser(inputs=6, classes=2, width=options.loc_width, style=Style())
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+        """Logits of normal and anomalous, and the reconstruction; UserError for a size that 32 does not divide."""
+        check_size(images, 32)
+        reconstruction = self.reconstruction(images)
+        logits = self.localisation(torch.cat((reconstruction, images), 1))
+        options = self.options
+        return Prediction(logits.float(), reconstruction.float(), options.smoothing, options.pooling)
+
+    def synthesize(
+        self, images: Float[Tensor, "b 3 h w"], textures: Float[Tensor, "b 3 h w"], generator: torch.Generator
+    ) -> Synthetic:
+        """Perlin-masked textures; labels 0 and 1."""
+        options = self.options
+        return synthesis.synthesize(images, textures, generator, anomalous=options.anomalous, panels=options.panels)
+
+    def loss(self, batch: Synthetic) -> dict[str, Tensor]:
+        """Terms `mse`, `ssim` and `focal`, all of weight 1."""
+        prediction = self(batch.images)
+        return {
+            "mse": mse_loss(prediction.reconstruction, batch.clean),
+            "ssim": ssim_loss(prediction.reconstruction, batch.clean),
+            "focal": focal_loss(prediction.logits, batch.labels),
+        }
+
+
+def load_official(
+    detector: DRAEM,
+    reconstruction_state: Mapping[str, Tensor],
+    localisation_state: Mapping[str, Tensor],
+    *,
+    bgr: bool = True,
+) -> None:
+    """Load two state dicts laid out as the authors' ReconstructiveSubNetwork and DiscriminativeSubNetwork.
+
+    The authors feed pictures in the order blue, green, red; with `bgr` the colour channels of the first and last
+    convolutions are turned over, so that RGB pictures give their results. UserError where a name is missing or not
+    known, or a shape differs; nothing is loaded then.
+    """
+    first = _renamed(detector.reconstruction, reconstruction_state, "", ("1", "2", "3", "4"))
+    second = _renamed(detector.localisation, localisation_state, "_segment", ("_b", "1", "2", "3", "4"))
+    if bgr:
+        first["encoder.stages.0.0.0.weight"] = first["encoder.stages.0.0.0.weight"][:, [2, 1, 0]]
+        first["out.weight"], first["out.bias"] = first["out.weight"][[2, 1, 0]], first["out.bias"][[2, 1, 0]]
+        second["encoder.stages.0.0.0.weight"] = second["encoder.stages.0.0.0.weight"][:, [2, 1, 0, 5, 4, 3]]
+    detector.reconstruction.load_state_dict(first)
+    detector.localisation.load_state_dict(second)
+
+
+def _renamed(
+    network: nn.Module, state: Mapping[str, Tensor], suffix: str, levels: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """The published state under this project's names."""
+    own = network.state_dict()
+    names = {name: _published(name, suffix, levels) for name in own}
+    lacking = sorted(set(names.values()) - state.keys()) or sorted(state.keys() - set(names.values()))
+    if lacking:
+        kind = "lacks" if lacking[0] not in state else "has the unknown entry"
+        raise UserError(
+            f"expected DRAEM's published layout ({len(names)} entries), but the state dict {kind} {lacking[0]}"
+        )
+    for name, published in names.items():
+        if own[name].shape != state[published].shape:
+            got, expected = tuple(state[published].shape), tuple(own[name].shape)
+            raise UserError(f"expected {published} of shape {expected}, got {got}; try a detector of the file's widths")
+    return {name: state[published] for name, published in names.items()}
+
+
+def _published(name: str, suffix: str, levels: tuple[str, ...]) -> str:
+    """The published name of a parameter: `encoder.stages.0.0.3.weight` is `encoder.block1.3.weight`, and so on.
+
+    The published `up` modules hold the upsampling at index 0, so that a unit's parts stand one place later.
+    """
+    match name.split("."):
+        case ["encoder", "stages", scale, "0", part, leaf]:
+            return f"encoder{suffix}.block{int(scale) + 1}.{part}.{leaf}"
+        case ["levels", level, "unit", part, leaf]:
+            return f"decoder{suffix}.up{levels[int(level)]}.{int(part) + 1}.{leaf}"
+        case ["levels", level, "stage", "0", part, leaf]:
+            return f"decoder{suffix}.db{levels[int(level)]}.{part}.{leaf}"
+        case ["out", leaf]:
+            return f"decoder{suffix}.fin_out.0.{leaf}"
+    raise AssertionError(f"no published name for {name}")

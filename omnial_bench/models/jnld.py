@@ -1,0 +1,85 @@
+"""JNLD: DRAEM's networks that also reconstruct the JND map and tell how noticeable a defect is (Zhao, ICME 2022)."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import ConfigDict
+from torch import Tensor
+
+from omnial_bench.losses import focal_loss, mse_loss, ssim_loss
+from omnial_bench.models.blocks import Fraction01, Localiser, OddSide, Reconstructor, Style, Width, check_size
+from omnial_bench.nouns import Detector, Prediction, Synthetic
+from omnial_bench.synthesis import jnld as synthesis
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What may be switched; the paper leaves most of it open (docs/fidelity.md). Widths and filters as in DRAEM."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    width: Width = 128
+    loc_width: Width = 64
+    classes: Literal[2, 4] = 4
+    """4: normal, easy, medium, hard; 2: normal, anomalous."""
+    image_ssim: bool = False
+    """Add the SSIM loss of the image, the other reading of its reconstruction losses."""
+    anomalous: Fraction01 = 0.5
+    """Probability that a training sample gets an anomaly; panels, where on, replace the rule."""
+    panels: bool = False
+    """Panel-guided synthesis (OmniAL, Table 4)."""
+    smoothing: OddSide = 1
+    pooling: OddSide = 21
+
+
+class JNLD(Detector):
+    """One decoder gives image and JND map; both beside the input, 7 channels, are localised on.
+
+    Sizes are multiples of 32.
+    """
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.options = options
+        self.reconstruction = Reconstructor(outputs=4, width=options.width, style=Style())
+        self.localisation = Localiser(inputs=7, classes=options.classes, width=options.loc_width, style=Style())
+
+    def networks(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 4 h w"], Float[Tensor, "b k h w"]]:
+        """The reconstruction (image, then JND map) and the logits; UserError for a size that 32 does not divide."""
+        check_size(images, 32)
+        reconstruction = self.reconstruction(images)
+        logits = self.localisation(torch.cat((reconstruction, images), 1))
+        return reconstruction.float(), logits.float()
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+        """Logits of normal and the levels, and the reconstructed image."""
+        reconstruction, logits = self.networks(images)
+        return Prediction(logits, reconstruction[:, :3], self.options.smoothing, self.options.pooling)
+
+    def synthesize(
+        self, images: Float[Tensor, "b 3 h w"], textures: Float[Tensor, "b 3 h w"], generator: torch.Generator
+    ) -> Synthetic:
+        """Defects of three noticeable degrees; labels 0..3, or 0 and 1 with two classes."""
+        options = self.options
+        return synthesis.synthesize(
+            images,
+            textures,
+            generator,
+            anomalous=options.anomalous,
+            panels=options.panels,
+            levels=options.classes - 1,
+        )
+
+    def loss(self, batch: Synthetic) -> dict[str, Tensor]:
+        """Terms `mse_image`, `mse_jnd`, `focal` and, with the option, `ssim_image`; all of weight 1."""
+        assert batch.jnd is not None, "JNLD learns from batches with a JND map"
+        reconstruction, logits = self.networks(batch.images)
+        image, jnd = reconstruction[:, :3], reconstruction[:, 3:]
+        terms = {
+            "mse_image": mse_loss(image, batch.clean),
+            "mse_jnd": mse_loss(jnd, batch.jnd),
+            "focal": focal_loss(logits, batch.labels),
+        }
+        return terms | {"ssim_image": ssim_loss(image, batch.clean)} if self.options.image_ssim else terms

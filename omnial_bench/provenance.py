@@ -1,0 +1,75 @@
+"""What made a result: versions, device, commit, and the hash of the code that decides it. No torch here."""
+
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "omnial-bench",
+    "torch",
+    "torchattacks",
+    "kornia",
+    "lightning-fabric",
+    "numpy",
+    "scikit-image",
+    "scikit-learn",
+)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that figures depend on."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+@cache
+def code_version(*parts: str) -> str:
+    """Hash of the modules that decide a result: files and folders of the package by name."""
+    root, digest = Path(__file__).parent, hashlib.sha256()
+    for part in parts:
+        for path in sorted((root / part).rglob("*.py")) if (root / part).is_dir() else [root / part]:
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def commit() -> str:
+    """The checkout's commit, with `+changes` where files differ from it; `unknown` outside a checkout."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return "unknown"
+    try:
+        head = _git(root, "rev-parse", "--short=12", "HEAD")
+        return f"{head}+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else head
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def describe_machine() -> dict[str, str]:
+    """Python and platform in words, without the host's name."""
+    return {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+
+
+def command_line() -> str:
+    """The command as it was given, the program by its name alone."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def key_of(**parts: Any) -> str:
+    """A hash of all that decides a task's result; parts are JSON values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,210 @@
+"""Records: TOML to validated, frozen recipes, suites and plans. No torch here."""
+
+import tomllib
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from omnial_bench.errors import UserError, unknown
+
+Kind = Literal["models", "attacks", "plans"]
+Parsed = TypeVar("Parsed")
+Paradigm = Literal["unified", "separate"]
+
+
+class Record(BaseModel):
+    """A frozen table whose unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _fraction(value: object) -> Fraction:
+    try:
+        return Fraction(str(value))
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"expected a number or a fraction such as 8/255, got {value!r}") from error
+
+
+Eps = Annotated[Fraction, BeforeValidator(_fraction), Field(ge=0, le=1)]
+Side = Annotated[int, Field(ge=32, le=4096)]
+
+
+class Training(Record):
+    """How a detector is trained. The budget is `epochs` passes over the normals, and at most `max_iterations` steps."""
+
+    epochs: Annotated[float, Field(gt=0)] = 700
+    max_iterations: Annotated[int, Field(ge=1)] | None = None
+    batch: Annotated[int, Field(ge=1)] = 8
+    lr: Annotated[float, Field(gt=0)] = 1e-4
+    milestones: tuple[float, ...] = (0.8, 0.9)
+    """Fractions of the budget at which the learning rate is multiplied by `gamma`."""
+    gamma: float = 0.2
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Fraction of the training normals held out for validation on synthetic anomalies."""
+
+
+class Recipe(Record):
+    """One detector, ready to be built and trained."""
+
+    detector: str
+    preset: str
+    size: tuple[Side, Side]
+    """Network height and width in pixels."""
+    training: Training = Training()
+    options: dict[str, Any] = {}
+    """Keyword settings of the detector's class, checked by it."""
+
+
+class Preset(Record):
+    size: tuple[Side, Side] = (256, 256)
+    training: Training = Training()
+    options: dict[str, Any] = {}
+
+
+class DetectorRecord(Record):
+    """One file of models/: a detector and its presets."""
+
+    detector: str
+    title: str
+    source: str
+    presets: dict[str, Preset]
+
+
+class Threat(Record):
+    """One threat model of a suite with the attack that stands for it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+    eps: Eps
+    norm: Literal["linf", "l2"] = "linf"
+    goal: Literal["any", "hide", "fabricate", "target"] = "any"
+    where: Literal["frame", "foreground"] = "frame"
+    attack: str = "pgd"
+    objective: str = "balanced"
+    steps: Annotated[int, Field(ge=1)] = 10
+    step_size: Eps | None = None
+    """None: 2.5 eps / steps."""
+    random_start: bool = True
+
+
+class Suite(Record):
+    """One file of attacks/: threat models and the pictures that they are let loose on."""
+
+    name: str
+    title: str
+    pictures: Literal["train"] = "train"
+    """`train`: training normals with synthetic anomalies in the foreground."""
+    anomalous: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    limit: Annotated[int, Field(ge=2)] | None = None
+    """Pictures a category at the most; None takes every one."""
+    threats: tuple[Threat, ...]
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Suite":
+        names = [threat.name for threat in self.threats]
+        if len(set(names)) != len(names):
+            raise ValueError(f"threat names repeat: {', '.join(names)}")
+        return self
+
+
+class Plan(Record):
+    """One file of plans/: what a run trains, attacks and scores."""
+
+    name: str
+    title: str
+    dataset: str
+    categories: Annotated[tuple[str, ...], Field(min_length=1)]
+    detectors: Annotated[tuple[str, ...], Field(min_length=1)]
+    paradigms: Annotated[tuple[Paradigm, ...], Field(min_length=1)] = ("unified", "separate")
+    preset: str = "paper"
+    size: tuple[Side, Side] | None = None
+    """None: the preset's."""
+    suites: tuple[str, ...] = ("paper",)
+    sources: tuple[str, ...] = ()
+    """Models whose mean loss the sets are built on; empty: every unified model of the plan."""
+    limit: Annotated[int, Field(ge=2)] | None = None
+    """Pictures a category in each adversarial set at the most; None: the suite's."""
+    seed: int = 0
+
+
+def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
+    """`table` as a `kind` (a record or a dataclass). UserError, one line, names the key and the closest known one."""
+    try:
+        return TypeAdapter(kind).validate_python(dict(table))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            raise UserError(f"{where}: {unknown('key', path, _keys(kind, first['loc'][:-1]))}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{where}: {path or 'record'}: {message}, got {first['input']!r}"[:300]) from error
+
+
+def _keys(kind: Any, path: tuple[int | str, ...]) -> list[str]:
+    """The keys known at `path` inside a record type, spelled with the path in front."""
+    prefix = ".".join(str(part) for part in path)
+    for part in path:
+        fields: dict[str, Any] = getattr(kind, "model_fields", {})
+        if part in fields:
+            kind = fields[str(part)].annotation
+        kind = next((a for a in getattr(kind, "__args__", ()) if isinstance(a, type) and issubclass(a, Record)), kind)
+    names = getattr(kind, "model_fields", None) or getattr(kind, "__dataclass_fields__", {})
+    return [f"{prefix}.{name}" if prefix else name for name in names]
+
+
+def records_folder(kind: str) -> Path:
+    """Where records of a kind lie: inside an installed package, or at the top of a checkout."""
+    installed = Path(__file__).parent / "_records" / kind
+    return installed if installed.is_dir() else Path(__file__).parents[1] / kind
+
+
+def record_names(kind: Kind) -> list[str]:
+    return sorted(path.stem for path in records_folder(kind).glob("*.toml"))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a table; UserError where it is missing or is not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; give the path of a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}") from error
+
+
+def _read(kind: Kind, what: str, name_or_path: str) -> tuple[dict[str, Any], str]:
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        return read_toml(path), str(path)
+    if name_or_path not in record_names(kind):
+        raise unknown(what, name_or_path, record_names(kind))
+    return read_toml(records_folder(kind) / f"{name_or_path}.toml"), f"{kind}/{name_or_path}.toml"
+
+
+def read_suite(name_or_path: str) -> Suite:
+    """A suite of threat models by name (a record of attacks/) or by the path of a TOML file."""
+    return parse(Suite, *_read("attacks", "suite", name_or_path))
+
+
+def read_plan(name_or_path: str) -> Plan:
+    """A plan by name (a record of plans/) or by the path of a TOML file."""
+    return parse(Plan, *_read("plans", "plan", name_or_path))
+
+
+def read_detector(name_or_path: str) -> DetectorRecord:
+    """A detector's record by name (models/) or by the path of a TOML file."""
+    return parse(DetectorRecord, *_read("models", "detector", name_or_path))
+
+
+def read_recipe(name_or_path: str, preset: str, *, size: tuple[int, int] | None = None) -> Recipe:
+    """A detector's recipe at a preset; `size` (height, width) replaces the preset's."""
+    record = read_detector(name_or_path)
+    if preset not in record.presets:
+        raise unknown(f"preset of {record.detector}", preset, record.presets)
+    chosen = record.presets[preset]
+    table = {"detector": record.detector, "preset": preset, **chosen.model_dump()}
+    if size is not None:
+        table["size"] = size
+    return parse(Recipe, table, f"{record.detector} at {preset}")

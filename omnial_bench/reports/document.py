@@ -1,0 +1,218 @@
+"""The report: Markdown, a typeset PDF and a self-contained HTML page, all from one context made of a run folder. No torch here."""
+
+import base64
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from omnial_bench.errors import UserError, unknown
+from omnial_bench.records import read_plan
+from omnial_bench.reports import findings, pictures, plots, tables
+from omnial_bench.reports.table import Table, markdown_text, to_csv, to_latex, to_markdown
+from omnial_bench.reports.values import Values
+from omnial_bench.store import make_folder, read_rows, whole, write_text
+
+FORMATS = ("md", "pdf", "html")
+TEMPLATES = Path(__file__).parent / "templates"
+_FACTS = ("commit", "command", "seed", "device", "precision", "started", "python", "platform")
+
+
+def write_report(run: Path, formats: Sequence[str] = FORMATS, *, seed: int | None = None) -> list[Path]:
+    """Write the report of a run folder with its figures and tables, and say which documents were written.
+
+    `seed` keeps the rows of one seed. The same folder gives the same bytes. UserError where the folder holds no rows,
+    where one of its files is broken, or for an unknown format.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown("format", name, FORMATS)
+    rows = read_rows(run)
+    if seed is not None:
+        rows = rows[rows["seed"] == seed]
+    values = Values(rows)
+    make_folder(run / "figures")
+    context = build_context(run, values)
+    writers: dict[str, Callable[[dict[str, Any], Path], None]] = {"md": _markdown, "pdf": _pdf, "html": _html}
+    written = []
+    for name in dict.fromkeys(formats):
+        writers[name](context, run)
+        written.append(run / f"report.{name}")
+    return written
+
+
+def build_context(run: Path, values: Values) -> dict[str, Any]:
+    """What every format says, as plain data; the figures and tables that it names are written to the run folder."""
+    environment = read_json(run / "environment.json")
+    manifests = {path.parent.name: read_json(path) for path in sorted(run.glob("sets/*/manifest.json"))}
+    logs = {path.parent.name: _read_log(path) for path in sorted(run.glob("models/*/log.csv"))}
+    examples = pictures.Examples(run / "examples")
+    notice = environment.get("data_notice") or None
+    numbers = {"table": 0, "figure": 0}
+    left_out: list[str] = []
+
+    def table(made: Table | None, missing: str) -> list[dict[str, Any]]:
+        if made is None or made.frame.empty:
+            left_out.append(missing)
+            return []
+        write_text(run / "tables" / f"{made.name}.csv", to_csv(made))
+        write_text(run / "tables" / f"{made.name}.tex", to_latex(made))
+        numbers["table"] += 1
+        shown = {"kind": "table", "number": numbers["table"], "caption": made.caption, "markdown": to_markdown(made)}
+        return [{**shown, "table": made.data()}]
+
+    def figures(made: Iterable[plots.Drawing | None], missing: str) -> list[dict[str, Any]]:
+        shown = [_figure(run, drawing, numbers) for drawing in made if drawing is not None]
+        if not shown:
+            left_out.append(missing)
+        return shown
+
+    head = table(tables.headline(values), "the headline: no image AUROC, pixel AUROC or pixel AP in the rows")
+    attack = figures([plots.localisation(values)], "localisation under attack: no pixel metrics in the rows")
+    if values.attacks:
+        attack += figures([plots.drops(values)], "changes by category: no control among the rows")
+        attack += table(tables.sets_table(values, manifests), "the table of the sets: no manifests under sets/")
+        attack += figures([plots.attack_loss(manifests, values)], "the attacked loss: no manifest holds one")
+    quality = figures([plots.reconstruction(values)], "reconstruction quality: no PSNR and SSIM in the rows")
+    clean = [
+        item
+        for metric in tables.BY_CATEGORY
+        if metric in values.metrics and values.clean
+        for item in table(tables.by_category(values, metric), f"{metric} by category")
+    ]
+    panels = tables.panel_comparison(values)
+    clean += table(panels, "") if panels is not None else []
+    seen = figures(pictures.detections(examples, values, notice), "detections: no pictures of the clean test in examples/")
+    if values.attacks:
+        seen += figures(pictures.under_attack(examples, values, notice), "pictures under attack: none in examples/")
+    seen += figures(pictures.gallery(examples, values, notice), "synthetic anomalies: none in examples/")
+    trained = figures([plots.training(logs, values)], "training curves: no log.csv under models/")
+    every = table(tables.every_metric(values), "the table of every metric")
+    sections = [
+        ("Under attack" if values.attacks else "Localisation", attack),
+        ("Reconstruction", quality),
+        ("Clean test by category", clean),
+        ("Pictures", seen),
+        ("Training", trained),
+        ("Every metric", every),
+    ]
+    return {
+        "title": _title(run, values),
+        "subtitle": _subtitle(values),
+        "headline": head,
+        "findings": findings.findings(values),
+        "limits": findings.limits(values),
+        "sections": [{"title": name, "items": items} for name, items in sections if items],
+        "left_out": left_out,
+        "facts": _facts(environment, values),
+        "versions": [[name, str(version)] for name, version in sorted(dict(environment.get("versions") or {}).items())],
+        "notice": notice,
+    }
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where the file is not there; UserError where it is something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path} as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"expected a JSON object in {path}, got {type(value).__name__}")
+    return value
+
+
+def _read_log(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path} as a training log: {error}") from error
+
+
+def _figure(run: Path, drawing: plots.Drawing, numbers: dict[str, int]) -> dict[str, Any]:
+    plots.save(drawing, run / "figures")
+    numbers["figure"] += 1
+    # Plots are sharpest as vectors; pictures are pixels either way, and smaller as one PNG.
+    vector = not drawing.name.startswith(("pictures_", "synthesis_"))
+    return {
+        "kind": "figure",
+        "number": numbers["figure"],
+        "caption": drawing.caption,
+        "alt": drawing.alt,
+        "png": f"figures/{drawing.name}.png",
+        "svg": f"figures/{drawing.name}.svg",
+        "file": f"figures/{drawing.name}.{'svg' if vector else 'png'}",
+        "width": round(float(drawing.figure.get_size_inches()[0]), 3),
+    }
+
+
+def _title(run: Path, values: Values) -> str:
+    plan = run / "plan.toml"
+    return read_plan(str(plan)).title if plan.is_file() else f"Anomaly localisation under attack on {values.dataset}"
+
+
+def _subtitle(values: Values) -> str:
+    presets = ", ".join(dict.fromkeys(model.preset for model in values.models))
+    names = values.categories if len(values.categories) <= 6 else (f"{len(values.categories)} categories",)
+    return f"Data set {values.dataset} ({', '.join(names)}); preset {presets}"
+
+
+def _facts(environment: dict[str, Any], values: Values) -> list[list[str]]:
+    dataset = environment.get("dataset") or {}
+    fingerprint = str(dataset.get("fingerprint") or "not recorded")
+    facts = [["data set", f"{values.dataset}, fingerprint {fingerprint[:16]}"]]
+    for name in _FACTS:
+        value = environment.get(name)
+        facts.append([name, "not recorded" if value in (None, "") else str(value)])
+    return facts
+
+
+def _templates() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=lambda name: bool(name and "html" in name),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["md"] = markdown_text
+    return environment
+
+
+def _markdown(context: dict[str, Any], run: Path) -> None:
+    write_text(run / "report.md", _templates().get_template("report.md.j2").render(context))
+
+
+def _html(context: dict[str, Any], run: Path) -> None:
+    def embed(path: str) -> str:
+        kind = "image/svg+xml" if path.endswith(".svg") else "image/png"
+        return f"data:{kind};base64,{base64.b64encode((run / path).read_bytes()).decode('ascii')}"
+
+    write_text(run / "report.html", _templates().get_template("report.html.j2").render(context, embed=embed))
+
+
+def _pdf(context: dict[str, Any], run: Path) -> None:
+    """Typeset with the fonts inside the typst package; text reaches the template as data, so nothing in it is markup."""
+    import typst
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(TEMPLATES / "report.typ", folder / "report.typ")
+        (folder / "data.json").write_text(json.dumps(context, allow_nan=False), encoding="utf-8")
+        (folder / "figures").mkdir()
+        for section in context["sections"]:
+            for item in (item for item in section["items"] if item["kind"] == "figure"):
+                shutil.copy(run / item["file"], folder / item["file"])
+        pdf: bytes = typst.compile(folder / "report.typ", root=folder, ignore_system_fonts=True, timestamp=0)
+    with whole(run / "report.pdf") as aside:
+        aside.write_bytes(pdf)

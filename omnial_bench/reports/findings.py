@@ -1,0 +1,174 @@
+"""Sentences that rows lead to by rule: what was found, and what these figures cannot say. No torch here."""
+
+import math
+from itertools import combinations
+
+from omnial_bench.reports.values import Condition, Model, Values, sources_title
+
+LEARNED = 0.75
+"""A pixel AUROC on the clean test below this is said to have learned little."""
+
+
+def findings(values: Values) -> list[str]:
+    """What the rows say, a sentence or two a finding, in the order of importance."""
+    found = [_below_threshold(values), _best_clean(values), _largest_drop(values)]
+    found += _eps_on_sources(values)
+    found += [_gains(values), _undefined(values)]
+    return [sentence for sentence in found if sentence]
+
+
+def limits(values: Values) -> list[str]:
+    """What the figures do not say."""
+    said = []
+    if values.sets:
+        members = sorted({name for condition in values.sets for name in condition.sources})
+        outside = [model for model in values.models if model.name not in members]
+        said.append(
+            "The sets are fixed and measure transfer from their stated source "
+            f"({sources_title(_in_order(values, members))}). They are no white-box figure"
+            + (f": {_listed(values, outside)} had no part in making them." if outside else ".")
+        )
+        if len(members) > 1:
+            said.append(
+                f"Even a model of the source met an attack on the mean loss of {len(members)} models, which is weaker "
+                "than an attack on it alone; its own white-box figure should be lower."
+            )
+        said.append(
+            "The sets are made from the training normals of the detectors with synthetic anomalies; only their change "
+            "from the control, the same pictures before the attack, tells of the attack. The step from the clean test "
+            "to the control changes the pictures and the anomalies."
+        )
+    if any(condition.white_box for condition in values.conditions):
+        said.append("White-box figures attack each model itself with the stated budget; a longer attack may go lower.")
+    if len(values.seeds) == 1:
+        said.append(
+            f"One seed ({values.seeds[0]}): how far the figures would spread over trainings was not measured, and "
+            "differences of a few points may be noise."
+        )
+    if values.clean and (total := values.total(values.clean)) < 500:
+        said.append(f"The clean test has {total} pictures in {len(values.categories)} categories: a small sample.")
+    return said
+
+
+def _best_clean(values: Values) -> str:
+    parts = []
+    for metric, words in (("pixel_auroc", "pixel AUROC"), ("pixel_ap", "pixel AP"), ("image_auroc", "image AUROC")):
+        ranked = [(values.get(model, values.clean, metric), model) for model in values.models]
+        ranked = [(value, model) for value, model in ranked if not math.isnan(value)]
+        if ranked:
+            value, best = max(ranked, key=lambda pair: pair[0])
+            parts.append((values.label(best), f"{words} ({100 * value:.1f} %)"))
+    if not parts:
+        return ""
+    joined: dict[str, list[str]] = {}
+    for name, what in parts:
+        joined.setdefault(name, []).append(what)
+    clauses = [f"{name} has the highest {_and(what)}" for name, what in joined.items()]
+    return f"On the clean test {'; '.join(clauses)}."
+
+
+def _largest_drop(values: Values) -> str:
+    drops = [
+        (values.change(model, condition, "pixel_ap"), model, condition)
+        for condition in values.attacks
+        for model in values.models
+    ]
+    drops = [drop for drop in drops if not math.isnan(drop[0])]
+    if not drops or min(drop[0] for drop in drops) >= 0:
+        return ""
+    worst = min(drops, key=lambda drop: drop[0])
+    least = max((drop for drop in drops if drop[2] == worst[2]), key=lambda drop: drop[0])
+    text = f"Pixel AP falls most from the control for {values.label(worst[1])} under {worst[2].label} ({_fell(values, worst)})"
+    if least[1] == worst[1]:
+        return f"{text}."
+    return f"{text}, and least on that set for {values.label(least[1])} ({_fell(values, least)})."
+
+
+def _fell(values: Values, drop: tuple[float, Model, Condition]) -> str:
+    change, model, condition = drop
+    before, after = values.get(model, values.control, "pixel_ap"), values.get(model, condition, "pixel_ap")
+    return f"{100 * before:.1f} → {100 * after:.1f} %, {_points(change)}"
+
+
+def _eps_on_sources(values: Values) -> list[str]:
+    """Whether the larger of two budgets hurts more, for each model that the sets were made on."""
+    found = []
+    for small, large in combinations(values.sets, 2):
+        same = (small.norm, small.goal, small.source) == (large.norm, large.goal, large.source)
+        if not same or not small.eps < large.eps:
+            continue
+        verdicts: dict[bool, list[str]] = {True: [], False: []}
+        for model in (model for model in values.models if model.name in large.sources):
+            steps = {
+                name: values.get(model, large, name) - values.get(model, small, name)
+                for name in ("pixel_ap", "pixel_auroc")
+            }
+            if any(math.isnan(step) for step in steps.values()):
+                continue
+            shown = f"{values.label(model)} (AP {_points(steps['pixel_ap'])}, AUROC {_points(steps['pixel_auroc'])})"
+            verdicts[all(step < 0 for step in steps.values())].append(shown)
+        if verdicts[True]:
+            found.append(
+                f"{large.label} hurts localisation more than {small.label}, as it should, for these models of the "
+                f"source: {_and(verdicts[True])}."
+            )
+        if verdicts[False]:
+            found.append(
+                f"{large.label} does not hurt more than {small.label} for {_and(verdicts[False])} although the set "
+                "was made on it: read the figures of this attack with suspicion."
+            )
+    return found
+
+
+def _below_threshold(values: Values) -> str:
+    low = []
+    for model in values.models:
+        for category in (*values.categories, "mean"):
+            value = values.get(model, values.clean, "pixel_auroc", category)
+            if value < LEARNED:
+                where = "class mean" if category == "mean" else category
+                low.append(f"{values.label(model)} ({where}, {100 * value:.1f} %)")
+    if not low:
+        return ""
+    return (
+        f"Below {100 * LEARNED:.0f} % pixel AUROC on the clean test: {_and(low)}. There the detector has learned little, "
+        "and its figures under attack say nothing about robustness."
+    )
+
+
+def _gains(values: Values) -> str:
+    gains = [
+        f"{values.label(model)} under {condition.label} ({_points(values.change(model, condition, 'pixel_ap'))})"
+        for condition in values.attacks
+        for model in values.models
+        if values.change(model, condition, "pixel_ap") > 0.0005
+    ]
+    return f"Pixel AP rises over the control, so the attack does not carry over, for {_and(gains)}." if gains else ""
+
+
+def _undefined(values: Values) -> str:
+    gaps = [
+        f"{values.label(model)}, {category}, {condition.label}"
+        for condition in values.conditions
+        for model in values.models
+        for category in values.categories
+        if values.count(model, condition, category) and math.isnan(values.get(model, condition, "pixel_ap", category))
+    ]
+    return f"Undefined or not measured: pixel AP of {_and(gaps[:6])}{' and more' * (len(gaps) > 6)}." if gaps else ""
+
+
+def _points(change: float) -> str:
+    return f"{'+' if change > 0 else '−'}{abs(100 * change):.1f} points"
+
+
+def _and(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _listed(values: Values, models: list[Model]) -> str:
+    return _and([values.label(model) for model in models])
+
+
+def _in_order(values: Values, names: list[str]) -> list[str]:
+    known = [model.name for model in values.models if model.name in names]
+    return [*known, *(name for name in names if name not in known)]

@@ -1,0 +1,189 @@
+"""A table as readers see it, and its writers: CSV, LaTeX (booktabs), Markdown, and plain data for templates."""
+
+import math
+import re
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal
+
+import pandas as pd
+
+Style = Literal["text", "percent", "change", "decibel", "fraction", "count"]
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "–": "--", "×": r"$\times$", "ℓ": r"$\ell$",
+    "→": r"$\to$", "Δ": r"$\Delta$", "†": r"$^{\dagger}$", "·": r"$\cdot$", "≤": r"$\le$", "’": "'", "…": r"\dots{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the frame that is shown; neighbours of one `group` stand under it."""
+
+    key: str
+    heading: str
+    group: str = ""
+    style: Style = "percent"
+    muted: bool = False
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    strong: bool = False
+    muted: bool = False
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Values (`frame`, as in the rows) and how they are shown.
+
+    Hidden columns of the frame steer: `panel` heads a block of rows; `kind` is `mean` (set apart by a rule), `chance`
+    (muted, nothing where undefined) or anything else.
+    """
+
+    name: str
+    caption: str
+    frame: pd.DataFrame
+    columns: tuple[Column, ...]
+    strong: frozenset[tuple[int, str]] = frozenset()
+    marked: frozenset[tuple[int, str]] = frozenset()
+
+    def row(self, index: int) -> list[Cell]:
+        record = self.frame.iloc[index]
+        kind = str(record.get("kind", ""))
+        cells = []
+        for column in self.columns:
+            text = show(record[column.key], column.style)
+            cells.append(
+                Cell(
+                    text="" if kind == "chance" and text == "–" else text,
+                    strong=(index, column.key) in self.strong,
+                    muted=column.muted or kind == "chance",
+                    mark="†" if (index, column.key) in self.marked else "",
+                )
+            )
+        return cells
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """Group headings with the number of columns under each."""
+        return [(name, len(list(part))) for name, part in groupby(column.group for column in self.columns)]
+
+    def lines(self) -> list[tuple[str, list[Cell], bool]]:
+        """Each row as (heading of the block that it opens or nothing, cells, whether a rule goes before it)."""
+        lines, before = [], ""
+        for index in range(len(self.frame)):
+            panel = str(self.frame.iloc[index].get("panel", ""))
+            apart = self.frame.iloc[index].get("kind", "") == "mean" and index > 0
+            lines.append((panel if panel != before else "", self.row(index), bool(apart)))
+            before = panel
+        return lines
+
+    def data(self) -> dict[str, Any]:
+        """Plain data for templates."""
+        return {
+            "name": self.name,
+            "groups": [{"text": name, "span": span} for name, span in self.groups],
+            "columns": [
+                {"heading": column.heading, "text": column.style == "text", "wide": column.wide, "muted": column.muted}
+                for column in self.columns
+            ],
+            "rows": [
+                {"panel": panel, "apart": apart, "cells": [vars(cell) for cell in cells]}
+                for panel, cells, apart in self.lines()
+            ],
+        }
+
+
+def show(value: object, style: Style) -> str:
+    """A value as printed; an undefined one is an en dash."""
+    if style == "text":
+        return str(value)
+    number = float(str(value)) if value is not None else math.nan
+    if math.isnan(number):
+        return "–"
+    if style == "count":
+        return f"{number:,.0f}".replace(",", "\u202f")
+    if style == "change":
+        points = f"{abs(100 * number):.1f}"
+        return points if float(points) == 0 else ("+" if number > 0 else "−") + points
+    text = {"percent": f"{100 * number:.1f}", "decibel": f"{number:.1f}", "fraction": f"{number:.3f}"}[style]
+    return text.replace("-", "−")
+
+
+def to_csv(table: Table) -> str:
+    """All values of the table, unrounded and as in the rows; undefined ones are empty."""
+    return table.frame.to_csv(index=False, lineterminator="\n")
+
+
+def to_markdown(table: Table) -> str:
+    """A pipe table; group headings stand before column headings, block headings are rows in bold."""
+    heads = [f"{column.group}: {column.heading}" if column.group else column.heading for column in table.columns]
+    rows = [heads, [":---" if column.style == "text" else "---:" for column in table.columns]]
+    lines = [[markdown_text(cell) for cell in rows[0]], rows[1]]
+    for panel, cells, _ in table.lines():
+        if panel:
+            lines.append([f"**{markdown_text(panel)}**", *[""] * (len(cells) - 1)])
+        lines.append([_markdown_cell(cell) for cell in cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = markdown_text(cell.text + cell.mark)
+    return f"**{text}**" if cell.strong and text else text
+
+
+def markdown_text(text: str) -> str:
+    """Text with what Markdown or HTML would read as markup escaped, on one line."""
+    escaped = re.sub(r"([\\`*_\[\]|#~])", r"\\\1", " ".join(text.split(" ")).replace("\n", " "))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def latex_text(text: str) -> str:
+    """Text with every character that LaTeX would act on escaped."""
+    return "".join(_LATEX.get(char, char) for char in text.replace("\u202f", "\u00a0")).replace("\u00a0", "~")
+
+
+def to_latex(table: Table) -> str:
+    """A `table` environment for the booktabs package, to be pasted into a paper."""
+    count = len(table.columns)
+    align = "".join("l" if column.style == "text" else "r" for column in table.columns)
+    lines = [
+        "% needs \\usepackage{booktabs}",
+        "\\begin{table*}",
+        "  \\centering\\small",
+        f"  \\caption{{{latex_text(table.caption)}}}",
+        f"  \\label{{tab:{re.sub(r'[^a-z0-9]+', '-', table.name.lower())}}}",
+        f"  \\begin{{tabular}}{{@{{}}{align}@{{}}}}",
+        "    \\toprule",
+        *_latex_groups(table),
+        "    " + " & ".join(latex_text(column.heading) for column in table.columns) + r" \\",
+        "    \\midrule",
+    ]
+    for number, (panel, cells, apart) in enumerate(table.lines()):
+        if panel:
+            lines += ["    \\addlinespace"] * (number > 0)
+            lines.append(f"    \\multicolumn{{{count}}}{{@{{}}l}}{{\\emph{{{latex_text(panel)}}}}} \\\\")
+        lines += ["    \\midrule"] * apart
+        shown = [latex_text(cell.text) + latex_text(cell.mark) for cell in cells]
+        shown = [f"\\textbf{{{text}}}" if cell.strong else text for cell, text in zip(cells, shown, strict=True)]
+        lines.append("    " + " & ".join(shown) + r" \\")
+    lines += ["    \\bottomrule", "  \\end{tabular}", "\\end{table*}"]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_groups(table: Table) -> list[str]:
+    if not any(name for name, _ in table.groups):
+        return []
+    cells, rules, start = [], [], 1
+    for name, span in table.groups:
+        cells.append(f"\\multicolumn{{{span}}}{{c}}{{{latex_text(name)}}}" if name else "& " * (span - 1))
+        if name:
+            rules.append(f"\\cmidrule(lr){{{start}-{start + span - 1}}}")
+        start += span
+    return ["    " + " & ".join(cells) + r" \\", "    " + " ".join(rules)]

@@ -1,0 +1,227 @@
+"""What the rows speak of: models, conditions, and the figure of each. No torch here."""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TypeVar
+
+import pandas as pd
+
+from omnial_bench.errors import UserError
+
+T = TypeVar("T")
+
+TITLES = {"draem": "DRAEM", "jnld": "JNLD", "omnial": "OmniAL"}
+METRIC_TITLES = {
+    "image_auroc": "Image AUROC", "image_ap": "Image AP", "image_f1max": "Image F1max", "pixel_auroc": "Pixel AUROC",
+    "pixel_ap": "Pixel AP", "pixel_f1max": "Pixel F1max", "pixel_aupro": "Pixel AUPRO", "psnr": "PSNR", "ssim": "SSIM",
+}  # fmt: skip
+MEAN = "mean"
+_PANELS = re.compile(r"^(?P<base>.+?)[-_+](?P<without>no[-_]?|without[-_]?)?(?:with[-_]?)?panels?$")
+_THREAT = re.compile(r"^(?P<norm>linf|l2) (?P<size>[\d.]+)(?P<levels>/255)?(?: (?P<goal>targeted|hide|fabricate))?")
+_GOALS = (None, "targeted", "hide", "fabricate")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A detector trained in one paradigm: one line of the headline."""
+
+    detector: str
+    paradigm: str
+    preset: str
+
+    @property
+    def label(self) -> str:
+        return f"{detector_title(self.detector)} {self.paradigm}"
+
+    @property
+    def name(self) -> str:
+        """As models are named in run folders and in the sources of sets."""
+        return f"{self.detector}-{self.paradigm}"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a model was scored on: the clean test, the control, a fixed set, or an attack on the model itself."""
+
+    set: str
+    threat: str
+    source: str
+
+    @property
+    def clean(self) -> bool:
+        return self.set == "clean" and self.threat == "none"
+
+    @property
+    def control(self) -> bool:
+        """The pictures of the sets before any attack."""
+        return self.set != "clean" and self.threat == "none"
+
+    @property
+    def attacked(self) -> bool:
+        return self.threat != "none"
+
+    @property
+    def white_box(self) -> bool:
+        return self.source == "self"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the models that the set was built on."""
+        return () if self.source in ("none", "self") else tuple(self.source.split("+"))
+
+    @property
+    def norm(self) -> str:
+        found = _THREAT.match(self.threat)
+        return found["norm"] if found else self.threat
+
+    @property
+    def eps(self) -> float:
+        """Size of the perturbation, in [0, 1] pixel units; NaN where the label tells none."""
+        found = _THREAT.match(self.threat)
+        return float(found["size"]) / (255 if found["levels"] else 1) if found else math.nan
+
+    @property
+    def goal(self) -> str | None:
+        found = _THREAT.match(self.threat)
+        return found["goal"] if found else None
+
+    @property
+    def label(self) -> str:
+        if not self.attacked:
+            return "Clean test" if self.clean else "Control"
+        text = self.threat.replace("linf ", "").replace("l2 ", "ℓ2 ")
+        return f"{text}, white-box" if self.white_box else text
+
+    @property
+    def key(self) -> str:
+        """A column name for files."""
+        return f"{self.set}_white_box" if self.white_box else self.set
+
+
+class Values:
+    """The rows of one data set by model, condition, category and metric; several seeds are averaged."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        """UserError where there are no rows, or where they are of several data sets."""
+        if rows.empty:
+            raise UserError("expected rows to report on, got none; score a model into this run first")
+        datasets = list(dict.fromkeys(rows["dataset"]))
+        if len(datasets) > 1:
+            raise UserError(f"expected rows of one data set, got {', '.join(datasets)}; report on each apart")
+        self.dataset: str = datasets[0]
+        self.seeds: tuple[int, ...] = tuple(sorted({int(seed) for seed in rows["seed"]}))
+        self._values: dict[tuple[Model, Condition, str, str], list[float]] = defaultdict(list)
+        self._counts: dict[tuple[Model, Condition, str], int] = {}
+        columns = ("detector", "paradigm", "preset", "set", "threat", "source", "category", "metric", "value", "n")
+        for record in zip(*(rows[name] for name in columns), strict=True):
+            model, condition = Model(*record[:3]), Condition(*record[3:6])
+            self._values[model, condition, record[6], record[7]].append(float(record[8]))
+            key = (model, condition, record[6])
+            self._counts[key] = max(self._counts.get(key, 0), int(record[9]))
+        self.models: tuple[Model, ...] = tuple(sorted(_distinct(key[0] for key in self._values), key=_model_order))
+        self.conditions: tuple[Condition, ...] = tuple(
+            sorted(_distinct(key[1] for key in self._values), key=_condition_order)
+        )
+        named = _distinct(key[2] for key in self._values)
+        self.categories: tuple[str, ...] = tuple(sorted(name for name in named if name != MEAN))
+        present = {key[3] for key in self._values}
+        self.metrics: tuple[str, ...] = tuple(name for name in METRIC_TITLES if name in present)
+
+    def label(self, model: Model) -> str:
+        """A model's label, with its preset where models of several presets share it."""
+        twins = [other for other in self.models if other.label == model.label]
+        return model.label if len(twins) == 1 else f"{model.label} ({model.preset})"
+
+    def get(self, model: Model, condition: Condition | None, metric: str, category: str = MEAN) -> float:
+        """The figure as in the rows (a fraction, or dB); NaN where it is undefined or was not measured."""
+        found = self._values.get((model, condition, category, metric)) if condition else None
+        return fmean(found) if found else math.nan
+
+    def change(self, model: Model, condition: Condition, metric: str, category: str = MEAN) -> float:
+        """The figure less that of the control."""
+        return self.get(model, condition, metric, category) - self.get(model, self.control, metric, category)
+
+    def chance(self, condition: Condition, metric: str, category: str = MEAN) -> float:
+        """The chance level of a metric: the prevalence decides it, hence the pictures and not the model."""
+        levels = [self.get(model, condition, f"{metric}_chance", category) for model in self.models]
+        known = [level for level in levels if not math.isnan(level)]
+        return known[0] if known else math.nan
+
+    def count(self, model: Model, condition: Condition, category: str) -> int:
+        """Number of pictures of a category that the model was scored on; some metrics use a part of them."""
+        return self._counts.get((model, condition, category), 0)
+
+    def total(self, condition: Condition, model: Model | None = None) -> int:
+        """Number of pictures of all categories together."""
+        models = self.models if model is None else (model,)
+        return max(sum(self.count(each, condition, name) for name in self.categories) for each in models)
+
+    @property
+    def clean(self) -> Condition | None:
+        return next((condition for condition in self.conditions if condition.clean), None)
+
+    @property
+    def control(self) -> Condition | None:
+        return next((condition for condition in self.conditions if condition.control), None)
+
+    @property
+    def attacks(self) -> tuple[Condition, ...]:
+        return tuple(condition for condition in self.conditions if condition.attacked)
+
+    @property
+    def sets(self) -> tuple[Condition, ...]:
+        """The attacks that are fixed sets."""
+        return tuple(condition for condition in self.attacks if not condition.white_box)
+
+    @property
+    def detectors(self) -> tuple[str, ...]:
+        return tuple(_distinct(model.detector for model in self.models))
+
+
+def panels_of(detector: str) -> tuple[str, bool | None]:
+    """A detector's base name, and whether its name says with (True) or without (False) panels; None where it says neither."""
+    found = _PANELS.match(detector)
+    return (found["base"], found["without"] is None) if found else (detector, None)
+
+
+def detector_title(detector: str) -> str:
+    base, panels = panels_of(detector)
+    suffix = {True: " with panels", False: " without panels", None: ""}[panels]
+    return TITLES.get(base, base) + suffix
+
+
+def model_title(name: str) -> str:
+    """`omnial-separate-grid` as a reader knows it: `OmniAL separate (grid)`."""
+    found = re.match(r"^(?P<detector>.+)-(?P<paradigm>unified|separate)(?:-(?P<category>.+))?$", name)
+    if not found:
+        return name
+    text = f"{detector_title(found['detector'])} {found['paradigm']}"
+    return f"{text} ({found['category']})" if found["category"] else text
+
+
+def sources_title(names: Iterable[str]) -> str:
+    """The source of a set in words."""
+    titles = [model_title(name) for name in names]
+    if not titles:
+        return "none"
+    return titles[0] if len(titles) == 1 else f"mean loss over {', '.join(titles[:-1])} and {titles[-1]}"
+
+
+def _distinct(items: Iterable[T]) -> list[T]:
+    return list(dict.fromkeys(items))
+
+
+def _model_order(model: Model) -> tuple[int, str, int, str]:
+    base, panels = panels_of(model.detector)
+    rank = list(TITLES).index(base) if base in TITLES else len(TITLES)
+    return rank, model.detector, int(model.paradigm != "unified"), model.preset
+
+
+def _condition_order(condition: Condition) -> tuple[int, int, str, float, str]:
+    kind = 0 if condition.clean else 1 if condition.control else 3 if condition.white_box else 2
+    eps = math.inf if math.isnan(condition.eps) else condition.eps
+    return kind, _GOALS.index(condition.goal), condition.norm, eps, condition.set

@@ -1,0 +1,131 @@
+"""Rows and files on disk: whole or not there, and read as a pandas frame. No torch here."""
+
+import hashlib
+import json
+import math
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from omnial_bench.errors import UserError
+
+METRICS = (
+    "image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro", "psnr", "ssim",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One number. `value` is a fraction in [0, 1], dB for PSNR, and None where it is undefined; `n` counts the images."""
+
+    detector: str
+    paradigm: str
+    preset: str
+    dataset: str
+    category: str
+    set: str
+    threat: str
+    source: str
+    metric: str
+    value: float | None
+    n: int
+    seed: int
+    run: str
+
+
+COLUMNS = tuple(field.name for field in fields(Result))
+KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run"))
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; what was written is synced and renamed onto `path` when the block ends well."""
+    make_folder(path.parent)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        yield aside
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole, with Unix line ends."""
+    with whole(path) as aside:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def without_none(value: Any) -> Any:
+    """A table without its empty entries, at any depth: TOML has no null."""
+    if isinstance(value, dict):
+        return {key: without_none(inner) for key, inner in value.items() if inner is not None}
+    return [without_none(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def make_folder(path: Path) -> Path:
+    """The folder, made where it is missing; UserError where it cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror}; choose another folder") from error
+    if not os.access(path, os.W_OK):
+        raise UserError(f"cannot write to {path}: permission denied; choose another folder")
+    return path
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def frame(rows: Iterable[Result]) -> pd.DataFrame:
+    """Rows as a frame with the columns of results.csv; an undefined value is NaN."""
+    return _typed(pd.DataFrame([astuple(row) for row in rows], columns=list(COLUMNS)))
+
+
+def write_rows(path: Path, rows: pd.DataFrame) -> None:
+    """Write results.csv whole; values are printed so that reading gives the same bits."""
+    table = rows.loc[:, list(COLUMNS)].copy()
+    table["value"] = ["" if math.isnan(value) else repr(float(value)) for value in table["value"]]
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """results.csv, or the one of a run folder, as a frame; UserError names what is wrong with the file."""
+    file = path / "results.csv" if path.is_dir() else path
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise UserError(f"no results at {file}; give a run folder or a results.csv") from error
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"cannot read {file} as rows: {error}") from error
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise UserError(f"{file} lacks the column {missing[0]!r}; expected {', '.join(COLUMNS)}")
+    try:
+        return _typed(table.loc[:, list(COLUMNS)])
+    except ValueError as error:
+        raise UserError(f"{file} holds a value that is no number: {error}") from error
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    for name in COLUMNS:
+        if name == "value":
+            table[name] = pd.to_numeric(table[name].replace("", None)).astype("float64")
+        elif name in ("n", "seed"):
+            table[name] = pd.to_numeric(table[name]).astype("int64")
+        else:
+            table[name] = table[name].astype("str")
+    return table

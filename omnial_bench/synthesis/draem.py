@@ -1,0 +1,36 @@
+"""DRAEM's training samples: an augmented texture blended into a Perlin mask (Zavrtanik et al., ICCV 2021, section 3.2)."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from omnial_bench.nouns import Synthetic
+from omnial_bench.synthesis.draw import uniform
+from omnial_bench.synthesis.masks import training_masks
+from omnial_bench.synthesis.textures import augment
+
+MAX_TRANSPARENCY = 0.8
+
+
+def synthesize(
+    images: Float[Tensor, "b 3 h w"],
+    textures: Float[Tensor, "b 3 h w"],
+    generator: torch.Generator,
+    *,
+    anomalous: float = 0.5,
+    panels: bool = False,
+) -> Synthetic:
+    """A batch with labels 0 and 1. Without panels a sample stays normal with probability 1 - `anomalous`; with panels none does."""
+    masks = training_masks(1, images, generator, anomalous=anomalous, panels=panels)[0]
+    return Synthetic(blend(images, augment(textures, generator), masks, generator), images, masks.long())
+
+
+def blend(
+    images: Float[Tensor, "b 3 h w"],
+    textures: Float[Tensor, "b 3 h w"],
+    masks: Bool[Tensor, "b h w"],
+    generator: torch.Generator,
+) -> Float[Tensor, "b 3 h w"]:
+    """Inside the masks (1 - beta) texture + beta image, beta ~ U(0, 0.8) an image; outside, the image."""
+    beta = uniform((len(images), 1, 1, 1), 0.0, MAX_TRANSPARENCY, generator, images.device)
+    return torch.where(masks[:, None], torch.lerp(textures, images, beta), images)

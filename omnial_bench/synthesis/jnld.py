@@ -1,0 +1,31 @@
+"""JNLD's training samples: DRAEM's masks and textures, fused at several just noticeable degrees (Zhao, ICME 2022)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnial_bench.nouns import Synthetic
+from omnial_bench.synthesis.jnd import jnd_map
+from omnial_bench.synthesis.masks import training_masks
+from omnial_bench.synthesis.omnial import fuse, refine_labels
+from omnial_bench.synthesis.textures import augment
+
+
+def synthesize(
+    images: Float[Tensor, "b 3 h w"],
+    textures: Float[Tensor, "b 3 h w"],
+    generator: torch.Generator,
+    *,
+    anomalous: float = 0.5,
+    panels: bool = False,
+    levels: int = 3,
+) -> Synthetic:
+    """A batch with labels 0..3 (0 and 1 when `levels` is 1) and the JND map of the clean images.
+
+    Masks and normal samples as in DRAEM, textures only from the texture source, labels corrected by SSIM.
+    """
+    masks = training_masks(3, images, generator, anomalous=anomalous, panels=panels)
+    jnd = jnd_map(images)
+    augmented, alphas = fuse(images, augment(textures, generator), masks, jnd=jnd)
+    labels = refine_labels(images, augmented, (alphas > 0).any(0))
+    return Synthetic(augmented, images, labels.clamp_max(levels), jnd)

@@ -1,0 +1,82 @@
+"""OmniAL's training samples: three levels of anomaly weighted by the JND map, with labels refined by SSIM (Zhao, CVPR 2023)."""
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from omnial_bench.metrics.quality import ssim_map
+from omnial_bench.nouns import Synthetic
+from omnial_bench.synthesis.canny import gaussian_blur
+from omnial_bench.synthesis.draw import chance
+from omnial_bench.synthesis.jnd import jnd_map
+from omnial_bench.synthesis.masks import training_masks
+from omnial_bench.synthesis.transform import jittered_crop
+
+EASY, MEDIUM, HARD = 1, 2, 3
+BETAS = (0.6, 0.3, 0.1)
+"""Bias of Eq. 2 for easy, medium, hard."""
+KERNELS = (3, 7, 11)
+"""Sides of the Gaussian that softens the mask of each level; sigma = side / 6."""
+SSIM_CUTS = (0.5, 0.8, 0.95)
+"""Upper bounds of local SSIM for easy, medium, hard; above the last a pixel is normal."""
+
+
+def synthesize(
+    images: Float[Tensor, "b 3 h w"],
+    textures: Float[Tensor, "b 3 h w"],
+    generator: torch.Generator,
+    *,
+    panels: bool = True,
+    anomalous: float = 0.5,
+    both_sides: bool = False,
+    additive: bool = False,
+    self_source: float = 0.5,
+) -> Synthetic:
+    """A batch with labels 0 normal, 1 easy, 2 medium, 3 hard and the JND map of the clean images.
+
+    The anomaly texture is a jittered crop of the image itself with probability `self_source`, else of a texture. Without
+    `panels` a sample stays normal with probability 1 - `anomalous`. `both_sides` and `additive` are the other readings of
+    the panel's size and of Eq. 1.
+    """
+    masks = training_masks(3, images, generator, anomalous=anomalous, panels=panels, both_sides=both_sides)
+    own = chance(len(images), self_source, generator, images.device)[:, None, None, None]
+    sources = jittered_crop(torch.where(own, images, textures), generator)
+    jnd = jnd_map(images)
+    augmented, alphas = fuse(images, sources, masks, jnd=jnd, additive=additive)
+    return Synthetic(augmented, images, refine_labels(images, augmented, (alphas > 0).any(0)), jnd)
+
+
+def fuse(
+    images: Float[Tensor, "b 3 h w"],
+    textures: Float[Tensor, "b 3 h w"],
+    masks: Bool[Tensor, "3 b h w"],
+    *,
+    jnd: Float[Tensor, "b 1 h w"],
+    additive: bool = False,
+) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "3 b h w"]]:
+    """The anomalous images and the softened masks, levels in the order easy, medium, hard (Eq. 1 and 2).
+
+    The levels are blended one after the other, so images stay in [0, 1]; where a single level has weight this is Eq. 1 as
+    printed. `additive` sums the weights instead, clipped at 1.
+    """
+    alphas = torch.cat(
+        [
+            gaussian_blur(mask[:, None].float(), sigma=side / 6, radius=side // 2)
+            for mask, side in zip(masks, KERNELS, strict=True)
+        ],
+        dim=1,
+    )
+    betas = torch.tensor(BETAS, device=images.device).view(1, 3, 1, 1)
+    weights = (alphas * (jnd + betas)).clamp(0, 1)
+    kept = (1 - weights.sum(1, keepdim=True)).clamp_min(0) if additive else (1 - weights).prod(1, keepdim=True)
+    return torch.lerp(textures, images, kept), alphas.transpose(0, 1)
+
+
+def refine_labels(
+    clean: Float[Tensor, "b 3 h w"], augmented: Float[Tensor, "b 3 h w"], union: Bool[Tensor, "b h w"]
+) -> Int64[Tensor, "b h w"]:
+    """Levels by how visible the change is: local SSIM inside `union`, cut at 0.95, 0.80 and 0.50; 0 outside."""
+    similarity = ssim_map(clean, augmented, padding="zero").mean(1)
+    cuts = torch.tensor(SSIM_CUTS, device=clean.device)
+    labels = torch.bucketize(similarity.contiguous(), cuts, right=True) + 1
+    return torch.where(union & (labels <= HARD), labels, 0)

@@ -1,0 +1,224 @@
+"""The one training loop, for every detector and both paradigms; it goes on where it was stopped."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from omnial_bench.checkpoint import Provenance, read_provenance, read_tensors, save, write_tensors
+from omnial_bench.data.pictures import Pictures, to_float
+from omnial_bench.device import Precision, fabric
+from omnial_bench.errors import UserError
+from omnial_bench.metrics.ranking import average_precision
+from omnial_bench.models.registry import build
+from omnial_bench.nouns import Detector, Synthetic
+from omnial_bench.records import Recipe, Training
+from omnial_bench.store import make_folder, write_text
+
+Progress = Callable[[int, int, str], None]
+"""Called with steps done, steps in all, and a note for the reader."""
+
+STATE, LOG = "last.safetensors", "log.csv"
+SAVE_SECONDS = 30.0
+LOGS, VALIDATIONS = 100, 10
+VALIDATION_LIMIT = 32
+
+
+def iterations_of(training: Training, normals: int) -> int:
+    """Optimiser steps in the budget: epochs over the normals, at most `max_iterations`."""
+    steps = max(1, math.ceil(training.epochs * normals / training.batch))
+    return steps if training.max_iterations is None else min(steps, training.max_iterations)
+
+
+def learning_rate(training: Training, step: int, steps: int) -> float:
+    """Adam's rate at a step: times `gamma` at each milestone of the budget."""
+    passed = sum(step >= milestone * steps for milestone in training.milestones)
+    return training.lr * training.gamma**passed
+
+
+def train(
+    recipe: Recipe,
+    normals: Pictures,
+    textures: UInt8[Tensor, "n 3 h w"],
+    *,
+    out: Path,
+    provenance: Callable[[int], Provenance],
+    seed: int = 0,
+    device: str = "auto",
+    precision: Precision = "32-true",
+    progress: Progress | None = None,
+) -> Detector:
+    """Train on normal pictures and write checkpoint, recipe and log to `out`; an interrupted training goes on.
+
+    `provenance` is told the number of iterations. UserError where the loss stops being finite.
+    """
+    make_folder(out)
+    training = recipe.training
+    generator = torch.Generator().manual_seed(seed)
+    detector = build(recipe, generator)
+    chosen, held_out = split_normals(len(normals), training.validation, generator)
+    steps = iterations_of(training, len(normals))
+    loop = _Loop(detector, recipe, device=device, precision=precision, generator=generator, out=out)
+    validation = loop.validation(normals, held_out, textures, seed)
+    plan = provenance(steps)
+    log = loop.restore(plan.key)
+    saved, rated, rated_at = time.monotonic(), loop.step, time.monotonic()
+    while loop.step < steps:
+        terms = loop.advance(normals, chosen, textures, learning_rate(training, loop.step, steps))
+        last = loop.step == steps
+        if last or loop.step % max(1, steps // LOGS) == 0:
+            values = {name: float(term) for name, term in terms.items()}
+            if not all(math.isfinite(value) for value in values.values()):
+                raise UserError(
+                    f"{plan.model}: the loss is not finite at iteration {loop.step}; lower the learning rate"
+                )
+            now = time.monotonic()
+            speed = (loop.step - rated) * training.batch / max(now - rated_at, 1e-9)
+            rated, rated_at = loop.step, now
+            row: dict[str, float | None] = {"iteration": loop.step, "loss": sum(values.values()), **values}
+            row |= {"lr": learning_rate(training, loop.step - 1, steps), "images_per_second": round(speed, 2)}
+            checked = last or loop.step % max(1, steps // VALIDATIONS) == 0
+            row["validation_ap"] = loop.validate(validation) if checked else None
+            log.append(row)
+            if progress is not None:
+                progress(loop.step, steps, f"loss {sum(values.values()):.3f}  {speed:.0f} images/s")
+        elif progress is not None:
+            progress(loop.step, steps, "")
+        if time.monotonic() - saved > SAVE_SECONDS:
+            loop.save(plan.key, log)
+            saved = time.monotonic()
+    write_text(out / LOG, pd.DataFrame(log).to_csv(index=False, lineterminator="\n"))
+    detector = detector.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    save(out, detector, recipe, plan)
+    (out / STATE).unlink(missing_ok=True)
+    return detector
+
+
+def is_trained(folder: Path, key: str) -> bool:
+    """Whether `folder` holds a finished training that `key` describes."""
+    found = read_provenance(folder)
+    return found is not None and found.key == key
+
+
+def split_normals(n: int, share: float, generator: torch.Generator) -> tuple[Tensor, list[int]]:
+    """Indices to train on and indices held out; at least one of each unless nothing is to be held out."""
+    order = torch.randperm(n, generator=generator)
+    held = min(max(1, round(n * share)), n - 1) if share > 0 else 0
+    return order[held:].sort().values, order[:held].tolist()
+
+
+class _Loop:
+    """A training in progress: everything that a resumed one must have back."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        recipe: Recipe,
+        *,
+        device: str,
+        precision: Precision,
+        generator: torch.Generator,
+        out: Path,
+    ) -> None:
+        self.fabric = fabric(device, precision)
+        self.detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.Adam(detector.parameters(), lr=recipe.training.lr, foreach=True)
+        self.wrapped, self.optimizer = self.fabric.setup(self.detector, optimizer)
+        self.wrapped.mark_forward_method("loss")
+        self.batch, self.generator, self.out = recipe.training.batch, generator, out
+        self.step = 0
+
+    def advance(
+        self, normals: Pictures, chosen: Tensor, textures: UInt8[Tensor, "n 3 h w"], lr: float
+    ) -> dict[str, Tensor]:
+        """One optimiser step; the loss terms, still on the device."""
+        self.wrapped.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        picks = chosen[torch.randint(len(chosen), (self.batch,), generator=self.generator)]
+        sources = torch.randint(len(textures), (self.batch,), generator=self.generator)
+        batch = self._synthesize(normals.images[picks], textures[sources], self.generator)
+        terms: dict[str, Tensor] = self.wrapped.loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(torch.stack(list(terms.values())).sum())
+        self.optimizer.step()
+        self.step += 1
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> Synthetic:
+        device = self.fabric.device
+        batch = self.detector.synthesize(to_float(images, device), to_float(textures, device), generator)
+        return batch._replace(images=batch.images.contiguous(memory_format=torch.channels_last))
+
+    def validation(self, normals: Pictures, held_out: list[int], textures: Tensor, seed: int) -> list[Synthetic]:
+        """Fixed synthetic pictures made from normals that are never trained on."""
+        generator = torch.Generator().manual_seed(seed + 1)
+        return [
+            self._synthesize(
+                normals.images[part],
+                textures[torch.randint(len(textures), (len(part),), generator=generator)],
+                generator,
+            )
+            for part in _chunks(held_out[:VALIDATION_LIMIT], self.batch)
+        ]
+
+    def validate(self, batches: list[Synthetic]) -> float | None:
+        """Pixel AP on the validation pictures; None where there is no anomalous pixel among them."""
+        if not batches:
+            return None
+        self.wrapped.eval()
+        with torch.inference_mode(), self.fabric.autocast():
+            scores = [self.detector(batch.images).score_map.float().flatten() for batch in batches]
+        labels = [(batch.labels > 0).flatten() for batch in batches]
+        return average_precision(torch.cat(scores), torch.cat(labels))
+
+    def save(self, key: str, log: list[dict[str, Any]]) -> None:
+        """Everything that the next step depends on, in one file."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.detector.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
+        tensors["generator"] = self.generator.get_state()
+        text = pd.DataFrame(log).to_csv(index=False, lineterminator="\n")
+        write_tensors(self.out / STATE, tensors, {"step": str(self.step), "key": key})
+        write_text(self.out / LOG, text)
+
+    def restore(self, key: str) -> list[dict[str, Any]]:
+        """Go back to the last saved step of the same training, if there is one; its log."""
+        path = self.out / STATE
+        if not path.is_file():
+            return []
+        try:
+            tensors, metadata = read_tensors(path)
+        except UserError:
+            return []
+        if metadata.get("key") != key:
+            return []
+        self.detector.load_state_dict(
+            {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+        )
+        state = self.optimizer.state_dict()
+        for name, value in tensors.items():
+            if name.startswith("adam."):
+                _, index, field = name.split(".")
+                state["state"].setdefault(int(index), {})[field] = value
+        self.optimizer.load_state_dict(state)
+        self.generator.set_state(tensors["generator"])
+        self.step = int(metadata["step"])
+        try:
+            log = pd.read_csv(self.out / LOG).astype(object)
+        except (OSError, ValueError):
+            return []
+        kept = log[log["iteration"] <= self.step]
+        rows: list[dict[str, Any]] = kept.where(kept.notna(), None).to_dict(orient="records")
+        return rows
+
+
+def _chunks(items: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,142 @@
+"""Units, attention, strides and dilations, initialisation."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from omnial_bench.errors import UserError
+from omnial_bench.models.blocks import DCSA, Encoder, Level, Localiser, Reconstructor, Style, check_size, reset, unit
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("output_stride", "strides"),
+    [(2, [1, 2, 2, 2, 2, 2]), (4, [1, 2, 4, 4, 4, 4]), (8, [1, 2, 4, 8, 8, 8]), (32, [1, 2, 4, 8, 16, 32])],
+)
+def test_strides_stop_at_the_output_stride(output_stride: int, strides: list[int]) -> None:
+    style = Style(output_stride=output_stride)
+    assert style.strides(6) == strides
+    scales = Encoder(3, [2, 3, 4, 5, 6, 7], style).eval()(noise(1, 3, 64, 32))
+    assert [tuple(scale.shape[1:]) for scale in scales] == [
+        (width, 64 // stride, 32 // stride) for width, stride in zip([2, 3, 4, 5, 6, 7], strides, strict=True)
+    ]
+
+
+def test_dilations_start_at_the_third_scale() -> None:
+    assert Style(dilated=True).dilations(6) == [1, 1, 2, 4, 8, 16]
+    assert Style().dilations(6) == [1, 1, 1, 1, 1, 1]
+    style = Style(dilated=True, channel_attention=True, spatial_attention=True, output_stride=4)
+    network = Localiser(inputs=3, classes=2, width=4, style=style)
+    for stage, dilation in zip(network.encoder.stages, [1, 1, 2, 4, 8, 16], strict=True):
+        convolutions = [part for part in stage.modules() if isinstance(part, nn.Conv2d)]
+        found = [part.dilation[0] for part in convolutions if part.kernel_size == (3, 3)]
+        assert found == [dilation, dilation, 1, dilation]  # the block's two, DCSA's near path, DCSA's far path
+    assert {conv.dilation for conv in network.levels.modules() if isinstance(conv, nn.Conv2d)} == {(1, 1)}
+
+
+def test_instance_norm_unit_equals_torchs_instance_norm() -> None:
+    part = unit(3, 5, norm="instance").train()
+    reset(part, torch.Generator().manual_seed(1))
+    images = noise(2, 3, 8, 8)
+    expected = F.instance_norm(part[0](images), weight=part[1].weight, bias=part[1].bias, eps=1e-5).relu()
+    torch.testing.assert_close(part(images), expected)
+    torch.testing.assert_close(part.eval()(images), expected)
+
+
+def test_channel_attention_is_added_from_the_global_mean() -> None:
+    attention = DCSA(2, Style(channel_attention=True))
+    squeeze, _, excite = attention.channel
+    with torch.no_grad():
+        squeeze.weight.zero_()
+        squeeze.bias.zero_()
+        squeeze.weight[0, 0] = 1  # hidden 0 = mean of channel 0
+        squeeze.weight[1, 1] = -1  # hidden 1 = minus that of channel 1, which ReLU cuts
+        excite.weight.zero_()
+        excite.weight[0, 1] = 10
+        excite.weight[1, 0] = 2
+        excite.bias.copy_(torch.tensor([0.5, 0.25]))
+    features = torch.tensor([[[[1.0, 3.0]], [[5.0, 7.0]]]])
+    expected = torch.tensor([[[[1.5, 3.5]], [[5 + 4.25, 7 + 4.25]]]])
+    torch.testing.assert_close(attention(features), expected)
+
+
+def test_spatial_attention_adds_a_tenth_of_the_dilated_path() -> None:
+    attention = DCSA(3, Style(spatial_attention=True), dilation=2).eval()
+    with torch.no_grad():
+        for part, channel, tap in ((attention.near, 0, (1, 1)), (attention.far, 1, (1, 2))):
+            part[0].weight.zero_()
+            part[0].bias.zero_()
+            part[0].weight[0, channel, tap[0], tap[1]] = 1
+    features = noise(1, 3, 5, 5)
+    scale = (1 + 1e-5) ** -0.5  # of a batch norm that has seen nothing
+    right = F.pad(features.amax(1, keepdim=True), (0, 2))[..., 2:]  # two pixels to the right, as dilation 2 reaches
+    expected = features + scale * (features.mean(1, keepdim=True) + 0.1 * right)
+    torch.testing.assert_close(attention(features), expected)
+
+
+def test_a_level_upsamples_only_where_told() -> None:
+    features, skip = noise(1, 4, 8, 8), noise(1, 3, 16, 16)
+    assert Level(4, 4, 2, Style(), upsample=False)(features).shape == (1, 2, 8, 8)
+    assert Level(4, 5, 2, Style(), skip=3, upsample=True)(features, skip).shape == (1, 2, 16, 16)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_channels_last_survives_every_convolution(norm: str) -> None:
+    style = Style(norm=norm, dilated=True, output_stride=4, channel_attention=True, spatial_attention=True)  # type: ignore[arg-type]
+    network = Reconstructor(outputs=4, width=4, style=style).to(memory_format=torch.channels_last)
+    for name, part in network.named_modules():
+        if isinstance(part, nn.Conv2d) and part.kernel_size == (3, 3) and part.in_channels > 3:
+            part.register_forward_pre_hook(
+                lambda _, inputs, name=name: (
+                    pytest.fail(name) if not inputs[0].is_contiguous(memory_format=torch.channels_last) else None
+                )
+            )
+    output = network(noise(2, 3, 16, 16).contiguous(memory_format=torch.channels_last))
+    assert output.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_reset_depends_on_the_generator_alone() -> None:
+    def weights(seed: int) -> list[torch.Tensor]:
+        network = Reconstructor(outputs=3, width=4, style=Style(channel_attention=True))
+        reset(network, torch.Generator().manual_seed(seed))
+        return list(network.state_dict().values())
+
+    before = torch.get_rng_state()
+    network = unit(3, 4)
+    between = torch.get_rng_state()
+    reset(network, torch.Generator())
+    assert torch.equal(torch.get_rng_state(), between)
+    torch.set_rng_state(before)
+    first, again, other = weights(1), weights(1), weights(2)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_reset_draws_the_published_distributions(norm: str) -> None:
+    part = unit(64, 512, norm=norm)  # type: ignore[arg-type]
+    with torch.no_grad():
+        part[1].bias.fill_(3)
+        if norm == "batch":
+            part[1].running_mean.fill_(3)
+    reset(part, torch.Generator().manual_seed(0))
+    assert part[0].weight.mean().abs() < 2e-4
+    assert part[0].weight.std().item() == pytest.approx(0.02, rel=0.01)
+    assert part[1].weight.mean().item() == pytest.approx(1.0, abs=0.004)
+    assert part[1].weight.std().item() == pytest.approx(0.02, rel=0.1)
+    assert part[1].bias.abs().max() == 0
+    bound = (64 * 9) ** -0.5
+    assert 0.98 * bound < part[0].bias.abs().max() <= bound
+    if norm == "batch":
+        assert part[1].running_mean.abs().max() == 0
+        assert (part[1].running_var == 1).all()
+
+
+def test_a_size_that_the_poolings_do_not_divide_is_refused() -> None:
+    check_size(torch.zeros(1, 3, 64, 96), 32)
+    with pytest.raises(UserError, match=r"32 divides, got 64x100; try 64x96"):
+        check_size(torch.zeros(1, 3, 64, 100), 32)

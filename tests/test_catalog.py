@@ -1,0 +1,56 @@
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from omnial_bench.data.catalog import CATALOG, MVTEC_AD, VISA, WHOLE, foreground_rule, guess_name
+from omnial_bench.data.toy import SUBJECTS
+
+
+@pytest.mark.parametrize(
+    ("entry", "categories", "totals"), [(MVTEC_AD, 15, (3629, 467, 1258)), (VISA, 12, (8659, 962, 1200))]
+)
+def test_counts_add_up_to_the_published_totals(entry, categories, totals) -> None:
+    found = list(entry.categories.values())
+    sums = tuple(sum(getattr(c, part) for c in found) for part in ("train", "test_good", "test_defect"))
+    assert (len(found), sums) == (categories, totals)
+
+
+def test_mvtec_has_five_textures_and_they_are_all_foreground() -> None:
+    textures = {name for name, category in MVTEC_AD.categories.items() if category.kind == "texture"}
+    assert textures == {"carpet", "grid", "leather", "tile", "wood"}
+    assert all(foreground_rule("mvtec_ad", name) == WHOLE for name in textures | {"cable", "transistor"})
+
+
+def test_rules_follow_the_table() -> None:
+    bottle = foreground_rule("mvtec_ad", "bottle")
+    assert (bottle.method, bottle.side, bottle.fill_holes, bottle.largest) == ("otsu", "dark", True, True)
+    nut = foreground_rule("mvtec_ad", "metal_nut")
+    assert (nut.method, nut.side, nut.fill_holes, nut.close, nut.open) == ("triangle", "bright", False, 6, 6)
+    board = foreground_rule("visa", "pcb3")
+    assert (board.method, board.channel, board.close, board.open) == ("triangle", "blue", 8, 3)
+
+
+def test_what_is_unknown_is_the_whole_picture() -> None:
+    assert foreground_rule("custom", "bottle") == foreground_rule("mvtec_ad", "spoon") == WHOLE
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        WHOLE.method = "otsu"  # type: ignore[misc]
+
+
+def test_names_are_guessed_from_the_categories() -> None:
+    assert guess_name(["grid", "bottle"]) == "mvtec_ad"
+    assert guess_name(["pcb1"]) == "visa"
+    assert guess_name(SUBJECTS) == "toy"
+    assert guess_name(["grid", "pcb1"]) == guess_name(["spoon"]) == guess_name([]) == "custom"
+
+
+def test_categories_of_different_data_sets_differ() -> None:
+    names = [name for entry in CATALOG.values() for name in entry.categories]
+    assert len(names) == len(set(names))
+    assert set(CATALOG["toy"].categories) == set(SUBJECTS)
+
+
+def test_the_catalogue_starts_without_torch() -> None:
+    code = "import sys, omnial_bench.data.catalog; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

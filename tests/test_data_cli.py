@@ -1,0 +1,100 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from omnial_bench.cli.data import data
+from omnial_bench.data.toy import draw_toy
+from omnial_bench.errors import UserError
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    draw_toy(tmp_path / "toy", size=32, train=2, test_good=1, test_defect=1)
+    return tmp_path / "toy"
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(data, [str(argument) for argument in arguments])
+
+
+def user_error(result: Result) -> str:
+    assert isinstance(result.exception, UserError), result.output
+    return str(result.exception)
+
+
+def test_list_names_every_data_set_with_its_licence() -> None:
+    shown = invoke("list")
+    assert shown.exit_code == 0 and "3,629" in shown.output and "CC BY-NC-SA 4.0" in shown.output
+    entries = {entry["name"]: entry for entry in json.loads(invoke("list", "--json").output)}
+    assert entries["mvtec_ad"]["categories"]["bottle"] == {
+        "kind": "object", "train": 209, "test_good": 20, "test_defect": 63,
+    }  # fmt: skip
+    assert set(entries) == {"mvtec_ad", "visa", "toy"}
+
+
+def test_download_says_where_to_obtain_it() -> None:
+    message = user_error(invoke("download", "mvtec_ad"))
+    assert "https://www.mvtec.com" in message and "<category>/train/good" in message and "\n" not in message
+    assert "omnial-bench data toy DIR" in user_error(invoke("download", "toy"))
+    assert "did you mean 'visa'" in user_error(invoke("download", "vissa"))
+
+
+def test_verify_passes_a_sound_folder(toy: Path) -> None:
+    shown = invoke("verify", toy)
+    assert shown.exit_code == 0 and "broken_tooth 1" in shown.output
+    found = json.loads(invoke("verify", toy, "--json").output)
+    assert found["problems"] == [] and found["name"] == "toy"
+    assert [c["category"] for c in found["counts"]] == ["brushed", "cap", "gear", "weave"]
+    assert found["counts"][2] == {
+        "category": "gear", "train": 2, "test_good": 1, "test_defect": 3,
+        "defects": {"broken_tooth": 1, "crack": 1, "rust": 1}, "published": [None, None, None],
+    }  # fmt: skip
+
+
+def test_verify_finds_each_kind_of_problem(toy: Path) -> None:
+    (toy / "cap/train/good/001.png").write_bytes(b"not a picture")
+    (toy / "cap/ground_truth/dent/000_mask.png").unlink()
+    Image.fromarray(np.zeros((5, 6), np.uint8)).save(toy / "gear/ground_truth/rust/000_mask.png")
+    Image.fromarray(np.zeros((5, 6), np.uint8)).save(toy / "gear/ground_truth/rust/777_mask.png")
+    (toy / "weave/test/good/000.png").unlink()
+    found = invoke("verify", toy, "--json")
+    problems = {problem["path"]: problem["what"] for problem in json.loads(found.output)["problems"]}
+    assert found.exit_code == 1
+    assert "cannot decode: cannot identify" in problems.pop("cap/train/good/001.png")
+    assert problems.pop("cap/test/dent/000.png") == "no mask in ground_truth/dent"
+    assert "mask is 6x5, expected its picture's 32x32" in problems.pop("gear/ground_truth/rust/000_mask.png")
+    assert problems.pop("gear/ground_truth/rust/777_mask.png") == "mask without a picture"
+    assert problems.pop("weave/test/good") == "no normal test pictures"
+    assert not problems
+    shown = invoke("verify", toy)
+    assert shown.exit_code == 1 and "5 problems" in shown.output
+
+
+def test_verify_shows_what_differs_from_the_published_counts(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        path = tmp_path / "bottle" / part / "good/000.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.zeros((5, 6), np.uint8)).save(path)
+    shown = invoke("verify", tmp_path)
+    assert shown.exit_code == 0
+    assert "bottle, 1 of 209 train, 1 of 20 test good, 0 of 63 test defect" in " ".join(shown.output.split())
+
+
+def test_verify_of_no_data_set_is_the_users_mistake(tmp_path: Path) -> None:
+    assert "the folder is empty" in user_error(invoke("verify", tmp_path))
+
+
+def test_toy_draws_a_folder_that_verifies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def few(root: Path, *, size: int, seed: int) -> None:
+        draw_toy(root, size=size, train=1, test_good=1, test_defect=1, seed=seed)
+
+    monkeypatch.setattr("omnial_bench.data.toy.draw_toy", few)
+    assert invoke("toy", tmp_path / "new", "--size", 40, "--seed", 5).exit_code == 0
+    with Image.open(tmp_path / "new/gear/train/good/000.png") as picture:
+        assert picture.size == (40, 40)
+    assert invoke("verify", tmp_path / "new").exit_code == 0
+    assert "expected a picture size" in user_error(invoke("toy", tmp_path / "large", "--size", 9999))

@@ -1,0 +1,241 @@
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from omnial_bench.data import cache, decode
+from omnial_bench.data.folder import find_dataset, scan
+from omnial_bench.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def noise(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def square(side: int = 8) -> np.ndarray:
+    mask = np.zeros((side, side), np.uint8)
+    mask[:4, :4] = 255
+    return mask
+
+
+@pytest.fixture
+def mvtec(tmp_path: Path) -> Path:
+    root = tmp_path / "mvtec"
+    for number, category in enumerate(("bottle", "grid")):
+        for index in range(3):
+            save(root / category / f"train/good/{index:03d}.png", noise(10 * number + index, 8, 8, 3))
+        save(root / category / "test/good/000.png", noise(50 + number, 8, 8, 3))
+        save(root / category / "test/cut/000.png", noise(60 + number, 8, 8))
+        save(root / category / "ground_truth/cut/000_mask.png", square())
+    (root / "readme.txt").write_text("not a category")
+    return root
+
+
+def test_mvtec_layout_gives_pictures_masks_and_names(mvtec: Path) -> None:
+    dataset = find_dataset(mvtec)
+    assert (dataset.name, dataset.layout, dataset.categories) == ("mvtec_ad", "mvtec", ("bottle", "grid"))
+    assert dataset.counts()["grid"] == {"train": {"good": 3}, "test": {"cut": 1, "good": 1}}
+    test = dataset.load("test", None, (8, 8))
+    assert test.ids == ("bottle/test/cut/000", "bottle/test/good/000", "grid/test/cut/000", "grid/test/good/000")
+    assert test.masks.sum((1, 2)).tolist() == [16, 0, 16, 0]
+    assert test.masks[0, :4, :4].all()
+    train = dataset.load("train", ["grid"], (8, 8))
+    assert train.defects == ("good",) * 3 and not train.masks.any()
+
+
+def test_visa_layout_counts_any_non_zero_value_as_anomalous(tmp_path: Path) -> None:
+    save(tmp_path / "candle/train/good/0001.JPG", noise(0, 8, 12, 3))
+    save(tmp_path / "candle/test/good/0002.JPG", noise(1, 8, 12, 3))
+    save(tmp_path / "candle/test/bad/000.JPG", noise(2, 8, 12, 3))
+    levels = np.zeros((8, 12), np.uint8)
+    levels[2, 3:6] = (1, 2, 7)
+    save(tmp_path / "candle/ground_truth/bad/000.png", levels)
+    dataset = find_dataset(tmp_path)
+    assert (dataset.name, dataset.layout) == ("visa", "visa")
+    assert dataset.load("test", ["candle"], (8, 12)).masks[0].nonzero().tolist() == [[2, 3], [2, 4], [2, 5]]
+
+
+def test_a_picture_of_network_size_passes_through_to_the_bit(mvtec: Path) -> None:
+    images = find_dataset(mvtec).load("train", ["bottle"], (8, 8)).images
+    assert np.array_equal(images[1].permute(1, 2, 0).numpy(), noise(1, 8, 8, 3))
+
+
+def test_non_square_size_and_area_averaging_downscale(mvtec: Path) -> None:
+    test = find_dataset(mvtec).load("test", ["bottle"], (2, 4))
+    assert test.images.shape == (2, 3, 2, 4)
+    assert test.masks[0].tolist() == [[True, True, False, False], [False] * 4]
+
+
+def test_masks_are_cut_at_half_of_a_pixel() -> None:
+    mask = np.zeros((4, 4), bool)
+    mask[0, :2] = True  # half of the upper left pixel
+    mask[2, 2] = True  # a quarter of the lower right one
+    assert decode.shrink_mask(mask, (2, 2)).tolist() == [[True, False], [False, False]]
+    thirds = np.zeros((3, 3), bool)
+    thirds[:, 0] = True  # two thirds of the left column, none of the right
+    assert decode.shrink_mask(thirds, (2, 2)).tolist() == [[True, False], [True, False]]
+
+
+def test_every_kind_of_pixel_becomes_rgb_bytes(tmp_path: Path) -> None:
+    grey, rgb = noise(0, 6, 5), noise(1, 6, 5, 3)
+    three = np.stack([grey] * 3, -1)
+    cases = {
+        "grey.png": (Image.fromarray(grey), three),
+        "rgba.png": (Image.fromarray(np.concatenate([rgb, grey[..., None]], -1)), rgb),
+        "16.png": (Image.fromarray(grey.astype(np.uint16) * 257), three),
+        "16.tif": (Image.fromarray(grey.astype(np.uint16) * 257), three),
+        "32.tif": (Image.fromarray(grey.astype(np.int32) * 257), three),
+        "one.png": (Image.fromarray(grey > 127), np.where(three > 127, 255, 0)),
+    }
+    palette = Image.fromarray(grey % 4, mode=None)
+    palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]])
+    cases["palette.png"] = (palette, colours[grey % 4])
+    for name, (image, expected) in cases.items():
+        image.save(tmp_path / name)
+        pixels, size = decode.read_picture(tmp_path / name)
+        assert size == (6, 5) and pixels.dtype == np.uint8, name
+        assert np.array_equal(pixels, expected), name
+
+
+def test_alpha_of_a_mask_is_no_anomaly(tmp_path: Path) -> None:
+    pixels = np.zeros((4, 4, 4), np.uint8)
+    pixels[..., 3] = 255
+    pixels[1, 1, 0] = 255
+    assert decode.read_mask(save(tmp_path / "m.png", pixels)).nonzero()[0].tolist() == [1]
+
+
+def test_pictures_that_cannot_be_used_are_named(mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    victim = mvtec / "grid/train/good/001.png"
+    victim.write_bytes(victim.read_bytes()[:60])
+    with pytest.raises(UserError, match=r"cannot decode .*grid/train/good/001\.png"):
+        find_dataset(mvtec).load("train", None, (8, 8))
+    victim.write_text("not a picture")
+    with pytest.raises(UserError, match=r"cannot decode .*001\.png: cannot identify image file it"):
+        find_dataset(mvtec).load("train", None, (8, 8))
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(UserError, match="floating point"):
+        decode.read_picture(tmp_path / "float.tif")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    with pytest.raises(UserError, match="more than 50 pixels"):
+        decode.read_picture(mvtec / "bottle/train/good/000.png")
+
+
+def test_masks_that_do_not_fit_are_named(mvtec: Path) -> None:
+    mask = mvtec / "grid/ground_truth/cut/000_mask.png"
+    save(mask, square(9))
+    with pytest.raises(UserError, match=r"000_mask\.png is 9x9, expected its picture's 8x8"):
+        find_dataset(mvtec).load("test", None, (8, 8))
+    mask.unlink()
+    with pytest.raises(UserError, match=r"no mask for .*grid/test/cut/000\.png"):
+        find_dataset(mvtec)
+    assert len(scan(mvtec).files) == 10
+    assert find_dataset(mvtec, ["bottle"]).load("test", None, (8, 8)).masks.any()
+
+
+def test_labels_come_from_the_folder_and_not_from_the_mask(mvtec: Path) -> None:
+    save(mvtec / "grid/ground_truth/cut/000_mask.png", np.zeros((8, 8), np.uint8))
+    test = find_dataset(mvtec).load("test", ["grid"], (8, 8))
+    assert test.batch([0, 1]).anomalous.tolist() == [True, False] and not test.masks.any()
+
+
+def test_a_category_without_anomalies_or_without_training_pictures(mvtec: Path) -> None:
+    shutil.rmtree(mvtec / "grid/test/cut")
+    shutil.rmtree(mvtec / "bottle/train")
+    dataset = find_dataset(mvtec)
+    assert dataset.load("test", ["grid"], (8, 8)).defects == ("good",)
+    with pytest.raises(UserError, match="category 'bottle' has no train pictures"):
+        dataset.load("train", None, (8, 8))
+
+
+def test_folders_in_another_layout_are_refused_with_what_was_found(mvtec: Path, tmp_path: Path) -> None:
+    cases = [
+        (tmp_path / "none", "no data folder at"),
+        (mvtec / "readme.txt", "is not a folder"),
+        (mvtec / "bottle", r"found ground_truth/, test/, train/; this is one category, try its parent folder"),
+        (tmp_path, r"found .*mvtec/.*; try .*mvtec$"),
+    ]
+    (tmp_path / "void").mkdir()
+    cases.append((tmp_path / "void", "the folder is empty"))
+    (tmp_path / "raw/candle/Data/Images").mkdir(parents=True)
+    cases.append((tmp_path / "raw", "VisA as downloaded"))
+    for folder, message in cases:
+        with pytest.raises(UserError, match=message) as raised:
+            find_dataset(folder)
+        assert "\n" not in str(raised.value)
+
+
+def test_unknown_category_names_the_closest(mvtec: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'bottle'"):
+        find_dataset(mvtec, ["botle"])
+    with pytest.raises(UserError, match="did you mean 'grid'"):
+        find_dataset(mvtec).load("test", ["gird"], (8, 8))
+
+
+def test_two_pictures_of_one_name_are_refused(mvtec: Path) -> None:
+    save(mvtec / "grid/train/good/000.bmp", noise(0, 8, 8))
+    with pytest.raises(UserError, match="two pictures have one name"):
+        find_dataset(mvtec)
+
+
+def test_fingerprint_follows_the_bytes_and_not_the_place(mvtec: Path, tmp_path: Path) -> None:
+    first = find_dataset(mvtec).fingerprint
+    shutil.copytree(mvtec, tmp_path / "copy")
+    assert find_dataset(tmp_path / "copy").fingerprint == first
+    assert find_dataset(mvtec, ["grid"]).fingerprint != first
+    save(mvtec / "grid/ground_truth/cut/000_mask.png", 255 - square())
+    assert find_dataset(mvtec).fingerprint != first
+
+
+def test_pictures_are_decoded_once_and_again_after_a_change(mvtec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = find_dataset(mvtec).load("test", None, (8, 8))
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "read_picture", lambda *_: pytest.fail("decoded again"))
+        second = find_dataset(mvtec).load("test", None, (8, 8))
+    assert torch.equal(first.images, second.images) and torch.equal(first.masks, second.masks)
+    changed = save(mvtec / "bottle/test/good/000.png", noise(99, 8, 8, 3))
+    third = find_dataset(mvtec).load("test", None, (8, 8)).images
+    assert np.array_equal(third[1].permute(1, 2, 0).numpy(), np.asarray(Image.open(changed)))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_damaged_cache_is_made_again(mvtec: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    first = find_dataset(mvtec).load("train", ["grid"], (8, 8)).images.clone()
+    (kept,) = cache.cache_folder().glob("grid-train-8x8-*.safetensors")
+    content = bytearray(kept.read_bytes())
+    content[-1] ^= 255
+    kept.unlink()
+    kept.write_bytes(content if damage == "flip" else content[:-50])
+    with caplog.at_level(logging.WARNING):
+        again = find_dataset(mvtec).load("train", ["grid"], (8, 8)).images
+    assert torch.equal(first, again) and "is damaged" in caplog.text
+    caplog.clear()
+    find_dataset(mvtec).load("train", ["grid"], (8, 8))
+    assert not caplog.text
+
+
+def test_a_cache_folder_that_cannot_be_written_costs_a_warning(
+    mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "file" / "cache"))
+    dataset = find_dataset(mvtec)
+    with caplog.at_level(logging.WARNING):
+        assert len(dataset.load("train", None, (8, 8))) == 6
+        assert len(dataset.fingerprint) == 64
+    assert "are not kept" in caplog.text

@@ -1,0 +1,128 @@
+"""Detectors by name, from records, and from outside; what a network costs."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from omnial_bench import records
+from omnial_bench.errors import UserError
+from omnial_bench.models import registry
+from omnial_bench.models.registry import DETECTORS, build, build_foreign, describe
+
+OUTSIDE = """
+from torch import nn
+from omnial_bench.models.draem import DRAEM, Options
+
+def make(width=4):
+    return DRAEM(Options(width=width, loc_width=4))
+
+def plain():
+    return nn.Conv2d(3, 1, 1)
+
+def number():
+    return 3
+
+def broken():
+    raise RuntimeError("two\\nlines")
+"""
+
+
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "outside_detectors.py").write_text(OUTSIDE, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "outside_detectors", raising=False)
+    return "outside_detectors"
+
+
+def recipe(detector: str, size: tuple[int, int] = (64, 64), **options: Any) -> records.Recipe:
+    return records.Recipe(detector=detector, preset="test", size=size, options=options)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("preset", ["paper", "small", "tiny"])
+def test_every_record_is_valid_and_described(name: str, preset: str) -> None:
+    figures = describe(records.read_recipe(name, preset))
+    parts = figures["parameters"]
+    assert parts["total"] == sum(count for part, count in parts.items() if part != "total")
+    limits = {"paper": 500e9, "small": 4e9, "tiny": 0.5e9}
+    assert 0 < figures["flops"] <= limits[preset]
+
+
+def test_draem_paper_has_the_published_counts() -> None:
+    figures = describe(records.read_recipe("draem", "paper"))
+    assert figures["parameters"] == {"total": 97_422_725, "reconstruction": 69_048_579, "localisation": 28_374_146}
+
+
+def test_flops_are_twice_the_multiply_adds() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = nn.Conv2d(3, 5, 3, padding=1)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.part(images)
+
+    assert registry._flops(Two(), (8, 4)) == 2 * (3 * 5 * 9) * 32
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_build_is_decided_by_the_generator(name: str) -> None:
+    before = torch.get_rng_state()
+
+    def weights(seed: int) -> dict[str, torch.Tensor]:
+        detector = build(recipe(name, width=4, loc_width=4), torch.Generator().manual_seed(seed))
+        assert detector.training
+        return detector.state_dict()
+
+    first, again, other = weights(1), weights(1), weights(2)
+    assert all(value.isfinite().all() and torch.equal(value, again[key]) for key, value in first.items())
+    assert any(not torch.equal(value, other[key]) for key, value in first.items())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_bad_recipes_are_one_line() -> None:
+    cases = [
+        (recipe("omnal"), "unknown detector 'omnal'; did you mean 'omnial'?"),
+        (recipe("draem", wdth=3), "options of draem: unknown key 'wdth'; did you mean 'width'?"),
+        (recipe("draem", size=(64, 72), width=4), "got 64x72"),
+        (recipe("omnial", size=(64, 66), width=4), "got 64x66"),
+    ]
+    for bad, words in cases:
+        with pytest.raises(UserError) as caught:
+            build(bad)
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_factory_from_outside_is_called_with_the_options(outside: str) -> None:
+    before = torch.get_rng_state()
+    made = [build(recipe(f"{outside}:make", width=8), torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    assert torch.equal(torch.get_rng_state(), before)
+    first, again, other = (part.reconstruction.out.weight for part in made)
+    assert first.shape[1] == 8
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert isinstance(build_foreign(f"{outside}:plain", {}, torch.Generator()), nn.Conv2d)
+    assert describe(recipe(f"{outside}:make"))["parameters"]["total"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no_such_package:make", "no_such_package"),
+        ("{}:missing", "missing"),
+        ("{}:broken", "RuntimeError: two lines"),
+        ("{}:number", "expected a torch.nn.Module, got int"),
+        ("{}:plain", "expected a Detector"),
+    ],
+)
+def test_a_factory_that_fails_is_one_line(outside: str, name: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build(recipe(name.format(outside)))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

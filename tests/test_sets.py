@@ -1,0 +1,352 @@
+"""Adversarial sets: composition, bounds on the saved bytes, seals."""
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from omnial_bench.attacks import sets as sets_module
+from omnial_bench.attacks.compose import add_anomalies, split
+from omnial_bench.attacks.objectives import balanced
+from omnial_bench.attacks.sets import Composed, build_sets, compose, load_set
+from omnial_bench.data.pictures import Pictures
+from omnial_bench.errors import UserError
+from omnial_bench.nouns import Detector, Prediction, Synthetic
+from omnial_bench.records import Suite, Threat
+from omnial_bench.store import sha256
+
+HEIGHT, WIDTH = 32, 40
+
+
+class OneLayer(Detector):
+    def __init__(self, seed: int = 0, side: int | None = None) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3, padding=1)
+        with torch.no_grad():
+            generator = torch.Generator().manual_seed(seed)
+            self.layer.weight.copy_(torch.randn(self.layer.weight.shape, generator=generator))
+            self.layer.bias.zero_()
+        self.side = side
+
+    def forward(self, images: Tensor) -> Prediction:
+        return Prediction(self.layer(images)[..., : self.side, : self.side])
+
+    def synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> Synthetic:
+        raise NotImplementedError
+
+    def loss(self, batch: Synthetic) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+def normals(counts: dict[str, int]) -> Pictures:
+    """Noisy pictures: a dark disc for `cap`, an object of the embedded data set, and stripes for `weave`, a texture."""
+    categories = tuple(name for name, n in counts.items() for _ in range(n))
+    rows, columns = torch.meshgrid(torch.arange(HEIGHT) - 16, torch.arange(WIDTH) - 20, indexing="ij")
+    drawn = {"cap": torch.where(rows**2 + columns**2 < 144, 60, 200), "weave": 120 + 60 * (columns // 8 % 2)}
+    images = torch.zeros(len(categories), 3, HEIGHT, WIDTH, dtype=torch.uint8)
+    for index, name in enumerate(categories):
+        noise = torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(index - categories.index(name)))
+        images[index] = (drawn[name] + 6 * noise).clamp(0, 255)
+    ids = tuple(f"{name}/train/good/{i:03}" for name, n in counts.items() for i in range(n))
+    masks = torch.zeros(len(categories), HEIGHT, WIDTH, dtype=torch.bool)
+    return Pictures(images, masks, categories, ("good",) * len(ids), ids)
+
+
+def composed(seed: int = 0, limit: int | None = None, **counts: int) -> Composed:
+    return compose(normals(counts or {"cap": 5, "weave": 5}), limit=limit, seed=seed, dataset="toy")
+
+
+def suite(*threats: dict[str, object]) -> Suite:
+    rows = threats or ({"name": "pgd-8", "eps": "8/255", "steps": 3},)
+    return Suite(name="test", title="Test", threats=tuple(Threat.model_validate(row) for row in rows))
+
+
+def build(out: Path, *threats: dict[str, object], made: Composed | None = None, models=None, **settings) -> list[Path]:
+    models = {"one-unified": OneLayer(1)} if models is None else models
+    return build_sets(
+        models,
+        composed() if made is None else made,
+        suite(*threats),
+        out=out,
+        seed=settings.pop("seed", 0),
+        source_hashes=dict.fromkeys(models, "ab" * 32),
+        dataset="toy",
+        data_fingerprint="f00d",
+        batch=settings.pop("batch", 4),
+        **settings,
+    )
+
+
+@pytest.mark.parametrize(
+    ("n", "limit", "want"), [(10, None, (2, 8)), (10, 5, (1, 4)), (2, None, (1, 1)), (1, None, (0, 1))]
+)
+def test_split_is_exact(n, limit, want) -> None:
+    normal, synthetic = split(n, 0.8, limit, torch.Generator().manual_seed(0))
+    assert (len(normal), len(synthetic)) == want
+    assert not set(normal) & set(synthetic)
+    assert set(normal) | set(synthetic) <= set(range(n))
+
+
+def test_composition() -> None:
+    made = composed(cap=10, weave=5)
+    pictures = made.pictures
+    kinds = list(zip(pictures.categories, pictures.defects, strict=True))
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        ("cap", "good"): 2, ("cap", "synthetic"): 8, ("weave", "good"): 1, ("weave", "synthetic"): 4,
+    }  # fmt: skip
+    assert len(set(pictures.ids)) == 15
+    assert pictures.ids[0].startswith("cap/test/good/")
+    synthetic = torch.tensor([defect == "synthetic" for defect in pictures.defects])
+    changed = (pictures.images != pictures.references).any(1)
+    assert not changed[~synthetic].any()
+    assert changed.flatten(1).any(1)[synthetic].all()
+    assert pictures.masks.flatten(1).any(1).tolist() == synthetic.tolist()
+    assert (made.regions.flatten(1).any(1) == ~synthetic).all()
+    objects = torch.tensor([name == "cap" for name in pictures.categories])
+    assert made.objects[~objects].all()
+    assert made.objects[objects].float().mean() == pytest.approx(np.pi * 144 / (HEIGHT * WIDTH), rel=0.05)
+    for outside in (changed, pictures.masks, made.regions):
+        assert not outside[~made.objects].any()
+
+
+def test_references_are_the_normals_they_come_from() -> None:
+    source = normals({"cap": 4})
+    made = compose(source, seed=1, dataset="toy", limit=3)
+    assert len(made.pictures) == 3
+    for index, name in enumerate(made.pictures.ids):
+        assert torch.equal(made.pictures.references[index], source.images[int(name[-3:])])
+
+
+def test_a_category_does_not_depend_on_the_others() -> None:
+    alone, together, other_seed = composed(weave=5), composed(cap=3, weave=5), composed(seed=1, weave=5)
+    assert torch.equal(alone.pictures.images, together.pictures.images[3:])
+    assert not torch.equal(alone.pictures.images, other_seed.pictures.images)
+
+
+def test_a_flat_picture_on_which_nothing_can_be_seen_is_logged(caplog) -> None:
+    source = normals({"weave": 2})
+    flat = replace(source, images=torch.zeros_like(source.images))
+    made = compose(flat, seed=0, dataset="toy")
+    assert not made.pictures.masks.any()
+    assert "no visible anomaly" in caplog.text
+
+
+def test_given_textures_are_used() -> None:
+    clean = torch.zeros(4, 3, HEIGHT, WIDTH, dtype=torch.uint8)
+    everywhere = torch.ones(4, HEIGHT, WIDTH, dtype=torch.bool)
+    red = torch.zeros(1, 3, HEIGHT, WIDTH, dtype=torch.uint8)
+    red[:, 0] = 255
+    images, masks = add_anomalies(clean, everywhere, red, torch.Generator().manual_seed(0))
+    assert masks.flatten(1).any(1).all()
+    assert (images[:, 0] > images[:, 2])[masks].float().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    "threat",
+    [
+        {"eps": "4/255", "goal": "any"},
+        {"eps": "8/255", "goal": "target"},
+        {"eps": "8/255", "goal": "any", "where": "foreground"},
+        {"eps": "1/2", "norm": "l2"},
+        {"eps": "3/510"},
+    ],
+    ids=str,
+)
+def test_round_trip_keeps_the_bound(tmp_path, threat) -> None:
+    made = composed()
+    (folder,) = build(tmp_path, {"name": "t", "steps": 3} | threat, made=made)
+    opened = load_set(folder)
+    eps = float(Fraction(threat["eps"]))
+    for category in opened.categories:
+        pictures = opened.load(category)
+        rows = [made.pictures.ids.index(name) for name in pictures.ids]
+        assert torch.equal(pictures.references, made.pictures.references[rows])
+        assert torch.equal(pictures.masks, made.pictures.masks[rows])
+        assert torch.equal(opened.originals(category), made.pictures.images[rows])
+        change = (pictures.images.int() - opened.originals(category).int()).abs()
+        assert change.flatten(1).any(1).all()
+        if threat.get("norm") == "l2":
+            assert ((change / 255).flatten(1).norm(dim=1) <= eps + 1e-6).all()
+        else:
+            assert change.max() == int(255 * eps)
+            assert opened.manifest.largest_change == int(255 * eps)
+        if threat.get("where") == "foreground":
+            assert not change.any(1)[~made.objects[rows]].any()
+
+
+def test_manifest_says_how_the_set_came_to_be(tmp_path) -> None:
+    models = {"one-unified": OneLayer(1), "two-unified": OneLayer(2)}
+    (folder,) = build(tmp_path, {"name": "pgd-8", "eps": "8/255", "steps": 4}, models=models, seed=3)
+    table = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert table["label"] == "linf 8/255"
+    assert [source["name"] for source in table["sources"]] == ["one-unified", "two-unified"]
+    assert table["size"] == [HEIGHT, WIDTH]
+    assert table["counts"] == {"cap": {"good": 1, "synthetic": 4}, "weave": {"good": 1, "synthetic": 4}}
+    assert (table["seed"], table["dataset"], table["data_fingerprint"]) == (3, "toy", "f00d")
+    assert Fraction(table["threat"]["step_size"]) == Fraction(5, 255)
+    assert len(table["loss"]["steps"]) == 4
+    assert table["loss"]["steps"][-1] > table["loss"]["steps"][0]
+    assert len(table["files"]) == 2 * (2 + 4 * 4)
+    for name, entry in table["files"].items():
+        assert sha256(folder / name) == entry["sha256"]
+        assert (entry["change"] is not None) == ("/test/" in name)
+    opened = load_set(folder)
+    assert (opened.name, opened.label, opened.source) == ("pgd-8", "linf 8/255", "one-unified+two-unified")
+    assert (opened.categories, opened.size) == (("cap", "weave"), (HEIGHT, WIDTH))
+
+
+def test_control_is_the_same_pictures_before_the_attack(tmp_path) -> None:
+    made = composed()
+    folders = build(tmp_path, {"name": "unattacked", "eps": "0"}, {"name": "t", "eps": "8/255", "steps": 1}, made=made)
+    control, attacked = (load_set(folder) for folder in folders)
+    assert (control.label, control.source, control.manifest.largest_change) == ("none", "none", 0)
+    assert control.manifest.loss.steps == ()
+    for category in control.categories:
+        assert torch.equal(control.load(category).images, attacked.originals(category))
+        assert not torch.equal(control.load(category).images, attacked.load(category).images)
+
+
+@pytest.mark.parametrize(("goal", "touched"), [("hide", "synthetic"), ("fabricate", "good")])
+def test_one_sided_goals_leave_the_other_kind_alone(tmp_path, goal, touched) -> None:
+    (folder,) = build(tmp_path, {"name": "t", "eps": "8/255", "steps": 2, "goal": goal})
+    for name, entry in load_set(folder).manifest.files.items():
+        if entry.change is not None:
+            assert (entry.change > 0) == (f"/{touched}/" in name)
+
+
+def test_attack_does_what_its_goal_says(tmp_path) -> None:
+    """On the files, each picture's loss towards its own target map is lower than before."""
+    made, model = composed(), OneLayer(1)
+    (folder,) = build(tmp_path, {"name": "t", "eps": "8/255", "goal": "target"}, made=made, models={"one": model})
+    for category in ("cap", "weave"):
+        pictures = load_set(folder).load(category)
+        rows = [made.pictures.ids.index(name) for name in pictures.ids]
+        target = made.regions[rows]
+        with torch.no_grad():
+            before = balanced(model(made.pictures.batch(rows).images), target)
+            after = balanced(model(pictures.batch(range(len(rows))).images), target)
+        assert (after < before).all()
+
+
+def test_same_seed_same_bytes(tmp_path) -> None:
+    """Also with another batch: the random numbers belong to the picture."""
+    seeds = {"a": 0, "b": 0, "c": 0, "d": 1}
+    batches = {"c": 3}
+    found = {}
+    for name, seed in seeds.items():
+        (folder,) = build(tmp_path / name, seed=seed, batch=batches.get(name, 4))
+        found[name] = {path: file.sha256 for path, file in load_set(folder).manifest.files.items()}
+        manifest = (folder / "manifest.json").read_bytes()
+        found[f"{name} manifest"] = {"bytes": manifest.hex()}
+    assert found["a"] == found["b"] == found["c"]
+    assert found["a manifest"] == found["b manifest"]
+    assert found["a"] != found["d"]
+
+
+def test_progress_counts_pictures(tmp_path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    build(tmp_path, progress=lambda name, done, total: seen.append((name, done, total)))
+    assert seen == [("pgd-8", 4, 10), ("pgd-8", 5, 10), ("pgd-8", 9, 10), ("pgd-8", 10, 10)]
+
+
+def test_set_that_exceeds_its_bound_is_refused(tmp_path, monkeypatch) -> None:
+    """An attack that quantises carelessly: the earlier set stays, and nothing is left behind."""
+    (folder,) = build(tmp_path)
+    before = (folder / "manifest.json").read_bytes()
+
+    def careless(_: Tensor, originals: Tensor, __: object) -> Tensor:
+        return (originals.int() + 9).clamp(0, 255).to(torch.uint8)
+
+    monkeypatch.setattr(sets_module, "quantise", careless)
+    with pytest.raises(UserError, match="within linf 8/255 of its original, the saved file changes by up to 9/255"):
+        build(tmp_path)
+    assert (folder / "manifest.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["pgd-8"]
+
+
+def test_what_is_no_set_is_not_replaced(tmp_path) -> None:
+    (tmp_path / "pgd-8").mkdir()
+    (tmp_path / "pgd-8" / "thesis.txt").write_text("kept")
+    with pytest.raises(UserError, match="something else"):
+        build(tmp_path)
+    assert (tmp_path / "pgd-8" / "thesis.txt").read_text() == "kept"
+
+
+def test_detectors_of_another_size_or_none_are_refused(tmp_path) -> None:
+    with pytest.raises(UserError, match="16x16 map for 32x40 pictures"):
+        build(tmp_path, models={"one": OneLayer(1), "small": OneLayer(2, side=16)})
+    with pytest.raises(UserError, match="at least one detector"):
+        build(tmp_path, models={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def damage(folder: Path, what: str) -> str:
+    """Harm a set in one way; a part of the message that must follow."""
+    picture = "weave/test/good"
+    file = next((folder / picture).iterdir())
+    manifest = folder / "manifest.json"
+    table = json.loads(manifest.read_text(encoding="utf-8"))
+    name = f"{picture}/{file.name}"
+    if what == "changed":
+        Image.new("RGB", (WIDTH, HEIGHT)).save(file)
+        return f"{name} is not the file of the manifest"
+    if what == "missing":
+        file.unlink()
+        return f"{name} is missing in the folder"
+    if what == "foreign":
+        (folder / "cap" / "test" / "good" / "x.png").write_bytes(b"")
+        return "cap/test/good/x.png in the folder does not belong"
+    if what == "truncated":
+        manifest.write_text(manifest.read_text(encoding="utf-8")[:-40], encoding="utf-8")
+        return "cannot read"
+    if what == "gone":
+        manifest.unlink()
+        return "found no manifest.json"
+    if what == "key":
+        table["lable"] = table.pop("label")
+        expected = "label"
+    elif what == "absolute":
+        table["files"][str(file)] = table["files"].pop(name)
+        expected = "expected a path inside the set"
+    elif what == "upwards":
+        table["files"]["weave/../../x.png"] = table["files"].pop(name)
+        expected = "expected a path inside the set"
+    elif what == "unpaired":
+        del table["files"][name.replace("test", "clean")]
+        expected = "is missing in its manifest"
+    elif what == "counts":
+        table["counts"]["weave"]["good"] += 1
+        expected = "weave counts"
+    else:
+        outside = folder.parent / "outside.png"
+        file.rename(outside)
+        file.symlink_to(outside)
+        expected = "expected a path inside the set"
+    manifest.write_text(json.dumps(table), encoding="utf-8")
+    return expected
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["changed", "missing", "foreign", "truncated", "gone", "key", "absolute", "upwards", "unpaired", "counts", "link"],
+)
+def test_damaged_set_is_refused(tmp_path, what) -> None:
+    (folder,) = build(tmp_path)
+    load_set(folder)
+    expected = damage(folder, what)
+    with pytest.raises(UserError) as error:
+        load_set(folder)
+    assert expected in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_category_names_the_closest(tmp_path) -> None:
+    (folder,) = build(tmp_path)
+    with pytest.raises(UserError, match="weave"):
+        load_set(folder).load("weaves")

@@ -1,0 +1,201 @@
+"""Synthetic anomalies: masks, the JND map, panels, textures and the three recipes."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from skimage.feature import canny as reference_canny
+
+from omnial_bench.synthesis import draem, jnld, omnial
+from omnial_bench.synthesis.canny import canny
+from omnial_bench.synthesis.jnd import jnd_map
+from omnial_bench.synthesis.masks import masks_within, training_masks
+from omnial_bench.synthesis.panels import PANELS, draw_panels, panels_of
+from omnial_bench.synthesis.perlin import perlin_masks, perlin_noise
+from omnial_bench.synthesis.textures import AUGMENTATIONS, augment
+from omnial_bench.synthesis.transform import jittered_crop, rotate, turn_hue
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def photograph(n: int = 2, height: int = 64, width: int = 96) -> torch.Tensor:
+    """Smooth colourful pictures with an edge or two."""
+    y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
+    pictures = [
+        torch.stack((0.5 + 0.4 * torch.sin(6 * x + k), 0.3 + 0.5 * y, (x > 0.5).float() * 0.6 + 0.2)) for k in range(n)
+    ]
+    return torch.stack(pictures)
+
+
+class TestPerlin:
+    def test_coverage_is_the_published_recipe_s(self) -> None:
+        masks = perlin_masks(600, (64, 64), generator(), "cpu")
+        assert masks.float().mean().item() == pytest.approx(0.049, abs=0.008)
+
+    def test_noise_is_zero_on_the_lattice_and_outside_the_turned_frame(self) -> None:
+        noise = perlin_noise((32, 32), torch.tensor([[4, 4]]), torch.zeros(1), generator())
+        assert noise[0, ::8, ::8].abs().max() == 0
+        assert noise.abs().max() > 0.3
+        turned = perlin_noise((32, 32), torch.tensor([[4, 4]]), torch.tensor([math.pi / 4]), generator())
+        assert turned[0, 0, 0] == 0
+        assert turned[0, 16, 16] != 0
+
+    def test_non_square_and_seed(self) -> None:
+        first, again = (perlin_masks(3, (64, 96), generator(5), "cpu") for _ in range(2))
+        assert first.shape == (3, 64, 96)
+        assert torch.equal(first, again)
+        assert not torch.equal(first, perlin_masks(3, (64, 96), generator(6), "cpu"))
+
+
+class TestJnd:
+    @pytest.mark.parametrize(
+        ("grey", "weight"), [(0, 0.798), (20, 0.528), (64, 0.307), (127, 0.097), (200, 0.144), (255, 0.179)]
+    )
+    def test_flat_grey(self, grey: int, weight: float) -> None:
+        flat = torch.full((1, 3, 40, 48), grey / 255)
+        assert jnd_map(flat).flatten().tolist() == pytest.approx([weight] * 1920, abs=5e-4)
+
+    def test_texture_raises_and_an_edge_lowers_the_threshold(self) -> None:
+        flat = torch.full((1, 3, 64, 64), 0.5)
+        noisy = (flat + 0.2 * (torch.rand(1, 1, 64, 64, generator=generator()) - 0.5)).clamp(0, 1)
+        assert jnd_map(noisy).mean() > jnd_map(flat).mean()
+        step = flat.clone()
+        step[..., 32:] = 0.9
+        # The edge weight keeps a twentieth of the gradient next to the only edge.
+        assert jnd_map(step)[0, 0, 32, 31] < 0.2
+
+    def test_canny_agrees_with_scikit_image(self) -> None:
+        picture = 255 * photograph(1).mean(1, keepdim=True)
+        ours = canny(picture)[0, 0].numpy()
+        theirs = reference_canny(
+            picture[0, 0].numpy(), sigma=math.sqrt(2), high_threshold=0.5, low_threshold=0.2, use_quantiles=False
+        )
+        assert ours.sum() > 0
+        columns = np.flatnonzero(ours.any(0))
+        assert set(np.flatnonzero(theirs[8:-8].all(0))) & set(columns)
+
+    def test_a_flat_picture_has_no_edge(self) -> None:
+        assert not canny(torch.full((1, 1, 32, 32), 100.0)).any()
+
+
+class TestPanels:
+    def test_each_kind_takes_its_side(self) -> None:
+        panels = panels_of(torch.arange(5), torch.zeros(5, 3), (40, 60), "cpu")
+        left, right, top, bottom, every = panels
+        assert left[:, :30].all() and not left[:, 30:].any()
+        assert right[:, 30:].all() and not right[:, :30].any()
+        assert top[:20].all() and not top[20:].any()
+        assert bottom[20:].all() and not bottom[:20].any()
+        assert every.all()
+
+    @pytest.mark.parametrize("both_sides", [False, True])
+    def test_shares_stay_in_range(self, both_sides: bool) -> None:
+        panels, kinds = draw_panels(400, (100, 100), generator(), "cpu", both_sides=both_sides)
+        share = panels.float().mean((1, 2))
+        sides = kinds != PANELS.index("all")
+        low = 0.25 if both_sides else 0.5
+        assert share[~sides].eq(1).all()
+        assert share[sides].min() >= low - 0.02
+        assert share[sides].max() <= 0.8**2 + 0.02 if both_sides else share[sides].max() <= 0.81
+        assert torch.bincount(kinds, minlength=5).min() > 50
+
+    def test_anomalies_stay_inside_and_are_redrawn_until_there_is_one(self) -> None:
+        allowed, _ = draw_panels(32, (64, 64), generator(), "cpu")
+        masks = masks_within(3, allowed, generator(1))
+        assert not (masks & ~allowed).any()
+        assert masks.any(0).flatten(1).any(1).all()
+
+    def test_without_panels_half_stays_normal(self) -> None:
+        images = torch.zeros(400, 3, 32, 32)
+        masks = training_masks(1, images, generator(), panels=False)
+        assert 0.4 < masks.flatten(2).any(2).float().mean().item() < 0.55
+
+
+class TestTextures:
+    @pytest.mark.parametrize("name", AUGMENTATIONS)
+    def test_stays_in_range_and_shape(self, name: str) -> None:
+        x = torch.rand(3, 3, 32, 48, generator=generator())
+        y = AUGMENTATIONS[name](x, generator(1))
+        assert y.shape == x.shape
+        assert y.min() >= 0
+        assert y.max() <= 1
+        assert not torch.equal(x, y)
+
+    def test_equalise_flattens_the_histogram(self) -> None:
+        dark = torch.rand(1, 3, 64, 64, generator=generator()) ** 3
+        flat = AUGMENTATIONS["equalise"](dark, generator())
+        assert flat.mean().item() == pytest.approx(0.5, abs=0.02)
+
+    def test_three_different_operations_a_texture(self) -> None:
+        x = torch.rand(8, 3, 16, 16, generator=generator())
+        assert torch.equal(augment(x, generator(3)), augment(x, generator(3)))
+        assert not torch.equal(augment(x, generator(3)), augment(x, generator(4)))
+
+    def test_no_turn_of_the_hue_is_the_identity_and_a_third_permutes(self) -> None:
+        x = photograph()
+        assert torch.allclose(turn_hue(x, torch.zeros(2, 1, 1, 1)), x, atol=1e-6)
+        assert torch.allclose(turn_hue(x, torch.full((2, 1, 1, 1), 1 / 3)), x[:, [2, 0, 1]], atol=1e-5)
+
+    def test_rotation_by_a_right_angle(self) -> None:
+        x = torch.rand(1, 3, 16, 16, generator=generator())
+        turned = rotate(x, torch.tensor([math.pi / 2]))
+        both = (torch.rot90(x, 1, (2, 3)), torch.rot90(x, -1, (2, 3)))
+        assert any(torch.allclose(turned, one, atol=1e-4) for one in both)
+
+    def test_crops_keep_range(self) -> None:
+        views = jittered_crop(photograph(8), generator())
+        assert views.min() >= 0
+        assert views.max() <= 1
+
+
+class TestRecipes:
+    def test_draem_changes_only_the_mask_and_shows_at_least_a_fifth_of_the_texture(self) -> None:
+        images, textures = torch.zeros(64, 3, 32, 32), torch.ones(64, 3, 32, 32)
+        masks = training_masks(1, images, generator(), anomalous=1, panels=False)[0]
+        blended = draem.blend(images, textures, masks, generator())
+        inside = blended[masks[:, None].expand_as(blended)]
+        assert blended[~masks[:, None].expand_as(blended)].eq(0).all()
+        assert inside.min() >= 0.2
+        assert inside.max() <= 1
+
+    @pytest.mark.parametrize("recipe", [draem, jnld, omnial])
+    def test_batches_are_whole_and_repeatable(self, recipe: object) -> None:
+        images, textures = photograph(6), torch.rand(6, 3, 64, 96, generator=generator())
+        batch = recipe.synthesize(images, textures, generator(2), panels=True)  # type: ignore[attr-defined]
+        again = recipe.synthesize(images, textures, generator(2), panels=True)  # type: ignore[attr-defined]
+        assert torch.equal(batch.images, again.images)
+        assert torch.equal(batch.labels, again.labels)
+        assert batch.images.min() >= 0
+        assert batch.images.max() <= 1
+        assert torch.equal(batch.clean, images)
+        changed = (batch.images != images).any(1).float()
+        near = torch.nn.functional.max_pool2d(changed, 11, stride=1, padding=5) > 0
+        assert not ((batch.labels > 0) & ~near).any()
+        assert batch.labels.any()
+
+    def test_where_one_level_acts_the_fusion_is_equation_one(self) -> None:
+        images, textures = photograph(1), torch.rand(1, 3, 64, 96, generator=generator())
+        masks = torch.zeros(3, 1, 64, 96, dtype=torch.bool)
+        masks[2, :, 20:40, 20:40] = True
+        jnd = jnd_map(images)
+        for additive in (False, True):
+            fused, alphas = omnial.fuse(images, textures, masks, jnd=jnd, additive=additive)
+            weight = alphas[2][:, None] * (jnd + 0.1)
+            assert torch.allclose(fused, weight * textures + (1 - weight) * images, atol=1e-6)
+
+    def test_labels_follow_the_visibility(self) -> None:
+        images = photograph(1)
+        union = torch.ones(1, 64, 96, dtype=torch.bool)
+        assert not omnial.refine_labels(images, images, union).any()
+        opposite = 1 - images
+        assert omnial.refine_labels(images, opposite, union).eq(1).float().mean() > 0.9
+        union[:] = False
+        assert not omnial.refine_labels(images, opposite, union).any()
+
+    def test_levels_of_jnld_fold_into_one(self) -> None:
+        images, textures = photograph(8), torch.rand(8, 3, 64, 96, generator=generator())
+        labels = jnld.synthesize(images, textures, generator(), anomalous=1, levels=1).labels
+        assert set(labels.unique().tolist()) == {0, 1}

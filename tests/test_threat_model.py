@@ -1,0 +1,137 @@
+"""Balls, labels and bounds: what a threat may do, in floats and in bytes."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+
+from omnial_bench.attacks.levels import keeps, largest_change, quantise
+from omnial_bench.attacks.threats import aims, check_suite, step_size, threat_model
+from omnial_bench.data.pictures import to_bytes, to_float
+from omnial_bench.errors import UserError
+from omnial_bench.nouns import ThreatModel
+from omnial_bench.records import Suite, Threat, read_suite
+
+
+@pytest.mark.parametrize(
+    ("threat", "label"),
+    [
+        (ThreatModel(eps=Fraction(4, 255)), "linf 4/255"),
+        (ThreatModel(eps=Fraction(8, 255), goal="target"), "linf 8/255 targeted"),
+        (ThreatModel(eps=Fraction(8, 255), goal="hide", where="foreground"), "linf 8/255 hide foreground"),
+        (ThreatModel(eps=Fraction(1, 2), norm="l2"), "l2 0.5"),
+    ],
+)
+def test_label(threat, label) -> None:
+    assert str(threat) == label
+
+
+def test_projection_by_hand() -> None:
+    clean = torch.zeros(1, 3, 1, 1)
+    clean[0, :, 0, 0] = torch.tensor([0.5, 0.02, 0.99])
+    far = clean + torch.tensor([0.3, -0.3, 0.3]).view(1, 3, 1, 1)
+    inside = ThreatModel(eps=Fraction(1, 10)).project(far, clean)
+    assert inside.flatten().tolist() == pytest.approx([0.6, 0.0, 1.0])
+    change = torch.tensor([0.3, 0.4, 0.0]).view(1, 3, 1, 1)
+    half = torch.full((1, 3, 1, 1), 0.5)
+    round_ball = ThreatModel(eps=Fraction(1, 4), norm="l2")
+    assert (round_ball.project(half + change, half) - half).flatten().tolist() == pytest.approx([0.15, 0.2, 0.0])
+    assert round_ball.distance(half + change, half).tolist() == pytest.approx([0.5])
+    assert ThreatModel(eps=Fraction(1, 4)).distance(half + change, half).tolist() == pytest.approx([0.4])
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_projection_is_idempotent_and_leaves_the_inside_alone(norm) -> None:
+    generator = torch.Generator().manual_seed(0)
+    clean, other = torch.rand(2, 8, 3, 5, 7, generator=generator)
+    threat = ThreatModel(eps=Fraction(1, 3), norm=norm)
+    once = threat.project(other, clean)
+    assert (threat.distance(once, clean) <= 1 / 3 + 1e-6).all()
+    assert torch.allclose(threat.project(once, clean), once, atol=1e-6)
+    near = clean + (other - clean) * 1e-3
+    assert torch.allclose(threat.project(near, clean), near, atol=1e-7)
+
+
+@pytest.mark.parametrize("levels", [1, 4, 8, 255])
+def test_bytes_keep_a_whole_number_of_levels(levels) -> None:
+    """Truncated instead of rounded, 8/255 becomes 9/255."""
+    generator = torch.Generator().manual_seed(levels)
+    originals = torch.randint(0, 256, (4, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    threat = ThreatModel(eps=Fraction(levels, 255))
+    clean = to_float(originals)
+    sign = torch.rand(clean.shape, generator=generator).round() * 2 - 1
+    attacked = threat.project(clean + sign, clean)
+    saved = quantise(attacked, originals, threat)
+    assert all(keeps(threat, one, other) for one, other in zip(saved, originals, strict=True))
+    assert largest_change(saved, originals) == min(levels, 255)
+    assert torch.equal(saved, to_bytes(attacked))
+
+
+def test_bytes_of_a_fractional_bound_are_held_to_the_level_below() -> None:
+    originals = torch.full((1, 3, 4, 4), 100, dtype=torch.uint8)
+    threat = ThreatModel(eps=Fraction(3, 510))
+    saved = quantise(to_float(originals) + 1.5 / 255, originals, threat)
+    assert (saved == 101).all()
+
+
+def test_a_bound_that_is_passed_by_one_level_is_seen() -> None:
+    original = torch.full((3, 4, 4), 100, dtype=torch.uint8)
+    saved = original.clone()
+    saved[1, 2, 3] = 109
+    assert largest_change(saved, original) == 9
+    assert not keeps(ThreatModel(eps=Fraction(8, 255)), saved, original)
+    assert keeps(ThreatModel(eps=Fraction(9, 255)), saved, original)
+    saved[0, 0, 0] = 88
+    assert keeps(ThreatModel(eps=Fraction(15, 255), norm="l2"), saved, original)
+    saved[0, 0, 1] = 101
+    assert not keeps(ThreatModel(eps=Fraction(15, 255), norm="l2"), saved, original)
+
+
+def test_rounding_in_l2_is_shrunk_into_the_ball() -> None:
+    """768 changes of 0.6 levels have length 16.6 levels; rounded to whole levels they would have 27.7."""
+    originals = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+    threat = ThreatModel(eps=Fraction(20, 255), norm="l2")
+    ramp = torch.linspace(0, 1.2, 768).view(1, 3, 16, 16) / 255
+    attacked = to_float(originals) + ramp
+    assert threat.distance(attacked, to_float(originals)).item() < float(threat.eps)
+    assert not keeps(threat, to_bytes(attacked)[0], originals[0])
+    saved = quantise(attacked, originals, threat)
+    assert keeps(threat, saved[0], originals[0])
+    assert largest_change(saved, originals) == 1
+
+
+def test_aims_of_each_goal() -> None:
+    masks = torch.zeros(2, 2, 2, dtype=torch.bool)
+    masks[0, 0, 0] = True
+    regions = torch.zeros_like(masks)
+    regions[1, 1, 1] = True
+    anomalous = torch.tensor([True, False])
+    labels, chosen = aims("any", masks, regions, anomalous)
+    assert torch.equal(labels, masks)
+    assert chosen.tolist() == [True, True]
+    for goal, expected in (("target", [True, True]), ("hide", [True, False]), ("fabricate", [False, True])):
+        labels, chosen = aims(goal, masks, regions, anomalous)
+        assert torch.equal(labels, regions)
+        assert chosen.tolist() == expected
+
+
+def test_paper_suite_holds_the_three_sets_and_their_control() -> None:
+    suite = read_suite("paper")
+    check_suite(suite)
+    assert suite.anomalous == 0.8
+    labels = {threat.name: str(threat_model(threat)) for threat in suite.threats if threat.eps}
+    assert labels == {"pgd-4": "linf 4/255", "pgd-8": "linf 8/255", "pgd-8-targeted": "linf 8/255 targeted"}
+    assert [threat.name for threat in suite.threats if not threat.eps] == ["unattacked"]
+    for threat in suite.threats:
+        assert threat.steps == 10
+        assert step_size(threat) == Fraction(5, 2) * threat.eps / 10
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [({"attack": "pdg"}, "pgd"), ({"objective": "balance"}, "balanced"), ({"eps": "1/510"}, "1/255")],
+)
+def test_suite_that_cannot_be_run_is_refused(wrong, hint) -> None:
+    threat = Threat.model_validate({"name": "odd", "eps": "8/255"} | wrong)
+    with pytest.raises(UserError, match=hint):
+        check_suite(Suite(name="s", title="s", threats=(threat,)))

@@ -1,0 +1,123 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.filters import threshold_otsu
+
+from omnial_bench.data.canvas import Canvas, distance_to_line, dome
+from omnial_bench.data.catalog import TOY
+from omnial_bench.data.folder import find_dataset
+from omnial_bench.data.toy import SUBJECTS, draw_picture, draw_toy
+from omnial_bench.errors import UserError
+
+SMALL = Canvas(32, 2)
+CASES = [(category, defect) for category, subject in SUBJECTS.items() for defect in subject.defects]
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "toy"
+    draw_toy(root, size=32, train=2, test_good=1, test_defect=2)
+    return root
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_the_folder_is_a_sound_data_set_of_four_categories(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path))
+    dataset = find_dataset(toy)
+    assert (dataset.name, dataset.layout, set(dataset.categories)) == ("toy", "mvtec", set(TOY.categories))
+    for category, parts in dataset.counts().items():
+        assert parts == {"train": {"good": 2}, "test": {"good": 1, **dict.fromkeys(SUBJECTS[category].defects, 2)}}
+        assert len(SUBJECTS[category].defects) >= 3
+    test = dataset.load("test", None, (32, 32))
+    assert (test.masks.flatten(1).any(1) == test.batch(range(len(test))).anomalous).all()
+
+
+def test_one_texture_is_grey(toy: Path) -> None:
+    modes = {}
+    for category in SUBJECTS:
+        with Image.open(toy / category / "train/good/000.png") as picture:
+            modes[category] = picture.mode
+    assert modes == {"brushed": "L", "cap": "RGB", "gear": "RGB", "weave": "RGB"}
+
+
+def test_same_seed_same_bytes_and_drawing_goes_on_where_it_stopped(toy: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    draw_toy(again, size=32, train=2, test_good=1, test_defect=2)
+    assert contents(again) == contents(toy)
+    (again / "gear/ground_truth/rust/001_mask.png").unlink()
+    (again / "cap/train/good/001.png").unlink()
+    draw_toy(again, size=32, train=2, test_good=1, test_defect=2)
+    assert contents(again) == contents(toy)
+    with pytest.raises(UserError, match="toy data set drawn otherwise"):
+        draw_toy(again, size=32, train=2, test_good=1, test_defect=2, seed=1)
+
+
+def test_another_seed_and_another_part_give_other_pictures() -> None:
+    pictures = [
+        draw_picture(SMALL, "gear", "good", seed=seed, part=part)[0].tobytes() for seed in (0, 1) for part in (0, 1)
+    ]
+    assert len(set(pictures)) == 4
+
+
+@pytest.mark.parametrize(("category", "defect"), CASES)
+def test_a_mask_is_exactly_what_the_defect_changed(category: str, defect: str) -> None:
+    sound, empty = draw_picture(SMALL, category, "good", seed=3, part=5)
+    broken, mask = draw_picture(SMALL, category, defect, seed=3, part=5)
+    changed = (sound.astype(int) != broken).reshape(32, 32, -1).any(-1)
+    assert np.array_equal(mask, changed) and not empty.any()
+    assert 0.006 <= mask.mean() <= 0.25
+    difference = np.abs(sound.astype(int) - broken).reshape(32, 32, -1).max(-1)
+    assert difference[mask].mean() > 15, "too faint to be seen"
+
+
+@pytest.mark.parametrize("category", ["cap", "gear"])
+def test_objects_stand_out_by_the_side_of_otsu_that_the_catalogue_names(category: str) -> None:
+    picture, _ = draw_picture(Canvas(64, 2), category, "good", seed=0, part=0)
+    grey = picture @ np.array([0.299, 0.587, 0.114])
+    bright = grey > threshold_otsu(grey)
+    rule = TOY.categories[category].foreground
+    chosen = bright if rule.side == "bright" else ~bright
+    corners = np.zeros_like(chosen)
+    corners[[0, 0, -1, -1], [0, -1, 0, -1]] = True
+    assert not chosen[corners].any() and 0.2 < chosen.mean() < 0.7
+
+
+def test_bad_settings_and_foreign_folders_are_refused(tmp_path: Path) -> None:
+    for settings in ({"size": 16}, {"size": 2000}, {"train": 0}, {"seed": -1}):
+        with pytest.raises(UserError, match="expected"):
+            draw_toy(tmp_path / "new", **settings)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(UserError, match="holds other files"):
+        draw_toy(tmp_path)
+
+
+def test_reduce_takes_means_and_keeps_colours() -> None:
+    canvas = Canvas(2, 2)
+    points = np.arange(16, dtype=np.float32).reshape(4, 4)
+    assert canvas.reduce(points).tolist() == [[2.5, 4.5], [10.5, 12.5]]
+    assert canvas.x[0].tolist() == [-0.75, -0.25, 0.25, 0.75] == canvas.y[:, 0].tolist()
+
+
+def test_distance_and_side_of_a_line() -> None:
+    x, y = np.array([[0.0, 2.0, 0.5]], np.float32), np.array([[1.0, 0.0, -0.25]], np.float32)
+    away, side = distance_to_line(x, y, [(-1.0, 0.0), (1.0, 0.0)])
+    assert away.tolist() == [[1.0, 1.0, 0.25]]
+    assert side.tolist() == [[-2.0, 0.0, 0.5]] or side[0, 0] * side[0, 2] < 0
+
+
+def test_dome_slopes_are_its_derivatives_and_it_ends_at_its_edge() -> None:
+    canvas = Canvas(400, 1)
+    height, along_x, along_y = dome(canvas.x, canvas.y, (0.1, -0.2), (0.5, 0.3), 0.4)
+    rows, columns = np.gradient(height.astype(np.float64), canvas.pixel)
+    # The slopes reach 5; central differences are off by h / 4 times the jump of the curvature at the edge.
+    assert np.abs(columns - along_x).max() < 0.12 and np.abs(rows - along_y).max() < 0.12
+    assert np.abs(along_y).max() > 2
+    assert height.max() == pytest.approx(1, abs=1e-3) and height[0].max() == 0 == along_x[0].max()
