@@ -3,10 +3,8 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +21,18 @@ from omnial_bench.data.textures import load_textures
 from omnial_bench.device import Precision, attack_dtype, fabric, placed
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.examples import Example, Keeper, choose, gallery, write_index
-from omnial_bench.models.registry import build
+from omnial_bench.jobs import Progress, Watch, crew
+from omnial_bench.models.registry import skeleton
 from omnial_bench.records import Paradigm, Plan, Recipe, Suite, parse, read_recipe, read_suite
 from omnial_bench.scoring import labels_of, score, with_means
 from omnial_bench.store import Result, frame, make_folder, without_none, write_json, write_rows, write_text
-from omnial_bench.training import Progress, is_trained, train
+from omnial_bench.training import is_trained, train
 
 log = logging.getLogger(__name__)
 
 TRAINING_CODE = ("nouns.py", "data", "synthesis", "losses.py", "metrics/quality.py", "models", "training.py")
 ATTACK_CODE = ("nouns.py", "data", "synthesis", "metrics/quality.py", "attacks")
 SCORING_CODE = ("nouns.py", "data", "metrics", "scoring.py", "examples.py")
-
-Watch = Callable[[str], Progress | None]
-"""Given the name of a task, what its progress is told to; None where nobody looks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +90,10 @@ def run(plan: Plan, settings: Settings, *, watch: Watch = lambda _: None) -> pd.
     """
     bench = _Bench(plan, settings)
     bench.write_environment()
-    _each(bench, _train, bench.models, settings.jobs, watch)
-    for suite in bench.suites:
-        _build(bench, suite, watch)
-    scored = _each(bench, _score, bench.scorings(), settings.jobs, watch)
+    with crew(_Bench, (plan, settings), settings.jobs, watch) as each:
+        each(_train, bench.models)
+        each(_build, bench.threats())
+        scored = each(_score, bench.scorings())
     rows = frame(with_means([row for rows, _ in scored for row in rows]))
     examples = [example for _, kept in scored for example in kept]
     write_index(settings.out, [*_gallery(bench), *examples])
@@ -113,8 +109,8 @@ class _Bench:
         self.models = models_of(plan)
         self.suites = [read_suite(name) for name in plan.suites]
         self.sources = sources_of(plan, self.models)
-        for model in self.models:
-            build(model.recipe)
+        for recipe in {model.detector: model.recipe for model in self.models}.values():
+            skeleton(recipe)
         self.device = fabric(settings.device, settings.precision).device
         self.dataset: Dataset = find_dataset(settings.data, plan.categories, name=plan.dataset)
         self.size = self.models[0].recipe.size
@@ -132,6 +128,10 @@ class _Bench:
         decided_by = {"recipe": recipe, "categories": model.categories, "textures": self.texture_key}
         return made_by.key_of(code=made_by.code_version(*TRAINING_CODE), **decided_by, **self.base)
 
+    def threats(self) -> list[Suite]:
+        """Every suite of the plan, a threat at a time: each set is a task of its own."""
+        return [suite.model_copy(update={"threats": (one,)}) for suite in self.suites for one in suite.threats]
+
     def set_key(self, suite: Suite) -> str:
         sources = [self.train_key(model) for model in self.sources]
         decided_by = {"suite": suite.model_dump(mode="json"), "limit": self.plan.limit, "sources": sources}
@@ -142,7 +142,7 @@ class _Bench:
 
     def scorings(self) -> list[tuple[Model, str, str]]:
         """Model, set and the set's key, in the order of the results."""
-        sets = [("clean", "clean")] + [(threat.name, self.set_key(s)) for s in self.suites for threat in s.threats]
+        sets = [("clean", "clean")] + [(suite.threats[0].name, self.set_key(suite)) for suite in self.threats()]
         return [(model, name, key) for model in self.models for name, key in sets]
 
     def write_environment(self) -> None:
@@ -170,7 +170,7 @@ class _Bench:
         )
 
 
-def _train(bench: _Bench, model: Model, progress: Progress | None) -> None:
+def _train(bench: _Bench, model: Model, watch: Watch) -> None:
     folder, key, plan = bench.out / "models" / model.name, bench.train_key(model), bench.plan
     if is_trained(folder, key):
         return
@@ -185,19 +185,20 @@ def _train(bench: _Bench, model: Model, progress: Progress | None) -> None:
 
     train(
         model.recipe, normals, bench.textures, out=folder, provenance=describe, seed=plan.seed,
-        device=bench.settings.device, precision=bench.settings.precision, progress=progress,
+        device=bench.settings.device, precision=bench.settings.precision, progress=watch(f"train {model.name}"),
     )  # fmt: skip
 
 
 def _build(bench: _Bench, suite: Suite, watch: Watch) -> None:
-    key = bench.set_key(suite)
-    if all(_recall(bench, f"set-{threat.name}", key) is not None for threat in suite.threats):
+    key, name = bench.set_key(suite), suite.threats[0].name
+    if _recall(bench, f"set-{name}", key) is not None and bench.set_folder(name).is_dir():
         return
     normals = bench.dataset.load("train", None, bench.size)
     limit = bench.plan.limit or suite.limit
     composed = compose(
-        normals, anomalous=suite.anomalous, limit=limit, seed=bench.plan.seed, dataset=bench.plan.dataset
-    )
+        normals, anomalous=suite.anomalous, limit=limit, seed=bench.plan.seed, dataset=bench.plan.dataset,
+        device=bench.device,
+    )  # fmt: skip
     trained = {model.name: load(bench.out / "models" / model.name) for model in bench.sources}
     build_sets(
         {name: placed(found.detector, bench.device) for name, found in trained.items()},
@@ -212,26 +213,26 @@ def _build(bench: _Bench, suite: Suite, watch: Watch) -> None:
         progress=by_threat(watch),
         precision=attack_dtype(bench.settings.precision),
     )
-    for threat in suite.threats:
-        _remember(bench, f"set-{threat.name}", key, {})
+    _remember(bench, f"set-{name}", key, {})
 
 
 def by_threat(watch: Watch) -> Callable[[str, int, int], None]:
-    """One progress a threat out of the builder's single stream."""
+    """The builder's single stream of news as one progress a threat."""
     told: dict[str, Progress | None] = {}
 
     def tell(threat: str, done: int, total: int) -> None:
-        progress = told[threat] if threat in told else told.setdefault(threat, watch(f"attack {threat}"))
+        if threat not in told:
+            told[threat] = watch(f"attack {threat}")
+        progress = told[threat]
         if progress is not None:
             progress(done, total, "")
 
     return tell
 
 
-def _score(
-    bench: _Bench, task: tuple[Model, str, str], progress: Progress | None
-) -> tuple[list[Result], list[Example]]:
+def _score(bench: _Bench, task: tuple[Model, str, str], watch: Watch) -> tuple[list[Result], list[Example]]:
     model, name, set_key = task
+    progress = watch(f"score {model.name} on {name}")
     code = made_by.code_version(*SCORING_CODE)
     key = made_by.key_of(code=code, model=bench.train_key(model), set=set_key, run=bench.run)
     found = _recall(bench, f"score-{model.name}-{name}", key)
@@ -249,7 +250,7 @@ def _score(
         keeper = Keeper(bench.out, model=model.name, name=name, wanted=wanted, originals=originals)
         rows += score(
             trained.detector, pictures, labels_of(trained, bench.run, adversarial), category,
-            device=bench.device, precision=bench.settings.precision, viewer=keeper,
+            device=bench.device, viewer=keeper,
         )  # fmt: skip
         examples += keeper.kept
         if progress is not None:
@@ -277,35 +278,3 @@ def _recall(bench: _Bench, task: str, key: str) -> dict[str, Any] | None:
 
 def _remember(bench: _Bench, task: str, key: str, value: dict[str, Any]) -> None:
     write_json(bench.out / ".tasks" / f"{task}.json", {"key": key, **value})
-
-
-def _each(
-    bench: _Bench, work: Callable[[_Bench, Any, Progress | None], Any], tasks: Sequence[Any], jobs: int, watch: Watch
-) -> list[Any]:
-    """`work` on every task, in order, or in `jobs` processes that share the cores."""
-    if jobs <= 1:
-        return [work(bench, task, watch(_title(work, task))) for task in tasks]
-    threads = max(1, torch.get_num_threads() // jobs)
-    arguments = (bench.plan, bench.settings, threads)
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker, initargs=arguments) as pool:
-        return list(pool.map(_work, [(work, task) for task in tasks]))
-
-
-def _title(work: Callable[..., Any], task: Any) -> str:
-    if isinstance(task, Model):
-        return f"train {task.name}"
-    model, name, _ = task
-    return f"score {model.name} on {name}"
-
-
-_worker: list[_Bench] = []
-
-
-def _start_worker(plan: Plan, settings: Settings, threads: int) -> None:
-    torch.set_num_threads(threads)
-    _worker[:] = [_Bench(plan, settings)]
-
-
-def _work(task: tuple[Callable[[_Bench, Any, Progress | None], Any], Any]) -> Any:
-    work, argument = task
-    return work(_worker[0], argument, None)

@@ -1,6 +1,5 @@
 """Device and precision by their names, through lightning-fabric."""
 
-from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
@@ -11,7 +10,6 @@ from omnial_bench.nouns import Detector
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS: tuple[Precision, ...] = ("32-true", "bf16-mixed", "16-mixed")
-_AUTOCAST: dict[Precision, torch.dtype] = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 def fabric(device: str, precision: Precision) -> Fabric:
@@ -24,12 +22,6 @@ def fabric(device: str, precision: Precision) -> Fabric:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise UserError("device 'mps' is not there; try cpu")
     return Fabric(accelerator=kind, devices=[int(index)] if index and kind == "cuda" else 1, precision=precision)
-
-
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Low precision for a network's forward pass; pictures and scores stay float32 outside it."""
-    dtype = _AUTOCAST.get(precision)
-    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 def attack_dtype(precision: Precision) -> torch.dtype | None:

@@ -10,7 +10,7 @@ import torch
 from omnial_bench.attacks.sets import AdversarialSet
 from omnial_bench.checkpoint import Trained
 from omnial_bench.data.pictures import Pictures
-from omnial_bench.device import Precision, autocast, placed
+from omnial_bench.device import placed
 from omnial_bench.metrics.quality import psnr, ssim
 from omnial_bench.metrics.ranking import Ranking
 from omnial_bench.metrics.regions import Regions
@@ -55,31 +55,27 @@ def score(
     category: str,
     *,
     device: torch.device | str = "cpu",
-    precision: Precision = "32-true",
     batch: int = 16,
     viewer: Viewer | None = None,
 ) -> list[Result]:
-    """All metrics of one category's pictures.
+    """All metrics of one category's pictures, computed in float32.
 
     PSNR and SSIM compare the reconstruction with the clean normal picture: the reference where a set has one, else the
     picture itself, and then over normal pictures only. An undefined figure is None and its reason is logged.
     """
     device = torch.device(device)
-    pixels, images, regions = Ranking(), Ranking(), Regions()
+    images, regions = Ranking(), Regions()
     qualities: dict[str, list[torch.Tensor]] = {"psnr": [], "ssim": []}
     detector = placed(detector, device)
     with torch.inference_mode():
         for part in pictures.batches(batch, device):
-            with autocast(device, precision):
-                prediction = detector(part.images.contiguous(memory_format=torch.channels_last))
-            scores = prediction.score_map.float()
-            pixels.update(scores, part.masks)
-            regions.update(scores, part.masks)
-            images.update(prediction.image_score.float(), part.anomalous.to(device))
+            prediction = detector(part.images.contiguous(memory_format=torch.channels_last))
+            regions.update(prediction.score_map, part.masks)
+            images.update(prediction.image_score, part.anomalous.to(device))
             _measure(qualities, part, prediction)
             if viewer is not None:
                 viewer(part, prediction)
-    pixel, image = pixels.compute(), images.compute()
+    pixel, image = regions.ranking.compute(), images.compute()
     values: dict[str, tuple[float | None, int]] = {
         "image_auroc": (image.auroc, len(pictures)),
         "image_ap": (image.ap, len(pictures)),
@@ -114,7 +110,7 @@ def score(
 def _measure(qualities: dict[str, list[torch.Tensor]], part: Batch, prediction: Prediction) -> None:
     if prediction.reconstruction is None:
         return
-    reconstruction = prediction.reconstruction.float().clamp(0, 1)
+    reconstruction = prediction.reconstruction.clamp(0, 1)
     references = part.references
     if references is None:
         normal = ~part.anomalous.to(reconstruction.device)

@@ -8,13 +8,14 @@ import pandas as pd
 
 from omnial_bench import provenance as made_by
 from omnial_bench.attacks.sets import AdversarialSet, build_sets, compose, load_set
-from omnial_bench.benchmark import Watch, by_threat
+from omnial_bench.benchmark import by_threat
 from omnial_bench.checkpoint import Provenance, load, model_name
 from omnial_bench.data.folder import find_dataset
 from omnial_bench.data.textures import load_textures
 from omnial_bench.device import Precision, attack_dtype, fabric, placed
 from omnial_bench.errors import UserError
-from omnial_bench.models.registry import build
+from omnial_bench.jobs import Watch
+from omnial_bench.models.registry import skeleton
 from omnial_bench.nouns import Detector
 from omnial_bench.records import Paradigm, read_recipe, read_suite
 from omnial_bench.scoring import Labels, labels_of, score, with_means
@@ -38,7 +39,7 @@ def train_models(
 ) -> list[Path]:
     """Train one unified model into `out`, or a separate one a category into folders under it; the folders."""
     recipe = read_recipe(detector, preset)
-    build(recipe)
+    skeleton(recipe)
     fabric(device, precision)
     dataset = find_dataset(data, categories)
     bank = load_textures(textures, recipe.size)
@@ -105,7 +106,6 @@ def score_models(
     sets: Sequence[Path],
     out: Path,
     device: str,
-    precision: Precision,
     seed: int | None,
     watch: Watch,
 ) -> pd.DataFrame:
@@ -115,7 +115,7 @@ def score_models(
     """
     trained = [load(path) for path in checkpoints]
     adversarial: list[AdversarialSet | None] = [None, *map(load_set, sets)]
-    on = fabric(device, precision).device
+    on = fabric(device, "32-true").device
     make_folder(out)
     rows: list[Result] = []
     for found in trained:
@@ -130,7 +130,7 @@ def score_models(
                     continue
                 pictures = one.load(category) if one else dataset.load("test", [category], found.recipe.size)
                 labels = labels_of(found, run, one)
-                rows += score(found.detector, pictures, labels, category, device=on, precision=precision)
+                rows += score(found.detector, pictures, labels, category, device=on)
                 done += 1
                 if progress is not None:
                     progress(done, len(adversarial) * len(found.provenance.categories), category)
@@ -179,5 +179,5 @@ def benchmark(
             for category in dataset.categories:
                 pictures = one.load(category) if one else dataset.load("test", [category], size)
                 labels = Labels(**base, seed=seed, **where)
-                rows += score(detector, pictures, labels, category, device=on, precision=precision)
+                rows += score(detector, pictures, labels, category, device=on)
     return frame(with_means(rows))

@@ -15,14 +15,12 @@ from omnial_bench.checkpoint import Provenance, read_provenance, read_tensors, s
 from omnial_bench.data.pictures import Pictures, to_float
 from omnial_bench.device import Precision, fabric
 from omnial_bench.errors import UserError
+from omnial_bench.jobs import Progress
 from omnial_bench.metrics.ranking import average_precision
 from omnial_bench.models.registry import build
 from omnial_bench.nouns import Detector, Synthetic
 from omnial_bench.records import Recipe, Training
 from omnial_bench.store import make_folder, write_text
-
-Progress = Callable[[int, int, str], None]
-"""Called with steps done, steps in all, and a note for the reader."""
 
 STATE, LOG = "last.safetensors", "log.csv"
 SAVE_SECONDS = 30.0

@@ -46,10 +46,20 @@ def fake_rows(
                     n = dict(zip((*categories, "mean"), (*counts, sum(counts)), strict=True))[category]
                     rows += [
                         Result(
-                            detector=detector, paradigm=paradigm, preset="small", dataset=dataset, category=category,
-                            set=name, threat=threat, source=SOURCE if threat != "none" else "none", metric=metric,
-                            value=value, n=n if name == "clean" else 40, seed=0, run="abc123",
-                        )  # fmt: skip
+                            detector=detector,
+                            paradigm=paradigm,
+                            preset="small",
+                            dataset=dataset,
+                            category=category,
+                            set=name,
+                            threat=threat,
+                            source=SOURCE if threat != "none" else "none",
+                            metric=metric,
+                            value=value,
+                            n=n if name == "clean" else 40,
+                            seed=0,
+                            run="abc123",
+                        )
                         for metric, value in figures.items()
                     ]
     return frame(rows)
@@ -78,6 +88,9 @@ preset = "small"
     for detector in DETECTORS:
         for name in (f"{detector}-unified", f"{detector}-separate-bottle", f"{detector}-separate-grid"):
             _log(run / "models" / name / "log.csv", random)
+            recipe = f'[recipe]\ndetector = "{detector}"\npreset = "small"\nsize = [96, 96]\n'
+            recipe += "[recipe.training]\nepochs = 7.0\nbatch = 8\nlr = 1e-4\n[provenance]\niterations = 120\n"
+            write_text(run / "models" / name / "recipe.toml", recipe)
     for name, label in SETS.items():
         _manifest(run / "sets" / name / "manifest.json", name, label)
     _examples(run / "examples", size, random)
@@ -96,10 +109,11 @@ def _log(path: Path, random: np.random.Generator) -> None:
 def _manifest(path: Path, name: str, label: str) -> None:
     sources = [{"name": part, "sha256": "0" * 64} for part in SOURCE.split("+")] if label != "none" else []
     up = -1 if "targeted" in name else 1
-    steps = [1.2 + up * HIT[name] * 2 * (1 - np.exp(-i / 3)) for i in range(11)] if label != "none" else []
+    steps = [1.2 + up * HIT[name] * 2 * (1 - np.exp(-i / 3)) for i in range(10)] if label != "none" else []
     manifest = {
-        "suite": "paper", "threat": {"name": name}, "label": label, "sources": sources, "seed": 0, "dataset": "mvtec_ad",
-        "data_fingerprint": "f" * 64, "size": [96, 96], "loss": {"steps": [float(s) for s in steps]},
+        "suite": "paper", "threat": {"name": name}, "label": label, "sources": sources, "seed": 0,
+        "dataset": "mvtec_ad", "data_fingerprint": "f" * 64, "size": [96, 96],
+        "loss": {"steps": [float(s) for s in steps]},
         "counts": {"bottle": {"good": 8, "synthetic": 32}, "grid": {"good": 8, "synthetic": 32}},
         "largest_change": {"none": 0, "linf 4/255": 4}.get(label, 8), "versions": {}, "files": {},
     }  # fmt: skip

@@ -126,7 +126,7 @@ def test_pictures_that_cannot_be_used_are_named(mvtec: Path, tmp_path: Path, mon
     with pytest.raises(UserError, match=r"cannot decode .*grid/train/good/001\.png"):
         find_dataset(mvtec).load("train", None, (8, 8))
     victim.write_text("not a picture")
-    with pytest.raises(UserError, match=r"cannot decode .*001\.png: cannot identify image file it"):
+    with pytest.raises(UserError, match=r"cannot decode .*001\.png: it is in no known picture format"):
         find_dataset(mvtec).load("train", None, (8, 8))
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(UserError, match="floating point"):

@@ -1,9 +1,9 @@
 """Perturbations in whole grey levels: what an 8-bit file keeps of an attack, and whether its bound still holds."""
 
-from fractions import Fraction
-
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from omnial_bench.data.pictures import to_bytes, to_float
@@ -28,20 +28,22 @@ def quantise(
     delta = attacked - clean
     while True:
         saved = to_bytes(clean + delta)
-        over = torch.tensor([not keeps(threat, one, other) for one, other in zip(saved, originals, strict=True)])
+        over = torch.tensor(
+            [not keeps(threat, one, other) for one, other in zip(saved.numpy(), originals.numpy(), strict=True)]
+        )
         if not over.any():
             return saved
         delta[over] *= SHRINK
 
 
-def keeps(threat: ThreatModel, saved: UInt8[Tensor, "3 h w"], original: UInt8[Tensor, "3 h w"]) -> bool:
+def keeps(threat: ThreatModel, saved: NDArray[np.uint8], original: NDArray[np.uint8]) -> bool:
     """Whether one saved image lies within the bound, in exact arithmetic on the bytes."""
-    change = saved.to(torch.int64) - original.to(torch.int64)
+    change = saved.astype(np.int64) - original
     if threat.norm == "linf":
-        return int(change.abs().max()) <= 255 * threat.eps
-    return int(change.square().sum()) <= Fraction(255 * threat.eps) ** 2
+        return int(np.abs(change).max()) <= 255 * threat.eps
+    return int(np.square(change).sum()) <= (255 * threat.eps) ** 2
 
 
-def largest_change(saved: UInt8[Tensor, "*shape"], original: UInt8[Tensor, "*shape"]) -> int:
+def largest_change(saved: NDArray[np.uint8], original: NDArray[np.uint8]) -> int:
     """The largest change of a value, in grey levels."""
-    return int((saved.int() - original.int()).abs().max())
+    return int(np.abs(saved.astype(np.int16) - original).max())

@@ -34,8 +34,8 @@ def balanced(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Tens
 def _pixelwise(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
     """Cross-entropy of each pixel, as softplus of the log-odds of the wrong answer.
 
-    The usual form differentiates to sigmoid - 1, which is exactly 0 in float32 from log-odds of 17 on: a detector that is
-    merely sure of its anomalies would look robust.
+    The usual form differentiates to sigmoid - 1, which is exactly 0 in float32 from log-odds of 17 on: a detector that
+    is merely sure of its anomalies would look robust.
     """
     odds = prediction.log_odds
     return F.softplus(torch.where(truth, -odds, odds))

@@ -4,11 +4,8 @@ import io
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from omnial_bench.errors import UserError
 
@@ -35,12 +32,11 @@ def read_png(path: Path, mode: str, size: tuple[int, int]) -> NDArray[np.uint8]:
         raise UserError(f"cannot decode {path}: {error}; build the set again") from error
 
 
-def to_rows(image: UInt8[Tensor, "3 h w"]) -> NDArray[np.uint8]:
-    """An image as h x w x 3, as image files have it."""
-    rows: NDArray[np.uint8] = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
-    return rows
+def to_rows(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """3 x h x w to h x w x 3, as image files have it."""
+    return np.ascontiguousarray(image.transpose(1, 2, 0))
 
 
-def from_rows(rows: NDArray[np.uint8]) -> UInt8[Tensor, "3 h w"]:
-    """The inverse of `to_rows`."""
-    return torch.from_numpy(rows.copy()).permute(2, 0, 1).contiguous()
+def from_rows(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """h x w x 3 to 3 x h x w."""
+    return np.ascontiguousarray(rows.transpose(2, 0, 1))

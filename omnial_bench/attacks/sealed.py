@@ -104,7 +104,7 @@ class AdversarialSet:
 
     def _stack(self, names: Iterable[str]) -> UInt8[Tensor, "n 3 h w"]:
         with ThreadPoolExecutor(THREADS) as pool:
-            return torch.stack(list(pool.map(lambda name: from_rows(self._read(name, "RGB")), names)))
+            return torch.from_numpy(np.stack(list(pool.map(lambda name: from_rows(self._read(name, "RGB")), names))))
 
     def _read(self, name: str, mode: str) -> NDArray[np.uint8]:
         return read_png(self.folder / name, mode, self.size)

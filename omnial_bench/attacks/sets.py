@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from omnial_bench.attacks.compose import Composed, compose, generator_for
@@ -83,7 +84,7 @@ def build_sets(
         with sealed(folder) as aside, ThreadPoolExecutor(THREADS) as pool:
             save = partial(_save, aside, composed, threat)
             for part in _attacked(models, composed, threat, seed, device, batch, precision):
-                for saved in pool.map(save, part.rows, part.images):
+                for saved in pool.map(save, part.rows, part.images.numpy()):
                     files.update(saved)
                 if part.weight:
                     steps += part.weight * torch.tensor(part.losses, dtype=torch.float64)
@@ -141,12 +142,15 @@ def _attacked(
             yield Attacked(rows, saved, attack.losses, count)
 
 
-def _save(folder: Path, composed: Composed, threat: Threat, row: int, image: UInt8[Tensor, "3 h w"]) -> dict[str, File]:
-    """Write one picture with its companions, read it again, and measure what is in the file."""
+def _save(folder: Path, composed: Composed, threat: Threat, row: int, image: NDArray[np.uint8]) -> dict[str, File]:
+    """Write one picture with its companions, read it again, and measure what is in the file.
+
+    In numpy, for it runs in threads, and torch would start threads of its own in each.
+    """
     pictures = composed.pictures
     category, _, defect, stem = pictures.ids[row].split("/")
-    original = pictures.images[row]
-    clean = original if pictures.references is None else pictures.references[row]
+    original = pictures.images[row].numpy()
+    clean = original if pictures.references is None else pictures.references[row].numpy()
     mask = pictures.masks[row].numpy().astype(np.uint8) * 255
     names = companions(category, defect, stem)
     for name, content in zip(names, (to_rows(image), to_rows(clean), to_rows(original), mask), strict=False):
@@ -158,7 +162,7 @@ def _save(folder: Path, composed: Composed, threat: Threat, row: int, image: UIn
             f"threat {threat.name}: expected {names[0]} within {threat.norm} {threat.eps} of its original, "
             f"the saved file changes by up to {change}/255; the attack does not keep its bound"
         )
-    if threat.where == "foreground" and ((saved != original) & ~composed.objects[row]).any():
+    if threat.where == "foreground" and ((saved != original) & ~composed.objects[row].numpy()).any():
         raise UserError(f"threat {threat.name}: expected {names[0]} unchanged outside the foreground, the file differs")
     first, *others = names
     files = {name: File(sha256=sha256(folder / name), change=None) for name in others}

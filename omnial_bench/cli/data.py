@@ -109,7 +109,7 @@ def verify(context: click.Context, folder: Path, as_json: bool) -> None:
         if parts:
             console.print(f"not as published: {count.category}, {', '.join(parts)}", highlight=False)
     if found.problems:
-        problems = Table("file", "problem", box=None, title=f"{len(found.problems)} problems")
+        problems = Table("file", "problem", box=None, title=f"problems: {len(found.problems)}")
         for problem in found.problems:
             problems.add_row(escape(problem.path), escape(problem.what))
         console.print(problems)

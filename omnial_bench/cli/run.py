@@ -30,14 +30,15 @@ def run(
 @options.together(
     click.option("--out", type=click.Path(path_type=Path), default=Path("demo-run"), show_default=True, help="Folder to write."),
     options.device, options.precision, options.seed,
+    click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processes side by side."),
 )  # fmt: skip
-def demo(out: Path, device: str, precision: Any, seed: int | None) -> None:
+def demo(out: Path, device: str, precision: Any, seed: int | None, jobs: int) -> None:
     """The whole benchmark, thin: three detectors, two paradigms, three adversarial sets, on pictures drawn by code."""
     from omnial_bench.data.toy import draw_toy
 
     data = make_folder(out) / "data"
     draw_toy(data)
-    _run("demo", seed, data=data, textures=None, out=out, device=device, precision=precision, jobs=1)
+    _run("demo", seed, data=data, textures=None, out=out, device=device, precision=precision, jobs=jobs)
 
 
 def _run(plan_name: str, seed: int | None, *, out: Path, **settings: Any) -> None:

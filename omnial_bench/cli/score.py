@@ -1,7 +1,6 @@
 """`score`: trained models on clean and attacked pictures."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,10 +13,10 @@ from omnial_bench.cli.progress import watching
 @options.together(
     options.data,
     click.option("--set", "sets", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="An adversarial set."),
-    options.out, options.device, options.precision, options.seed, options.as_json,
+    options.out, options.device, options.seed, options.as_json,
 )  # fmt: skip
 def score(
-    checkpoints: tuple[str, ...], data: Path, sets: tuple[Path, ...], out: Path, device: str, precision: Any,
+    checkpoints: tuple[str, ...], data: Path, sets: tuple[Path, ...], out: Path, device: str,
     seed: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Score CHECKPOINTs on the clean test split of --data and on every --set; rows go to results.csv in --out."""
@@ -26,7 +25,7 @@ def score(
 
     with watching() as watch:
         rows = score_models(
-            checkpoints, data=data, sets=sets, out=out, device=device, precision=precision, seed=seed, watch=watch
+            checkpoints, data=data, sets=sets, out=out, device=device, seed=seed, watch=watch
         )
     means = rows[rows["category"] == "mean"]
     shown = means[~means["metric"].str.endswith("_chance")].pivot_table(

@@ -10,12 +10,13 @@ from typing import Literal
 class ForegroundRule:
     """How the object is told from its background in a normal picture; `whole` takes every pixel.
 
-    The threshold is Otsu's or the triangle method's on one channel; `side` is the side of it that the object lies on.
+    The threshold is Otsu's, the outer one of Otsu's with three classes (which leaves a cast shadow out), or the triangle
+    method's, on one channel; `side` is the side of it that the object lies on.
     Afterwards, in this order: a closing, then an opening with a square of that many pixels (of a picture 256 pixels
     high; 0 leaves it out), filling of holes, and keeping of the largest part alone.
     """
 
-    method: Literal["otsu", "triangle", "whole"] = "whole"
+    method: Literal["otsu", "multi_otsu", "triangle", "whole"] = "whole"
     side: Literal["dark", "bright"] = "dark"
     channel: Literal["grey", "blue"] = "grey"
     close: int = 0
@@ -64,6 +65,7 @@ _OTSU_BRIGHT_FILLED = ForegroundRule(method="otsu", side="bright", close=6, open
 _TRIANGLE = ForegroundRule(method="triangle", side="bright", close=6, open=6)
 _TRIANGLE_FILLED = ForegroundRule(method="triangle", side="bright", close=6, open=6, fill_holes=True)
 _BOTTLE = ForegroundRule(method="otsu", side="dark", close=6, open=6, fill_holes=True, largest=True)
+_SCREW = ForegroundRule(method="multi_otsu", side="dark", close=6, open=6, fill_holes=True)
 _VISA_BRIGHT = ForegroundRule(method="otsu", side="bright", close=3, open=3)
 _VISA_BOARD = ForegroundRule(method="triangle", side="bright", channel="blue", close=8, open=3)
 
@@ -86,7 +88,7 @@ MVTEC_AD = Entry(
             "leather": _texture(245, 32, 92),
             "metal_nut": _object(220, 22, 93, _TRIANGLE),
             "pill": _object(267, 26, 141, _OTSU_BRIGHT_FILLED),
-            "screw": _object(320, 41, 119, _OTSU_DARK),
+            "screw": _object(320, 41, 119, _SCREW),
             "tile": _texture(230, 33, 84),
             "toothbrush": _object(60, 12, 30, _TRIANGLE),
             "transistor": _object(213, 60, 40, WHOLE),

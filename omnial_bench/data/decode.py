@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from omnial_bench.errors import UserError
 
@@ -97,9 +97,11 @@ def _open(path: Path) -> Image.Image:
             return image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(_too_large(path)) from error
+    except UnidentifiedImageError as error:
+        raise UserError(f"cannot decode {path}: it is in no known picture format; replace the file") from error
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"cannot decode {path}: {reason.replace(repr(str(path)), 'it')}; replace it") from error
+        raise UserError(f"cannot decode {path}: {reason}; replace the file") from error
 
 
 def _too_large(path: Path) -> str:

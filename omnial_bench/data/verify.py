@@ -93,7 +93,7 @@ def _check_category(dataset: Dataset, category: str) -> list[Problem]:
     used = {file.mask for file in files}
     truth = dataset.root / category / "ground_truth"
     for folder in sorted(truth.iterdir()) if truth.is_dir() else []:
-        orphans = [path for path in find_masks(folder).values() if path not in used]
+        orphans = {path for path in find_masks(folder).values() if path not in used}
         problems += [Problem(p.relative_to(dataset.root).as_posix(), "mask without a picture") for p in sorted(orphans)]
     return problems
 

@@ -13,7 +13,7 @@ Padding = Literal["zero", "reflect", "none"]
 
 
 def psnr(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-    """Peak signal-to-noise ratio of each pair in dB, range 1; inf for equal pictures. Raises UserError for two shapes."""
+    """Peak signal-to-noise ratio of each pair in dB, range 1; inf for equal ones. Raises UserError for two shapes."""
     a, b = _pair(a, b)
     return -10 * torch.log10((a - b).square().flatten(1).mean(1))
 
@@ -41,12 +41,12 @@ def ssim_map(
     sigma: float = 1.5,
     data_range: float = 1.0,
     padding: Padding = "zero",
-) -> Float[Tensor, "b c h w"]:
-    """Structural similarity around each pixel and in each channel, in [-1, 1] (Wang et al. 2004, Eq. 13).
+) -> Float[Tensor, "b c _h _w"]:
+    """Structural similarity around each pixel of each channel, in [-1, 1] (Wang et al. 2004, Eq. 13).
 
-    `window` is the odd side of the Gaussian window of width `sigma`, both in pixels; K is 0.01 and 0.03. Outside the frame
-    are zeros, as in DRAEM's loss, or the picture mirrored with its edge repeated; "none" leaves out windows that reach
-    there, so h and w shrink by window - 1. At least float32, also under autocast. Raises UserError for shapes.
+    `window` is the odd side of the Gaussian window of width `sigma`, both in pixels; K is 0.01 and 0.03. Outside the
+    frame are zeros, as in DRAEM's loss, or the picture mirrored with its edge repeated; "none" leaves out windows that
+    reach there, so h and w shrink by window - 1. At least float32, also under autocast. Raises UserError for shapes.
     """
     a, b = _pair(a, b)
     side = window // 2
@@ -54,7 +54,7 @@ def ssim_map(
         raise UserError(f"expected an odd window inside the frame, got {window} and {tuple(a.shape[-2:])}; try 11")
     with torch.autocast(a.device.type, enabled=False):
         a, b = (_padded(image, side, padding) for image in (a, b))
-        # Variances do not depend on the origin; about each channel's mean, squares are small and float32 loses nothing.
+        # Variances do not depend on the origin; about each channel's mean, squares are small and float32 loses little.
         mean_a, mean_b = (image.mean((-2, -1), keepdim=True) for image in (a, b))
         a, b = a - mean_a, b - mean_b
         mu_a, mu_b, aa, bb, ab = _blurred(torch.cat([a, b, a * a, b * b, a * b], 1), window, sigma).chunk(5, 1)

@@ -1,10 +1,11 @@
 """How well scores rank anomalous above normal: AUROC, average precision, best F1; exact, or streamed in bounded memory.
 
-All of it needs one thing: how many negatives lie above, and level with, each score that a positive has. `Sketch` answers
-that for a stream of scores. Curves are then made at the positives' scores, where alone they can turn.
+All of it needs one thing: how many negatives lie above, and level with, each score that a positive has. `Sketch`
+answers that for a stream of scores. Curves are then made at the positives' scores, where alone they can turn.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,11 +27,11 @@ Run = tuple[Tensor, Tensor | None]
 class Sketch:
     """A multiset of floats, fed in parts, that tells how much weight lies above any value, in bounded memory.
 
-    Up to `capacity` values are kept as they are and answered exactly. Each full `capacity` becomes a summary, and `FAN_IN`
-    summaries of one level become one of the next. A summary keeps some of the values and moves each other one down to the
-    nearest kept one, past less than 1/`resolution` of the weight above it; equal values stay equal. So the weight above a
-    value is never too high, and too low by at most L/`resolution` of itself, where L = 1 + floor(log4(n / capacity)) for n
-    values, 0 below the capacity. (Where the total weight is under `resolution`: by at most L/`resolution` of the total.)
+    Up to `capacity` values are kept as they are and answered exactly. Each full `capacity` becomes a summary, `FAN_IN`
+    summaries of one level become one of the next. A summary keeps some values and moves each other one down to the
+    nearest kept, past less than 1/`resolution` of the weight above it; equal values stay equal. So the weight above a
+    value is never too high, and too low by at most L/`resolution` of itself, L = 1 + floor(log4(n / capacity)) for n
+    values, 0 below the capacity. (Where all weights sum to less than `resolution`: by L/`resolution` of their sum.)
     A summary has about resolution * (1 + ln(capacity / resolution)) entries of 12 bytes; with the defaults, 16 million
     scores take 64 MiB, 60 million 140 MiB, a thousand million 400 MiB. `exact` keeps all, 4 bytes each.
     """
@@ -39,12 +40,12 @@ class Sketch:
         self.settings = (exact, capacity, resolution)
         self._pending: list[Run] = []
         self._length = 0
-        self._levels: list[list[Run]] = []
+        self._levels: defaultdict[int, list[Run]] = defaultdict(list)
         self._device: torch.device | None = None
 
     def add(self, values: Float[Tensor, " n"], weights: Float[Tensor, " n"] | None = None) -> None:
         """Take values, of weight 1 or each of its own positive weight. The tensors are kept: do not write to them."""
-        exact, capacity, _ = self.settings
+        _, capacity, _ = self.settings
         self._device = self._device or values.device
         values = values.to(self._device)
         weights = weights if weights is None else weights.to(self._device, torch.float64)
@@ -52,31 +53,31 @@ class Sketch:
             part = slice(start, start + capacity)
             self._pending.append((values[part], weights if weights is None else weights[part]))
             self._length += len(values[part])
-            if not exact:
-                self._settle()
+            self._settle()
 
     def merge(self, other: "Sketch") -> None:
         """Take everything that `other` holds; it stays as it is. Raises UserError where its settings are not these."""
         if self.settings != other.settings:
-            raise UserError(
-                "expected two accumulators with the same settings, got different ones; try one mode for all"
-            )
+            raise UserError("expected accumulators with the same settings, got different ones; try one mode for all")
         self._device = self._device or other._device
-        for level, runs in enumerate(other._levels):
-            for values, weights in list(runs):
-                self._at(level).append(
-                    (values.to(self._device), weights if weights is None else weights.to(self._device))
-                )
+        for level, runs in list(other._levels.items()):
+            self._levels[level] += [
+                (values.to(self._device), _weights(values, of).to(self._device)) for values, of in runs
+            ]
         for values, weights in list(other._pending):
             self.add(values, weights)
+        self._settle()
 
-    def above(self, thresholds: Float[Tensor, " k"], *, inclusive: bool) -> Float[Tensor, " k"]:
-        """Weight above each threshold, with what equals it where `inclusive`; float64."""
-        total = torch.zeros(thresholds.shape, dtype=torch.float64, device=thresholds.device)
+    def around(self, thresholds: Float[Tensor, " k"]) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
+        """Weight above each threshold, and weight at or above it; float64."""
+        above = torch.zeros(thresholds.shape, dtype=torch.float64, device=thresholds.device)
+        level = above.clone()
         for values, weights in self._runs():
-            place = torch.searchsorted(values, thresholds.to(values), right=not inclusive)
-            total += (len(values) - place if weights is None else _tail(weights)[place]).to(total)
-        return total
+            tail = None if weights is None else _tail(weights)
+            for total, right in ((above, True), (level, False)):
+                place = torch.searchsorted(values, thresholds.to(values), right=right)
+                total += (len(values) - place if tail is None else tail[place]).to(total)
+        return above, level
 
     def table(self) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
         """The distinct values, highest first, and the weight of each in float64."""
@@ -87,31 +88,28 @@ class Sketch:
 
     def _runs(self) -> Iterator[Run]:
         """Everything held, as sorted runs."""
-        for level in self._levels:
-            yield from level
+        for runs in self._levels.values():
+            yield from runs
         yield from _sorted(self._pending)
-
-    def _at(self, level: int) -> list[Run]:
-        while len(self._levels) <= level:
-            self._levels.append([])
-        return self._levels[level]
 
     def _settle(self) -> None:
         """Summarise what has grown too long."""
-        _, capacity, resolution = self.settings
+        exact, capacity, resolution = self.settings
+        if exact:
+            return
         if self._length >= capacity:
-            self._at(0).append(_summary(_merged(_sorted(self._pending)), resolution))
+            self._levels[0].append(_summary(_merged(_sorted(self._pending)), resolution))
             self._pending, self._length = [], 0
         level = 0
-        while level < len(self._levels):
+        while level in self._levels:
             if len(self._levels[level]) >= FAN_IN:
-                self._at(level + 1).append(_summary(_merged(self._levels[level]), resolution))
+                self._levels[level + 1].append(_summary(_merged(self._levels[level]), resolution))
                 self._levels[level] = []
             level += 1
 
 
 def _summary(run: Run, resolution: int) -> Run:
-    """Keep the values at ranks 1, 2, ..., K from the top, then at ranks that grow by a K-th: each takes those skipped."""
+    """Keep the values at ranks 1, 2, ..., K from the top, then at ranks growing by a K-th; each takes those skipped."""
     values, weights = run
     tail = None if weights is None else _tail(weights)
     total = float(len(values)) if tail is None else float(tail[0])
@@ -134,8 +132,7 @@ def _tail(weights: Tensor) -> Tensor:
     return torch.cat([weights.flip(0).cumsum(0).flip(0), weights.new_zeros(1)])
 
 
-def _weights(run: Run) -> Tensor:
-    values, weights = run
+def _weights(values: Tensor, weights: Tensor | None) -> Tensor:
     return torch.ones(values.shape, dtype=torch.float64, device=values.device) if weights is None else weights
 
 
@@ -143,7 +140,7 @@ def _joined(runs: list[Run]) -> Run:
     """All runs one after the other, copied."""
     values = torch.cat([run for run, _ in runs]) if runs else torch.empty(0)
     weighted = any(weights is not None for _, weights in runs)
-    return values, torch.cat([_weights(run) for run in runs]) if weighted else None
+    return values, torch.cat([_weights(*run) for run in runs]) if weighted else None
 
 
 def _sorted(chunks: list[Run]) -> list[Run]:
@@ -174,7 +171,7 @@ def _ordered(values: Tensor, weights: Tensor | None) -> Run:
 
 @dataclass(frozen=True)
 class Curve:
-    """What happens as a threshold falls past each distinct score of a positive, highest first; all float64."""
+    """What happens as a threshold falls past each distinct score of a positive, highest first; float64, on the CPU."""
 
     found: Float[Tensor, " k"]
     """Weight of the positives at or above the score."""
@@ -190,8 +187,8 @@ class Curve:
     def of(cls, positives: Sketch, normal: Sketch, negatives: int) -> "Curve":
         """The curve of two sketches. `normal` may hold more values of -inf than the true number of `negatives`."""
         scores, gain = positives.table()
-        before, after = (normal.above(scores, inclusive=level).clamp_max(negatives) for level in (False, True))
-        return cls(gain.cumsum(0), gain, before, after, negatives)
+        before, after = (count.clamp_max(negatives).cpu() for count in normal.around(scores))
+        return cls(gain.cpu().cumsum(0), gain.cpu(), before, after, negatives)
 
     def area(self, limit: float = 1.0) -> float:
         """The share of positives found, integrated over the false-positive rate from 0 to `limit`.
@@ -231,7 +228,7 @@ class RankingScores:
 class Ranking:
     """Streaming AUROC, step-wise average precision and best F1 in one pass and bounded memory; never flipped.
 
-    Exact (scikit-learn's values, ties too) for any scores up to 2^24 pixels; with `exact` without end, at 4 bytes a pixel.
+    Exact (scikit-learn's values, ties too) for any scores up to 2^24 pixels; with `exact` without end, 4 bytes a pixel.
     Beyond, for any float32 scores whatever and L as in `Sketch` (1 up to 67 million pixels, 2 up to 268 million): AUROC
     is off by at most 2e-6 L (1 - AUROC), AP and F1 by at most 5e-7 L. Positives beyond 2^24 add at most 2e-6 L to AUROC
     and 1e-5 L to the others. Scores are rounded to float32; -inf and inf are scores like any other.
@@ -272,7 +269,7 @@ class Ranking:
 
 
 def checked(scores: Float[Tensor, "..."], labels: Bool[Tensor, "..."]) -> tuple[Tensor, Tensor]:
-    """Flat scores and labels, on the CPU or a CUDA device. Raises UserError for NaN, other labels than bool, or two shapes."""
+    """Flat scores and labels, on the CPU or a CUDA device. Raises UserError for NaN, labels not bool, or two shapes."""
     if labels.dtype != torch.bool or scores.shape != labels.shape:
         raise UserError(
             f"expected scores and bool labels of one shape, got {tuple(scores.shape)} and {labels.dtype} "

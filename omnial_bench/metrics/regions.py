@@ -19,12 +19,12 @@ NEIGHBOURS[1] = True
 class Regions:
     """Streaming AUPRO, in one pass and bounded memory: per-region overlap up to a false-positive rate of `limit`.
 
-    Overlap is the share of a region's pixels at or above a threshold, averaged over all 8-connected regions of all masks;
-    the false-positive rate is over all pixels outside them. The curve over all thresholds is integrated from 0 to `limit`,
-    cut there by interpolation, and divided by `limit`: 1 is perfect, a constant map gets limit/2 (Bergmann et al., "The
-    MVTec anomaly detection dataset", IJCV 2021). A pixel of a region of s pixels thus counts 1/s, and the curve is a
-    weighted ROC curve. Exact up to 2^24 pixels or with `exact`; beyond, off by at most 4e-6 L, with L as in `Sketch`.
-    `ranking` has the same pixels' AUROC, AP and F1: no second accumulator is needed for them.
+    Overlap is the share of a region's pixels at or above a threshold, averaged over all 8-connected regions of all
+    masks; the false-positive rate is over all pixels outside them. The curve over all thresholds is integrated from 0
+    to `limit`, cut there by interpolation, and divided by `limit`: 1 is perfect, a constant map gets limit/2 (Bergmann
+    et al., "The MVTec anomaly detection dataset", IJCV 2021). A pixel of a region of s pixels thus counts 1/s, and the
+    curve is a weighted ROC curve. Exact up to 2^24 pixels or with `exact`; beyond, off by at most 4e-6 L, L as in
+    `Sketch`. `ranking` has the same pixels' AUROC, AP and F1: no second accumulator is needed for them.
     """
 
     def __init__(

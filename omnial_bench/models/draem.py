@@ -31,6 +31,8 @@ class Options:
     """Probability that a training sample gets an anomaly; panels, where on, replace the rule."""
     panels: bool = False
     """Panel-guided synthesis (OmniAL, Table 4)."""
+    rotation: Fraction01 = 0.3
+    """Probability that a normal training picture is turned by U(-90, 90) degrees."""
     smoothing: OddSide = 1
     pooling: OddSide = 21
 
@@ -57,7 +59,14 @@ class DRAEM(Detector):
     ) -> Synthetic:
         """Perlin-masked textures; labels 0 and 1."""
         options = self.options
-        return synthesis.synthesize(images, textures, generator, anomalous=options.anomalous, panels=options.panels)
+        return synthesis.synthesize(
+            images,
+            textures,
+            generator,
+            anomalous=options.anomalous,
+            panels=options.panels,
+            rotation=options.rotation,
+        )
 
     def loss(self, batch: Synthetic) -> dict[str, Tensor]:
         """Terms `mse`, `ssim` and `focal`, all of weight 1."""

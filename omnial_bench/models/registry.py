@@ -35,7 +35,7 @@ def build(recipe: records.Recipe, generator: torch.Generator | None = None) -> D
                 "only a Detector can be trained"
             )
         return detector
-    detector = _skeleton(recipe)
+    detector = skeleton(recipe)
     detector.to_empty(device="cpu")
     reset(detector, generator)
     return detector.train()
@@ -67,7 +67,7 @@ def build_foreign(name: str, options: Mapping[str, Any], generator: torch.Genera
 
 def describe(recipe: records.Recipe) -> dict[str, Any]:
     """Parameters, in total and by subnetwork, and forward FLOPs (2 x multiply-adds) of one image at its size."""
-    detector = build(recipe) if ":" in recipe.detector else _skeleton(recipe)
+    detector = build(recipe) if ":" in recipe.detector else skeleton(recipe)
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in detector.named_children()}
     total = sum(p.numel() for p in detector.parameters())
     return {
@@ -79,7 +79,7 @@ def describe(recipe: records.Recipe) -> dict[str, Any]:
     }
 
 
-def _skeleton(recipe: records.Recipe) -> Detector:
+def skeleton(recipe: records.Recipe) -> Detector:
     """The detector without storage (on the meta device), its options and size checked."""
     if recipe.detector not in DETECTORS:
         raise unknown("detector", recipe.detector, DETECTORS)

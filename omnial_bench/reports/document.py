@@ -1,4 +1,4 @@
-"""The report: Markdown, a typeset PDF and a self-contained HTML page, all from one context made of a run folder. No torch here."""
+"""The report: Markdown, a typeset PDF and a self-contained HTML page, from one context. No torch here."""
 
 import base64
 import json
@@ -11,15 +11,16 @@ from typing import Any
 import pandas as pd
 
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.records import read_plan
-from omnial_bench.reports import findings, pictures, plots, tables
+from omnial_bench.records import read_plan, read_toml
+from omnial_bench.reports import categories, findings, making, pictures, plots, tables
+from omnial_bench.reports.drawing import Drawing, save
 from omnial_bench.reports.table import Table, markdown_text, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Values
 from omnial_bench.store import make_folder, read_rows, whole, write_text
 
 FORMATS = ("md", "pdf", "html")
 TEMPLATES = Path(__file__).parent / "templates"
-_FACTS = ("commit", "command", "seed", "device", "precision", "started", "python", "platform")
+_FACTS = ("commit", "command", "seed", "device", "threads", "precision", "started", "python", "platform")
 
 
 def write_report(run: Path, formats: Sequence[str] = FORMATS, *, seed: int | None = None) -> list[Path]:
@@ -50,6 +51,7 @@ def build_context(run: Path, values: Values) -> dict[str, Any]:
     environment = read_json(run / "environment.json")
     manifests = {path.parent.name: read_json(path) for path in sorted(run.glob("sets/*/manifest.json"))}
     logs = {path.parent.name: _read_log(path) for path in sorted(run.glob("models/*/log.csv"))}
+    recipes = {path.parent.name: read_toml(path) for path in sorted(run.glob("models/*/recipe.toml"))}
     examples = pictures.Examples(run / "examples")
     notice = environment.get("data_notice") or None
     numbers = {"table": 0, "figure": 0}
@@ -65,32 +67,39 @@ def build_context(run: Path, values: Values) -> dict[str, Any]:
         shown = {"kind": "table", "number": numbers["table"], "caption": made.caption, "markdown": to_markdown(made)}
         return [{**shown, "table": made.data()}]
 
-    def figures(made: Iterable[plots.Drawing | None], missing: str) -> list[dict[str, Any]]:
+    def figures(made: Iterable[Drawing | None], missing: str) -> list[dict[str, Any]]:
         shown = [_figure(run, drawing, numbers) for drawing in made if drawing is not None]
         if not shown:
             left_out.append(missing)
         return shown
 
     head = table(tables.headline(values), "the headline: no image AUROC, pixel AUROC or pixel AP in the rows")
-    attack = figures([plots.localisation(values)], "localisation under attack: no pixel metrics in the rows")
+    attack = (
+        table(making.sets_table(values, manifests), "the table of the sets: no manifests under sets/")
+        if values.sets
+        else []
+    )
+    attack += figures([plots.localisation(values)], "localisation under attack: no pixel metrics in the rows")
     if values.attacks:
         attack += figures([plots.drops(values)], "changes by category: no control among the rows")
-        attack += table(tables.sets_table(values, manifests), "the table of the sets: no manifests under sets/")
         attack += figures([plots.attack_loss(manifests, values)], "the attacked loss: no manifest holds one")
     quality = figures([plots.reconstruction(values)], "reconstruction quality: no PSNR and SSIM in the rows")
     clean = [
         item
-        for metric in tables.BY_CATEGORY
+        for metric in categories.BY_CATEGORY
         if metric in values.metrics and values.clean
-        for item in table(tables.by_category(values, metric), f"{metric} by category")
+        for item in table(categories.by_category(values, metric), f"{metric} by category")
     ]
-    panels = tables.panel_comparison(values)
+    panels = categories.panel_comparison(values)
     clean += table(panels, "") if panels is not None else []
-    seen = figures(pictures.detections(examples, values, notice), "detections: no pictures of the clean test in examples/")
+    seen = figures(
+        pictures.detections(examples, values, notice), "detections: no pictures of the clean test in examples/"
+    )
     if values.attacks:
         seen += figures(pictures.under_attack(examples, values, notice), "pictures under attack: none in examples/")
     seen += figures(pictures.gallery(examples, values, notice), "synthetic anomalies: none in examples/")
     trained = figures([plots.training(logs, values)], "training curves: no log.csv under models/")
+    trained += table(making.settings_table(values, recipes), "training settings: no recipe.toml under models/")
     every = table(tables.every_metric(values), "the table of every metric")
     sections = [
         ("Under attack" if values.attacks else "Localisation", attack),
@@ -136,8 +145,8 @@ def _read_log(path: Path) -> pd.DataFrame:
         raise UserError(f"cannot read {path} as a training log: {error}") from error
 
 
-def _figure(run: Path, drawing: plots.Drawing, numbers: dict[str, int]) -> dict[str, Any]:
-    plots.save(drawing, run / "figures")
+def _figure(run: Path, drawing: Drawing, numbers: dict[str, int]) -> dict[str, Any]:
+    save(drawing, run / "figures")
     numbers["figure"] += 1
     # Plots are sharpest as vectors; pictures are pixels either way, and smaller as one PNG.
     vector = not drawing.name.startswith(("pictures_", "synthesis_"))
@@ -167,7 +176,7 @@ def _subtitle(values: Values) -> str:
 def _facts(environment: dict[str, Any], values: Values) -> list[list[str]]:
     dataset = environment.get("dataset") or {}
     fingerprint = str(dataset.get("fingerprint") or "not recorded")
-    facts = [["data set", f"{values.dataset}, fingerprint {fingerprint[:16]}"]]
+    facts = [["data set", values.dataset], ["fingerprint", fingerprint]]
     for name in _FACTS:
         value = environment.get(name)
         facts.append([name, "not recorded" if value in (None, "") else str(value)])
@@ -202,7 +211,7 @@ def _html(context: dict[str, Any], run: Path) -> None:
 
 
 def _pdf(context: dict[str, Any], run: Path) -> None:
-    """Typeset with the fonts inside the typst package; text reaches the template as data, so nothing in it is markup."""
+    """Typeset with the fonts inside the typst package; text reaches the template as data and is never markup."""
     import typst
 
     with tempfile.TemporaryDirectory() as name:

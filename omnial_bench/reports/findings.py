@@ -3,6 +3,7 @@
 import math
 from itertools import combinations
 
+from omnial_bench.reports.table import MINUS
 from omnial_bench.reports.values import Condition, Model, Values, sources_title
 
 LEARNED = 0.75
@@ -57,7 +58,7 @@ def _best_clean(values: Values) -> str:
         ranked = [(value, model) for value, model in ranked if not math.isnan(value)]
         if ranked:
             value, best = max(ranked, key=lambda pair: pair[0])
-            parts.append((values.label(best), f"{words} ({100 * value:.1f} %)"))
+            parts.append((values.label(best), f"{words} ({100 * value:.1f}\u00a0%)"))
     if not parts:
         return ""
     joined: dict[str, list[str]] = {}
@@ -78,7 +79,8 @@ def _largest_drop(values: Values) -> str:
         return ""
     worst = min(drops, key=lambda drop: drop[0])
     least = max((drop for drop in drops if drop[2] == worst[2]), key=lambda drop: drop[0])
-    text = f"Pixel AP falls most from the control for {values.label(worst[1])} under {worst[2].label} ({_fell(values, worst)})"
+    most = f"{values.label(worst[1])} under {worst[2].label} ({_fell(values, worst)})"
+    text = f"Pixel AP falls most from the control for {most}"
     if least[1] == worst[1]:
         return f"{text}."
     return f"{text}, and least on that set for {values.label(least[1])} ({_fell(values, least)})."
@@ -87,7 +89,7 @@ def _largest_drop(values: Values) -> str:
 def _fell(values: Values, drop: tuple[float, Model, Condition]) -> str:
     change, model, condition = drop
     before, after = values.get(model, values.control, "pixel_ap"), values.get(model, condition, "pixel_ap")
-    return f"{100 * before:.1f} → {100 * after:.1f} %, {_points(change)}"
+    return f"{100 * before:.1f}\u00a0→\u00a0{100 * after:.1f}\u00a0%, {_points(change)}"
 
 
 def _eps_on_sources(values: Values) -> list[str]:
@@ -105,8 +107,9 @@ def _eps_on_sources(values: Values) -> list[str]:
             }
             if any(math.isnan(step) for step in steps.values()):
                 continue
-            shown = f"{values.label(model)} (AP {_points(steps['pixel_ap'])}, AUROC {_points(steps['pixel_auroc'])})"
-            verdicts[all(step < 0 for step in steps.values())].append(shown)
+            ap, auroc = _points(steps["pixel_ap"]), _points(steps["pixel_auroc"])
+            shown = f"{values.label(model)} (AP\u00a0{ap}, AUROC\u00a0{auroc})"
+            verdicts[max(steps.values()) < 0].append(shown)
         if verdicts[True]:
             found.append(
                 f"{large.label} hurts localisation more than {small.label}, as it should, for these models of the "
@@ -123,16 +126,21 @@ def _eps_on_sources(values: Values) -> list[str]:
 def _below_threshold(values: Values) -> str:
     low = []
     for model in values.models:
-        for category in (*values.categories, "mean"):
-            value = values.get(model, values.clean, "pixel_auroc", category)
-            if value < LEARNED:
-                where = "class mean" if category == "mean" else category
-                low.append(f"{values.label(model)} ({where}, {100 * value:.1f} %)")
+        figures = {name: values.get(model, values.clean, "pixel_auroc", name) for name in (*values.categories, "mean")}
+        weak = {name: value for name, value in figures.items() if value < LEARNED}
+        mean = weak.pop("mean", None)
+        said = [] if mean is None else [f"class mean {100 * mean:.1f}\u00a0%"]
+        if len(weak) > 3:
+            said.append(f"{len(weak)} of {len(values.categories)} categories")
+        else:
+            said += [f"{name} {100 * value:.1f}\u00a0%" for name, value in weak.items()]
+        if said:
+            low.append(f"{values.label(model)} ({', '.join(said)})")
     if not low:
         return ""
     return (
-        f"Below {100 * LEARNED:.0f} % pixel AUROC on the clean test: {_and(low)}. There the detector has learned little, "
-        "and its figures under attack say nothing about robustness."
+        f"Below {100 * LEARNED:.0f}\u00a0% pixel AUROC on the clean test: {_and(low)}. There the detector has learned "
+        "little, and its figures under attack say nothing about robustness."
     )
 
 
@@ -158,7 +166,7 @@ def _undefined(values: Values) -> str:
 
 
 def _points(change: float) -> str:
-    return f"{'+' if change > 0 else '−'}{abs(100 * change):.1f} points"
+    return f"{'+' if change > 0 else MINUS}{abs(100 * change):.1f}\u00a0points"
 
 
 def _and(items: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Figures made of example pictures: synthetic anomalies by panel, detections on the clean test, and under attack. No torch here."""
+"""Figures of example pictures: synthetic anomalies, detections on the clean test and under attack. No torch here."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,20 +10,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from omnial_bench.errors import UserError
-from omnial_bench.reports.plots import DOUBLE, Drawing, new_figure, paper_style
+from omnial_bench.reports.drawing import Drawing, paper_style
+from omnial_bench.reports.grid import BAR, Grid, Picture
+from omnial_bench.reports.table import TIMES
+from omnial_bench.reports.tables import set_words
 from omnial_bench.reports.values import Condition, Values, detector_title
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Picture = NDArray[np.uint8]
 COLUMNS = ("model", "set", "category", "defect", "id", "role", "path")
 PANELS = ("left", "right", "top", "bottom", "all")
 _LEVELS = {255: ("easy", "#FDE725"), 170: ("medium", "#21918C"), 85: ("hard", "#3B528B")}
 _NORMAL = "#EDEDED"
-_LEFT, _HEAD, _GAP, _BAR = 0.62, 0.42, 0.05, 0.48
-"""Inches: row labels, column heads, between cells, and the colour bar."""
 
 
 class Examples:
@@ -49,7 +48,7 @@ class Examples:
         return found
 
     def picture(self, rows: pd.DataFrame, role: str) -> Picture | None:
-        """The first picture of a role as `h w 3` or `h w` bytes; UserError where the file is missing, broken or outside."""
+        """The first picture of a role as `h w 3` or `h w` bytes; UserError where it is missing, broken or outside."""
         from PIL import Image
 
         paths = rows.loc[rows["role"] == role, "path"]
@@ -67,31 +66,25 @@ class Examples:
 
 def gallery(examples: Examples, values: Values, notice: str | None) -> list[Drawing]:
     """Synthetic anomalies with their labels, one figure a detector, a column a panel, as the paper's Fig. 4."""
-    drawings = []
     index = examples.rows(set="synthesis")
+    drawings = []
     for detector in sorted(set(index["model"]), key=lambda name: _rank(name, values.detectors)):
         mine = index[index["model"] == detector]
-        panels = [name for name in PANELS if name in set(mine["defect"])]
-        panels += sorted(set(mine["defect"]) - set(PANELS))
-        blocks: list[list[tuple[str, pd.DataFrame]]]
-        if len(panels) > 1:
-            blocks = [
-                [(panel, one) for panel in panels if len(one := _first(mine, category=name, defect=panel))]
-                for name in sorted(set(mine["category"]))[:3]
-            ]
-            labels = sorted(set(mine["category"]))[:3]
-        else:
-            singles = mine.drop_duplicates(["category", "id"]).sort_values(["category", "id"], kind="stable")
-            blocks = [
-                [(row.category, _first(mine, category=row.category, id=row.id)) for row in singles.head(5).itertuples()]
-            ]
-            labels = [""]
-        drawings.append(_gallery(examples, detector, blocks, labels, notice))
+        found = set(mine["defect"])
+        panels = [name for name in PANELS if name in found] + sorted(found - set(PANELS))
+        caption = (
+            f"Synthetic anomalies as {detector_title(detector)} makes them for training, by the panel that confines "
+            "them (columns): the normal picture, the same with its anomaly, and below it the labels."
+        )
+        figure = _gallery(examples, mine, sorted(set(mine["category"]))[:4], panels)
+        drawings.append(
+            Drawing(f"synthesis_{detector}", _noticed(caption, notice), "Synthetic anomalies by panel.", figure)
+        )
     return drawings
 
 
 def detections(examples: Examples, values: Values, notice: str | None) -> list[Drawing]:
-    """Clean test pictures in rows: input with the contour of the truth, then reconstruction and map of each detector."""
+    """Clean test pictures in rows: input with the truth's contour, then reconstruction and map of each detector."""
     drawings = []
     clean = examples.rows(set="clean")
     for paradigm, models, part in _families(examples, values):
@@ -125,11 +118,12 @@ def under_attack(examples: Examples, values: Values, notice: str | None) -> list
             largest = max((int(np.abs(change).max()) for change in changes), default=0)
             amplify = max(1, 127 // largest) if largest else None
             figure = _rows(examples, rows, models, amplify=amplify)
-            shown = f"its perturbation × {amplify}, centred on grey (in grey levels: 128 + {amplify} × change), " if amplify else ""
+            factor = f"its change {TIMES} {amplify}, centred on grey (128 + {amplify} {TIMES} change in grey levels), "
             caption = (
                 f"{category}, {paradigm} models: a test picture (top) and one synthetic anomaly on a training normal, "
-                f"before the attack (control) and in each set. Input with the contour of the ground truth (green), {shown}"
-                "then each detector's reconstruction and anomaly map on the same scale [0, 1]."
+                "before the attack (control) and in each set. Input with the contour of the ground truth (green), "
+                f"{factor if amplify else ''}then each detector's reconstruction and anomaly map on the same scale "
+                f"[0, 1]. {set_words(values)}"
             )
             name = f"pictures_attack_{paradigm}_{re.sub(r'[^A-Za-z0-9-]+', '-', category)}{part}"
             drawings.append(Drawing(name, _noticed(caption, notice), f"{category} before and under attack.", figure))
@@ -195,23 +189,22 @@ def _rows(
     first = examples.picture(rows[0][1], "input")
     aspect = first.shape[0] / first.shape[1] if first is not None else 1.0
     with paper_style():
-        grid = _Grid(len(rows), count, aspect, bar=_BAR)
+        grid = Grid(len(rows), count, aspect, bar=BAR)
         for i, (label, found, attacked) in enumerate(rows):
             grid.label(i, label)
-            cell = grid.cell(i, 0)
-            _show(cell, examples.picture(found, "input"))
-            _contour(cell, examples.picture(found, "truth"))
+            grid.show(i, 0, examples.picture(found, "input"))
+            grid.contour(i, 0, examples.picture(found, "truth"))
             if amplify:
                 change = _change(examples, found) if attacked else None
                 picture = None if change is None else np.clip(128 + amplify * change, 0, 255).astype(np.uint8)
-                _show(grid.cell(i, 1), picture, none="none")
+                grid.show(i, 1, picture, none="none")
             for j, model in enumerate(models):
                 one = found[found["model"].map(lambda name, model=model: _owner(name, {model: ""}) is not None)]
-                _show(grid.cell(i, lead + 2 * j), examples.picture(one, "reconstruction"))
-                _show(grid.cell(i, lead + 2 * j + 1), examples.picture(one, "map"), scale=True)
+                grid.show(i, lead + 2 * j, examples.picture(one, "reconstruction"))
+                grid.show(i, lead + 2 * j + 1, examples.picture(one, "map"), scale=True)
         grid.head(0, 1, "input")
         if amplify:
-            grid.head(1, 1, f"change × {amplify}")
+            grid.head(1, 1, f"change {TIMES} {amplify}")
         for j, detector in enumerate(models.values()):
             grid.head(lead + 2 * j, 1, "reconstr.")
             grid.head(lead + 2 * j + 1, 1, "map")
@@ -220,127 +213,33 @@ def _rows(
     return grid.figure
 
 
-def _gallery(
-    examples: Examples,
-    detector: str,
-    blocks: Sequence[Sequence[tuple[str, pd.DataFrame]]],
-    labels: Sequence[str],
-    notice: str | None,
-) -> Drawing:
+def _gallery(examples: Examples, mine: pd.DataFrame, categories: Sequence[str], panels: Sequence[str]) -> "Figure":
+    """Two rows a category, pictures and labels; the normal picture of the first panel leads."""
     from matplotlib.patches import Patch
 
-    roles = ("clean", "input", "truth")
-    first = examples.picture(blocks[0][0][1], "input")
-    aspect = first.shape[0] / first.shape[1] if first is not None else 1.0
-    count = max(len(block) for block in blocks)
-    across = count * len(blocks) if len(blocks) * count <= 10 else count
-    stacked = across == count and len(blocks) > 1
+    sample = examples.picture(mine, "input")
+    aspect = sample.shape[0] / sample.shape[1] if sample is not None else 1.0
     seen: set[int] = set()
     with paper_style():
-        grid = _Grid(3 * len(blocks) if stacked else 3, across, aspect, foot=0.3, most=0.85)
-        for b, block in enumerate(blocks):
-            down, right = (3 * b, 0) if stacked else (0, count * b)
-            for i, role in enumerate(roles):
-                words = {"clean": "normal", "input": "synthetic", "truth": "labels"}[role]
-                grid.label(down + i, f"{labels[b]}\n{words}" if stacked else words)
-                for j, (_, one) in enumerate(block):
-                    picture = examples.picture(one, role)
-                    if role == "truth" and picture is not None:
-                        seen |= set(np.unique(picture).tolist()) & set(_LEVELS)
-                        picture = _coloured(picture)
-                    _show(grid.cell(down + i, right + j), picture)
-            for j, (name, _) in enumerate(block):
-                grid.head(right + j, 1, name)
-            if labels[b] and not stacked:
-                grid.head(right, len(block), labels[b], upper=True)
+        grid = Grid(2 * len(categories), 1 + len(panels), aspect, foot=0.3, most=0.85)
+        for i, category in enumerate(categories):
+            grid.label(2 * i, category)
+            for j, panel in enumerate(panels):
+                one = _first(mine, category=category, defect=panel)
+                if j == 0:
+                    grid.show(2 * i, 0, examples.picture(one, "clean"))
+                labels = examples.picture(one, "truth")
+                seen |= set() if labels is None else set(np.unique(labels).tolist()) & set(_LEVELS)
+                grid.show(2 * i, 1 + j, examples.picture(one, "input"))
+                grid.show(2 * i + 1, 1 + j, None if labels is None else _coloured(labels))
+        for j, name in enumerate(("normal", *panels)):
+            grid.head(j, 1, name)
         handles = [Patch(color=shade, label=name) for value, (name, shade) in _LEVELS.items() if value in seen]
         if seen == {255}:
             handles = [Patch(color=_LEVELS[255][1], label="anomalous")]
         handles.append(Patch(color=_NORMAL, label="normal"))
         grid.figure.legend(handles=handles, loc="lower center", ncols=4, handlelength=1.2, borderaxespad=0.1)
-    columns = "a column a panel" if any(name in PANELS[:-1] for block in blocks for name, _ in block) else "a column a picture"
-    caption = (
-        f"Synthetic anomalies that {detector_title(detector)} trains on, {columns}: the normal picture, the same with its "
-        "anomaly, and the labels."
-    )
-    return Drawing(f"synthesis_{detector}", _noticed(caption, notice), f"Synthetic anomalies of {detector}.", grid.figure)
-
-
-class _Grid:
-    """Cells of one size laid out in inches, with labels at the left and heads above."""
-
-    def __init__(self, down: int, across: int, aspect: float, *, bar: float = 0.0, foot: float = 0.0, most: float = 1.15) -> None:
-        self.down, self.foot = down, foot
-        self.width = (DOUBLE - _LEFT - bar - _GAP * (across - 1)) / across
-        self.width = min(self.width, most)
-        self.height = self.width * aspect
-        self.total = _HEAD + down * (self.height + _GAP) + foot
-        self.wide = min(DOUBLE, _LEFT + across * (self.width + _GAP) + bar)
-        self.figure = new_figure(self.wide, self.total)
-        self.figure.set_layout_engine("none")
-
-    def _at(self, left: float, top: float, width: float, height: float) -> tuple[float, float, float, float]:
-        return left / self.wide, 1 - (top + height) / self.total, width / self.wide, height / self.total
-
-    def cell(self, row: int, column: int) -> "Axes":
-        left, top = _LEFT + column * (self.width + _GAP), _HEAD + row * (self.height + _GAP)
-        axes = self.figure.add_axes(self._at(left, top, self.width, self.height))
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-        return axes
-
-    def label(self, row: int, text: str) -> None:
-        top = _HEAD + row * (self.height + _GAP) + self.height / 2
-        lines = [part for line in text.split("\n") for part in _wrapped(line)]
-        place = (_LEFT - 0.06) / self.wide, 1 - top / self.total
-        self.figure.text(*place, "\n".join(lines), ha="right", va="center", size=8, linespacing=1.1)
-
-    def head(self, column: int, span: int, text: str, *, upper: bool = False) -> None:
-        width = span * self.width + (span - 1) * _GAP
-        middle = _LEFT + column * (self.width + _GAP) + width / 2
-        top = 0.2 if upper else _HEAD - 0.05
-        self.figure.text(middle / self.wide, 1 - top / self.total, text, ha="center", va="bottom", size=9 if upper else 8)
-
-    def colour_bar(self) -> None:
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import Normalize
-
-        height = self.down * (self.height + _GAP) - _GAP
-        short = min(height, 2.2)
-        axes = self.figure.add_axes(
-            self._at(self.wide - _BAR + 0.08, _HEAD + (height - short) / 2, 0.09, short)
-        )
-        bar = self.figure.colorbar(ScalarMappable(Normalize(0, 1), "magma"), cax=axes, ticks=[0, 0.5, 1])
-        bar.ax.set_yticklabels(["0", "½", "1"], size=8)
-        bar.outline.set_linewidth(0.4)  # type: ignore[operator]
-
-
-def _wrapped(text: str, longest: int = 11) -> list[str]:
-    """A long name broken at its underscores or blanks, else cut, so that it fits beside the cells."""
-    lines = [""]
-    for part in re.findall(r"[^_ ]*[_ ]?", text):
-        if lines[-1] and len(lines[-1] + part) > longest:
-            lines.append("")
-        lines[-1] += part
-    return [line if len(line) <= longest + 1 else f"{line[: longest - 1]}…" for line in lines]
-
-
-def _show(axes: "Axes", picture: Picture | None, *, scale: bool = False, none: str = "") -> None:
-    if picture is None:
-        axes.text(0.5, 0.5, none, ha="center", va="center", size=8, color="#777777", transform=axes.transAxes)
-    elif scale:
-        axes.imshow(picture, cmap="magma", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
-    else:
-        axes.imshow(picture, interpolation="nearest", aspect="auto")
-
-
-def _contour(axes: "Axes", truth: Picture | None) -> None:
-    if truth is None or not (truth > 127).any() or (truth > 127).all():
-        return
-    for width, shade in ((1.9, "black"), (0.9, "#39FF14")):
-        axes.contour((truth > 127).astype(float), levels=[0.5], colors=shade, linewidths=width)
+    return grid.figure
 
 
 def _coloured(labels: Picture) -> Picture:

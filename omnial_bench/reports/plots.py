@@ -1,99 +1,22 @@
-"""The figures drawn from rows, logs and manifests: 200 dpi PNG and SVG, the same bytes for the same rows. No torch here."""
+"""The figures drawn from rows, logs and manifests. No torch here."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, detector_title, model_title
-from omnial_bench.store import whole
+from omnial_bench.reports.drawing import DOUBLE, OTHER_COLOURS, SINGLE, Drawing, colour, new_figure, paper_style
+from omnial_bench.reports.table import MINUS
+from omnial_bench.reports.tables import set_words
+from omnial_bench.reports.values import METRIC_TITLES, Condition, Values, detector_title, model_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SINGLE, DOUBLE = 3.25, 6.875
-"""Widths of one column and of both in inches."""
-STYLE: Mapping[str, Any] = {
-    "font.family": "STIXGeneral",
-    "mathtext.fontset": "stix",
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.1,
-    "grid.linewidth": 0.4,
-    "grid.color": "#dddddd",
-    "axes.axisbelow": True,
-    "hatch.linewidth": 0.6,
-    "figure.dpi": 100,
-    "svg.hashsalt": "omnial-bench",
-    "svg.fonttype": "path",
-}
-# Okabe and Ito's palette: told apart under every common kind of colour blindness.
-COLOURS: Mapping[str, str] = {"draem": "#0072B2", "jnld": "#E69F00", "omnial": "#009E73"}
-_OTHERS = ("#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F", "#000000")
 _LINES: Mapping[str, Any] = {"unified": "-", "separate": (0, (3, 1.5))}
 _MARKERS = {"unified": "o", "separate": "s"}
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A drawn figure with what a reader is told of it; `alt` says in words what it shows."""
-
-    name: str
-    caption: str
-    alt: str
-    figure: "Figure"
-
-
-@contextmanager
-def paper_style() -> Iterator[None]:
-    """Fonts, lines and hash salt of every figure; the settings of the process are put back."""
-    import matplotlib as mpl
-
-    with mpl.rc_context(dict(STYLE)):
-        yield
-
-
-def save(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
-    """Write the PNG and the SVG, both without dates."""
-    paths = folder / f"{drawing.name}.png", folder / f"{drawing.name}.svg"
-    with paper_style():
-        for path, metadata in zip(paths, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
-            with whole(path) as aside:
-                drawing.figure.savefig(aside, format=path.suffix[1:], dpi=200, metadata=metadata)
-    return paths
-
-
-def colour(detector: str, detectors: Sequence[str]) -> str:
-    """The colour of a detector, the same in every figure of a report."""
-    if detector in COLOURS:
-        return COLOURS[detector]
-    others = [name for name in detectors if name not in COLOURS]
-    return _OTHERS[others.index(detector) % len(_OTHERS)]
-
-
-def new_figure(width: float, height: float) -> "Figure":
-    """A figure of its own canvas, apart from pyplot's global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def reconstruction(values: Values) -> Drawing | None:
@@ -127,9 +50,12 @@ def reconstruction(values: Values) -> Drawing | None:
     caption = (
         "Reconstruction quality: PSNR against SSIM, class means over "
         f"{_categories(values)}, between each reconstruction and the normal picture. On the clean test its normal "
-        f"pictures are compared with themselves; on the sets the picture without anomaly is the reference.{thin}"
+        f"pictures are compared with themselves; on the sets the picture without anomaly is the reference.{thin} "
+        f"{set_words(values)}"
     )
-    return Drawing("reconstruction", caption, "Scatter of PSNR against SSIM for each model, a panel a set.", figure)
+    return Drawing(
+        "reconstruction", caption.rstrip(), "Scatter of PSNR against SSIM for each model, a panel a set.", figure
+    )
 
 
 def localisation(values: Values) -> Drawing | None:
@@ -158,15 +84,18 @@ def localisation(values: Values) -> Drawing | None:
             axes.set_yticks(range(0, 101, 25))
             axes.set_ylabel(f"{METRIC_TITLES[metric]} (%)")
             axes.tick_params(axis="x", length=0)
-        names = [values.label(model).replace(" ", "\n", 1) for model in values.models]
-        rows[-1].set_xticks(range(len(names)), names)
-        handles = [Patch(**_bar(condition, values, "#555555"), label=condition.label) for condition in values.conditions]
+        names = [values.label(model).replace(" ", "\n").replace("with\n", "with ") for model in values.models]
+        rows[-1].set_xticks(range(len(names)), names, size=8 if len(names) <= 8 else 6)
+        handles = [
+            Patch(**_bar(condition, values, "#555555"), label=condition.label) for condition in values.conditions
+        ]
         figure.legend(handles=handles, loc="outside upper center", ncols=min(6, len(handles)), handlelength=1.4)
     caption = (
-        f"Localisation under attack, class means over {_categories(values)}. Each group is a model, each bar a set of "
-        "pictures; black lines are chance levels. The sets and the control are the same pictures, the clean test others."
+        f"Localisation under attack, class means over {_categories(values)}. Each group is a model, each bar a set "
+        "of pictures; black lines are chance levels. The sets and the control are the same pictures, the clean test "
+        f"others. {set_words(values)}"
     )
-    return Drawing("localisation", caption, "Bars of pixel AUROC and pixel AP for each model and set.", figure)
+    return Drawing("localisation", caption.rstrip(), "Bars of pixel AUROC and pixel AP for each model and set.", figure)
 
 
 def drops(values: Values) -> Drawing | None:
@@ -180,9 +109,13 @@ def drops(values: Values) -> Drawing | None:
         rows = figure.subplots(len(metrics), 1, squeeze=False, sharex=True)[:, 0]
         for axes, metric in zip(rows, metrics, strict=True):
             table = [
-                [100 * values.change(model, condition, metric, name) for condition in values.attacks for model in values.models]
+                [
+                    100 * values.change(model, condition, metric, name)
+                    for condition in values.attacks
+                    for model in values.models
+                ]
                 for name in values.categories
-            ]  # fmt: skip
+            ]
             image = _heat(axes, table, annotate=many <= 24)
             axes.set_yticks(range(len(values.categories)), values.categories)
             axes.set_title(METRIC_TITLES[metric], loc="left")
@@ -198,8 +131,8 @@ def drops(values: Values) -> Drawing | None:
         top.tick_params(length=0)
         top.spines["top"].set_visible(False)
     caption = (
-        "Change from the control by category, in points: each cell is one model on one category of one set, less the same "
-        "model on the same pictures before the attack. Nothing is averaged."
+        "Change from the control by category, in points: each cell is one model on one category of one set, less the "
+        f"same model on the same pictures before the attack. Nothing is averaged. {set_words(values)}"
     )
     return Drawing("drops", caption, "Heat map of the change of pixel AP and pixel AUROC by category.", figure)
 
@@ -266,15 +199,18 @@ def attack_loss(manifests: Mapping[str, Mapping[str, Any]], values: Values) -> D
         axes = figure.subplots()
         axes.grid(True)
         for index, (condition, curve) in enumerate(curves):
-            style = _OTHERS[index % len(_OTHERS)]
-            axes.plot(range(len(curve)), curve, color=style, marker="osD^v"[index % 5], ms=3, label=condition.label)
+            style = OTHER_COLOURS[index % len(OTHER_COLOURS)]
+            axes.plot(
+                range(1, len(curve) + 1), curve, color=style, marker="osD^v"[index % 5], ms=3, label=condition.label
+            )
         axes.set_xlabel("step")
         axes.set_ylabel("mean loss")
         axes.legend(loc="best")
         axes.margins(y=0.12)
     caption = (
-        "The attacked loss along the steps, mean over all pictures of a set and the models of its source. An untargeted "
-        "attack climbs it, a targeted one descends the loss to its target; a curve still steep at the end is not spent."
+        "The attacked loss along the steps, mean over all pictures of a set and the models of its source. An "
+        "untargeted attack climbs it, a targeted one descends the loss to its target; a curve still steep at "
+        "the end is not spent."
     )
     return Drawing("attack_loss", caption, "Curves of the mean attacked loss against the step for each set.", figure)
 
@@ -320,7 +256,7 @@ def _heat(axes: "Axes", table: list[list[float]], *, annotate: bool) -> Any:
     for i, row in enumerate(table):
         for j, value in enumerate(row):
             if annotate and not math.isnan(value):
-                text = f"{round(value)}".replace("-", "−")
+                text = f"{round(value)}".replace("-", MINUS)
                 shade = "white" if abs(value) > 0.72 * reach else "black"
                 axes.text(j, i, text, ha="center", va="center", size=7, color=shade)
     return image
@@ -335,7 +271,9 @@ def _legend(figure: "Figure", values: Values, *, markers: bool = False, detector
             shade = colour(model.detector, values.detectors)
             face = shade if model.paradigm == "unified" else "white"
             marker = _MARKERS.get(model.paradigm, "o")
-            handles.append(Line2D([], [], color=shade, ls="", marker=marker, mfc=face, ms=4.5, label=values.label(model)))
+            handles.append(
+                Line2D([], [], color=shade, ls="", marker=marker, mfc=face, ms=4.5, label=values.label(model))
+            )
     elif not detectors:
         paradigms = dict.fromkeys(model.paradigm for model in values.models)
         handles += [Line2D([], [], color="#555555", ls=_LINES.get(name, "-"), label=name) for name in paradigms]

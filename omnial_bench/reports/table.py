@@ -8,13 +8,15 @@ from typing import Any, Literal
 
 import pandas as pd
 
+MINUS, DASH, TIMES = "\u2212", "\u2013", "\u00d7"
 Style = Literal["text", "percent", "change", "decibel", "fraction", "count"]
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "–": "--", "×": r"$\times$", "ℓ": r"$\ell$",
-    "→": r"$\to$", "Δ": r"$\Delta$", "†": r"$^{\dagger}$", "·": r"$\cdot$", "≤": r"$\le$", "’": "'", "…": r"\dots{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\u2212": "$-$", "\u2013": "--", "\u00d7": r"$\times$",
+    "\u2113": r"$\ell$", "→": r"$\to$", "Δ": r"$\Delta$", "†": r"$^{\dagger}$", "·": r"$\cdot$",
+    "≤": r"$\le$", "\u2019": "'",
+    "…": r"\dots{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
 }  # fmt: skip
 
 
@@ -61,7 +63,7 @@ class Table:
             text = show(record[column.key], column.style)
             cells.append(
                 Cell(
-                    text="" if kind == "chance" and text == "–" else text,
+                    text="" if kind == "chance" and text == DASH else text,
                     strong=(index, column.key) in self.strong,
                     muted=column.muted or kind == "chance",
                     mark="†" if (index, column.key) in self.marked else "",
@@ -106,14 +108,14 @@ def show(value: object, style: Style) -> str:
         return str(value)
     number = float(str(value)) if value is not None else math.nan
     if math.isnan(number):
-        return "–"
+        return DASH
     if style == "count":
         return f"{number:,.0f}".replace(",", "\u202f")
     if style == "change":
         points = f"{abs(100 * number):.1f}"
-        return points if float(points) == 0 else ("+" if number > 0 else "−") + points
+        return points if float(points) == 0 else ("+" if number > 0 else MINUS) + points
     text = {"percent": f"{100 * number:.1f}", "decibel": f"{number:.1f}", "fraction": f"{number:.3f}"}[style]
-    return text.replace("-", "−")
+    return text.replace("-", MINUS)
 
 
 def to_csv(table: Table) -> str:
@@ -152,11 +154,12 @@ def latex_text(text: str) -> str:
 def to_latex(table: Table) -> str:
     """A `table` environment for the booktabs package, to be pasted into a paper."""
     count = len(table.columns)
-    align = "".join("l" if column.style == "text" else "r" for column in table.columns)
+    align = "".join(_latex_align(column) for column in table.columns)
+    tight = r"\footnotesize\setlength{\tabcolsep}{3pt}" if count > 10 else r"\small"
     lines = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table*}",
-        "  \\centering\\small",
+        f"  \\centering{tight}",
         f"  \\caption{{{latex_text(table.caption)}}}",
         f"  \\label{{tab:{re.sub(r'[^a-z0-9]+', '-', table.name.lower())}}}",
         f"  \\begin{{tabular}}{{@{{}}{align}@{{}}}}",
@@ -175,6 +178,12 @@ def to_latex(table: Table) -> str:
         lines.append("    " + " & ".join(shown) + r" \\")
     lines += ["    \\bottomrule", "  \\end{tabular}", "\\end{table*}"]
     return "\n".join(lines) + "\n"
+
+
+def _latex_align(column: Column) -> str:
+    if column.wide:
+        return r"p{0.2\textwidth}"
+    return "l" if column.style == "text" else "r"
 
 
 def _latex_groups(table: Table) -> list[str]:

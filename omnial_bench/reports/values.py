@@ -93,7 +93,7 @@ class Condition:
     def label(self) -> str:
         if not self.attacked:
             return "Clean test" if self.clean else "Control"
-        text = self.threat.replace("linf ", "").replace("l2 ", "ℓ2 ")
+        text = self.threat.replace("linf ", "").replace("l2 ", "\u21132 ")
         return f"{text}, white-box" if self.white_box else text
 
     @property
@@ -183,7 +183,7 @@ class Values:
 
 
 def panels_of(detector: str) -> tuple[str, bool | None]:
-    """A detector's base name, and whether its name says with (True) or without (False) panels; None where it says neither."""
+    """A detector's base name, and whether its name says with (True) or without (False) panels; else None."""
     found = _PANELS.match(detector)
     return (found["base"], found["without"] is None) if found else (detector, None)
 
@@ -216,7 +216,7 @@ def _distinct(items: Iterable[T]) -> list[T]:
 
 
 def _model_order(model: Model) -> tuple[int, str, int, str]:
-    base, panels = panels_of(model.detector)
+    base = panels_of(model.detector)[0]
     rank = list(TITLES).index(base) if base in TITLES else len(TITLES)
     return rank, model.detector, int(model.paradigm != "unified"), model.preset
 

@@ -1,13 +1,16 @@
 """DRAEM's training samples: an augmented texture blended into a Perlin mask (Zavrtanik et al., ICCV 2021, section 3.2)."""
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from omnial_bench.nouns import Synthetic
-from omnial_bench.synthesis.draw import uniform
+from omnial_bench.synthesis.draw import chance, uniform
 from omnial_bench.synthesis.masks import training_masks
 from omnial_bench.synthesis.textures import augment
+from omnial_bench.synthesis.transform import rotate
 
 MAX_TRANSPARENCY = 0.8
 
@@ -19,8 +22,13 @@ def synthesize(
     *,
     anomalous: float = 0.5,
     panels: bool = False,
+    rotation: float = 0.0,
 ) -> Synthetic:
-    """A batch with labels 0 and 1. Without panels a sample stays normal with probability 1 - `anomalous`; with panels none does."""
+    """A batch with labels 0 and 1. Without panels a sample stays normal with probability 1 - `anomalous`; with panels none does.
+
+    A normal image is turned by U(-90, 90) degrees, zeros around it, with probability `rotation` before anything else.
+    """
+    images = turned(images, rotation, generator)
     masks = training_masks(1, images, generator, anomalous=anomalous, panels=panels)[0]
     return Synthetic(blend(images, augment(textures, generator), masks, generator), images, masks.long())
 
@@ -34,3 +42,14 @@ def blend(
     """Inside the masks (1 - beta) texture + beta image, beta ~ U(0, 0.8) an image; outside, the image."""
     beta = uniform((len(images), 1, 1, 1), 0.0, MAX_TRANSPARENCY, generator, images.device)
     return torch.where(masks[:, None], torch.lerp(textures, images, beta), images)
+
+
+def turned(
+    images: Float[Tensor, "b 3 h w"], probability: float, generator: torch.Generator
+) -> Float[Tensor, "b 3 h w"]:
+    """Each image turned about its centre by U(-90, 90) degrees with a probability."""
+    if probability == 0:
+        return images
+    angles = uniform((len(images),), -math.pi / 2, math.pi / 2, generator, images.device)
+    acts = chance(len(images), probability, generator, images.device)
+    return torch.where(acts[:, None, None, None], rotate(images, angles), images)

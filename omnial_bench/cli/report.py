@@ -1,0 +1,18 @@
+"""`report`: the documents of a run again, from its rows."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--format", "formats", default="md,pdf,html", show_default=True, help="Documents to write, with commas.")
+@click.option("--seed", type=click.IntRange(0), default=None, help="Report on the rows of this seed alone.")
+def report(run: Path, formats: str, seed: int | None) -> None:
+    """Write the report of the run folder RUN again from its rows: report.md, .pdf, .html, figures/ and tables/."""
+    from omnial_bench.reports.document import write_report
+
+    chosen = [name.strip() for name in formats.split(",") if name.strip()]
+    for path in write_report(run, chosen, seed=seed):
+        click.echo(f"report {path}")

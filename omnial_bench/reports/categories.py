@@ -1,0 +1,131 @@
+"""Tables of the clean test by category and by synthesis, with the published figures beside. No torch here."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from omnial_bench.reports.published import Published, published, published_categories
+from omnial_bench.reports.table import Column, Table
+from omnial_bench.reports.tables import HEADLINE, mean_words
+from omnial_bench.reports.values import MEAN, METRIC_TITLES, Model, Values, detector_title, panels_of
+
+BY_CATEGORY = ("image_auroc", "pixel_auroc", "pixel_ap")
+
+
+def by_category(values: Values, metric: str) -> Table:
+    """One metric on the clean test by category, detectors x paradigms, published figures beside where they compare."""
+    clean = values.clean
+    shown = [model for model in values.models if clean and values.total(clean, model)]
+    printed = {
+        (model, category): figure
+        for model in shown
+        for category in values.categories
+        if (figure := _comparable(values, model, category, metric)) is not None
+    }
+    records = [_category_record(values, metric, category, shown, printed) for category in values.categories]
+    records.append({"kind": "mean", "category": "class mean", **_mean_record(values, metric, shown, printed)})
+    frame = pd.DataFrame(records)
+    columns = [Column("category", "Category", style="text")]
+    compared = {model for model, _ in printed}
+    for model in shown:
+        short = model.paradigm if len(shown) > 2 else values.label(model)
+        columns.append(Column(model.name, short, group=detector_title(model.detector)))
+        if model in compared:
+            columns.append(Column(f"{model.name}_published", "publ.", group=detector_title(model.detector), muted=True))
+    chance = [values.chance(clean, metric, name) for name in (*values.categories, MEAN)] if clean else []
+    if any(not math.isnan(level) for level in chance):
+        frame["chance"] = chance
+        columns.append(Column("chance", "chance", muted=True))
+    marked = frozenset(
+        (values.categories.index(category), f"{model.name}_published")
+        for (model, category), figure in printed.items()
+        if figure.note
+    )
+    caption = _category_caption(metric, printed)
+    return Table(f"by_category_{metric}", caption, frame, tuple(columns), marked=marked)
+
+
+def panel_comparison(values: Values) -> Table | None:
+    """Detectors trained without and with panels side by side; None where the rows hold no such pair."""
+    by_name = {(model.detector, model.paradigm, model.preset): model for model in values.models}
+    records: list[dict[str, Any]] = []
+    for model in values.models:
+        base, panels = panels_of(model.detector)
+        twin = by_name.get((base, model.paradigm, model.preset))
+        if panels is None or twin is None:
+            continue
+        without, with_panels = (twin, model) if panels else (model, twin)
+        for one, variant in ((without, "without panels"), (with_panels, "with panels")):
+            record: dict[str, Any] = {"panel": f"{detector_title(base)} {model.paradigm}", "variant": variant}
+            for metric in HEADLINE:
+                record[metric] = values.get(one, values.clean, metric)
+                figure = published(values.dataset, MEAN, base, model.paradigm, metric, variant=variant)
+                whole = published_categories(values.dataset) == set(values.categories)
+                record[f"{metric}_published"] = figure.value if figure and whole else math.nan
+            records.append(record)
+    if not records:
+        return None
+    frame = pd.DataFrame(records)
+    columns = [Column("variant", "Synthesis", style="text")]
+    for metric in HEADLINE:
+        columns.append(Column(metric, "value", group=METRIC_TITLES[metric]))
+        if frame[f"{metric}_published"].notna().any():
+            columns.append(Column(f"{metric}_published", "publ.", group=METRIC_TITLES[metric], muted=True))
+    caption = (
+        "Panel-guided synthesis against the detector's own: the same detector trained without and with panels. "
+        f"Clean test, {mean_words(values)}, per cent."
+    )
+    return Table("panels", caption, frame, tuple(columns))
+
+
+def _comparable(values: Values, model: Model, category: str, metric: str) -> Published | None:
+    """The printed figure where the data set, the category and the number of test pictures are those of the paper."""
+    clean = values.clean
+    figure = published(values.dataset, category, model.detector, model.paradigm, metric)
+    same = figure and clean and values.count(model, clean, category) == figure.test_images
+    return figure if same else None
+
+
+def _category_record(
+    values: Values, metric: str, category: str, models: Sequence[Model], printed: Mapping[tuple[Model, str], Published]
+) -> dict[str, Any]:
+    record: dict[str, Any] = {"kind": "category", "category": category}
+    for model in models:
+        record[model.name] = values.get(model, values.clean, metric, category)
+        figure = printed.get((model, category))
+        record[f"{model.name}_published"] = figure.value if figure else math.nan
+    return record
+
+
+def _mean_record(
+    values: Values, metric: str, models: Sequence[Model], printed: Mapping[tuple[Model, str], Published]
+) -> dict[str, float]:
+    record: dict[str, float] = {}
+    for model in models:
+        record[model.name] = values.get(model, values.clean, metric)
+        figures = [printed[model, name].value for name in values.categories if (model, name) in printed]
+        whole = len(figures) == len(values.categories)
+        record[f"{model.name}_published"] = sum(figures) / len(figures) if whole and figures else math.nan
+    return record
+
+
+def _category_caption(metric: str, printed: Mapping[tuple[Model, str], Published]) -> str:
+    parts = [
+        f"{METRIC_TITLES[metric]} on the clean test by category, in per cent. "
+        "Class mean: the unweighted mean of the categories' own figures."
+    ]
+    if printed:
+        parts.append(
+            "Publ.: the figure printed in the OmniAL paper (CVPR 2023) for the same data set, where the number of test "
+            "pictures is the published one; with other settings (see the training table). "
+            "Its mean is over the categories shown."
+        )
+        notes = [
+            f"{detector_title(model.detector)} {model.paradigm}, {category}: {figure.note}"
+            for (model, category), figure in printed.items()
+            if figure.note
+        ]
+        parts += [f"† {'; '.join(notes)}."] if notes else []
+    return " ".join(parts)

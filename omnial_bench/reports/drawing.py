@@ -1,0 +1,89 @@
+"""How every figure looks and is saved: widths, fonts, colours; the same bytes for the same drawing. No torch here."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omnial_bench.store import whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SINGLE, DOUBLE = 3.25, 6.875
+"""Widths of one column and of both in inches."""
+STYLE: Any = {
+    "font.family": "STIXGeneral",
+    "mathtext.fontset": "stix",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.1,
+    "grid.linewidth": 0.4,
+    "grid.color": "#dddddd",
+    "axes.axisbelow": True,
+    "hatch.linewidth": 0.6,
+    "figure.dpi": 100,
+    "svg.hashsalt": "omnial-bench",
+    "svg.fonttype": "path",
+}
+# Okabe and Ito's palette: told apart under every common kind of colour blindness.
+COLOURS: Mapping[str, str] = {"draem": "#0072B2", "jnld": "#E69F00", "omnial": "#009E73"}
+OTHER_COLOURS = ("#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F", "#000000")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawn figure with what a reader is told of it; `alt` says in words what it shows."""
+
+    name: str
+    caption: str
+    alt: str
+    figure: "Figure"
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Fonts, lines and hash salt of every figure; the settings of the process are put back."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(dict(STYLE)):
+        yield
+
+
+def save(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
+    """Write the PNG and the SVG, both without dates."""
+    paths = folder / f"{drawing.name}.png", folder / f"{drawing.name}.svg"
+    with paper_style():
+        for path, metadata in zip(paths, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
+            with whole(path) as aside:
+                drawing.figure.savefig(aside, format=path.suffix[1:], dpi=200, metadata=metadata)
+    return paths
+
+
+def colour(detector: str, detectors: Sequence[str]) -> str:
+    """The colour of a detector, the same in every figure of a report."""
+    if detector in COLOURS:
+        return COLOURS[detector]
+    others = [name for name in detectors if name not in COLOURS]
+    return OTHER_COLOURS[others.index(detector) % len(OTHER_COLOURS)]
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """A figure of its own canvas, apart from pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

@@ -1,0 +1,134 @@
+"""The report: three formats from one context, the same bytes twice, nothing of the text read as markup, no torch."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from fake_run import fake_rows, fake_run
+
+from omnial_bench.cli.report import report
+from omnial_bench.errors import UserError
+from omnial_bench.reports.document import write_report
+from omnial_bench.store import write_rows
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = fake_run(tmp_path_factory.mktemp("run"), size=(32, 32))
+    written = write_report(folder)
+    assert [path.name for path in written] == ["report.md", "report.pdf", "report.html"]
+    return folder
+
+
+def test_markdown_names_files_that_are_there(run: Path) -> None:
+    text = (run / "report.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert len(links) > 20
+    assert [link for link in links if not (run / link).is_file()] == []
+    assert {Path(link).suffix for link in links} == {".png", ".svg", ".csv", ".tex"}
+    assert text.startswith("# Fake run &amp; &lt;its&gt; title\\_with \\#signs\n")
+    numbers = re.findall(r"\*\*(Table|Figure) (\d+)\.\*\*", text)
+    for kind in ("Table", "Figure"):
+        mine = [int(number) for name, number in numbers if name == kind]
+        assert mine == list(range(1, len(mine) + 1))
+
+
+def test_markdown_says_source_limits_and_provenance(run: Path) -> None:
+    text = (run / "report.md").read_text(encoding="utf-8")
+    assert "mean loss over DRAEM unified, JNLD unified and OmniAL unified" in text
+    assert "training normals of the detectors" in text and "no white-box figure" in text
+    assert "0123456789abcdef" in text and "torch 2.11.0" in text and "Images: invented." in text
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_html_stands_alone_and_is_escaped(run: Path) -> None:
+    text = (run / "report.html").read_text(encoding="utf-8")
+    page = _Page()
+    page.feed(text)
+    assert page.open == [] and len(page.sources) >= 9
+    assert all(source.startswith("data:image/") for source in page.sources)
+    assert "&lt;its&gt;" in text and "<its>" not in text
+
+
+def test_pdf_is_whole(run: Path) -> None:
+    pdf = (run / "report.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF-") and pdf.rstrip().endswith(b"%%EOF")
+    assert not list(run.glob(".*")) and not list(run.glob("*.typ")) and not list(run.glob("data.json"))
+
+
+def test_the_same_rows_give_the_same_bytes(run: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(run, again)
+    write_report(again, ("md", "pdf"))
+    made = [path for path in run.rglob("*") if path.is_file() and path.parts[len(run.parts)] in ("figures", "tables")]
+    assert len(made) > 30
+    for path in [*made, run / "report.md", run / "report.pdf"]:
+        assert (again / path.relative_to(run)).read_bytes() == path.read_bytes(), path
+
+
+def test_rows_alone_make_a_report_that_says_what_it_lacks(tmp_path: Path) -> None:
+    write_rows(tmp_path / "results.csv", fake_rows())
+    assert write_report(tmp_path, ("md",)) == [tmp_path / "report.md"]
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "## Left out" in text and "training curves: no log.csv" in text and "not recorded" in text
+    assert not (tmp_path / "report.pdf").exists()
+
+
+def test_a_seed_of_its_own(tmp_path: Path) -> None:
+    write_rows(tmp_path / "results.csv", fake_rows())
+    with pytest.raises(UserError, match="got none"):
+        write_report(tmp_path, ("md",), seed=7)
+
+
+def test_what_the_user_gets_wrong(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown format 'pdg'; did you mean 'pdf'"):
+        write_report(tmp_path, ("pdg",))
+    with pytest.raises(UserError, match="no results at"):
+        write_report(tmp_path)
+    write_rows(tmp_path / "results.csv", fake_rows())
+    (tmp_path / "environment.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"environment\.json as JSON"):
+        write_report(tmp_path)
+    (tmp_path / "environment.json").write_text(json.dumps([1]), encoding="utf-8")
+    with pytest.raises(UserError, match="expected a JSON object"):
+        write_report(tmp_path)
+
+
+def test_command(tmp_path: Path) -> None:
+    write_rows(tmp_path / "results.csv", fake_rows(sets={}))
+    done = CliRunner().invoke(report, [str(tmp_path), "--format", "md, html"])
+    assert done.exit_code == 0, done.output
+    assert done.output.split() == ["report", str(tmp_path / "report.md"), "report", str(tmp_path / "report.html")]
+    wrong = CliRunner().invoke(report, [str(tmp_path), "--format", "odt"])
+    assert isinstance(wrong.exception, UserError)
+
+
+def test_a_report_is_written_without_torch(tmp_path: Path) -> None:
+    write_rows(tmp_path / "results.csv", fake_rows())
+    code = (
+        "import sys; from pathlib import Path\n"
+        "import omnial_bench.check, omnial_bench.cli.check, omnial_bench.cli.report\n"
+        "from omnial_bench.reports.document import write_report\n"
+        f"write_report(Path({str(tmp_path)!r}), ('md',)); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

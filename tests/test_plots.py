@@ -1,0 +1,134 @@
+"""Figures: drawn from rows alone, the same bytes twice, left out where there is nothing to draw."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_run import fake_rows, fake_run
+from PIL import Image
+
+from omnial_bench.errors import UserError
+from omnial_bench.reports import drawing as look
+from omnial_bench.reports import pictures, plots
+from omnial_bench.reports.values import Values
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fake_run(tmp_path_factory.mktemp("run"), size=(32, 40))
+
+
+def test_a_figure_has_the_same_bytes_twice_and_no_date(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        drawing = plots.reconstruction(Values(fake_rows()))
+        assert drawing is not None
+        look.save(drawing, tmp_path / folder)
+    for name in ("reconstruction.png", "reconstruction.svg"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert "<dc:date>" not in (tmp_path / "a" / "reconstruction.svg").read_text(encoding="utf-8")
+    with Image.open(tmp_path / "a" / "reconstruction.png") as image:
+        assert image.width == pytest.approx(look.DOUBLE * 200, abs=1)
+
+
+def test_bars_are_as_high_as_the_rows() -> None:
+    values = Values(fake_rows())
+    drawing = plots.localisation(values)
+    assert drawing is not None
+    bars = [patch.get_height() for patch in drawing.figure.axes[1].patches]
+    wanted = [100 * values.get(m, c, "pixel_ap") for m in values.models for c in values.conditions]
+    assert bars == pytest.approx(wanted)
+
+
+def test_heat_map_shows_changes_in_points() -> None:
+    values = Values(fake_rows())
+    drawing = plots.drops(values)
+    assert drawing is not None
+    shown = np.asarray(drawing.figure.axes[0].images[0].get_array())
+    wanted = [
+        [100 * values.change(m, c, "pixel_ap", name) for c in values.attacks for m in values.models]
+        for name in values.categories
+    ]
+    np.testing.assert_allclose(shown, wanted)
+
+
+def test_nothing_to_draw() -> None:
+    rows = fake_rows(sets={})
+    values = Values(rows[rows["metric"] == "image_auroc"])
+    assert plots.reconstruction(values) is None and plots.localisation(values) is None and plots.drops(values) is None
+    assert plots.training({}, values) is None and plots.training({"draem-unified": pd.DataFrame()}, values) is None
+    assert plots.attack_loss({"pgd-4": {"loss": {"steps": []}}}, Values(fake_rows())) is None
+
+
+def test_a_log_without_validation_and_a_loss_of_each_set() -> None:
+    values = Values(fake_rows())
+    log = pd.DataFrame({"iteration": [1, 2, 3], "loss": [2.0, 1.0, 0.5]})
+    drawing = plots.training({"draem-separate-bottle": log}, values)
+    assert drawing is not None and len(drawing.figure.axes) == 2
+    curves = plots.attack_loss({"pgd-8": {"loss": {"steps": [1.0, 1.5, 1.75]}}}, values)
+    assert curves is not None
+    assert list(curves.figure.axes[0].lines[0].get_ydata()) == [1.0, 1.5, 1.75]
+
+
+def test_colours_stay_with_the_detector() -> None:
+    assert look.colour("jnld", ("jnld",)) == look.colour("jnld", ("draem", "jnld", "x"))
+    assert look.colour("x", ("x", "y")) != look.colour("y", ("x", "y"))
+
+
+def test_figures_under_attack_state_the_factor_and_the_notice(run: Path) -> None:
+    examples = pictures.Examples(run / "examples")
+    drawings = pictures.under_attack(examples, Values(fake_rows()), "Images: invented.")
+    assert [drawing.name for drawing in drawings] == [
+        f"pictures_attack_{paradigm}_{category}"
+        for paradigm in ("unified", "separate")
+        for category in ("bottle", "grid")
+    ]
+    assert "\u00d7 15" in drawings[0].caption and drawings[0].caption.endswith("Images: invented.")
+    words = [text.get_text() for text in drawings[0].figure.axes[0].texts]
+    assert {"change \u00d7 15", "OmniAL", "Control"} <= set(words)
+
+
+def test_the_shown_perturbation_is_centred_on_grey_and_amplified(run: Path) -> None:
+    examples = pictures.Examples(run / "examples")
+    rows = examples.rows(set="pgd-8", model="draem-unified", category="bottle")
+    after, before = examples.picture(rows, "input"), examples.picture(rows, "original")
+    assert after is not None and before is not None
+    drawing = pictures.under_attack(examples, Values(fake_rows()), None)[0]
+    shown = [np.asarray(image.get_array()) for image in drawing.figure.axes[0].images]
+    wanted = np.clip(128 + 15 * (after.astype(int) - before.astype(int)), 0, 255)
+    assert any(image.shape == wanted.shape and (image == wanted).all() for image in shown)
+
+
+def test_clean_detections_and_galleries(run: Path) -> None:
+    examples, values = pictures.Examples(run / "examples"), Values(fake_rows())
+    assert [drawing.name for drawing in pictures.detections(examples, values, None)] == [
+        "pictures_clean_unified",
+        "pictures_clean_separate",
+    ]
+    shown = pictures.gallery(examples, values, None)
+    assert [drawing.name for drawing in shown] == ["synthesis_draem", "synthesis_jnld", "synthesis_omnial"]
+    heads = [text.get_text() for text in shown[2].figure.axes[0].texts]
+    assert [name for name in heads if name in pictures.PANELS] == list(pictures.PANELS)
+
+
+def test_no_examples_no_figures(tmp_path: Path) -> None:
+    examples, values = pictures.Examples(tmp_path), Values(fake_rows())
+    assert not pictures.gallery(examples, values, None) + pictures.detections(examples, values, None)
+    assert not pictures.under_attack(examples, values, None)
+
+
+@pytest.mark.parametrize(("path", "said"), [("../secret.png", "outside"), ("gone.png", "cannot read")])
+def test_a_path_that_leads_outside_or_nowhere(tmp_path: Path, path: str, said: str) -> None:
+    (tmp_path / "examples").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
+    text = f"model,set,category,defect,id,role,path\ndraem-unified,clean,bottle,broken,a,input,{path}\n"
+    (tmp_path / "examples" / "index.csv").write_text(text, encoding="utf-8")
+    examples = pictures.Examples(tmp_path / "examples")
+    with pytest.raises(UserError, match=said):
+        examples.picture(examples.rows(set="clean"), "input")
+
+
+def test_an_index_without_its_columns(tmp_path: Path) -> None:
+    (tmp_path / "index.csv").write_text("model,set\n", encoding="utf-8")
+    with pytest.raises(UserError, match="'category'"):
+        pictures.Examples(tmp_path)

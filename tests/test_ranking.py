@@ -1,0 +1,215 @@
+"""Ranking metrics against scikit-learn, by hand, and in parts."""
+
+from collections.abc import Callable
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+from torch import Tensor
+
+from omnial_bench.errors import UserError
+from omnial_bench.metrics.ranking import Ranking, RankingScores, Sketch, auroc, average_precision, f1max
+
+
+def reference(scores: Tensor, labels: Tensor) -> tuple[float, float, float]:
+    truth, values = labels.numpy(), scores.double().numpy()
+    precision, recall, _ = precision_recall_curve(truth, values)
+    best = (2 * precision * recall / np.maximum(precision + recall, 1e-300)).max()
+    return float(roc_auc_score(truth, values)), float(average_precision_score(truth, values)), float(best)
+
+
+def streamed(scores: Tensor, labels: Tensor, *, step: int = 1000, **settings: int) -> RankingScores:
+    ranking = Ranking(**settings)
+    for some, truth in zip(scores.split(step), labels.split(step), strict=True):
+        ranking.update(some, truth)
+    return ranking.compute()
+
+
+def figures(scores: RankingScores) -> tuple[float | None, ...]:
+    return scores.auroc, scores.ap, scores.f1max
+
+
+def drawn(count: int, *, prevalence: float = 0.03, shift: float = 5.0, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Log-odds as a confident detector gives them."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.rand(count, generator=generator) < prevalence
+    return torch.randn(count, generator=generator) * 3 - 9 + shift * labels, labels
+
+
+SHAPES: dict[str, Callable[[Tensor], Tensor]] = {
+    "log-odds": lambda odds: odds,
+    "probabilities": torch.sigmoid,
+    "saturated at both ends": lambda odds: torch.sigmoid(8 * odds + 50),
+    "heavy ties": lambda odds: odds.round(),
+    "negative zero": lambda odds: torch.where(odds > -9, -0.0, 0.0) + odds.clamp_min(-6).add(6).round(),
+    "subnormal": lambda odds: odds * 1e-40,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shift", [5.0, -4.0])
+def test_stream_equals_scikit_learn(shape: str, shift: float) -> None:
+    odds, labels = drawn(20_000, shift=shift)
+    scores = SHAPES[shape](odds)
+    assert figures(streamed(scores, labels)) == pytest.approx(reference(scores, labels), abs=1e-9)
+
+
+def test_exact_functions_equal_scikit_learn_in_double_precision() -> None:
+    odds, labels = drawn(500)
+    scores = 1 + odds.double() * 1e-12
+    expected = reference(scores, labels)
+    assert (auroc(scores, labels), average_precision(scores, labels), f1max(scores, labels)) == pytest.approx(expected)
+
+
+def test_by_hand_on_four_by_four() -> None:
+    scores = torch.tensor([[9, 8, 8, 7], [6, 5, 5, 5], [4, 3, 2, 1], [0, 0, 0, 0]]).float()
+    labels = torch.tensor([[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]).bool()
+    ranking = Ranking()
+    ranking.update(scores, labels)
+    # Of 11 negatives each positive beats 11, 10 + 1/2, 9, 7 + 2/2 and 0 + 3/2; precisions 1, 2/3, 3/5, 4/8 and 5/16.
+    wins, precisions = 11 + 10.5 + 9 + 8 + 1.5, 1 + 2 / 3 + 3 / 5 + 4 / 8 + 5 / 16
+    best = 2 * 3 / (5 + 5)
+    best = max(best, 2 * 4 / (8 + 5))
+    assert figures(ranking.compute()) == pytest.approx((wins / 55, precisions / 5, best))
+    assert astuple(ranking.compute())[3:] == (5 / 16, 5, 11)
+
+
+def test_a_reversed_ranking_is_not_flipped() -> None:
+    labels = torch.tensor([True, True, False, False])
+    assert auroc(torch.tensor([0.1, 0.2, 0.8, 0.9]), labels) == 0.0
+    assert auroc(torch.full((4,), 0.5), labels) == 0.5
+    assert average_precision(torch.full((4,), 0.5), labels) == 0.5
+
+
+def test_infinite_scores_are_the_extremes() -> None:
+    scores = torch.tensor([torch.inf, torch.inf, 3, 3, -torch.inf, -torch.inf, -torch.inf])
+    labels = torch.tensor([True, False, True, False, True, False, False])
+    finite = scores.clamp(-9, 9)
+    assert figures(streamed(scores, labels)) == pytest.approx(reference(finite, labels))
+
+
+@pytest.mark.parametrize("labels", [[False] * 3, [True] * 3, []])
+def test_undefined_without_both_classes(labels: list[bool]) -> None:
+    truth = torch.tensor(labels, dtype=torch.bool)
+    scores = torch.arange(len(labels)).float()
+    result = streamed(scores, truth)
+    assert figures(result) == (None, None, None)
+    assert (result.positives, result.negatives) == (sum(labels), len(labels) - sum(labels))
+    assert (auroc(scores, truth), average_precision(scores, truth), f1max(scores, truth)) == (None, None, None)
+
+
+def test_chunks_merges_and_repeated_computing_change_nothing() -> None:
+    scores, labels = drawn(9_000)
+    whole = streamed(scores, labels, step=9_000)
+    assert streamed(scores, labels, step=7) == whole
+    parts = [Ranking() for _ in range(3)]
+    for index, ranking in enumerate(parts):
+        ranking.update(scores[index::3], labels[index::3])
+        ranking.compute()
+    before = parts[1].compute()
+    parts[0].merge(parts[1])
+    parts[0].merge(parts[2])
+    assert parts[0].compute() == parts[0].compute() == whole
+    assert parts[1].compute() == before
+
+
+def test_later_writes_to_the_scores_change_nothing() -> None:
+    scores, labels = drawn(1_000)
+    ranking = Ranking()
+    ranking.update(scores, labels)
+    before = ranking.compute()
+    scores.zero_()
+    labels.fill_(False)
+    assert ranking.compute() == before
+
+
+CAPACITY, RESOLUTION, LEVELS = 2_000, 400, 3
+
+
+@pytest.mark.parametrize("order", ["drawn", "rising", "falling"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_beyond_capacity_the_stated_bound_holds(shape: str, order: str) -> None:
+    odds, labels = drawn(60_000, prevalence=0.01)
+    if order != "drawn":
+        place = odds.argsort(descending=order == "falling")
+        odds, labels = odds[place], labels[place]
+    scores = SHAPES[shape](odds)
+    result = streamed(scores, labels, capacity=CAPACITY, resolution=RESOLUTION)
+    area, precision, best = reference(scores, labels)
+    loss = LEVELS / RESOLUTION
+    assert result.auroc is not None and result.ap is not None and result.f1max is not None
+    assert -1e-12 <= result.auroc - area <= loss * (1 - area)
+    assert -1e-12 <= result.ap - precision <= loss / 4
+    assert -1e-12 <= result.f1max - best <= loss / 4
+
+
+def test_beyond_capacity_memory_is_bounded_and_merging_keeps_the_bound() -> None:
+    scores, labels = drawn(60_000, prevalence=0.01)
+    parts = [Ranking(capacity=CAPACITY, resolution=RESOLUTION) for _ in range(4)]
+    for index, ranking in enumerate(parts):
+        for some, truth in zip(scores[index::4].split(500), labels[index::4].split(500), strict=True):
+            ranking.update(some, truth)
+    for ranking in parts[1:]:
+        parts[0].merge(ranking)
+    assert sum(len(values) for values, _ in parts[0].normal._runs()) < 15_000
+    expected = reference(scores, labels)
+    assert figures(parts[0].compute()) == pytest.approx(expected, abs=LEVELS / RESOLUTION / 4)
+
+
+def test_exact_mode_keeps_everything() -> None:
+    scores, labels = drawn(20_000)
+    ranking = Ranking(exact=True, capacity=100, resolution=10)
+    ranking.update(scores, labels)
+    assert figures(ranking.compute()) == pytest.approx(reference(scores, labels), abs=1e-12)
+    with pytest.raises(UserError, match="same settings"):
+        ranking.merge(Ranking())
+
+
+def test_one_positive_among_very_many() -> None:
+    """The hard case at the default settings, past the capacity: 1 in 17 million, and its rank is known."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand(2**24 + 2**19, generator=generator)
+    labels = torch.zeros(scores.shape, dtype=torch.bool)
+    labels[123] = True
+    for value in (0.99999, 0.5):
+        scores[123] = value
+        result = streamed(scores, labels, step=2**22)
+        above, level = int((scores > value).sum()), int((scores == value).sum()) - 1
+        negatives = len(scores) - 1
+        assert result.auroc == pytest.approx(1 - (above + level / 2) / negatives, abs=1e-6)
+        assert result.ap == pytest.approx(1 / (above + level + 1), abs=1e-6)
+
+
+@pytest.mark.parametrize("spread", [0.0, 3.0])
+def test_sketch_of_weights_stays_within_its_share_of_the_total(spread: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    values = torch.randn(50_000, generator=generator)
+    weights = torch.exp(spread * torch.randn(50_000, generator=generator)).double()
+    weights *= 20 / weights.sum()
+    sketch = Sketch(capacity=1_000, resolution=200)
+    for start in range(0, 50_000, 700):
+        sketch.add(values[start : start + 700], weights[start : start + 700])
+    thresholds = torch.linspace(-3, 3, 25)
+    true = torch.stack([weights[values > threshold].sum() for threshold in thresholds])
+    above, level = sketch.around(thresholds)
+    assert torch.equal(above, level)
+    error = true - above
+    assert float(error.min()) >= -1e-9
+    assert 0 < float(error.max()) <= 3 * 20 / 200
+    distinct, gathered = sketch.table()
+    assert float(gathered.sum()) == pytest.approx(20)
+    assert bool((distinct.diff() < 0).all()) and len(distinct) < 10_000
+
+
+def test_what_cannot_be_ranked_is_refused() -> None:
+    labels = torch.tensor([True, False])
+    with pytest.raises(UserError, match="NaN in 1 of 2"):
+        Ranking().update(torch.tensor([torch.nan, 1.0]), labels)
+    with pytest.raises(UserError, match="NaN"):
+        auroc(torch.tensor([torch.nan, 1.0]), labels)
+    with pytest.raises(UserError, match="one shape"):
+        Ranking().update(torch.zeros(3), labels)
+    with pytest.raises(UserError, match="bool"):
+        average_precision(torch.zeros(2), torch.tensor([1, 0]))

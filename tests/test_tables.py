@@ -1,0 +1,233 @@
+"""Tables from rows: values, changes, published figures, chance levels, and the writers' escapes."""
+
+import io
+import math
+
+import pandas as pd
+import pytest
+from fake_run import fake_rows
+
+from omnial_bench.errors import UserError
+from omnial_bench.reports import categories, findings, making, tables
+from omnial_bench.reports.published import published, published_categories
+from omnial_bench.reports.table import Column, Table, latex_text, markdown_text, show, to_csv, to_latex, to_markdown
+from omnial_bench.reports.values import Condition, Model, Values, model_title, panels_of, sources_title
+
+
+def cells(table: Table) -> list[list[str]]:
+    return [[cell.text for cell in line] for _, line, _ in table.lines()]
+
+
+def test_conditions_come_in_order_of_clean_control_then_size_and_goal() -> None:
+    values = Values(fake_rows().sample(frac=1, random_state=3))
+    assert [item.set for item in values.conditions] == ["clean", "unattacked", "pgd-4", "pgd-8", "pgd-8-targeted"]
+    assert [item.label for item in values.conditions][2:] == ["4/255", "8/255", "8/255 targeted"]
+    assert [model.name for model in values.models][:3] == ["draem-unified", "draem-separate", "jnld-unified"]
+    assert values.conditions[3].eps == 8 / 255 and values.control == values.conditions[1]
+
+
+def test_headline_holds_values_changes_and_chance() -> None:
+    rows = fake_rows()
+    values = Values(rows)
+    table = tables.headline(values)
+    frame = table.frame[(table.frame["metric"] == "pixel_ap") & (table.frame["detector"] == "jnld")]
+    wanted = rows[(rows["detector"] == "jnld") & (rows["metric"] == "pixel_ap") & (rows["category"] == "mean")]
+    by_key = wanted.set_index(["paradigm", "set"])["value"]
+    for record in frame.to_dict("records"):
+        assert record["pgd-8"] == by_key[record["paradigm"], "pgd-8"]
+        change = by_key[record["paradigm"], "pgd-8"] - by_key[record["paradigm"], "unattacked"]
+        assert record["pgd-8_change"] == pytest.approx(change, abs=1e-12)
+    assert len(table.frame) == 3 * 6 + 1
+    chance = cells(table)[-1]
+    assert chance[:3] == ["chance level", "3.1", "6.2"] and chance[4] == ""
+    best = {(int(row), key) for row, key in table.strong}
+    assert (5, "clean") in best and (4, "clean") not in best
+
+
+def test_no_sets_no_control_and_undefined_figures() -> None:
+    rows = fake_rows(sets={})
+    rows.loc[(rows["metric"] == "pixel_ap") & (rows["category"] == "grid"), "value"] = math.nan
+    rows.loc[(rows["metric"] == "pixel_ap") & (rows["category"] == "mean"), "value"] = math.nan
+    values = Values(rows)
+    assert [column.key for column in tables.headline(values).columns] == ["model", "clean"]
+    grid = cells(categories.by_category(values, "pixel_ap"))[1]
+    assert grid[:3] == ["grid", "\u2013", "\u2013"]
+    assert any("Undefined" in sentence and "grid" in sentence for sentence in findings.findings(values))
+
+
+def test_published_figures_stand_only_beside_the_published_test_split() -> None:
+    table = categories.by_category(Values(fake_rows()), "image_auroc")
+    by_name = table.frame.set_index("category")
+    assert by_name.loc["bottle", "omnial-unified_published"] == 1.0
+    assert by_name.loc["grid", "draem-unified_published"] == pytest.approx(0.981)
+    assert by_name.loc["class mean", "draem-unified_published"] == pytest.approx((0.946 + 0.981) / 2)
+    part = categories.by_category(Values(fake_rows(counts=(83, 70))), "image_auroc").frame.set_index("category")
+    assert part.loc["bottle", "omnial-unified_published"] == 1.0
+    assert math.isnan(part.loc["grid", "omnial-unified_published"])
+    assert math.isnan(part.loc["class mean", "omnial-unified_published"])
+    other = categories.by_category(Values(fake_rows(dataset="toy")), "image_auroc")
+    assert not any(column.heading == "publ." for column in other.columns)
+
+
+def test_published_record() -> None:
+    figure = published("mvtec_ad", "mean", "omnial", "unified", "image_auroc")
+    assert figure is not None and figure.value == pytest.approx(0.972) and figure.test_images == 1725
+    panels = published("mvtec_ad", "mean", "draem", "unified", "pixel_ap", variant="with panels")
+    assert panels is not None and panels.value == pytest.approx(0.574)
+    doubtful = published("visa", "pcb4", "draem", "unified", "pixel_ap")
+    assert doubtful is not None and "pipe_fryum" in doubtful.note
+    assert len(published_categories("mvtec_ad")) == 15 and len(published_categories("visa")) == 12
+    assert published("mvtec_ad", "bottle", "omnial", "unified", "pixel_ap") is None
+
+
+def test_a_doubtful_published_figure_is_marked_and_explained() -> None:
+    rows = fake_rows(categories=("pcb4", "pcb3"), counts=(201, 201), dataset="visa")
+    table = categories.by_category(Values(rows), "pixel_ap")
+    assert (1, "draem-unified_published") in table.marked or (0, "draem-unified_published") in table.marked
+    assert "†" in table.caption and "†" in to_markdown(table)
+
+
+def test_panel_comparison_needs_a_pair() -> None:
+    assert categories.panel_comparison(Values(fake_rows())) is None
+    rows = fake_rows(detectors=("draem", "draem-panels"))
+    table = categories.panel_comparison(Values(rows))
+    assert table is not None
+    assert list(table.frame["variant"]) == ["without panels", "with panels"] * 2
+    assert table.frame.loc[1, "pixel_ap"] > table.frame.loc[0, "pixel_ap"]
+    assert panels_of("omnial-no-panels") == ("omnial", False) and panels_of("jnld_with_panel") == ("jnld", True)
+
+
+def test_sets_table_reads_the_manifests() -> None:
+    manifest = {
+        "counts": {"bottle": {"good": 8, "synthetic": 32}},
+        "loss": {"steps": [1.0, 1.25, 1.5]},
+        "largest_change": 4,
+    }
+    table = making.sets_table(Values(fake_rows()), {"pgd-4": manifest})
+    assert table is not None
+    assert cells(table)[0][3:] == ["40", "80.0", "3", "1.000", "1.500", "4"]
+    assert cells(table)[0][2] == "mean loss over DRAEM unified, JNLD unified and OmniAL unified"
+    assert making.sets_table(Values(fake_rows()), {}) is None
+
+
+def test_settings_table_counts_trainings() -> None:
+    made = {"recipe": {"size": [64, 96], "training": {"epochs": 20.0, "batch": 8, "lr": 0.002}}}
+    sidecars = {
+        "jnld-separate-grid": {**made, "provenance": {"iterations": 150}},
+        "jnld-separate-bottle": {**made, "provenance": {"iterations": 90}},
+    }
+    table = making.settings_table(Values(fake_rows()), sidecars)
+    assert table is not None
+    assert cells(table) == [["JNLD separate", "small", "2", "64 \u00d7 96", "8", "20", "0.002", "90", "150"]]
+    assert making.settings_table(Values(fake_rows()), {}) is None
+
+
+def test_findings_by_rule() -> None:
+    said = " ".join(findings.findings(Values(fake_rows())))
+    assert "OmniAL separate has the highest pixel AUROC" in said
+    assert "8/255 hurts localisation more than 4/255" in said and "DRAEM unified (AP\u00a0\u2212" in said
+    assert "Below" not in said
+    rows = fake_rows()
+    weak = (rows["detector"] == "jnld") & (rows["set"] == "clean") & (rows["metric"] == "pixel_auroc")
+    rows.loc[weak & (rows["category"] == "bottle") & (rows["paradigm"] == "separate"), "value"] = 0.61
+    rows.loc[(rows["set"] == "pgd-8") & (rows["detector"] == "omnial"), "value"] = 0.9
+    said = " ".join(findings.findings(Values(rows)))
+    assert "Below 75\u00a0% pixel AUROC on the clean test: JNLD separate (bottle 61.0\u00a0%)" in said
+    assert "8/255 does not hurt more than 4/255 for OmniAL unified" in said
+    assert "does not carry over" in said
+
+
+def test_limits_name_the_source_and_who_had_no_part_in_it() -> None:
+    said = " ".join(findings.limits(Values(fake_rows())))
+    assert "no white-box figure" in said and "OmniAL separate had no part" in said and "training normals" in said
+
+
+def test_seeds_are_averaged_and_data_sets_are_not_mixed() -> None:
+    first, second = fake_rows(), fake_rows()
+    second["seed"], second["value"] = 1, second["value"] + 0.02
+    values = Values(pd.concat([first, second], ignore_index=True))
+    alone = Values(first)
+    clean = alone.clean
+    assert clean is not None
+    model = alone.models[0]
+    assert values.get(model, clean, "ssim") == pytest.approx(alone.get(model, clean, "ssim") + 0.01)
+    assert "2 seeds" in tables.headline(values).caption
+    second["dataset"] = "visa"
+    with pytest.raises(UserError, match="one data set"):
+        Values(pd.concat([first, second], ignore_index=True))
+    with pytest.raises(UserError, match="got none"):
+        Values(first.head(0))
+
+
+def test_white_box_rows_stand_apart_from_the_set_of_the_same_threat() -> None:
+    rows = fake_rows()
+    own = rows[rows["set"] == "pgd-8"].copy()
+    own["source"], own["value"] = "self", 0.1
+    values = Values(pd.concat([rows, own], ignore_index=True))
+    assert values.conditions[-1].white_box and values.conditions[-1].label == "8/255, white-box"
+    model = values.models[0]
+    assert values.get(model, values.conditions[-1], "ssim") == pytest.approx(0.1)
+    assert values.get(model, values.sets[1], "ssim") != pytest.approx(0.1)
+
+
+def test_names_in_words() -> None:
+    assert Model("omnial", "unified", "small").label == "OmniAL unified"
+    assert model_title("my-detector-separate-metal_nut") == "my-detector separate (metal_nut)"
+    assert sources_title(("draem-unified",)) == "DRAEM unified"
+    assert Condition("x", "l2 0.5 hide", "none").label == "\u21132 0.5 hide"
+    assert math.isnan(Condition("x", "something else", "none").eps)
+
+
+def test_shown_numbers() -> None:
+    assert (
+        show(0.12345, "percent") == "12.3"
+        and show(-0.0831, "change") == "\u22128.3"
+        and show(0.0002, "change") == "0.0"
+    )
+    assert (
+        show(31.26, "decibel") == "31.3" and show(0.9, "fraction") == "0.900" and show(math.nan, "percent") == "\u2013"
+    )
+    assert show(12345, "count") == "12\u202f345"
+
+
+NASTY = Table(
+    "nasty",
+    "50 % of a_b & c",
+    pd.DataFrame(
+        {"name": ["a|b_*<x>", "$\\{~"], "value": [0.5, math.nan], "panel": ["p#1", "p#1"], "kind": ["", "mean"]}
+    ),
+    (Column("name", "Name & <b>", style="text"), Column("value", "x_1", group="g%")),
+    strong=frozenset({(0, "value")}),
+    marked=frozenset({(0, "value")}),
+)
+
+
+def test_latex_is_escaped_and_balanced() -> None:
+    text = to_latex(NASTY)
+    assert r"a\textbar{}b\_*\textless{}x\textgreater{} & \textbf{50.0$^{\dagger}$} \\" in text
+    assert r"\caption{50 \% of a\_b \& c}" in text and r"\multicolumn{1}{c}{g\%}" in text
+    assert r"\$\textbackslash{}\{\textasciitilde{} & -- \\" in text
+    assert text.count("\\begin") == text.count("\\end") == 2
+    plain = text.replace(r"\{", "").replace(r"\}", "")
+    assert plain.count("{") == plain.count("}")
+    assert latex_text("é") == "é"
+
+
+def test_latex_rows_have_as_many_cells_as_columns() -> None:
+    for line in to_latex(tables.headline(Values(fake_rows()))).splitlines():
+        if line.strip().startswith(("Model &", "DRAEM", "chance")):
+            assert line.count(" & ") + line.count("& &") >= 8 and line.count("&") == 8
+
+
+def test_markdown_is_escaped() -> None:
+    text = to_markdown(NASTY)
+    assert r"a\|b\_\*&lt;x&gt;" in text and r"**p\#1**" in text and r"**50.0†**" in text
+    assert {line.replace(r"\|", "").count("|") for line in text.splitlines()} == {3}
+    assert markdown_text("two\nlines") == "two lines"
+
+
+def test_csv_keeps_every_digit() -> None:
+    rows = fake_rows()
+    frame = pd.read_csv(io.StringIO(to_csv(tables.headline(Values(rows)))))
+    wanted = rows[(rows["metric"] == "image_auroc") & (rows["category"] == "mean") & (rows["set"] == "pgd-4")]
+    assert list(frame["pgd-4"][:6]) == list(wanted["value"])
