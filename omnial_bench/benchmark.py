@@ -65,7 +65,7 @@ def models_of(plan: Plan) -> list[Model]:
     """The trainings of a plan: one unified model a detector, one separate model a detector and category."""
     models = []
     for detector in plan.detectors:
-        recipe = read_recipe(detector, plan.preset, size=plan.size)
+        recipe = read_recipe(detector, plan.preset, size=plan.size, batch=plan.batch)
         for paradigm in plan.paradigms:
             groups = [plan.categories] if paradigm == "unified" else [(name,) for name in plan.categories]
             for group in groups:

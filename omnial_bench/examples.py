@@ -116,7 +116,7 @@ def _one_of_each_panel(image: Float[Tensor, "1 3 h w"], textures: Tensor, genera
     masks = masks_within(3, allowed, generator)
     chosen = to_float(textures[torch.randint(len(textures), (count,), generator=generator)])
     jnd = jnd_map(images)
-    augmented, alphas = synthesis.fuse(images, jittered_crop(chosen, generator), masks, jnd=jnd)
+    augmented, alphas = synthesis.fuse(images, jittered_crop(chosen, generator), masks, allowed, jnd=jnd)
     return Synthetic(augmented, images, synthesis.refine_labels(images, augmented, (alphas > 0).any(0)), jnd)
 
 

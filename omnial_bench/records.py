@@ -121,6 +121,8 @@ class Plan(Record):
     preset: str = "paper"
     size: tuple[Side, Side] | None = None
     """None: the preset's."""
+    batch: Annotated[int, Field(ge=1)] | None = None
+    """Training pictures a step; None: the preset's."""
     suites: tuple[str, ...] = ("paper",)
     sources: tuple[str, ...] = ()
     """Models whose mean loss the sets are built on; empty: every unified model of the plan."""
@@ -198,13 +200,16 @@ def read_detector(name_or_path: str) -> DetectorRecord:
     return parse(DetectorRecord, *_read("models", "detector", name_or_path))
 
 
-def read_recipe(name_or_path: str, preset: str, *, size: tuple[int, int] | None = None) -> Recipe:
-    """A detector's recipe at a preset; `size` (height, width) replaces the preset's."""
+def read_recipe(
+    name_or_path: str, preset: str, *, size: tuple[int, int] | None = None, batch: int | None = None
+) -> Recipe:
+    """A detector's recipe at a preset; `size` (height, width) and `batch` replace the preset's."""
     record = read_detector(name_or_path)
     if preset not in record.presets:
         raise unknown(f"preset of {record.detector}", preset, record.presets)
     chosen = record.presets[preset]
-    table = {"detector": record.detector, "preset": preset, **chosen.model_dump()}
+    training = chosen.training.model_copy(update={} if batch is None else {"batch": batch})
+    table = {"detector": record.detector, "preset": preset, **chosen.model_dump(), "training": training.model_dump()}
     if size is not None:
         table["size"] = size
     return parse(Recipe, table, f"{record.detector} at {preset}")

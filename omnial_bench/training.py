@@ -65,12 +65,12 @@ def train(
     loop = _Loop(detector, recipe, device=device, precision=precision, generator=generator, out=out)
     validation = loop.validation(normals, held_out, textures, seed)
     plan = provenance(steps)
-    log = loop.restore(plan.key)
+    log, every = loop.restore(plan.key), max(1, steps // LOGS)
     saved, rated, rated_at = time.monotonic(), loop.step, time.monotonic()
     while loop.step < steps:
         terms = loop.advance(normals, chosen, textures, learning_rate(training, loop.step, steps))
         last = loop.step == steps
-        if last or loop.step % max(1, steps // LOGS) == 0:
+        if last or loop.step % every == 0:
             values = {name: float(term) for name, term in terms.items()}
             if not all(math.isfinite(value) for value in values.values()):
                 raise UserError(
@@ -81,7 +81,7 @@ def train(
             rated, rated_at = loop.step, now
             row: dict[str, float | None] = {"iteration": loop.step, "loss": sum(values.values()), **values}
             row |= {"lr": learning_rate(training, loop.step - 1, steps), "images_per_second": round(speed, 2)}
-            checked = last or loop.step % max(1, steps // VALIDATIONS) == 0
+            checked = last or loop.step % (every * LOGS // VALIDATIONS) == 0
             row["validation_ap"] = loop.validate(validation) if checked else None
             log.append(row)
             if progress is not None:

@@ -110,7 +110,7 @@ class TestPanels:
 
     def test_without_panels_half_stays_normal(self) -> None:
         images = torch.zeros(400, 3, 32, 32)
-        masks = training_masks(1, images, generator(), panels=False)
+        masks, _ = training_masks(1, images, generator(), panels=False)
         assert 0.4 < masks.flatten(2).any(2).float().mean().item() < 0.55
 
 
@@ -154,7 +154,7 @@ class TestTextures:
 class TestRecipes:
     def test_draem_changes_only_the_mask_and_shows_at_least_a_fifth_of_the_texture(self) -> None:
         images, textures = torch.zeros(64, 3, 32, 32), torch.ones(64, 3, 32, 32)
-        masks = training_masks(1, images, generator(), anomalous=1, panels=False)[0]
+        (masks,), _ = training_masks(1, images, generator(), anomalous=1, panels=False)
         blended = draem.blend(images, textures, masks, generator())
         inside = blended[masks[:, None].expand_as(blended)]
         assert blended[~masks[:, None].expand_as(blended)].eq(0).all()
@@ -180,9 +180,12 @@ class TestRecipes:
         images, textures = photograph(1), torch.rand(1, 3, 64, 96, generator=generator())
         masks = torch.zeros(3, 1, 64, 96, dtype=torch.bool)
         masks[2, :, 20:40, 20:40] = True
+        allowed = torch.ones(1, 64, 96, dtype=torch.bool)
+        allowed[:, :, 30:] = False
         jnd = jnd_map(images)
         for additive in (False, True):
-            fused, alphas = omnial.fuse(images, textures, masks, jnd=jnd, additive=additive)
+            fused, alphas = omnial.fuse(images, textures, masks, allowed, jnd=jnd, additive=additive)
+            assert not alphas[:, ~allowed].any()
             weight = alphas[2][:, None] * (jnd + 0.1)
             assert torch.allclose(fused, weight * textures + (1 - weight) * images, atol=1e-6)
 

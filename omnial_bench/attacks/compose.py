@@ -149,11 +149,9 @@ def add_anomalies(
         shapes = torch.zeros((LEVELS, len(todo), *objects.shape[1:]), dtype=torch.bool, device=device)
         shapes[levels[at], torch.arange(len(todo), device=device)] = masks_within(1, within[at], generator)[0]
         textures = jittered_crop(to_float(sources[choice(len(todo), len(sources), generator)], device), generator)
-        augmented, alphas = fuse(normals[at], textures, shapes, jnd=jnd[at])
-        # The masks' soft edges reach a few pixels past the object.
-        drawn = to_bytes(torch.where(within[at][:, None], augmented, normals[at]))
-        union = (alphas > 0).any(0) & within[at]
-        seen = refine_labels(normals[at], to_float(drawn), union) > 0
+        augmented, alphas = fuse(normals[at], textures, shapes, within[at], jnd=jnd[at])
+        drawn = to_bytes(augmented)
+        seen = refine_labels(normals[at], to_float(drawn), (alphas > 0).any(0)) > 0
         images[todo], masks[todo] = drawn.cpu(), seen.cpu()
         todo = todo[~masks[todo].flatten(1).any(1)]
     return images, masks

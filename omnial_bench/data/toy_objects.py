@@ -10,9 +10,9 @@ BORE, HUB, WEB, ROOT, TIP = 0.17, 0.31, 0.54, 0.70, 0.86
 
 
 def gear(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.Generator) -> Field:
-    """A turned spur gear; defects: broken_tooth, crack, rust."""
-    angle, light = rng.uniform(0, 2 * np.pi), rng.normal(-2.2, 0.15)
-    centre, scale = tuple(rng.uniform(-0.05, 0.05, 2)), rng.uniform(0.95, 1.03)
+    """A turned spur gear in a fixture; defects: broken_tooth, crack, rust."""
+    angle, light = rng.normal(0.3, 0.05), rng.normal(-2.2, 0.15)
+    centre, scale = tuple(rng.uniform(-0.02, 0.02, 2)), rng.uniform(0.98, 1.02)
     brightness, grooves = rng.uniform(0.92, 1.08), rng.standard_normal(96)
     picture = flat(canvas, (0.10, 0.12, 0.15))
     picture *= (1 + 0.10 * canvas.noise(rng, 48) + 0.12 * (-canvas.x - canvas.y))[..., None]
@@ -92,9 +92,9 @@ def _crack(flaw: np.random.Generator, steel: Field, u: Field, v: Field) -> None:
 
 
 def cap(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.Generator) -> Field:
-    """A crown cap with a printed star, seen from above; defects: dent, misprint, scratch."""
-    angle, light = rng.uniform(0, 2 * np.pi), rng.normal(-2.2, 0.15)
-    centre, scale = tuple(rng.uniform(-0.05, 0.05, 2)), rng.uniform(0.95, 1.03)
+    """A crown cap with a printed star, in a fixture, seen from above; defects: dent, misprint, scratch."""
+    angle, light = rng.normal(0.3, 0.05), rng.normal(-2.2, 0.15)
+    centre, scale = tuple(rng.uniform(-0.02, 0.02, 2)), rng.uniform(0.98, 1.02)
     red = (rng.uniform(0.56, 0.62), rng.uniform(0.07, 0.10), rng.uniform(0.09, 0.12))
     picture = flat(canvas, (0.83, 0.81, 0.77))
     picture *= (1 + 0.012 * canvas.noise(rng, 40) - 0.05 * (canvas.x + canvas.y))[..., None]

@@ -7,7 +7,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from omnial_bench.errors import UserError
-from omnial_bench.metrics.ranking import CAPACITY, RESOLUTION, Curve, Ranking, Sketch
+from omnial_bench.metrics.ranking import Curve, Ranking
+from omnial_bench.metrics.sketch import CAPACITY, RESOLUTION, Sketch
 
 LIMIT = 0.3
 

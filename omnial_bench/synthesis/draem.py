@@ -29,7 +29,7 @@ def synthesize(
     A normal image is turned by U(-90, 90) degrees, zeros around it, with probability `rotation` before anything else.
     """
     images = turned(images, rotation, generator)
-    masks = training_masks(1, images, generator, anomalous=anomalous, panels=panels)[0]
+    (masks,), _ = training_masks(1, images, generator, anomalous=anomalous, panels=panels)
     return Synthetic(blend(images, augment(textures, generator), masks, generator), images, masks.long())
 
 

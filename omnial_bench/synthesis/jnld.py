@@ -24,8 +24,8 @@ def synthesize(
 
     Masks and normal samples as in DRAEM, textures only from the texture source, labels corrected by SSIM.
     """
-    masks = training_masks(3, images, generator, anomalous=anomalous, panels=panels)
+    masks, allowed = training_masks(3, images, generator, anomalous=anomalous, panels=panels)
     jnd = jnd_map(images)
-    augmented, alphas = fuse(images, augment(textures, generator), masks, jnd=jnd)
+    augmented, alphas = fuse(images, augment(textures, generator), masks, allowed, jnd=jnd)
     labels = refine_labels(images, augmented, (alphas > 0).any(0))
     return Synthetic(augmented, images, labels.clamp_max(levels), jnd)

@@ -19,20 +19,25 @@ def training_masks(
     anomalous: float = 0.5,
     panels: bool,
     both_sides: bool = False,
-) -> Bool[Tensor, "levels b h w"]:
-    """`levels` masks an image, drawn apart. With panels every image has one (OmniAL, section 3.1); without, a share does."""
+) -> tuple[Bool[Tensor, "levels b h w"], Bool[Tensor, "b h w"]]:
+    """`levels` masks an image, drawn apart, and the region that they are confined to.
+
+    With panels every image has an anomaly, inside its panel (OmniAL, section 3.1); without, a share of the images has
+    one, anywhere.
+    """
     n, size, device = len(images), (images.shape[2], images.shape[3]), images.device
     if panels:
         allowed, _ = draw_panels(n, size, generator, device, both_sides=both_sides)
-        return masks_within(levels, allowed, generator)
+        return masks_within(levels, allowed, generator), allowed
     acts = chance(n, anomalous, generator, device)
-    return _draw(levels, n, size, generator, device) & acts[None, :, None, None]
+    allowed = acts[:, None, None].expand(n, *size)
+    return _draw(levels, n, size, generator, device) & allowed, allowed
 
 
 def masks_within(
     levels: int, allowed: Bool[Tensor, "b h w"], generator: torch.Generator
 ) -> Bool[Tensor, "levels b h w"]:
-    """`levels` Perlin masks an image inside the `allowed` region; images that got nothing draw again, up to 20 times."""
+    """`levels` Perlin masks an image inside `allowed`; images that got nothing draw again, up to 20 times."""
     n, height, width = allowed.shape
     masks = _draw(levels, n, (height, width), generator, allowed.device) & allowed
     for _ in range(REDRAWS):

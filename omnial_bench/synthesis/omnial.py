@@ -38,11 +38,11 @@ def synthesize(
     `panels` a sample stays normal with probability 1 - `anomalous`. `both_sides` and `additive` are the other readings of
     the panel's size and of Eq. 1.
     """
-    masks = training_masks(3, images, generator, anomalous=anomalous, panels=panels, both_sides=both_sides)
+    masks, allowed = training_masks(3, images, generator, anomalous=anomalous, panels=panels, both_sides=both_sides)
     own = chance(len(images), self_source, generator, images.device)[:, None, None, None]
     sources = jittered_crop(torch.where(own, images, textures), generator)
     jnd = jnd_map(images)
-    augmented, alphas = fuse(images, sources, masks, jnd=jnd, additive=additive)
+    augmented, alphas = fuse(images, sources, masks, allowed, jnd=jnd, additive=additive)
     return Synthetic(augmented, images, refine_labels(images, augmented, (alphas > 0).any(0)), jnd)
 
 
@@ -50,14 +50,15 @@ def fuse(
     images: Float[Tensor, "b 3 h w"],
     textures: Float[Tensor, "b 3 h w"],
     masks: Bool[Tensor, "3 b h w"],
+    allowed: Bool[Tensor, "b h w"],
     *,
     jnd: Float[Tensor, "b 1 h w"],
     additive: bool = False,
 ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "3 b h w"]]:
     """The anomalous images and the softened masks, levels in the order easy, medium, hard (Eq. 1 and 2).
 
-    The levels are blended one after the other, so images stay in [0, 1]; where a single level has weight this is Eq. 1 as
-    printed. `additive` sums the weights instead, clipped at 1.
+    The soft edges of the masks end where `allowed` does. The levels are blended one after the other, so images stay in
+    [0, 1]; where a single level has weight this is Eq. 1 as printed. `additive` sums the weights instead, clipped at 1.
     """
     alphas = torch.cat(
         [
@@ -66,6 +67,7 @@ def fuse(
         ],
         dim=1,
     )
+    alphas = alphas * allowed[:, None]
     betas = torch.tensor(BETAS, device=images.device).view(1, 3, 1, 1)
     weights = (alphas * (jnd + betas)).clamp(0, 1)
     kept = (1 - weights.sum(1, keepdim=True)).clamp_min(0) if additive else (1 - weights).prod(1, keepdim=True)
