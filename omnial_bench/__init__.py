@@ -19,7 +19,7 @@ _HOMES = {
     "benchmark": "steps",
     "load_detector": "checkpoint",
 }
-__all__ = list(_HOMES)  # noqa: PLE0605
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

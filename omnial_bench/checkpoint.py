@@ -1,6 +1,11 @@
 """A trained detector on disk: weights as safetensors, its recipe and provenance as TOML, each checked when read."""
 
+import errno
+import os
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import tomli_w
@@ -9,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from omnial_bench import provenance as made_by
 from omnial_bench.errors import UserError
 from omnial_bench.models.registry import build
 from omnial_bench.nouns import Detector
@@ -57,10 +63,44 @@ def model_name(detector: str, paradigm: str, category: str | None = None) -> str
     return "-".join(part for part in (detector, paradigm, category) if part)
 
 
+def provenance_of(
+    detector: str,
+    paradigm: Paradigm,
+    categories: Sequence[str],
+    *,
+    dataset: str,
+    data_fingerprint: str,
+    seed: int,
+    precision: str,
+    key: str,
+) -> Callable[[int], Provenance]:
+    """Where a training that starts now comes from, as a function of its number of iterations."""
+    made = partial(
+        Provenance,
+        model=model_name(detector, paradigm, categories[0] if paradigm == "separate" else None),
+        detector=detector,
+        paradigm=paradigm,
+        categories=tuple(categories),
+        dataset=dataset,
+        data_fingerprint=data_fingerprint,
+        seed=seed,
+        precision=precision,
+        key=key,
+        versions=made_by.versions(),
+        commit=made_by.commit(),
+    )
+    return lambda iterations: made(iterations=iterations)
+
+
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """A safetensors file, whole or not there."""
+    """A safetensors file, whole or not there; OSError where it cannot be written, on a full disk for one."""
+    laid_out = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with whole(path) as aside:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside, metadata)
+        try:
+            save_file(laid_out, aside, metadata)
+        except SafetensorError as error:
+            code = int(found[1]) if (found := re.search(r"os error (\d+)", str(error))) else errno.EIO
+            raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -96,8 +136,8 @@ def load(path: str | Path) -> Trained:
     UserError where a file is missing or damaged, the hash differs, or the weights belong to another detector.
     """
     path = Path(path)
-    folder = path if path.is_dir() else path.parent
-    if path.is_file() and path.name != WEIGHTS:
+    folder = path.parent if path.name == WEIGHTS else path
+    if folder.is_file():
         raise UserError(f"{path} is not a checkpoint; expected a folder with {WEIGHTS} and {RECIPE}")
     for name in (WEIGHTS, RECIPE):
         if not (folder / name).is_file():

@@ -1,5 +1,6 @@
 """Device and precision by their names, through lightning-fabric."""
 
+import logging
 from typing import Literal
 
 import torch
@@ -8,12 +9,15 @@ from lightning_fabric import Fabric
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import Detector
 
+# Its news about devices and precision are in environment.json; on the terminal they would stand between the bars.
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS: tuple[Precision, ...] = ("32-true", "bf16-mixed", "16-mixed")
 
 
 def fabric(device: str, precision: Precision) -> Fabric:
-    """One device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`. UserError where it is not there."""
+    """One device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; UserError where it or its precision is not to be had."""
     kind, _, index = device.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()):
         raise UserError(f"unknown device {device!r}; expected auto, cpu, cuda, cuda:N or mps")
@@ -21,6 +25,9 @@ def fabric(device: str, precision: Precision) -> Fabric:
         raise UserError(f"device {device!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices; try cpu")
     if kind == "mps" and not torch.backends.mps.is_available():
         raise UserError("device 'mps' is not there; try cpu")
+    elsewhere = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if precision == "16-mixed" and (kind == "cpu" or (kind == "auto" and not elsewhere)):
+        raise UserError("expected precision 32-true or bf16-mixed on the CPU, got 16-mixed; try bf16-mixed")
     return Fabric(accelerator=kind, devices=[int(index)] if index and kind == "cuda" else 1, precision=precision)
 
 

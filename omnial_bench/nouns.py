@@ -1,6 +1,6 @@
 """The nouns that every part of the benchmark speaks: Batch, Synthetic, Prediction, Detector, ThreatModel.
 
-`b` is the batch, `k` the classes of a head, `h` and `w` the network's height and width. Images are float in [0, 1], RGB.
+`b` is the batch, `k` the classes of a head, `h` and `w` the network's height and width. Images are RGB float in [0, 1].
 """
 
 from abc import ABC, abstractmethod
@@ -20,7 +20,7 @@ Norm = Literal["linf", "l2"]
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures with what is known of them. A mask that is all False may still belong to a defect: labels are `defects`."""
+    """Pictures with what is known of them. A mask that is all False may still belong to a defect: `defects` decides."""
 
     images: Float[Tensor, "b 3 h w"]
     masks: Bool[Tensor, "b h w"]
@@ -37,7 +37,10 @@ class Batch:
 
 
 class Synthetic(NamedTuple):
-    """A training batch with synthetic anomalies. Labels: 0 normal, 1 easy, 2 medium, 3 hard (1 alone where a head has two classes)."""
+    """A training batch with synthetic anomalies.
+
+    Labels: 0 normal, 1 easy, 2 medium, 3 hard; 1 alone where a head has two classes.
+    """
 
     images: Float[Tensor, "b 3 h w"]
     clean: Float[Tensor, "b 3 h w"]
@@ -47,10 +50,10 @@ class Synthetic(NamedTuple):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a detector says of a batch; class 0 of `logits` is normal. Everything else is derived here, once for all detectors.
+    """What a detector says of a batch; class 0 of `logits` is normal. All else is derived here, once for all detectors.
 
-    `smoothing` is the side of the mean filter on the anomaly map, `pooling` that of the mean filter whose maximum is the
-    image score; both are odd, and 1 filters nothing. Outside the frame a filter sees zeros, as in DRAEM's test script.
+    `smoothing` is the side of the mean filter on the anomaly map, `pooling` that of the mean filter whose maximum is
+    the image score; both are odd, and 1 filters nothing. Outside the frame a filter sees zeros, as in DRAEM's test.
     """
 
     logits: Float[Tensor, "b k h w"]
@@ -70,7 +73,7 @@ class Prediction:
 
     @property
     def score_map(self) -> Float[Tensor, "b h w"]:
-        """Log-odds of `anomaly_map`: ranks pixels as it does, and still tells them apart where probabilities saturate."""
+        """Log-odds of `anomaly_map`: ranks pixels as it does, also where probabilities saturate."""
         return smoothed_log_odds(self.log_odds, self.smoothing)
 
     @property
@@ -98,7 +101,7 @@ def mean_filter(maps: Float[Tensor, "b h w"], side: int) -> Float[Tensor, "b h w
 
 
 class Detector(nn.Module, ABC):
-    """An anomaly localiser: differentiable from images to Prediction, normalisation inside, and owner of its training step."""
+    """An anomaly localiser: differentiable from images to Prediction, normalisation inside, its training step its own."""
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
@@ -108,7 +111,7 @@ class Detector(nn.Module, ABC):
     def synthesize(
         self, images: Float[Tensor, "b 3 h w"], textures: Float[Tensor, "b 3 h w"], generator: torch.Generator
     ) -> Synthetic:
-        """Turn normal `images` into a training batch. `generator` lives on the CPU; the work is done where `images` are."""
+        """Turn normal `images` into a training batch where they are; `generator` lives on the CPU."""
 
     @abstractmethod
     def loss(self, batch: Synthetic) -> dict[str, Tensor]:
@@ -119,8 +122,9 @@ class Detector(nn.Module, ABC):
 class ThreatModel:
     """What a perturbation may do, in pixel units, and to what end.
 
-    `any` raises the loss against the truth; `hide` makes anomalous pictures look normal; `fabricate` makes normal pictures
-    look anomalous; `target` does both, each picture towards a map of its own. `where` bounds the pixels that may change.
+    `any` raises the loss against the truth; `hide` makes anomalous pictures look normal; `fabricate` makes normal
+    pictures look anomalous; `target` does both, each picture towards a map of its own. `where` bounds the pixels that
+    may change.
     """
 
     eps: Fraction

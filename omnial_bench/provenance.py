@@ -14,11 +14,9 @@ PACKAGES = (
     "omnial-bench",
     "torch",
     "torchattacks",
-    "kornia",
     "lightning-fabric",
     "numpy",
     "scikit-image",
-    "scikit-learn",
 )
 
 

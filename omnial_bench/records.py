@@ -6,7 +6,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from omnial_bench.errors import UserError, unknown
 
@@ -18,17 +27,28 @@ Paradigm = Literal["unified", "separate"]
 class Record(BaseModel):
     """A frozen table whose unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _fraction(value: object) -> Fraction:
     try:
-        return Fraction(str(value))
+        found = Fraction(str(value))
     except (ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"expected a number or a fraction such as 8/255, got {value!r}") from error
+        raise ValueError("expected a number or a fraction such as 8/255") from error
+    if not 0 <= found <= 1:
+        raise ValueError("expected a size from 0 to 1, for pixels lie in [0, 1]; eight grey levels are 8/255")
+    return found
 
 
-Eps = Annotated[Fraction, BeforeValidator(_fraction), Field(ge=0, le=1)]
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"expected each once, {name!r} is there {names.count(name)} times")
+    return names
+
+
+Eps = Annotated[Fraction, BeforeValidator(_fraction)]
+Names = Annotated[tuple[str, ...], AfterValidator(_distinct)]
 Side = Annotated[int, Field(ge=32, le=4096)]
 
 
@@ -65,11 +85,15 @@ class Preset(Record):
 
 
 class DetectorRecord(Record):
-    """One file of models/: a detector and its presets."""
+    """One file of models/: a detector and its presets, or another record with changes."""
 
+    base: str | None = None
+    """A record that this one starts from; keys given here stand in place of its keys."""
     detector: str
     title: str
     source: str
+    options: dict[str, Any] = {}
+    """Laid over the options of every preset."""
     presets: dict[str, Preset]
 
 
@@ -106,6 +130,9 @@ class Suite(Record):
         names = [threat.name for threat in self.threats]
         if len(set(names)) != len(names):
             raise ValueError(f"threat names repeat: {', '.join(names)}")
+        for name in ("clean", "synthesis"):
+            if name in names:
+                raise ValueError(f"no threat can be called {name!r}, which stands for other pictures in the results")
         return self
 
 
@@ -115,20 +142,20 @@ class Plan(Record):
     name: str
     title: str
     dataset: str
-    categories: Annotated[tuple[str, ...], Field(min_length=1)]
-    detectors: Annotated[tuple[str, ...], Field(min_length=1)]
-    paradigms: Annotated[tuple[Paradigm, ...], Field(min_length=1)] = ("unified", "separate")
+    categories: Annotated[Names, Field(min_length=1)]
+    detectors: Annotated[Names, Field(min_length=1)]
+    paradigms: Annotated[tuple[Paradigm, ...], AfterValidator(_distinct), Field(min_length=1)] = ("unified", "separate")
     preset: str = "paper"
     size: tuple[Side, Side] | None = None
     """None: the preset's."""
     batch: Annotated[int, Field(ge=1)] | None = None
     """Training pictures a step; None: the preset's."""
-    suites: tuple[str, ...] = ("paper",)
-    sources: tuple[str, ...] = ()
+    suites: Names = ("paper",)
+    sources: Names = ()
     """Models whose mean loss the sets are built on; empty: every unified model of the plan."""
     limit: Annotated[int, Field(ge=2)] | None = None
     """Pictures a category in each adversarial set at the most; None: the suite's."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
 def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
@@ -136,12 +163,18 @@ def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
     try:
         return TypeAdapter(kind).validate_python(dict(table))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        # An unknown key first: misspelled, it explains the key that is missing.
+        first = min(error.errors(include_url=False), key=lambda one: one["type"] not in _UNKNOWN)
         path = ".".join(str(part) for part in first["loc"])
-        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        if first["type"] in _UNKNOWN:
             raise UserError(f"{where}: {unknown('key', path, _keys(kind, first['loc'][:-1]))}") from error
+        if first["type"] in ("missing", "missing_keyword_only_argument"):
+            raise UserError(f"{where}: the key {path!r} is missing; add it") from error
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{where}: {path or 'record'}: {message}, got {first['input']!r}"[:300]) from error
+
+
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def _keys(kind: Any, path: tuple[int | str, ...]) -> list[str]:
@@ -196,8 +229,23 @@ def read_plan(name_or_path: str) -> Plan:
 
 
 def read_detector(name_or_path: str) -> DetectorRecord:
-    """A detector's record by name (models/) or by the path of a TOML file."""
-    return parse(DetectorRecord, *_read("models", "detector", name_or_path))
+    """A detector's record by name (models/) or by the path of a TOML file, with what its base gives."""
+    return _derived(name_or_path, ())
+
+
+def _derived(name_or_path: str, heirs: tuple[str, ...]) -> DetectorRecord:
+    table, where = _read("models", "detector", name_or_path)
+    base = table.get("base")
+    if isinstance(base, str):
+        if base.endswith(".toml"):
+            base = str(Path(name_or_path).parent / base)
+        if base in (*heirs, name_or_path):
+            raise UserError(f"{where}: base {base!r} leads back to this record; name another one")
+        inherited = _derived(base, (*heirs, name_or_path)).model_dump(exclude_none=True)
+        own = table.get("options", {})
+        options = {**inherited["options"], **own} if isinstance(own, dict) else own
+        table = {**inherited, **table, "options": options}
+    return parse(DetectorRecord, table, where)
 
 
 def read_recipe(
@@ -206,10 +254,13 @@ def read_recipe(
     """A detector's recipe at a preset; `size` (height, width) and `batch` replace the preset's."""
     record = read_detector(name_or_path)
     if preset not in record.presets:
-        raise unknown(f"preset of {record.detector}", preset, record.presets)
+        raise unknown(f"preset of {name_or_path}", preset, record.presets)
     chosen = record.presets[preset]
     training = chosen.training.model_copy(update={} if batch is None else {"batch": batch})
-    table = {"detector": record.detector, "preset": preset, **chosen.model_dump(), "training": training.model_dump()}
-    if size is not None:
-        table["size"] = size
-    return parse(Recipe, table, f"{record.detector} at {preset}")
+    return Recipe(
+        detector=record.detector,
+        preset=preset,
+        size=chosen.size if size is None else size,
+        training=training,
+        options={**chosen.options, **record.options},
+    )

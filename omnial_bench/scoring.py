@@ -12,7 +12,7 @@ from omnial_bench.checkpoint import Trained
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.device import placed
 from omnial_bench.metrics.quality import psnr, ssim
-from omnial_bench.metrics.ranking import Ranking
+from omnial_bench.metrics.ranking import Ranking, RankingScores
 from omnial_bench.metrics.regions import Regions
 from omnial_bench.nouns import Batch, Detector, Prediction
 from omnial_bench.store import Result
@@ -75,43 +75,33 @@ def score(
             _measure(qualities, part, prediction)
             if viewer is not None:
                 viewer(part, prediction)
-    pixel, image = regions.ranking.compute(), images.compute()
-    values: dict[str, tuple[float | None, int]] = {
-        "image_auroc": (image.auroc, len(pictures)),
-        "image_ap": (image.ap, len(pictures)),
-        "image_ap_chance": (image.prevalence, len(pictures)),
-        "image_f1max": (image.f1max, len(pictures)),
-        "pixel_auroc": (pixel.auroc, len(pictures)),
-        "pixel_ap": (pixel.ap, len(pictures)),
-        "pixel_ap_chance": (pixel.prevalence, len(pictures)),
-        "pixel_f1max": (pixel.f1max, len(pictures)),
-        "pixel_aupro": (regions.compute(), len(pictures)),
-    }
+    values = _figures("image", images.compute()) | _figures("pixel", regions.ranking.compute())
+    values["pixel_aupro"] = regions.compute()
+    counts = dict.fromkeys(values, len(pictures))
     for name, found in qualities.items():
         every = torch.cat(found).double() if found else torch.empty(0)
-        values[name] = (float(every.mean()) if len(every) else None, len(every))
-    rows = []
-    for metric, (value, n) in values.items():
-        if value is None or not math.isfinite(value):
-            log.warning(
-                "%s of %s on %s/%s is undefined (%s)", metric, labels.detector, labels.set, category, _reason(metric)
-            )
-            value = None
-        rows.append(
-            Result(
-                detector=labels.detector, paradigm=labels.paradigm, preset=labels.preset, dataset=labels.dataset,
-                category=category, set=labels.set, threat=labels.threat, source=labels.source, metric=metric,
-                value=value, n=n, seed=labels.seed, run=labels.run,
-            )
-        )  # fmt: skip
+        values[name], counts[name] = (float(every.mean()) if len(every) else None), len(every)
+    columns = vars(labels) | {"category": category}
+    rows = [
+        Result(**columns, metric=metric, value=value if _defined(value) else None, n=counts[metric])
+        for metric, value in values.items()
+    ]
+    for reason, metrics in _undefined(values).items():
+        log.warning("%s on %s, %s: %s undefined, %s", labels.detector, labels.set, category, metrics, reason)
     return rows
+
+
+def _figures(what: str, scores: RankingScores) -> dict[str, float | None]:
+    """The figures of a ranking by metric; chance is the prevalence, and undefined where what it is compared with is."""
+    chance = None if scores.ap is None else scores.prevalence
+    figures = {"auroc": scores.auroc, "ap": scores.ap, "ap_chance": chance, "f1max": scores.f1max}
+    return {f"{what}_{name}": value for name, value in figures.items()}
 
 
 def _measure(qualities: dict[str, list[torch.Tensor]], part: Batch, prediction: Prediction) -> None:
     if prediction.reconstruction is None:
         return
-    reconstruction = prediction.reconstruction.clamp(0, 1)
-    references = part.references
+    reconstruction, references = prediction.reconstruction.clamp(0, 1), part.references
     if references is None:
         normal = ~part.anomalous.to(reconstruction.device)
         reconstruction, references = reconstruction[normal], part.images[normal]
@@ -120,14 +110,29 @@ def _measure(qualities: dict[str, list[torch.Tensor]], part: Batch, prediction: 
         qualities["ssim"].append(ssim(reconstruction, references).cpu())
 
 
-def _reason(metric: str) -> str:
-    if metric in ("psnr", "ssim"):
-        return "no normal picture or no reconstruction"
-    return "needs normal and anomalous ones" if metric.endswith("auroc") else "no anomalous one"
+def _defined(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _undefined(values: dict[str, float | None]) -> dict[str, str]:
+    """The metrics that have no figure, by the reason."""
+    reasons: dict[str, list[str]] = {}
+    for metric, value in values.items():
+        if value is not None and not math.isfinite(value):
+            reasons.setdefault("a picture is reconstructed without any error", []).append(metric)
+        elif value is None and metric in ("psnr", "ssim"):
+            reasons.setdefault("no normal picture or no reconstruction", []).append(metric)
+        elif value is None:
+            reasons.setdefault("it needs both normal and anomalous ones", []).append(metric)
+    return {reason: ", ".join(metrics) for reason, metrics in reasons.items()}
 
 
 def with_means(rows: Iterable[Result]) -> list[Result]:
-    """The rows, and after them the unweighted class means: `category = mean`, over the categories where a figure is defined."""
+    """The rows, and after them the unweighted class means, `category = mean`.
+
+    A mean is over the categories where the figure is defined, and undefined where it is so in none; `n` counts their
+    images.
+    """
     rows = list(rows)
     groups: dict[tuple[object, ...], list[Result]] = {}
     for row in rows:

@@ -1,5 +1,6 @@
 """Rows and files on disk: whole or not there, and read as a pandas frame. No torch here."""
 
+import errno
 import hashlib
 import json
 import math
@@ -22,7 +23,7 @@ METRICS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One number. `value` is a fraction in [0, 1], dB for PSNR, and None where it is undefined; `n` counts the images."""
+    """One number: `value` is a fraction in [0, 1], dB for PSNR, and None where it is undefined; `n` counts images."""
 
     detector: str
     paradigm: str
@@ -45,14 +46,26 @@ KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run"))
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; what was written is synced and renamed onto `path` when the block ends well."""
+    """An empty file beside `path` to write to; it is synced and renamed onto `path` when the block ends well.
+
+    OSError names `path` where it cannot be written, on a full disk for one; nothing is left beside it then.
+    """
     make_folder(path.parent)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
+        aside.touch()
+        mode = aside.stat().st_mode
         yield aside
+        # Some libraries put a private file in its place; others on the machine are to read it like any other.
+        aside.chmod(mode)
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.replace(path)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # What comes out of a write names no file.
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
     finally:
         aside.unlink(missing_ok=True)
 
@@ -83,6 +96,15 @@ def make_folder(path: Path) -> Path:
     if not os.access(path, os.W_OK):
         raise UserError(f"cannot write to {path}: permission denied; choose another folder")
     return path
+
+
+def check_folder(path: Path) -> None:
+    """UserError where `make_folder` would fail. Nothing is made: for the checks that come before any work."""
+    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise UserError(f"cannot write to {path}: {there} is no folder; choose another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write to {path}: permission denied; choose another folder")
 
 
 def sha256(path: Path) -> str:

@@ -1,5 +1,7 @@
 """The one training loop, for every detector and both paradigms; it goes on where it was stopped."""
 
+import json
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from omnial_bench.checkpoint import Provenance, read_provenance, read_tensors, save, write_tensors
+from omnial_bench.checkpoint import RECIPE, Provenance, load, read_tensors, save, write_tensors
 from omnial_bench.data.pictures import Pictures, to_float
 from omnial_bench.device import Precision, fabric
 from omnial_bench.errors import UserError
@@ -22,10 +24,16 @@ from omnial_bench.nouns import Detector, Synthetic
 from omnial_bench.records import Recipe, Training
 from omnial_bench.store import make_folder, write_text
 
+log = logging.getLogger(__name__)
+
 STATE, LOG = "last.safetensors", "log.csv"
 SAVE_SECONDS = 30.0
+"""What an interrupt costs at the most."""
 LOGS, VALIDATIONS = 100, 10
+"""Rows of the log in a whole training, and how many of them are validated, about."""
 VALIDATION_LIMIT = 32
+
+Row = dict[str, Any]
 
 
 def iterations_of(training: Training, normals: int) -> int:
@@ -54,7 +62,8 @@ def train(
 ) -> Detector:
     """Train on normal pictures and write checkpoint, recipe and log to `out`; an interrupted training goes on.
 
-    `provenance` is told the number of iterations. UserError where the loss stops being finite.
+    `provenance` is told the number of iterations. What decides a resumed training's steps is saved with its key, so it
+    ends with the weights of an undisturbed one. UserError where the loss stops being finite.
     """
     make_folder(out)
     training = recipe.training
@@ -64,8 +73,8 @@ def train(
     steps = iterations_of(training, len(normals))
     loop = _Loop(detector, recipe, device=device, precision=precision, generator=generator, out=out)
     validation = loop.validation(normals, held_out, textures, seed)
-    plan = provenance(steps)
-    log, every = loop.restore(plan.key), max(1, steps // LOGS)
+    made = provenance(steps)
+    rows, every = loop.restore(made.key), max(1, steps // LOGS)
     saved, rated, rated_at = time.monotonic(), loop.step, time.monotonic()
     while loop.step < steps:
         terms = loop.advance(normals, chosen, textures, learning_rate(training, loop.step, steps))
@@ -73,35 +82,38 @@ def train(
         if last or loop.step % every == 0:
             values = {name: float(term) for name, term in terms.items()}
             if not all(math.isfinite(value) for value in values.values()):
-                raise UserError(
-                    f"{plan.model}: the loss is not finite at iteration {loop.step}; lower the learning rate"
-                )
+                raise UserError(f"{made.model}: the loss is not finite at step {loop.step}; lower the learning rate")
             now = time.monotonic()
             speed = (loop.step - rated) * training.batch / max(now - rated_at, 1e-9)
             rated, rated_at = loop.step, now
-            row: dict[str, float | None] = {"iteration": loop.step, "loss": sum(values.values()), **values}
+            row: Row = {"iteration": loop.step, "loss": sum(values.values()), **values}
             row |= {"lr": learning_rate(training, loop.step - 1, steps), "images_per_second": round(speed, 2)}
             checked = last or loop.step % (every * LOGS // VALIDATIONS) == 0
             row["validation_ap"] = loop.validate(validation) if checked else None
-            log.append(row)
+            rows.append(row)
             if progress is not None:
                 progress(loop.step, steps, f"loss {sum(values.values()):.3f}  {speed:.0f} images/s")
         elif progress is not None:
             progress(loop.step, steps, "")
         if time.monotonic() - saved > SAVE_SECONDS:
-            loop.save(plan.key, log)
+            loop.save(made.key, rows)
             saved = time.monotonic()
-    write_text(out / LOG, pd.DataFrame(log).to_csv(index=False, lineterminator="\n"))
-    detector = detector.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    save(out, detector, recipe, plan)
+    _write_log(out, rows)
+    trained: Detector = detector.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    save(out, trained, recipe, made)
     (out / STATE).unlink(missing_ok=True)
-    return detector
+    return trained
 
 
 def is_trained(folder: Path, key: str) -> bool:
-    """Whether `folder` holds a finished training that `key` describes."""
-    found = read_provenance(folder)
-    return found is not None and found.key == key
+    """Whether `folder` holds a finished and undamaged training that `key` describes."""
+    if not (folder / RECIPE).is_file():
+        return False
+    try:
+        return load(folder).provenance.key == key
+    except UserError as error:
+        log.warning("trained again: %s", error)
+        return False
 
 
 def split_normals(n: int, share: float, generator: torch.Generator) -> tuple[Tensor, list[int]]:
@@ -125,7 +137,7 @@ class _Loop:
         out: Path,
     ) -> None:
         self.fabric = fabric(device, precision)
-        self.detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.detector: Detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.Adam(detector.parameters(), lr=recipe.training.lr, foreach=True)
         self.wrapped, self.optimizer = self.fabric.setup(self.detector, optimizer)
         self.wrapped.mark_forward_method("loss")
@@ -176,45 +188,45 @@ class _Loop:
         labels = [(batch.labels > 0).flatten() for batch in batches]
         return average_precision(torch.cat(scores), torch.cat(labels))
 
-    def save(self, key: str, log: list[dict[str, Any]]) -> None:
-        """Everything that the next step depends on, in one file."""
+    def save(self, key: str, rows: list[Row]) -> None:
+        """Everything that the next step depends on, and the log so far, in one file."""
         tensors = {f"model.{name}": tensor for name, tensor in self.detector.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
         tensors["generator"] = self.generator.get_state()
-        text = pd.DataFrame(log).to_csv(index=False, lineterminator="\n")
-        write_tensors(self.out / STATE, tensors, {"step": str(self.step), "key": key})
-        write_text(self.out / LOG, text)
+        write_tensors(self.out / STATE, tensors, {"key": key, "step": str(self.step), "rows": json.dumps(rows)})
+        _write_log(self.out, rows)
 
-    def restore(self, key: str) -> list[dict[str, Any]]:
+    def restore(self, key: str) -> list[Row]:
         """Go back to the last saved step of the same training, if there is one; its log."""
-        path = self.out / STATE
-        if not path.is_file():
+        if not (self.out / STATE).is_file():
             return []
         try:
-            tensors, metadata = read_tensors(path)
-        except UserError:
+            tensors, metadata = read_tensors(self.out / STATE)
+        except UserError as error:
+            log.warning("started afresh: %s", error)
             return []
         if metadata.get("key") != key:
             return []
         self.detector.load_state_dict(
-            {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+            {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
         )
         state = self.optimizer.state_dict()
         for name, value in tensors.items():
             if name.startswith("adam."):
                 _, index, field = name.split(".")
-                state["state"].setdefault(int(index), {})[field] = value
+                # Laid out as the weights are, as it was: work on two layouts at once is slow.
+                ordered = value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+                state["state"].setdefault(int(index), {})[field] = ordered
         self.optimizer.load_state_dict(state)
         self.generator.set_state(tensors["generator"])
         self.step = int(metadata["step"])
-        try:
-            log = pd.read_csv(self.out / LOG).astype(object)
-        except (OSError, ValueError):
-            return []
-        kept = log[log["iteration"] <= self.step]
-        rows: list[dict[str, Any]] = kept.where(kept.notna(), None).to_dict(orient="records")
+        rows: list[Row] = json.loads(metadata["rows"])
         return rows
+
+
+def _write_log(out: Path, rows: list[Row]) -> None:
+    write_text(out / LOG, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
 
 
 def _chunks(items: list[int], size: int) -> Iterator[list[int]]:

@@ -228,7 +228,7 @@ def test_synthesis_gets_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
     monkeypatch.setattr(draem.synthesis, "synthesize", lambda *_, **switches: seen.update(switches) or batch())
     tiny(panels=True, anomalous=0.25).synthesize(noise(2, 3, 32, 32), noise(2, 3, 32, 32), torch.Generator())
-    assert seen == {"panels": True, "anomalous": 0.25}
+    assert seen == {"panels": True, "anomalous": 0.25, "rotation": 0.3}
 
 
 def test_options_are_checked() -> None:

@@ -12,15 +12,18 @@ from omnial_bench.cli.progress import watching
 @click.command()
 @click.argument("suite")
 @options.together(
-    click.option("--source", "sources", multiple=True, required=True, metavar="CHECKPOINT", help="Model to attack; several: their mean loss."),
+    click.option(
+        "--source", "sources", multiple=True, required=True, metavar="CHECKPOINT",
+        help="Model to attack; several: their mean loss.",
+    ),
     options.data,
     click.option("--category", "categories", multiple=True, metavar="C", help="Default: the source's categories."),
-    click.option("--limit", type=click.IntRange(2), help="Pictures a category at the most."),
+    click.option("--limit", type=click.IntRange(2), help="Pictures a category at the most; default: the suite's."),
     options.out, options.device, options.precision, options.seed,
 )  # fmt: skip
 def attack(
     suite: str, sources: tuple[str, ...], data: Path, categories: tuple[str, ...], limit: int | None, out: Path,
-    device: str, precision: Any, seed: int | None,
+    device: str, precision: Any, seed: int,
 ) -> None:  # fmt: skip
     """Build the adversarial sets of SUITE, a record of attacks/ or the path of a TOML file."""
     from omnial_bench.steps import attack_models
@@ -28,7 +31,7 @@ def attack(
     with watching() as watch:
         folders = attack_models(
             suite, sources, data=data, categories=categories or None, limit=limit, out=out, device=device,
-            precision=precision, seed=seed or 0, watch=watch,
+            precision=precision, seed=seed, watch=watch,
         )  # fmt: skip
     for folder in folders:
         click.echo(f"set {folder}")

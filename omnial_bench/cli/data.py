@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from omnial_bench.cli import options
 from omnial_bench.errors import UserError, unknown
 
 
@@ -14,8 +15,8 @@ def data() -> None:
 
 
 @data.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def list_command(as_json: bool) -> None:
+@options.together(options.no_seed, options.as_json)
+def list_command(seed: int | None, as_json: bool) -> None:  # noqa: ARG001
     """The data sets that are known by name."""
     from omnial_bench.data.catalog import CATALOG
 
@@ -58,7 +59,8 @@ def list_command(as_json: bool) -> None:
 
 @data.command()
 @click.argument("name")
-def download(name: str) -> None:
+@options.no_seed
+def download(name: str, seed: int | None) -> None:  # noqa: ARG001
     """Say where the data set NAME is obtained; it is not fetched by this version."""
     from omnial_bench.data.catalog import CATALOG
     from omnial_bench.data.folder import LOOKED_FOR
@@ -76,9 +78,9 @@ def download(name: str) -> None:
 
 @data.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@options.together(options.no_seed, options.as_json)
 @click.pass_context
-def verify(context: click.Context, folder: Path, as_json: bool) -> None:
+def verify(context: click.Context, folder: Path, seed: int | None, as_json: bool) -> None:  # noqa: ARG001
     """Count the pictures in DIR and look for files that cannot be used; exit 1 where there are any."""
     from omnial_bench.data.verify import verify as look_through
 
@@ -120,7 +122,7 @@ def verify(context: click.Context, folder: Path, as_json: bool) -> None:
 @data.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--size", type=int, default=64, show_default=True, help="Side of the pictures in pixels.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@options.seed
 def toy(folder: Path, size: int, seed: int) -> None:
     """Draw the embedded data set into DIR, in MVTec AD's layout."""
     from omnial_bench.data.toy import draw_toy

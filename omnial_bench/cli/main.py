@@ -1,12 +1,14 @@
 """The command line: each command is imported when it is called, so that help is quick."""
 
+import errno
 import logging
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, unknown
 
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Benchmark": {
@@ -32,11 +34,18 @@ class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:  # noqa: ARG002
         if cmd_name not in COMMANDS:
-            return None
+            raise unknown("command", cmd_name, COMMANDS)
         command: click.Command = getattr(import_module(f"omnial_bench.cli.{COMMANDS[cmd_name]}"), cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            # Here, for click would print an empty line.
+            raise click.Abort from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         for title, members in SECTIONS.items():
@@ -70,9 +79,11 @@ def main() -> None:
         click.echo("interrupted; what is done stays, the same command goes on from there", err=True)
         sys.exit(130)
     except OSError as error:
-        if error.filename is None and error.errno is None:
+        if error.errno is None:
             raise
-        _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+        file = f": {error.filename}" if error.filename else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        _fail(f"{error.strerror}{file}{'; make room and give the same command again' if full else ''}")
 
 
 def _fail(line: str) -> None:

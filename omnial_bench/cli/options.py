@@ -22,9 +22,11 @@ textures = click.option(
     help="Folder of textures such as DTD; default: bundled photographs.",
 )
 out = click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.")
-seed = click.option(
-    "--seed", type=click.IntRange(0, 2**31 - 1), default=None, help="Random seed; default: the plan's, or 0."
-)
+SEEDS = click.IntRange(0, 2**31 - 1)
+seed = click.option("--seed", type=SEEDS, default=0, show_default=True, help="Random seed.")
+plan_seed = click.option("--seed", type=SEEDS, help="Random seed; default: the plan's.")
+row_seed = click.option("--seed", type=SEEDS, help="Seed that the rows name; default: that of each training.")
+no_seed = click.option("--seed", type=SEEDS, help="Taken by every command; nothing is drawn by chance here.")
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 precision = click.option(
     "--precision", type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]), default="32-true", show_default=True,

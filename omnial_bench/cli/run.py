@@ -13,8 +13,8 @@ from omnial_bench.store import make_folder
 @click.command()
 @click.argument("plan")
 @options.together(
-    options.data, options.textures, options.out, options.device, options.precision, options.seed,
-    click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Trainings and scorings side by side."),
+    options.data, options.textures, options.out, options.device, options.precision, options.plan_seed,
+    click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes side by side."),
 )  # fmt: skip
 def run(
     plan: str, data: Path, textures: Path | None, out: Path, device: str, precision: Any, seed: int | None, jobs: int
@@ -28,14 +28,19 @@ def run(
 
 @click.command()
 @options.together(
-    click.option("--out", type=click.Path(path_type=Path), default=Path("demo-run"), show_default=True, help="Folder to write."),
-    options.device, options.precision, options.seed,
+    click.option(
+        "--out", type=click.Path(path_type=Path), metavar="DIR", default=Path("demo-run"), show_default=True,
+        help="Folder to write.",
+    ),
+    options.device, options.precision, options.plan_seed,
     click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processes side by side."),
 )  # fmt: skip
 def demo(out: Path, device: str, precision: Any, seed: int | None, jobs: int) -> None:
     """The whole benchmark, thin: three detectors, two paradigms, three adversarial sets, on pictures drawn by code."""
     from omnial_bench.data.toy import draw_toy
+    from omnial_bench.device import fabric
 
+    fabric(device, precision)
     data = make_folder(out) / "data"
     draw_toy(data)
     _run("demo", seed, data=data, textures=None, out=out, device=device, precision=precision, jobs=jobs)
@@ -46,12 +51,15 @@ def _run(plan_name: str, seed: int | None, *, out: Path, **settings: Any) -> Non
     from omnial_bench.benchmark import run as run_plan
     from omnial_bench.records import read_plan
     from omnial_bench.reports.document import write_report
+    from omnial_bench.steps import check_plan
 
     plan = read_plan(plan_name)
     if seed is not None:
         plan = plan.model_copy(update={"seed": seed})
+    chosen = Settings(out=out, **settings)
+    check_plan(plan, chosen)
     with watching() as watch:
-        run_plan(plan, Settings(out=out, **settings), watch=watch)
+        run_plan(plan, chosen, watch=watch)
     written = write_report(out)
     click.echo(f"rows   {out / 'results.csv'}")
     for path in written:

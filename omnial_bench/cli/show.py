@@ -12,7 +12,8 @@ from omnial_bench.cli import options
 @click.argument("kind", type=click.Choice(["detectors", "attacks", "plans"]))
 @click.argument("name", required=False)
 @options.together(
-    click.option("--preset", help="With detectors: parameters and forward FLOPs at this preset."), options.seed, options.as_json
+    click.option("--preset", help="With detectors: parameters and forward FLOPs at this preset."),
+    options.no_seed, options.as_json,
 )  # fmt: skip
 def show(kind: str, name: str | None, preset: str | None, seed: int | None, as_json: bool) -> None:  # noqa: ARG001
     """List what exists of a KIND, or one record by NAME."""

@@ -23,7 +23,9 @@ def show(table: "pd.DataFrame", *, title: str, as_json: bool) -> None:
         view.add_column(str(name), justify="right" if numeric else "left")
     for row in table.itertuples(index=False):
         view.add_row(*(_text(value) for value in row))
-    Console().print(view)
+    console = Console()
+    # A pipe has no width of its own: figures there must not be cut at 80 columns.
+    (console if console.is_terminal else Console(width=160)).print(view)
 
 
 def _text(value: object) -> str:

@@ -10,8 +10,8 @@ from typing import Literal
 class ForegroundRule:
     """How the object is told from its background in a normal picture; `whole` takes every pixel.
 
-    The threshold is Otsu's, the outer one of Otsu's with three classes (which leaves a cast shadow out), or the triangle
-    method's, on one channel; `side` is the side of it that the object lies on.
+    The threshold is Otsu's, the outer one of Otsu's with three classes (which leaves a cast shadow out), or the
+    triangle method's, on one channel; `side` is the side of it that the object lies on.
     Afterwards, in this order: a closing, then an opening with a square of that many pixels (of a picture 256 pixels
     high; 0 leaves it out), filling of holes, and keeping of the largest part alone.
     """

@@ -67,7 +67,7 @@ def to_float(images: UInt8[Tensor, "n 3 h w"], device: torch.device | str = "cpu
 
 
 def to_bytes(images: Float[Tensor, "n 3 h w"]) -> UInt8[Tensor, "n 3 h w"]:
-    """Float in [0, 1] to the nearest grey level: a change of at most e levels stays so when both pictures pass through here."""
+    """Float in [0, 1] to the nearest grey level."""
     return images.detach().mul(255).round().clamp(0, 255).to(torch.uint8)
 
 

@@ -42,6 +42,8 @@ class Regions:
         """Take maps and masks (True = anomalous), on any device. Raises UserError for NaN or two shapes."""
         if scores.ndim != 3:
             raise UserError(f"expected maps of shape (b, h, w), got {tuple(scores.shape)}; try one axis for the batch")
+        scores = scores.detach() if scores.is_cuda else scores.detach().cpu()
+        masks = masks.to(scores.device)
         self.ranking.update(scores, masks)
         marked = masks.flatten(1).any(1).nonzero().flatten()
         if not len(marked):
@@ -50,7 +52,7 @@ class Regions:
         labels, count = ndimage.label(some.cpu().numpy(), structure=NEIGHBOURS)
         inside = torch.from_numpy(labels).long()[some.cpu()]
         weights = torch.bincount(inside, minlength=count + 1).double().reciprocal()[inside]
-        values = scores.detach()[marked.to(scores.device)].float()[some.to(scores.device)]
+        values = scores[marked].float()[some]
         self.overlap.add(values, weights.to(values.device))
         self.regions += count
 

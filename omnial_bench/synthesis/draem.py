@@ -1,4 +1,4 @@
-"""DRAEM's training samples: an augmented texture blended into a Perlin mask (Zavrtanik et al., ICCV 2021, section 3.2)."""
+"""DRAEM's training samples: augmented textures blended into Perlin masks (Zavrtanik et al., ICCV 2021, section 3.2)."""
 
 import math
 
@@ -24,8 +24,9 @@ def synthesize(
     panels: bool = False,
     rotation: float = 0.0,
 ) -> Synthetic:
-    """A batch with labels 0 and 1. Without panels a sample stays normal with probability 1 - `anomalous`; with panels none does.
+    """A batch with labels 0 and 1.
 
+    Without panels a sample stays normal with probability 1 - `anomalous`; with panels none does.
     A normal image is turned by U(-90, 90) degrees, zeros around it, with probability `rotation` before anything else.
     """
     images = turned(images, rotation, generator)

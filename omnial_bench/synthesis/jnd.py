@@ -1,7 +1,7 @@
-"""The just noticeable difference map, a weight in [0, 1]: nonlinear additivity of luminance adaptation and texture masking.
+"""The just noticeable difference map, a weight in [0, 1]: luminance adaptation and texture masking, added with overlap.
 
-Chou and Li (CSVT 1995) for the constants, Yang et al. (CSVT 2005) for the edge weight and the combination, and the published
-importance weight of Shen, Zhao, Yan and Li (TIP 2014), which OmniAL cites, for the scale 10 JND / 255.
+Chou and Li (CSVT 1995) for the constants, Yang et al. (CSVT 2005) for the edge weight and the combination, and the
+published importance weight of Shen, Zhao, Yan and Li (TIP 2014), which OmniAL cites, for the scale 10 JND / 255.
 """
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnial_bench.synthesis.canny import canny, gaussian_blur
+from omnial_bench.synthesis.transform import grey_of
 
 _LUMINANCE = (
     (1, 1, 1, 1, 1),
@@ -39,15 +40,13 @@ _RISING = (
     (0, -8, -3, 0, 0),
     (0, 0, -1, 0, 0),
 )
-_GREY = (0.299, 0.587, 0.114)
 _SCALE = 10.0 / 255.0
 _DILATION = 6
 
 
 def jnd_map(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
     """JND of RGB images in [0, 1] as an opacity in [0, 1]; 0.307 on flat grey 64, 0.097 on 127."""
-    weights = torch.tensor(_GREY, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-    grey = 255.0 * (images * weights).sum(1, keepdim=True)
+    grey = 255.0 * grey_of(images)
     padded = F.pad(grey, (2, 2, 2, 2), mode="reflect")
     background = F.conv2d(padded, _filters(grey, (_LUMINANCE,))) / 32.0
     luminance = torch.where(

@@ -1,4 +1,4 @@
-"""OmniAL's training samples: three levels of anomaly weighted by the JND map, with labels refined by SSIM (Zhao, CVPR 2023)."""
+"""OmniAL's training samples: three levels of anomaly weighted by the JND map, labelled by SSIM (Zhao, CVPR 2023)."""
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -34,9 +34,9 @@ def synthesize(
 ) -> Synthetic:
     """A batch with labels 0 normal, 1 easy, 2 medium, 3 hard and the JND map of the clean images.
 
-    The anomaly texture is a jittered crop of the image itself with probability `self_source`, else of a texture. Without
-    `panels` a sample stays normal with probability 1 - `anomalous`. `both_sides` and `additive` are the other readings of
-    the panel's size and of Eq. 1.
+    The anomaly texture is a jittered crop of the image itself with probability `self_source`, else of a texture.
+    Without `panels` a sample stays normal with probability 1 - `anomalous`. `both_sides` and `additive` are the other
+    readings of the panel's size and of Eq. 1.
     """
     masks, allowed = training_masks(3, images, generator, anomalous=anomalous, panels=panels, both_sides=both_sides)
     own = chance(len(images), self_source, generator, images.device)[:, None, None, None]

@@ -15,7 +15,8 @@ def draw_panels(
 ) -> tuple[Bool[Tensor, "n h w"], Int64[Tensor, " n"]]:
     """n panels, each of the five kinds equally likely, and their kinds as indices into PANELS.
 
-    A side panel takes U(0.5, 0.8) of the picture across its own direction; with `both_sides` also along it, placed at random.
+    A side panel takes U(0.5, 0.8) of the picture across its own direction; with `both_sides` also along it, placed at
+    random.
     """
     kinds = choice(n, len(PANELS), generator)
     draws = torch.rand((n, 3), generator=generator)
@@ -43,7 +44,8 @@ def panels_of(
             torch.stack((zero, one, zero, one)),
         )
     )
-    top, bottom, left, right = edges[kinds, :, torch.arange(len(kinds))].T.to(device)[..., None]
+    chosen: Tensor = edges[kinds, :, torch.arange(len(kinds))].T.to(device)
+    top, bottom, left, right = chosen[..., None].unbind()
     y = (torch.arange(height, device=device) + 0.5) / height
     x = (torch.arange(width, device=device) + 0.5) / width
     rows = (y >= top) & (y < bottom)

@@ -29,8 +29,8 @@ def perlin_noise(
 ) -> Float[Tensor, "n h w"]:
     """Gradient noise with a quintic fade and factor sqrt 2, turned by `angles` (radians) about the centre, 0 outside.
 
-    `cells` counts the lattice cells along height and width. The noise is evaluated at the turned coordinates themselves,
-    which spares the resampling of a turned picture and its blur.
+    `cells` counts the lattice cells along height and width. The noise is evaluated at the turned coordinates
+    themselves, which spares the resampling of a turned picture and its blur.
     """
     (height, width), device, n = size, angles.device, len(angles)
     grid = 2**MAX_EXPONENT + 1

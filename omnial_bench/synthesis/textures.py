@@ -1,4 +1,4 @@
-"""DRAEM's augmentation of anomaly textures: three of ten operations, in random order, batched over the images that drew each.
+"""DRAEM's augmentation of anomaly textures: three of ten operations, batched over the images that drew each.
 
 Zavrtanik et al. (ICCV 2021) and the published data loader for the strengths.
 """

@@ -15,7 +15,7 @@ _GREY = (0.299, 0.587, 0.114)
 
 
 def jittered_crop(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
-    """Each image resized by a factor log-uniform in 0.5-2, cropped, flipped both ways with probability 1/2 each, jittered.
+    """Each image resized by a factor log-uniform in 0.5-2, cropped, flipped each way with probability 1/2, jittered.
 
     A view that is smaller than the frame is continued by reflection. OmniAL, section 4.2; strengths are this project's.
     """
@@ -72,7 +72,7 @@ def turn_hue(
     """HSV hue moved by `turns` (1 is a full circle) and saturation by an amount in [-1, 1], value kept."""
     value, smallest = images.amax(1, keepdim=True), images.amin(1, keepdim=True)
     chroma = value - smallest
-    red, green, blue = images.split(1, dim=1)
+    red, green, blue = images[:, 0:1], images[:, 1:2], images[:, 2:3]
     safe = chroma.clamp_min(1e-8)
     sextant = torch.where(
         value == red,

@@ -1,0 +1,161 @@
+"""A checkpoint comes back as it was, or one line says what is wrong with it."""
+
+import errno
+import resource
+import shutil
+import tomllib
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+
+from omnial_bench.checkpoint import (
+    RECIPE,
+    WEIGHTS,
+    load,
+    load_detector,
+    model_name,
+    provenance_of,
+    read_provenance,
+    read_tensors,
+    save,
+    write_tensors,
+)
+from omnial_bench.errors import UserError
+from omnial_bench.models.registry import build
+from omnial_bench.nouns import Detector
+from omnial_bench.records import Recipe
+from omnial_bench.store import sha256
+
+TINY = Recipe(detector="draem", preset="tiny", size=(32, 32), options={"width": 4, "loc_width": 4})
+ABOUT = provenance_of(
+    "mine", "separate", ["cap"], dataset="toy", data_fingerprint="f", seed=3, precision="32-true", key="k"
+)
+
+
+@pytest.fixture(scope="module")
+def made() -> Detector:
+    return build(TINY, torch.Generator().manual_seed(5)).eval()
+
+
+@pytest.fixture
+def folder(made: Detector, tmp_path: Path) -> Path:
+    save(tmp_path / "model", made, TINY, ABOUT(12))
+    return tmp_path / "model"
+
+
+def test_provenance_is_complete_once_the_iterations_are_known() -> None:
+    about = ABOUT(12)
+    assert (about.model, about.detector, about.paradigm) == ("mine-separate-cap", "mine", "separate")
+    assert (about.iterations, about.seed, about.key, about.categories) == (12, 3, "k", ("cap",))
+    assert about.versions["torch"] == metadata.version("torch")
+    assert ABOUT(13).iterations == 13
+    assert model_name("a", "unified") == "a-unified"
+
+
+def test_a_checkpoint_comes_back_to_the_bit(folder: Path, made: Detector) -> None:
+    for path in (folder, folder / WEIGHTS, str(folder)):
+        found = load(path)
+        assert (found.recipe, found.provenance) == (TINY, ABOUT(12))
+        assert found.sha256 == sha256(folder / WEIGHTS)
+        assert not found.detector.training
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(found.detector.state_dict().values(), made.state_dict().values(), strict=True)
+        )
+    images = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(load_detector(folder)(images).logits, made(images).logits)
+    assert read_provenance(folder) == ABOUT(12)
+    assert read_provenance(folder.parent) is None
+
+
+def cut(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-100])
+
+
+def empty(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes(b"")
+
+
+def turn_a_bit(folder: Path) -> None:
+    content = bytearray((folder / WEIGHTS).read_bytes())
+    content[-1] ^= 1
+    (folder / WEIGHTS).write_bytes(content)
+
+
+def remove_weights(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+
+
+def remove_recipe(folder: Path) -> None:
+    (folder / RECIPE).unlink()
+
+
+def change_recipe(old: str, new: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        text = (folder / RECIPE).read_text()
+        assert old in text
+        (folder / RECIPE).write_text(text.replace(old, new))
+
+    return change
+
+
+def take_the_weights_of_another(folder: Path) -> None:
+    wide = TINY.model_copy(update={"options": {"width": 8, "loc_width": 4}})
+    save(folder.parent / "wide", build(wide), wide, ABOUT(1))
+    shutil.copy(folder.parent / "wide" / WEIGHTS, folder / WEIGHTS)
+    change_recipe(tomllib.loads((folder / RECIPE).read_text())["sha256"], sha256(folder / WEIGHTS))(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (cut, "is no whole safetensors file"),
+        (empty, "is no whole safetensors file"),
+        (turn_a_bit, "does not match the hash"),
+        (remove_weights, "checkpoint.safetensors is missing"),
+        (remove_recipe, "recipe.toml is missing"),
+        (change_recipe('detector = "draem"', 'detector = "jnld"'), "the weights of another detector than jnld"),
+        (change_recipe('detector = "draem"', 'detector = "draam"'), "did you mean 'draem'"),
+        (change_recipe("preset = ", "prest = "), "unknown key 'recipe.prest'; did you mean 'recipe.preset'?"),
+        (change_recipe("[recipe]", "[recipe"), "is not valid TOML"),
+        (take_the_weights_of_another, "the weights of another detector than draem"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_in_one_line(folder: Path, damage: Callable[[Path], None], words: str) -> None:
+    damage(folder)
+    with pytest.raises(UserError) as caught:
+        load(folder)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_path_beside_a_checkpoint_is_not_taken_for_it(folder: Path) -> None:
+    for name in ("typo", "typo.safetensors", RECIPE):
+        with pytest.raises(UserError, match="checkpoint"):
+            load(folder / name)
+
+
+def test_a_full_disk_is_an_error_of_the_system_and_loses_nothing(folder: Path, made: Detector) -> None:
+    before, limit = sha256(folder / WEIGHTS), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
+    try:
+        with pytest.raises(OSError, match=WEIGHTS) as caught:
+            save(folder, made, TINY, ABOUT(99))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert caught.value.errno == errno.EFBIG
+    assert sha256(folder / WEIGHTS) == before
+    assert load(folder).provenance.iterations == 12
+    assert sorted(path.name for path in folder.iterdir()) == [WEIGHTS, RECIPE]
+
+
+def test_tensors_keep_their_metadata_and_layout_does_not_matter(tmp_path: Path) -> None:
+    picture = torch.rand(1, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    write_tensors(tmp_path / "a", {"x": picture}, {"step": "3"})
+    tensors, notes = read_tensors(tmp_path / "a")
+    assert torch.equal(tensors["x"], picture)
+    assert notes == {"step": "3"}

@@ -1,0 +1,125 @@
+"""Pictures kept for the report: which, in what roles, and the index of them."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from omnial_bench.data.pictures import Pictures
+from omnial_bench.examples import FOLDER, Example, Keeper, choose, gallery, write_index
+from omnial_bench.nouns import Prediction
+from omnial_bench.synthesis.panels import PANELS
+
+SIZE = (32, 40)
+
+
+def pictures(defects: tuple[str, ...], category: str = "cap", *, referenced: bool = False) -> Pictures:
+    count, generator = len(defects), torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (count, 3, *SIZE), generator=generator, dtype=torch.uint8)
+    masks = torch.zeros(count, *SIZE, dtype=torch.bool)
+    for index, defect in enumerate(defects):
+        masks[index, 3:9, 5:8] = defect != "good"
+    ids = tuple(f"{category}/test/{defect}/{index:03}" for index, defect in enumerate(defects))
+    return Pictures(images, masks, (category,) * count, defects, ids, 255 - images if referenced else None)
+
+
+def opened(root: Path, example: Example) -> np.ndarray:
+    with Image.open(root / FOLDER / example.path) as picture:
+        assert picture.format == "PNG"
+        return np.asarray(picture)
+
+
+@pytest.mark.parametrize(
+    ("defects", "chosen"),
+    [
+        (("crack", "crack", "good", "hole", "scratch", "good"), [0, 3, 2]),
+        (("good", "hole"), [1, 0]),
+        (("hole", "hole"), [0]),
+        (("good", "good"), [0]),
+    ],
+)
+def test_one_of_each_of_two_defects_and_a_normal_one(defects: tuple[str, ...], chosen: list[int]) -> None:
+    assert choose(pictures(defects)) == chosen
+
+
+class TestKeeper:
+    def kept(self, root: Path, given: Pictures, *, reconstructs: bool = True, attacked: bool = False) -> list[Example]:
+        wanted = [given.ids[0], given.ids[2]]
+        originals = {one: given.images[given.ids.index(one)] // 2 for one in wanted} if attacked else {}
+        name = "pgd-8" if attacked else "clean"
+        keeper = Keeper(root, model="draem-unified", name=name, wanted=wanted, originals=originals)
+        for batch in given.batches(2):
+            odds = torch.full((len(batch.ids), 1, *SIZE), 1.0)
+            reconstruction = batch.images * 1.5 if reconstructs else None
+            keeper(batch, Prediction(torch.cat((-odds, odds), 1), reconstruction))
+        return keeper.kept
+
+    def test_roles_of_a_clean_picture(self, tmp_path: Path) -> None:
+        given = pictures(("hole", "hole", "good"))
+        kept = self.kept(tmp_path, given)
+        assert {(one.id, one.role) for one in kept} == {
+            (given.ids[index], role) for index in (0, 2) for role in ("input", "truth", "map", "reconstruction")
+        }
+        assert {(one.model, one.set, one.category) for one in kept} == {("draem-unified", "clean", "cap")}
+        shown = {one.role: opened(tmp_path, one) for one in kept if one.id == given.ids[0]}
+        rows = given.images[0].permute(1, 2, 0).numpy()
+        assert np.array_equal(shown["input"], rows)
+        assert np.array_equal(shown["truth"], given.masks[0].numpy() * np.uint8(255))
+        assert np.allclose(shown["reconstruction"], np.clip(rows * 1.5, 0, 255), atol=0.5001)
+        assert (shown["map"] == round(255 / (1 + np.exp(-2.0)))).all()
+
+    def test_without_a_reconstruction_there_is_none(self, tmp_path: Path) -> None:
+        kept = self.kept(tmp_path, pictures(("hole", "hole", "good")), reconstructs=False)
+        assert {one.role for one in kept} == {"input", "truth", "map"}
+
+    def test_of_an_attacked_picture_also_what_it_was(self, tmp_path: Path) -> None:
+        given = pictures(("synthetic", "synthetic", "good"), referenced=True)
+        kept = self.kept(tmp_path, given, attacked=True)
+        assert {one.role for one in kept} == {"input", "truth", "map", "reconstruction", "original", "clean"}
+        for one in kept:
+            picture = given.images[given.ids.index(one.id)].permute(1, 2, 0).numpy()
+            if one.role == "original":
+                assert np.array_equal(opened(tmp_path, one), picture // 2)
+            if one.role == "clean":
+                assert np.array_equal(opened(tmp_path, one), 255 - picture)
+
+
+def test_the_gallery_has_every_panel_with_its_labels(tmp_path: Path) -> None:
+    noise = pictures(("good",) * 2)
+    normals, textures = replace(noise, images=100 + noise.images // 32), noise.images
+    kept = gallery(tmp_path, normals, textures, seed=0, categories=["cap"], detector="omnial")
+    assert [(one.defect, one.role) for one in kept] == [
+        (panel, role) for panel in PANELS for role in ("input", "truth", "clean")
+    ]
+    assert {(one.model, one.set, one.category, one.id) for one in kept} == {
+        ("omnial", "synthesis", "cap", normals.ids[0])
+    }
+    sound = normals.images[0].permute(1, 2, 0).numpy()
+    for spoiled, labels, clean in zip(kept[::3], kept[1::3], kept[2::3], strict=True):
+        assert np.array_equal(opened(tmp_path, clean), sound)
+        greys = opened(tmp_path, labels)
+        assert set(np.unique(greys).tolist()) <= {0, 85, 170, 255}
+        changed = (opened(tmp_path, spoiled) != sound).any(2)
+        assert changed[greys > 0].mean() > 0.8
+        columns = np.arange(SIZE[1]) / SIZE[1]
+        outside = {"left": columns > 0.81, "right": columns < 0.19}.get(labels.defect)
+        if outside is not None:
+            assert not changed[:, outside].any()
+    again = gallery(tmp_path / "again", normals, textures, seed=0, categories=["cap"], detector="omnial")
+    assert all(np.array_equal(opened(tmp_path, one), opened(tmp_path / "again", one)) for one in again)
+
+
+def test_the_index_has_a_row_a_picture(tmp_path: Path) -> None:
+    examples = [
+        Example("draem-unified", "clean", "cap", "hole", "cap/test/hole/000", "input", "a.png"),
+        Example("draem-unified", "clean", "cap", "it, quoted", "x", "map", "b.png"),
+    ]
+    write_index(tmp_path, examples)
+    with (tmp_path / FOLDER / "index.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["model", "set", "category", "defect", "id", "role", "path"]
+    assert [Example(**row) for row in rows] == examples

@@ -1,0 +1,95 @@
+"""Tasks in this process and side by side: order, values, errors, news."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from omnial_bench.errors import UserError
+from omnial_bench.jobs import THREADS, Progress, Watch, crew, recall, remember, threads_of
+from omnial_bench.store import write_text
+
+News = list[tuple[str, int, int, str]]
+
+
+def make(base: int) -> dict[str, int]:
+    return {"base": base, "process": os.getpid()}
+
+
+def add(shared: dict[str, int], task: int, watch: Watch) -> int:
+    progress = watch(f"add {task}")
+    if progress is not None:
+        for done in (1, 2):
+            progress(done, 2, f"note {done}")
+    return shared["base"] + task
+
+
+def where(shared: dict[str, int], *_: object) -> tuple[int, int]:
+    return shared["process"], torch.get_num_threads()
+
+
+def refuse(_: dict[str, int], task: int, __: Watch) -> int:
+    if task == 2:
+        raise UserError("expected 1, got 2; try 1")
+    return task
+
+
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def listener(news: News) -> Callable[[str], Progress]:
+    return lambda name: lambda done, total, note: news.append((name, done, total, note))
+
+
+def test_one_job_runs_here_and_in_order() -> None:
+    news: News = []
+    with crew(make, (10,), 1, listener(news)) as each:
+        assert each(add, [3, 1, 2]) == [13, 11, 12]
+        assert each(where, [0]) == [(os.getpid(), torch.get_num_threads())]
+        assert each(add, []) == []
+        with pytest.raises(UserError, match="got 2"):
+            each(refuse, [1, 2])
+    assert news == [(f"add {n}", done, 2, f"note {done}") for n in (3, 1, 2) for done in (1, 2)]
+
+
+def test_two_processes_equal_one_and_tell_their_progress() -> None:
+    news: News = []
+    tasks = list(range(8))
+    with crew(make, (10,), 2, listener(news)) as each:
+        assert each(add, tasks) == [10 + task for task in tasks]
+        found = each(where, tasks)
+    assert {threads for _, threads in found} == {THREADS}
+    assert os.getpid() not in {process for process, _ in found}
+    assert sorted(news) == [(f"add {n}", done, 2, f"note {done}") for n in tasks for done in (1, 2)]
+
+
+def test_a_workers_mistake_is_the_callers() -> None:
+    with pytest.raises(UserError, match=r"^expected 1, got 2; try 1$"), crew(make, (0,), 2, lambda _: None) as each:
+        each(refuse, [1, 2, 3])
+
+
+def test_a_dead_worker_is_one_line() -> None:
+    with pytest.raises(UserError, match="worker process died"), crew(make, (0,), 2, lambda _: None) as each:
+        each(die, [1, 2, 3])
+
+
+def test_threads_do_not_depend_on_how_many_processes_there_are() -> None:
+    assert threads_of(1) == torch.get_num_threads()
+    assert threads_of(2) == threads_of(8) == THREADS
+
+
+class TestMemory:
+    def test_what_was_left_is_found_under_the_same_key_alone(self, tmp_path: Path) -> None:
+        remember(tmp_path, "score", "key", {"rows": [0.1, None]})
+        assert recall(tmp_path, "score", "key") == {"rows": [0.1, None], "key": "key"}
+        assert recall(tmp_path, "score", "other") is None
+        assert recall(tmp_path, "set", "key") is None
+
+    @pytest.mark.parametrize("text", ["", '{"key": "key"', "[]", "null"])
+    def test_a_damaged_memory_is_none(self, tmp_path: Path, text: str) -> None:
+        write_text(tmp_path / "score.json", text)
+        assert recall(tmp_path, "score", "key") is None

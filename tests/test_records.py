@@ -1,0 +1,191 @@
+"""TOML to records: what is refused and in which words, inheritance of detectors' records, the records that ship."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from omnial_bench.errors import UserError
+from omnial_bench.models.registry import skeleton
+from omnial_bench.records import (
+    Plan,
+    Suite,
+    parse,
+    read_detector,
+    read_plan,
+    read_recipe,
+    read_suite,
+    read_toml,
+    record_names,
+)
+
+PLAN = {"name": "p", "title": "t", "dataset": "toy", "categories": ["cap"], "detectors": ["draem"]}
+SUITE = {"name": "s", "title": "t", "threats": [{"name": "pgd", "eps": "8/255"}]}
+BASE = """
+detector = "draem"
+title = "Base"
+source = "somewhere"
+[presets.tiny]
+size = [32, 64]
+training = { batch = 3 }
+options = { width = 4, loc_width = 4 }
+[presets.small]
+options = { width = 8, panels = false }
+"""
+
+
+def refusal(kind: type, table: dict[str, object]) -> str:
+    with pytest.raises(UserError) as caught:
+        parse(kind, table, "x.toml")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+
+
+def test_every_record_that_ships_can_be_read() -> None:
+    assert record_names("models") == ["draem", "draem-panels", "jnld", "jnld-panels", "omnial"]
+    for name in record_names("models"):
+        assert set(read_detector(name).presets) == {"paper", "small", "tiny"}
+    assert [read_suite(name).name for name in record_names("attacks")] == record_names("attacks")
+    assert [read_plan(name).name for name in record_names("plans")] == record_names("plans")
+
+
+def test_an_unknown_key_is_named_before_the_one_that_is_missing() -> None:
+    table = {("titel" if key == "title" else key): value for key, value in PLAN.items()}
+    assert refusal(Plan, table) == "x.toml: unknown key 'titel'; did you mean 'title'?"
+    assert refusal(Plan, {"name": "p"}) == "x.toml: the key 'title' is missing; add it"
+
+
+def test_an_unknown_key_inside_a_list_is_named_with_its_place() -> None:
+    threats = [{"name": "a", "eps": "0"}, {"name": "b", "eps": "0", "step": 3}]
+    assert refusal(Suite, {**SUITE, "threats": threats}) == (
+        "x.toml: unknown key 'threats.1.step'; did you mean 'threats.1.steps'?"
+    )
+
+
+@pytest.mark.parametrize("eps", ["8", "-1/255", 1.01, "256/255"])
+def test_eps_outside_0_to_1_is_refused(eps: object) -> None:
+    message = refusal(Suite, {**SUITE, "threats": [{"name": "pgd", "eps": eps}]})
+    assert "threats.0.eps: expected a size from 0 to 1" in message
+    assert f"got {eps!r}" in message
+
+
+@pytest.mark.parametrize(("eps", "value"), [("0", 0), ("8/255", Fraction(8, 255)), (1, 1), (0.5, Fraction(1, 2))])
+def test_eps_is_an_exact_fraction(eps: object, value: Fraction) -> None:
+    assert parse(Suite, {**SUITE, "threats": [{"name": "pgd", "eps": eps}]}, "x").threats[0].eps == value
+
+
+@pytest.mark.parametrize("eps", ["1/0", "8:255", "nan", [8, 255], True])
+def test_eps_that_is_no_number_is_refused(eps: object) -> None:
+    assert "expected a number or a fraction" in refusal(Suite, {**SUITE, "threats": [{"name": "pgd", "eps": eps}]})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"categories": ["cap", "cap"]}, "categories: expected each once, 'cap' is there 2 times"),
+        ({"detectors": ["draem", "draem"]}, "'draem' is there 2 times"),
+        ({"paradigms": ["unified", "unified"]}, "'unified' is there 2 times"),
+        ({"paradigms": ["united"]}, "paradigms.0"),
+        ({"categories": []}, "categories"),
+        ({"size": [16, 16]}, "size.0: Input should be greater than or equal to 32, got 16"),
+        ({"size": [64]}, "size"),
+        ({"seed": -1}, "seed"),
+        ({"limit": 1}, "limit"),
+    ],
+)
+def test_a_plan_that_cannot_be_run_is_refused(change: dict[str, object], words: str) -> None:
+    assert words in refusal(Plan, {**PLAN, **change})
+
+
+@pytest.mark.parametrize("names", [("pgd", "pgd"), ("clean",), ("synthesis",), ("../up",), ("Upper",)])
+def test_threats_need_names_of_their_own(names: tuple[str, ...]) -> None:
+    refusal(Suite, {**SUITE, "threats": [{"name": name, "eps": "0"} for name in names]})
+
+
+def test_a_budget_without_end_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, endless=BASE.replace("batch = 3", "epochs = inf"))
+    with pytest.raises(UserError, match=r"presets\.tiny\.training\.epochs"):
+        read_detector(str(tmp_path / "endless.toml"))
+
+
+@pytest.mark.parametrize(
+    ("read", "name", "words"),
+    [
+        (read_plan, "dmo", "unknown plan 'dmo'; did you mean 'demo'?"),
+        (read_suite, "papr", "unknown suite 'papr'; did you mean 'paper'?"),
+        (read_detector, "omnal", "unknown detector 'omnal'; did you mean 'omnial'?"),
+        (read_detector, "nowhere.toml", "cannot read nowhere.toml: No such file or directory"),
+    ],
+)
+def test_an_unknown_record_names_the_closest(read: object, name: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read(name)  # type: ignore[operator]
+    assert words in str(caught.value)
+
+
+def test_what_is_no_toml_is_named(tmp_path: Path) -> None:
+    write(tmp_path, broken="title = [")
+    with pytest.raises(UserError, match=r"broken\.toml is not valid TOML"):
+        read_toml(tmp_path / "broken.toml")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"bytes\.toml is not valid TOML"):
+        read_toml(tmp_path / "bytes.toml")
+
+
+def test_a_recipe_is_its_preset_with_what_is_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, base=BASE)
+    path = str(tmp_path / "base.toml")
+    recipe = read_recipe(path, "tiny")
+    assert (recipe.size, recipe.training.batch, recipe.options) == ((32, 64), 3, {"width": 4, "loc_width": 4})
+    other = read_recipe(path, "tiny", size=(96, 32), batch=7)
+    assert (other.size, other.training.batch, other.options) == ((96, 32), 7, recipe.options)
+    with pytest.raises(UserError, match="did you mean 'tiny'"):
+        read_recipe(path, "tinny")
+
+
+def test_options_of_an_heir_lie_over_those_of_every_preset(tmp_path: Path) -> None:
+    heir = 'base = "base.toml"\ntitle = "Heir"\n[options]\npanels = true\n'
+    write(tmp_path, base=BASE, heir=heir, grandchild='base = "heir.toml"\n[options]\nwidth = 5\n')
+    path = str(tmp_path / "heir.toml")
+    assert (read_detector(path).title, read_detector(path).source) == ("Heir", "somewhere")
+    assert read_recipe(path, "tiny").options == {"width": 4, "loc_width": 4, "panels": True}
+    assert read_recipe(path, "small").options == {"width": 8, "panels": True}
+    assert read_recipe(path, "tiny").size == (32, 64)
+    grandchild = str(tmp_path / "grandchild.toml")
+    assert read_detector(grandchild).title == "Heir"
+    assert read_recipe(grandchild, "small").options == {"width": 5, "panels": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('base = "bse.toml"', "cannot read"),
+        ('base = "draam"', "unknown detector 'draam'; did you mean 'draem'?"),
+        ('base = "heir.toml"', "leads back"),
+        ('base = "base.toml"\noption = { width = 5 }', "unknown key 'option'; did you mean 'options'?"),
+        ('base = "base.toml"\noptions = 3', "options"),
+        ("base = 3", "base"),
+    ],
+)
+def test_an_heir_with_a_mistake_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    write(tmp_path, base=BASE, heir=text)
+    with pytest.raises(UserError) as caught:
+        read_detector(str(tmp_path / "heir.toml"))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["draem", "jnld"])
+@pytest.mark.parametrize("preset", ["paper", "small", "tiny"])
+def test_panels_are_the_only_difference_of_the_panel_records(name: str, preset: str) -> None:
+    plain, panels = read_recipe(name, preset), read_recipe(f"{name}-panels", preset)
+    assert panels.options == {**plain.options, "panels": True}
+    assert panels.model_copy(update={"options": plain.options}) == plain
+    detector = skeleton(panels)
+    assert detector.options.panels
+    assert not skeleton(plain).options.panels

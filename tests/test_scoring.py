@@ -1,0 +1,186 @@
+"""Rows of a detector made by hand, against scikit-learn and scikit-image."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from sklearn.metrics import average_precision_score, roc_auc_score
+from torch import Tensor
+
+from omnial_bench.data.pictures import Pictures
+from omnial_bench.nouns import Batch, Detector, Prediction, Synthetic
+from omnial_bench.scoring import Labels, score, with_means
+from omnial_bench.store import Result
+
+SIDE = 24
+DEFECTS = ("hole", "good", "good", "scratch", "good")
+LABELS = Labels(detector="hand", paradigm="unified", preset="tiny", dataset="toy", seed=3, run="r")
+
+
+class ByHand(Detector):
+    """Red is the log-odds of an anomaly, a little; the reconstruction is a darker picture."""
+
+    def __init__(self, *, reconstructs: bool = True, darker: float = 0.9) -> None:
+        super().__init__()
+        self.reconstructs, self.darker = reconstructs, darker
+
+    def forward(self, images: Tensor) -> Prediction:
+        odds = 4 * images[:, :1] - 2
+        logits = torch.cat((torch.zeros_like(odds), odds), 1)
+        return Prediction(logits, images * self.darker if self.reconstructs else None, smoothing=3, pooling=5)
+
+    def synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> Synthetic:
+        raise NotImplementedError
+
+    def loss(self, batch: Synthetic) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+def pictures(defects: tuple[str, ...] = DEFECTS, *, referenced: bool = False) -> Pictures:
+    generator, count = torch.Generator().manual_seed(5), len(defects)
+    images = torch.randint(0, 200, (count, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8)
+    masks = torch.zeros(count, SIDE, SIDE, dtype=torch.bool)
+    for index, defect in enumerate(defects):
+        if defect != "good":
+            masks[index, 4 : 9 + index, 6:12] = True
+            images[index, 0][masks[index]] += 40
+    references = torch.randint(0, 256, images.shape, generator=generator, dtype=torch.uint8) if referenced else None
+    ids = tuple(f"cap/test/{defect}/{index:03}" for index, defect in enumerate(defects))
+    return Pictures(images, masks, ("cap",) * count, defects, ids, references)
+
+
+def values(rows: list[Result]) -> dict[str, float | None]:
+    return {row.metric: row.value for row in rows}
+
+
+def box(maps: np.ndarray, side: int) -> np.ndarray:
+    padded = np.pad(maps, ((0, 0), (side // 2,) * 2, (side // 2,) * 2))
+    return np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(1, 2)).mean((3, 4))
+
+
+def test_ranking_figures_are_scikit_learns() -> None:
+    given = pictures()
+    red = given.images[:, 0].double().numpy() / 255
+    probability = 1 / (1 + np.exp(-(4 * red - 2)))
+    truth, anomalous = given.masks.numpy().ravel(), np.array([defect != "good" for defect in DEFECTS])
+    pixels, scores = box(probability, 3).ravel(), box(probability, 5).max((1, 2))
+    # Batches of two: five pictures do not come out even.
+    rows = score(ByHand(), given, LABELS, "cap", batch=2)
+    found = values(rows)
+    assert found["pixel_auroc"] == pytest.approx(roc_auc_score(truth, pixels), abs=1e-6)
+    assert found["pixel_ap"] == pytest.approx(average_precision_score(truth, pixels), abs=1e-6)
+    assert found["pixel_ap_chance"] == pytest.approx(truth.mean())
+    assert found["image_auroc"] == pytest.approx(roc_auc_score(anomalous, scores))
+    assert found["image_ap"] == pytest.approx(average_precision_score(anomalous, scores))
+    assert found["image_ap_chance"] == pytest.approx(2 / 5)
+    assert 0 < found["pixel_aupro"] < 1
+    assert {(row.detector, row.dataset, row.category, row.set, row.threat, row.source) for row in rows} == {
+        ("hand", "toy", "cap", "clean", "none", "none")
+    }
+    assert len(rows) == 11
+    assert {(row.seed, row.run) for row in rows} == {(3, "r")}
+
+
+@pytest.mark.parametrize("referenced", [False, True])
+def test_reconstruction_is_compared_with_the_clean_normal(referenced: bool) -> None:
+    """With the picture itself where there is nothing else, and then over good pictures alone."""
+    given = pictures(referenced=referenced)
+    images = given.images.permute(0, 2, 3, 1).numpy() / 255
+    references = images if given.references is None else given.references.permute(0, 2, 3, 1).numpy() / 255
+    chosen = [index for index, defect in enumerate(DEFECTS) if referenced or defect == "good"]
+    pairs = [(references[index], 0.9 * images[index]) for index in chosen]
+    noise = [peak_signal_noise_ratio(clean, made, data_range=1) for clean, made in pairs]
+    alike = [
+        structural_similarity(
+            clean, made, data_range=1, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        )
+        for clean, made in pairs
+    ]
+    rows = score(ByHand(), given, LABELS, "cap", batch=2)
+    assert values(rows)["psnr"] == pytest.approx(np.mean(noise), rel=1e-5)
+    assert values(rows)["ssim"] == pytest.approx(np.mean(alike), rel=1e-4)
+    assert {row.n for row in rows if row.metric in ("psnr", "ssim")} == {len(chosen)}
+    assert {row.n for row in rows if row.metric not in ("psnr", "ssim")} == {len(DEFECTS)}
+
+
+@pytest.mark.parametrize("defects", [("good", "good"), ("hole", "hole")])
+def test_without_one_kind_of_picture_its_figures_are_undefined(
+    defects: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    found = values(score(ByHand(), pictures(defects), LABELS, "cap"))
+    assert all(found[f"image_{name}"] is None for name in ("auroc", "ap", "f1max", "ap_chance"))
+    assert "hand on clean, cap: image_auroc" in caplog.text
+    if "good" in defects:
+        assert all(value is None for name, value in found.items() if name.startswith("pixel"))
+        assert found["psnr"] is not None
+        assert len(caplog.records) == 1
+    else:
+        assert found["pixel_auroc"] is not None
+        assert found["psnr"] is found["ssim"] is None
+        assert "no normal picture" in caplog.text
+
+
+def test_a_perfect_reconstruction_has_no_psnr(caplog: pytest.LogCaptureFixture) -> None:
+    found = values(score(ByHand(darker=1.0), pictures(), LABELS, "cap"))
+    assert found["psnr"] is None
+    assert found["ssim"] == pytest.approx(1.0)
+    assert "psnr undefined, a picture is reconstructed without any error" in caplog.text
+
+
+def test_no_reconstruction_no_quality() -> None:
+    found = values(score(ByHand(reconstructs=False), pictures(), LABELS, "cap"))
+    assert found["psnr"] is found["ssim"] is None
+    assert found["pixel_auroc"] is not None
+
+
+def test_a_viewer_sees_every_picture_with_its_prediction() -> None:
+    seen: dict[str, Tensor] = {}
+
+    def viewer(batch: Batch, prediction: Prediction) -> None:
+        seen.update(zip(batch.ids, prediction.anomaly_map, strict=True))
+
+    given = pictures()
+    score(ByHand(), given, LABELS, "cap", batch=2, viewer=viewer)
+    assert tuple(seen) == given.ids
+    assert all(one.shape == (SIDE, SIDE) for one in seen.values())
+
+
+def row(category: str, value: float | None, **changes: object) -> Result:
+    base: dict[str, object] = {**vars(LABELS), "metric": "pixel_ap", "n": 10, "category": category, "value": value}
+    return Result(**{**base, **changes})  # type: ignore[arg-type]
+
+
+class TestMeans:
+    def test_unweighted_over_the_categories_where_there_is_a_figure(self) -> None:
+        rows = [row("a", 0.2, n=100), row("b", None, n=7), row("c", 0.5, n=3)]
+        *kept, mean = with_means(rows)
+        assert kept == rows
+        assert mean.category == "mean"
+        assert mean.value == pytest.approx(0.35)
+        assert mean.n == 103
+
+    def test_none_where_no_category_has_a_figure(self) -> None:
+        mean = with_means([row("a", None), row("b", None)])[-1]
+        assert (mean.category, mean.value, mean.n) == ("mean", None, 0)
+
+    @pytest.mark.parametrize(
+        ("column", "other"),
+        [
+            ("detector", "x"),
+            ("paradigm", "separate"),
+            ("set", "pgd-4"),
+            ("source", "self"),
+            ("metric", "psnr"),
+            ("seed", 1),
+        ],
+    )
+    def test_never_over_different_things(self, column: str, other: object) -> None:
+        means = [one for one in with_means([row("a", 0.2), row("a", 0.4, **{column: other})]) if one.category == "mean"]
+        assert [one.value for one in means] == [0.2, 0.4]
+        assert [getattr(one, column) for one in means] == [getattr(row("a", 0.2), column), other]
+
+    def test_it_does_not_depend_on_the_order_to_the_last_bit(self) -> None:
+        parts = [row(str(index), math.sin(index)) for index in range(15)]
+        assert with_means(parts)[-1].value == with_means(parts[::-1])[-1].value

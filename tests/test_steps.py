@@ -1,0 +1,341 @@
+"""The steps on paths: train, attack, score, and a detector in hand; nothing is done twice and nothing is lost."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import omnial_bench as ob
+from omnial_bench import steps
+from omnial_bench.benchmark import Settings
+from omnial_bench.checkpoint import load
+from omnial_bench.data.toy import draw_toy
+from omnial_bench.errors import UserError
+from omnial_bench.records import Plan
+from omnial_bench.steps import attack_models, check_plan, score_models, train_models
+from omnial_bench.store import COLUMNS, METRICS, read_rows, write_text
+
+RECORD = """
+detector = "draem"
+title = "Mini"
+source = "none"
+[presets.tiny]
+size = [32, 32]
+training = { epochs = 9, max_iterations = 2, batch = 2 }
+options = { width = 4, loc_width = 4, pooling = 5 }
+[presets.wide]
+size = [32, 64]
+training = { epochs = 9, max_iterations = 2, batch = 2 }
+options = { width = 4, loc_width = 4, pooling = 5 }
+[presets.odd]
+size = [40, 40]
+[presets.wrong]
+size = [32, 32]
+options = { wdth = 4 }
+"""
+SUITE = """
+name = "two"
+title = "Control and one attack"
+limit = 3
+anomalous = 0.6
+[[threats]]
+name = "unattacked"
+eps = "0"
+[[threats]]
+name = "pgd-8"
+eps = "8/255"
+steps = 2
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with `data`, records, trained models `one` and `two` (of another seed), and sets of both in `sets`."""
+    root = tmp_path_factory.mktemp("steps")
+    draw_toy(root / "data", size=32, train=5, test_good=2, test_defect=1)
+    write_text(root / "mini.toml", RECORD)
+    write_text(root / "other.toml", RECORD)
+    write_text(root / "two.toml", SUITE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMNIAL_BENCH_CACHE", str(root / "cache"))
+        train(root, root / "one", categories=["cap"])
+        train(root, root / "two", categories=["cap"], detector=str(root / "other.toml"), seed=1)
+        attack(root, root / "sets", sources=["one", "two"])
+        yield root
+
+
+def train(place: Path, out: Path, **changes: Any) -> list[Path]:
+    settings: dict[str, Any] = {
+        "detector": str(place / "mini.toml"), "data": place / "data", "categories": None, "paradigm": "unified",
+        "preset": "tiny", "textures": None, "out": out, "device": "cpu", "precision": "32-true", "seed": 0,
+        "watch": lambda _: None,
+    }  # fmt: skip
+    return train_models(**{**settings, **changes})
+
+
+def attack(place: Path, out: Path, sources: list[str], **changes: Any) -> list[Path]:
+    settings: dict[str, Any] = {
+        "suite_name": str(place / "two.toml"), "sources": [str(place / name) for name in sources],
+        "data": place / "data", "categories": None, "limit": None, "out": out, "device": "cpu",
+        "precision": "32-true", "seed": 0, "watch": lambda _: None,
+    }  # fmt: skip
+    return attack_models(**{**settings, **changes})
+
+
+def score(place: Path, out: Path, checkpoints: list[str], **changes: Any) -> pd.DataFrame:
+    settings: dict[str, Any] = {
+        "checkpoints": [str(place / name) for name in checkpoints], "data": place / "data", "sets": [], "out": out,
+        "device": "cpu", "seed": None, "watch": lambda _: None,
+    }  # fmt: skip
+    return score_models(**{**settings, **changes})
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class TestTrain:
+    def test_separate_models_lie_in_folders_of_their_own(self, place: Path, tmp_path: Path) -> None:
+        folders = train(place, tmp_path, paradigm="separate", categories=["weave", "cap"])
+        assert folders == [tmp_path / "mini-separate-cap", tmp_path / "mini-separate-weave"]
+        made = [load(folder).provenance for folder in folders]
+        assert [one.categories for one in made] == [("cap",), ("weave",)]
+        assert [one.model for one in made] == [folder.name for folder in folders]
+        assert {one.iterations for one in made} == {2}
+        rows = score(tmp_path, tmp_path / "rows", [folder.name for folder in folders], data=place / "data")
+        assert list(rows["category"].unique()) == ["cap", "weave", "mean"]
+        assert set(rows["paradigm"]) == {"separate"}
+
+    def test_a_finished_training_is_not_done_again(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def never(*_: object, **__: object) -> None:
+            raise AssertionError("trained again")
+
+        monkeypatch.setattr(steps, "train", never)
+        before = contents(place / "one")
+        assert train(place, place / "one", categories=["cap"]) == [place / "one"]
+        assert contents(place / "one") == before
+
+    def test_the_seed_decides_the_weights(self, place: Path, tmp_path: Path) -> None:
+        train(place, tmp_path / "again", categories=["cap"])
+        train(place, tmp_path / "other", categories=["cap"], seed=4)
+        first, again, other = (load(path).sha256 for path in (place / "one", tmp_path / "again", tmp_path / "other"))
+        assert first == again
+        assert first != other
+
+    @pytest.mark.parametrize("change", [{"seed": 2}, {"categories": ["weave"]}, {"precision": "bf16-mixed"}])
+    def test_another_training_is_never_lost(self, place: Path, change: dict[str, Any]) -> None:
+        before = contents(place / "one")
+        with pytest.raises(UserError, match="holds a finished training, mini-unified with other settings"):
+            train(place, place / "one", **{"categories": ["cap"], **change})
+        assert contents(place / "one") == before
+
+    def test_a_damaged_picture_is_found_before_any_training(self, place: Path, tmp_path: Path) -> None:
+        shutil.copytree(place / "data", tmp_path / "data")
+        (tmp_path / "data/weave/train/good/004.png").write_bytes(b"none")
+        with pytest.raises(UserError, match=r"cannot decode .*weave/train/good/004\.png"):
+            train(place, tmp_path / "out", data=tmp_path / "data", paradigm="separate")
+        assert not (tmp_path / "out").exists()
+
+
+class TestAttack:
+    def test_a_set_names_every_source_and_keeps_its_bound(self, place: Path) -> None:
+        control, attacked = (
+            json.loads((place / "sets" / name / "manifest.json").read_text()) for name in ("unattacked", "pgd-8")
+        )
+        assert [source["name"] for source in attacked["sources"]] == ["mini-unified", "other-unified"]
+        hashes = [load(place / name).sha256 for name in ("one", "two")]
+        assert [source["sha256"] for source in attacked["sources"]] == hashes
+        assert attacked["counts"] == {"cap": {"good": 1, "synthetic": 2}}
+        assert 1 <= attacked["largest_change"] <= 8
+        assert (control["sources"], control["largest_change"], control["label"]) == ([], 0, "none")
+
+    def test_sources_of_one_name_are_told_apart(self, place: Path, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="'mini-unified' is there twice"):
+            attack(place, tmp_path / "out", ["one", "one"])
+        assert not (tmp_path / "out").exists()
+
+    def test_sources_need_one_size(self, place: Path, tmp_path: Path) -> None:
+        train(place, tmp_path / "wide", preset="wide", detector=str(place / "other.toml"), categories=["cap"])
+        with pytest.raises(UserError, match="different network sizes"):
+            attack(place, tmp_path / "out", ["one"], sources=[str(place / "one"), str(tmp_path / "wide")])
+        with pytest.raises(UserError, match=r"set .*pgd-8 has \(32, 32\)"):
+            score(tmp_path, tmp_path / "out", ["wide"], data=place / "data", sets=[place / "sets" / "pgd-8"])
+        assert not (tmp_path / "out").exists()
+
+
+class TestScore:
+    def test_rows_are_complete_and_written(self, place: Path, tmp_path: Path) -> None:
+        told: list[tuple[int, int, str]] = []
+        sets = [place / "sets" / name for name in ("unattacked", "pgd-8")]
+        rows = score(place, tmp_path, ["one", "two"], sets=sets, watch=lambda _: lambda *news: told.append(news))
+        assert list(rows.columns) == list(COLUMNS)
+        assert set(METRICS) <= set(rows["metric"])
+        groups = rows.groupby(["detector", "category", "set", "source"]).size()
+        source = "mini-unified+other-unified"
+        assert set(groups.index) == {
+            (detector, category, *where)
+            for detector in ("mini", "other")
+            for category in ("cap", "mean")
+            for where in (("clean", "none"), ("unattacked", "none"), ("pgd-8", source))
+        }
+        assert groups.nunique() == 1
+        assert dict(zip(rows["detector"], rows["seed"], strict=True)) == {"mini": 0, "other": 1}
+        assert read_rows(tmp_path).equals(rows)
+        assert told[-1] == (3, 3, "pgd-8 cap")
+
+    def test_the_seed_of_the_rows_can_be_given(self, place: Path, tmp_path: Path) -> None:
+        assert set(score(place, tmp_path, ["one", "two"], seed=7)["seed"]) == {7}
+
+    def test_the_same_command_goes_again_but_other_rows_are_not_lost(self, place: Path, tmp_path: Path) -> None:
+        score(place, tmp_path, ["one", "two"])
+        before = (tmp_path / "results.csv").read_bytes()
+        score(place, tmp_path, ["one", "two"])
+        assert (tmp_path / "results.csv").read_bytes() == before
+        with pytest.raises(UserError, match=r"results\.csv holds other rows, other unified cap clean"):
+            score(place, tmp_path, ["one"])
+        assert (tmp_path / "results.csv").read_bytes() == before
+
+    def test_one_model_is_not_scored_twice(self, place: Path, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="the same rows twice, mini unified cap clean"):
+            score(place, tmp_path / "out", ["one", "one"])
+        assert not (tmp_path / "out").exists()
+
+    def test_without_anomalies_some_figures_are_empty_and_the_rest_is_there(
+        self, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        shutil.copytree(place / "data", tmp_path / "data")
+        for folder in (tmp_path / "data/cap/test").iterdir():
+            if folder.name != "good":
+                shutil.rmtree(folder)
+        rows = score(place, tmp_path / "out", ["one"], data=tmp_path / "data").set_index(["category", "metric"])[
+            "value"
+        ]
+        for category in ("cap", "mean"):
+            undefined = rows[category].isna()
+            assert set(undefined[~undefined].index) == {"psnr", "ssim"}
+            assert {"image_auroc", "pixel_auroc", "pixel_ap", "pixel_aupro"} <= set(undefined[undefined].index)
+        assert "cap" in caplog.text and "undefined" in caplog.text and "anomalous" in caplog.text
+        cells = [line.split(",") for line in (tmp_path / "out/results.csv").read_text().splitlines()]
+        place_of = COLUMNS.index("value")
+        assert {row[place_of] for row in cells if "image_auroc" in row} == {""}
+
+    def test_a_bad_mask_is_found_before_any_scoring(
+        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shutil.copytree(place / "data", tmp_path / "data")
+        mask = sorted((tmp_path / "data/cap/ground_truth").rglob("*.png"))[-1]
+        Image.fromarray(np.zeros((5, 6), np.uint8)).save(mask)
+        monkeypatch.setattr(steps, "score", lambda *_, **__: pytest.fail("scored"))
+        with pytest.raises(UserError, match="is 6x5, expected its picture's 32x32"):
+            score(place, tmp_path / "out", ["one"], data=tmp_path / "data")
+        assert not (tmp_path / "out").exists()
+
+
+class TestCheckPlan:
+    def check(self, place: Path, out: Path, **changes: Any) -> None:
+        table: dict[str, Any] = {
+            "name": "mini", "title": "Mini", "dataset": "toy", "categories": ("cap", "weave"), "preset": "tiny",
+            "detectors": (str(place / "mini.toml"),), "suites": (str(place / "two.toml"),),
+        }  # fmt: skip
+        where = {name: changes.pop(name) for name in ("data", "textures", "device", "precision") if name in changes}
+        check_plan(Plan(**{**table, **changes}), Settings(**{"data": place / "data", "out": out, **where}))
+
+    def test_a_sound_plan_passes_and_nothing_is_made(self, place: Path, tmp_path: Path) -> None:
+        self.check(place, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"detectors": ("draam",)}, "did you mean 'draem'"),
+            ({"preset": "tinny"}, "did you mean 'tiny'"),
+            ({"preset": "wrong"}, "unknown key 'wdth'; did you mean 'width'"),
+            ({"preset": "odd"}, "32 divides, got 40x40; try 32x32"),
+            ({"size": (40, 40)}, "32 divides, got 40x40; try 32x32"),
+            ({"suites": ("papr",)}, "did you mean 'paper'"),
+            ({"suites": ("paper", "{}/two.toml")}, "threats of different names, 'unattacked' is there twice"),
+            ({"detectors": ("draem", "{}/draem.toml")}, "models of different names, 'draem-unified' is there twice"),
+            ({"detectors": ("{}/mini.toml", "omnial")}, "one network size"),
+            ({"sources": ("mini-unifed",)}, "did you mean 'mini-unified'"),
+            ({"categories": ("cop",)}, "did you mean 'cap'"),
+            ({"device": "tpu"}, "unknown device 'tpu'"),
+            ({"precision": "16-mixed", "device": "cpu"}, "try bf16-mixed"),
+            ({"textures": Path("nowhere")}, "no texture folder at nowhere"),
+            ({"data": Path("nowhere")}, "no data folder at nowhere"),
+        ],
+    )
+    def test_a_mistake_is_found_before_anything_is_written(
+        self, place: Path, tmp_path: Path, changes: dict[str, Any], words: str
+    ) -> None:
+        write_text(place / "draem.toml", RECORD)
+        filled = {
+            key: tuple(one.format(place) if isinstance(one, str) else one for one in value)
+            if isinstance(value, tuple)
+            else value
+            for key, value in changes.items()
+        }
+        with pytest.raises(UserError) as caught:
+            self.check(place, tmp_path / "out", **filled)
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("split", ["train", "test"])
+    def test_every_picture_of_both_splits_is_read(self, place: Path, tmp_path: Path, split: str) -> None:
+        shutil.copytree(place / "data", tmp_path / "data")
+        (tmp_path / "data/weave" / split / "good/001.png").write_bytes(b"none")
+        with pytest.raises(UserError, match=rf"cannot decode .*weave/{split}/good/001\.png"):
+            self.check(place, tmp_path / "out", data=tmp_path / "data")
+
+    def test_a_detector_from_outside_is_built(self, place: Path, tmp_path: Path) -> None:
+        write_text(tmp_path / "foreign.toml", RECORD.replace('"draem"', '"no_such_package:make"'))
+        with pytest.raises(UserError, match="no_such_package"):
+            self.check(place, tmp_path / "out", detectors=(str(tmp_path / "foreign.toml"),))
+
+
+class TestInHand:
+    def test_a_loaded_detector_is_benchmarked(self, place: Path) -> None:
+        detector = ob.load_detector(place / "one")
+        assert isinstance(detector, ob.Detector)
+        rows = ob.benchmark(
+            detector, data=str(place / "data"), suite=str(place / "two.toml"), categories=["cap"], size=(32, 32),
+            name="mine", device="cpu",
+        )  # fmt: skip
+        assert list(rows.columns) == list(COLUMNS)
+        assert set(rows["detector"]) == {"mine"}
+        sources = {(one, two) for one, two in zip(rows["set"], rows["source"], strict=True)}
+        assert sources == {("clean", "none"), ("unattacked", "none"), ("pgd-8", "mine")}
+        assert rows.loc[rows["category"] == "cap", "value"].notna().all()
+
+    def test_its_clean_rows_are_those_of_its_checkpoint(self, place: Path, tmp_path: Path) -> None:
+        rows = ob.benchmark(
+            ob.load_detector(place / "one"), place / "data", str(place / "two.toml"), categories=["cap"],
+            size=(32, 32), device="cpu",
+        )  # fmt: skip
+        stored = score(place, tmp_path, ["one"])
+        clean = rows[rows["set"] == "clean"]
+        assert clean.set_index(["category", "metric"])["value"].equals(
+            stored.set_index(["category", "metric"])["value"]
+        )
+
+    def test_a_mistake_is_one_line(self, place: Path) -> None:
+        detector = ob.load_detector(place / "one")
+        with pytest.raises(ob.UserError, match="32 divides, got 40x40"):
+            ob.benchmark(detector, place / "data", str(place / "two.toml"), size=(40, 40), device="cpu")
+        with pytest.raises(ob.UserError, match="did you mean 'paper'"):
+            ob.benchmark(detector, place / "data", "papers", device="cpu")

@@ -1,0 +1,258 @@
+"""The training loop: repeatable, resumable, and honest about what it was trained on."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from omnial_bench import training
+from omnial_bench.checkpoint import RECIPE, WEIGHTS, Provenance, load, read_tensors, write_tensors
+from omnial_bench.data.pictures import Pictures
+from omnial_bench.errors import UserError
+from omnial_bench.jobs import Progress
+from omnial_bench.models.draem import DRAEM
+from omnial_bench.nouns import Detector, Synthetic
+from omnial_bench.records import Recipe, Training
+from omnial_bench.store import write_text
+from omnial_bench.training import LOG, STATE, is_trained, iterations_of, learning_rate, split_normals, train
+
+STEPS = 6
+NORMALS = 20
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def recipe(detector: str = "draem", **settings: object) -> Recipe:
+    budget = Training.model_validate({"epochs": 50, "max_iterations": STEPS, "batch": 4, "lr": 1e-3, **settings})
+    options = {"width": 4, "loc_width": 4, "pooling": 5}
+    return Recipe(detector=detector, preset="tiny", size=(32, 32), training=budget, options=options)
+
+
+def normals() -> Pictures:
+    """Each picture can be told from the others by its first pixel."""
+    images = torch.randint(0, 256, (NORMALS, 3, 32, 32), generator=torch.Generator().manual_seed(7), dtype=torch.uint8)
+    images[:, :, 0, 0] = torch.arange(NORMALS, dtype=torch.uint8)[:, None]
+    ids = tuple(f"cap/train/good/{index:03}" for index in range(NORMALS))
+    masks = torch.zeros(NORMALS, 32, 32, dtype=torch.bool)
+    return Pictures(images, masks, ("cap",) * NORMALS, ("good",) * NORMALS, ids)
+
+
+def textures() -> Tensor:
+    return torch.randint(0, 256, (5, 3, 32, 32), generator=torch.Generator().manual_seed(8), dtype=torch.uint8)
+
+
+def run(
+    out: Path, made: Recipe | None = None, *, seed: int = 0, key: str = "key", progress: Progress | None = None
+) -> dict[str, Tensor]:
+    def provenance(iterations: int) -> Provenance:
+        return Provenance(
+            model="draem-unified", detector="draem", paradigm="unified", categories=("cap",), dataset="toy",
+            data_fingerprint="f", seed=seed, precision="32-true", iterations=iterations, key=key, versions={},
+            commit="c",
+        )  # fmt: skip
+
+    return train(
+        made or recipe(), normals(), textures(), out=out, provenance=provenance, seed=seed, device="cpu",
+        progress=progress,
+    ).state_dict()  # fmt: skip
+
+
+def stopped(out: Path, made: Recipe | None = None, *, at: int, key: str = "key") -> None:
+    """A training that saved after every step and was killed at step `at`, before that one was saved."""
+
+    def kill(done: int, *_: object) -> None:
+        if done == at:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "SAVE_SECONDS", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            run(out, made, key=key, progress=kill)
+    assert (out / STATE).is_file()
+    assert not (out / RECIPE).is_file()
+
+
+def into(steps: list[int]) -> Progress:
+    """Progress that notes the steps done."""
+    return lambda done, *_: steps.append(done)
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def read_log(out: Path) -> list[dict[str, str]]:
+    """The log to the letter, without the one column that the clock decides."""
+    rows = csv.DictReader((out / LOG).read_text(encoding="utf-8").splitlines())
+    return [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed")
+    torch.set_num_threads(1)
+    run(out)
+    return out
+
+
+@pytest.fixture
+def weights(undisturbed: Path) -> dict[str, Tensor]:
+    return load(undisturbed).detector.state_dict()
+
+
+class TestRepeatable:
+    def test_a_seed_decides_every_bit(self, undisturbed: Path, weights: dict[str, Tensor], tmp_path: Path) -> None:
+        torch.manual_seed(99)
+        assert same(run(tmp_path / "again"), weights)
+        assert read_log(tmp_path / "again") == read_log(undisturbed)
+        assert not same(run(tmp_path / "other", seed=1), weights)
+
+    def test_what_is_written(self, undisturbed: Path) -> None:
+        assert {path.name for path in undisturbed.iterdir()} == {WEIGHTS, RECIPE, LOG}
+        log = pd.read_csv(undisturbed / LOG)
+        assert list(log.columns) == [
+            "iteration",
+            "loss",
+            "mse",
+            "ssim",
+            "focal",
+            "lr",
+            "images_per_second",
+            "validation_ap",
+        ]
+        assert log["iteration"].tolist() == list(range(1, STEPS + 1))
+        assert log["loss"].to_numpy() == pytest.approx(log[["mse", "ssim", "focal"]].sum(axis=1).to_numpy())
+        assert log["lr"].to_numpy() == pytest.approx([1e-3] * 5 + [2e-4])
+        assert log["validation_ap"].notna().tolist() == [False] * (STEPS - 1) + [True]
+        assert load(undisturbed).provenance.iterations == STEPS
+
+
+class TestResumed:
+    @pytest.mark.parametrize("at", [2, STEPS])
+    def test_ends_as_if_undisturbed(
+        self, at: int, undisturbed: Path, weights: dict[str, Tensor], tmp_path: Path
+    ) -> None:
+        stopped(tmp_path, at=at)
+        assert pd.read_csv(tmp_path / LOG)["iteration"].tolist() == list(range(1, at))
+        steps: list[int] = []
+        assert same(run(tmp_path, progress=into(steps)), weights)
+        assert steps == list(range(at, STEPS + 1))
+        assert read_log(tmp_path) == read_log(undisturbed)
+        assert not (tmp_path / STATE).exists()
+
+    def test_with_convolutions_norms_and_attention_of_omnial(self, tmp_path: Path) -> None:
+        made = recipe("omnial", max_iterations=3)
+        whole = run(tmp_path / "whole", made)
+        stopped(tmp_path / "broken", made, at=3)
+        assert same(run(tmp_path / "broken", made), whole)
+
+    def test_a_damaged_state_is_left_alone(self, tmp_path: Path, weights: dict[str, Tensor]) -> None:
+        stopped(tmp_path, at=3)
+        content = (tmp_path / STATE).read_bytes()
+        (tmp_path / STATE).write_bytes(content[: len(content) // 2])
+        steps: list[int] = []
+        assert same(run(tmp_path, progress=into(steps)), weights)
+        assert steps == list(range(1, STEPS + 1))
+        assert [row["iteration"] for row in read_log(tmp_path)] == [str(step) for step in steps]
+
+    def test_a_state_of_another_key_is_left_alone(self, tmp_path: Path) -> None:
+        stopped(tmp_path, at=3, key="old")
+        steps: list[int] = []
+        run(tmp_path, key="new", progress=into(steps))
+        assert steps == list(range(1, STEPS + 1))
+
+
+class TestIsTrained:
+    @pytest.fixture
+    def folder(self, undisturbed: Path, tmp_path: Path) -> Path:
+        for name in (WEIGHTS, RECIPE):
+            (tmp_path / name).write_bytes((undisturbed / name).read_bytes())
+        return tmp_path
+
+    def test_a_finished_training_of_this_key(self, folder: Path) -> None:
+        assert is_trained(folder, "key")
+        assert not is_trained(folder, "other")
+
+    @pytest.mark.parametrize("name", [WEIGHTS, RECIPE])
+    def test_not_where_a_file_is_missing(self, folder: Path, name: str) -> None:
+        (folder / name).unlink()
+        assert not is_trained(folder, "key")
+
+    def test_not_where_the_weights_were_changed(self, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+        tensors, metadata = read_tensors(folder / WEIGHTS)
+        tensors["reconstruction.out.bias"] += 1
+        write_tensors(folder / WEIGHTS, tensors, metadata)
+        assert not is_trained(folder, "key")
+        assert "hash" in caplog.text
+
+    def test_not_where_the_recipe_is_no_recipe(self, folder: Path) -> None:
+        write_text(folder / RECIPE, "sha256 = 3")
+        assert not is_trained(folder, "key")
+
+    def test_not_in_an_empty_folder(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        assert not is_trained(tmp_path, "key")
+        assert not caplog.records
+
+
+class TestBudget:
+    @pytest.mark.parametrize(
+        ("epochs", "batch", "most", "count", "steps"),
+        [(700, 8, None, 209, 18288), (1, 8, None, 17, 3), (700, 8, 100, 209, 100), (0.001, 8, None, 9, 1)],
+    )
+    def test_epochs_over_the_normals(self, epochs: float, batch: int, most: int | None, count: int, steps: int) -> None:
+        assert iterations_of(Training(epochs=epochs, batch=batch, max_iterations=most), count) == steps
+
+    def test_the_rate_falls_at_each_milestone(self) -> None:
+        budget = Training(lr=1e-4, milestones=(0.8, 0.9), gamma=0.2)
+        rates = [learning_rate(budget, step, 700) for step in (0, 559, 560, 629, 630, 699)]
+        assert rates == pytest.approx([1e-4, 1e-4, 2e-5, 2e-5, 4e-6, 4e-6])
+
+
+class TestHeldOut:
+    @pytest.mark.parametrize(("count", "share", "held"), [(20, 0.1, 2), (20, 0.0, 0), (3, 0.01, 1), (1, 0.5, 0)])
+    def test_a_partition(self, count: int, share: float, held: int) -> None:
+        chosen, out = split_normals(count, share, torch.Generator().manual_seed(0))
+        assert len(out) == held
+        assert sorted([*chosen.tolist(), *out]) == list(range(count))
+
+    def test_held_out_normals_are_never_trained_on(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[set[int]] = []
+        synthesize = DRAEM.synthesize
+
+        def spy(self: Detector, images: Tensor, textures: Tensor, generator: torch.Generator) -> Synthetic:
+            seen.append(set((images[:, 0, 0, 0] * 255).round().int().tolist()))
+            return synthesize(self, images, textures, generator)
+
+        monkeypatch.setattr(DRAEM, "synthesize", spy)
+        run(tmp_path, recipe(max_iterations=40, validation=0.2))
+        # The four held out come first, in one batch of four.
+        assert len(seen) == 41
+        trained_on = set().union(*seen[1:])
+        assert len(seen[0]) == 4
+        assert trained_on == set(range(NORMALS)) - seen[0]
+
+    def test_nothing_held_out_is_nothing_validated(self, tmp_path: Path) -> None:
+        run(tmp_path, recipe(max_iterations=1, validation=0.0))
+        assert pd.read_csv(tmp_path / LOG)["validation_ap"].isna().all()
+
+
+def test_a_loss_that_is_not_finite_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = DRAEM.loss
+    monkeypatch.setattr(
+        DRAEM,
+        "loss",
+        lambda self, batch: {n: t * float("nan") if n == "mse" else t for n, t in loss(self, batch).items()},
+    )
+    with pytest.raises(UserError, match=r"draem-unified: the loss is not finite at step 1; lower the learning rate"):
+        run(tmp_path)
+    assert not (tmp_path / RECIPE).exists()
