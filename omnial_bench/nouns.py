@@ -101,7 +101,7 @@ def mean_filter(maps: Float[Tensor, "b h w"], side: int) -> Float[Tensor, "b h w
 
 
 class Detector(nn.Module, ABC):
-    """An anomaly localiser: differentiable from images to Prediction, normalisation inside, its training step its own."""
+    """An anomaly localiser: differentiable from images to Prediction, normalisation inside, training step too."""
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:

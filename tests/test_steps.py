@@ -19,7 +19,7 @@ from omnial_bench.checkpoint import load
 from omnial_bench.data.toy import draw_toy
 from omnial_bench.errors import UserError
 from omnial_bench.records import Plan
-from omnial_bench.steps import attack_models, check_plan, score_models, train_models
+from omnial_bench.steps import attack_models, benchmark, check_plan, score_models, train_models
 from omnial_bench.store import COLUMNS, METRICS, read_rows, write_text
 
 RECORD = """
@@ -172,7 +172,7 @@ class TestAttack:
     def test_sources_need_one_size(self, place: Path, tmp_path: Path) -> None:
         train(place, tmp_path / "wide", preset="wide", detector=str(place / "other.toml"), categories=["cap"])
         with pytest.raises(UserError, match="different network sizes"):
-            attack(place, tmp_path / "out", ["one"], sources=[str(place / "one"), str(tmp_path / "wide")])
+            attack(place, tmp_path / "out", ["one", str(tmp_path / "wide")])
         with pytest.raises(UserError, match=r"set .*pgd-8 has \(32, 32\)"):
             score(tmp_path, tmp_path / "out", ["wide"], data=place / "data", sets=[place / "sets" / "pgd-8"])
         assert not (tmp_path / "out").exists()
@@ -312,7 +312,7 @@ class TestInHand:
     def test_a_loaded_detector_is_benchmarked(self, place: Path) -> None:
         detector = ob.load_detector(place / "one")
         assert isinstance(detector, ob.Detector)
-        rows = ob.benchmark(
+        rows = benchmark(
             detector, data=str(place / "data"), suite=str(place / "two.toml"), categories=["cap"], size=(32, 32),
             name="mine", device="cpu",
         )  # fmt: skip
@@ -323,7 +323,7 @@ class TestInHand:
         assert rows.loc[rows["category"] == "cap", "value"].notna().all()
 
     def test_its_clean_rows_are_those_of_its_checkpoint(self, place: Path, tmp_path: Path) -> None:
-        rows = ob.benchmark(
+        rows = benchmark(
             ob.load_detector(place / "one"), place / "data", str(place / "two.toml"), categories=["cap"],
             size=(32, 32), device="cpu",
         )  # fmt: skip
@@ -336,6 +336,6 @@ class TestInHand:
     def test_a_mistake_is_one_line(self, place: Path) -> None:
         detector = ob.load_detector(place / "one")
         with pytest.raises(ob.UserError, match="32 divides, got 40x40"):
-            ob.benchmark(detector, place / "data", str(place / "two.toml"), size=(40, 40), device="cpu")
+            benchmark(detector, place / "data", str(place / "two.toml"), size=(40, 40), device="cpu")
         with pytest.raises(ob.UserError, match="did you mean 'paper'"):
-            ob.benchmark(detector, place / "data", "papers", device="cpu")
+            benchmark(detector, place / "data", "papers", device="cpu")

@@ -1,0 +1,50 @@
+"""What README and docs say must exist: commands, options, files, names."""
+
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+import omnial_bench
+from omnial_bench.cli.main import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("*/README.md"))]
+MADE_BY_A_RUN = ("RUN/", "demo-run/")
+
+
+def commands() -> list[str]:
+    return re.findall(r"^\s*(omnial-bench .+)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_of_the_readme_exist_with_their_options(line: str) -> None:
+    _, name, *words = shlex.split(line)
+    command: click.Command = getattr(import_module(f"omnial_bench.cli.{COMMANDS[name]}"), name)
+    if isinstance(command, click.Group):
+        command = command.commands[words.pop(0)]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_targets_of_the_readme_exist() -> None:
+    targets = re.findall(r"^make (\w+)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert targets == ["demo", "test"]
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)\)", page.read_text(encoding="utf-8"))
+    local = [link for link in links if not link.startswith(("http", "mailto"))]
+    assert [link for link in local if not (page.parent / link).exists() and not link.startswith(MADE_BY_A_RUN)] == []
+
+
+def test_python_names_of_the_readme_exist() -> None:
+    names = re.findall(r"\bob\.(\w+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert names
+    assert all(hasattr(omnial_bench, name) for name in names)
