@@ -12,65 +12,20 @@ import pandas as pd
 from omnial_bench import provenance as made_by
 from omnial_bench.attacks.sets import AdversarialSet, build_sets, compose, load_set
 from omnial_bench.attacks.threats import check_suite
-from omnial_bench.benchmark import Model, Settings, by_threat, models_of, sources_of
 from omnial_bench.checkpoint import Trained, load, provenance_of, read_provenance
-from omnial_bench.data.folder import Dataset, Split, find_dataset
+from omnial_bench.data.folder import Dataset, find_dataset
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.data.textures import load_textures
 from omnial_bench.device import Precision, attack_dtype, fabric, placed
 from omnial_bench.errors import UserError
 from omnial_bench.jobs import Watch
-from omnial_bench.models.registry import build, skeleton
 from omnial_bench.nouns import Detector
-from omnial_bench.records import Paradigm, Plan, Recipe, read_recipe, read_suite
+from omnial_bench.planning import Model, check_names, check_recipe, look_through
+from omnial_bench.records import Paradigm, read_recipe, read_suite
+from omnial_bench.runner import by_threat
 from omnial_bench.scoring import Labels, labels_of, score, with_means
 from omnial_bench.store import KEY, Result, check_folder, frame, read_rows, write_rows
 from omnial_bench.training import is_trained, train
-
-
-def check_plan(plan: Plan, settings: Settings) -> None:
-    """UserError for what a run of the plan would stumble over later: records, models, device, folders, every picture.
-
-    Nothing is written but the cache of decoded pictures, which the run finds again.
-    """
-    models = models_of(plan)
-    _differ("models", [model.name for model in models])
-    sources_of(plan, models)
-    suites = [read_suite(name) for name in plan.suites]
-    for suite in suites:
-        check_suite(suite)
-    _differ("threats", [threat.name for suite in suites for threat in suite.threats])
-    for recipe in {model.detector: model.recipe for model in models}.values():
-        check_recipe(recipe)
-    sizes = sorted({model.recipe.size for model in models})
-    if len(sizes) > 1:
-        raise UserError(f"expected one network size, the detectors have {sizes}; give the plan a size")
-    fabric(settings.device, settings.precision)
-    check_folder(settings.out)
-    dataset = find_dataset(settings.data, plan.categories, name=plan.dataset)
-    load_textures(settings.textures, sizes[0])
-    _look_through(dataset, ("train", "test"), sizes[0])
-
-
-def check_recipe(recipe: Recipe) -> None:
-    """UserError for a detector that is not there, an option that it has not, or a size that it cannot take."""
-    if ":" in recipe.detector:
-        build(recipe)
-    else:
-        skeleton(recipe)
-
-
-def _differ(what: str, names: Sequence[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"expected {what} of different names, {name!r} is there twice; rename or leave out one")
-
-
-def _look_through(dataset: Dataset, splits: Sequence[Split], size: tuple[int, int]) -> None:
-    """Read every picture and mask once: the last one may be the damaged one."""
-    for category in dataset.categories:
-        for split in splits:
-            dataset.load(split, [category], size)
 
 
 def train_models(
@@ -97,7 +52,7 @@ def train_models(
     check_folder(out)
     dataset = find_dataset(data, categories)
     bank = load_textures(textures, recipe.size)
-    _look_through(dataset, ("train",), recipe.size)
+    look_through(dataset, ("train",), recipe.size)
     groups = [dataset.categories] if paradigm == "unified" else [(name,) for name in dataset.categories]
     folders, todo = [], []
     for group in groups:
@@ -149,7 +104,7 @@ def attack_models(
     check_suite(suite)
     found = [load(path) for path in sources]
     trained = {one.provenance.model: one for one in found}
-    _differ("sources", [one.provenance.model for one in found])
+    check_names("sources", [one.provenance.model for one in found])
     sizes = {one.recipe.size for one in found}
     if len(sizes) > 1:
         raise UserError(f"the sources have different network sizes {sorted(sizes)}; attack them one at a time")
@@ -228,7 +183,7 @@ def _tasks(found: Trained, data: Path, adversarial: Sequence[AdversarialSet | No
     """What a model is scored on, all of it looked through."""
     made, size = found.provenance, found.recipe.size
     dataset = find_dataset(data, made.categories, name=made.dataset)
-    _look_through(dataset, ("test",), size)
+    look_through(dataset, ("test",), size)
     run = made_by.key_of(model=found.sha256, data=dataset.fingerprint)[:8]
     tasks = []
     for one in adversarial:
@@ -283,7 +238,7 @@ def benchmark(
     check_suite(record)
     on = fabric(device, precision).device
     dataset = find_dataset(Path(data), categories)
-    _look_through(dataset, ("train", "test"), size)
+    look_through(dataset, ("train", "test"), size)
     placed(detector, on)
     composed = compose(
         dataset.load("train", None, size), anomalous=record.anomalous, limit=limit or record.limit, seed=seed,

@@ -12,7 +12,7 @@ LAYERS = [
     {"errors", "nouns", "records", "store", "provenance"},
     {"data", "synthesis", "losses", "metrics", "device"},
     {"models", "attacks"},
-    {"checkpoint", "jobs", "training", "scoring", "examples", "benchmark", "steps"},
+    {"checkpoint", "jobs", "training", "scoring", "examples", "planning", "runner", "steps"},
     {"reports", "check"},
     {"cli"},
 ]

@@ -12,12 +12,13 @@ import omnial_bench
 from omnial_bench.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("*/README.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("*/README.md"))]
 MADE_BY_A_RUN = ("RUN/", "demo-run/")
 
 
 def commands() -> list[str]:
-    return re.findall(r"^\s*(omnial-bench .+)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return re.findall(r"^(omnial-bench .+)$", "".join(blocks), re.MULTILINE)
 
 
 @pytest.mark.parametrize("line", commands())

@@ -14,12 +14,12 @@ from PIL import Image
 
 import omnial_bench as ob
 from omnial_bench import steps
-from omnial_bench.benchmark import Settings
 from omnial_bench.checkpoint import load
 from omnial_bench.data.toy import draw_toy
 from omnial_bench.errors import UserError
+from omnial_bench.planning import Settings, check_plan
 from omnial_bench.records import Plan
-from omnial_bench.steps import attack_models, benchmark, check_plan, score_models, train_models
+from omnial_bench.steps import attack_models, score_models, train_models
 from omnial_bench.store import COLUMNS, METRICS, read_rows, write_text
 
 RECORD = """
@@ -312,7 +312,7 @@ class TestInHand:
     def test_a_loaded_detector_is_benchmarked(self, place: Path) -> None:
         detector = ob.load_detector(place / "one")
         assert isinstance(detector, ob.Detector)
-        rows = benchmark(
+        rows = ob.benchmark(
             detector, data=str(place / "data"), suite=str(place / "two.toml"), categories=["cap"], size=(32, 32),
             name="mine", device="cpu",
         )  # fmt: skip
@@ -323,7 +323,7 @@ class TestInHand:
         assert rows.loc[rows["category"] == "cap", "value"].notna().all()
 
     def test_its_clean_rows_are_those_of_its_checkpoint(self, place: Path, tmp_path: Path) -> None:
-        rows = benchmark(
+        rows = ob.benchmark(
             ob.load_detector(place / "one"), place / "data", str(place / "two.toml"), categories=["cap"],
             size=(32, 32), device="cpu",
         )  # fmt: skip
@@ -336,6 +336,6 @@ class TestInHand:
     def test_a_mistake_is_one_line(self, place: Path) -> None:
         detector = ob.load_detector(place / "one")
         with pytest.raises(ob.UserError, match="32 divides, got 40x40"):
-            benchmark(detector, place / "data", str(place / "two.toml"), size=(40, 40), device="cpu")
+            ob.benchmark(detector, place / "data", str(place / "two.toml"), size=(40, 40), device="cpu")
         with pytest.raises(ob.UserError, match="did you mean 'paper'"):
-            benchmark(detector, place / "data", "papers", device="cpu")
+            ob.benchmark(detector, place / "data", "papers", device="cpu")

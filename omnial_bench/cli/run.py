@@ -47,19 +47,16 @@ def demo(out: Path, device: str, precision: Any, seed: int | None, jobs: int) ->
 
 
 def _run(plan_name: str, seed: int | None, *, out: Path, **settings: Any) -> None:
-    from omnial_bench.benchmark import Settings
-    from omnial_bench.benchmark import run as run_plan
+    from omnial_bench.planning import Settings
     from omnial_bench.records import read_plan
     from omnial_bench.reports.document import write_report
-    from omnial_bench.steps import check_plan
+    from omnial_bench.runner import run as run_plan
 
     plan = read_plan(plan_name)
     if seed is not None:
         plan = plan.model_copy(update={"seed": seed})
-    chosen = Settings(out=out, **settings)
-    check_plan(plan, chosen)
     with watching() as watch:
-        run_plan(plan, chosen, watch=watch)
+        run_plan(plan, Settings(out=out, **settings), watch=watch)
     written = write_report(out)
     click.echo(f"rows   {out / 'results.csv'}")
     for path in written:

@@ -4,8 +4,8 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,16 +16,17 @@ import torch
 from omnial_bench import provenance as made_by
 from omnial_bench.attacks.manifest import NAME as MANIFEST
 from omnial_bench.attacks.sets import AdversarialSet, build_sets, compose, load_set
-from omnial_bench.checkpoint import RECIPE, Trained, load, model_name, provenance_of
+from omnial_bench.checkpoint import RECIPE, Trained, load, provenance_of
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.folder import find_dataset
 from omnial_bench.data.textures import load_textures
-from omnial_bench.device import Precision, attack_dtype, fabric, placed
-from omnial_bench.errors import UserError, unknown
+from omnial_bench.device import attack_dtype, fabric, placed
+from omnial_bench.errors import UserError
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import Example, Keeper, choose, gallery, write_index
 from omnial_bench.jobs import Progress, Watch, crew, recall, remember, threads_of
-from omnial_bench.records import Paradigm, Plan, Recipe, Suite, read_recipe, read_suite, read_toml
+from omnial_bench.planning import Model, Settings, check_plan, models_of, sources_of
+from omnial_bench.records import Plan, Suite, read_suite, read_toml
 from omnial_bench.scoring import labels_of, score, with_means
 from omnial_bench.store import Result, frame, make_folder, sha256, without_none, write_json, write_rows, write_text
 from omnial_bench.training import is_trained, train
@@ -38,59 +39,13 @@ ATTACK_CODE = (*SHARED_CODE, "synthesis", "attacks")
 SCORING_CODE = (*SHARED_CODE, "metrics", "scoring.py", "examples.py", "store.py")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Where and how a plan is run; none of it but the precision decides a figure beyond rounding."""
-
-    data: Path
-    out: Path
-    textures: Path | None = None
-    device: str = "auto"
-    precision: Precision = "32-true"
-    jobs: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """One training of a plan."""
-
-    detector: str
-    paradigm: Paradigm
-    categories: tuple[str, ...]
-    recipe: Recipe
-
-    @property
-    def name(self) -> str:
-        return model_name(self.detector, self.paradigm, self.categories[0] if self.paradigm == "separate" else None)
-
-
-def models_of(plan: Plan) -> list[Model]:
-    """The trainings of a plan: one unified model a detector, one separate model a detector and category."""
-    models = []
-    for detector in plan.detectors:
-        recipe, name = read_recipe(detector, plan.preset, size=plan.size, batch=plan.batch), Path(detector).stem
-        for paradigm in plan.paradigms:
-            groups = [plan.categories] if paradigm == "unified" else [(category,) for category in plan.categories]
-            models += [Model(detector=name, paradigm=paradigm, categories=group, recipe=recipe) for group in groups]
-    return models
-
-
-def sources_of(plan: Plan, models: Sequence[Model]) -> list[Model]:
-    """The models that the sets are built on: the plan's `sources`, else every unified model, else every model."""
-    names = {model.name: model for model in models}
-    for name in plan.sources:
-        if name not in names:
-            raise unknown("source model", name, names)
-    chosen = [names[name] for name in plan.sources] or [model for model in models if model.paradigm == "unified"]
-    return chosen or list(models)
-
-
 def run(plan: Plan, settings: Settings, *, watch: Watch = lambda _: None) -> pd.DataFrame:
     """Train, build the sets, score; results.csv and everything that a report needs lie in `settings.out` afterwards.
 
     What is there already, whole and still fitting the plan, is not done again. UserError for a mistake in the plan or
     the data.
     """
+    check_plan(plan, settings)
     bench = _Bench(plan, settings)
     make_folder(bench.out)
     _write_environment(bench)
@@ -124,8 +79,6 @@ class _Bench:
         ]
         self.sets = [suite.threats[0].name for suite in self.threats]
         self.size = self.models[0].recipe.size
-        if any(model.recipe.size != self.size for model in self.models):
-            raise UserError("the detectors of a plan need one network size; give the plan a size = [height, width]")
         self.device = fabric(settings.device, settings.precision).device
         self.dataset = find_dataset(settings.data, plan.categories, name=plan.dataset)
         self.textures = load_textures(settings.textures, self.size)

@@ -10,13 +10,14 @@ import pytest
 import tomli_w
 import torch
 
-from omnial_bench import benchmark
 from omnial_bench import provenance as made_by
+from omnial_bench import runner
 from omnial_bench.attacks.sets import load_set
-from omnial_bench.benchmark import Settings, models_of, run, sources_of
 from omnial_bench.data.toy import draw_toy
 from omnial_bench.errors import UserError
+from omnial_bench.planning import Settings, models_of, sources_of
 from omnial_bench.records import Plan, read_suite
+from omnial_bench.runner import run
 from omnial_bench.store import METRICS, read_rows, write_text
 
 RECORD = """
@@ -96,7 +97,7 @@ class TestRows:
         assert len(found) == len(expected)
         assert set(found) == expected
         assert rows["value"].notna().all()
-        assert set(rows["run"]) == {benchmark._Bench(plan(place), settings(place, place / "run")).run}
+        assert set(rows["run"]) == {runner._Bench(plan(place), settings(place, place / "run")).run}
 
     def test_the_mean_is_that_of_the_categories(self, place: Path) -> None:
         rows = read_rows(place / "run")
@@ -248,7 +249,7 @@ class TestKeys:
             chosen = Settings(data=more, out=place / "run", device="cpu")
         if change == "textures":
             chosen = settings(place, place / "run", textures=place / "data" / "weave" / "train")
-        bench = benchmark._Bench(given, chosen)
+        bench = runner._Bench(given, chosen)
         return bench.train_key(bench.models[0])
 
     @pytest.mark.parametrize("change", ["seed", "dataset", "recipe", "precision", "torch", "code", "data", "textures"])
@@ -258,7 +259,7 @@ class TestKeys:
         assert self.key(place, monkeypatch, change) != same
 
     def test_other_weights_are_other_sets_and_scores(self, place: Path, copied: Path) -> None:
-        bench = benchmark._Bench(plan(place), settings(place, copied))
+        bench = runner._Bench(plan(place), settings(place, copied))
         model, threat = bench.models[0], bench.threats[1]
         before = bench.set_key(threat), bench.score_key(model, "clean"), bench.score_key(model, "pgd-4")
         recipe = copied / "models" / model.name / "recipe.toml"
@@ -275,14 +276,17 @@ class TestModels:
         assert tuple(model.name for model in models) == MODELS
         assert [model.categories for model in models] == [("cap", "weave"), ("cap",), ("weave",)]
 
-    def test_sources_are_named_or_unified_or_all(self, place: Path) -> None:
+    def test_sources_are_named_or_unified(self, place: Path) -> None:
         given = plan(place)
         models = models_of(given)
         assert [model.name for model in sources_of(given, models)] == ["mini-unified"]
         named = plan(place, sources=("mini-separate-weave",))
         assert [model.name for model in sources_of(named, models)] == ["mini-separate-weave"]
         apart = plan(place, paradigms=("separate",))
-        assert len(sources_of(apart, models_of(apart))) == 2
+        with pytest.raises(UserError, match="expected sources in a plan without unified models"):
+            sources_of(apart, models_of(apart))
+        alone = plan(place, paradigms=("separate",), categories=("cap",))
+        assert [model.name for model in sources_of(alone, models_of(alone))] == ["mini-separate-cap"]
         with pytest.raises(UserError, match=r"unknown source model 'mini-unifed'; did you mean 'mini-unified'"):
             sources_of(plan(place, sources=("mini-unifed",)), models)
 

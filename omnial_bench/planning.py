@@ -1,0 +1,113 @@
+"""What a plan asks for: its models and the sources of its sets, and every mistake in it before any work."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omnial_bench.attacks.threats import check_suite
+from omnial_bench.checkpoint import model_name
+from omnial_bench.data.folder import Dataset, Split, find_dataset
+from omnial_bench.data.textures import load_textures
+from omnial_bench.device import Precision, fabric
+from omnial_bench.errors import UserError, unknown
+from omnial_bench.models.registry import build, skeleton
+from omnial_bench.records import Paradigm, Plan, Recipe, read_recipe, read_suite
+from omnial_bench.store import check_folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where and how a plan is run; none of it but the precision decides a figure beyond rounding."""
+
+    data: Path
+    out: Path
+    textures: Path | None = None
+    device: str = "auto"
+    precision: Precision = "32-true"
+    jobs: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One training of a plan."""
+
+    detector: str
+    paradigm: Paradigm
+    categories: tuple[str, ...]
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        return model_name(self.detector, self.paradigm, self.categories[0] if self.paradigm == "separate" else None)
+
+
+def models_of(plan: Plan) -> list[Model]:
+    """The trainings of a plan: one unified model a detector, one separate model a detector and category."""
+    models = []
+    for detector in plan.detectors:
+        recipe, name = read_recipe(detector, plan.preset, size=plan.size, batch=plan.batch), Path(detector).stem
+        for paradigm in plan.paradigms:
+            groups = [plan.categories] if paradigm == "unified" else [(category,) for category in plan.categories]
+            models += [Model(detector=name, paradigm=paradigm, categories=group, recipe=recipe) for group in groups]
+    return models
+
+
+def sources_of(plan: Plan, models: Sequence[Model]) -> list[Model]:
+    """The models that the sets are built on: the plan's `sources`, else every unified model.
+
+    Where one category has separate models alone, these. UserError for a name that is no model of the plan.
+    """
+    names = {model.name: model for model in models}
+    for name in plan.sources:
+        if name not in names:
+            raise unknown("source model", name, names)
+    chosen = [names[name] for name in plan.sources] or [model for model in models if model.paradigm == "unified"]
+    if not chosen and len(plan.categories) > 1:
+        raise UserError("expected sources in a plan without unified models of several categories; name the models")
+    return chosen or list(models)
+
+
+def check_plan(plan: Plan, settings: Settings) -> None:
+    """UserError for what a run of the plan would stumble over later: records, models, device, folders, every picture.
+
+    Nothing is written but the cache of decoded pictures, which the run finds again.
+    """
+    models = models_of(plan)
+    check_names("models", [model.name for model in models])
+    sources_of(plan, models)
+    suites = [read_suite(name) for name in plan.suites]
+    for suite in suites:
+        check_suite(suite)
+    check_names("threats", [threat.name for suite in suites for threat in suite.threats])
+    for recipe in {model.detector: model.recipe for model in models}.values():
+        check_recipe(recipe)
+    sizes = sorted({model.recipe.size for model in models})
+    if len(sizes) > 1:
+        raise UserError(f"expected one network size, the detectors have {sizes}; give the plan a size")
+    fabric(settings.device, settings.precision)
+    check_folder(settings.out)
+    dataset = find_dataset(settings.data, plan.categories, name=plan.dataset)
+    load_textures(settings.textures, sizes[0])
+    look_through(dataset, ("train", "test"), sizes[0])
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """UserError for a detector that is not there, an option that it has not, or a size that it cannot take."""
+    if ":" in recipe.detector:
+        build(recipe)
+    else:
+        skeleton(recipe)
+
+
+def check_names(what: str, names: Sequence[str]) -> None:
+    """UserError where a name is there twice."""
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"expected {what} of different names, {name!r} is there twice; rename or leave out one")
+
+
+def look_through(dataset: Dataset, splits: Sequence[Split], size: tuple[int, int]) -> None:
+    """Read every picture and mask once: the last one may be the damaged one."""
+    for category in dataset.categories:
+        for split in splits:
+            dataset.load(split, [category], size)

@@ -1,0 +1,427 @@
+"""The command line as its users meet it: what each command prints, its exit status, and mistakes in one line."""
+
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from omnial_bench import steps
+from omnial_bench.cli.main import COMMANDS, SECTIONS, main
+from omnial_bench.data.toy import draw_toy
+from omnial_bench.store import COLUMNS, write_text
+
+RECORD = """
+detector = "draem"
+title = "Mini"
+source = "none"
+[presets.tiny]
+size = [32, 32]
+training = { epochs = 9, max_iterations = 2, batch = 2 }
+options = { width = 4, loc_width = 4, pooling = 5 }
+[presets.endless]
+size = [32, 32]
+training = { epochs = 1e9, batch = 2 }
+options = { width = 4, loc_width = 4, pooling = 5 }
+"""
+SUITE = """
+name = "two"
+title = "Control and one attack"
+limit = 3
+[[threats]]
+name = "unattacked"
+eps = "0"
+[[threats]]
+name = "pgd-8"
+eps = "8/255"
+steps = 2
+"""
+PLAN = """
+name = "mini"
+title = "Mini"
+dataset = "toy"
+categories = ["cap"]
+detectors = ["mini.toml"]
+preset = "tiny"
+suites = ["two.toml"]
+"""
+
+
+class Said(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Said]
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with `data`, records, a trained `model` and its `sets`; never changed."""
+    root = tmp_path_factory.mktemp("cli")
+    draw_toy(root / "data", size=32, train=5, test_good=2, test_defect=1)
+    for name, text in (("mini", RECORD), ("two", SUITE), ("plan", PLAN)):
+        write_text(root / f"{name}.toml", text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMNIAL_BENCH_CACHE", str(root / "cache"))
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield root
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def finished(ready: Path) -> Path:
+    said = steps.train_models(
+        str(ready / "mini.toml"), data=ready / "data", categories=["cap"], paradigm="unified", preset="tiny",
+        textures=None, out=ready / "model", device="cpu", precision="32-true", seed=0, watch=lambda _: None,
+    )  # fmt: skip
+    steps.attack_models(
+        str(ready / "two.toml"), [str(said[0])], data=ready / "data", categories=None, limit=None, out=ready / "sets",
+        device="cpu", precision="32-true", seed=0, watch=lambda _: None,
+    )  # fmt: skip
+    return ready
+
+
+@pytest.fixture
+def place(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it to spoil, which is the working folder."""
+    for name in ("data", "model", "sets"):
+        shutil.copytree(finished / name, tmp_path / name)
+    for path in finished.glob("*.toml"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    def call(line: str) -> Said:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["omnial-bench", *line.split()])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        heard = capsys.readouterr()
+        return Said(int(caught.value.code or 0), heard.out, heard.err)
+
+    return call
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_help_names_every_command_without_torch() -> None:
+    code = "import sys; from omnial_bench.cli.main import main; sys.argv = ['omnial-bench', '--help']\n"
+    code += "try: main()\nfinally: sys.exit('torch' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert shown.returncode == 0
+    assert all(name in shown.stdout for name in (*COMMANDS, *SECTIONS))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_a_seed(command: Command, name: str) -> None:
+    assert command(f"{name} --help").status == 0
+    names = ["list", "download", "verify", "toy"] if name == "data" else [""]
+    for inner in names:
+        shown = command(f"{name} {inner} --help")
+        assert (shown.status, shown.err) == (0, "")
+        assert "--seed" in shown.out
+
+
+class TestShow:
+    def test_detectors_with_their_cost(self, command: Command) -> None:
+        rows = json.loads(command("show detectors --preset tiny --json").out)
+        assert [row["name"] for row in rows] == ["draem", "draem-panels", "jnld", "jnld-panels", "omnial"]
+        for row in rows:
+            assert row["parameters"]["total"] == sum(v for k, v in row["parameters"].items() if k != "total")
+            assert row["flops"] > 1e6 and row["size"] == [64, 64]
+        (one,) = json.loads(command("show detectors draem --preset paper --json").out)
+        assert one["parameters"]["total"] == 69_048_579 + 28_374_146
+        assert "97,422,725" in command("show detectors draem --preset paper").out
+
+    def test_lists(self, command: Command) -> None:
+        detectors = json.loads(command("show detectors --json").out)
+        assert set(detectors[0]) == {"name", "title", "source", "presets"}
+        (paper,) = (row for row in json.loads(command("show attacks --json").out) if row["name"] == "paper")
+        assert paper["threats"] == ["unattacked", "pgd-4", "pgd-8", "pgd-8-targeted"]
+        plans = {row["name"]: row for row in json.loads(command("show plans --json").out)}
+        assert plans["real-small"]["categories"] == ["bottle", "grid"]
+        for kind, word in (("detectors", "OmniAL"), ("attacks", "pgd-8-targeted"), ("plans", "real-small")):
+            assert word in command(f"show {kind}").out
+
+    def test_one_record(self, command: Command) -> None:
+        assert json.loads(command("show detectors jnld-panels --json").out)["options"] == {"panels": True}
+        assert json.loads(command("show attacks paper --json").out)["threats"][1]["eps"] == "4/255"
+        assert 'detector = "omnial"' in command("show detectors omnial").out
+        assert 'dataset = "visa"' in command("show plans visa").out
+
+
+class TestSteps:
+    def test_one_after_the_other(self, command: Command, place: Path) -> None:
+        line = "train mini.toml --data data --category cap --paradigm separate --preset tiny --seed 3 --out new"
+        assert command(line) == Said(0, "model new/mini-separate-cap\n", "")
+        folder = place / "new/mini-separate-cap"
+        assert {"checkpoint.safetensors", "recipe.toml", "log.csv"} == set(contents(folder))
+        assert "seed = 3" in (folder / "recipe.toml").read_text()
+        before = contents(folder)
+        assert command(line).status == 0
+        assert contents(folder) == before
+
+        said = command(
+            "attack two.toml --source new/mini-separate-cap --source model --data data --limit 2 --seed 5 --out pairs"
+        )
+        assert said == Said(0, "set pairs/unattacked\nset pairs/pgd-8\n", "")
+        manifest = json.loads((place / "pairs/pgd-8/manifest.json").read_text())
+        assert [source["name"] for source in manifest["sources"]] == ["mini-separate-cap", "mini-unified"]
+        assert (manifest["seed"], sum(manifest["counts"]["cap"].values())) == (5, 2)
+
+        line = "score new/mini-separate-cap model/checkpoint.safetensors --data data --set pairs/pgd-8 --out rows"
+        rows = json.loads(command(f"{line} --json").out)
+        assert set(rows[0]) == set(COLUMNS)
+        assert {row["paradigm"] for row in rows} == {"separate", "unified"}
+        assert {row["source"] for row in rows} == {"none", "mini-separate-cap+mini-unified"}
+        shown = command(line)
+        assert shown.status == 0 and "rows rows/results.csv" in shown.out
+        assert "pixel_auroc" in shown.out and "pgd-8" in shown.out
+
+    def test_an_undefined_figure_is_null(self, command: Command, place: Path) -> None:
+        for folder in (place / "data/cap/test").iterdir():
+            if folder.name != "good":
+                shutil.rmtree(folder)
+        said = command("score model --data data --out rows --json")
+        values = {row["metric"]: row["value"] for row in json.loads(said.out) if row["category"] == "cap"}
+        assert said.status == 0
+        assert values["pixel_ap"] is None and values["psnr"] > 0
+        assert command("score model --data data --out rows").status == 0
+
+
+def test_a_run_with_a_category_without_anomalies_ends_with_its_report(command: Command, place: Path) -> None:
+    for folder in ("test", "ground_truth"):
+        for defect in (place / "data/cap" / folder).iterdir():
+            if defect.name != "good":
+                shutil.rmtree(defect)
+    change("plan.toml", '"cap"', '"cap", "weave"')(place)
+    said = command(f"{RUN} --device cpu")
+    assert (said.status, said.err) == (0, "")
+    assert said.out.splitlines()[0] == "rows   out/results.csv"
+    assert {"report out/report.md", "report out/report.pdf"} <= set(said.out.splitlines())
+    lines = (place / "out/results.csv").read_text().splitlines()[1:]
+    rows = [dict(zip(COLUMNS, line.split(","), strict=True)) for line in lines]
+    clean = {row["category"]: row["value"] for row in rows if (row["set"], row["metric"]) == ("clean", "pixel_auroc")}
+    assert clean["cap"] == "" and clean["mean"] == clean["weave"] != ""
+
+
+def change(path: str, old: str, new: str) -> Callable[[Path], None]:
+    def apply(place: Path) -> None:
+        text = (place / path).read_text()
+        assert old in text
+        (place / path).write_text(text.replace(old, new))
+
+    return apply
+
+
+def damage(pattern: str, content: bytes | None = b"none") -> Callable[[Path], None]:
+    def apply(place: Path) -> None:
+        path = sorted(place.glob(pattern))[-1]
+        path.unlink() if content is None else path.write_bytes(content)
+
+    return apply
+
+
+def remove(folder: str) -> Callable[[Path], None]:
+    return lambda place: shutil.rmtree(place / folder)
+
+
+def empty(place: Path) -> None:
+    shutil.rmtree(place / "data")
+    (place / "data").mkdir()
+
+
+def other_layout(place: Path) -> None:
+    shutil.rmtree(place / "data")
+    (place / "data/images/part").mkdir(parents=True)
+
+
+def small_mask(place: Path) -> None:
+    path = sorted((place / "data/cap/ground_truth").rglob("*.png"))[-1]
+    Image.fromarray(np.zeros((5, 6), np.uint8)).save(path)
+
+
+def no_normals(place: Path) -> None:
+    shutil.rmtree(place / "data/cap/train/good")
+    (place / "data/cap/train/good").mkdir()
+
+
+def nothing(_: Path) -> None:
+    pass
+
+
+RUN = "run plan.toml --data data --out out"
+TRAIN = "train mini.toml --data data --category cap --preset tiny --out out"
+ATTACK = "attack two.toml --source model --data data --out out"
+SCORE = "score model --data data --set sets/pgd-8 --out out"
+
+MISTAKES: list[tuple[Callable[[Path], None], str, str]] = [
+    # names
+    (nothing, "rnu plan.toml", "unknown command 'rnu'; did you mean 'run'?"),
+    (nothing, f"{RUN} --devise cpu", "No such option '--devise'"),
+    (nothing, "run --data data --out out", "Missing argument 'PLAN'"),
+    (nothing, "run dmo --data data --out out", "unknown plan 'dmo'; did you mean 'demo'?"),
+    (nothing, "run demo.tml --data data --out out", "unknown plan 'demo.tml'; did you mean 'demo'?"),
+    (change("plan.toml", "mini.toml", "draam"), RUN, "unknown detector 'draam'; did you mean 'draem'?"),
+    (change("plan.toml", "two.toml", "papr"), RUN, "unknown suite 'papr'; did you mean 'paper'?"),
+    (change("plan.toml", '"cap"', '"cop"'), RUN, "unknown category 'cop'; did you mean 'cap'?"),
+    (change("plan.toml", "title", "titel"), RUN, "plan.toml: unknown key 'titel'; did you mean 'title'?"),
+    (change("plan.toml", "title", "= title"), RUN, "plan.toml is not valid TOML"),
+    (change("plan.toml", '"tiny"', '"tinny"'), RUN, "unknown preset of mini.toml 'tinny'; did you mean 'tiny'?"),
+    (change("mini.toml", "width", "wdth"), RUN, "unknown key"),
+    (nothing, f"{TRAIN} --category cop", "did you mean 'cap'?"),
+    (nothing, "train draam --data data --out out", "unknown detector 'draam'; did you mean 'draem'?"),
+    (nothing, f"{ATTACK} --category gaer", "did you mean 'gear'?"),
+    (nothing, "attack papr --source model --data data --out out", "unknown suite 'papr'; did you mean 'paper'?"),
+    (nothing, "show detectors omnal", "did you mean 'omnial'?"),
+    (nothing, "show detectors omnial --preset smal", "did you mean 'small'?"),
+    (nothing, "show attacks papr", "did you mean 'paper'?"),
+    # suites, sizes, devices
+    (change("two.toml", "8/255", "8"), RUN, "threats.1.eps: expected a size from 0 to 1"),
+    (change("two.toml", "8/255", "-1/255"), ATTACK, "threats.1.eps: expected a size from 0 to 1"),
+    (change("two.toml", "8/255", "1/300"), ATTACK, "try 1/255"),
+    (change("two.toml", "steps = 2", 'attack = "pgdd"'), ATTACK, "did you mean 'pgd'?"),
+    (change("plan.toml", "preset =", "size = [40, 40]\npreset ="), RUN, "32 divides, got 40x40; try 32x32"),
+    (change("mini.toml", "[32, 32]", "[32, 40]"), TRAIN, "32 divides, got 32x40; try 32x32"),
+    (nothing, f"{RUN} --device tpu", "unknown device 'tpu'"),
+    (nothing, f"{TRAIN} --device cuda:99", "device 'cuda:99' is not there"),
+    (nothing, f"{TRAIN} --device cpu --precision 16-mixed", "try bf16-mixed"),
+    (nothing, f"{RUN} --precision 64", "Invalid value for '--precision'"),
+    (nothing, f"{RUN} --seed -1", "Invalid value for '--seed'"),
+    # data
+    *[
+        (apply, line, words)
+        for line in (RUN, TRAIN, ATTACK, SCORE, "data verify data")
+        for apply, words in (
+            (remove("data"), "no data folder at data"),
+            (empty, "the folder is empty"),
+            (other_layout, "looked for <category>/train/good/*"),
+        )
+    ],
+    (damage("data/cap/train/good/*"), RUN, "cannot decode data/cap/train/good/004.png"),
+    (damage("data/cap/test/good/*"), RUN, "cannot decode data/cap/test/good/001.png"),
+    (damage("data/cap/train/good/*"), TRAIN, "cannot decode data/cap/train/good/004.png"),
+    (damage("data/cap/train/good/*"), ATTACK, "cannot decode data/cap/train/good/004.png"),
+    (damage("data/cap/test/good/*"), SCORE, "cannot decode data/cap/test/good/001.png"),
+    (damage("data/cap/ground_truth/*/*"), RUN, "cannot decode data/cap/ground_truth/"),
+    (damage("data/cap/ground_truth/*/*", None), RUN, "no mask for data/cap/test/"),
+    (small_mask, RUN, "is 6x5, expected its picture's 32x32"),
+    (small_mask, SCORE, "is 6x5, expected its picture's 32x32"),
+    (no_normals, RUN, "category 'cap' has no train pictures"),
+    (nothing, f"{RUN} --textures nowhere", "no texture folder at nowhere"),
+    (nothing, f"{TRAIN} --textures model", "no pictures in model"),
+    # checkpoints
+    (damage("model/*.safetensors", b"\x10" * 99), SCORE, "no whole safetensors file"),
+    (damage("model/*.safetensors", b"\x10" * 99), ATTACK, "no whole safetensors file"),
+    (damage("model/*.safetensors", None), SCORE, "model/checkpoint.safetensors is missing"),
+    (change("model/recipe.toml", 'sha256 = "', 'sha256 = "0'), SCORE, "does not match the hash"),
+    (change("model/recipe.toml", '"draem"', '"jnld"'), ATTACK, "the weights of another detector than jnld"),
+    (nothing, "score nowhere --data data --out out", "no checkpoint at nowhere"),
+    (nothing, "score model/typo --data data --out out", "no checkpoint at model/typo"),
+    # adversarial sets
+    (damage("sets/pgd-8/cap/test/*/*.png"), SCORE, "is not the file of the manifest"),
+    (damage("sets/pgd-8/cap/clean/*/*.png", None), SCORE, "is missing in the folder"),
+    (change("sets/pgd-8/manifest.json", '"largest_change"', '"bigest_change"'), SCORE, "unknown key 'bigest_change'"),
+    (change("sets/pgd-8/manifest.json", "{", "", ), SCORE, "cannot read sets/pgd-8/manifest.json"),
+    (nothing, "score model --data data --set sets --out out", "expected an adversarial set at sets"),
+    # where to write
+    *[
+        (nothing, line.replace("--out out", "--out plan.toml/out"), "cannot write to plan.toml/out")
+        for line in (RUN, TRAIN, ATTACK, SCORE, "demo --out out")
+    ],
+    (nothing, "data toy plan.toml/out", "cannot write to plan.toml/out"),
+    (nothing, TRAIN.replace("--out out", "--out model --seed 1"), "model holds a finished training"),
+    (nothing, "report nowhere", "no results at nowhere"),
+    (nothing, "check nowhere --baseline nowhere", "no results at nowhere"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spoil", "line", "words"), MISTAKES, ids=[f"{words}, {line}" for _, line, words in MISTAKES])
+def test_a_mistake_is_one_line_and_status_2_and_nothing_is_written(
+    command: Command, place: Path, spoil: Callable[[Path], None], line: str, words: str
+) -> None:
+    spoil(place)
+    before = contents(place)
+    said = command(line)
+    assert (said.status, said.out) == (2, ""), said
+    assert said.err.count("\n") == 1 and said.err.startswith("error: "), said.err
+    assert words in said.err
+    assert contents(place) == before
+    assert not (place / "out").exists()
+
+
+def test_a_full_disk_is_one_line(command: Command, place: Path) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
+    try:
+        said = command(TRAIN)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert (said.status, said.err) == (2, "error: File too large: out/checkpoint.safetensors\n")
+    assert set(contents(place / "out")) == {"log.csv"}
+    assert command(TRAIN).status == 0
+
+
+def test_room_is_asked_for_where_there_is_none(command: Command, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device", str(place / "out"))
+
+    monkeypatch.setattr(steps, "train", full)
+    said = command(TRAIN)
+    assert said.status == 2
+    assert said.err == f"error: No space left on device: {place / 'out'}; make room and give the same command again\n"
+
+
+def test_an_interrupt_is_one_line_and_the_same_command_goes_on(command: Command, place: Path) -> None:
+    line = TRAIN.replace("--category cap", "--category cap --category gear --paradigm separate")
+    with pytest.MonkeyPatch.context() as patch:
+        done: list[Any] = []
+        train = steps.train
+
+        def interrupted(*arguments: Any, **settings: Any) -> Any:
+            if done:
+                raise KeyboardInterrupt
+            done.append(train(*arguments, **settings))
+
+        patch.setattr(steps, "train", interrupted)
+        said = command(line)
+    assert said == Said(130, "", "interrupted; what is done stays, the same command goes on from there\n")
+    first = contents(place / "out/mini-separate-cap")
+    assert not (place / "out/mini-separate-gear").exists()
+    assert command(line).status == 0
+    assert contents(place / "out/mini-separate-cap") == first
+    assert (place / "out/mini-separate-gear/recipe.toml").is_file()
+
+
+def test_an_interrupt_from_the_keyboard_ends_the_process(place: Path) -> None:
+    line = TRAIN.replace("--preset tiny", "--preset endless")
+    code = "import sys; from omnial_bench.cli.main import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *line.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        limit = time.monotonic() + 60
+        # The folder is made when training begins.
+        while not (place / "out").exists() and process.poll() is None and time.monotonic() < limit:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert err == "interrupted; what is done stays, the same command goes on from there\n"
