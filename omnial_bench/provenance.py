@@ -64,8 +64,9 @@ def describe_machine() -> dict[str, str]:
 
 
 def command_line() -> str:
-    """The command as it was given, the program by its name alone."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """The command as it was given, absolute paths by their last part alone: a report is no map of somebody's machine."""
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return " ".join([Path(sys.argv[0]).name, *words])
 
 
 def key_of(**parts: Any) -> str:
