@@ -413,7 +413,9 @@ def test_an_interrupt_is_one_line_and_the_same_command_goes_on(command: Command,
 
 def test_an_interrupt_from_the_keyboard_ends_the_process(place: Path) -> None:
     line = TRAIN.replace("--preset tiny", "--preset endless")
-    code = "import sys; from omnial_bench.cli.main import main; main()"
+    # A shell starts what runs in the background with interrupts ignored, and children inherit that.
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from omnial_bench.cli.main import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", code, *line.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -422,6 +424,9 @@ def test_an_interrupt_from_the_keyboard_ends_the_process(place: Path) -> None:
         while not (place / "out").exists() and process.poll() is None and time.monotonic() < limit:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        try:
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, out) == (130, "")
     assert err == "interrupted; what is done stays, the same command goes on from there\n"
