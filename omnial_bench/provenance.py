@@ -64,7 +64,7 @@ def describe_machine() -> dict[str, str]:
 
 
 def command_line() -> str:
-    """The command as it was given, absolute paths by their last part alone: a report is no map of somebody's machine."""
+    """The command as it was given, absolute paths by their last part alone: a report is no map of a machine."""
     words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
     return " ".join([Path(sys.argv[0]).name, *words])
 
