@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -88,12 +89,21 @@ _here: dict[str, Any] = {}
 def _begin(news: Any, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     # An interrupt is the parent's to handle; it ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(THREADS)
 
     def watch(name: str) -> Progress:
         return lambda done, total, note: news.put((name, done, total, note))
 
     _here.update(shared=make(*arguments), watch=watch)
+
+
+def _end_with_parent() -> None:
+    """A killed parent takes its workers along: nobody would ask for what they make."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _do(item: tuple[Work, Any]) -> Any:

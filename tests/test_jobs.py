@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,3 +96,41 @@ class TestMemory:
     def test_a_damaged_memory_is_none(self, tmp_path: Path, text: str) -> None:
         write_text(tmp_path / "score.json", text)
         assert recall(tmp_path, "score", "key") is None
+
+
+ORPHANS = """
+import os, time
+from pathlib import Path
+from omnial_bench.jobs import crew
+
+def wait(shared, task, watch):
+    Path(f"worker-{task}").write_text(str(os.getpid()))
+    time.sleep(120)
+
+if __name__ == "__main__":
+    with crew(dict, (), 2, lambda name: None) as each:
+        each(wait, [1, 2])
+"""
+
+
+def runs(process: int) -> bool:
+    """Whether a process is there and is more than an entry that nobody has read."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_killed_parent_takes_its_workers_along(tmp_path: Path) -> None:
+    (tmp_path / "orphans.py").write_text(ORPHANS)
+    limit, notes = time.monotonic() + 60, [tmp_path / "worker-1", tmp_path / "worker-2"]
+    with subprocess.Popen([sys.executable, "orphans.py"], cwd=tmp_path) as parent:
+        try:
+            while not all(note.is_file() and note.read_text() for note in notes) and time.monotonic() < limit:
+                time.sleep(0.05)
+        finally:
+            parent.kill()
+    workers = [int(note.read_text()) for note in notes]
+    while any(map(runs, workers)) and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert not any(map(runs, workers))
