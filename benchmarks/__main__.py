@@ -19,7 +19,7 @@ from rich.table import Table
 from skimage.metrics import structural_similarity
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from omnial_bench.attacks.objectives import balanced
+from omnial_bench.attacks.objectives import Aim, balanced
 from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.victim import victim
 from omnial_bench.metrics.quality import ssim
@@ -135,7 +135,7 @@ def attack(name: str, preset: str, repeats: int) -> Measured:
         def bare() -> object:
             for _ in range(threat.steps):
                 images.requires_grad_(True)
-                gradient = torch.autograd.grad(balanced(detector(images), truth).sum(), images)[0]
+                gradient = torch.autograd.grad(balanced(detector(images), Aim(truth, images)).sum(), images)[0]
                 images.requires_grad_(False)
             return gradient
 

@@ -60,6 +60,8 @@ class Prediction:
     reconstruction: Float[Tensor, "b 3 h w"] | None = None
     smoothing: int = 1
     pooling: int = 21
+    score: Float[Tensor, " b"] | None = None
+    """An image score that the detector gives itself; None: derived from the map."""
 
     @property
     def log_odds(self) -> Float[Tensor, "b h w"]:
@@ -79,6 +81,8 @@ class Prediction:
     @property
     def image_score(self) -> Float[Tensor, " b"]:
         """Log-odds of the largest mean-filtered anomaly probability: ranks images as DRAEM's image score does."""
+        if self.score is not None:
+            return self.score
         return smoothed_log_odds(self.log_odds, self.pooling).flatten(1).amax(1)
 
 

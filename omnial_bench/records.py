@@ -111,26 +111,52 @@ class Threat(Record):
     step_size: Eps | None = None
     """None: 2.5 eps / steps."""
     random_start: bool = True
+    restarts: Annotated[int, Field(ge=1)] = 1
+    """Starts, of which each picture keeps the strongest result."""
+    options: dict[str, Any] = {}
+    """Settings of the attack's own, checked by it."""
 
 
 class Suite(Record):
-    """One file of attacks/: threat models and the pictures that they are let loose on."""
+    """One file of attacks/: threat models, the pictures that they are let loose on, and who is attacked.
 
-    name: str
+    `sources`: sets on disk, built on the mean loss of the source models, for every model. `self`: each model attacked
+    itself (white-box). `each`: each model in turn, for every model (transfer). The last two attack the test split.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
     title: str
-    pictures: Literal["train"] = "train"
-    """`train`: training normals with synthetic anomalies in the foreground."""
+    against: Literal["sources", "self", "each"] = "sources"
+    worst: bool = False
+    """Whether the worst over all threats, picture by picture, is a figure of its own; for `self`."""
     anomalous: Annotated[float, Field(gt=0, lt=1)] = 0.8
     limit: Annotated[int, Field(ge=2)] | None = None
     """Pictures a category at the most; None takes every one."""
-    threats: tuple[Threat, ...]
+    threats: Annotated[tuple[Threat, ...], Field(min_length=1)]
+
+    @property
+    def pictures(self) -> Literal["train", "test"]:
+        """`train`: training normals with synthetic anomalies in the foreground; `test`: the real test split."""
+        return "train" if self.against == "sources" else "test"
+
+    @property
+    def control(self) -> str:
+        """Name of the pictures of a test suite before any attack, in the rows."""
+        return f"{self.name}-unattacked"
+
+    @property
+    def worst_name(self) -> str:
+        """Name of the worst over the threats, in the rows."""
+        return f"{self.name}-worst"
 
     @model_validator(mode="after")
     def _names_differ(self) -> "Suite":
         names = [threat.name for threat in self.threats]
         if len(set(names)) != len(names):
             raise ValueError(f"threat names repeat: {', '.join(names)}")
-        for name in ("clean", "synthesis"):
+        if self.worst and self.against != "self":
+            raise ValueError("the worst over the threats is taken where each model is attacked itself; against = self")
+        for name in ("clean", "synthesis", *([] if self.against == "sources" else [self.control, self.worst_name])):
             if name in names:
                 raise ValueError(f"no threat can be called {name!r}, which stands for other pictures in the results")
         return self

@@ -7,7 +7,7 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from omnial_bench.attacks.objectives import balanced, cross_entropy
+from omnial_bench.attacks.objectives import Aim, balanced, cross_entropy
 from omnial_bench.attacks.pgd import DensePGD, ascent, random_change
 from omnial_bench.attacks.victim import victim
 from omnial_bench.errors import UserError
@@ -85,8 +85,9 @@ def test_reaches_the_optimum_of_a_linear_detector(eps, objective, random_start) 
     attacked, losses = attack(
         [detector], images, truth, ThreatModel(eps=eps), objective=objective, random_start=random_start
     )
-    before, after = objective(detector(images), truth), objective(detector(attacked), truth)
-    best = objective(detector(worst(images, truth, detector.weight, float(eps))), truth)
+    aim = Aim(truth, images)
+    before, after = objective(detector(images), aim), objective(detector(attacked), aim)
+    best = objective(detector(worst(images, truth, detector.weight, float(eps))), aim)
     assert (after - before >= 0.99 * (best - before)).all()
     assert (after <= best + 1e-4).all()
     assert (attacked - images).abs().max() <= float(eps) + 1e-6
@@ -102,12 +103,12 @@ def test_reaches_the_optimum_in_l2(random_start, share) -> None:
     detector, images = Linear(), torch.full((2, 3, SIDE, SIDE), 0.5)
     truth = torch.zeros(2, SIDE, SIDE, dtype=torch.bool)
 
-    def odds(prediction: Prediction, _: Tensor) -> Tensor:
+    def odds(prediction: Prediction, _: Aim) -> Tensor:
         return prediction.log_odds.flatten(1).sum(1)
 
     threat = ThreatModel(eps=Fraction(1, 2), norm="l2")
     attacked, _ = attack([detector], images, truth, threat, objective=odds, random_start=random_start)
-    gained = odds(detector(attacked), truth) - odds(detector(images), truth)
+    gained = odds(detector(attacked), Aim(truth, images)) - odds(detector(images), Aim(truth, images))
     best = 0.5 * detector.weight.norm()
     assert (gained >= share * best).all()
     assert (gained <= best + 1e-3).all()
@@ -120,7 +121,7 @@ def test_other_goals_go_down_to_their_map(goal) -> None:
     threat = ThreatModel(eps=Fraction(8, 255), goal=goal)
     attacked, losses = attack([detector], images, target, threat, objective=cross_entropy)
     best = worst(images, ~target, detector.weight, 8 / 255)
-    before, after, least = (cross_entropy(detector(x), target) for x in (images, attacked, best))
+    before, after, least = (cross_entropy(detector(x), Aim(target, x)) for x in (images, attacked, best))
     assert (before - after >= 0.99 * (before - least)).all()
     assert losses == sorted(losses, reverse=True)
 
@@ -218,7 +219,7 @@ def test_detector_is_left_as_it_was(fails) -> None:
     detector.layer.bias.requires_grad_(False)
     before, weights = state_of(detector), {k: v.clone() for k, v in detector.state_dict().items()}
 
-    def broken(_: Prediction, __: Tensor) -> Tensor:
+    def broken(_: Prediction, __: Aim) -> Tensor:
         raise ArithmeticError
 
     if fails:

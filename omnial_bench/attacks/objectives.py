@@ -2,6 +2,7 @@
 target)."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,21 +12,36 @@ from torch.nn import functional as F
 from omnial_bench.errors import unknown
 from omnial_bench.nouns import Prediction
 
-Objective = Callable[[Prediction, Bool[Tensor, "b h w"]], Float[Tensor, " b"]]
+
+@dataclass(frozen=True)
+class Aim:
+    """What an objective holds a prediction against."""
+
+    truth: Bool[Tensor, "b h w"]
+    """The true masks, or target maps."""
+    images: Float[Tensor, "b 3 h w"]
+    """What the detector was shown; the gradient reaches it here too."""
+    towards: bool = False
+    """Whether `truth` is a target that the attack lowers the objective towards."""
+    progress: float = 0.0
+    """Share of the attack's steps that are done, in [0, 1)."""
 
 
-def cross_entropy(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+Objective = Callable[[Prediction, Aim], Float[Tensor, " b"]]
+
+
+def cross_entropy(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     """Binary cross-entropy of the log-odds, in nats, averaged over all pixels of an image: what plain PGD raises."""
-    return _pixelwise(prediction, truth).flatten(1).mean(1)
+    return _pixelwise(prediction, aim.truth).flatten(1).mean(1)
 
 
-def balanced(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+def balanced(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     """Cross-entropy averaged apart over an image's anomalous and its normal pixels, and added.
 
     In the plain mean the normal pixels, nine in ten, decide. An image with pixels of one kind has that term alone.
     After PatchGuard's balanced loss.
     """
-    loss, weight = _pixelwise(prediction, truth), truth.float()
+    loss, weight = _pixelwise(prediction, aim.truth), aim.truth.float()
     anomalous = (loss * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp_min(1)
     normal = (loss * (1 - weight)).flatten(1).sum(1) / (1 - weight).flatten(1).sum(1).clamp_min(1)
     return anomalous + normal

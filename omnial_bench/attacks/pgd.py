@@ -42,6 +42,7 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         self.objective = objective
         self.generator = generator
         self.losses: list[float] = []
+        self.flat: int | None = None
         if threat.goal != "any":
             self.set_mode_targeted_by_label(quiet=True)
 
@@ -61,13 +62,17 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         region = None if where is None else where.to(images.device)[:, None]
         attacked = self._start(clean, region) if self.random_start else clean
         sign = -1.0 if self.targeted else 1.0
-        losses = []
-        for _ in range(self.steps):
-            loss, gradient = self.model.gradient(attacked, truth, self.objective)
+        losses, flat = [], torch.zeros(())
+        for step in range(self.steps):
+            loss, gradient = self.model.gradient(
+                attacked, truth, self.objective, towards=self.targeted, progress=step / self.steps
+            )
             losses.append(loss.mean())
-            step = ascent(_within(gradient, region), self.threat)
-            attacked = self.threat.project(attacked + sign * self.alpha * step, clean)
-        self.losses = torch.stack(losses).tolist()
+            if step == 0:
+                flat = (gradient == 0).flatten(1).all(1).sum()
+            move = ascent(_within(gradient, region), self.threat)
+            attacked = self.threat.project(attacked + sign * self.alpha * move, clean)
+        self.losses, self.flat = torch.stack(losses).tolist(), int(flat)
         return attacked.detach()
 
     def _start(self, clean: Float[Tensor, "b 3 h w"], region: Tensor | None) -> Float[Tensor, "b 3 h w"]:

@@ -27,7 +27,7 @@ from omnial_bench.attacks.manifest import (
 )
 from omnial_bench.attacks.png import from_rows, read_png, to_rows, write_png
 from omnial_bench.attacks.sealed import AdversarialSet, load_set, sealed
-from omnial_bench.attacks.threats import ATTACKS, aims, check_suite, step_size, threat_model
+from omnial_bench.attacks.threats import aims, build_attack, check_suite, label_of, step_size, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.errors import UserError
@@ -95,7 +95,7 @@ def build_sets(
             manifest = Manifest(
                 suite=suite.name,
                 threat=threat.model_copy(update={"step_size": step_size(threat)}),
-                label=str(threat_model(threat)) if sources else "none",
+                label=label_of(threat),
                 sources=tuple(sources),
                 seed=seed,
                 dataset=dataset,
@@ -135,7 +135,7 @@ def _attacked(
                 continue
             where = composed.objects[rows].to(device)[chosen] if threat.where == "foreground" else None
             with victim(models, precision=precision) as target:
-                attack = ATTACKS[threat.attack](target, threat, generator)
+                attack = build_attack(target, threat, generator)
                 images = attack(part.images[chosen], labels[chosen], where)
             saved, moved = originals.clone(), chosen.cpu()
             saved[moved] = quantise(images, originals[moved], ball)

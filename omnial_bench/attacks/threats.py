@@ -1,7 +1,9 @@
 """From a threat's record to the ball, the attack and the maps that it is after."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,15 +13,17 @@ from omnial_bench.attacks.objectives import objective_named
 from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.nouns import Goal, ThreatModel
-from omnial_bench.records import Suite, Threat
+from omnial_bench.nouns import Goal, Norm, ThreatModel
+from omnial_bench.records import Suite, Threat, parse
 
 
 class Attack(Protocol):
     """Images with labels (the truth, or target maps) to attacked images, no pixel changed outside `where`."""
 
     losses: list[float]
-    """Mean loss of the last call, before each step."""
+    """Mean objective of the last call over its images, before each step; empty where no step looks at one."""
+    flat: int | None
+    """Images of the last call whose gradient was zero everywhere at the start; None without a gradient."""
 
     def __call__(
         self,
@@ -29,12 +33,28 @@ class Attack(Protocol):
     ) -> Float[Tensor, "b 3 h w"]: ...
 
 
-class Builder(Protocol):
-    def __call__(self, victim: Victim, threat: Threat, generator: torch.Generator) -> Attack: ...
+@dataclass(frozen=True)
+class NoOptions:
+    """An attack without settings of its own."""
 
 
-def pgd(victim: Victim, threat: Threat, generator: torch.Generator) -> Attack:
-    """PGD as a threat's record says."""
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """An attack by name: how it is built and what it fits."""
+
+    build: Callable[[Victim, Threat, torch.Generator, Any], Attack]
+    """From the victim, the record, random numbers (on the CPU) and the checked options."""
+    options: type[Any] = NoOptions
+    """A frozen dataclass of keyword settings with defaults."""
+    norms: tuple[Norm, ...] = ("linf", "l2")
+    goals: tuple[Goal, ...] = ("any", "hide", "fabricate", "target")
+    whole: bool = False
+    """Whether one call wants every picture of a category: a universal perturbation does."""
+    label: Callable[[Threat], str] | None = None
+    """The label in the rows where the ball does not tell it; None: the threat model's."""
+
+
+def _pgd(victim: Victim, threat: Threat, generator: torch.Generator, _: NoOptions) -> Attack:
     attack: Attack = DensePGD(
         victim,
         threat_model(threat),
@@ -47,7 +67,23 @@ def pgd(victim: Victim, threat: Threat, generator: torch.Generator) -> Attack:
     return attack
 
 
-ATTACKS: dict[str, Builder] = {"pgd": pgd}
+ATTACKS: dict[str, Kind] = {"pgd": Kind(build=_pgd)}
+
+
+def build_attack(victim: Victim, threat: Threat, generator: torch.Generator) -> Attack:
+    """The attack of a record, on a victim; UserError for an unknown name, option or objective, or a norm or goal that
+    does not fit."""
+    check_threat(threat)
+    kind = ATTACKS[threat.attack]
+    return kind.build(victim, threat, generator, _options(threat))
+
+
+def label_of(threat: Threat) -> str:
+    """The threat's label in the rows: `none` where nothing is attacked."""
+    if not threat.eps:
+        return "none"
+    label = ATTACKS[threat.attack].label
+    return str(threat_model(threat)) if label is None else label(threat)
 
 
 def threat_model(threat: Threat) -> ThreatModel:
@@ -61,17 +97,34 @@ def step_size(threat: Threat) -> Fraction:
 
 
 def check_suite(suite: Suite) -> None:
-    """Raise UserError where a threat names an attack or an objective that does not exist, or cannot be kept in 8
-    bits."""
+    """Raise UserError where a threat of the suite does not exist or does not fit."""
     for threat in suite.threats:
-        if threat.attack not in ATTACKS:
-            raise unknown(f"attack of threat {threat.name}:", threat.attack, ATTACKS)
-        objective_named(threat.objective)
-        if 0 < threat.eps < Fraction(1, 255):
+        check_threat(threat)
+
+
+def check_threat(threat: Threat) -> None:
+    """Raise UserError for an attack, option or objective that does not exist, a norm or goal that the attack cannot
+    take, or an eps that 8 bits cannot keep."""
+    if threat.attack not in ATTACKS:
+        raise unknown(f"attack of threat {threat.name}:", threat.attack, ATTACKS)
+    objective_named(threat.objective)
+    kind = ATTACKS[threat.attack]
+    for what, got, fits in (("norm", threat.norm, kind.norms), ("goal", threat.goal, kind.goals)):
+        if got not in fits:
             raise UserError(
-                f"threat {threat.name}: expected eps 0 or at least 1/255, the step of an 8-bit file, got {threat.eps}; "
-                "try 1/255"
+                f"threat {threat.name}: expected {what} {' or '.join(fits)} for {threat.attack}, got {got}; "
+                f"try {what} = {fits[0]!r} or another attack"
             )
+    if 0 < threat.eps < Fraction(1, 255):
+        raise UserError(
+            f"threat {threat.name}: expected eps 0 or at least 1/255, the step of an 8-bit file, got {threat.eps}; "
+            "try 1/255"
+        )
+    _options(threat)
+
+
+def _options(threat: Threat) -> Any:
+    return parse(ATTACKS[threat.attack].options, threat.options, f"options of threat {threat.name}")
 
 
 def aims(

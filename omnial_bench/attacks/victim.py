@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from omnial_bench.attacks.objectives import Objective
+from omnial_bench.attacks.objectives import Aim, Objective
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import Detector, Prediction
 
@@ -52,17 +52,24 @@ class Victim(nn.Module):
             )
 
     def gradient(
-        self, images: Float[Tensor, "b 3 h w"], truth: Bool[Tensor, "b h w"], objective: Objective
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        truth: Bool[Tensor, "b h w"],
+        objective: Objective,
+        *,
+        towards: bool = False,
+        progress: float = 0.0,
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b 3 h w"]]:
         """The mean of `objective` over the detectors, an image at a time, and its gradient to the images.
 
-        The images of a batch do not mix: an image's gradient is that of its own loss. No weight gets a gradient.
+        `towards` and `progress` are what an Aim says. The images of a batch do not mix: an image's gradient is that of its own loss. No weight gets a gradient.
         """
         images = images.detach().requires_grad_(True)
+        aim = Aim(truth, images, towards, progress)
         loss, gradient = torch.zeros(len(images), device=images.device), torch.zeros_like(images)
         with torch.enable_grad():
             for prediction in self.predictions(images):
-                one = objective(prediction, truth)
+                one = objective(prediction, aim)
                 gradient += torch.autograd.grad(one.sum(), images)[0]
                 loss += one.detach()
         return loss / len(self.detectors), gradient / len(self.detectors)
