@@ -33,7 +33,7 @@ def test_list_names_every_data_set_with_its_licence() -> None:
     assert entries["mvtec_ad"]["categories"]["bottle"] == {
         "kind": "object", "train": 209, "test_good": 20, "test_defect": 63,
     }  # fmt: skip
-    assert set(entries) == {"mvtec_ad", "visa", "toy"}
+    assert set(entries) == {"mvtec_ad", "visa", "toy", "dtd"}
 
 
 def test_download_says_where_to_obtain_it() -> None:

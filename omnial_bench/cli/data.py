@@ -1,7 +1,12 @@
 """`omnial-bench data`: what data sets there are, where they come from, and whether a folder is sound."""
 
 import json
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,16 +23,12 @@ def data() -> None:
 @options.together(options.no_seed, options.as_json)
 def list_command(seed: int | None, as_json: bool) -> None:  # noqa: ARG001
     """The data sets that are known by name."""
-    from omnial_bench.data.catalog import CATALOG
+    from omnial_bench.data.catalog import CATALOG, TEXTURES, obtainable
 
     if as_json:
         entries = [
             {
-                "name": entry.name,
-                "title": entry.title,
-                "url": entry.url,
-                "licence": entry.licence,
-                "notice": entry.notice,
+                **_facts(entry),
                 "layout": entry.layout,
                 "categories": {
                     name: {"kind": c.kind, "train": c.train, "test_good": c.test_good, "test_defect": c.test_defect}
@@ -36,9 +37,11 @@ def list_command(seed: int | None, as_json: bool) -> None:  # noqa: ARG001
             }
             for entry in CATALOG.values()
         ]
+        entries += [{**_facts(source), "layout": "textures", "categories": {}} for source in TEXTURES.values()]
         click.echo(json.dumps(entries, indent=2))
         return
     from rich.console import Console
+    from rich.filesize import decimal
     from rich.table import Table
 
     table = Table("name", "objects", "textures", "train", "test good", "test defect", "licence", box=None)
@@ -53,27 +56,107 @@ def list_command(seed: int | None, as_json: bool) -> None:  # noqa: ARG001
         shares = [str(kinds.count(kind)) for kind in ("object", "texture")]
         table.add_row(entry.name, *shares, *numbers, entry.licence)
     console.print(table)
+    console.print()
+    # As plain lines: an address or a hash that is broken over two cells cannot be copied.
     for entry in CATALOG.values():
-        console.print(f"{entry.name}: {entry.url or f'omnial-bench data {entry.name} DIR'}", highlight=False)
+        click.echo(f"{entry.name}: {entry.url or f'omnial-bench data {entry.name} DIR'}")
+    for source in TEXTURES.values():
+        click.echo(f"{source.name}: {source.url} (textures, {source.licence})")
+    for name, known in obtainable().items():
+        if known.archive is not None and known.archive.name == name:
+            size = decimal(known.archive.size)
+            click.echo(f"omnial-bench data download {name}: {known.archive.file}, {size}, {known.archive.digest}")
 
 
 @data.command()
 @click.argument("name")
-@options.no_seed
-def download(name: str, seed: int | None) -> None:  # noqa: ARG001
-    """Say where the data set NAME is obtained; it is not fetched by this version."""
-    from omnial_bench.data.catalog import CATALOG
+@click.option("--accept-licence", is_flag=True, help="You have read the licence and keep to it.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="New folder; default: datasets/NAME.")
+@click.option("--url", metavar="URL", help="Another place of the same file; its hash decides.")
+@options.together(options.no_seed, options.as_json)
+def download(
+    name: str,
+    accept_licence: bool,
+    out: Path | None,
+    url: str | None,
+    seed: int | None,  # noqa: ARG001
+    as_json: bool,
+) -> None:
+    """Fetch, check and unpack the data set NAME: mvtec, visa or the textures dtd.
+
+    What was cut off is gone on with; what is there already is not fetched again.
+    """
+    from omnial_bench.data.catalog import CATALOG, TEXTURES, obtainable
     from omnial_bench.data.folder import LOOKED_FOR
 
-    if name not in CATALOG:
-        raise unknown("data set", name, CATALOG)
-    entry = CATALOG[name]
-    if not entry.url:
+    entry = obtainable().get(name)
+    if entry is None and name in CATALOG:
         raise UserError(f"{name} is drawn, not downloaded; try: omnial-bench data {name} DIR")
-    raise UserError(
-        f"{entry.title} ({entry.licence}) cannot be fetched by this version; obtain it from {entry.url}, "
-        f"unpack it to {LOOKED_FOR}, and try: omnial-bench data verify DIR"
-    )
+    if entry is None or entry.archive is None:
+        raise unknown("data set", name, obtainable())
+    archive, folder = entry.archive, Path("datasets") / entry.name if out is None else out
+    facts = _facts(entry) | {"folder": str(folder)}
+    if not as_json:
+        lines = {
+            "name": f"{entry.title}, {archive.file}",
+            "url": archive.url if url is None else url,
+            archive.digest.partition(":")[0]: archive.digest.partition(":")[2],
+            "size": f"{archive.size:,} bytes",
+            "licence": f"{entry.licence}, {archive.terms}",
+            "notice": entry.notice,
+        }
+        for title, text in lines.items():
+            click.echo(f"{title:8}{text}")
+    if not accept_licence:
+        layout = "pictures in any folders" if name in TEXTURES else LOOKED_FOR
+        raise UserError(
+            f"the licence of {entry.title} ({entry.licence}) is not accepted; read {archive.terms} and give "
+            f"--accept-licence, or obtain it from {entry.url} and unpack it to {layout}"
+        )
+    from omnial_bench.data.download import obtain
+
+    with _bars() as tell:
+        fresh = obtain(archive, folder, url=url, tell=tell)
+    if as_json:
+        click.echo(json.dumps(facts | {"fetched": fresh}, indent=2))
+        return
+    if fresh:
+        click.echo(f"the archive stays at {folder.parent / archive.file}; it may be deleted")
+    place = shlex.quote(str(folder))
+    then = f"run PLAN --data ROOT --textures {place} --out RUN" if name in TEXTURES else f"data verify {place}"
+    click.echo(f"{entry.title} {'is now' if fresh else 'was already'} in {folder}; next: omnial-bench {then}")
+
+
+def _facts(entry: Any) -> dict[str, Any]:
+    """What is said of a data set or a source of textures before it is fetched."""
+    names = ("name", "title", "url", "licence", "notice")
+    archive = None if entry.archive is None else asdict(entry.archive)
+    return {name: getattr(entry, name) for name in names} | {"archive": archive}
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[int, int, str], None] | None]:
+    """A bar in bytes for each step that news comes of, with rate and time left; None where there is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as progress:
+        bars = {}
+
+        def tell(done: int, total: int, step: str) -> None:
+            if step not in bars:
+                bars[step] = progress.add_task(step, total=total)
+            progress.update(bars[step], completed=done, total=total)
+
+        yield tell
 
 
 @data.command()

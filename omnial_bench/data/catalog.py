@@ -1,4 +1,4 @@
-"""The data sets known by name: categories, published counts, licence, home page, foreground rules. No torch here."""
+"""The data sets known by name: categories, counts, licence, home page, archive, foreground rules. No torch here."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -37,6 +37,26 @@ class Category:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Archive:
+    """The one file that a data set is published as, with all that must be known of it before it is fetched.
+
+    `name` is what `data download` takes, `file` the file's published name, `digest` its hash after the algorithm's
+    name and a colon, `size` its length in bytes, `terms` the page to read before the licence is accepted. Of what is
+    inside, `top` is the folder that holds everything (empty where there is none), and `split` the table by which raw
+    pictures are brought into the one-class layout (empty where they lie in their layout already).
+    """
+
+    name: str
+    file: str
+    url: str
+    digest: str
+    size: int
+    terms: str
+    top: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One known data set; `notice` is the line that a figure with its pictures must carry."""
 
@@ -48,6 +68,19 @@ class Entry:
     notice: str
     layout: Literal["mvtec", "visa"]
     categories: Mapping[str, Category]
+    archive: Archive | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Textures:
+    """One known source of texture pictures: no categories, no normals, only what anomalies are drawn from."""
+
+    name: str
+    title: str
+    url: str
+    licence: str
+    notice: str
+    archive: Archive
 
 
 def _object(train: int | None, good: int | None, defect: int | None, rule: ForegroundRule) -> Category:
@@ -70,6 +103,7 @@ _VISA_BRIGHT = ForegroundRule(method="otsu", side="bright", close=3, open=3)
 _VISA_BOARD = ForegroundRule(method="triangle", side="bright", channel="blue", close=8, open=3)
 
 # Counts: Bergmann et al., CVPR 2019, Table 1. Rules: the public recipes for this data set, brought to one form.
+# The authors' share moves from time to time and the file stays the same: the hash is the one that public loaders check.
 MVTEC_AD = Entry(
     name="mvtec_ad",
     title="MVTec AD",
@@ -77,6 +111,15 @@ MVTEC_AD = Entry(
     licence="CC BY-NC-SA 4.0",
     notice="Images: MVTec AD (Bergmann et al., CVPR 2019), CC BY-NC-SA 4.0",
     layout="mvtec",
+    archive=Archive(
+        name="mvtec",
+        file="mvtec_anomaly_detection.tar.xz",
+        url="https://www.mydrive.ch/shares/150996/b52ecdcbf521176e9db9c731f2304b27/download/420938113-1629960298/"
+        "mvtec_anomaly_detection.tar.xz",
+        digest="sha256:cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",
+        size=5_264_982_680,
+        terms="https://creativecommons.org/licenses/by-nc-sa/4.0/",
+    ),
     categories=MappingProxyType(
         {
             "bottle": _object(209, 20, 63, _BOTTLE),
@@ -106,6 +149,15 @@ VISA = Entry(
     licence="CC BY 4.0",
     notice="Images: VisA (Zou et al., ECCV 2022), CC BY 4.0",
     layout="visa",
+    archive=Archive(
+        name="visa",
+        file="VisA_20220922.tar",
+        url="https://amazon-visual-anomaly.s3.us-west-2.amazonaws.com/VisA_20220922.tar",
+        digest="sha256:2eb8690c803ab37de0324772964100169ec8ba1fa3f7e94291c9ca673f40f362",
+        size=1_929_840_640,
+        terms="https://creativecommons.org/licenses/by/4.0/",
+        split="split_csv/1cls.csv",
+    ),
     categories=MappingProxyType(
         {
             "candle": _object(900, 100, 100, _VISA_BRIGHT),
@@ -141,7 +193,36 @@ TOY = Entry(
     ),
 )
 
+# 5,640 pictures in images/<class>/ (Cimpoi et al., CVPR 2014).
+DTD = Textures(
+    name="dtd",
+    title="Describable Textures Dataset",
+    url="https://www.robots.ox.ac.uk/~vgg/data/dtd/",
+    licence="research purposes only",
+    notice="Textures: DTD (Cimpoi et al., CVPR 2014)",
+    archive=Archive(
+        name="dtd",
+        file="dtd-r1.0.1.tar.gz",
+        url="https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
+        digest="sha256:e42855a52a4950a3b59612834602aa253914755c95b0cff9ead6d07395f8e205",
+        size=625_239_812,
+        terms="https://www.robots.ox.ac.uk/~vgg/data/dtd/",
+        top="dtd",
+    ),
+)
+
 CATALOG: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in (MVTEC_AD, VISA, TOY)})
+TEXTURES: Mapping[str, Textures] = MappingProxyType({entry.name: entry for entry in (DTD,)})
+
+
+def obtainable() -> dict[str, Entry | Textures]:
+    """What has an archive, by its own name and by that of its archive."""
+    known: dict[str, Entry | Textures] = {}
+    entries: list[Entry | Textures] = [*CATALOG.values(), *TEXTURES.values()]
+    for entry in entries:
+        if entry.archive is not None:
+            known |= {entry.archive.name: entry, entry.name: entry}
+    return known
 
 
 def foreground_rule(dataset: str, category: str) -> ForegroundRule:

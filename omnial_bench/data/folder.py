@@ -177,9 +177,7 @@ def _hint(root: Path) -> str:
         if any(_is_category(inner) for inner in _folders(folder)):
             return f"; try {folder}"
         if (folder / "Data" / "Images").is_dir():
-            return (
-                "; this is VisA as downloaded, bring it to the one-class layout with its authors' prepare_data script"
-            )
+            return "; this is VisA as downloaded, omnial-bench data download visa brings it to the one-class layout"
     return ""
 
 

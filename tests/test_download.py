@@ -1,0 +1,562 @@
+import hashlib
+import io
+import json
+import logging
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from omnial_bench.cli.data import data
+from omnial_bench.data import catalog, download, resuming
+from omnial_bench.data.catalog import CATALOG, TEXTURES, Archive, obtainable
+from omnial_bench.data.download import fetch, obtain
+from omnial_bench.data.resuming import check_address
+from omnial_bench.data.verify import verify
+from omnial_bench.errors import UserError
+
+Answer = Callable[[BaseHTTPRequestHandler, bytes], None]
+NOW = (0.0,) * 4
+"""As many attempts as ever, without a wait."""
+
+
+class Server:
+    """A server on the loopback address: each request is answered by the next of `answers`, the last one for good."""
+
+    def __init__(self) -> None:
+        self.content, self.answers, self.ranges = b"", [whole], list[str | None]()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.ranges.append(self.headers.get("Range"))
+                answer = outer.answers.pop(0) if len(outer.answers) > 1 else outer.answers[0]
+                answer(self, outer.content)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/file.tar"
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = Server()
+    yield server
+    server.http.shutdown()
+    server.http.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def start_of(handler: BaseHTTPRequestHandler) -> int:
+    asked = handler.headers.get("Range")
+    return int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+
+
+def send(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: object) -> None:
+    handler.send_response(status)
+    for name, value in ({"Content_Length": len(body)} | headers).items():
+        if value is not None:
+            handler.send_header(name.replace("_", "-"), str(value))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def whole(handler: BaseHTTPRequestHandler, content: bytes) -> None:
+    """A good server: the part asked for, or everything."""
+    start = start_of(handler)
+    if start:
+        send(handler, 206, content[start:], Content_Range=f"bytes {start}-{len(content) - 1}/{len(content)}")
+    else:
+        send(handler, 200, content)
+
+
+def cut(after: int) -> Answer:
+    """As `whole`, but the connection ends after so many bytes."""
+
+    def answer(handler: BaseHTTPRequestHandler, content: bytes) -> None:
+        start = start_of(handler)
+        headers = {"Content_Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
+        body = content[start : start + after]
+        send(handler, 206 if start else 200, body, Content_Length=len(content) - start, **headers)
+
+    return answer
+
+
+def ignores_range(handler: BaseHTTPRequestHandler, content: bytes) -> None:
+    send(handler, 200, content)
+
+
+def status(code: int, **headers: object) -> Answer:
+    return lambda handler, _: send(handler, code, b"<html>sorry</html>", Content_Type="text/html", **headers)
+
+
+def redirect(target: str, code: int = 302) -> Answer:
+    return lambda handler, _: send(handler, code, b"", Location=target)
+
+
+def picture(seed: int, mode: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)).save(file, mode)
+    return file.getvalue()
+
+
+def mask() -> bytes:
+    file, levels = io.BytesIO(), np.zeros((6, 8), np.uint8)
+    levels[2, 3:5] = (1, 4)
+    Image.fromarray(levels).save(file, "PNG")
+    return file.getvalue()
+
+
+MVTEC = {
+    "bottle/train/good/000.png": picture(0),
+    "bottle/test/good/000.png": picture(1),
+    "bottle/test/cut/000.png": picture(2),
+    "bottle/ground_truth/cut/000_mask.png": mask(),
+    "license.txt": b"CC BY-NC-SA 4.0",
+}
+VISA = {
+    "split_csv/1cls.csv": b"object,split,label,image,mask\r\n"
+    b"candle,train,normal,candle/Data/Images/Normal/0000.JPG,\r\n"
+    b"candle,test,normal,candle/Data/Images/Normal/0001.JPG,\r\n"
+    b"candle,test,anomaly,candle/Data/Images/Anomaly/000.JPG,candle/Data/Masks/Anomaly/000.png\r\n",
+    "candle/Data/Images/Normal/0000.JPG": picture(0, "JPEG"),
+    "candle/Data/Images/Normal/0001.JPG": picture(1, "JPEG"),
+    "candle/Data/Images/Anomaly/000.JPG": picture(2, "JPEG"),
+    "candle/Data/Masks/Anomaly/000.png": mask(),
+}
+DTD = {"dtd/images/banded/banded_0001.jpg": picture(0, "JPEG"), "dtd/labels/train1.txt": b"banded"}
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return file.getvalue()
+
+
+def publish(server: Server, files: dict[str, bytes] = MVTEC, name: str = "mvtec") -> Archive:
+    """The catalogue's archive with small content of its kind on the server."""
+    server.content = packed(files)
+    known = obtainable()[name].archive
+    assert known is not None
+    digest = f"sha256:{hashlib.sha256(server.content).hexdigest()}"
+    return replace(known, file="file.tar", url=server.url, size=len(server.content), digest=digest)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def failed(archive: Archive, folder: Path, match: str) -> None:
+    """It fails with one line, and neither the file nor the folder has its name."""
+    with pytest.raises(UserError, match=match) as raised:
+        obtain(archive, folder / "out", waits=NOW)
+    assert "\n" not in str(raised.value)
+    assert not (folder / "out").exists() and not (folder / archive.file).exists()
+    assert not list(folder.glob(".out.*"))
+
+
+def part_of(folder: Path) -> Path:
+    return folder / ".file.tar.incoming/file.tar.part"
+
+
+def test_a_data_set_is_fetched_unpacked_and_not_fetched_again(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+    told: list[tuple[int, int, str]] = []
+    assert obtain(archive, tmp_path / "out", tell=lambda *news: told.append(news))
+    assert names(tmp_path / "out") == set(MVTEC) | {download.RECORD}
+    assert list(dict.fromkeys(step for *_, step in told)) == ["fetching", "checking", "unpacking"]
+    assert all(done <= total for done, total, _ in told)
+    assert verify(tmp_path / "out").problems == ()
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "file.tar", ".file.tar.lock"}
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert not obtain(archive, tmp_path / "out")
+    assert len(server.ranges) == 1 and stamps == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+
+def test_visa_comes_in_its_one_class_layout(server: Server, tmp_path: Path) -> None:
+    obtain(publish(server, VISA, "visa"), tmp_path / "out")
+    assert names(tmp_path / "out") == {
+        "candle/train/good/0000.JPG", "candle/test/good/0001.JPG", "candle/test/bad/000.JPG",
+        "candle/ground_truth/bad/000.png", "split_csv/1cls.csv", download.RECORD,
+    }  # fmt: skip
+    found = verify(tmp_path / "out")
+    assert (found.name, found.layout, found.problems) == ("visa", "visa", ())
+
+
+def test_textures_come_without_the_folder_around_them(server: Server, tmp_path: Path) -> None:
+    obtain(publish(server, DTD, "dtd"), tmp_path / "out")
+    assert names(tmp_path / "out") == {"images/banded/banded_0001.jpg", "labels/train1.txt", download.RECORD}
+    archive = publish(server, {"else/a.jpg": b"1"}, "dtd")
+    with pytest.raises(UserError, match="has no folder 'dtd' in it"):
+        obtain(archive, tmp_path / "other/out")
+    assert not (tmp_path / "other/out").exists()
+
+
+def test_an_archive_that_lies_there_is_used(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+    (tmp_path / "file.tar").write_bytes(server.content)
+    assert obtain(archive, tmp_path / "out") and server.ranges == []
+
+
+@pytest.mark.parametrize("longer", [b"", b"more"])
+def test_a_damaged_archive_is_named_set_aside_and_fetched_again(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, longer: bytes
+) -> None:
+    archive = publish(server)
+    damaged = b"?" + server.content[1:] + longer
+    (tmp_path / "file.tar").write_bytes(damaged)
+    with caplog.at_level(logging.WARNING):
+        obtain(archive, tmp_path / "out")
+    assert (tmp_path / "file.tar.damaged").read_bytes() == damaged and "file.tar.damaged" in caplog.text
+    assert (tmp_path / "file.tar").read_bytes() == server.content
+
+
+def test_what_was_cut_off_is_gone_on_with(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+    server.answers = [cut(1000), cut(0), cut(2500), whole]
+    obtain(archive, tmp_path / "out", waits=NOW)
+    assert server.ranges == [None, "bytes=1000-", "bytes=1000-", "bytes=3500-"]
+    assert (tmp_path / "file.tar").read_bytes() == server.content
+
+
+def test_the_next_command_goes_on_too(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+    server.answers = [cut(1000), status(503)]
+    failed(archive, tmp_path, r"503 .* 1,000 of [\d,]+ bytes came; give the same command again to go on")
+    assert part_of(tmp_path).read_bytes() == server.content[:1000]
+    assert server.ranges == [None] + ["bytes=1000-"] * 4
+    server.answers, server.ranges = [whole], []
+    obtain(archive, tmp_path / "out")
+    assert server.ranges == ["bytes=1000-"] and not part_of(tmp_path).parent.exists()
+
+
+def test_attempts_that_brought_much_do_not_count(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = publish(server)
+    monkeypatch.setattr(resuming, "PROGRESS", 1000)
+    server.answers = [cut(1000)]
+    obtain(archive, tmp_path / "out", waits=(0.0,))
+    assert len(server.ranges) == -(-archive.size // 1000)
+
+
+def test_an_interrupted_download_keeps_what_came(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+
+    def interrupt(done: int, total: int, step: str) -> None:  # noqa: ARG001
+        if step == "checking":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        obtain(archive, tmp_path / "out", tell=interrupt)
+    assert part_of(tmp_path).read_bytes() == server.content and not (tmp_path / "file.tar").exists()
+    obtain(archive, tmp_path / "out")
+    assert len(server.ranges) == 1
+
+
+def test_what_a_killed_process_left_is_gone_on_with(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+    part_of(tmp_path).parent.mkdir()
+    (part_of(tmp_path).parent / "tmpabc").write_bytes(server.content[:2000])
+    part_of(tmp_path).write_bytes(server.content[:100])
+    (tmp_path / ".out.01234567.part/bottle").mkdir(parents=True)
+    obtain(archive, tmp_path / "out")
+    assert server.ranges == ["bytes=2000-"]
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "file.tar", ".file.tar.lock"}
+
+
+def test_a_server_that_knows_no_ranges_sends_all_again(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+    server.answers = [cut(1000), ignores_range]
+    obtain(archive, tmp_path / "out", waits=NOW)
+    assert server.ranges == [None, "bytes=1000-"]
+
+
+@pytest.mark.parametrize("given", ["bytes 0-9/10", "bytes 999-1999/{}", "bytes 1000-1999/77", "nonsense", None])
+def test_another_part_than_asked_for_is_not_taken(server: Server, tmp_path: Path, given: str | None) -> None:
+    archive = publish(server)
+    header = given and given.format(archive.size)
+    server.answers = [cut(1000), lambda h, c: send(h, 206, c[1000:], Content_Range=header), whole]
+    obtain(archive, tmp_path / "out", waits=NOW)
+    assert server.ranges == [None, "bytes=1000-", None]
+
+
+def test_a_part_that_is_too_long_or_refused_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+    part_of(tmp_path).parent.mkdir()
+    part_of(tmp_path).write_bytes(server.content + b"more")
+    obtain(archive, tmp_path / "out", waits=NOW)
+    assert server.ranges == [None]
+    part_of(tmp_path / "b").parent.mkdir(parents=True)
+    part_of(tmp_path / "b").write_bytes(b"beginning")
+    server.answers = [status(416), whole]
+    obtain(archive, tmp_path / "b/out", waits=NOW)
+    assert server.ranges[1:] == ["bytes=9-", None]
+
+
+def test_a_wrong_beginning_is_found_by_the_hash_and_thrown_away(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+    part_of(tmp_path).parent.mkdir()
+    part_of(tmp_path).write_bytes(b"?" * 1000)
+    failed(archive, tmp_path, "has not the published hash sha256:.* and was thrown away")
+    assert not part_of(tmp_path).exists()
+    obtain(archive, tmp_path / "out")
+    assert server.ranges == ["bytes=1000-", None]
+
+
+def test_a_server_that_promises_more_than_it_sends(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+    server.answers = [cut(archive.size - 1), cut(0)]
+    failed(archive, tmp_path, "the connection was cut off")
+    assert len(server.ranges) == 5
+
+
+@pytest.mark.parametrize("more", [-1, 1, 1 << 40])
+def test_a_promised_length_that_is_not_the_published_one(server: Server, tmp_path: Path, more: int) -> None:
+    archive = publish(server)
+    server.answers = [lambda h, c: send(h, 200, c, Content_Length=archive.size + more)]
+    failed(archive, tmp_path, rf"has {archive.size + more:,} bytes, expected the {archive.size:,} of file.tar")
+    assert len(server.ranges) == 1
+
+
+def test_a_stream_without_a_length_is_not_taken_beyond_the_published_one(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+    server.answers = [lambda h, c: send(h, 200, c + b"x" * 500_000, Content_Length=None)]
+    failed(archive, tmp_path, "has more than .* bytes, expected the")
+    assert not part_of(tmp_path).exists()
+    server.answers = [lambda h, c: send(h, 200, c, Content_Length=None)]
+    obtain(archive, tmp_path / "out", waits=NOW)
+
+
+def test_another_file_of_the_right_length(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+    server.content = server.content[:-1] + b"?"
+    failed(archive, tmp_path, "has not the published hash")
+
+
+PAGES = {
+    "by its type": {"Content_Type": "text/html; charset=utf-8", "body": b"Please sign in"},
+    "by its first bytes": {"Content_Type": "application/octet-stream", "body": b"\xef\xbb\xbf\n <!DOCTYPE HTML><html>"},
+    "without a type": {"body": b"<html lang=en>"},
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_web_page_in_place_of_an_archive(server: Server, tmp_path: Path, name: str) -> None:
+    archive = publish(server)
+    part_of(tmp_path).parent.mkdir()
+    part_of(tmp_path).write_bytes(server.content[:700])
+    page = dict(PAGES[name])
+    body = page.pop("body")
+    assert isinstance(body, bytes)
+    server.answers = [lambda handler, _: send(handler, 200, body, **page)]
+    failed(archive, tmp_path, "is a web page, not file.tar; give another place with --url, or put file.tar")
+    assert part_of(tmp_path).stat().st_size == 700 and len(server.ranges) == 1
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_redirections_are_followed_with_the_range(server: Server, tmp_path: Path, code: int) -> None:
+    archive = publish(server)
+    server.answers = [
+        redirect(server.url + "?a=1", code),
+        redirect("/else where", code),
+        cut(1000),
+        redirect("/b"),
+        whole,
+    ]
+    obtain(archive, tmp_path / "out", waits=NOW)
+    assert server.ranges == [None] * 3 + ["bytes=1000-"] * 2
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/a", "data:,a", "//[::", "mailto:a"])
+def test_redirections_go_to_the_web_only(server: Server, tmp_path: Path, target: str) -> None:
+    archive = publish(server)
+    server.answers = [redirect(target)]
+    failed(archive, tmp_path, "expected an address that begins with https:// or http://")
+    assert len(server.ranges) == 1
+
+
+def test_redirections_in_a_circle_or_to_nowhere(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+    server.answers = [redirect("/again")]
+    failed(archive, tmp_path, "more than 10 redirections")
+    server.answers = [lambda handler, _: send(handler, 302, b"")]
+    failed(archive, tmp_path, "the server answered 302")
+
+
+@pytest.mark.parametrize(("code", "requests"), [(404, 1), (403, 1), (500, 5), (503, 5), (429, 5), (204, 5)])
+def test_answers_that_are_errors(server: Server, tmp_path: Path, code: int, requests: int) -> None:
+    archive = publish(server)
+    server.answers = [lambda handler, _: send(handler, code, b"")]
+    failed(archive, tmp_path, f"the server answered {code}.* put file.tar from its home page at .*file.tar")
+    assert len(server.ranges) == requests
+    if requests > 1:
+        server.answers = [status(code), whole]
+        obtain(archive, tmp_path / "out", waits=NOW)
+
+
+def test_a_server_that_is_not_there(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+    server.http.shutdown()
+    server.http.server_close()
+    failed(archive, tmp_path, "refused")
+
+
+def test_a_server_that_falls_silent(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = publish(server)
+    monkeypatch.setattr(resuming, "TIMEOUT", 0.1)
+    over = threading.Event()
+
+    def silent(handler: BaseHTTPRequestHandler, content: bytes) -> None:
+        send(handler, 200, content[:10], Content_Length=len(content))
+        over.wait(5)
+
+    server.answers = [silent, whole]
+    obtain(archive, tmp_path / "out", waits=NOW)
+    over.set()
+    assert server.ranges == [None, "bytes=10-"]
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://a/b", "/etc/passwd", "http://ä.de/", "https://a/\nb", ""])
+def test_addresses_that_are_not_fetched_from(tmp_path: Path, server: Server, url: str) -> None:
+    with pytest.raises(UserError, match="expected an address that begins with") as raised:
+        fetch(publish(server), tmp_path, url=url)
+    assert "\n" not in str(raised.value) and not list(tmp_path.iterdir())
+    check_address(server.url)
+
+
+def test_nothing_is_overwritten_and_a_stranger_is_not_taken_for_it(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.txt").write_text("mine")
+    for record in ("", "[]", json.dumps({"digest": "sha256:other"})):
+        (tmp_path / "out" / download.RECORD).write_text(record)
+        with pytest.raises(UserError, match="is not empty and nothing in it is overwritten"):
+            obtain(archive, tmp_path / "out")
+    assert server.ranges == [] and (tmp_path / "out/mine.txt").read_text() == "mine"
+
+
+def test_a_bad_archive_of_the_right_hash_is_not_unpacked(server: Server, tmp_path: Path) -> None:
+    for number, files in enumerate([{"../escaped.png": b"1"}, VISA | {"split_csv/1cls.csv": b"a,b\n"}]):
+        archive = publish(server, files, "visa")
+        with pytest.raises(UserError):
+            obtain(archive, tmp_path / f"{number}/out")
+        assert {path.name for path in (tmp_path / f"{number}").iterdir()} == {"file.tar", ".file.tar.lock"}
+    assert not (tmp_path / "0/escaped.png").exists() and not (tmp_path / "escaped.png").exists()
+
+
+def test_a_disk_that_is_too_small_is_told_before(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = publish(server)
+    monkeypatch.setattr(resuming.shutil, "disk_usage", lambda _: SimpleNamespace(free=archive.size))
+    failed(archive, tmp_path, f"expected at least {2 * archive.size:,} for file.tar")
+    assert server.ranges == []
+
+
+def test_two_processes_do_not_fetch_one_file(server: Server, tmp_path: Path) -> None:
+    archive = publish(server)
+
+    def meanwhile(done: int, total: int, step: str) -> None:  # noqa: ARG001
+        # The lock is of the open file: a second one of this process is a stranger to it, too.
+        with pytest.raises(UserError, match="another process is fetching into"):
+            obtain(archive, tmp_path / "out")
+
+    obtain(archive, tmp_path / "out", tell=meanwhile)
+    assert len(server.ranges) == 1
+
+
+# The command
+
+
+@pytest.fixture
+def known(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The catalogue with small archives that lie on the server."""
+    entry = replace(CATALOG["mvtec_ad"], archive=publish(server))
+    source = replace(TEXTURES["dtd"], archive=replace(publish(server, DTD, "dtd"), file="dtd.tar"))
+    server.content = packed(MVTEC)
+    monkeypatch.setattr(catalog, "CATALOG", {**CATALOG, "mvtec_ad": entry})
+    monkeypatch.setattr(catalog, "TEXTURES", {"dtd": source})
+    return server
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(data, ["download", *(str(argument) for argument in arguments)])
+
+
+@pytest.mark.parametrize("name", ["mvtec", "mvtec_ad"])
+def test_the_command_shows_what_it_fetches_and_what_comes_next(known: Server, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "my data"
+    shown = invoke(name, "--accept-licence", "--out", folder)
+    assert shown.exit_code == 0, shown.exception
+    lines = shown.stdout.splitlines()
+    digest = hashlib.sha256(known.content).hexdigest()
+    assert {f"url     {known.url}", f"sha256  {digest}", f"size    {len(known.content):,} bytes"} <= set(lines)
+    assert "CC BY-NC-SA 4.0, https://creativecommons.org/licenses/by-nc-sa/4.0/" in shown.stdout
+    assert lines[-1] == f"MVTec AD is now in {folder}; next: omnial-bench data verify '{folder}'"
+    assert shown.stderr == ""
+    again = invoke(name, "--accept-licence", "--out", folder)
+    assert again.stdout.splitlines()[-1].startswith(f"MVTec AD was already in {folder}; next: ")
+    assert len(known.ranges) == 1
+    as_json = json.loads(invoke(name, "--accept-licence", "--out", folder, "--json").stdout)
+    assert (as_json["folder"], as_json["fetched"], as_json["archive"]["size"]) == (
+        str(folder),
+        False,
+        len(known.content),
+    )
+
+
+def test_nothing_is_fetched_before_the_licence_is_accepted(known: Server, tmp_path: Path) -> None:
+    shown = invoke("mvtec", "--out", tmp_path / "out")
+    assert isinstance(shown.exception, UserError) and "\n" not in str(shown.exception)
+    assert "read https://creativecommons.org/licenses/by-nc-sa/4.0/ and give --accept-licence" in str(shown.exception)
+    assert known.url in shown.stdout and known.ranges == [] and not list(tmp_path.iterdir())
+
+
+def test_textures_name_the_option_that_takes_them(
+    known: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    known.content = packed(DTD)
+    shown = invoke("dtd", "--accept-licence")
+    assert shown.stdout.splitlines()[-1].endswith("run PLAN --data ROOT --textures datasets/dtd --out RUN")
+    assert (tmp_path / "datasets/dtd/images/banded/banded_0001.jpg").is_file()
+
+
+def test_another_place_of_the_same_file(known: Server, tmp_path: Path) -> None:
+    shown = invoke("mvtec", "--accept-licence", "--out", tmp_path / "out", "--url", known.url + "?mirror")
+    assert shown.exit_code == 0 and f"{known.url}?mirror" in shown.stdout
+    wrong = invoke("mvtec", "--accept-licence", "--out", tmp_path / "b", "--url", "file:///etc/passwd")
+    assert isinstance(wrong.exception, UserError)
+
+
+def test_every_archive_is_known_by_a_sha256() -> None:
+    archives = {known.archive for known in obtainable().values() if known.archive is not None}
+    assert {archive.name for archive in archives} == {"mvtec", "visa", "dtd"}
+    for archive in archives:
+        algorithm, _, digest = archive.digest.partition(":")
+        assert algorithm == "sha256" and len(digest) == 64 and int(digest, 16)
+        assert archive.size > 5e8 and archive.url.startswith("https://") and archive.url.endswith(archive.file)
+        assert archive.terms.startswith("https://")
+    listed = CliRunner().invoke(data, ["list"]).output
+    assert all(archive.digest in listed and f"data download {archive.name}: " in listed for archive in archives)

@@ -1,0 +1,140 @@
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from omnial_bench.data.folder import find_dataset
+from omnial_bench.data.verify import verify
+from omnial_bench.data.visa import one_class
+from omnial_bench.errors import UserError
+
+TABLE = """object,split,label,image,mask
+candle,train,normal,candle/Data/Images/Normal/0003.JPG,
+candle,train,normal,candle/Data/Images/Normal/0000.JPG,
+candle,test,normal,candle/Data/Images/Normal/0001.JPG,
+candle,test,anomaly,candle/Data/Images/Anomaly/000.JPG,candle/Data/Masks/Anomaly/000.png
+pcb1,train,normal,pcb1/Data/Images/Normal/0000.JPG,
+pcb1,test,normal,pcb1/Data/Images/Normal/0002.JPG,
+pcb1,test,anomaly,pcb1/Data/Images/Anomaly/001.JPG,pcb1/Data/Masks/Anomaly/001.png
+"""
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def published(root: Path, table: str = TABLE) -> Path:
+    """A small VisA as its authors publish it: pictures of 6x8, masks of class numbers."""
+    for number, row in enumerate(TABLE.splitlines()[1:]):
+        image, mask = (root / part for part in row.split(",")[3:])
+        image.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(image, format="JPEG")
+        if row.endswith(".png"):
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            levels = np.zeros((6, 8), np.uint8)
+            levels[1, 2:5] = (1, 2, 7)
+            Image.fromarray(levels).save(mask)
+    (root / "candle/image_anno.csv").write_text("image,label,mask\n")
+    (root / "LICENSE-DATASET").write_text("CC BY 4.0\n")
+    (root / "split_csv").mkdir()
+    (root / "split_csv/1cls.csv").write_text(table)
+    return root
+
+
+def test_the_official_table_decides_where_a_picture_lies(tmp_path: Path) -> None:
+    raw = published(tmp_path / "raw")
+    bytes_before = {path.read_bytes() for path in raw.rglob("*") if path.suffix in (".JPG", ".png")}
+    assert one_class(raw, tmp_path / "out") == 7
+    found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert found == {
+        "candle/train/good/0000.JPG", "candle/train/good/0003.JPG", "candle/test/good/0001.JPG",
+        "candle/test/bad/000.JPG", "candle/ground_truth/bad/000.png", "pcb1/train/good/0000.JPG",
+        "pcb1/test/good/0002.JPG", "pcb1/test/bad/001.JPG", "pcb1/ground_truth/bad/001.png", "LICENSE-DATASET",
+        "split_csv/1cls.csv",
+    }  # fmt: skip
+    assert bytes_before == {p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.suffix in (".JPG", ".png")}
+
+
+def test_the_result_is_read_as_visa_with_every_class_number_anomalous(tmp_path: Path) -> None:
+    one_class(published(tmp_path / "raw"), tmp_path / "out")
+    dataset = find_dataset(tmp_path / "out")
+    assert (dataset.name, dataset.layout, dataset.categories) == ("visa", "visa", ("candle", "pcb1"))
+    masks = dataset.load("test", ["candle"], (6, 8)).masks
+    assert masks[0].nonzero().tolist() == [[1, 2], [1, 3], [1, 4]] and not masks[1].any()
+    checked = verify(tmp_path / "out")
+    assert checked.problems == ()
+    assert [(c.train, c.test_good, c.test_defect) for c in checked.counts] == [(2, 1, 1), (1, 1, 1)]
+
+
+def test_pictures_of_no_split_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table = "".join(line for line in TABLE.splitlines(keepends=True) if "0003" not in line)
+    with caplog.at_level(logging.WARNING):
+        assert one_class(published(tmp_path / "raw", table), tmp_path / "out") == 6
+    assert "1 pictures" in caplog.text and not (tmp_path / "out/candle/train/good/0003.JPG").exists()
+
+
+NORMAL = "candle,train,normal,candle/Data/Images/Normal/0003.JPG,"
+DEFECT = "candle,test,anomaly,candle/Data/Images/Anomaly/000.JPG,candle/Data/Masks/Anomaly/000.png"
+MISTAKES = {
+    "a picture that is not there": (NORMAL, NORMAL.replace("0003", "0999"), "0999.JPG, which is not in"),
+    "a mask that is not there": (DEFECT, DEFECT.replace("000.png", "777.png"), "777.png, which is not in"),
+    "a defect without a mask": (DEFECT, DEFECT.rsplit(",", 1)[0] + ",", "has the mask ''"),
+    "a picture outside": (NORMAL, "candle,train,normal,../raw/LICENSE-DATASET,", "expected a path inside"),
+    "an absolute picture": (NORMAL, "candle,train,normal,/etc/passwd,", "expected a path inside"),
+    "a mask outside": (DEFECT, DEFECT.rsplit(",", 1)[0] + ",../../etc/passwd", "expected a path inside"),
+    "a category outside": (NORMAL, NORMAL.replace("candle,", "../candle,", 1), "expected the name of a folder"),
+    "a deep category": (NORMAL, NORMAL.replace("candle,", "a/candle,", 1), "expected the name of a folder"),
+    "a hidden category": (NORMAL, NORMAL.replace("candle,", ".candle,", 1), "expected the name of a folder"),
+    "no category": (NORMAL, NORMAL.replace("candle,", ",", 1), "expected the name of a folder"),
+    "a defect to train on": (DEFECT, DEFECT.replace("test", "train"), "says 'train' 'anomaly'; expected train normal"),
+    "an unknown split": (NORMAL, NORMAL.replace("train", "val"), "says 'val' 'normal'"),
+    "a picture in both splits": (NORMAL, NORMAL + "\n" + NORMAL.replace("train", "test"), "0003.JPG twice"),
+    "two pictures in one place": (
+        NORMAL, NORMAL + "\n" + NORMAL.replace("Normal", "Anomaly").replace("0003", "000") + "\n"
+        + "candle,train,normal,pcb1/Data/Images/Normal/0000.JPG,", "one place",
+    ),
+    "a short row": (NORMAL, "candle,train", "row 2 of .* has 2 columns"),
+    "other columns": ("object,split", "category,split", "has the columns category,split"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_wrong_table_moves_nothing(tmp_path: Path, name: str) -> None:
+    old, new, message = MISTAKES[name]
+    assert old in TABLE
+    raw = published(tmp_path / "raw", TABLE.replace(old, new))
+    before = sorted(raw.rglob("*"))
+    with pytest.raises(UserError, match=message) as raised:
+        one_class(raw, tmp_path / "out")
+    assert "\n" not in str(raised.value)
+    assert sorted(raw.rglob("*")) == before and not (tmp_path / "out").exists()
+
+
+def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
+    raw = published(tmp_path / "raw")
+    table = raw / "split_csv/1cls.csv"
+    for content, message in [
+        (TABLE.splitlines()[0].encode(), "names no pictures"),
+        (b"", "has the columns ;"),
+        (b"\xff\xfe\0", "cannot read .* as a table"),
+        (TABLE.encode() + b'"' + b"x" * 200_000, "cannot read .* as a table"),
+    ]:
+        table.write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            one_class(raw, tmp_path / "out")
+    table.unlink()
+    with pytest.raises(UserError, match="no split table at"):
+        one_class(raw, tmp_path / "out")
+
+
+def test_a_link_is_no_picture(tmp_path: Path) -> None:
+    raw = published(tmp_path / "raw")
+    picture = raw / "candle/Data/Images/Normal/0003.JPG"
+    picture.rename(tmp_path / "elsewhere.JPG")
+    picture.symlink_to(tmp_path / "elsewhere.JPG")
+    with pytest.raises(UserError, match="which is not in"):
+        one_class(raw, tmp_path / "out")
