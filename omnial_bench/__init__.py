@@ -4,19 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from omnial_bench.assessment import benchmark as benchmark
     from omnial_bench.checkpoint import load_detector as load_detector
     from omnial_bench.errors import UserError as UserError
     from omnial_bench.nouns import Detector as Detector
     from omnial_bench.nouns import Prediction as Prediction
     from omnial_bench.nouns import ThreatModel as ThreatModel
-    from omnial_bench.steps import benchmark as benchmark
 
 _HOMES = {
     "Detector": "nouns",
     "Prediction": "nouns",
     "ThreatModel": "nouns",
     "UserError": "errors",
-    "benchmark": "steps",
+    "benchmark": "assessment",
     "load_detector": "checkpoint",
 }
 __all__ = list(_HOMES)

@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -36,6 +37,8 @@ class Example:
     id: str
     role: str
     path: str
+    note: str = ""
+    """`strongest` or `weakest` where the picture stands for what an attack did at its best or worst."""
 
 
 def choose(pictures: Pictures) -> list[int]:
@@ -48,14 +51,21 @@ def choose(pictures: Pictures) -> list[int]:
 
 
 class Keeper:
-    """A scoring's viewer that writes the wanted pictures as PNG; `originals` are these before the attack, as bytes."""
+    """A scoring's viewer that writes the wanted pictures as PNG; by id, `originals` before the attack and `notes`."""
 
     def __init__(
-        self, run: Path, *, model: str, name: str, wanted: Iterable[str], originals: dict[str, Tensor]
+        self,
+        run: Path,
+        *,
+        model: str,
+        name: str,
+        wanted: Iterable[str],
+        originals: Mapping[str, Tensor],
+        notes: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.root, self.model, self.name = run / FOLDER, model, name
         self.wanted = set(wanted)
-        self.originals = originals
+        self.originals, self.notes = originals, notes
         self.kept: list[Example] = []
 
     def __call__(self, batch: Batch, prediction: Prediction) -> None:
@@ -79,7 +89,8 @@ class Keeper:
     def _keep(self, category: str, defect: str, identity: str, role: str, tile: Tensor) -> None:
         path = Path(self.model, self.name, identity.replace("/", "-") + f"-{role}.png")
         write_picture(self.root / path, tile)
-        self.kept.append(Example(self.model, self.name, category, defect, identity, role, path.as_posix()))
+        note = self.notes.get(identity, "")
+        self.kept.append(Example(self.model, self.name, category, defect, identity, role, path.as_posix(), note))
 
 
 def write_picture(path: Path, tile: Float[Tensor, "..."]) -> None:

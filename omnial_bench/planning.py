@@ -11,7 +11,7 @@ from omnial_bench.data.textures import load_textures
 from omnial_bench.device import Precision, fabric
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.models.registry import build, skeleton
-from omnial_bench.records import Paradigm, Plan, Recipe, read_recipe, read_suite
+from omnial_bench.records import Paradigm, Plan, Recipe, Suite, read_recipe, read_suite
 from omnial_bench.store import check_folder
 
 
@@ -25,6 +25,8 @@ class Settings:
     device: str = "auto"
     precision: Precision = "32-true"
     jobs: int = 1
+    keep_models: bool = False
+    """Take finished trainings as they are where only code, packages or device have changed since."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,7 @@ def check_plan(plan: Plan, settings: Settings) -> None:
     suites = [read_suite(name) for name in plan.suites]
     for suite in suites:
         check_suite(suite)
-    check_names("threats", [threat.name for suite in suites for threat in suite.threats])
+    check_names("threats", [name for suite in suites for name in names_of(suite)])
     for recipe in {model.detector: model.recipe for model in models}.values():
         check_recipe(recipe)
     sizes = sorted({model.recipe.size for model in models})
@@ -97,6 +99,12 @@ def check_recipe(recipe: Recipe) -> None:
         build(recipe)
     else:
         skeleton(recipe)
+
+
+def names_of(suite: Suite) -> list[str]:
+    """The names of pictures that a suite brings into the column `set`."""
+    own = [] if suite.against == "sources" else [suite.control, suite.worst_name]
+    return [*(threat.name for threat in suite.threats), *own]
 
 
 def check_names(what: str, names: Sequence[str]) -> None:

@@ -181,6 +181,9 @@ class Plan(Record):
     """Models whose mean loss the sets are built on; empty: every unified model of the plan."""
     limit: Annotated[int, Field(ge=2)] | None = None
     """Pictures a category in each adversarial set at the most; None: the suite's."""
+    test_limit: Annotated[int, Field(ge=2)] | None = None
+    """Test pictures a category under attack at the most, in suites that attack the test split; their own limits hold
+    too."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 

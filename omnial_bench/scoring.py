@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from omnial_bench.attacks.sets import AdversarialSet
 from omnial_bench.checkpoint import Trained
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.device import placed
+from omnial_bench.errors import UserError
 from omnial_bench.metrics.quality import psnr, ssim
 from omnial_bench.metrics.ranking import Ranking, RankingScores
 from omnial_bench.metrics.regions import Regions
@@ -38,14 +41,80 @@ class Labels:
     source: str = "none"
 
 
-def labels_of(trained: Trained, run: str, adversarial: AdversarialSet | None = None) -> Labels:
-    """The labels of a trained model on the clean test split, or on an adversarial set."""
+def labels_of(trained: Trained, run: str) -> Labels:
+    """The labels of a trained model on the clean test split."""
     made = trained.provenance
-    where = {"set": adversarial.name, "threat": adversarial.label, "source": adversarial.source} if adversarial else {}
     return Labels(
         detector=made.detector, paradigm=made.paradigm, preset=trained.recipe.preset, dataset=made.dataset,
-        seed=made.seed, run=run, **where,
+        seed=made.seed, run=run,
     )  # fmt: skip
+
+
+def labels_on(labels: Labels, adversarial: AdversarialSet | None) -> Labels:
+    """A model's labels on an adversarial set; None: as they are."""
+    if adversarial is None:
+        return labels
+    return replace(labels, set=adversarial.name, threat=adversarial.label, source=adversarial.source)
+
+
+class Tally:
+    """What a detector says of pictures of one category, batch by batch, and the rows of it."""
+
+    def __init__(self, *, normals_only: bool = False, maps_only: bool = False) -> None:
+        """`normals_only`: reconstructions are held against references in normal pictures alone, for only there is the
+        reference a normal picture. `maps_only`: they are not looked at."""
+        self.images, self.regions, self.normals_only, self.count = Ranking(), Regions(), normals_only, 0
+        self.qualities: dict[str, list[Tensor]] = {} if maps_only else {"psnr": [], "ssim": []}
+
+    def update(self, part: Batch, prediction: Prediction) -> None:
+        """UserError where the map has another size than the pictures, or holds values that are no numbers."""
+        maps, scores = prediction.score_map, prediction.image_score
+        if maps.shape[-2:] != part.images.shape[-2:]:
+            want, got = tuple(part.images.shape[-2:]), tuple(maps.shape[-2:])
+            raise UserError(f"expected maps as large as the pictures, {want}, got {got}; resize them in the detector")
+        if not (torch.isfinite(maps).all() and torch.isfinite(scores).all()):
+            raise UserError("expected finite anomaly maps and scores, got NaN or infinity; mend the detector")
+        self.add(maps, part.masks, scores, part.anomalous)
+        if prediction.reconstruction is not None:
+            self._measure(part, prediction.reconstruction.clamp(0, 1))
+
+    def add(
+        self,
+        maps: Float[Tensor, "b h w"],
+        masks: Bool[Tensor, "b h w"],
+        scores: Float[Tensor, " b"],
+        anomalous: Bool[Tensor, " b"],
+    ) -> None:
+        """Take maps and image scores alone."""
+        self.regions.update(maps, masks)
+        self.images.update(scores, anomalous.to(scores.device))
+        self.count += len(scores)
+
+    def _measure(self, part: Batch, reconstruction: Float[Tensor, "b 3 h w"]) -> None:
+        references = part.images if part.references is None else part.references
+        if part.references is None or self.normals_only:
+            normal = ~part.anomalous.to(reconstruction.device)
+            reconstruction, references = reconstruction[normal], references[normal]
+        if len(references):
+            self.qualities["psnr"].append(psnr(reconstruction, references).cpu())
+            self.qualities["ssim"].append(ssim(reconstruction, references).cpu())
+
+    def rows(self, labels: Labels, category: str) -> list[Result]:
+        """One row a metric; an undefined one has no value and its reason is logged."""
+        values = _figures("image", self.images.compute()) | _figures("pixel", self.regions.ranking.compute())
+        values["pixel_aupro"] = self.regions.compute()
+        counts = dict.fromkeys(values, self.count)
+        for name, found in self.qualities.items():
+            every = torch.cat(found).double() if found else torch.empty(0)
+            values[name], counts[name] = (float(every.mean()) if len(every) else None), len(every)
+        columns = vars(labels) | {"category": category}
+        rows = [
+            Result(**columns, metric=metric, value=value if _defined(value) else None, n=counts[metric])
+            for metric, value in values.items()
+        ]
+        for reason, metrics in _undefined(values).items():
+            log.warning("%s on %s, %s: %s undefined, %s", labels.detector, labels.set, category, metrics, reason)
+        return rows
 
 
 def score(
@@ -57,38 +126,23 @@ def score(
     device: torch.device | str = "cpu",
     batch: int = 16,
     viewer: Viewer | None = None,
+    normals_only: bool = False,
 ) -> list[Result]:
     """All metrics of one category's pictures, computed in float32.
 
     PSNR and SSIM compare the reconstruction with the clean normal picture: the reference where a set has one, else the
-    picture itself, and then over normal pictures only. An undefined figure is None and its reason is logged.
+    picture itself, and then over normal pictures only; with `normals_only` in either case. An undefined figure is None
+    and its reason is logged.
     """
-    device = torch.device(device)
-    images, regions = Ranking(), Regions()
-    qualities: dict[str, list[torch.Tensor]] = {"psnr": [], "ssim": []}
+    tally, device = Tally(normals_only=normals_only), torch.device(device)
     detector = placed(detector, device)
     with torch.inference_mode():
         for part in pictures.batches(batch, device):
             prediction = detector(part.images.contiguous(memory_format=torch.channels_last))
-            regions.update(prediction.score_map, part.masks)
-            images.update(prediction.image_score, part.anomalous.to(device))
-            _measure(qualities, part, prediction)
+            tally.update(part, prediction)
             if viewer is not None:
                 viewer(part, prediction)
-    values = _figures("image", images.compute()) | _figures("pixel", regions.ranking.compute())
-    values["pixel_aupro"] = regions.compute()
-    counts = dict.fromkeys(values, len(pictures))
-    for name, found in qualities.items():
-        every = torch.cat(found).double() if found else torch.empty(0)
-        values[name], counts[name] = (float(every.mean()) if len(every) else None), len(every)
-    columns = vars(labels) | {"category": category}
-    rows = [
-        Result(**columns, metric=metric, value=value if _defined(value) else None, n=counts[metric])
-        for metric, value in values.items()
-    ]
-    for reason, metrics in _undefined(values).items():
-        log.warning("%s on %s, %s: %s undefined, %s", labels.detector, labels.set, category, metrics, reason)
-    return rows
+    return tally.rows(labels, category)
 
 
 def _figures(what: str, scores: RankingScores) -> dict[str, float | None]:
@@ -96,18 +150,6 @@ def _figures(what: str, scores: RankingScores) -> dict[str, float | None]:
     chance = None if scores.ap is None else scores.prevalence
     figures = {"auroc": scores.auroc, "ap": scores.ap, "ap_chance": chance, "f1max": scores.f1max}
     return {f"{what}_{name}": value for name, value in figures.items()}
-
-
-def _measure(qualities: dict[str, list[torch.Tensor]], part: Batch, prediction: Prediction) -> None:
-    if prediction.reconstruction is None:
-        return
-    reconstruction, references = prediction.reconstruction.clamp(0, 1), part.references
-    if references is None:
-        normal = ~part.anomalous.to(reconstruction.device)
-        reconstruction, references = reconstruction[normal], part.images[normal]
-    if len(references):
-        qualities["psnr"].append(psnr(reconstruction, references).cpu())
-        qualities["ssim"].append(ssim(reconstruction, references).cpu())
 
 
 def _defined(value: float | None) -> bool:

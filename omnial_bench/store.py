@@ -40,7 +40,43 @@ class Result:
     run: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """How one attack on one model went, on the pictures of one category: a row of attacks.csv."""
+
+    suite: str
+    set: str
+    detector: str
+    paradigm: str
+    category: str
+    source: str
+    """`self`, or the attacked model where its pictures are shown to others too."""
+    attack: str
+    objective: str
+    goal: str
+    norm: str
+    eps: str
+    where: str
+    steps: int
+    restarts: int
+    n: int
+    """Pictures in all."""
+    attacked: int
+    """Pictures that the goal attacks."""
+    flat: int | None
+    """Attacked pictures whose gradient was zero everywhere at the start; None where the attack takes none."""
+    largest_change: float
+    """Measured on the bytes, in grey levels; for `l2` the greatest length, in grey levels."""
+    direction: str
+    """`up` where the attack raises its objective, `down` where it lowers it towards a target."""
+    losses: str
+    """The mean objective before each step, with blanks between."""
+    seed: int
+    run: str
+
+
 COLUMNS = tuple(field.name for field in fields(Result))
+ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
 KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run"))
 
 
@@ -124,6 +160,11 @@ def write_rows(path: Path, rows: pd.DataFrame) -> None:
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
+def attempts_frame(attempts: Iterable[Attempt]) -> pd.DataFrame:
+    """Attempts as a frame with the columns of attacks.csv."""
+    return pd.DataFrame([astuple(attempt) for attempt in attempts], columns=list(ATTEMPT_COLUMNS))
+
+
 def read_rows(path: Path) -> pd.DataFrame:
     """results.csv, or the one of a run folder, as a frame; UserError names what is wrong with the file."""
     file = path / "results.csv" if path.is_dir() else path
@@ -142,12 +183,19 @@ def read_rows(path: Path) -> pd.DataFrame:
         raise UserError(f"{file} holds a value that is no number: {error}") from error
 
 
+def _integers(numbers: pd.Series, name: str) -> pd.Series:
+    # The bounds are exact as floats, which large numbers come as.
+    if not numbers.between(-(2.0**63), 2.0**63, inclusive="left").all() or (numbers % 1 != 0).any():
+        raise ValueError(f"expected whole numbers for {name!r}")
+    return numbers.astype("int64")
+
+
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
     for name in COLUMNS:
         if name == "value":
             table[name] = pd.to_numeric(table[name].replace("", None)).astype("float64")
         elif name in ("n", "seed"):
-            table[name] = pd.to_numeric(table[name]).astype("int64")
+            table[name] = _integers(pd.to_numeric(table[name]), name)
         else:
             table[name] = table[name].astype("str")
     return table

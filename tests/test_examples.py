@@ -121,5 +121,5 @@ def test_the_index_has_a_row_a_picture(tmp_path: Path) -> None:
     write_index(tmp_path, examples)
     with (tmp_path / FOLDER / "index.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["model", "set", "category", "defect", "id", "role", "path"]
+    assert list(rows[0]) == ["model", "set", "category", "defect", "id", "role", "path", "note"]
     assert [Example(**row) for row in rows] == examples

@@ -5,7 +5,20 @@ import math
 import pytest
 import torch
 
-from omnial_bench.attacks.objectives import OBJECTIVES, Aim, balanced, cross_entropy, objective_named
+from omnial_bench.attacks.objectives import (
+    OBJECTIVES,
+    STEADY,
+    Aim,
+    Objective,
+    balanced,
+    cospgd,
+    cross_entropy,
+    image_score,
+    joint,
+    objective_named,
+    reconstruction,
+    segpgd,
+)
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import Prediction
 
@@ -14,8 +27,14 @@ def prediction(odds: torch.Tensor) -> Prediction:
     return Prediction(torch.stack((torch.zeros_like(odds), odds), dim=1))
 
 
-def aim(truth: torch.Tensor) -> Aim:
-    return Aim(truth, torch.zeros(len(truth), 3, *truth.shape[1:]))
+def aim(truth: torch.Tensor, **rest) -> Aim:
+    return Aim(truth, rest.pop("images", torch.zeros(len(truth), 3, *truth.shape[1:])), **rest)
+
+
+def slope(objective: Objective, odds: torch.Tensor, truth: torch.Tensor, **rest) -> torch.Tensor:
+    """Gradient to the log-odds."""
+    odds = odds.clone().requires_grad_(True)
+    return torch.autograd.grad(objective(prediction(odds), aim(truth, **rest)).sum(), odds)[0]
 
 
 def softplus(x: float) -> float:
@@ -44,18 +63,145 @@ def test_balanced_uses_the_one_kind_that_there_is(kind: bool) -> None:
     assert torch.allclose(balanced(prediction(ODDS), aim(truth)), cross_entropy(prediction(ODDS), aim(truth)))
 
 
+MAPS = {"odds": (3, 4, 4), "reconstruction": (3, 3, 4, 4), "images": (3, 3, 4, 4)}
+
+
+@pytest.mark.parametrize("towards", [False, True])
 @pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
-def test_images_do_not_mix_and_worse_is_higher(objective) -> None:
+def test_images_do_not_mix(objective, towards) -> None:
+    """Neither the values nor the gradients; an image of each kind alone among them, and all of it finite."""
     generator = torch.Generator().manual_seed(0)
-    odds = torch.randn(3, 4, 4, generator=generator)
+    maps = {name: torch.rand(shape, generator=generator) for name, shape in MAPS.items()}
     truth = torch.rand(3, 4, 4, generator=generator) > 0.7
-    together = objective(prediction(odds), aim(truth))
-    apart = torch.cat([objective(prediction(odds[i : i + 1]), aim(truth[i : i + 1])) for i in range(3)])
-    assert together.shape == (3,)
-    assert torch.allclose(together, apart)
-    right = torch.where(truth, 5.0, -5.0)
-    assert (objective(prediction(right), aim(truth)) < 0.02).all()
-    assert (objective(prediction(-right), aim(truth)) > 4).all()
+    truth[1], truth[2] = False, True
+
+    def both(rows: slice) -> tuple[torch.Tensor, ...]:
+        part = {name: one[rows].clone().requires_grad_(True) for name, one in maps.items()}
+        shown = Prediction(prediction(5 * part["odds"] - 2).logits, part["reconstruction"], pooling=3)
+        value = objective(shown, Aim(truth[rows], part["images"], towards, 0.4))
+        assert value.shape == (len(part["odds"]),)
+        slopes = torch.autograd.grad(value.sum(), list(part.values()), allow_unused=True)
+        return value.detach(), *(torch.zeros(1) if one is None else one for one in slopes)
+
+    together = both(slice(0, 3))
+    apart = zip(*(both(slice(i, i + 1)) for i in range(3)), strict=True)
+    for one, others in zip(together, apart, strict=True):
+        assert torch.isfinite(one).all()
+        assert torch.allclose(one, torch.cat(others)) or one.shape == (1,)
+    assert any(slopes.any() for slopes in together[1:])
+
+
+@pytest.mark.parametrize("objective", [balanced, cospgd, cross_entropy, segpgd])
+def test_worse_is_higher(objective) -> None:
+    right = torch.where(TRUTH, 5.0, -5.0)
+    assert objective(prediction(right), aim(TRUTH)).item() < 0.02
+    assert objective(prediction(-right), aim(TRUTH)).item() > 4
+
+
+@pytest.mark.parametrize("objective", [segpgd, cospgd])
+@pytest.mark.parametrize("progress", [0.0, 0.6])
+@pytest.mark.parametrize("towards", [False, True])
+def test_weightings_have_the_value_of_balanced(objective, progress, towards) -> None:
+    """So that iterates and restarts can be compared by it."""
+    values = objective(prediction(ODDS), aim(TRUTH, towards=towards, progress=progress))
+    assert torch.equal(values, balanced(prediction(ODDS), aim(TRUTH)))
+
+
+@pytest.mark.parametrize(
+    ("progress", "towards", "right", "wrong"),
+    [(0.0, False, 1.0, 0.0), (0.6, False, 0.7, 0.3), (0.0, True, 0.0, 1.0), (0.6, True, 0.3, 0.7)],
+)
+def test_segpgd_weighs_what_is_still_to_be_won(progress, towards, right, wrong) -> None:
+    odds = torch.tensor([[[2.0, -1.0], [-0.5, 3.0]]])
+    truth = torch.tensor([[[True, True], [False, False]]])
+    weight = torch.tensor([[[right, wrong], [right, wrong]]])
+    expected = weight * slope(balanced, odds, truth)
+    assert torch.allclose(slope(segpgd, odds, truth, progress=progress, towards=towards), expected)
+
+
+@pytest.mark.parametrize("towards", [False, True])
+def test_cospgd_weighs_by_the_cosine_to_the_label(towards) -> None:
+    """Against the cosine as the paper writes it, of softmax and one-hot label."""
+    generator = torch.Generator().manual_seed(0)
+    odds, truth = 4 * torch.randn(2, 4, 4, generator=generator), torch.rand(2, 4, 4, generator=generator) > 0.5
+    label = torch.nn.functional.one_hot(truth.long(), 2).movedim(-1, 1).float()
+    cosine = torch.cosine_similarity(prediction(odds).logits.softmax(1), label)
+    expected = (1 - cosine if towards else cosine) * slope(balanced, odds, truth)
+    assert torch.allclose(slope(cospgd, odds, truth, towards=towards), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("objective", [segpgd, cospgd])
+def test_weights_are_stable_where_probabilities_saturate(objective) -> None:
+    odds, truth = torch.tensor([[[60.0, -60.0], [60.0, -60.0]]]), torch.tensor([[[True, True], [False, False]]])
+    for towards in (False, True):
+        found = slope(objective, odds, truth, towards=towards)
+        assert torch.isfinite(found).all()
+        still = (truth == (odds > 0)) ^ towards
+        assert (found[still] != 0).all()
+
+
+def test_image_score_is_cross_entropy_of_the_score_that_ranks_images() -> None:
+    odds = torch.stack((ODDS[0], ODDS[0] - 4))
+    truth = torch.stack((TRUTH[0], torch.zeros_like(TRUTH[0])))
+    shown = Prediction(prediction(odds).logits, pooling=1)
+    assert image_score(shown, aim(truth)).tolist() == pytest.approx([softplus(-2), softplus(-2)])
+    own = Prediction(shown.logits, score=torch.tensor([3.0, 1.0]))
+    assert image_score(own, aim(truth)).tolist() == pytest.approx([softplus(-3), softplus(1)])
+
+
+def test_image_score_moves_the_pixels_of_the_best_window_alone() -> None:
+    odds = ODDS.clone()
+    odds[0, :3, 1:] = 2
+    odds.requires_grad_(True)
+    shown = Prediction(torch.stack((torch.zeros_like(odds), odds), dim=1), pooling=3)
+    (found,) = torch.autograd.grad(image_score(shown, aim(TRUTH)).sum(), odds)
+    assert torch.equal(found < 0, odds > 1)
+    assert (found[0, 3] == 0).all()
+
+
+def test_reconstruction_is_high_where_defects_are_copied_and_normal_pixels_are_not() -> None:
+    images = torch.full((1, 3, 4, 4), 0.5)
+    made = images + torch.where(TRUTH, 0.1, 0.3)[:, None]
+    shown = Prediction(prediction(ODDS).logits, reconstruction=made)
+    assert reconstruction(shown, aim(TRUTH, images=images)).tolist() == pytest.approx([0.3**2 - 0.1**2])
+    nothing = torch.zeros_like(TRUTH)
+    assert reconstruction(shown, aim(nothing, images=images)).tolist() == pytest.approx([(14 * 0.09 + 2 * 0.01) / 16])
+
+
+def test_reconstruction_reaches_the_input_on_both_sides() -> None:
+    images = torch.full((1, 3, 4, 4), 0.5, requires_grad=True)
+    half = Prediction(prediction(ODDS).logits, reconstruction=images / 2)
+    (found,) = torch.autograd.grad(reconstruction(half, aim(TRUTH, images=images)).sum(), images)
+    # (x / 2 - x)^2 has the slope x / 2, shared among three channels and the pixels of a kind.
+    expected = torch.where(TRUTH, -0.25 / 3 / 2, 0.25 / 3 / 14)[:, None].expand_as(images)
+    assert torch.allclose(found, expected)
+
+
+def test_joint_adds_what_there_is() -> None:
+    images = torch.full((1, 3, 4, 4), 0.5)
+    shown, pure = Prediction(prediction(ODDS).logits, reconstruction=images + 0.2), prediction(ODDS)
+    goal = aim(TRUTH, images=images)
+    both = balanced(pure, goal) + image_score(pure, goal)
+    assert torch.allclose(joint(pure, goal), both)
+    assert torch.allclose(joint(shown, goal), both + 10 * reconstruction(shown, goal))
+
+
+def test_a_detector_without_a_reconstruction_is_told_what_it_lacks() -> None:
+    with pytest.raises(UserError, match=r"without; try objective balanced or joint"):
+        reconstruction(prediction(ODDS), aim(TRUTH))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+def test_only_steady_objectives_have_the_same_gradient_at_any_progress(objective) -> None:
+    images = torch.full((1, 3, 4, 4), 0.5)
+    slopes = []
+    for progress in (0.0, 0.7):
+        odds = ODDS.clone().requires_grad_(True)
+        made = odds[:, None].sigmoid().expand(-1, 3, -1, -1)
+        one = Prediction(torch.stack((torch.zeros_like(odds), odds), dim=1), reconstruction=made)
+        value = objective(one, aim(TRUTH, images=images, progress=progress)).sum()
+        slopes.append(torch.autograd.grad(value, odds)[0])
+    assert torch.equal(*slopes) == (objective in STEADY)
 
 
 def test_four_class_heads_are_attacked_through_their_log_odds() -> None:

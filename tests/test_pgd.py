@@ -7,9 +7,19 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from omnial_bench.attacks.objectives import Aim, balanced, cross_entropy
+from omnial_bench.attacks.objectives import (
+    OBJECTIVES,
+    Aim,
+    balanced,
+    cospgd,
+    cross_entropy,
+    image_score,
+    joint,
+    reconstruction,
+    segpgd,
+)
 from omnial_bench.attacks.pgd import DensePGD, ascent, random_change
-from omnial_bench.attacks.victim import victim
+from omnial_bench.attacks.victim import Lookout, Victim, victim
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import Detector, Prediction, Synthetic, ThreatModel
 
@@ -78,7 +88,7 @@ def worst(images: Tensor, truth: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 @pytest.mark.parametrize("random_start", [False, True])
-@pytest.mark.parametrize("objective", [balanced, cross_entropy])
+@pytest.mark.parametrize("objective", [balanced, cross_entropy, segpgd, cospgd])
 @pytest.mark.parametrize("eps", [Fraction(4, 255), Fraction(8, 255)])
 def test_reaches_the_optimum_of_a_linear_detector(eps, objective, random_start) -> None:
     detector, (images, truth) = Linear(), pictures()
@@ -97,9 +107,47 @@ def test_reaches_the_optimum_of_a_linear_detector(eps, objective, random_start) 
     assert losses == sorted(losses)
 
 
+@pytest.mark.parametrize(("goal", "kind"), [("any", False), ("any", True), ("hide", False), ("fabricate", True)])
+@pytest.mark.parametrize("objective", [image_score, joint])
+def test_reaches_the_optimum_of_the_image_score(objective, goal, kind) -> None:
+    """A window of 21 pixels holds the whole picture, so with pixels of one kind all of them go the same way."""
+    detector, (images, _) = Linear(), pictures()
+    truth = torch.full((4, SIDE, SIDE), kind)
+    attacked, _ = attack([detector], images, truth, ThreatModel(eps=Fraction(8, 255), goal=goal), objective=objective)
+    best = worst(images, truth if goal == "any" else ~truth, detector.weight, 8 / 255)
+    before, after, most = (objective(detector(x), Aim(truth, x)) for x in (images, attacked, best))
+    assert ((after - before) / (most - before) >= 0.99).all()
+    assert ((after - before) / (most - before) <= 1 + 1e-5).all()
+
+
+class Repairing(Linear):
+    """A reconstruction that moves every value away from its input by a share of it."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        return Prediction(super().forward(images).logits, reconstruction=0.5 * images + 0.4)
+
+
+@pytest.mark.parametrize("goal", ["any", "target"])
+def test_reaches_the_optimum_of_a_linear_reconstruction(goal) -> None:
+    """The difference is 0.4 - x / 2: largest for the darkest picture, and smallest for the brightest."""
+    images, truth = pictures()
+    images = 0.2 + 0.4 * images
+    attacked, _ = attack(
+        [Repairing()], images, truth, ThreatModel(eps=Fraction(8, 255), goal=goal),
+        objective=reconstruction, random_start=False,
+    )  # fmt: skip
+    copied = truth if goal == "any" else ~truth
+    best = images + 8 / 255 * torch.where(copied, 1.0, -1.0)[:, None]
+    assert torch.allclose(attacked, best, atol=1e-6)
+
+
 @pytest.mark.parametrize(("random_start", "share"), [(False, 0.99), (True, 0.95)])
 def test_reaches_the_optimum_in_l2(random_start, share) -> None:
-    """The log-odds are linear, so the best change is along the weights, and all of its length is used."""
+    """The log-odds are linear, so the best change is along the weights, and all of its length is used.
+
+    From a random start ten steps of a quarter of the radius leave something of what lies across the weights: it is
+    shortened by each projection and never undone, so that 95 % of the optimum is sure, and not 99 %.
+    """
     detector, images = Linear(), torch.full((2, 3, SIDE, SIDE), 0.5)
     truth = torch.zeros(2, SIDE, SIDE, dtype=torch.bool)
 
@@ -269,4 +317,312 @@ def test_ascent_has_length_one_and_bears_no_gradient() -> None:
     step = ascent(gradient, ThreatModel(eps=Fraction(1), norm="l2"))
     assert step[0, 0, 0, 0] == -1
     assert (step[1] == 0).all()
+    faint = ascent(1e-30 * torch.ones(1, 3, 4, 4), ThreatModel(eps=Fraction(1), norm="l2"))
+    assert torch.allclose(faint, torch.full((), 48**-0.5))
     assert ascent(gradient, ThreatModel(eps=Fraction(1)))[0, 0, 0, 0] == -1
+
+
+class Wavy(Untrained):
+    """Log-odds go up and down along every value, so that steps leap over maxima. Counts the pictures it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[int] = []
+
+    def forward(self, images: Tensor) -> Prediction:
+        self.shown.append(len(images))
+        odds = torch.sin(90 * images).sum(1)
+        return Prediction(torch.stack((torch.zeros_like(odds), odds), 1))
+
+
+def reached(detector: Detector, objective, attacked: Tensor, truth: Tensor, towards: bool) -> Tensor:
+    value = objective(detector(attacked), Aim(truth, attacked, towards))
+    return -value if towards else value
+
+
+@pytest.mark.parametrize("objective", [balanced, segpgd, image_score])
+@pytest.mark.parametrize("goal", ["any", "target"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_best_iterate_is_never_worse_than_the_last(norm, goal, objective) -> None:
+    images, truth = pictures(6)
+    threat = ThreatModel(eps=Fraction(8, 255) if norm == "linf" else Fraction(1, 2), norm=norm, goal=goal)
+    settings = {"objective": objective, "steps": 6, "step_size": 2 * float(threat.eps)}
+    last, losses = attack([Wavy()], images, truth, threat, **settings)
+    best, same = attack([Wavy()], images, truth, threat, best=True, **settings)
+    one, other = (reached(Wavy(), objective, x, truth, goal != "any") for x in (best, last))
+    assert (one >= other).all()
+    assert (one > other).any()
+    assert losses == same
+
+
+@pytest.mark.parametrize("best", [False, True])
+@pytest.mark.parametrize("goal", ["any", "hide"])
+def test_restarts_are_never_worse_than_one_start(goal, best) -> None:
+    """The first start is that of an attack with one; each picture keeps its own strongest."""
+    images, truth = pictures(6)
+    threat = ThreatModel(eps=Fraction(8, 255), goal=goal)
+    one, _ = attack([Wavy()], images, truth, threat, best=best)
+    many, losses = attack([Wavy()], images, truth, threat, best=best, restarts=5)
+    first, strongest = (reached(Wavy(), balanced, x, truth, goal != "any") for x in (one, many))
+    assert (strongest >= first).all()
+    assert (strongest > first).any()
+    assert len(losses) == 10
+    assert (many - images).abs().max() <= 8 / 255 + 1e-6
+
+
+def test_restarts_lie_in_one_batch_and_are_split_where_told() -> None:
+    images, truth = pictures(4)
+    threat, settings = ThreatModel(eps=Fraction(8, 255)), {"restarts": 5, "steps": 3}
+    together, apart, single = Wavy(), Wavy(), Wavy()
+    one, losses = attack([together], images, truth, threat, **settings)
+    other, same = attack([apart], images, truth, threat, together=11, **settings)
+    third, _ = attack([single], images, truth, threat, together=1, **settings)
+    assert together.shown == [20] * 4
+    assert apart.shown == [8] * 4 + [8] * 4 + [4] * 4
+    assert single.shown == [4] * 20
+    assert torch.equal(one, other)
+    assert torch.equal(one, third)
+    assert losses == pytest.approx(same)
+
+
+def test_further_starts_are_random_where_the_first_is_the_picture() -> None:
+    images, truth = pictures()
+    starts = []
+
+    def watched(prediction: Prediction, aim: Aim) -> Tensor:
+        starts.append(aim.images.detach())
+        return balanced(prediction, aim)
+
+    where = torch.zeros_like(truth)
+    where[:, 2:5] = True
+    attack([Wavy()], images, truth, ThreatModel(eps=Fraction(8, 255)), objective=watched, steps=1, restarts=3,
+           random_start=False, where=where)  # fmt: skip
+    first, second, third = starts[0].split(4)
+    assert torch.equal(first, images)
+    assert not torch.equal(second, third)
+    assert ((second != images).any(1) <= where).all()
+
+
+def test_one_start_without_best_costs_its_steps_alone() -> None:
+    images, truth = pictures()
+    detector = Wavy()
+    attack([detector], images, truth, ThreatModel(eps=Fraction(8, 255)))
+    assert detector.shown == [4] * 10
+    detector = Wavy()
+    attack([detector], images, truth, ThreatModel(eps=Fraction(8, 255)), best=True)
+    assert detector.shown == [4] * 11
+
+
+class Shown(Linear):
+    """Counts the pictures it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[int] = []
+
+    def forward(self, images: Tensor) -> Prediction:
+        self.shown.append(len(images))
+        return super().forward(images)
+
+
+def plain_steps(detector: Detector, images: Tensor, truth: Tensor, threat: ThreatModel, objective, steps: int):
+    """PGD without a start, written down as it is in the paper: every picture in every step."""
+    attacked, losses = images, []
+    with victim([detector]) as target:
+        for step in range(steps):
+            loss, gradient = target.gradient(attacked, truth, objective, progress=step / steps)
+            losses.append(loss.mean().item())
+            move = 2.5 * float(threat.eps) / steps * ascent(gradient, threat)
+            attacked = threat.project(attacked + move, images)
+    return attacked, losses
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("objective", [balanced, segpgd])
+@pytest.mark.parametrize("detector", [Shown(), Convolution(2), Wavy()], ids=["linear", "convolution", "wavy"])
+def test_stuck_pictures_leave_the_batch_and_nothing_changes(detector, objective, norm) -> None:
+    images, truth = pictures()
+    threat = ThreatModel(eps=Fraction(8, 255), norm=norm)
+    expected, losses = plain_steps(detector, images, truth, threat, objective, 12)
+    attacked, same = attack([detector], images, truth, threat, objective=objective, steps=12, random_start=False)
+    assert torch.equal(attacked, expected)
+    assert same == losses
+
+
+def test_pictures_in_their_corner_are_not_shown_again() -> None:
+    """Four steps of more than a quarter of the ball reach the corner, the fifth stays, and nobody looks again."""
+    images, truth = pictures()
+    detector, scheduled = Shown(), Shown()
+    threat, settings = ThreatModel(eps=Fraction(8, 255)), {"steps": 20, "step_size": 2.5 / 255, "random_start": False}
+    _, losses = attack([detector], images, truth, threat, **settings)
+    assert detector.shown == [4] * 5
+    assert losses[4:] == losses[4:5] * 16
+    attack([scheduled], images, truth, threat, objective=segpgd, **settings)
+    assert scheduled.shown == [4] * 20
+
+
+def test_pictures_that_cannot_move_leave_those_that_can() -> None:
+    images, truth = pictures()
+    where = torch.zeros_like(truth)
+    where[1:3] = True
+    detector, threat = Wavy(), ThreatModel(eps=Fraction(8, 255))
+    whole, _ = attack([Wavy()], images[1:3], truth[1:3], threat, random_start=False, best=True)
+    attacked, losses = attack([detector], images, truth, threat, random_start=False, best=True, where=where)
+    assert detector.shown == [4] + [2] * 10
+    assert torch.equal(attacked[1:3], whole)
+    assert torch.equal(attacked[[0, 3]], images[[0, 3]])
+    assert len(losses) == 10
+
+
+def test_a_gradient_of_zero_is_asked_for_once_and_counted() -> None:
+    class Rounded(Wavy):
+        def forward(self, images: Tensor) -> Prediction:
+            flat = images[:, :, :1, :1].sum((1, 2, 3), keepdim=True) > 5
+            return super().forward(torch.where(flat, images, (7 * images).round() / 7))
+
+    images, truth = pictures()
+    images[1, :, 0, 0] = 1.0
+    with victim([Rounded()]) as target:
+        pgd = DensePGD(target, ThreatModel(eps=Fraction(8, 255)), generator=torch.Generator(), random_start=False)
+        pgd.generator.manual_seed(0)
+        attacked = pgd(images, truth)
+    assert pgd.flat == 4
+    assert torch.equal(attacked, images)
+    assert target.detectors[0].shown == [4]
+
+
+@pytest.mark.parametrize("objective", [segpgd, balanced])
+def test_pixels_that_are_there_already_are_no_masked_gradient(objective) -> None:
+    """Towards its target SegPGD weighs them by 0 in the first step, and by more from the second on."""
+    images, _ = pictures()
+    truth = Linear()(images).log_odds > 0
+    with victim([Linear()]) as target:
+        aimed = ThreatModel(eps=Fraction(8, 255), goal="target")
+        pgd = DensePGD(target, aimed, generator=torch.Generator(), objective=objective, steps=3, random_start=False)
+        moved = (pgd(images, truth) != images).flatten(1).any(1)
+    assert pgd.flat == 0
+    assert moved.all()
+
+
+def test_lookout_asks_only_for_what_moved() -> None:
+    images, truth = pictures()
+    detector = Wavy()
+    with victim([detector]) as target:
+        lookout = Lookout(target, truth, balanced)
+        lookout.gradient(images, 0.0)
+        moved = images.clone()
+        moved[2] += 0.01
+        loss, gradient = lookout.gradient(moved, 0.1)
+        expected = target.gradient(moved, truth, balanced)
+        assert detector.shown == [4, 1, 4]
+        assert torch.equal(loss, expected[0])
+        assert torch.equal(gradient, expected[1])
+        assert torch.equal(lookout.value(moved), expected[0])
+        moved = moved.clone()
+        moved[0] += 0.01
+        assert torch.equal(lookout.value(moved), target.value(moved, truth, balanced))
+    assert detector.shown == [4, 1, 4, 1, 4]
+
+
+def test_targets_by_a_function_of_torchattacks() -> None:
+    """As in `set_mode_targeted_by_function` of its own PGD."""
+    images, truth = pictures()
+    detector, threat = Linear(), ThreatModel(eps=Fraction(8, 255))
+    with victim([detector]) as target:
+        pgd = DensePGD(target, threat, generator=torch.Generator(), random_start=False)
+        pgd.set_mode_targeted_by_function(lambda _, labels: ~labels, quiet=True)
+        attacked = pgd(images, truth)
+    aimed = ThreatModel(eps=Fraction(8, 255), goal="target")
+    expected, _ = attack([detector], images, ~truth, aimed, random_start=False)
+    assert torch.equal(attacked, expected)
+
+
+@pytest.mark.parametrize("objective", [OBJECTIVES[name] for name in ("cross_entropy", "balanced", "cospgd")])
+def test_away_from_the_truth_is_towards_its_opposite(objective) -> None:
+    """For a linear detector both end in the same corner of the ball."""
+    images, truth = pictures()
+    away, _ = attack([Linear()], images, truth, ThreatModel(eps=Fraction(8, 255)), objective=objective)
+    aimed = ThreatModel(eps=Fraction(8, 255), goal="target")
+    towards, _ = attack([Linear()], images, ~truth, aimed, objective=objective)
+    assert torch.allclose(away, towards, atol=1e-6)
+
+
+class Broken(Linear):
+    """A forward that breaks off the gradient, or gives what is not a number, in the way that its name says."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+
+    def forward(self, images: Tensor) -> Prediction:
+        if self.way == "numpy":
+            images = torch.from_numpy(images.numpy())
+        if self.way == "no_grad":
+            with torch.no_grad():
+                return super().forward(images)
+        if self.way == "weights alone":
+            self.weight.requires_grad_(True)
+            return super().forward(images.detach())
+        logits = super().forward(images).logits
+        if self.way == "in place":
+            logits = logits.exp()
+            logits += 1
+        if self.way == "nan":
+            logits = logits / logits[:, :1]
+        if self.way == "infinite":
+            logits = logits + (logits.softmax(1) * 0).log()
+        if self.way == "infinite slope":
+            logits = logits + (images[:, :1] * 0).sqrt()
+        return Prediction(logits)
+
+
+@pytest.mark.parametrize("way", ["numpy", "no_grad", "weights alone", "in place"])
+def test_a_detector_without_a_gradient_is_named(way) -> None:
+    images, truth = pictures()
+    with pytest.raises(UserError, match=r"^expected a gradient from the output of Broken.* attack square") as caught:
+        attack([Broken(way)], images, truth, ThreatModel(eps=Fraction(8, 255)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("way", "what"),
+    [("nan", "logits from Broken, got NaN"), ("infinite", "logits from Broken, got inf"),
+     ("infinite slope", "gradient from Broken, got NaN")],
+)  # fmt: skip
+def test_a_detector_that_gives_no_numbers_is_named(way, what) -> None:
+    images, truth = pictures()
+    with pytest.raises(UserError, match=f"^expected finite {what}"):
+        attack([Broken(way)], images, truth, ThreatModel(eps=Fraction(8, 255)))
+
+
+def test_no_numbers_after_the_first_step_are_seen_too() -> None:
+    class Later(Linear):
+        calls = 0
+
+        def forward(self, images: Tensor) -> Prediction:
+            self.calls += 1
+            logits = super().forward(images).logits
+            return Prediction(logits if self.calls < 3 else logits / 0)
+
+    images, truth = pictures()
+    with pytest.raises(UserError, match="after the first step"):
+        attack([Later()], images, truth, ThreatModel(eps=Fraction(8, 255)))
+
+
+def test_other_errors_of_a_detector_are_its_own() -> None:
+    class Torn(Linear):
+        def forward(self, images: Tensor) -> Prediction:
+            raise RuntimeError(f"out of paper for {len(images)} pictures")
+
+    images, truth = pictures()
+    with pytest.raises(RuntimeError, match="out of paper"):
+        attack([Torn()], images, truth, ThreatModel(eps=Fraction(8, 255)))
+
+
+def test_value_is_the_loss_of_gradient() -> None:
+    images, truth = pictures()
+    with victim([Linear(1), Convolution(2)]) as target:
+        loss, _ = target.gradient(images, truth, balanced)
+        assert isinstance(target, Victim)
+        assert torch.equal(target.value(images, truth, balanced), loss)
+        assert not target.value(images, truth, balanced).requires_grad

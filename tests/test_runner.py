@@ -302,3 +302,89 @@ def test_a_mistake_writes_nothing(place: Path, tmp_path: Path, changes: dict[str
     with pytest.raises(UserError, match=said):
         run(plan(place, **changes), settings(place, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
+
+
+ON_THE_SPOT = """
+name = "spot"
+title = "On the spot"
+against = "{against}"
+worst = {worst}
+[[threats]]
+name = "{against}-any"
+eps = "8/255"
+steps = 2
+[[threats]]
+name = "{against}-hide"
+eps = "8/255"
+goal = "hide"
+steps = 2
+"""
+
+
+class TestOnTheSpot:
+    """Suites that attack the test split, beside the sets on disk."""
+
+    @pytest.fixture
+    def suites(self, tmp_path: Path) -> tuple[str, ...]:
+        text = ON_THE_SPOT.format(against="self", worst="true")
+        write_text(tmp_path / "self.toml", text)
+        other = ON_THE_SPOT.format(against="each", worst="false").replace('"spot"', '"cross"')
+        write_text(tmp_path / "each.toml", other)
+        return str(tmp_path / "self.toml"), str(tmp_path / "each.toml")
+
+    def test_rows_attempts_and_health_are_complete_and_kept(
+        self, place: Path, copied: Path, tmp_path: Path, suites: tuple[str, ...]
+    ) -> None:
+        trained = times(copied, TRAINED, BUILT, SCORED)
+        given = plan(place, suites=("paper", *suites), test_limit=3)
+        rows = run(given, settings(place, copied))
+        assert times(copied, TRAINED, BUILT, SCORED) == trained
+        there = rows[(rows["metric"] == "pixel_auroc") & rows["set"].str.startswith(("spot", "self"))]
+        assert set(there["set"]) == {"spot-unattacked", "self-any", "self-hide", "spot-worst"}
+        assert set(there.loc[there["set"].str.startswith("self"), "source"]) == {"self"}
+        assert set(there.loc[there["category"] != "mean", "n"]) == {3}
+        assert len(there) == 4 * 2 * 3
+        crossed = rows[(rows["set"] == "each-any") & (rows["metric"] == "pixel_auroc") & (rows["category"] == "cap")]
+        said = set(crossed[["paradigm", "source"]].itertuples(index=False, name=None))
+        assert said == {
+            ("unified", "self"), ("unified", "mini-separate"), ("separate", "self"), ("separate", "mini-unified"),
+        }  # fmt: skip
+        attempts = pd.read_csv(copied / "attacks.csv")
+        assert len(attempts) == 2 * 2 * 4
+        assert set(attempts["largest_change"]) == {8.0}
+        checked = pd.read_csv(copied / "health.csv")
+        assert set(checked["status"]) <= {"passed", "failed", "not run"}
+        assert set(checked.loc[checked["check"].str.contains("bound"), "status"]) == {"passed"}
+
+        before = (copied / "results.csv").read_bytes()
+        done = times(copied, ".tasks/*.json")
+        run(given, settings(place, copied))
+        assert times(copied, ".tasks/*.json") == done
+        run(given, settings(place, tmp_path / "again", jobs=2))
+        assert (tmp_path / "again" / "results.csv").read_bytes() == before
+        for name in ("attacks.csv", "health.csv", "examples/index.csv"):
+            assert (tmp_path / "again" / name).read_bytes() == (copied / name).read_bytes()
+
+    def test_names_of_pictures_are_used_once(self, place: Path, tmp_path: Path, suites: tuple[str, ...]) -> None:
+        text = Path(suites[0]).read_text(encoding="utf-8").replace('"self-any"', '"pgd-4"')
+        write_text(tmp_path / "self.toml", text)
+        with pytest.raises(UserError, match="expected threats of different names, 'pgd-4' is there twice"):
+            run(plan(place, suites=("paper", suites[0])), settings(place, tmp_path / "run"))
+
+
+class TestKeepModels:
+    def test_trainings_of_other_code_are_kept_when_asked_for(
+        self, place: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trained = times(copied, TRAINED)
+        monkeypatch.setattr(made_by, "code_version", lambda *_: "other")
+        run(plan(place), settings(place, copied, keep_models=True))
+        assert times(copied, TRAINED) == trained
+
+    def test_but_not_those_of_another_recipe_or_seed(self, place: Path, copied: Path) -> None:
+        trained = times(copied, TRAINED)
+        small = {"categories": ("cap",), "paradigms": ("separate",), "suites": ()}
+        run(plan(place, **small, seed=1), settings(place, copied, keep_models=True))
+        after = times(copied, TRAINED)
+        changed = {name for name in trained if after[name] != trained[name]}
+        assert changed == {"models/mini-separate-cap/checkpoint.safetensors"}

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from omnial_bench.attacks import sets as sets_module
+from omnial_bench.attacks import attacking
 from omnial_bench.attacks.compose import add_anomalies, split
 from omnial_bench.attacks.objectives import Aim, balanced
 from omnial_bench.attacks.sets import Composed, build_sets, compose, load_set
@@ -268,7 +268,7 @@ def test_set_that_exceeds_its_bound_is_refused(tmp_path, monkeypatch) -> None:
     def careless(_: Tensor, originals: Tensor, __: object) -> Tensor:
         return (originals.int() + 9).clamp(0, 255).to(torch.uint8)
 
-    monkeypatch.setattr(sets_module, "quantise", careless)
+    monkeypatch.setattr(attacking, "quantise", careless)
     with pytest.raises(UserError, match="within linf 8/255 of its original, the saved file changes by up to 9/255"):
         build(tmp_path)
     assert (folder / "manifest.json").read_bytes() == before

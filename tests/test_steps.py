@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 
 import omnial_bench as ob
-from omnial_bench import steps
+from omnial_bench import assessment, steps
+from omnial_bench.assessment import Request, assess
 from omnial_bench.checkpoint import load
 from omnial_bench.data.toy import draw_toy
 from omnial_bench.errors import UserError
 from omnial_bench.planning import Settings, check_plan
 from omnial_bench.records import Plan
-from omnial_bench.steps import attack_models, score_models, train_models
+from omnial_bench.steps import attack_models, train_models
 from omnial_bench.store import COLUMNS, METRICS, read_rows, write_text
 
 RECORD = """
@@ -98,11 +99,12 @@ def attack(place: Path, out: Path, sources: list[str], **changes: Any) -> list[P
 
 
 def score(place: Path, out: Path, checkpoints: list[str], **changes: Any) -> pd.DataFrame:
+    watch = changes.pop("watch", lambda _: None)
     settings: dict[str, Any] = {
-        "checkpoints": [str(place / name) for name in checkpoints], "data": place / "data", "sets": [], "out": out,
-        "device": "cpu", "seed": None, "watch": lambda _: None,
+        "checkpoints": tuple(str(place / name) for name in checkpoints), "data": place / "data", "out": out,
+        "sets": tuple(changes.pop("sets", ())), "device": "cpu",
     }  # fmt: skip
-    return score_models(**{**settings, **changes})
+    return assess(Request(**{**settings, **changes}), watch=watch)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -196,7 +198,7 @@ class TestScore:
         assert groups.nunique() == 1
         assert dict(zip(rows["detector"], rows["seed"], strict=True)) == {"mini": 0, "other": 1}
         assert read_rows(tmp_path).equals(rows)
-        assert told[-1] == (3, 3, "pgd-8 cap")
+        assert told == [(1, 1, "cap")] * 6
 
     def test_the_seed_of_the_rows_can_be_given(self, place: Path, tmp_path: Path) -> None:
         assert set(score(place, tmp_path, ["one", "two"], seed=7)["seed"]) == {7}
@@ -240,7 +242,7 @@ class TestScore:
         shutil.copytree(place / "data", tmp_path / "data")
         mask = sorted((tmp_path / "data/cap/ground_truth").rglob("*.png"))[-1]
         Image.fromarray(np.zeros((5, 6), np.uint8)).save(mask)
-        monkeypatch.setattr(steps, "score", lambda *_, **__: pytest.fail("scored"))
+        monkeypatch.setattr(assessment, "score", lambda *_, **__: pytest.fail("scored"))
         with pytest.raises(UserError, match="is 6x5, expected its picture's 32x32"):
             score(place, tmp_path / "out", ["one"], data=tmp_path / "data")
         assert not (tmp_path / "out").exists()
@@ -319,7 +321,7 @@ class TestInHand:
         assert list(rows.columns) == list(COLUMNS)
         assert set(rows["detector"]) == {"mine"}
         sources = {(one, two) for one, two in zip(rows["set"], rows["source"], strict=True)}
-        assert sources == {("clean", "none"), ("unattacked", "none"), ("pgd-8", "mine")}
+        assert sources == {("clean", "none"), ("unattacked", "none"), ("pgd-8", "self")}
         assert rows.loc[rows["category"] == "cap", "value"].notna().all()
 
     def test_its_clean_rows_are_those_of_its_checkpoint(self, place: Path, tmp_path: Path) -> None:

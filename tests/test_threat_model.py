@@ -5,9 +5,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+import torchattacks
+from linear_detector import EPS, Linear, blocks, pictures, threat
 
 from omnial_bench.attacks.levels import keeps, largest_change, quantise
-from omnial_bench.attacks.threats import aims, check_suite, step_size, threat_model
+from omnial_bench.attacks.objectives import Aim, balanced
+from omnial_bench.attacks.pgd import DensePGD
+from omnial_bench.attacks.threats import aims, build_attack, check_suite, step_size, threat_model
+from omnial_bench.attacks.victim import victim
 from omnial_bench.data.pictures import to_bytes, to_float
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import ThreatModel
@@ -123,16 +128,96 @@ def test_paper_suite_holds_the_three_sets_and_their_control() -> None:
     labels = {threat.name: str(threat_model(threat)) for threat in suite.threats if threat.eps}
     assert labels == {"pgd-4": "linf 4/255", "pgd-8": "linf 8/255", "pgd-8-targeted": "linf 8/255 targeted"}
     assert [threat.name for threat in suite.threats if not threat.eps] == ["unattacked"]
-    for threat in suite.threats:
-        assert threat.steps == 10
-        assert step_size(threat) == Fraction(5, 2) * threat.eps / 10
+    for one in suite.threats:
+        assert one.steps == 10
+        assert step_size(one) == Fraction(5, 2) * one.eps / 10
 
 
 @pytest.mark.parametrize(
     ("wrong", "hint"),
-    [({"attack": "pdg"}, "pgd"), ({"objective": "balance"}, "balanced"), ({"eps": "1/510"}, "1/255")],
+    [
+        ({"attack": "pdg"}, "pgd"),
+        ({"objective": "balance"}, "balanced"),
+        ({"eps": "1/510"}, "1/255"),
+        ({"options": {"bets": True}}, "'best'"),
+        ({"options": {"together": 0}}, "together"),
+        ({"attack": "apgd", "options": {"rho": 2}}, "rho"),
+        ({"attack": "ti", "options": {"kernel": 6}}, "odd side"),
+        ({"attack": "fgsm"}, "steps = 1 for fgsm, got 10"),
+        ({"attack": "fgsm", "steps": 1, "restarts": 2}, "restarts = 1 for fgsm, got 2"),
+        ({"attack": "fgsm", "steps": 1, "options": {"best": True}}, "unknown key 'best'"),
+    ],
 )
 def test_suite_that_cannot_be_run_is_refused(wrong, hint) -> None:
-    threat = Threat.model_validate({"name": "odd", "eps": "8/255"} | wrong)
+    odd = Threat.model_validate({"name": "odd", "eps": "8/255"} | wrong)
     with pytest.raises(UserError, match=hint):
-        check_suite(Suite(name="s", title="s", threats=(threat,)))
+        check_suite(Suite(name="s", title="s", threats=(odd,)))
+
+
+BY_GRADIENT = ("apgd", "di", "fgsm", "mi", "pgd", "ti")
+
+
+def built(attack: str, images, labels, where=None, **settings):
+    """A record's attack on the linear detector, and what it made."""
+    record = threat(attack, **({"steps": 1} if attack == "fgsm" else {}), **settings)
+    with victim([Linear()]) as target:
+        made = build_attack(target, record, torch.Generator().manual_seed(0))
+        return made, made(images, labels, where)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("goal", ["any", "hide", "fabricate", "target"])
+@pytest.mark.parametrize("name", BY_GRADIENT)
+def test_every_gradient_attack_keeps_the_protocol(name, goal, norm) -> None:
+    """In the ball, in [0, 1], in its region, stronger than before, with a loss for each step."""
+    (images, labels), eps = pictures(), 8 / 255
+    where = blocks(labels)
+    # Of fifteen pixels a kernel would leave little of a detector whose pixels are independent.
+    options = {"options": {"kernel": 3}} if name == "ti" else {}
+    attack, attacked = built(name, images, labels, where, goal=goal, norm=norm, **options)
+    assert isinstance(attack, torchattacks.attack.Attack)
+    assert attacked.dtype == torch.float32
+    assert (threat_model(threat(name, norm=norm)).distance(attacked, images) <= eps + 1e-6).all()
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    assert not (attacked != images).any(1)[~where].any()
+    assert len(attack.losses) == (1 if name == "fgsm" else 10)
+    assert attack.flat == 0
+    before, after = (balanced(Linear()(x), Aim(labels, x)) for x in (images, attacked))
+    assert ((after > before) if goal == "any" else (after < before)).all()
+
+
+@pytest.mark.parametrize("name", BY_GRADIENT)
+def test_eps_zero_is_the_identity(name) -> None:
+    images, labels = pictures()
+    _, attacked = built(name, images, labels, eps="0")
+    assert torch.equal(attacked, images)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_fgsm_is_one_step_of_eps_from_the_picture(norm) -> None:
+    images, labels = pictures()
+    images = 0.2 + 0.6 * images
+    _, attacked = built("fgsm", images, labels, norm=norm)
+    if norm == "linf":
+        with victim([Linear()]) as target:
+            expected = torchattacks.FGSM(target, eps=8 / 255)(images, labels.long())
+        assert torch.allclose(attacked, expected, atol=1e-6)
+    else:
+        assert threat_model(threat("fgsm", norm="l2")).distance(attacked, images).tolist() == pytest.approx([EPS] * 4)
+
+
+def test_settings_of_the_record_reach_the_attack() -> None:
+    images, labels = pictures(1)
+    attack, _ = built("pgd", images, labels, restarts=3, options={"best": True, "together": 5}, random_start=False)
+    assert isinstance(attack, DensePGD)
+    assert (attack.restarts, attack.best, attack.together, attack.random_start) == (3, True, 5, False)
+    assert attack.alpha == float(step_size(threat("pgd")))
+    plain, _ = built("pgd", images, labels)
+    assert (plain.restarts, plain.best) == (1, False)
+    adaptive, _ = built("apgd", images, labels, options={"rho": 0.5})
+    assert (adaptive.rho, adaptive.alpha) == (0.5, 16 / 255)
+    given, _ = built("apgd", images, labels, step_size="4/255")
+    assert given.alpha == 4 / 255
+    smooth, _ = built("ti", images, labels, options={"kernel": 5})
+    assert (smooth.kernel, smooth.momentum, smooth.diversity) == (5, 1.0, 0.0)

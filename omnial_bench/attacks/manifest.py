@@ -101,7 +101,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise UserError(
             f"expected an adversarial set at {folder}, found no {NAME}; give a folder under sets/"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}; build the set again") from error
     if not isinstance(table, dict):
         raise UserError(f"cannot read {path}: expected a table, got {type(table).__name__}; build the set again")
@@ -128,9 +128,15 @@ def verify(folder: Path, manifest: Manifest) -> None:
 
 def _stays(folder: Path, name: str) -> bool:
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[0] or path.as_posix() != name:
+    if not path.parts or path.is_absolute() or ".." in path.parts or path.as_posix() != name:
         return False
-    return (folder / name).resolve().is_relative_to(folder.resolve())
+    if "\\" in name or ":" in path.parts[0]:
+        return False
+    try:
+        return (folder / name).resolve().is_relative_to(folder.resolve())
+    except ValueError:
+        # A zero byte or half a character: no file is called that.
+        return False
 
 
 def _expected(manifest: Manifest) -> set[str]:

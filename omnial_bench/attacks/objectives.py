@@ -1,5 +1,8 @@
 """What is attacked: how wrong a prediction is, as one number an image that an attack raises (or lowers, towards a
-target)."""
+target).
+
+Of every objective: the images of a batch do not mix, and with one kind of pixels only it stays finite.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.errors import unknown
+from omnial_bench.errors import UserError, unknown
 from omnial_bench.nouns import Prediction
 
 
@@ -41,10 +44,87 @@ def balanced(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     In the plain mean the normal pixels, nine in ten, decide. An image with pixels of one kind has that term alone.
     After PatchGuard's balanced loss.
     """
-    loss, weight = _pixelwise(prediction, aim.truth), aim.truth.float()
-    anomalous = (loss * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp_min(1)
-    normal = (loss * (1 - weight)).flatten(1).sum(1) / (1 - weight).flatten(1).sum(1).clamp_min(1)
+    anomalous, normal = _apart(_pixelwise(prediction, aim.truth), aim.truth)
     return anomalous + normal
+
+
+def segpgd(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
+    """`balanced` with SegPGD's weights: 1 - lambda for the pixels still to be won, lambda for those already won, where
+    lambda goes from 0 to 1/2 over the steps (Gu et al., ECCV 2022, arXiv 2207.12391).
+
+    A pixel is still to be won while it is right, or, towards a target, while it is not there. The weights act on the
+    gradient alone; the value is that of `balanced` at any progress, so that iterates and restarts can be compared.
+    """
+    right = _margin(prediction, aim.truth) > 0
+    later = aim.progress / 2
+    return _weighted(prediction, aim, torch.where(right ^ aim.towards, 1 - later, later))
+
+
+def cospgd(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
+    """`balanced` with CosPGD's weights: the cosine between a pixel's two probabilities and its one-hot label, or,
+    towards a target, 1 minus it (Agnihotri et al., ICML 2024, arXiv 2302.02213).
+
+    With m the log-odds of the right answer the cosine is 1 / sqrt(1 + exp(-2 m)), written without a division that
+    could overflow. The weights act on the gradient alone; the value is that of `balanced`.
+    """
+    logarithm = F.softplus(-2 * _margin(prediction, aim.truth)) / -2
+    return _weighted(prediction, aim, -torch.expm1(logarithm) if aim.towards else torch.exp(logarithm))
+
+
+def image_score(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
+    """Cross-entropy of the score that ranks images, read as log-odds; an image is anomalous if a pixel of it is.
+
+    What moves pixel figures need not move image figures: the score is a pooled maximum, one place decides.
+    """
+    label = aim.truth.flatten(1).any(1)
+    return F.softplus(torch.where(label, -prediction.image_score, prediction.image_score))
+
+
+def reconstruction(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
+    """Mean squared difference of reconstruction and input over the normal pixels, minus that over the anomalous ones.
+
+    Detectors that compare the two find what is not reconstructed: it is high, in [-1, 1], where defects are copied and
+    normal pixels are not. Raises UserError for a detector without a reconstruction.
+    """
+    if prediction.reconstruction is None:
+        raise UserError(
+            "objective reconstruction: expected a prediction with a reconstruction, got one without; "
+            "try objective balanced or joint"
+        )
+    anomalous, normal = _apart((prediction.reconstruction - aim.images).square().mean(1), aim.truth)
+    return normal - anomalous
+
+
+def joint(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
+    """`balanced` + `image_score`, and 10 times `reconstruction` where there is one: pixels, ranking and repair at once.
+
+    A squared difference is about a hundredth where a reconstruction is poor; tenfold, that is a tenth of a nat.
+    """
+    total = balanced(prediction, aim) + image_score(prediction, aim)
+    return total if prediction.reconstruction is None else total + 10 * reconstruction(prediction, aim)
+
+
+def _margin(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    """Log-odds of each pixel's right answer, without a gradient."""
+    odds = prediction.log_odds.detach()
+    return torch.where(truth, odds, -odds)
+
+
+def _weighted(prediction: Prediction, aim: Aim, weight: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
+    """The value of `balanced`; the gradient of its pixels times `weight`."""
+    loss = _pixelwise(prediction, aim.truth)
+    anomalous, normal = _apart(loss.detach() + weight * (loss - loss.detach()), aim.truth)
+    return anomalous + normal
+
+
+def _apart(
+    values: Float[Tensor, "b h w"], truth: Bool[Tensor, "b h w"]
+) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    """Means over each image's anomalous and its normal pixels; 0 for a kind that it has none of."""
+    weight = truth.float()
+    anomalous = (values * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp_min(1)
+    normal = (values * (1 - weight)).flatten(1).sum(1) / (1 - weight).flatten(1).sum(1).clamp_min(1)
+    return anomalous, normal
 
 
 def _pixelwise(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
@@ -57,7 +137,18 @@ def _pixelwise(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Te
     return F.softplus(torch.where(truth, -odds, odds))
 
 
-OBJECTIVES: dict[str, Objective] = {"balanced": balanced, "cross_entropy": cross_entropy}
+OBJECTIVES: dict[str, Objective] = {
+    "balanced": balanced,
+    "cospgd": cospgd,
+    "cross_entropy": cross_entropy,
+    "image_score": image_score,
+    "joint": joint,
+    "reconstruction": reconstruction,
+    "segpgd": segpgd,
+}
+
+STEADY: frozenset[Objective] = frozenset(OBJECTIVES.values()) - {segpgd}
+"""Those whose gradient is the same at any progress: a picture that has not moved need not be looked at again."""
 
 
 def objective_named(name: str) -> Objective:

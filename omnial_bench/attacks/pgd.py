@@ -1,16 +1,49 @@
 """Projected gradient descent on dense predictions (Madry et al., ICLR 2018), inside any threat model."""
 
 import io
+import math
 from contextlib import redirect_stdout
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, ClassVar
 
 import torch
 import torchattacks
 from jaxtyping import Bool, Float
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from omnial_bench.attacks.objectives import Objective, balanced
-from omnial_bench.attacks.victim import Victim
+from omnial_bench.attacks.victim import Lookout, Victim
+from omnial_bench.errors import UserError
 from omnial_bench.nouns import ThreatModel
+
+TOGETHER = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the record of a threat can say of PGD alone."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    best: bool = False
+    """Whether a picture keeps its strongest iterate, the last one included, for one more forward pass."""
+    together: Annotated[int, Field(ge=1)] = TOGETHER
+    """Starts of pictures in one batch at the most; all pictures of a call at one start always lie in one."""
+
+
+@dataclass(frozen=True)
+class Climb:
+    """What came of one start, or of several that lay in one batch."""
+
+    images: Float[Tensor, "b 3 h w"]
+    losses: Float[Tensor, "steps b"]
+    """The objective before each step."""
+    flat: Bool[Tensor, " b"]
+    """Whether the gradient was zero everywhere, from the start on: SegPGD's weights alone can be zero at first."""
+    gain: Float[Tensor, " b"]
+    """The objective of `images`, negative where it is lowered: higher is stronger. Of the last step's start where there
+    is but one climb and so nothing to choose."""
 
 
 class DensePGD(torchattacks.PGD):  # type: ignore[misc]
@@ -18,8 +51,11 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
 
     Goal `any` raises the objective against the labels, which are the truth; the other goals lower it towards the
     labels, which are then target maps. `step_size` is in pixel units; None is 2.5 eps / steps. The random start is
-    uniform in the L-infinity ball and, in L2, of a uniform direction and radius. `losses` holds the mean loss of the
-    last call, before each step.
+    uniform in the L-infinity ball and, in L2, of a uniform direction and radius. Of several `restarts` the first alone
+    can be the picture itself, and each picture keeps what its objective calls the strongest.
+
+    `losses` holds the mean loss of the last call, over its pictures and starts, before each step; `flat` counts its
+    pictures whose gradient was zero everywhere at every start and stayed so.
     """
 
     def __init__(
@@ -32,15 +68,22 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         steps: int = 10,
         step_size: float | None = None,
         random_start: bool = True,
+        restarts: int = 1,
+        best: bool = False,
+        together: int = TOGETHER,
     ) -> None:
         eps = float(threat.eps)
-        alpha = 2.5 * eps / steps if step_size is None else step_size
+        # In fractions, as records reckon, so that a default written out gives the same bits.
+        alpha = float(Fraction(5, 2) * threat.eps / steps) if step_size is None else step_size
         # For a model without weights the parent prints that it found no device; here the images' device counts.
         with redirect_stdout(io.StringIO()):
             super().__init__(model, eps=eps, alpha=alpha, steps=steps, random_start=random_start)
         self.threat = threat
         self.objective = objective
         self.generator = generator
+        self.restarts = restarts
+        self.best = best
+        self.together = together
         self.losses: list[float] = []
         self.flat: int | None = None
         if threat.goal != "any":
@@ -50,6 +93,11 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         # The parent's keeps everything ever assigned, models included, in a list that lives as long as the process.
         object.__setattr__(self, name, value)
 
+    @property
+    def sign(self) -> float:
+        """1 where the objective is raised, -1 where it is lowered."""
+        return -1.0 if self.targeted else 1.0
+
     def forward(
         self,
         images: Float[Tensor, "b 3 h w"],
@@ -57,35 +105,93 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         where: Bool[Tensor, "b h w"] | None = None,
     ) -> Float[Tensor, "b 3 h w"]:
         """The attacked images, in float32, inside the ball and [0, 1]; with `where`, equal to `images` outside of
-        it."""
-        clean, truth = images.detach().float(), labels.to(images.device).bool()
-        region = None if where is None else where.to(images.device)[:, None]
-        attacked = self._start(clean, region) if self.random_start else clean
-        sign = -1.0 if self.targeted else 1.0
-        losses, flat = [], torch.zeros(())
-        for step in range(self.steps):
-            loss, gradient = self.model.gradient(
-                attacked, truth, self.objective, towards=self.targeted, progress=step / self.steps
+        it. Raises UserError where the detector's output or gradient is NaN or infinite."""
+        clean = images.detach().float()
+        truth = (self.get_target_label(clean, labels) if self.targeted else labels).to(clean.device).bool()
+        region = None if where is None else where.to(clean.device).bool()[:, None]
+        losses, flat = [], torch.ones(len(clean), dtype=torch.bool, device=clean.device)
+        kept = gain = None
+        size = max(1, self.together // max(1, len(clean)))
+        for first in range(0, self.restarts, size):
+            starts = [self._start(clean, region, number) for number in range(self.restarts)[first : first + size]]
+            n = len(starts)
+            regions = None if region is None else region.repeat(n, 1, 1, 1)
+            run = self.climb(clean.repeat(n, 1, 1, 1), truth.repeat(n, 1, 1), regions, torch.cat(starts))
+            losses.append(run.losses)
+            flat &= run.flat.view(n, -1).all(0)
+            for version, its_gain in zip(run.images.chunk(n), run.gain.chunk(n), strict=True):
+                kept, gain = keep(kept, gain, version, its_gain)
+        assert kept is not None
+        self.losses = torch.stack([step.mean() for step in torch.cat(losses, 1)]).tolist()
+        self.flat = int(flat.sum())
+        if not (all(map(math.isfinite, self.losses)) and torch.isfinite(kept).all()):
+            raise UserError(
+                "expected finite outputs and gradients from the detector all along the attack, got NaN or infinite "
+                "ones after the first step; keep its roots, logarithms and divisions off 0, or try the attack square"
             )
-            losses.append(loss.mean())
-            if step == 0:
-                flat = (gradient == 0).flatten(1).all(1).sum()
-            move = ascent(_within(gradient, region), self.threat)
-            attacked = self.threat.project(attacked + sign * self.alpha * move, clean)
-        self.losses, self.flat = torch.stack(losses).tolist(), int(flat)
-        return attacked.detach()
+        return kept.detach()
 
-    def _start(self, clean: Float[Tensor, "b 3 h w"], region: Tensor | None) -> Float[Tensor, "b 3 h w"]:
-        noise = _within(random_change(clean.shape, self.threat, self.generator).to(clean.device), region)
+    def climb(
+        self,
+        clean: Float[Tensor, "b 3 h w"],
+        truth: Bool[Tensor, "b h w"],
+        region: Bool[Tensor, "b 1 h w"] | None,
+        start: Float[Tensor, "b 3 h w"],
+    ) -> Climb:
+        """The steps from one start of each picture."""
+        lookout = Lookout(self.model, truth, self.objective, towards=self.targeted)
+        attacked, losses, flat = start, [], torch.ones(len(start), dtype=torch.bool, device=start.device)
+        kept = gain = None
+        for step in range(self.steps):
+            loss, gradient = lookout.gradient(attacked, step / self.steps)
+            losses.append(loss)
+            flat &= (gradient == 0).flatten(1).all(1)
+            if self.best:
+                kept, gain = keep(kept, gain, attacked, self.sign * loss)
+            move = ascent(within(gradient, region), self.threat)
+            attacked = self.threat.project(attacked + self.sign * self.alpha * move, clean)
+        if self.best or self.restarts > 1:
+            kept, gain = keep(kept, gain, attacked, self.sign * lookout.value(attacked))
+            return Climb(kept, torch.stack(losses), flat, gain)
+        return Climb(attacked, torch.stack(losses), flat, self.sign * losses[-1])
+
+    def _start(self, clean: Float[Tensor, "b 3 h w"], region: Tensor | None, number: int) -> Float[Tensor, "b 3 h w"]:
+        if number == 0 and not self.random_start:
+            return clean
+        noise = within(random_change(clean.shape, self.threat, self.generator).to(clean.device), region)
         return self.threat.project(clean + noise, clean)
+
+
+def keep(
+    kept: Float[Tensor, "b 3 h w"] | None,
+    gain: Float[Tensor, " b"] | None,
+    images: Float[Tensor, "b 3 h w"],
+    other: Float[Tensor, " b"],
+) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, " b"]]:
+    """The stronger of the kept and the new version of each picture, with its gain; the new one where they are equal."""
+    if kept is None or gain is None:
+        return images, other
+    better = other >= gain
+    return torch.where(better[:, None, None, None], images, kept), torch.where(better, other, gain)
 
 
 def ascent(gradient: Float[Tensor, "b 3 h w"], threat: ThreatModel) -> Float[Tensor, "b 3 h w"]:
     """The direction of steepest ascent of length 1 in the threat's norm; 0 where there is no gradient."""
     if threat.norm == "linf":
         return gradient.sign()
-    length = gradient.flatten(1).norm(dim=1)[:, None, None, None]
-    return torch.where(length > 0, gradient / length.clamp_min(torch.finfo(gradient.dtype).tiny), 0)
+    direction = scaled(gradient)
+    length: Tensor = direction.flatten(1).norm(dim=1)[:, None, None, None]
+    return direction / length.clamp_min(1)
+
+
+def scaled(gradient: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """Each image's gradient over its largest value; 0 where there is none.
+
+    The square of what is left of a saturated detector's gradient, 1e-22 perhaps, is 0 in float32: without this its
+    length would be 0, and the detector would look robust.
+    """
+    largest = gradient.abs().flatten(1).amax(1)[:, None, None, None]
+    return torch.where(largest > 0, gradient / largest, 0)
 
 
 def random_change(
@@ -102,5 +208,6 @@ def random_change(
     return direction * scale[:, None, None, None]
 
 
-def _within(change: Float[Tensor, "b 3 h w"], region: Bool[Tensor, "b 1 h w"] | None) -> Float[Tensor, "b 3 h w"]:
+def within(change: Float[Tensor, "b 3 h w"], region: Bool[Tensor, "b 1 h w"] | None) -> Float[Tensor, "b 3 h w"]:
+    """The change inside the region alone; everywhere for None."""
     return change if region is None else change * region

@@ -1,6 +1,8 @@
 """Pictures and masks as PNG files whose bytes depend on their content alone."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from omnial_bench.errors import UserError
+
+# What Pillow raises on damaged files, and on pictures of more pixels than it takes for a decompression bomb.
+_DAMAGE = (
+    Image.DecompressionBombError, Image.DecompressionBombWarning, OSError, SyntaxError, ValueError, TypeError,
+    IndexError, EOFError, struct.error, zlib.error,
+)  # fmt: skip
 
 
 def write_png(path: Path, content: NDArray[np.uint8]) -> None:
@@ -25,11 +33,8 @@ def read_png(path: Path, mode: str, size: tuple[int, int]) -> NDArray[np.uint8]:
                 got = f"{image.mode} {image.size[1]}x{image.size[0]}"
                 raise UserError(f"{path}: expected {mode} {size[0]}x{size[1]}, got {got}; build the set again")
             return np.asarray(image)
-    except (
-        OSError,
-        SyntaxError,
-    ) as error:
-        raise UserError(f"cannot decode {path}: {error}; build the set again") from error
+    except _DAMAGE as error:
+        raise UserError(f"cannot decode {path}: {' '.join(str(error).split())}; build the set again") from error
 
 
 def to_rows(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,19 +1,17 @@
 """Adversarial sets: attacked, saved, measured on the saved bytes, and sealed, one folder a threat."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 from numpy.typing import NDArray
-from torch import Tensor
 
-from omnial_bench.attacks.compose import Composed, compose, generator_for
-from omnial_bench.attacks.levels import keeps, largest_change, quantise
+from omnial_bench.attacks.attacking import attack_pictures
+from omnial_bench.attacks.compose import Composed, compose
+from omnial_bench.attacks.levels import keeps, largest_change
 from omnial_bench.attacks.manifest import (
     NAME,
     THREADS,
@@ -27,8 +25,7 @@ from omnial_bench.attacks.manifest import (
 )
 from omnial_bench.attacks.png import from_rows, read_png, to_rows, write_png
 from omnial_bench.attacks.sealed import AdversarialSet, load_set, sealed
-from omnial_bench.attacks.threats import aims, build_attack, check_suite, label_of, step_size, threat_model
-from omnial_bench.attacks.victim import victim
+from omnial_bench.attacks.threats import check_suite, label_of, step_size, threat_model
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import Detector
@@ -39,15 +36,6 @@ __all__ = ["AdversarialSet", "Composed", "Progress", "build_sets", "compose", "l
 
 Progress = Callable[[str, int, int], None]
 """Called with the threat's name, the pictures done and the pictures in all."""
-
-
-class Attacked(NamedTuple):
-    """A batch on its way to disk, the mean loss before each step, and how many of its pictures were attacked."""
-
-    rows: list[int]
-    images: UInt8[Tensor, "b 3 h w"]
-    losses: list[float]
-    weight: int
 
 
 def build_sets(
@@ -83,10 +71,12 @@ def build_sets(
         steps, weight, done = torch.zeros(threat.steps, dtype=torch.float64), 0, 0
         with sealed(folder) as aside, ThreadPoolExecutor(THREADS) as pool:
             save = partial(_save, aside, composed, threat)
-            for part in _attacked(models, composed, threat, seed, device, batch, precision):
+            for part in attack_pictures(
+                models, composed, threat, seed=seed, device=device, batch=batch, precision=precision
+            ):
                 for saved in pool.map(save, part.rows, part.images.numpy()):
                     files.update(saved)
-                if part.weight:
+                if part.losses:
                     steps += part.weight * torch.tensor(part.losses, dtype=torch.float64)
                     weight += part.weight
                 done += len(part.rows)
@@ -109,37 +99,6 @@ def build_sets(
             )
             write_json(aside / NAME, manifest.model_dump(mode="json"))
     return folders
-
-
-def _attacked(
-    models: Sequence[Detector],
-    composed: Composed,
-    threat: Threat,
-    seed: int,
-    device: torch.device | str,
-    batch: int,
-    precision: torch.dtype | None,
-) -> Iterator[Attacked]:
-    """A category at a time, each with random numbers of its own."""
-    pictures, ball = composed.pictures, threat_model(threat)
-    for category in dict.fromkeys(pictures.categories):
-        every = [index for index, name in enumerate(pictures.categories) if name == category]
-        generator = generator_for(seed, "attack", threat.name, category)
-        for start in range(0, len(every), batch):
-            rows = every[start : start + batch]
-            part, originals = pictures.batch(rows, device), pictures.images[rows]
-            labels, chosen = aims(threat.goal, part.masks, composed.regions[rows].to(device), part.anomalous.to(device))
-            count = int(chosen.sum()) if threat.eps > 0 else 0
-            if not count:
-                yield Attacked(rows, originals, [], 0)
-                continue
-            where = composed.objects[rows].to(device)[chosen] if threat.where == "foreground" else None
-            with victim(models, precision=precision) as target:
-                attack = build_attack(target, threat, generator)
-                images = attack(part.images[chosen], labels[chosen], where)
-            saved, moved = originals.clone(), chosen.cpu()
-            saved[moved] = quantise(images, originals[moved], ball)
-            yield Attacked(rows, saved, attack.losses, count)
 
 
 def _save(folder: Path, composed: Composed, threat: Threat, row: int, image: NDArray[np.uint8]) -> dict[str, File]:

@@ -1,16 +1,21 @@
 """From a threat's record to the ball, the attack and the maps that it is after."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, ClassVar, Protocol
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import ConfigDict
 from torch import Tensor
 
+from omnial_bench.attacks import apgd, corruptions, noise, patch, pgd, square, transfer, universal
+from omnial_bench.attacks.apgd import DenseAPGD
 from omnial_bench.attacks.objectives import objective_named
 from omnial_bench.attacks.pgd import DensePGD
+from omnial_bench.attacks.transfer import DenseTransfer
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.nouns import Goal, Norm, ThreatModel
@@ -23,7 +28,8 @@ class Attack(Protocol):
     losses: list[float]
     """Mean objective of the last call over its images, before each step; empty where no step looks at one."""
     flat: int | None
-    """Images of the last call whose gradient was zero everywhere at the start; None without a gradient."""
+    """Images of the last call whose gradient was zero everywhere at the start, where an image whose weights are zero at
+    first alone does not count; None without a gradient."""
 
     def __call__(
         self,
@@ -36,6 +42,8 @@ class Attack(Protocol):
 @dataclass(frozen=True)
 class NoOptions:
     """An attack without settings of its own."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,22 +60,52 @@ class Kind:
     """Whether one call wants every picture of a category: a universal perturbation does."""
     label: Callable[[Threat], str] | None = None
     """The label in the rows where the ball does not tell it; None: the threat model's."""
+    fixed: Mapping[str, object] = field(default_factory=dict)
+    """Keys of the record that fit with one value alone."""
 
 
-def _pgd(victim: Victim, threat: Threat, generator: torch.Generator, _: NoOptions) -> Attack:
-    attack: Attack = DensePGD(
+def _climbing(
+    attack: type[DensePGD], victim: Victim, threat: Threat, generator: torch.Generator, options: Any
+) -> Attack:
+    """An attack of DensePGD's family; a step size that the record leaves out is the attack's own default."""
+    built: Attack = attack(
         victim,
         threat_model(threat),
         generator=generator,
         objective=objective_named(threat.objective),
         steps=threat.steps,
-        step_size=float(step_size(threat)),
+        step_size=None if threat.step_size is None else float(threat.step_size),
         random_start=threat.random_start,
+        restarts=threat.restarts,
+        **asdict(options),
     )
-    return attack
+    return built
 
 
-ATTACKS: dict[str, Kind] = {"pgd": Kind(build=_pgd)}
+def _fgsm(victim: Victim, threat: Threat, generator: torch.Generator, options: NoOptions) -> Attack:
+    """One step of eps from the picture itself (Goodfellow et al., ICLR 2015): PGD's one step of 2.5 eps, cut back to
+    the ball."""
+    return _climbing(DensePGD, victim, threat.model_copy(update={"random_start": False}), generator, options)
+
+
+CORRUPTION = Kind(
+    build=corruptions.build, options=corruptions.Options, norms=("linf",), goals=("any",), label=corruptions.label,
+    fixed={"eps": Fraction(1), "steps": 1, "restarts": 1},
+)  # fmt: skip
+
+ATTACKS: dict[str, Kind] = {
+    "apgd": Kind(build=partial(_climbing, DenseAPGD), options=apgd.Options),
+    **dict.fromkeys(corruptions.CORRUPTIONS, CORRUPTION),
+    "di": Kind(build=partial(_climbing, DenseTransfer), options=transfer.Diversity),
+    "fgsm": Kind(build=_fgsm, fixed={"steps": 1, "restarts": 1}),
+    "mi": Kind(build=partial(_climbing, DenseTransfer), options=transfer.Momentum),
+    "noise": Kind(build=noise.build, fixed={"steps": 1, "restarts": 1}),
+    "patch": Kind(build=patch.build, options=patch.Options, norms=("linf",), label=patch.label, fixed={"restarts": 1}),
+    "pgd": Kind(build=partial(_climbing, DensePGD), options=pgd.Options),
+    "square": Kind(build=square.build, options=square.Options, norms=("linf",), fixed={"restarts": 1}),
+    "ti": Kind(build=partial(_climbing, DenseTransfer), options=transfer.Translation),
+    "universal": Kind(build=universal.build, options=universal.Options, whole=True, fixed={"restarts": 1}),
+}
 
 
 def build_attack(victim: Victim, threat: Threat, generator: torch.Generator) -> Attack:
@@ -114,6 +152,12 @@ def check_threat(threat: Threat) -> None:
             raise UserError(
                 f"threat {threat.name}: expected {what} {' or '.join(fits)} for {threat.attack}, got {got}; "
                 f"try {what} = {fits[0]!r} or another attack"
+            )
+    for key, value in kind.fixed.items():
+        if getattr(threat, key) != value:
+            raise UserError(
+                f"threat {threat.name}: expected {key} = {value} for {threat.attack}, got {getattr(threat, key)}; "
+                f"write {key} = {value}, or try pgd"
             )
     if 0 < threat.eps < Fraction(1, 255):
         raise UserError(

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from omnial_bench.attacks.objectives import Aim, Objective
+from omnial_bench.attacks.objectives import STEADY, Aim, Objective
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import Detector, Prediction
 
@@ -34,11 +34,18 @@ class Victim(nn.Module):
     def predictions(self, images: Float[Tensor, "b 3 h w"]) -> Iterator[Prediction]:
         """Each detector's prediction in turn, in float32; one at a time, so that one graph at a time need be held.
 
-        Raises UserError where a detector's map has another size than the images.
+        Raises UserError where a detector's map has another size than the images, or where its forward cannot be
+        differentiated.
         """
         for detector in self.detectors:
-            with torch.autocast(images.device.type, dtype=self.precision, enabled=self.precision is not None):
-                prediction: Prediction = detector(images)
+            try:
+                with torch.autocast(images.device.type, dtype=self.precision, enabled=self.precision is not None):
+                    prediction: Prediction = detector(images)
+            except RuntimeError as error:
+                # What torch says of numpy() in a forward that is differentiated.
+                if "requires grad" not in str(error):
+                    raise
+                raise _no_gradient(detector, error) from error
             if prediction.logits.shape[-2:] != images.shape[-2:]:
                 got, want = _size(prediction.logits), _size(images)
                 raise UserError(
@@ -62,17 +69,128 @@ class Victim(nn.Module):
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b 3 h w"]]:
         """The mean of `objective` over the detectors, an image at a time, and its gradient to the images.
 
-        `towards` and `progress` are what an Aim says. The images of a batch do not mix: an image's gradient is that of its own loss. No weight gets a gradient.
+        `towards` and `progress` are what an Aim says. The images of a batch do not mix: an image's gradient is that of
+        its own loss. No weight gets a gradient. Raises UserError for a detector that gives no gradient to its input;
+        and, at progress 0 alone, for looking makes a GPU wait, for one whose logits or gradients are NaN or infinite.
         """
         images = images.detach().requires_grad_(True)
         aim = Aim(truth, images, towards, progress)
         loss, gradient = torch.zeros(len(images), device=images.device), torch.zeros_like(images)
         with torch.enable_grad():
-            for prediction in self.predictions(images):
+            for detector, prediction in zip(self.detectors, self.predictions(images), strict=True):
                 one = objective(prediction, aim)
-                gradient += torch.autograd.grad(one.sum(), images)[0]
+                found = _gradient(one, images, detector)
+                if progress == 0:
+                    _require_finite(detector, logits=prediction.logits, gradient=found)
+                gradient += found
                 loss += one.detach()
         return loss / len(self.detectors), gradient / len(self.detectors)
+
+    @torch.no_grad()
+    def value(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        truth: Bool[Tensor, "b h w"],
+        objective: Objective,
+        *,
+        towards: bool = False,
+        progress: float = 0.0,
+    ) -> Float[Tensor, " b"]:
+        """The mean of `objective` over the detectors, an image at a time, by forward passes alone."""
+        aim = Aim(truth, images, towards, progress)
+        loss = torch.zeros(len(images), device=images.device)
+        for prediction in self.predictions(images):
+            loss += objective(prediction, aim)
+        return loss / len(self.detectors)
+
+
+class Lookout:
+    """Objective and gradient of a batch along the steps of an attack, asked for only where a picture has moved.
+
+    A picture that lies where it was last looked at has the gradient that it had: once it is stuck, by a gradient of
+    zero, a bound of zero or the corner of the ball that it is pushed into, it costs no pass and takes no place in the
+    batch. Only for objectives in STEADY; with any other, every picture is looked at in every step.
+    """
+
+    def __init__(
+        self, target: Victim, truth: Bool[Tensor, "b h w"], objective: Objective, *, towards: bool = False
+    ) -> None:
+        self.target = target
+        self.truth = truth
+        self.objective = objective
+        self.towards = towards
+        self._seen: Tensor | None = None
+        self._loss = self._slope = torch.zeros(())
+
+    def gradient(
+        self, images: Float[Tensor, "b 3 h w"], progress: float
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b 3 h w"]]:
+        """As `Victim.gradient`."""
+        rows = self._moved(images)
+        if rows is None:
+            self._loss, self._slope = self.target.gradient(
+                images, self.truth, self.objective, towards=self.towards, progress=progress
+            )
+        elif len(rows):
+            loss, slope = self.target.gradient(
+                images[rows], self.truth[rows], self.objective, towards=self.towards, progress=progress
+            )
+            self._loss, self._slope = self._loss.index_copy(0, rows, loss), self._slope.index_copy(0, rows, slope)
+        self._seen = images
+        return self._loss, self._slope
+
+    def value(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+        """As `Victim.value`, at progress 0."""
+        rows = self._moved(images)
+        if rows is None:
+            return self.target.value(images, self.truth, self.objective, towards=self.towards)
+        if not len(rows):
+            return self._loss
+        loss = self.target.value(images[rows], self.truth[rows], self.objective, towards=self.towards)
+        return self._loss.index_copy(0, rows, loss)
+
+    def _moved(self, images: Float[Tensor, "b 3 h w"]) -> Int64[Tensor, " n"] | None:
+        """The pictures that have moved since the last look; None for all of them."""
+        if self._seen is None or self.objective not in STEADY:
+            return None
+        rows = (images != self._seen).flatten(1).any(1).nonzero()[:, 0]
+        return None if len(rows) == len(images) else rows
+
+
+def _gradient(
+    loss: Float[Tensor, " b"], images: Float[Tensor, "b 3 h w"], detector: nn.Module
+) -> Float[Tensor, "b 3 h w"]:
+    """The gradient to the images; UserError where the detector, or what the objective takes of it, has none."""
+    if not loss.requires_grad:
+        raise _no_gradient(detector, "its output does not depend on it")
+    try:
+        (found,) = torch.autograd.grad(loss.sum(), images, allow_unused=True)
+    except RuntimeError as error:
+        if not any(word in str(error) for word in ("grad", "derivative", "backward")):
+            raise
+        raise _no_gradient(detector, error) from error
+    if found is None:
+        raise _no_gradient(detector, "its output does not depend on it")
+    gradient: Tensor = found
+    return gradient
+
+
+def _no_gradient(detector: nn.Module, why: Exception | str) -> UserError:
+    return UserError(
+        f"expected a gradient from the output of {type(detector).__name__} to its input, got none "
+        f"({str(why).splitlines()[0].rstrip('.')}); take detach, no_grad and numpy out of its forward, "
+        "or try the attack square, which needs no gradient"
+    )
+
+
+def _require_finite(detector: nn.Module, **tensors: Tensor) -> None:
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            what = "NaN" if torch.isnan(tensor).any() else "infinite values"
+            raise UserError(
+                f"expected finite {name} from {type(detector).__name__}, got {what}; "
+                "return logits, not logarithms of probabilities that can be 0, and keep roots and divisions off 0"
+            )
 
 
 @contextmanager

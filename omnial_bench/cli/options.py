@@ -33,7 +33,25 @@ precision = click.option(
     help="Of the networks; pictures, steps and scores stay float32.",
 )  # fmt: skip
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+jobs = click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes side by side.")
 preset = click.option("--preset", default="paper", show_default=True, help="paper, small or tiny.")
+
+
+class _Size(click.ParamType[tuple[int, int]]):
+    """Height and width in pixels, such as 256x320."""
+
+    name = "HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        height, cross, width = str(value).partition("x")
+        if not (cross and height.isdigit() and width.isdigit() and int(height) and int(width)):
+            self.fail(f"expected height x width such as 256x320, got {value!r}", param, ctx)
+        return int(height), int(width)
+
+
+SIZE = _Size()
 
 
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

@@ -14,16 +14,18 @@ from omnial_bench.store import make_folder
 @click.argument("plan")
 @options.together(
     options.data, options.textures, options.out, options.device, options.precision, options.plan_seed,
-    click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes side by side."),
+    options.jobs,
+    click.option(
+        "--keep-models", is_flag=True,
+        help="Take finished trainings of the same recipe, data and seed as they are, whatever code made them.",
+    ),
 )  # fmt: skip
-def run(
-    plan: str, data: Path, textures: Path | None, out: Path, device: str, precision: Any, seed: int | None, jobs: int
-) -> None:
+def run(plan: str, seed: int | None, **settings: Any) -> None:
     """Train, attack, score and report what PLAN names: a record of plans/ or the path of a TOML file.
 
     Done work in --out is not done again, so a run that was stopped goes on with the same command.
     """
-    _run(plan, seed, data=data, textures=textures, out=out, device=device, precision=precision, jobs=jobs)
+    _run(plan, seed, **settings)
 
 
 @click.command()

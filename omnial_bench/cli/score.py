@@ -1,6 +1,7 @@
-"""`score`: trained models on clean and attacked pictures."""
+"""`score`: models on clean and attacked pictures."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,27 +10,41 @@ from omnial_bench.cli.progress import watching
 
 
 @click.command()
-@click.argument("checkpoints", nargs=-1, required=True, metavar="CHECKPOINT...")
+@click.argument("checkpoints", nargs=-1, metavar="[CHECKPOINT]...")
 @options.together(
+    click.option(
+        "--detector", "detectors", multiple=True, metavar="PACKAGE.MODULE:FACTORY",
+        help="A model of your own: runs code from that module, which makes a torch module.",
+    ),
     options.data,
     click.option(
         "--set", "sets", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="An adversarial set."
     ),
-    options.out, options.device, options.row_seed, options.as_json,
+    click.option(
+        "--white-box", "suites", multiple=True, metavar="SUITE",
+        help="Attack each model itself on the test split; see `show attacks`.",
+    ),
+    click.option("--limit", type=click.IntRange(2), help="Test pictures a category under attack at the most."),
+    click.option("--category", "categories", multiple=True, metavar="C", help="Of a --detector; default: all."),
+    click.option(
+        "--size", type=options.SIZE, default="256x256", show_default=True, help="Of a --detector: height x width."
+    ),
+    options.out, options.device, options.precision, options.jobs, options.row_seed, options.as_json,
 )  # fmt: skip
-def score(
-    checkpoints: tuple[str, ...], data: Path, sets: tuple[Path, ...], out: Path, device: str,
-    seed: int | None, as_json: bool,
-) -> None:  # fmt: skip
-    """Score CHECKPOINTs on the clean test split of --data and on every --set; rows go to results.csv in --out."""
+def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bool, out: Path, **given: Any) -> None:
+    """Score CHECKPOINTs and --detectors on the clean test split of --data, on every --set and under every --white-box
+    suite.
+
+    Rows go to results.csv in --out; `omnial-bench report` makes a report of them.
+    """
+    from omnial_bench.assessment import Request, assess
     from omnial_bench.cli.tables import show
-    from omnial_bench.steps import score_models
 
     with watching() as watch:
-        rows = score_models(checkpoints, data=data, sets=sets, out=out, device=device, seed=seed, watch=watch)
+        rows = assess(Request(checkpoints=checkpoints, categories=categories or None, out=out, **given), watch=watch)
     means = rows[rows["category"] == "mean"]
     shown = means[~means["metric"].str.endswith("_chance")].pivot_table(
-        index=["detector", "paradigm", "set"], columns="metric", values="value", sort=False
+        index=["detector", "paradigm", "set", "source"], columns="metric", values="value", sort=False
     )
     show(rows if as_json else shown.reset_index(), title="class means", as_json=as_json)
     if not as_json:

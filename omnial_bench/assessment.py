@@ -1,0 +1,364 @@
+"""Models in hand or on disk -> rows: on the clean test split, on sealed sets, and attacked on the spot."""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import torch
+from torch import nn
+
+from omnial_bench import provenance as made_by
+from omnial_bench.attacks.manifest import NAME as MANIFEST
+from omnial_bench.attacks.sets import AdversarialSet, build_sets, compose, load_set
+from omnial_bench.attacks.threats import check_suite
+from omnial_bench.checkpoint import load
+from omnial_bench.data.folder import Dataset, find_dataset
+from omnial_bench.data.pictures import Pictures, to_float
+from omnial_bench.device import Precision, attack_dtype, fabric, placed
+from omnial_bench.errors import UserError
+from omnial_bench.examples import FOLDER, write_index
+from omnial_bench.jobs import Progress, Watch, crew, threads_of
+from omnial_bench.models.adapter import adapt
+from omnial_bench.models.registry import build_foreign
+from omnial_bench.nouns import Detector
+from omnial_bench.planning import check_names, look_through, names_of
+from omnial_bench.records import Suite, read_suite
+from omnial_bench.runner import write_environment, write_found
+from omnial_bench.scoring import Labels, labels_of, labels_on, score, with_means
+from omnial_bench.store import KEY, Result, check_folder, frame, read_rows, sha256
+from omnial_bench.white_box import Evaluation, Target, evaluate, remembered
+
+CALIBRATION = 32
+"""Normal training pictures that a foreign module's scale is taken from."""
+NAMED = tuple(name for name in KEY if name != "metric")
+"""The columns that tell the rows of one model on one set of pictures from others."""
+MODEL = ("detector", "paradigm", "preset", "dataset", "category", "seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be scored on what; `detectors` are written `package.module:factory`."""
+
+    data: Path
+    out: Path
+    checkpoints: tuple[str, ...] = ()
+    detectors: tuple[str, ...] = ()
+    sets: tuple[Path, ...] = ()
+    suites: tuple[str, ...] = ()
+    """Suites that attack each model itself, or every model with each."""
+    categories: tuple[str, ...] | None = None
+    """Of foreign detectors; a checkpoint is scored on its own."""
+    size: tuple[int, int] = (256, 256)
+    """Network height and width of foreign detectors."""
+    limit: int | None = None
+    """Test pictures a category under attack at the most; a suite's own limit holds too."""
+    seed: int | None = None
+    """In the rows; None: that of each training, 0 for foreign detectors."""
+    device: str = "auto"
+    precision: Precision = "32-true"
+    jobs: int = 1
+
+    @property
+    def attack_seed(self) -> int:
+        return self.seed or 0
+
+
+class _Candidate(NamedTuple):
+    """A model with what it is scored on."""
+
+    target: Target
+    categories: tuple[str, ...]
+    size: tuple[int, int]
+    dataset: Dataset
+    key: str | None
+    """Hash of its weights; None for foreign code, whose results are never taken for done."""
+
+    def pictures(self, category: str) -> Pictures:
+        return self.dataset.load("test", [category], self.size)
+
+    def on(self, adversarial: AdversarialSet | None) -> tuple[str, ...]:
+        """Its categories that a set has, or all of them on the clean test split."""
+        if adversarial is None:
+            return self.categories
+        return tuple(name for name in self.categories if name in adversarial.categories)
+
+
+class _Desk:
+    """A request with its data: what every task looks things up in."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.suites = [read_suite(name) for name in request.suites]
+        self.sets = [load_set(folder) for folder in request.sets]
+        self.device = fabric(request.device, request.precision).device
+        self.names = (*request.checkpoints, *request.detectors)
+        self.opened: dict[str, _Candidate] = {}
+
+    def candidate(self, name: str) -> _Candidate:
+        """A model; the last one stays at hand, for tasks come a model at a time."""
+        if name not in self.opened:
+            self.opened = {name: self.open(name)}
+        return self.opened[name]
+
+    def open(self, name: str) -> _Candidate:
+        return self._foreign(name) if name in self.request.detectors else self._trained(name)
+
+    def others(self, name: str, suite: Suite) -> list[str]:
+        """The other models, to which a suite shows what it makes of this one's pictures."""
+        return [other for other in self.names if other != name] if suite.against == "each" else []
+
+    def _trained(self, path: str) -> _Candidate:
+        found, request = load(path), self.request
+        made = found.provenance
+        dataset = find_dataset(request.data, made.categories, name=made.dataset)
+        labels = labels_of(found, made_by.key_of(model=found.sha256, data=dataset.fingerprint)[:8])
+        labels = labels if request.seed is None else replace(labels, seed=request.seed)
+        target = Target(detector=found.detector, labels=labels, categories=made.categories)
+        return _Candidate(target, made.categories, found.recipe.size, dataset, found.sha256)
+
+    def _foreign(self, name: str) -> _Candidate:
+        request, seed = self.request, self.request.seed or 0
+        dataset = find_dataset(request.data, request.categories)
+        module = build_foreign(name, {}, torch.Generator().manual_seed(seed))
+        detector = adapted(module, dataset, request.size, self.device)
+        labels = Labels(
+            detector=name.rpartition(":")[2].replace("_", "-").lower(), paradigm="unified", preset="given",
+            dataset=dataset.name, seed=seed, run=made_by.key_of(detector=name, data=dataset.fingerprint)[:8],
+        )  # fmt: skip
+        target = Target(detector=detector, labels=labels)
+        return _Candidate(target, dataset.categories, request.size, dataset, None)
+
+    def key(self, candidate: _Candidate, **parts: object) -> str | None:
+        """Of a task on a model, by all that decides it; None where that cannot be told."""
+        if candidate.key is None:
+            return None
+        return made_by.key_of(
+            code=made_by.code_version("."), model=candidate.key, data=candidate.dataset.fingerprint,
+            versions=made_by.versions(), precision=self.request.precision, device=self.device.type,
+            seed=self.request.seed, **parts,
+        )  # fmt: skip
+
+    def kept(self, task: str, key: str | None, make: Callable[[], Evaluation]) -> Evaluation:
+        if key is None:
+            return make()
+        return remembered(self.request.out / ".tasks", task, key, make, examples=self.request.out / FOLDER)
+
+
+def assess(request: Request, *, watch: Watch = lambda _: None) -> pd.DataFrame:
+    """Rows of every model on the clean test split, on every set and under every suite.
+
+    They lie in results.csv in `out`, with attacks.csv and health.csv where anything was attacked. A suite that attacks
+    `each` model shows its pictures to all models of the request. Done work in `out` is not done again. UserError for a
+    mistake in the request, and where the results.csv that is there holds rows which these do not replace.
+    """
+    desk = _Desk(request)
+    _check(desk)
+    dataset = desk.candidate(desk.names[0]).dataset
+    write_environment(
+        request.out, dataset, device=desk.device, threads=threads_of(request.jobs), precision=request.precision,
+        seed=request.seed or 0,
+    )  # fmt: skip
+    tasks = [
+        (name, what, index)
+        for name in desk.names
+        for what, count in (("set", 1 + len(desk.sets)), ("suite", len(desk.suites)))
+        for index in range(count)
+    ]
+    found = Evaluation()
+    with crew(_Desk, (request,), request.jobs, watch) as each:
+        for one in each(_do, tasks):
+            found.extend(one)
+    if found.examples:
+        write_index(request.out, found.examples)
+    return write_found(request.out, found)
+
+
+def _do(desk: _Desk, task: tuple[str, str, int], watch: Watch) -> Evaluation:
+    name, what, index = task
+    candidate = desk.candidate(name)
+    model = candidate.target.model
+    if what == "suite":
+        suite = desk.suites[index]
+        others = desk.others(name, suite)
+        title = f"{suite.name} on {model}"
+        key = desk.key(candidate, suite=suite.model_dump(mode="json"), others=others, limit=desk.request.limit)
+        return desk.kept(f"{suite.name}-{model}", key, lambda: _evaluated(desk, candidate, suite, others, watch(title)))
+    adversarial = None if index == 0 else desk.sets[index - 1]
+    pictures = "clean" if adversarial is None else sha256(adversarial.folder / MANIFEST)
+    label = "clean" if adversarial is None else adversarial.name
+    return desk.kept(
+        f"score-{model}-{label}-{index}",
+        desk.key(candidate, pictures=pictures),
+        lambda: _scored(desk, candidate, adversarial, watch(f"score {model} on {label}")),
+    )
+
+
+def _scored(
+    desk: _Desk, candidate: _Candidate, adversarial: AdversarialSet | None, progress: Progress | None
+) -> Evaluation:
+    found, target = Evaluation(), candidate.target
+    labels = labels_on(target.labels, adversarial)
+    categories = candidate.on(adversarial)
+    for done, category in enumerate(categories):
+        pictures = adversarial.load(category) if adversarial else candidate.pictures(category)
+        found.rows.extend(score(target.detector, pictures, labels, category, device=desk.device))
+        if progress is not None:
+            progress(done + 1, len(categories), category)
+    return found
+
+
+def _evaluated(
+    desk: _Desk, candidate: _Candidate, suite: Suite, others: Sequence[str], progress: Progress | None
+) -> Evaluation:
+    found, request = Evaluation(), desk.request
+    for category in candidate.categories:
+        # Opened apart: the attacked model is to stay at hand.
+        targets = (other for name in others if category in (other := desk.open(name)).categories)
+        found.extend(
+            evaluate(
+                candidate.target, suite, candidate.pictures(category), category,
+                (other.target for other in targets), seed=request.attack_seed, device=desk.device,
+                precision=attack_dtype(request.precision), limit=request.limit, out=request.out, progress=progress,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _check(desk: _Desk) -> None:
+    """UserError for what would be stumbled over later; nothing is written."""
+    request = desk.request
+    if not desk.names:
+        raise UserError("expected a checkpoint or a detector to score, got none; name one")
+    for suite in desk.suites:
+        check_suite(suite)
+        if suite.against == "sources":
+            raise UserError(
+                f"suite {suite.name} is for sets on disk; build them with `omnial-bench attack {suite.name}` and give "
+                "their folders, or name a suite that attacks each model itself"
+            )
+    check_names("sets", [name for suite in desk.suites for name in names_of(suite)])
+    check_folder(request.out)
+    rows: list[tuple[str, ...]] = []
+    looked: set[tuple[object, ...]] = set()
+    for name in desk.names:
+        candidate = desk.candidate(name)
+        split = (candidate.dataset.root, candidate.categories, candidate.size)
+        if split not in looked:
+            look_through(candidate.dataset, ("test",), candidate.size)
+            looked.add(split)
+        for one in (None, *desk.sets):
+            if one is not None and one.size != candidate.size:
+                model = candidate.target.model
+                raise UserError(f"expected pictures of {candidate.size} for {model}, set {one.folder} has {one.size}")
+            labels = labels_on(candidate.target.labels, one)
+            rows += [_name({**vars(labels), "category": category}) for category in candidate.on(one)]
+    for row in rows:
+        if rows.count(row) > 1:
+            raise UserError(f"the same rows twice, {_row(row)}; score them into different folders")
+    _check_rows(request.out / "results.csv", rows, [name for suite in desk.suites for name in names_of(suite)])
+
+
+def _check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str]) -> None:
+    """UserError where rows that are there would be lost: neither among `names` nor those of a model under a suite."""
+    if not path.is_file():
+        return
+    models = {tuple(dict(zip(NAMED, name, strict=True))[column] for column in MODEL) for name in names}
+    for values in read_rows(path).to_dict("records"):
+        if values["category"] == "mean" or _name(values) in names:
+            continue
+        if values["set"] in sets and tuple(str(values[column]) for column in MODEL) in models:
+            continue
+        raise UserError(f"{path} holds other rows, {_row(_name(values))}, which would be lost; choose another folder")
+
+
+def _name(values: Mapping[Any, Any]) -> tuple[str, ...]:
+    return tuple(str(values[column]) for column in NAMED)
+
+
+def _row(name: tuple[str, ...]) -> str:
+    values = dict(zip(NAMED, name, strict=True))
+    return " ".join(values[column] for column in ("detector", "paradigm", "category", "set"))
+
+
+def benchmark(
+    detector: nn.Module,
+    data: str | Path,
+    suite: str = "paper",
+    *,
+    categories: Sequence[str] | None = None,
+    size: tuple[int, int] = (256, 256),
+    name: str = "detector",
+    limit: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: Precision = "32-true",
+) -> pd.DataFrame:
+    """A detector in hand on the clean test split and under a suite that attacks it.
+
+    `detector` is a Detector, or any module that returns an anomaly map, a pair of map and image score, or a Prediction
+    (see `models.adapter.Adapted`). `data` is a folder in MVTec AD's or VisA's layout, `size` the network's height and
+    width, `limit` the pictures a category under attack. The frame has the columns of results.csv; `source` is `self`,
+    for every attack is on this detector. UserError for a mistake in the data or the suite, and for a detector that
+    cannot be attacked.
+    """
+    record = read_suite(suite)
+    check_suite(record)
+    on = fabric(device, precision).device
+    dataset = find_dataset(Path(data), categories)
+    look_through(dataset, ("train", "test"), size)
+    model = placed(adapted(detector, dataset, size, on), on)
+    labels = Labels(
+        detector=name, paradigm="unified", preset="given", dataset=dataset.name, seed=seed, run=name
+    )  # fmt: skip
+    target = Target(detector=model, labels=labels)
+    rows: list[Result] = []
+    for category in dataset.categories:
+        rows += score(model, dataset.load("test", [category], size), labels, category, device=on)
+    if record.against == "sources":
+        rows += _on_sets(target, record, dataset, size, limit=limit, device=on, precision=precision)
+    else:
+        for category in dataset.categories:
+            rows += evaluate(
+                target, record, dataset.load("test", [category], size), category, seed=seed, device=on,
+                precision=attack_dtype(precision), limit=limit,
+            ).rows  # fmt: skip
+    return frame(with_means(rows))
+
+
+def _on_sets(
+    target: Target, suite: Suite, dataset: Dataset, size: tuple[int, int], *, limit: int | None, device: torch.device,
+    precision: Precision,
+) -> list[Result]:  # fmt: skip
+    """Rows on the sets of a suite, built on the model itself and thrown away."""
+    seed, rows = target.labels.seed, []
+    composed = compose(
+        dataset.load("train", None, size), anomalous=suite.anomalous, limit=limit or suite.limit, seed=seed,
+        dataset=dataset.name,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        folders = build_sets(
+            {target.model: target.detector}, composed, suite, out=Path(folder), seed=seed, device=device,
+            source_hashes={target.model: "none"}, dataset=dataset.name, data_fingerprint=dataset.fingerprint,
+            precision=attack_dtype(precision),
+        )  # fmt: skip
+        for one in map(load_set, folders):
+            labels = labels_on(target.labels, one)
+            labels = replace(labels, source="self" if one.source == target.model else one.source)
+            for category in dataset.categories:
+                rows += score(target.detector, one.load(category), labels, category, device=device)
+    return rows
+
+
+def adapted(module: nn.Module, dataset: Dataset, size: tuple[int, int], device: torch.device) -> Detector:
+    """A foreign module as a Detector on `device`, its scale taken from the first normals of every category."""
+    if isinstance(module, Detector):
+        return module
+    module.to(device)
+    each = max(1, CALIBRATION // len(dataset.categories))
+    normals = (
+        to_float(dataset.load("train", [category], size).images[:each], device) for category in dataset.categories
+    )
+    return adapt(module, normals)

@@ -1,0 +1,144 @@
+"""Auto-PGD on dense predictions: PGD that chooses its own step (Croce & Hein, ICML 2020, section 3, algorithm 1)."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import ConfigDict, Field
+from torch import Tensor
+
+from omnial_bench.attacks.objectives import Objective, balanced
+from omnial_bench.attacks.pgd import TOGETHER, Climb, DensePGD, ascent, keep, within
+from omnial_bench.attacks.victim import Lookout, Victim
+from omnial_bench.nouns import ThreatModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The paper's constants."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    rho: Annotated[float, Field(ge=0, le=1)] = 0.75
+    """Share of the steps between two checkpoints that have to gain for the step size to stay."""
+    momentum: Annotated[float, Field(gt=0, le=1)] = 0.75
+    """Share of a step that is new; the rest repeats the step before. The paper's alpha."""
+    together: Annotated[int, Field(ge=1)] = TOGETHER
+    """Starts of pictures in one batch at the most; all pictures of a call at one start always lie in one."""
+
+
+class DenseAPGD(DensePGD):
+    """PGD with momentum whose step, 2 eps at first, is halved for each picture apart where it no longer serves.
+
+    At a checkpoint a picture whose gains have become rare, or whose best has stood still since the last one, goes on
+    from its best iterate with half the step. The best iterate is what comes out. All else is as in DensePGD; a
+    `step_size` given is the first one.
+    """
+
+    def __init__(
+        self,
+        model: Victim,
+        threat: ThreatModel,
+        *,
+        generator: torch.Generator,
+        objective: Objective = balanced,
+        steps: int = 100,
+        step_size: float | None = None,
+        random_start: bool = True,
+        restarts: int = 1,
+        rho: float = 0.75,
+        momentum: float = 0.75,
+        together: int = TOGETHER,
+    ) -> None:
+        super().__init__(
+            model,
+            threat,
+            generator=generator,
+            objective=objective,
+            steps=steps,
+            step_size=2 * float(threat.eps) if step_size is None else step_size,
+            random_start=random_start,
+            restarts=restarts,
+            best=True,
+            together=together,
+        )
+        self.attack = "APGD"
+        self.rho = rho
+        self.momentum = momentum
+
+    def climb(
+        self,
+        clean: Float[Tensor, "b 3 h w"],
+        truth: Bool[Tensor, "b h w"],
+        region: Bool[Tensor, "b 1 h w"] | None,
+        start: Float[Tensor, "b 3 h w"],
+    ) -> Climb:
+        """The steps from one start of each picture."""
+        lookout = Lookout(self.model, truth, self.objective, towards=self.targeted)
+        loss, gradient = lookout.gradient(start, 0.0)
+        losses, flat = [loss], (gradient == 0).flatten(1).all(1)
+        gradient = within(gradient, region)
+        before = attacked = best = start
+        # Of the best iterate: objective and slope. Of the current one: objective, and gains since the last checkpoint.
+        top, slope, now, gains = self.sign * loss, gradient, self.sign * loss, torch.zeros_like(loss)
+        size, top_then, halved = torch.full_like(loss, self.alpha), top, torch.zeros_like(loss, dtype=torch.bool)
+        windows = checkpoints(self.steps)
+        for step in range(1, self.steps):
+            before, attacked = attacked, self._step(attacked, before, gradient, size, clean, first=step == 1)
+            loss, gradient = lookout.gradient(attacked, step / self.steps)
+            losses.append(loss)
+            flat &= (gradient == 0).flatten(1).all(1)
+            gradient = within(gradient, region)
+            gains += self.sign * loss > now
+            now = self.sign * loss
+            better = now > top
+            best, slope = _choose(better, attacked, best), _choose(better, gradient, slope)
+            top = torch.where(better, now, top)
+            if step in windows:
+                stalled = (gains < self.rho * windows[step]) | (~halved & (top == top_then))
+                size = torch.where(stalled, size / 2, size)
+                attacked, gradient = _choose(stalled, best, attacked), _choose(stalled, slope, gradient)
+                now = torch.where(stalled, top, now)
+                halved, top_then, gains = stalled, top, torch.zeros_like(gains)
+        attacked = self._step(attacked, before, gradient, size, clean, first=self.steps == 1)
+        best, top = keep(best, top, attacked, self.sign * lookout.value(attacked))
+        return Climb(best, torch.stack(losses), flat, top)
+
+    def _step(
+        self,
+        attacked: Float[Tensor, "b 3 h w"],
+        before: Float[Tensor, "b 3 h w"],
+        gradient: Float[Tensor, "b 3 h w"],
+        size: Float[Tensor, " b"],
+        clean: Float[Tensor, "b 3 h w"],
+        *,
+        first: bool,
+    ) -> Float[Tensor, "b 3 h w"]:
+        """A projected step, mixed with the one before; the first has none before."""
+        move = self.sign * size[:, None, None, None] * ascent(gradient, self.threat)
+        ahead = self.threat.project(attacked + move, clean)
+        if first:
+            return ahead
+        share = self.momentum
+        return self.threat.project(attacked + share * (ahead - attacked) + (1 - share) * (attacked - before), clean)
+
+
+def checkpoints(steps: int) -> dict[int, int]:
+    """The steps after which the step size is looked at, and how many steps each has behind it since the one before.
+
+    The first is at 22 % of the steps; each further distance is 3 points shorter, and 6 points at the least.
+    """
+    shares, distance = [0, 22], 22
+    while shares[-1] < 100:
+        distance = max(distance - 3, 6)
+        shares.append(shares[-1] + distance)
+    # In whole percent, for a rounded product would move a checkpoint by a step.
+    at = [-(-share * steps // 100) for share in shares]
+    return {one: one - other for other, one in pairwise(at) if other < one < steps}
+
+
+def _choose(
+    rows: Bool[Tensor, " b"], ones: Float[Tensor, "b 3 h w"], others: Float[Tensor, "b 3 h w"]
+) -> Float[Tensor, "b 3 h w"]:
+    return torch.where(rows[:, None, None, None], ones, others)

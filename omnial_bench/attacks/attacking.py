@@ -1,0 +1,63 @@
+"""Pictures under one threat, a category and a batch at a time: attacked, and rounded to bytes inside the bound."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from omnial_bench.attacks.compose import Composed, generator_for
+from omnial_bench.attacks.levels import quantise
+from omnial_bench.attacks.threats import ATTACKS, aims, build_attack, threat_model
+from omnial_bench.attacks.victim import victim
+from omnial_bench.nouns import Detector
+from omnial_bench.records import Threat
+
+
+class Attacked(NamedTuple):
+    """A batch after its attack; `rows` are its pictures' places among all."""
+
+    rows: list[int]
+    images: UInt8[Tensor, "b 3 h w"]
+    losses: list[float]
+    """Mean objective before each step over the `weight` pictures that were attacked."""
+    weight: int
+    flat: int | None = None
+    """Attacked pictures whose gradient was zero everywhere at the start; None without a gradient."""
+
+
+def attack_pictures(
+    models: Sequence[Detector],
+    composed: Composed,
+    threat: Threat,
+    *,
+    seed: int,
+    device: torch.device | str,
+    batch: int = 8,
+    precision: torch.dtype | None = None,
+) -> Iterator[Attacked]:
+    """Attack the mean over `models` on every picture that the threat's goal attacks; the others come as they were.
+
+    Each category has random numbers of its own, the same for every model. UserError for a threat that does not fit.
+    """
+    pictures, ball = composed.pictures, threat_model(threat)
+    for category in dict.fromkeys(pictures.categories):
+        every = [index for index, name in enumerate(pictures.categories) if name == category]
+        generator = generator_for(seed, "attack", threat.name, category)
+        size = len(every) if ATTACKS[threat.attack].whole else batch
+        for start in range(0, len(every), size):
+            rows = every[start : start + size]
+            part, originals = pictures.batch(rows, device), pictures.images[rows]
+            labels, chosen = aims(threat.goal, part.masks, composed.regions[rows].to(device), part.anomalous.to(device))
+            count = int(chosen.sum()) if threat.eps > 0 else 0
+            if not count:
+                yield Attacked(rows, originals, [], 0)
+                continue
+            where = composed.objects[rows].to(device)[chosen] if threat.where == "foreground" else None
+            with victim(models, precision=precision) as target:
+                attack = build_attack(target, threat, generator)
+                images = attack(part.images[chosen], labels[chosen], where)
+            saved, moved = originals.clone(), chosen.cpu()
+            saved[moved] = quantise(images, originals[moved], ball)
+            yield Attacked(rows, saved, attack.losses, count, attack.flat)

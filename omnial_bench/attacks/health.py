@@ -1,0 +1,387 @@
+"""Whether the attacks worked: checks on a run's rows that a detector which masks its gradient fails. No torch here.
+
+After Carlini et al., On Evaluating Adversarial Robustness (2019), and Athalye et al., Obfuscated Gradients Give a False
+Sense of Security (ICML 2018).
+"""
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import astuple, dataclass, fields
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any, Literal
+
+import pandas as pd
+
+METRIC, TITLE = "pixel_auroc", "pixel AUROC"
+"""The figure that is compared: dense attacks on every picture drive it down, and chance is 0.5 at any prevalence."""
+SLACK = 0.02
+"""How far a figure may lie on the wrong side. Attacks climb a loss, not the figure: on a detector without any mask more
+loss can come with 0.02 more of it, and rounding to 8 bits and a random start add to that."""
+BLIND = 0.01
+"""The same for Square, which climbs that loss without a gradient: where nothing is masked it lies far behind PGD."""
+HUGE, CHANCE = Fraction(64, 255), 0.5
+"""A quarter of the range repaints a defect or invents one: who follows a true gradient reaches chance or worse."""
+SETTLED = 0.05
+"""How far the figure may still move with more steps; beyond, a table would say something else after more of them."""
+RISING, BACK = 0.75, 0.1
+"""Share of the steps that must not undo progress, and the share of the loss's whole range that is no undoing: signs
+flip about a maximum, and in a ball of 1/255 already after a few steps on a network that masks nothing."""
+DENSE = ("balanced", "cross_entropy", "segpgd", "cospgd")
+"""Objectives that push every pixel against its truth. Others, and goals that attack some pictures only, may raise
+pixel AUROC without anything being masked: no figure of theirs is compared."""
+REWEIGHTED = ("segpgd", "cospgd")
+"""Objectives that hold back on pixels already won: their value may fall while the attack gains pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a check found: `figure` is held against `reference`; both are None where it was not run."""
+
+    status: Literal["passed", "failed", "not run"]
+    note: str
+    set: str = ""
+    """The pictures whose figure is judged, and in doubt where the check failed."""
+    figure: float | None = None
+    reference: float | None = None
+    category: str = "mean"
+    """`mean` of the categories' figures, or `all` of their pictures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """A row of health.csv: one verdict on one model."""
+
+    check: str
+    detector: str
+    paradigm: str
+    category: str
+    set: str
+    figure: float | None
+    reference: float | None
+    status: str
+    note: str
+
+
+COLUMNS = tuple(field.name for field in fields(Check))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """The class mean of the compared metric on `n` pictures attacked in one way; `eps` is 0 before any attack."""
+
+    set: str
+    source: str
+    value: float
+    n: int
+    attack: str = "none"
+    objective: str = "none"
+    goal: str = "any"
+    norm: str = "none"
+    eps: Fraction = Fraction(0)
+    where: str = "frame"
+    steps: int = 0
+    restarts: int = 1
+
+    @property
+    def iterative(self) -> bool:
+        return self.attack == "pgd" and self.steps > 1
+
+    @property
+    def one_step(self) -> bool:
+        return self.attack == "fgsm" or (self.attack == "pgd" and self.steps == 1)
+
+    @property
+    def comparable(self) -> bool:
+        return self.goal == "any" and (self.attack in ("none", "noise") or self.objective in DENSE)
+
+    def __str__(self) -> str:
+        if not self.eps:
+            return "no attack"
+        levels, origin = 255 * self.eps, "" if self.source == "self" else f" from {self.source}"
+        size = f"{levels}/255" if levels.denominator == 1 else f"{float(self.eps):g}"
+        return f"{self.set}{origin} ({self.attack} at {size})"
+
+
+BALL = ("norm", "where", "eps", "n")
+"""What compared figures share at the least. In one run, as many pictures are the same pictures."""
+SETTINGS = ("attack", "objective", "steps", "restarts")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The mean objective before each step of one threat, turned so that up is stronger."""
+
+    set: str
+    losses: tuple[float, ...]
+
+    @property
+    def risen(self) -> bool:
+        return self.losses[-1] > self.losses[0]
+
+    @property
+    def share(self) -> float:
+        """Share of the steps that undo no progress; 0 for a loss that never moves."""
+        span = max(self.losses) - min(self.losses)
+        kept = [span > 0 and after >= before - BACK * span for before, after in pairwise(self.losses)]
+        return sum(kept) / len(kept)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a run knows of one model, attacked itself and on the pictures of other models; comparable figures alone."""
+
+    own: tuple[Figure, ...]
+    transferred: tuple[Figure, ...]
+    attempts: pd.DataFrame
+
+
+Pairs = Iterable[tuple[Figure, Figure]]
+
+
+def iterative_beats_one_step(model: Model) -> Verdict:
+    pairs = _pairs(model.own, model.own, *BALL, "objective")
+    return _not_above(
+        ((one, other) for one, other in pairs if one.iterative and other.one_step),
+        why="one step does more harm than many",
+        needs="PGD of one step and of several at the same eps and goal any, as in suite health",
+    )
+
+
+def white_box_beats_transfer(model: Model) -> Verdict:
+    return _not_above(
+        _pairs(model.own, model.transferred, *BALL, *SETTINGS),
+        why="pictures made on another model do more harm than those made on this one",
+        needs="pictures made on another model and on this one by the same attack with goal any, as in suite transfer",
+    )
+
+
+def gradient_beats_noise(model: Model) -> Verdict:
+    """Without slack: an attack that is led astray does the harm of noise, no less."""
+    pairs = _pairs(model.own, model.own, *BALL)
+    return _not_above(
+        ((one, other) for one, other in pairs if one.iterative and other.attack == "noise"),
+        slack=0.0,
+        why="noise without any aim does more harm than PGD",
+        needs="PGD and uniform noise of the same eps, both with goal any, as in suite health",
+    )
+
+
+def gradient_beats_square(model: Model) -> Verdict:
+    pairs = _pairs(model.own, model.own, *BALL, "objective")
+    return _not_above(
+        ((one, other) for one, other in pairs if one.iterative and other.attack == "square"),
+        slack=BLIND,
+        why="Square, which sees no gradient, does more harm than PGD",
+        needs="PGD and Square of the same eps and objective with goal any, as in suite health",
+    )
+
+
+def larger_eps_never_helps(model: Model) -> Verdict:
+    """A huge eps has a check of its own: how far below chance it drives a detector depends on the step."""
+    sizes = [one for one in model.own if not _huge(one.norm, one.eps) and one.attack != "noise"]
+    larger = [pair for pair in _pairs(sizes, sizes, "norm", "where", "n", *SETTINGS) if pair[0].eps > pair[1].eps]
+    from_zero = [pair for pair in _pairs(sizes, sizes, "n") if pair[0].eps > pair[1].eps == 0]
+    return _not_above(
+        larger + from_zero if larger else (),
+        why="the larger ball holds the smaller one, so an attack in it cannot truly do less harm",
+        needs="the same attack with goal any at two sizes below 64/255 or more, as in suite curve",
+    )
+
+
+def huge_eps_breaks(model: Model) -> Verdict:
+    found = [one for one in model.own if one.iterative and _huge(one.norm, one.eps)]
+    if not found:
+        return _not_run("PGD with goal any at 64/255 or more in the L-infinity norm, as in suite health")
+    worst = max(found, key=lambda one: one.value)
+    return _judged(
+        worst.value <= CHANCE, f"{TITLE} {worst.value:.3f} under {worst}, chance is {CHANCE:g}",
+        "who survives this most likely hides the gradient; in doubt is every figure of a gradient attack on this model",
+        set=worst.set, figure=worst.value, reference=CHANCE,
+    )  # fmt: skip
+
+
+def more_steps_change_little(model: Model) -> Verdict:
+    pairs = [
+        (short, long)
+        for short, long in _pairs(model.own, model.own, *BALL, "objective", "restarts")
+        if short.iterative and long.iterative and short.steps < long.steps
+    ]
+    if not pairs:
+        return _not_run("PGD of two lengths, neither of one step, at the same eps and goal any, as in suite health")
+    short, long = max(pairs, key=lambda pair: abs(pair[0].value - pair[1].value))
+    fall = short.value - long.value
+    higher, why = (short, "the attack had not settled") if fall > 0 else (long, "more steps do less harm")
+    return _judged(
+        abs(fall) <= SETTLED,
+        f"{TITLE} {short.value:.3f} after {short.steps} steps ({short.set}), "
+        f"{long.value:.3f} after {long.steps} ({long.set})",
+        f"{why}; in doubt is the {higher.value:.3f} of {higher.set} and of attacks as long",
+        set=higher.set, figure=fall, reference=SETTLED,
+    )  # fmt: skip
+
+
+def loss_rises(model: Model) -> Verdict:
+    """PGD alone: adaptive attacks try steps that are too long, and those with random inputs have a noisy loss."""
+    curves = list(_curves(model.attempts))
+    if not curves:
+        return _not_run("the losses of PGD of several steps below 64/255, as in suite white-box")
+    curve = min(curves, key=lambda one: (one.risen, one.share))
+    return _judged(
+        curve.risen and curve.share >= RISING,
+        f"of {len(curves)} PGD attacks {curve.set} did worst: loss {curve.losses[0]:.4g} to {curve.losses[-1]:.4g} "
+        f"(up is stronger), {curve.share:.0%} of the steps kept what was gained",
+        f"the gradient does not lead to more loss; in doubt is the figure of {curve.set}",
+        category="all", set=curve.set, figure=curve.share, reference=RISING,
+    )  # fmt: skip
+
+
+def no_zero_gradients(model: Model) -> Verdict:
+    known = model.attempts[model.attempts["flat"].notna()]
+    attacked = int(known["attacked"].sum())
+    if not attacked:
+        return _not_run("an attack that takes a gradient, as in suite white-box")
+    flat = known["flat"].astype("int64").groupby(known["set"], sort=False).sum()
+    total, worst = int(flat.sum()), str(flat.idxmax()) if flat.any() else ""
+    return _judged(
+        not total, f"the gradient is zero everywhere in {total} of {attacked} attacked pictures",
+        f"most under {worst}, and PGD cannot move them; in doubt is every figure of a gradient attack on this model",
+        category="all", set=worst, figure=total / attacked, reference=0.0,
+    )  # fmt: skip
+
+
+def bound_holds(model: Model) -> Verdict:
+    """On the bytes. An attack that may change a value by its whole range, such as a patch, has no bound to keep."""
+    bounded = [
+        (row["largest_change"], float(255 * Fraction(row["eps"])), row["set"])
+        for row in _records(model.attempts)
+        if row["attacked"] and (row["norm"] != "linf" or Fraction(row["eps"]) < 1)
+    ]
+    if not bounded:
+        return _not_run("an attack with a bound that a picture can break, as in suite white-box")
+    change, bound, worst = max(bounded, key=lambda one: one[0] - one[1])
+    # The length of an L2 change is a square root, right but for its last bits.
+    return _judged(
+        change <= bound * (1 + 1e-9), f"largest change {change:g} of {bound:g} grey levels allowed, under {worst}",
+        f"the attack did more than its label says; in doubt is the figure of {worst}",
+        category="all", set=worst, figure=change, reference=bound,
+    )  # fmt: skip
+
+
+CHECKS: Mapping[str, Callable[[Model], Verdict]] = {
+    "iterative beats one-step": iterative_beats_one_step,
+    "white-box beats transfer": white_box_beats_transfer,
+    "PGD beats noise": gradient_beats_noise,
+    "larger eps never helps": larger_eps_never_helps,
+    "huge eps breaks": huge_eps_breaks,
+    "more steps change little": more_steps_change_little,
+    "loss rises": loss_rises,
+    "no zero gradients": no_zero_gradients,
+    "Square does not beat PGD": gradient_beats_square,
+    "bound holds": bound_holds,
+}
+
+
+def health(rows: pd.DataFrame, attempts: pd.DataFrame) -> pd.DataFrame:
+    """Every check on every model of `rows` (results.csv of one run), columns `COLUMNS`; `attempts` is its attacks.csv.
+
+    Figures are class means over equally many pictures; several seeds are averaged. Where something is missing a check
+    is `not run`, and its note says what it needs.
+    """
+    found = [
+        astuple(Check(check=name, detector=detector, paradigm=paradigm, **vars(check(model))))
+        for (detector, paradigm), model in _models(rows, attempts)
+        for name, check in CHECKS.items()
+    ]
+    table = pd.DataFrame(found, columns=list(COLUMNS))
+    return table.astype({"figure": "float64", "reference": "float64"})
+
+
+def doubts(checked: pd.DataFrame) -> pd.DataFrame:
+    """The models that failed a check, one row each: detector, paradigm, names of the checks, and their notes."""
+    failed = checked[checked["status"] == "failed"]
+    rows = [
+        (*model, ", ".join(part["check"]), "; ".join(part["check"] + ": " + part["note"]))
+        for model, part in failed.groupby(["detector", "paradigm"], sort=False)
+    ]
+    return pd.DataFrame(rows, columns=["detector", "paradigm", "checks", "notes"])
+
+
+def _not_run(needs: str) -> Verdict:
+    return Verdict(status="not run", note=f"needs {needs}")
+
+
+def _judged(good: bool, note: str, doubt: str, **values: Any) -> Verdict:
+    return Verdict(status="passed" if good else "failed", note=note if good else f"{note}: {doubt}", **values)
+
+
+def _not_above(pairs: Pairs, *, slack: float = SLACK, why: str, needs: str) -> Verdict:
+    """Whether the first of each pair is at most the second, and `slack`; the pair that lies furthest off is shown."""
+    found = list(pairs)
+    if not found:
+        return _not_run(needs)
+    one, other = max(found, key=lambda pair: pair[0].value - pair[1].value)
+    return _judged(
+        one.value <= other.value + slack,
+        f"{TITLE} {one.value:.3f} under {one}, {other.value:.3f} under {other}",
+        f"{why}; in doubt is the {one.value:.3f} of {one.set}, where {other.value:.3f} or less is true",
+        set=one.set, figure=one.value, reference=other.value,
+    )  # fmt: skip
+
+
+def _pairs(ones: Iterable[Figure], others: Iterable[Figure], *same: str) -> Iterator[tuple[Figure, Figure]]:
+    """The figures that agree in the named settings."""
+    table: dict[tuple[object, ...], list[Figure]] = {}
+    for other in others:
+        table.setdefault(tuple(getattr(other, name) for name in same), []).append(other)
+    for one in ones:
+        for other in table.get(tuple(getattr(one, name) for name in same), []):
+            yield one, other
+
+
+def _models(rows: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[tuple[tuple[str, str], Model]]:
+    keys = ["detector", "paradigm", "set", "source"]
+    means = rows[(rows["metric"] == METRIC) & (rows["category"] == "mean")].dropna(subset="value")
+    means = means.groupby(keys, sort=False, as_index=False).agg(value=("value", "mean"), n=("n", "sum"))
+    names = ("attack", "objective", "goal", "norm", "where")
+    threats: dict[str, dict[str, Any]] = {f"{suite}-unattacked": {} for suite in attempts["suite"]}
+    for row in _records(attempts):
+        numbers = {"eps": Fraction(row["eps"]), "steps": int(row["steps"]), "restarts": int(row["restarts"])}
+        threats[row["set"]] = {name: row[name] for name in names} | numbers
+    found: dict[tuple[str, str], list[Figure]] = {}
+    for detector, paradigm in pd.concat([rows[keys[:2]], attempts[keys[:2]]]).itertuples(index=False, name=None):
+        found.setdefault((detector, paradigm), [])
+    for row in _records(means):
+        if row["set"] in threats:
+            made = {name: row[name] for name in ("set", "source", "value", "n")}
+            found[row["detector"], row["paradigm"]].append(Figure(**made, **threats[row["set"]]))
+    for (detector, paradigm), figures in found.items():
+        usable = [one for one in figures if one.comparable]
+        own = tuple(one for one in usable if one.source == "self" or not one.eps)
+        transferred = tuple(one for one in usable if one.source != "self" and one.eps)
+        mine = (attempts["detector"] == detector) & (attempts["paradigm"] == paradigm)
+        yield (detector, paradigm), Model(own, transferred, attempts[mine])
+
+
+def _curves(attempts: pd.DataFrame) -> Iterator[Curve]:
+    """One curve a threat: the categories' losses, weighted by their attacked pictures."""
+    groups: dict[str, list[tuple[int, list[float]]]] = {}
+    for row in _records(attempts):
+        steady = row["attack"] == "pgd" and row["objective"] not in REWEIGHTED
+        losses = [float(word) for word in row["losses"].split()] if isinstance(row["losses"], str) else []
+        if steady and row["attacked"] and len(losses) > 1 and not _huge(row["norm"], Fraction(row["eps"])):
+            turned = [-loss if row["direction"] == "down" else loss for loss in losses]
+            groups.setdefault(row["set"], []).append((row["attacked"], turned))
+    for name, parts in groups.items():
+        total = sum(weight for weight, _ in parts)
+        steps = zip(*([weight / total * loss for loss in losses] for weight, losses in parts), strict=True)
+        yield Curve(name, tuple(math.fsum(step) for step in steps))
+
+
+def _huge(norm: str, eps: Fraction) -> bool:
+    """A length has no such bound: how much of a picture it may repaint depends on the picture's size."""
+    return norm == "linf" and eps >= HUGE
+
+
+def _records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    return table.to_dict("records")

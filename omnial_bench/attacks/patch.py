@@ -1,0 +1,101 @@
+"""An adversarial patch (Brown et al., 2017) for each picture: a rectangle that may look like anything."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from pydantic import ConfigDict, Field
+from torch import Tensor
+
+from omnial_bench.attacks.dense import DenseAttack, stronger
+from omnial_bench.attacks.pgd import random_change
+from omnial_bench.attacks.square import box_of, window
+from omnial_bench.attacks.victim import Victim
+from omnial_bench.records import Threat, parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the patch is."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    area: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """Share of the frame, before the patch is cut to `where`."""
+
+
+class Patch(DenseAttack):
+    """A patch at a random place of each picture, drawn by sign steps; eps is the most that a pixel in it may change.
+
+    The patch is as square as the frame lets it be, lies in the box around `where` and is cut to it. The best of the
+    start and the `steps` steps is kept for each picture: at eps 1 the steps are long, and the last need not be best.
+    """
+
+    def __init__(
+        self, victim: Victim, threat: Threat, generator: torch.Generator, options: Options | None = None
+    ) -> None:
+        super().__init__("patch", victim, threat, generator)
+        self.steps = threat.steps
+        self.alpha = float(2.5 * threat.eps / threat.steps if threat.step_size is None else threat.step_size)
+        self.random_start = threat.random_start
+        self.area = (options or Options()).area
+
+    def forward(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        labels: Bool[Tensor, "b h w"],
+        where: Bool[Tensor, "b h w"] | None = None,
+    ) -> Float[Tensor, "b 3 h w"]:
+        """The images with their patches, in float32, in [0, 1]; equal to `images` outside of patch and `where`."""
+        clean, truth, region = self.inputs(images, labels, where)
+        patch = self.place(region)[:, None]
+        attacked = clean
+        if self.random_start:
+            noise = random_change(clean.shape, self.threat, self.generator).to(clean.device)
+            attacked = self.threat.project(clean + noise * patch, clean)
+        kept, best = attacked, torch.full_like(clean[:, 0, 0, 0], -math.inf)
+        losses, flat = [], torch.zeros(())
+        for step in range(self.steps):
+            loss, gradient = self.model.gradient(
+                attacked, truth, self.objective, towards=self.targeted, progress=step / self.steps
+            )
+            losses.append(loss.mean())
+            kept, best = stronger(kept, best, attacked, self.sign * loss)
+            if step == 0:
+                flat = (gradient == 0).flatten(1).all(1).sum()
+            move = self.sign * self.alpha * gradient.sign() * patch
+            attacked = self.threat.project(attacked + move, clean)
+        loss = self.model.value(attacked, truth, self.objective, towards=self.targeted)
+        kept, _ = stronger(kept, best, attacked, self.sign * loss)
+        self.keep_losses(losses)
+        self.flat = int(flat)
+        return kept
+
+    def place(self, region: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b h w"]:
+        """The pixels of a patch in each region, at a random place."""
+        b, h, w = region.shape
+        pixels = self.area * h * w
+        height = min(h, max(1, round(pixels**0.5)))
+        width = min(w, max(1, round(pixels / height)))
+        height = min(h, max(1, round(pixels / width)))
+        sides = torch.tensor([[height], [width]], device=region.device).expand(2, b)
+        return region & window(box_of(region), sides[0], sides[1], (h, w), self.generator)
+
+
+def build(victim: Victim, threat: Threat, generator: torch.Generator, options: Options) -> Patch:
+    """The patch of a record; L-infinity alone."""
+    attack: Patch = Patch(victim, threat, generator, options)
+    return attack
+
+
+def label(threat: Threat) -> str:
+    """The patch's area, and its bound and goal where they are not 1 and `any`: `patch 5 % linf 8/255 hide`."""
+    options = parse(Options, threat.options, f"options of threat {threat.name}")
+    text = f"patch {100 * options.area:g} %"
+    if threat.eps != 1:
+        text += f" {255 * float(threat.eps):g}/255"
+    if threat.goal != "any":
+        text += {"target": " targeted"}.get(threat.goal, f" {threat.goal}")
+    return text if threat.where == "frame" else f"{text} {threat.where}"

@@ -1,0 +1,343 @@
+"""Models attacked on the real test split, in memory: what is scored are the bytes that a file would hold."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from omnial_bench.attacks.attacking import attack_pictures
+from omnial_bench.attacks.compose import Composed, generator_for
+from omnial_bench.attacks.levels import keeps, largest_change
+from omnial_bench.attacks.threats import label_of, threat_model
+from omnial_bench.data.catalog import foreground_rule
+from omnial_bench.data.pictures import Pictures
+from omnial_bench.device import placed
+from omnial_bench.errors import UserError
+from omnial_bench.examples import Example, Keeper
+from omnial_bench.jobs import Progress, recall, remember
+from omnial_bench.nouns import Batch, Detector, Prediction
+from omnial_bench.records import Suite, Threat
+from omnial_bench.scoring import Labels, Tally, Viewer, score
+from omnial_bench.store import Attempt, Result
+from omnial_bench.synthesis.foreground import foreground
+
+BATCH = 8
+"""Pictures attacked at once; fixed, for it decides which random numbers a picture gets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A model that is attacked or scored; `labels` are those of its rows on the clean test split."""
+
+    detector: Detector
+    labels: Labels
+
+    categories: tuple[str, ...] = ()
+    """Of a separate model the one that it was trained on."""
+
+    @property
+    def name(self) -> str:
+        """What rows of other models call it as their source."""
+        return f"{self.labels.detector}-{self.labels.paradigm}"
+
+    @property
+    def model(self) -> str:
+        """What its folder is called."""
+        return "-".join((self.name, *self.categories)) if self.labels.paradigm == "separate" else self.name
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that an evaluation has found: rows, how each attack went, and pictures to show."""
+
+    rows: list[Result] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+
+    def extend(self, other: "Evaluation") -> None:
+        self.rows.extend(other.rows)
+        self.attempts.extend(other.attempts)
+        self.examples.extend(other.examples)
+
+
+def evaluate(
+    source: Target,
+    suite: Suite,
+    pictures: Pictures,
+    category: str,
+    targets: Iterable[Target] = (),
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+    precision: torch.dtype | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Attack `source` with every threat of a suite on one category's test pictures, and score `targets` on the result.
+
+    `targets` are other models that see the pictures, one at a time. At most `limit` pictures, or the suite's limit
+    if that is smaller; the same ones for every model. Rows of the source have `source = self`, and come with those of
+    the same pictures before any attack. With `out`, the pictures that the first threat harmed most and least are kept
+    there.
+    UserError for a threat that does not fit the model, and for a picture that leaves its ball.
+    """
+    chosen = spread(pictures, _smaller(limit, suite.limit), generator_for(seed, "pictures", category))
+    device = torch.device(device)
+    model = placed(source.detector, device)
+    composed = _composed(chosen, suite, source.labels.dataset, category)
+    found = Evaluation()
+    attacked: dict[str, Pictures] = {}
+    for done, threat in enumerate(suite.threats):
+        if progress is not None:
+            progress(done, len(suite.threats), threat.name)
+        attacked[threat.name], attempt = _attack(
+            model, composed, suite, threat, source, category, seed=seed, device=device, precision=precision
+        )
+        found.attempts.append(attempt)
+    found.extend(_score_self(source, suite, chosen, attacked, category, device=device, out=out))
+    for target in targets:
+        for threat in suite.threats:
+            labels = replace(target.labels, set=threat.name, threat=label_of(threat), source=source.name)
+            found.rows.extend(
+                score(target.detector, attacked[threat.name], labels, category, device=device, normals_only=True)
+            )
+    if progress is not None:
+        progress(len(suite.threats), len(suite.threats), category)
+    return found
+
+
+def remembered(
+    folder: Path, task: str, key: str, make: Callable[[], Evaluation], *, examples: Path | None = None
+) -> Evaluation:
+    """What `folder` keeps of a task under its key, if its pictures still lie in `examples`; else what is made now,
+    which it then keeps."""
+    kept = recall(folder, task, key)
+    if kept is not None:
+        found = Evaluation(
+            [Result(**row) for row in kept["rows"]],
+            [Attempt(**attempt) for attempt in kept["attempts"]],
+            [Example(**example) for example in kept["examples"]],
+        )
+        if examples is None or all((examples / example.path).is_file() for example in found.examples):
+            return found
+    made = make()
+    remember(folder, task, key, asdict(made))
+    return made
+
+
+def spread(pictures: Pictures, limit: int | None, generator: torch.Generator) -> Pictures:
+    """At most `limit` pictures in their order, taken in turn from every defect and the normal ones; drawn by chance
+    within each."""
+    if limit is None or limit >= len(pictures):
+        return pictures
+    order = torch.randperm(len(pictures), generator=generator).tolist()
+    groups = [[index for index in order if pictures.defects[index] == name] for name in sorted(set(pictures.defects))]
+    turns = [group[turn] for turn in range(len(pictures)) for group in groups if turn < len(group)]
+    return pictures.select(sorted(turns[:limit]))
+
+
+def _smaller(one: int | None, other: int | None) -> int | None:
+    return min((limit for limit in (one, other) if limit is not None), default=None)
+
+
+def _composed(pictures: Pictures, suite: Suite, dataset: str, category: str) -> Composed:
+    """The pictures with the object of each, and the region where a defect is to be invented: all of the object."""
+    objects = torch.ones_like(pictures.masks)
+    if any(threat.where == "foreground" for threat in suite.threats):
+        objects = foreground(pictures.images, foreground_rule(dataset, category))
+    return Composed(pictures, objects, torch.ones_like(pictures.masks))
+
+
+def _attack(
+    model: Detector,
+    composed: Composed,
+    suite: Suite,
+    threat: Threat,
+    source: Target,
+    category: str,
+    *,
+    seed: int,
+    device: torch.device,
+    precision: torch.dtype | None,
+) -> tuple[Pictures, Attempt]:
+    """The pictures after one threat, as bytes, each measured to lie in its ball; references are those before it."""
+    originals = composed.pictures
+    images = originals.images.clone()
+    steps, weight, flat = torch.zeros(0, dtype=torch.float64), 0, 0
+    takes_gradient = False
+    for part in attack_pictures([model], composed, threat, seed=seed, device=device, batch=BATCH, precision=precision):
+        images[part.rows] = part.images
+        if part.losses:
+            steps = (steps if len(steps) else 0) + part.weight * torch.tensor(part.losses, dtype=torch.float64)
+        if part.flat is not None:
+            takes_gradient, flat = True, flat + part.flat
+        weight += part.weight
+    change = _measure(threat, images, originals)
+    labels = source.labels
+    attempt = Attempt(
+        suite=suite.name, set=threat.name, detector=labels.detector, paradigm=labels.paradigm, category=category,
+        source="self" if suite.against == "self" else source.name, attack=threat.attack, objective=threat.objective,
+        goal=threat.goal, norm=threat.norm, eps=_levels(threat), where=threat.where, steps=threat.steps,
+        restarts=threat.restarts, n=len(originals), attacked=weight, flat=flat if takes_gradient else None,
+        largest_change=change, direction="up" if threat.goal == "any" else "down",
+        losses=" ".join(repr(loss) for loss in (steps / max(weight, 1)).tolist()), seed=labels.seed, run=labels.run,
+    )  # fmt: skip
+    return replace(originals, images=images, references=originals.images), attempt
+
+
+def _measure(threat: Threat, images: UInt8[Tensor, "n 3 h w"], originals: Pictures) -> float:
+    """The largest change on the bytes; UserError where a picture has left its ball."""
+    ball, largest = threat_model(threat), 0.0
+    for saved, original, name in zip(images.numpy(), originals.images.numpy(), originals.ids, strict=True):
+        if not keeps(ball, saved, original):
+            raise UserError(
+                f"threat {threat.name}: expected {name} within {threat.norm} {threat.eps} of its original, it is not; "
+                "the attack does not keep its bound"
+            )
+        if threat.norm == "linf":
+            largest = max(largest, float(largest_change(saved, original)))
+        else:
+            change = torch.from_numpy(saved).double() - torch.from_numpy(original)
+            largest = max(largest, float(change.norm()))
+    return largest
+
+
+def _levels(threat: Threat) -> str:
+    levels = 255 * threat.eps
+    return f"{levels.numerator}/255" if levels.denominator == 1 else str(threat.eps)
+
+
+def _score_self(
+    source: Target,
+    suite: Suite,
+    originals: Pictures,
+    attacked: Mapping[str, Pictures],
+    category: str,
+    *,
+    device: torch.device,
+    out: Path | None,
+) -> Evaluation:
+    """The source's own rows: before the attack, under each threat, and under the worst of them."""
+    found, before = Evaluation(), _Seen()
+    control = replace(source.labels, set=suite.control)
+    found.rows.extend(score(source.detector, originals, control, category, device=device, viewer=before))
+    harm = Harm(before.maps, originals.masks)
+    worst = _Worst(before, harm, originals)
+    for index, threat in enumerate(suite.threats):
+        labels = replace(source.labels, set=threat.name, threat=label_of(threat), source="self")
+        seen, pictures = _Seen(), attacked[threat.name]
+        found.rows.extend(
+            score(source.detector, pictures, labels, category, device=device, viewer=seen, normals_only=True)
+        )
+        harms = worst.update(seen)
+        if index == 0 and out is not None and suite.against == "self":
+            found.examples.extend(_extremes(source, threat, pictures, harms, device=device, out=out))
+    if suite.worst:
+        labels = replace(source.labels, set=suite.worst_name, threat=f"worst of {len(suite.threats)}", source="self")
+        found.rows.extend(worst.tally().rows(labels, category))
+    return found
+
+
+class _Seen:
+    """A scoring's viewer that keeps maps and image scores."""
+
+    def __init__(self) -> None:
+        self._maps: list[Tensor] = []
+        self._scores: list[Tensor] = []
+
+    def __call__(self, _: Batch, prediction: Prediction) -> None:
+        self._maps.append(prediction.score_map.cpu())
+        self._scores.append(prediction.image_score.cpu())
+
+    @property
+    def maps(self) -> Float[Tensor, "n h w"]:
+        return torch.cat(self._maps)
+
+    @property
+    def scores(self) -> Float[Tensor, " n"]:
+        return torch.cat(self._scores)
+
+
+class Harm:
+    """What a picture's map costs the pooled pixel AUROC, held against the model's maps before any attack.
+
+    An anomalous pixel costs the share of normal reference pixels that score at least as high, a normal pixel the share
+    of anomalous reference pixels that score at most as high; a picture costs the mean of either kind, added: 0 to 2. It
+    bounds what one strange pixel can weigh, which a cross-entropy does not.
+    """
+
+    def __init__(self, maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n h w"]) -> None:
+        self.normal, self.anomalous = maps[~masks].sort().values, maps[masks].sort().values
+
+    def __call__(self, maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
+        above = 1 - torch.searchsorted(self.normal, maps.contiguous()) / max(len(self.normal), 1)
+        below = torch.searchsorted(self.anomalous, maps.contiguous(), right=True) / max(len(self.anomalous), 1)
+        return _mean_over(above, masks) + _mean_over(below, ~masks)
+
+
+def _mean_over(values: Float[Tensor, "n h w"], where: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
+    return (values * where).flatten(1).sum(1) / where.flatten(1).sum(1).clamp_min(1)
+
+
+class _Worst:
+    """Picture by picture the worst map and the worst image score so far, no attack among them.
+
+    For the image score the worst is the lowest of an anomalous and the highest of a normal picture; for the map it is
+    the one of most `Harm`.
+    """
+
+    def __init__(self, before: _Seen, harm: Harm, pictures: Pictures) -> None:
+        self.harm, self.masks = harm, pictures.masks
+        self.anomalous = torch.tensor([defect != "good" for defect in pictures.defects])
+        self.maps, self.scores = before.maps, before.scores
+        self.clean = self.most = harm(self.maps, self.masks)
+
+    def update(self, seen: _Seen) -> Float[Tensor, " n"]:
+        """Take one attack; what it added to the harm of each picture."""
+        harms, scores = self.harm(seen.maps, self.masks), seen.scores
+        self.maps = torch.where((harms > self.most)[:, None, None], seen.maps, self.maps)
+        self.most = torch.maximum(harms, self.most)
+        self.scores = torch.where(
+            self.anomalous, torch.minimum(scores, self.scores), torch.maximum(scores, self.scores)
+        )
+        return harms - self.clean
+
+    def tally(self) -> Tally:
+        tally = Tally(maps_only=True)
+        tally.add(self.maps, self.masks, self.scores, self.anomalous)
+        return tally
+
+
+def _extremes(
+    source: Target,
+    threat: Threat,
+    pictures: Pictures,
+    harms: Float[Tensor, " n"],
+    *,
+    device: torch.device,
+    out: Path,
+) -> Sequence[Example]:
+    """The pictures of the category that the threat harmed most and least."""
+    order = harms.argsort(stable=True).tolist()
+    ends = {order[-1]: "strongest"} | ({order[0]: "weakest"} if len(order) > 1 else {})
+    shown = pictures.select(list(ends))
+    keeper = Keeper(
+        out, model=source.model, name=threat.name, wanted=shown.ids,
+        originals={pictures.ids[index]: _before(pictures, index) for index in ends},
+        notes={pictures.ids[index]: note for index, note in ends.items()},
+    )  # fmt: skip
+    viewer: Viewer = keeper
+    with torch.inference_mode():
+        for part in replace(shown, references=None).batches(len(shown), device):
+            viewer(part, source.detector(part.images))
+    return keeper.kept
+
+
+def _before(pictures: Pictures, index: int) -> UInt8[Tensor, "3 h w"]:
+    if pictures.references is None:
+        raise ValueError("attacked pictures come with those before the attack")
+    return pictures.references[index]

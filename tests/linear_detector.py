@@ -1,0 +1,70 @@
+"""Detectors and pictures for tests of attacks: the worst change of a linear detector is known in closed form."""
+
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from omnial_bench.nouns import Detector, Prediction, Synthetic
+from omnial_bench.records import Threat
+
+EPS = 8 / 255
+
+
+class Linear(Detector):
+    """Log-odds of a pixel = its weights times its colour. Counts its calls and those that may take a gradient."""
+
+    def __init__(self, side: int = 8, scale: float = 3.0) -> None:
+        super().__init__()
+        weight = torch.randn(3, side, side, generator=torch.Generator().manual_seed(0)) * scale
+        self.weight = nn.Parameter(weight)
+        self.calls = self.with_gradient = 0
+
+    def forward(self, images: Tensor) -> Prediction:
+        self.calls += 1
+        self.with_gradient += torch.is_grad_enabled()
+        odds = (images * self.weight).sum(1)
+        return Prediction(torch.stack((torch.zeros_like(odds), odds), 1))
+
+    def synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> Synthetic:
+        raise NotImplementedError
+
+    def loss(self, batch: Synthetic) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+class Undefined(Linear):
+    """NaN from the `after`-th call on."""
+
+    def __init__(self, after: int = 0) -> None:
+        super().__init__()
+        self.after = after
+
+    def forward(self, images: Tensor) -> Prediction:
+        prediction = super().forward(images)
+        return prediction if self.calls <= self.after else Prediction(prediction.logits * float("nan"))
+
+
+def pictures(n: int = 4, side: int = 8) -> tuple[Tensor, Tensor]:
+    """Random bytes as floats, and random masks."""
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randint(0, 256, (n, 3, side, side), generator=generator) / 255
+    return images, torch.rand(n, side, side, generator=generator) > 0.6
+
+
+def worst(images: Tensor, truth: Tensor, weight: Tensor, eps: float = EPS) -> Tensor:
+    """Every value moved by eps against the truth, as far as [0, 1] lets it."""
+    sign = torch.where(truth, -1.0, 1.0)[:, None] * weight.sign()
+    return (images + eps * sign).clamp(0, 1)
+
+
+def threat(attack: str, **settings) -> Threat:
+    return Threat(name="t", attack=attack, **{"eps": Fraction(8, 255), **settings})
+
+
+def blocks(truth: Tensor) -> Tensor:
+    """A rectangle of each picture, all different, as a region that an attack may touch."""
+    where = torch.zeros_like(truth)
+    for index, one in enumerate(where):
+        one[1 : 4 + index % 3, 2 + index % 2 : 7] = True
+    return where

@@ -1,0 +1,79 @@
+"""Three detectors that mask their gradients on purpose, the honest one that they are made of, and pictures for them."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from omnial_bench.data.pictures import Pictures, to_bytes
+from omnial_bench.nouns import Detector, Prediction, Synthetic
+
+SIDE = 32
+
+
+class Honest(Detector):
+    """Rebuilds a picture finely and coarsely; what is brighter in the fine one than in the coarse one is a defect."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        return self.compare(images, images)
+
+    def compare(self, seen: Tensor, background: Tensor) -> Prediction:
+        """The map of what the two pictures show at two scales, and the coarse one as the reconstruction, both grey."""
+        seen, background = seen.mean(1, keepdim=True), background.mean(1, keepdim=True)
+        coarse = blur(background, 17)
+        contrast = F.softplus(40 * (blur(seen, 3) - coarse) - 3) + F.softplus(40 * (blur(seen, 5) - coarse) - 3)
+        odds = 4 * contrast - 2.4
+        return Prediction(
+            torch.cat((torch.zeros_like(odds), odds), 1), reconstruction=coarse.expand(-1, 3, -1, -1), pooling=5
+        )
+
+    def synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> Synthetic:
+        raise NotImplementedError
+
+    def loss(self, batch: Synthetic) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+class Detached(Honest):
+    """The fine picture, in which alone a defect survives, is detached: a weak gradient is left, through the coarse one,
+    and it points the wrong way."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        return self.compare(images.detach(), images)
+
+
+class Quantised(Honest):
+    """Eight grey levels go in, and the gradient of rounding is zero."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        rounded = (images * 7).round() / 7
+        return self.compare(rounded, rounded)
+
+
+class Saturated(Honest):
+    """Probabilities so sure of themselves that they are clamped, and a clamp's gradient is zero."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        honest = super().forward(images)
+        odds = torch.logit(torch.sigmoid(1000 * honest.log_odds).clamp(1e-6, 1 - 1e-6))
+        return Prediction(torch.stack((torch.zeros_like(odds), odds), 1), honest.reconstruction, pooling=5)
+
+
+MASKED: dict[str, type[Honest]] = {"detached": Detached, "quantised": Quantised, "saturated": Saturated}
+
+
+def blur(images: Tensor, side: int) -> Tensor:
+    return F.avg_pool2d(images, side, stride=1, padding=side // 2, count_include_pad=False)
+
+
+def toy_pictures(n: int = 8, *, category: str = "noise", seed: int = 0) -> Pictures:
+    """Grey noise, and on two of three pictures a brighter square."""
+    generator = torch.Generator().manual_seed(seed)
+    images = 0.4 + 0.06 * torch.randn(n, 3, SIDE, SIDE, generator=generator)
+    masks = torch.zeros(n, SIDE, SIDE, dtype=torch.bool)
+    defects = tuple("good" if index % 3 == 0 else "square" for index in range(n))
+    for mask, defect in zip(masks, defects, strict=True):
+        top, left = torch.randint(3, SIDE - 11, (2,), generator=generator).tolist()
+        mask[top : top + 8, left : left + 8] = defect != "good"
+    images = images + 0.12 * masks[:, None]
+    ids = tuple(f"{category}/test/{defect}/{index:03d}" for index, defect in enumerate(defects))
+    return Pictures(to_bytes(images), masks, (category,) * n, defects, ids)

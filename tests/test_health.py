@@ -1,0 +1,299 @@
+"""The checks on figures written by hand, and on detectors that mask their gradients on purpose."""
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import pandas as pd
+import pytest
+from masked import MASKED, Honest, toy_pictures
+
+from omnial_bench.attacks.health import CHECKS, COLUMNS, DENSE, REWEIGHTED, doubts, health
+from omnial_bench.attacks.objectives import OBJECTIVES
+from omnial_bench.attacks.threats import ATTACKS
+from omnial_bench.records import read_suite
+from omnial_bench.scoring import Labels, with_means
+from omnial_bench.store import ATTEMPT_COLUMNS, Attempt, Result, attempts_frame, frame
+from omnial_bench.white_box import Evaluation, Target, evaluate
+
+Settings = dict[str, Any]
+PGD: Settings = {"attack": "pgd", "steps": 10}
+LONG: Settings = {"attack": "pgd", "steps": 50}
+ONE: Settings = {"attack": "pgd", "steps": 1}
+NOISE: Settings = {"attack": "noise"}
+SQUARE: Settings = {"attack": "square", "steps": 200}
+L2: Settings = {"norm": "l2", "eps": "1/2"}
+HIDE: Settings = {"goal": "hide", "direction": "down"}
+
+
+def attempt(name: str, **changes: Any) -> Attempt:
+    plain: Settings = {
+        "suite": "health", "set": name, "detector": "a", "paradigm": "unified", "category": "nut", "source": "self",
+        "attack": "pgd", "objective": "balanced", "goal": "any", "norm": "linf", "eps": "8/255", "where": "frame",
+        "steps": 10, "restarts": 1, "n": 10, "attacked": 10, "flat": 0, "largest_change": 8.0, "direction": "up",
+        "losses": "0.5 1.0 1.5", "seed": 0, "run": "r",
+    }  # fmt: skip
+    return Attempt(**(plain | changes))
+
+
+def result(name: str, value: float | None, *, source: str = "self", n: int = 10, category: str = "mean") -> Result:
+    return Result(
+        detector="a", paradigm="unified", preset="tiny", dataset="toy", category=category, set=name, threat="",
+        source=source, metric="pixel_auroc", value=value, n=n, seed=0, run="r",
+    )  # fmt: skip
+
+
+def checked(rows: Iterable[Result], attempts: Iterable[Attempt]) -> pd.DataFrame:
+    return health(frame(rows), attempts_frame(attempts))
+
+
+def one(table: pd.DataFrame, check: str) -> pd.Series:
+    (row,) = [row for _, row in table.iterrows() if row["check"] == check]
+    return row
+
+
+Case = tuple[float, Settings]
+"""Pixel AUROC and what differs from PGD at 8/255 in ten steps."""
+
+
+@pytest.mark.parametrize(
+    ("check", "cases", "status", "judged"),
+    [
+        ("iterative beats one-step", {"p": (0.3, PGD), "o": (0.4, ONE)}, "passed", ("p", 0.3, 0.4)),
+        ("iterative beats one-step", {"p": (0.41, PGD), "o": (0.4, ONE)}, "passed", ("p", 0.41, 0.4)),
+        ("iterative beats one-step", {"p": (0.6, PGD), "o": (0.4, ONE)}, "failed", ("p", 0.6, 0.4)),
+        ("iterative beats one-step", {"p": (0.6, PGD), "o": (0.4, {"attack": "fgsm"})}, "failed", ("p", 0.6, 0.4)),
+        ("iterative beats one-step", {"p": (0.3, PGD), "l": (0.5, LONG), "o": (0.4, ONE)}, "failed", ("l", 0.5, 0.4)),
+        ("iterative beats one-step", {"p": (0.6, PGD)}, "not run", None),
+        ("iterative beats one-step", {"p": (0.6, PGD), "o": (0.4, ONE | {"eps": "4/255"})}, "not run", None),
+        ("iterative beats one-step", {"p": (0.6, PGD), "o": (0.4, ONE | {"n": 9})}, "not run", None),
+        ("iterative beats one-step", {"p": (0.6, PGD), "o": (0.4, ONE | {"norm": "l2"})}, "not run", None),
+        ("iterative beats one-step", {"p": (0.6, PGD), "o": (0.4, ONE | {"where": "foreground"})}, "not run", None),
+        ("iterative beats one-step", {"p": (0.6, PGD), "o": (0.4, ONE | {"objective": "joint"})}, "not run", None),
+        ("iterative beats one-step", {"p": (0.6, PGD | HIDE), "o": (0.4, ONE | HIDE)}, "not run", None),
+        ("PGD beats noise", {"p": (0.3, PGD), "n": (0.9, NOISE)}, "passed", ("p", 0.3, 0.9)),
+        ("PGD beats noise", {"p": (0.9, PGD), "n": (0.8, NOISE)}, "failed", ("p", 0.9, 0.8)),
+        ("PGD beats noise", {"p": (0.801, PGD), "n": (0.8, NOISE)}, "failed", ("p", 0.801, 0.8)),
+        ("PGD beats noise", {"o": (0.9, ONE), "n": (0.8, NOISE)}, "not run", None),
+        ("PGD beats noise", {"p": (0.9, PGD | {"objective": "image_score"}), "n": (0.8, NOISE)}, "not run", None),
+        ("Square does not beat PGD", {"p": (0.3, PGD), "s": (0.6, SQUARE)}, "passed", ("p", 0.3, 0.6)),
+        ("Square does not beat PGD", {"p": (0.6, PGD), "s": (0.3, SQUARE)}, "failed", ("p", 0.6, 0.3)),
+        ("Square does not beat PGD", {"s": (0.3, SQUARE)}, "not run", None),
+        ("larger eps never helps", {"a": (0.6, PGD | {"eps": "4/255"}), "p": (0.3, PGD)}, "passed", ("p", 0.3, 0.6)),
+        ("larger eps never helps", {"a": (0.3, PGD | {"eps": "4/255"}), "p": (0.6, PGD)}, "failed", ("p", 0.6, 0.3)),
+        ("larger eps never helps", {"a": (0.3, LONG | {"eps": "4/255"}), "p": (0.6, PGD)}, "not run", None),
+        ("larger eps never helps", {"p": (0.3, PGD), "h": (0.6, PGD | {"eps": "64/255"})}, "not run", None),
+        ("larger eps never helps", {"p": (0.3, L2), "h": (0.6, L2 | {"eps": "1"})}, "failed", ("h", 0.6, 0.3)),
+        ("huge eps breaks", {"h": (0.5, PGD | {"eps": "64/255"})}, "passed", ("h", 0.5, 0.5)),
+        ("huge eps breaks", {"h": (0.51, PGD | {"eps": "64/255"})}, "failed", ("h", 0.51, 0.5)),
+        ("huge eps breaks", {"h": (0.9, PGD | {"eps": "1", "norm": "l2"}), "p": (0.9, PGD)}, "not run", None),
+        ("more steps change little", {"p": (0.30, PGD), "l": (0.26, LONG)}, "passed", ("p", 0.04, 0.05)),
+        ("more steps change little", {"p": (0.40, PGD), "l": (0.30, LONG)}, "failed", ("p", 0.10, 0.05)),
+        ("more steps change little", {"p": (0.30, PGD), "l": (0.40, LONG)}, "failed", ("l", -0.10, 0.05)),
+        ("more steps change little", {"o": (0.40, ONE), "l": (0.30, LONG)}, "not run", None),
+        ("more steps change little", {"p": (0.4, PGD), "l": (0.3, LONG | {"restarts": 5})}, "not run", None),
+    ],
+)  # fmt: skip
+def test_figures(check: str, cases: dict[str, Case], status: str, judged: tuple[str, float, float] | None) -> None:
+    rows = [result(name, value, n=changes.get("n", 10)) for name, (value, changes) in cases.items()]
+    found = one(checked(rows, [attempt(name, **changes) for name, (_, changes) in cases.items()]), check)
+    assert found["status"] == status, found["note"]
+    assert found["category"] == "mean"
+    if judged is None:
+        assert pd.isna(found["figure"])
+        assert pd.isna(found["reference"])
+        assert found["note"].startswith("needs ")
+        assert "suite" in found["note"]
+    else:
+        assert (found["set"], found["figure"], found["reference"]) == (judged[0], *map(pytest.approx, judged[1:]))
+        assert ("in doubt" in found["note"]) == (status == "failed")
+
+
+@pytest.mark.parametrize(("control", "status"), [(0.95, "passed"), (0.5, "failed")])
+def test_an_attack_that_helps_is_seen_against_no_attack_too(control: float, status: str) -> None:
+    rows = [result("health-unattacked", control, source="none"), result("a", 0.7), result("p", 0.6)]
+    found = one(checked(rows, [attempt("a", eps="4/255"), attempt("p")]), "larger eps never helps")
+    assert found["status"] == status
+    assert found["set"] == "a" if status == "failed" else "p"
+    assert ("no attack" in found["note"]) == (status == "failed")
+
+
+@pytest.mark.parametrize(
+    ("transferred", "n", "status"), [(0.6, 10, "passed"), (0.1, 10, "failed"), (0.1, 5, "not run")]
+)
+def test_transfer(transferred: float, n: int, status: str) -> None:
+    """The second source decides; pictures of another number are other pictures."""
+    rows = [result("t", 0.4), result("t", 0.8, source="b-unified", n=n), result("t", transferred, source="c", n=n)]
+    found = one(checked(rows, [attempt("t", suite="transfer")]), "white-box beats transfer")
+    assert found["status"] == status
+    if status == "failed":
+        assert (found["figure"], found["reference"]) == (0.4, 0.1)
+        assert "from c " in found["note"]
+
+
+def test_white_box_and_transfer_may_lie_in_two_suites() -> None:
+    rows = [result("w", 0.4), result("t", 0.1, source="b-unified")]
+    attempts = [attempt("w", suite="white-box"), attempt("t", suite="transfer", detector="b", source="b-unified")]
+    found = checked(rows, attempts)
+    assert one(found[found["detector"] == "a"], "white-box beats transfer")["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("losses", "changes", "status", "share"),
+    [
+        ("0 1 2 3 4 5", {}, "passed", 1.0),
+        ("5 4 3 2 1 0", {}, "failed", 0.0),
+        ("5 4 3 2 1 0", HIDE, "passed", 1.0),
+        ("0 1 2 3 4 5", HIDE, "failed", 0.0),
+        ("1 1 1 1 1 1", {}, "failed", 0.0),
+        ("0 5 4.6 4.9 4.5 4.8", {}, "passed", 1.0),
+        ("0 5 4 5 4 5", {}, "failed", 0.6),
+        ("0 5 5 5 5 -1", {}, "failed", 0.8),
+        ("0 1 2 3 2 5", {}, "passed", 0.8),
+        ("5 4 3 2 1 0", {"eps": "64/255"}, "not run", None),
+        ("5 4 3 2 1 0", {"eps": "1", "norm": "l2"}, "failed", 0.0),
+        ("5 4 3 2 1 0", {"attack": "apgd"}, "not run", None),
+        ("5 4 3 2 1 0", {"objective": "segpgd"}, "not run", None),
+        ("5 4 3 2 1 0", {"attacked": 0}, "not run", None),
+        ("5", {"steps": 1}, "not run", None),
+        ("", {"attack": "noise", "flat": None}, "not run", None),
+    ],
+)
+def test_losses(losses: str, changes: Settings, status: str, share: float | None) -> None:
+    found = one(checked([], [attempt("p", losses=losses, **changes)]), "loss rises")
+    assert found["status"] == status
+    assert found["category"] == ("mean" if share is None else "all")
+    assert (pd.isna(found["figure"]) and share is None) or found["figure"] == pytest.approx(share)
+
+
+def test_losses_are_weighted_by_attacked_pictures_and_the_worst_threat_is_shown() -> None:
+    falls = {"losses": "2 1 0", "category": "grid"}
+    few = [attempt("p", attacked=30), attempt("p", attacked=10, **falls), attempt("q")]
+    many = [attempt("p", attacked=10), attempt("p", attacked=30, **falls), attempt("q")]
+    assert one(checked([], few), "loss rises")["status"] == "passed"
+    found = one(checked([], many), "loss rises")
+    assert (found["status"], found["set"]) == ("failed", "p")
+    assert "loss 1.625 to 0.375" in found["note"]
+
+
+@pytest.mark.parametrize(
+    ("flat", "status", "share"),
+    [((0, 0, 0), "passed", 0.0), ((0, 1, 2), "failed", 0.1), ((None, None, None), "not run", None)],
+)
+def test_zero_gradients_are_summed(flat: tuple[int | None, ...], status: str, share: float | None) -> None:
+    attempts = [attempt(name, flat=count) for name, count in zip("pqr", flat, strict=True)]
+    found = one(checked([], [*attempts, attempt("s", attack="square", flat=None)]), "no zero gradients")
+    assert found["status"] == status
+    assert (pd.isna(found["figure"]) and share is None) or found["figure"] == pytest.approx(share)
+    if status == "failed":
+        assert found["set"] == "r"
+        assert "3 of 30" in found["note"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"largest_change": 8}, "passed"),
+        ({"largest_change": 9}, "failed"),
+        ({"largest_change": 2, "eps": "2/255"}, "passed"),
+        ({"largest_change": 3, "eps": "2/255"}, "failed"),
+        ({"largest_change": 127.5, "eps": "1/2", "norm": "l2"}, "passed"),
+        ({"largest_change": 127.6, "eps": "1/2", "norm": "l2"}, "failed"),
+        ({"largest_change": 300, "eps": "1", "norm": "l2"}, "failed"),
+        ({"largest_change": 255, "eps": "1", "attack": "patch"}, "not run"),
+        ({"largest_change": 0, "attacked": 0}, "not run"),
+    ],
+)
+def test_bound(changes: Settings, status: str) -> None:
+    found = one(checked([], [attempt("p", **changes)]), "bound holds")
+    assert found["status"] == status
+    if status != "not run":
+        assert found["figure"] == changes["largest_change"]
+
+
+def test_every_model_gets_every_check_where_nothing_was_attacked() -> None:
+    found = health(frame([result("clean", 0.9, source="none")]), attempts_frame([]))
+    assert tuple(found.columns) == COLUMNS
+    assert list(found["check"]) == list(CHECKS)
+    assert set(found["status"]) == {"not run"}
+    assert found["figure"].dtype == found["reference"].dtype == float
+    assert doubts(found).empty
+    assert health(frame([]), attempts_frame([])).empty
+
+
+def test_undefined_figures_and_single_categories_are_not_compared() -> None:
+    attempts = [attempt("p"), attempt("o", **ONE)]
+    for rows in ([result("p", None), result("o", 0.1)], [result(name, 0.5, category="nut") for name in "po"]):
+        assert one(checked(rows, attempts), "iterative beats one-step")["status"] == "not run"
+
+
+def test_frames_read_from_files_give_the_same(tmp_path) -> None:
+    """Numbers come back as float, and an empty count as NaN."""
+    attempts = attempts_frame([attempt("p", flat=1), attempt("l", **LONG), attempt("n", attack="noise", flat=None)])
+    rows = frame([result("p", 0.9), result("l", 0.5), result("n", 0.4)])
+    attempts.to_csv(tmp_path / "attacks.csv", index=False)
+    read = pd.read_csv(tmp_path / "attacks.csv", dtype=str, keep_default_na=False)
+    for name in ("n", "attacked", "flat", "largest_change", "steps", "restarts", "seed"):
+        read[name] = pd.to_numeric(read[name].replace("", None)).astype("float64")
+    assert tuple(read.columns) == ATTEMPT_COLUMNS
+    pd.testing.assert_frame_equal(health(rows, attempts), health(rows, read))
+
+
+def test_doubts_have_a_row_a_model() -> None:
+    table = checked([result("p", 0.9), result("l", 0.5)], [attempt("p", flat=1), attempt("l", **LONG)])
+    (found,) = doubts(table).to_dict("records")
+    assert (found["detector"], found["paradigm"]) == ("a", "unified")
+    assert found["checks"] == "more steps change little, no zero gradients"
+    assert found["notes"].count("in doubt") == 2
+
+
+def test_names_exist() -> None:
+    """A check that asks for a name which nothing has would never be run."""
+    assert set(DENSE) | set(REWEIGHTED) <= set(OBJECTIVES)
+    assert {"pgd", "noise", "square"} <= set(ATTACKS)
+
+
+def test_starts_without_torch() -> None:
+    code = "import sys, omnial_bench.attacks.health; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@cache
+def examined(name: str) -> pd.DataFrame:
+    """The health of a toy detector by the real path and suites; the honest and a masked one are each other's source."""
+    labels = [
+        Labels(detector=each, paradigm="unified", preset="", dataset="toy", seed=0, run="r") for each in ("other", name)
+    ]
+    first = "quantised" if name == "honest" else "honest"
+    kinds = {"honest": Honest, **MASKED}
+    other, own = (Target(detector=kinds[k](), labels=one) for k, one in zip((first, name), labels, strict=True))
+    pictures = toy_pictures()
+    found = Evaluation()
+    for suite in ("health", "curve", "transfer"):
+        found.extend(evaluate(own, read_suite(suite), pictures, "noise", seed=0))
+    found.extend(evaluate(other, read_suite("transfer"), pictures, "noise", [own], seed=0))
+    table = health(frame(with_means(found.rows)), attempts_frame(found.attempts))
+    return table[table["detector"] == name]
+
+
+def failed(name: str) -> set[str]:
+    table = examined(name)
+    return set(table["check"][table["status"] == "failed"])
+
+
+def test_an_honest_detector_fails_nothing() -> None:
+    assert set(examined("honest")["status"]) == {"passed"}
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_masked_detectors_work_and_are_caught(name: str) -> None:
+    assert {"white-box beats transfer", "loss rises", "Square does not beat PGD"} <= failed(name)
+    assert not set(examined(name)["status"]) & {"not run"}
+
+
+def test_each_mask_leaves_its_own_trace() -> None:
+    assert "no zero gradients" not in failed("detached")
+    assert {"no zero gradients", "huge eps breaks"} <= failed("quantised")
+    assert {"no zero gradients", "huge eps breaks"} <= failed("saturated")

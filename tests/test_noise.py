@@ -1,0 +1,71 @@
+"""Noise as a control: its size, its distribution and its bounds."""
+
+import pytest
+import torch
+from linear_detector import EPS, Linear, blocks, pictures, threat
+
+from omnial_bench.attacks.noise import build
+from omnial_bench.attacks.victim import victim
+
+
+def noise(images, labels, where=None, seed=0, **settings):
+    detector = Linear(images.shape[-1])
+    with victim([detector]) as target:
+        attack = build(target, threat("noise", **settings), torch.Generator().manual_seed(seed), None)
+        attacked = attack(images, labels, where)
+    assert detector.calls == 0
+    assert attack.losses == []
+    assert attack.flat is None
+    return attacked
+
+
+def grey(n: int = 8, side: int = 32):
+    return torch.full((n, 3, side, side), 0.5), torch.zeros(n, side, side, dtype=torch.bool)
+
+
+def test_fills_the_linf_ball_uniformly() -> None:
+    images, labels = grey()
+    change = (noise(images, labels) - images).flatten()
+    assert change.abs().max() <= EPS + 1e-6
+    quarters = torch.histc(change, 4, -EPS, EPS) / len(change)
+    assert torch.allclose(quarters, torch.tensor(0.25), atol=0.01)
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_lies_on_the_l2_sphere(limited) -> None:
+    images, labels = grey()
+    where = blocks(labels) if limited else None
+    change = (noise(images, labels, where, norm="l2", eps=0.5) - images).flatten(1)
+    assert torch.allclose(change.norm(dim=1), torch.tensor(0.5), atol=1e-5)
+    assert change.sum(1).abs().max() < 0.5 * 4 * (sum(map(bool, change[0].tolist())) ** 0.5)
+    assert (change[0] @ change[1]).abs() < 0.1
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_bounds_hold_and_the_region_too(norm) -> None:
+    images, labels = pictures()
+    where = blocks(labels)
+    attacked = noise(images, labels, where, norm=norm)
+    moved = (attacked != images).any(1)
+    assert not moved[~where].any()
+    assert moved[where].all()
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    change = (attacked - images).flatten(1)
+    assert (change.abs().amax(1) if norm == "linf" else change.norm(dim=1)).max() <= EPS + 1e-6
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_nothing_to_change_changes_nothing(norm) -> None:
+    images, labels = pictures()
+    assert torch.equal(noise(images, labels, norm=norm, eps=0), images)
+    assert torch.equal(noise(images, labels, torch.zeros_like(labels), norm=norm), images)
+
+
+def test_same_seed_same_pictures_whatever_the_goal() -> None:
+    images, labels = pictures()
+    state = torch.random.get_rng_state()
+    one, other = noise(images, labels, seed=5), noise(images, ~labels, seed=5, goal="hide")
+    assert torch.equal(one, other)
+    assert not torch.equal(one, noise(images, labels, seed=6))
+    assert torch.equal(torch.random.get_rng_state(), state)

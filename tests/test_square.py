@@ -1,0 +1,174 @@
+"""Square attack: what it reaches without a gradient, what it spends, and where it paints."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+import torchattacks
+from linear_detector import EPS, Linear, Undefined, blocks, pictures, threat, worst
+
+from omnial_bench.attacks.objectives import Aim, balanced
+from omnial_bench.attacks.square import Options, box_of, build, window
+from omnial_bench.attacks.victim import victim
+from omnial_bench.errors import UserError
+from omnial_bench.records import parse
+
+
+def square(detector, images, labels, where=None, seed=0, options=None, **settings):
+    with victim([detector]) as target:
+        attack = build(target, threat("square", **settings), torch.Generator().manual_seed(seed), options or Options())
+        return attack(images, labels, where), attack
+
+
+def share(detector, images, attacked, labels, goal) -> torch.Tensor:
+    """What of the best possible change of the objective is reached, an image at a time."""
+    best = worst(images, labels if goal == "any" else ~labels, detector.weight)
+    before, after, most = (balanced(detector(x), Aim(labels, x)).detach() for x in (images, attacked, best))
+    return (after - before) / (most - before)
+
+
+@pytest.mark.parametrize("goal", ["any", "hide", "fabricate"])
+@pytest.mark.parametrize(("steps", "least"), [(200, 0.5), (1600, 0.95)])
+def test_comes_near_the_optimum_of_a_linear_detector(goal, steps, least) -> None:
+    """192 independent signs by trial: half of the optimum in 200 queries, nearly all of it in 1600."""
+    detector, (images, labels) = Linear(), pictures()
+    attacked, attack = square(detector, images, labels, steps=steps, goal=goal)
+    reached = share(detector, images, attacked, labels, goal)
+    assert (reached >= least).all()
+    assert (reached <= 1 + 1e-5).all()
+    assert (attacked - images).abs().max() <= EPS + 1e-6
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    assert len(attack.losses) == steps
+    assert attack.losses == sorted(attack.losses, reverse=goal != "any")
+
+
+def test_each_picture_keeps_what_did_it_harm() -> None:
+    """More queries never undo an earlier one, for any picture of the batch."""
+    detector, (images, labels) = Linear(), pictures()
+    harms = []
+    for steps in (20, 40, 80):
+        # One size of squares, so that the longer searches begin as the shorter ones did.
+        attacked, _ = square(detector, images, labels, steps=steps, options=Options(area=1e-9))
+        harms.append(balanced(detector(attacked), Aim(labels, attacked)).detach())
+    assert (harms[1] > harms[0]).all()
+    assert (harms[2] > harms[1]).all()
+
+
+def test_budget_is_spent_on_forward_passes_without_a_gradient() -> None:
+    detector, (images, labels) = Linear(), pictures()
+    _, attack = square(detector, images, labels, steps=7)
+    assert detector.calls == 7 + 1
+    assert detector.with_gradient == 0
+    assert attack.flat is None
+
+
+def test_first_query_is_stripes_at_the_corners_of_the_ball() -> None:
+    images, labels = torch.full((64, 3, 8, 8), 0.5), torch.zeros(64, 8, 8, dtype=torch.bool)
+    attacked, _ = square(Linear(), images, labels, steps=1)
+    change = attacked - images
+    kept = (change != 0).flatten(1).any(1)
+    assert kept.any()
+    assert not kept.all()
+    assert torch.equal(change[kept], change[kept][:, :, :1].expand(-1, -1, 8, -1))
+    assert torch.allclose(change[kept].abs(), torch.tensor(EPS), atol=1e-6)
+    assert change[kept][:, :, 0].unique(dim=0).shape[0] == int(kept.sum())
+
+
+def test_squares_alone_without_a_random_start() -> None:
+    images, labels = torch.full((4, 3, 8, 8), 0.5), torch.zeros(4, 8, 8, dtype=torch.bool)
+    attacked, _ = square(Linear(), images, labels, steps=1, random_start=False, options=Options(area=0.25))
+    for picture in (attacked != images).any(1):
+        assert int(picture.sum()) in (0, 16)
+
+
+def test_squares_shrink_by_the_paper_s_schedule() -> None:
+    """Of ten thousand queries the squares halve after 10 and after 50: of a hundred, the second has a quarter."""
+    seen = []
+
+    class Recorder(Linear):
+        def forward(self, images):
+            seen.append(images)
+            return super().forward(torch.zeros_like(images))
+
+    images, labels = torch.full((1, 3, 16, 16), 0.5), torch.zeros(1, 16, 16, dtype=torch.bool)
+    square(Recorder(16), images, labels, steps=100, random_start=False)
+    areas = [int((x != images).any(1).sum()) for x in seen[1:]]
+    # The side is that of p / 2^k of 256 pixels, p = 0.8, to the nearest pixel.
+    assert [areas[i] for i in (0, 1, 3, 6, 11, 21, 41, 61, 99)] == [196, 49, 25, 16, 9, 4, 1, 1, 1]
+
+
+@pytest.mark.parametrize("start", [False, True])
+def test_region_bounds_the_change_and_takes_all_squares(start) -> None:
+    detector, (images, labels) = Linear(), pictures()
+    where = blocks(labels)
+    attacked, _ = square(detector, images, labels, where, steps=400, random_start=start)
+    moved = (attacked != images).any(1)
+    assert not moved[~where].any()
+    assert moved[where].float().mean() > 0.95
+
+
+def test_eps_zero_and_an_empty_region_change_nothing() -> None:
+    images, labels = pictures()
+    assert torch.equal(square(Linear(), images, labels, eps=0, steps=20)[0], images)
+    nowhere = torch.zeros_like(labels)
+    assert torch.equal(square(Linear(), images, labels, nowhere, steps=20)[0], images)
+
+
+def test_same_seed_same_pictures_and_no_global_randomness() -> None:
+    images, labels = pictures()
+    state = torch.random.get_rng_state()
+    one, other, third = (square(Linear(), images, labels, seed=seed, steps=20)[0] for seed in (5, 5, 6))
+    assert torch.equal(one, other)
+    assert not torch.equal(one, third)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_stands_where_an_attack_of_torchattacks_stands(capsys) -> None:
+    """Nothing is printed, and neither attack nor detector outlives its last use, also before garbage is collected."""
+    images, labels = pictures()
+    detector = Linear()
+    gc.collect()
+    gc.disable()
+    try:
+        _, attack = square(detector, images, labels, steps=2, goal="hide")
+        assert isinstance(attack, torchattacks.attack.Attack)
+        assert attack.targeted
+        seen = weakref.ref(detector)
+        del detector, attack
+        assert seen() is None
+    finally:
+        gc.enable()
+    assert capsys.readouterr().out == ""
+
+
+def test_box_and_window_by_hand() -> None:
+    region = torch.zeros(3, 4, 6, dtype=torch.bool)
+    region[0, 1, 2] = region[0, 3, 4] = True
+    region[1, 0, 5] = True
+    box = box_of(region)
+    assert [x.tolist() for x in box] == [[1, 0, 0], [2, 5, 0], [3, 1, 4], [3, 1, 6]]
+    two = torch.tensor([2, 2, 2])
+    generator, places = torch.Generator().manual_seed(0), set()
+    for _ in range(200):
+        painted = window(box, two, two, (4, 6), generator)
+        assert painted.sum((1, 2)).tolist() == [4, 4, 4]
+        # A box of one pixel in the corner: the square covers it, inside the frame.
+        assert painted[1, :2, 4:].all()
+        places.add(tuple(painted[0].nonzero()[0].tolist()))
+    assert places == {(1, 2), (1, 3), (2, 2), (2, 3)}
+
+
+@pytest.mark.parametrize(("table", "message"), [({"area": 0}, "area"), ({"area": 1.5}, "area"), ({"aera": 1}, "area")])
+def test_bad_options_are_one_line(table, message) -> None:
+    with pytest.raises(UserError, match=message) as raised:
+        parse(Options, table, "options of threat t")
+    assert "\n" not in str(raised.value)
+
+
+def test_undefined_outputs_are_refused_in_one_line() -> None:
+    images, labels = pictures()
+    with pytest.raises(UserError, match=r"expected finite outputs .* under the attack square") as raised:
+        square(Undefined(0), images, labels)
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,244 @@
+"""Momentum, diverse inputs and translation invariance, against closed forms and torchattacks' own."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+import torchattacks
+from linear_detector import EPS, Linear, blocks, pictures, worst
+from scipy import ndimage
+from torch import Tensor, nn
+
+from omnial_bench.attacks.objectives import Aim, balanced, cospgd, cross_entropy, segpgd
+from omnial_bench.attacks.pgd import DensePGD
+from omnial_bench.attacks.threats import ATTACKS, NoOptions
+from omnial_bench.attacks.transfer import DenseTransfer, Diversity, Momentum, Translation, smooth
+from omnial_bench.attacks.victim import victim
+from omnial_bench.errors import UserError
+from omnial_bench.nouns import Prediction, ThreatModel
+from omnial_bench.records import parse
+
+LINF = ThreatModel(eps=Fraction(8, 255))
+
+
+def transfer(detector, images, labels, threat=LINF, where=None, seed=0, **settings):
+    with victim([detector]) as target:
+        attack = DenseTransfer(target, threat, generator=torch.Generator().manual_seed(seed), **settings)
+        return attack(images, labels, where), attack
+
+
+class Convolved(Linear):
+    """Neighbours have a say, so that gradients of different pixels mix. Keeps the last pictures that it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__(side=16)
+        self.layer = nn.Conv2d(3, 1, 5, padding=2)
+        with torch.no_grad():
+            self.layer.weight.copy_(torch.randn(self.layer.weight.shape, generator=torch.Generator().manual_seed(4)))
+            self.layer.bias.zero_()
+        self.shown = torch.zeros(())
+
+    def forward(self, images: Tensor) -> Prediction:
+        self.shown = images.detach()
+        odds = torch.sin(3 * self.layer(images)[:, 0])
+        return Prediction(torch.stack((torch.zeros_like(odds), odds), 1))
+
+
+@pytest.mark.parametrize("goal", ["any", "hide", "fabricate", "target"])
+@pytest.mark.parametrize("objective", [balanced, cross_entropy, segpgd, cospgd])
+@pytest.mark.parametrize("random_start", [False, True])
+def test_momentum_reaches_the_optimum_of_a_linear_detector(goal, objective, random_start) -> None:
+    detector, (images, labels) = Linear(), pictures()
+    threat = ThreatModel(eps=Fraction(8, 255), goal=goal)
+    attacked, attack = transfer(detector, images, labels, threat, objective=objective, random_start=random_start)
+    best = worst(images, labels if goal == "any" else ~labels, detector.weight)
+    before, after, most = (objective(detector(x), Aim(labels, x)).detach() for x in (images, attacked, best))
+    assert ((after - before) / (most - before) >= 0.99).all()
+    assert ((after - before) / (most - before) <= 1 + 1e-5).all()
+    assert (attacked - images).abs().max() <= EPS + 1e-6
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    assert len(attack.losses) == 10
+    assert attack.flat == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "least", "most_"), [({"diversity": 1.0}, 0.9, 1.0), ({"kernel": 5}, 0.1, 0.9)], ids=["di", "ti"]
+)
+def test_diverse_and_smoothed_gradients_fall_short_of_it_on_their_source(settings, least, most_) -> None:
+    """They give up what is the source's own: a kernel, on a detector of independent pixels, a good part."""
+    detector, (images, labels) = Linear(), pictures()
+    attacked, _ = transfer(detector, images, labels, **settings)
+    best = worst(images, labels, detector.weight)
+    before, after, most = (balanced(detector(x), Aim(labels, x)).detach() for x in (images, attacked, best))
+    assert ((after - before) / (most - before) > least).all()
+    assert ((after - before) / (most - before) < most_).all()
+    assert (attacked - images).abs().max() <= EPS + 1e-6
+
+
+@pytest.mark.parametrize("momentum", [0.5, 1.0])
+def test_is_the_momentum_attack_of_torchattacks(momentum) -> None:
+    images, truth = pictures(side=16)
+    ours, _ = transfer(
+        Convolved(), images, truth, objective=cross_entropy, momentum=momentum, step_size=2 / 255, steps=10
+    )
+    with victim([Convolved()]) as target:
+        theirs = torchattacks.MIFGSM(target, eps=8 / 255, alpha=2 / 255, steps=10, decay=momentum)
+        expected = theirs(images, truth.long())
+    assert torch.allclose(ours, expected, atol=1e-6)
+    assert not torch.equal(ours, images)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_momentum_of_a_faint_gradient_is_as_long(norm) -> None:
+    images, truth = pictures()
+    images = 0.2 + 0.6 * images
+    threat = ThreatModel(eps=Fraction(8, 255), norm=norm)
+
+    def faint(prediction: Prediction, _: Aim) -> Tensor:
+        return 1e-30 * prediction.log_odds.flatten(1).sum(1)
+
+    def loud(prediction: Prediction, _: Aim) -> Tensor:
+        return prediction.log_odds.flatten(1).sum(1)
+
+    one, other = (transfer(Linear(), images, truth, threat, objective=objective)[0] for objective in (faint, loud))
+    assert torch.allclose(one, other, atol=1e-6)
+    assert threat.distance(one, images).tolist() == pytest.approx([EPS] * 4, rel=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_without_its_means_it_is_pgd(norm) -> None:
+    images, truth = pictures(side=16)
+    threat = ThreatModel(eps=Fraction(8, 255), norm=norm)
+    ours, _ = transfer(Convolved(), images, truth, threat, momentum=0.0, random_start=True)
+    with victim([Convolved()]) as target:
+        expected = DensePGD(target, threat, generator=torch.Generator().manual_seed(0))(images, truth)
+    assert torch.allclose(ours, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [1, 3, 15])
+def test_smoothing_is_a_gaussian_of_the_papers_deviation(side) -> None:
+    gradient = torch.randn(2, 3, 20, 24, generator=torch.Generator().manual_seed(0))
+    at = np.arange(side) - side // 2
+    sigma = max(side // 2, 1) / np.sqrt(3)
+    line = np.exp(-(at**2) / (2 * sigma**2))
+    kernel = np.outer(line, line) / line.sum() ** 2
+    expected = [[ndimage.convolve(channel, kernel, mode="constant") for channel in one] for one in gradient.numpy()]
+    assert np.allclose(smooth(gradient, side).numpy(), expected, atol=1e-6)
+
+
+def test_a_change_under_translation_invariance_is_smooth() -> None:
+    images, truth = torch.full((2, 3, 16, 16), 0.5), torch.zeros(2, 16, 16, dtype=torch.bool)
+    rough, smoothed = (transfer(Convolved(), images, truth, kernel=side)[0] for side in (0, 7))
+    turns = [(x[..., 1:] - x[..., :-1]).abs().mean().item() for x in (rough, smoothed)]
+    assert turns[1] < 0.6 * turns[0]
+
+
+def test_diverse_pictures_are_shown_smaller_with_their_labels() -> None:
+    """A white square on black, labelled as it is: where the shown picture is white, the shown label is True."""
+    images, truth = torch.zeros(8, 3, 16, 16), torch.zeros(8, 16, 16, dtype=torch.bool)
+    truth[:, 4:12, 4:12] = True
+    images[truth[:, None].expand_as(images)] = 1.0
+    detector, labels = Convolved(), []
+
+    def watched(prediction: Prediction, aim: Aim) -> Tensor:
+        labels.append(aim.truth)
+        return balanced(prediction, aim)
+
+    transfer(detector, images, truth, objective=watched, diversity=1.0, resize=0.5, steps=1)
+    shown = detector.shown[:, 0]
+    # Half a pixel at an edge, and a quarter at a corner, is what the interpolation leaves open.
+    assert (shown[labels[0]] >= 0.24).all()
+    assert (shown[~labels[0]] <= 0.51).all()
+    sizes = labels[0].flatten(1).sum(1)
+    assert (sizes >= 16).all()
+    assert (sizes <= 64).all()
+    assert len(set(sizes.tolist())) > 2
+    places = {tuple(one.nonzero().float().mean(0).tolist()) for one in labels[0]}
+    assert len(places) > 4
+
+
+def test_a_diverse_picture_is_shown_whole_at_any_place_of_the_frame() -> None:
+    with victim([Linear()]) as target:
+        attack = DenseTransfer(target, LINF, generator=torch.Generator(), diversity=1.0, resize=0.5)
+    attack.generator.manual_seed(0)
+    taken = attack._grid(torch.zeros(400, 3, 64, 64))
+    for axis in (taken[:, 0, :, 0], taken[:, :, 0, 1]):
+        # From the frame's two edges, in half pixels, to the picture's, which lie at -1 and 1.
+        pixel = axis[:, 1] - axis[:, 0]
+        before, behind = -1 - (axis[:, 0] - pixel / 2), axis[:, -1] + pixel / 2 - 1
+        assert (torch.minimum(before, behind) >= -1e-5).all()
+        shares = (before / (before + behind))[pixel * 32 > 1.5]
+        assert shares.min() < 0.05
+        assert shares.max() > 0.95
+
+
+def test_a_picture_fills_its_frame_where_diversity_leaves_it() -> None:
+    images, truth = pictures(side=16)
+    detector = Convolved()
+    transfer(detector, images, truth, diversity=1e-9, steps=1)
+    assert torch.allclose(detector.shown, images, atol=1e-5)
+    transfer(detector, images, truth, diversity=0.5, resize=0.8, steps=1, seed=1)
+    same = [torch.allclose(one, other, atol=1e-5) for one, other in zip(detector.shown, images, strict=True)]
+    assert sum(same) not in (0, 4)
+
+
+def test_gradient_goes_back_through_the_diverse_input() -> None:
+    """Against a difference quotient of the objective of the pictures as they are shown."""
+    images, truth = pictures(2, side=16)
+    images = 0.1 + 0.8 * images
+    with victim([Convolved().double()]) as target:
+        attack = DenseTransfer(target, LINF, generator=torch.Generator(), diversity=1.0, resize=0.7)
+
+        def look(x: Tensor) -> tuple[Tensor, Tensor]:
+            attack.generator.manual_seed(3)
+            return attack._diverse(x, truth, 0.0)
+
+        images = images.double()
+        direction = torch.randn(images.shape, generator=torch.Generator().manual_seed(2)).double()
+        _, gradient = look(images)
+        ahead, behind = (look(images + sign * 1e-3 * direction)[0] for sign in (1, -1))
+    expected = (ahead - behind) / 2e-3
+    assert torch.allclose((gradient * direction).flatten(1).sum(1).float(), expected, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_region_eps_zero_seeds_and_restarts(norm) -> None:
+    images, truth = pictures(side=16)
+    threat, where = ThreatModel(eps=Fraction(8, 255), norm=norm), blocks(truth)
+    settings = {"diversity": 0.7, "kernel": 3, "random_start": True, "restarts": 3}
+    one, same, other = (transfer(Convolved(), images, truth, threat, where, seed=s, **settings)[0] for s in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert not (one != images).any(1)[~where].any()
+    assert (one != images).any(1)[where].float().mean() > 0.8
+    assert (threat.distance(one, images) <= EPS + 1e-6).all()
+    nothing, _ = transfer(Convolved(), images, truth, ThreatModel(eps=Fraction(0), norm=norm), **settings)
+    assert torch.equal(nothing, images)
+
+
+def test_restarts_are_never_worse_than_one_start() -> None:
+    images, truth = pictures(side=16)
+    one, _ = transfer(Convolved(), images, truth, random_start=True)
+    many, _ = transfer(Convolved(), images, truth, random_start=True, restarts=4)
+    first, strongest = (balanced(Convolved()(x), Aim(truth, x)).detach() for x in (one, many))
+    assert (strongest >= first).all()
+    assert (strongest > first).any()
+
+
+def test_kinds_differ_in_their_defaults() -> None:
+    assert (Momentum().momentum, Momentum().diversity, Momentum().kernel) == (1.0, 0.0, 0)
+    assert (Diversity().diversity, Diversity().kernel) == (0.5, 0)
+    assert (Translation().diversity, Translation().kernel) == (0.0, 15)
+    for name in ("mi", "di", "ti"):
+        assert ATTACKS[name].options is not NoOptions
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [({"kernel": 4}, "odd side"), ({"diversity": 1.5}, "less than or equal to 1"), ({"momentun": 1.0}, "'momentum'")],
+)
+def test_settings_that_make_no_sense_are_refused(wrong, hint) -> None:
+    with pytest.raises(UserError, match=hint):
+        parse(Translation, wrong, "options of threat t")

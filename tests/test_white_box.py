@@ -1,0 +1,275 @@
+"""Models attacked on the spot: which pictures, which rows, and what the worst of several attacks is."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from omnial_bench.data.pictures import Pictures
+from omnial_bench.errors import UserError
+from omnial_bench.models.adapter import Adapted
+from omnial_bench.nouns import Detector, Prediction
+from omnial_bench.records import Suite, Threat
+from omnial_bench.scoring import Labels
+from omnial_bench.store import METRICS, Result
+from omnial_bench.white_box import Evaluation, Harm, Target, _measure, evaluate, remembered, spread
+
+SIDE = 24
+LABELS = Labels(detector="bright", paradigm="unified", preset="given", dataset="none", seed=3, run="r")
+
+
+class Bright(nn.Module):
+    """Bright pixels are anomalous: linear in the image, so eps adds just `gain` eps to every log-odds."""
+
+    def __init__(self, gain: float = 20.0, channel: int | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3) / 3 if channel is None else torch.eye(3)[channel])
+        self.gain = gain
+
+    def forward(self, images: Tensor) -> Prediction:
+        odds = self.gain * (torch.einsum("bchw,c->bhw", images, self.weight) - 0.6)
+        return Prediction(
+            torch.stack((torch.zeros_like(odds), odds), dim=1),
+            reconstruction=images.mean(1, True).expand_as(images),
+            pooling=1,
+        )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def pictures(n: int = 9) -> Pictures:
+    """Noise with a brighter square in all but every third one."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(60, 140, (n, 3, SIDE, SIDE), generator=generator)
+    masks = torch.zeros(n, SIDE, SIDE, dtype=torch.bool)
+    defects = tuple("good" if index % 3 == 0 else ("spot", "blot")[index % 2] for index in range(n))
+    for index, defect in enumerate(defects):
+        if defect != "good":
+            masks[index, 4:10, 5:12] = True
+    images = (images + 45 * masks[:, None]).to(torch.uint8)
+    return Pictures(images, masks, ("cap",) * n, defects, tuple(f"cap/test/{d}/{i:03}" for i, d in enumerate(defects)))
+
+
+def threat(name: str, eps: str = "8/255", **settings: object) -> Threat:
+    return Threat(name=name, eps=eps, steps=3, **settings)  # type: ignore[arg-type]
+
+
+def suite(*threats: Threat, **settings: object) -> Suite:
+    return Suite(name="wb", title="t", **{"against": "self", "threats": threats, **settings})  # type: ignore[arg-type]
+
+
+def target(module: nn.Module | None = None, **labels: str) -> Target:
+    return Target(detector=Adapted(module or Bright()), labels=replace(LABELS, **labels))  # type: ignore[arg-type]
+
+
+def values(rows: list[Result], name: str, metric: str, detector: str = "bright") -> float:
+    (row,) = (r for r in rows if (r.set, r.metric, r.detector) == (name, metric, detector))
+    assert row.value is not None
+    return row.value
+
+
+class TestRows:
+    def test_every_threat_and_the_pictures_before_it_are_scored(self) -> None:
+        threats = (threat("any"), threat("hide", goal="hide"), threat("invent", goal="fabricate"))
+        found = evaluate(target(), suite(*threats), pictures(), "cap", seed=0)
+        said = {(row.set, row.threat, row.source) for row in found.rows}
+        assert said == {
+            ("wb-unattacked", "none", "none"),
+            ("any", "linf 8/255", "self"),
+            ("hide", "linf 8/255 hide", "self"),
+            ("invent", "linf 8/255 fabricate", "self"),
+        }
+        assert {row.metric for row in found.rows if row.set == "any"} >= set(METRICS)
+        assert {row.n for row in found.rows if row.metric == "pixel_auroc"} == {9}
+        assert {row.n for row in found.rows if row.metric == "psnr"} == {3}
+        assert [(one.set, one.attacked, one.flat, one.direction) for one in found.attempts] == [
+            ("any", 9, 0, "up"), ("hide", 6, 0, "down"), ("invent", 3, 0, "down"),
+        ]  # fmt: skip
+        assert {one.largest_change for one in found.attempts} == {8.0}
+        for one in found.attempts:
+            first, *_, last = (float(loss) for loss in one.losses.split())
+            assert last > first if one.direction == "up" else last < first
+
+    def test_reconstructions_are_held_against_the_picture_before_the_attack(self) -> None:
+        found = evaluate(target(), suite(threat("any")), pictures(), "cap", seed=0)
+        assert values(found.rows, "any", "psnr") < values(found.rows, "wb-unattacked", "psnr")
+
+    def test_the_same_seed_gives_the_same_rows(self) -> None:
+        one, two, other = (
+            evaluate(target(), suite(threat("any", random_start=True)), pictures(), "cap", seed=seed, limit=4)
+            for seed in (5, 5, 6)
+        )
+        assert one == two
+        assert one.rows != other.rows
+
+    def test_an_eps_of_nothing_changes_nothing(self) -> None:
+        found = evaluate(target(), suite(threat("none", eps="0")), pictures(), "cap", seed=0)
+        ranked = ("pixel_auroc", "pixel_ap", "image_auroc", "pixel_aupro")
+        for metric in ranked:
+            assert values(found.rows, "none", metric) == values(found.rows, "wb-unattacked", metric)
+        assert found.attempts[0].largest_change == 0
+
+    def test_a_larger_ball_hurts_more(self) -> None:
+        threats = [threat(f"at-{levels}", eps=f"{levels}/255") for levels in (2, 8, 32)]
+        found = evaluate(target(), suite(*threats), pictures(), "cap", seed=0)
+        names = ["wb-unattacked", *(one.name for one in threats)]
+        figures = [values(found.rows, name, "pixel_auroc") for name in names]
+        assert figures == sorted(figures, reverse=True)
+        assert figures[-1] < 0.5 < figures[0]
+
+
+class TestWorst:
+    def test_it_is_no_better_than_any_of_them(self) -> None:
+        threats = (
+            threat("any"),
+            threat("hide", goal="hide"),
+            threat("invent", goal="fabricate"),
+            threat("weak", "1/255"),
+        )
+        found = evaluate(target(), suite(*threats, worst=True), pictures(), "cap", seed=0)
+        for metric in ("image_auroc", "image_ap", "pixel_auroc"):
+            assert values(found.rows, "wb-worst", metric) <= min(values(found.rows, t.name, metric) for t in threats)
+        (label,) = {row.threat for row in found.rows if row.set == "wb-worst"}
+        assert label == "worst of 4"
+        assert not [row for row in found.rows if row.set == "wb-worst" and row.metric in ("psnr", "ssim")]
+
+    def test_it_takes_the_worst_of_every_picture(self) -> None:
+        found = evaluate(
+            target(), suite(threat("hide", "26/255", goal="hide"), threat("invent", "26/255", goal="fabricate"), worst=True), pictures(),
+            "cap", seed=0,
+        )  # fmt: skip
+        both = values(found.rows, "wb-worst", "image_auroc")
+        assert both < values(found.rows, "hide", "image_auroc")
+        assert both < values(found.rows, "invent", "image_auroc")
+
+    def test_harm_is_the_share_of_wrong_pairs(self) -> None:
+        masks = torch.tensor([[[True, False, False, False]]])
+        harm = Harm(torch.tensor([[[0.5, 0.1, 0.2, 0.9]]]), masks)
+        # The anomalous pixel lies under one of three normal ones; one of three normal pixels lies over it.
+        assert harm(torch.tensor([[[0.5, 0.1, 0.2, 0.9]]]), masks).item() == pytest.approx(1 / 3 + 1 / 3)
+        assert harm(torch.tensor([[[0.0, 0.0, 0.0, 0.0]]]), masks).item() == pytest.approx(1)
+        assert harm(torch.tensor([[[2.0, 0.0, 0.0, 0.0]]]), masks).item() == 0
+        assert harm(torch.tensor([[[0.0, 2.0, 2.0, 2.0]]]), masks).item() == 2
+
+
+class TestTransfer:
+    def test_other_models_see_what_the_source_made(self) -> None:
+        other = target(Bright(channel=0), detector="red")
+        found = evaluate(target(), suite(threat("any"), against="each"), pictures(), "cap", [other], seed=0)
+        said = {(row.detector, row.set, row.source) for row in found.rows}
+        assert said == {
+            ("bright", "wb-unattacked", "none"), ("bright", "any", "self"), ("red", "any", "bright-unified"),
+        }  # fmt: skip
+        assert [one.source for one in found.attempts] == ["bright-unified"]
+        clean = evaluate(other, suite(threat("none", eps="0")), pictures(), "cap", seed=0)
+        before = values(clean.rows, "wb-unattacked", "pixel_auroc", "red")
+        assert values(found.rows, "any", "pixel_auroc", "red") < before
+
+
+class TestPictures:
+    def test_a_limit_takes_from_every_defect_in_turn(self) -> None:
+        every = pictures(30)
+        some = spread(every, 7, torch.Generator().manual_seed(0))
+        counts = sorted(some.defects.count(name) for name in ("good", "spot", "blot"))
+        assert counts == [2, 2, 3]
+        assert list(some.ids) == [name for name in every.ids if name in some.ids]
+        assert spread(every, None, torch.Generator()) is every
+        assert spread(every, 30, torch.Generator()) is every
+
+    def test_only_the_foreground_changes_where_it_is_asked_for(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        left = torch.zeros(9, SIDE, SIDE, dtype=torch.bool)
+        left[:, :, :12] = True
+        monkeypatch.setattr("omnial_bench.white_box.foreground", lambda images, _: left[: len(images)])
+        seen: list[Tensor] = []
+        monkeypatch.setattr(
+            "omnial_bench.white_box._measure", lambda _, images, before: seen.append(images != before.images) or 8.0
+        )
+        evaluate(target(), suite(threat("fg", where="foreground"), threat("frame")), pictures(), "cap", seed=0)
+        inside, everywhere = seen
+        assert inside[..., :12].any() and not inside[..., 12:].any()
+        assert everywhere[..., 12:].any()
+
+    def test_the_most_and_the_least_harmed_are_kept(self, tmp_path: Path) -> None:
+        found = evaluate(target(), suite(threat("any"), threat("more")), pictures(), "cap", seed=0, out=tmp_path)
+        assert {(one.set, one.note) for one in found.examples} == {("any", "strongest"), ("any", "weakest")}
+        assert {one.role for one in found.examples} == {"input", "original", "truth", "map", "reconstruction"}
+        assert all((tmp_path / "examples" / one.path).is_file() for one in found.examples)
+
+    def test_a_picture_outside_its_ball_is_refused(self) -> None:
+        before = pictures(2)
+        images = before.images.clone()
+        images[1, 0, 0, 0] += 9
+        with pytest.raises(UserError, match=r"within linf 8/255 of its original"):
+            _measure(threat("pgd"), images, before)
+        images[1, 0, 0, 0] -= 1
+        assert _measure(threat("pgd"), images, before) == 8
+        assert _measure(threat("pgd", eps="1/2", norm="l2"), images, before) == 8
+
+
+class Odd(Detector):
+    """A detector whose map is made by `change` from an honest one."""
+
+    def __init__(self, change: object) -> None:
+        super().__init__()
+        self.inner, self.change = Bright(), change
+
+    def forward(self, images: Tensor) -> Prediction:
+        logits = self.inner(images).logits
+        return Prediction(self.change(logits), pooling=1)  # type: ignore[operator]
+
+    def synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> None:  # type: ignore[override]
+        raise NotImplementedError
+
+    def loss(self, batch: object) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda logits: logits * torch.nan, "NaN|infinite|finite"),
+            (lambda logits: logits * torch.inf, "NaN|infinite|finite"),
+            (lambda logits: logits[..., ::2, ::2], "12x12|(12, 12)"),
+            (lambda logits: logits.detach(), "gradient"),
+        ],
+    )
+    def test_a_detector_that_cannot_be_attacked_is_one_line(self, change: object, message: str) -> None:
+        odd = Target(detector=Odd(change), labels=LABELS)
+        with pytest.raises(UserError, match=message) as caught:
+            evaluate(odd, suite(threat("any")), pictures(), "cap", seed=0)
+        assert "\n" not in str(caught.value)
+
+
+class TestRemembered:
+    def test_a_task_is_done_once_for_a_key_and_again_when_its_pictures_are_gone(self, tmp_path: Path) -> None:
+        made: list[int] = []
+
+        def make() -> Evaluation:
+            made.append(1)
+            return evaluate(target(), suite(threat("any")), pictures(), "cap", seed=0, out=tmp_path)
+
+        first, again = (remembered(tmp_path, "t", "k", make, examples=tmp_path / "examples") for _ in range(2))
+        assert first == again and len(made) == 1
+        (tmp_path / "examples" / first.examples[0].path).unlink()
+        remembered(tmp_path, "t", "k", make, examples=tmp_path / "examples")
+        remembered(tmp_path, "t", "other", make, examples=tmp_path / "examples")
+        assert len(made) == 3
+
+
+def test_the_eps_of_an_attempt_is_written_in_grey_levels() -> None:
+    found = evaluate(target(), suite(threat("a", "16/255"), threat("b", "1/3")), pictures(3), "cap", seed=0)
+    assert [Fraction(one.eps) for one in found.attempts] == [Fraction(16, 255), Fraction(1, 3)]
+    assert [one.eps for one in found.attempts] == ["16/255", "85/255"]

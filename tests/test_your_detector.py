@@ -1,0 +1,62 @@
+"""The page on detectors from elsewhere: its code runs as it stands, in Python and on the command line."""
+
+import re
+import runpy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+
+from omnial_bench.cli.main import cli
+from omnial_bench.data.toy import draw_toy
+from omnial_bench.store import ATTEMPT_COLUMNS, read_rows
+
+PAGE = (Path(__file__).parents[1] / "docs/your-detector.md").read_text(encoding="utf-8")
+(CODE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the demo's data and the page's code in gaussian.py, to work in."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    draw_toy(tmp_path / "demo-run/data", size=64, train=12, test_good=4, test_defect=2)
+    (tmp_path / "gaussian.py").write_text(CODE, encoding="utf-8")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield tmp_path
+    torch.set_num_threads(threads)
+    sys.modules.pop("gaussian", None)
+
+
+def test_it_is_under_thirty_lines_and_runs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(CODE.strip().splitlines()) < 30
+    runpy.run_path(str(place / "gaussian.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    assert {"clean", "quick-unattacked", "quick-any", "quick-hide", "quick-fabricate", "quick-noise"} <= set(
+        said.split()
+    )
+
+
+def test_the_command_line_does_the_same(place: Path) -> None:
+    words = ["score", "--detector", "gaussian:make", "--data", "demo-run/data", "--category", "cap", "--size", "64x64"]
+    done = CliRunner().invoke(cli, [*words, "--white-box", "quick", "--limit", "4", "--out", "run", "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    rows = read_rows(place / "run")
+    assert set(rows["detector"]) == {"make"}
+    figures = rows[(rows["category"] == "cap") & (rows["metric"] == "pixel_auroc")].set_index("set")["value"]
+    assert figures["quick-any"] < figures["quick-unattacked"]
+    assert figures["quick-any"] < figures["quick-noise"]
+    assert rows[rows["metric"].isin(["psnr", "ssim"])]["value"].isna().all()
+    attempts = pd.read_csv(place / "run/attacks.csv")
+    assert list(attempts.columns) == list(ATTEMPT_COLUMNS)
+    assert (place / "run/health.csv").is_file()
+    assert (place / "run/environment.json").is_file()
+    reported = CliRunner().invoke(cli, ["report", "run", "--format", "md"])
+    assert reported.exit_code == 0, reported.output
+    assert "quick-any" in (place / "run/report.md").read_text(encoding="utf-8")
