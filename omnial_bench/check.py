@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from omnial_bench.baseline import FIGURE, figures, warn_of_changes
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.store import KEY, METRICS, read_rows
 
@@ -17,42 +18,62 @@ TOLERANCES: Mapping[str, float] = {
     "pixel_ap_chance": 0.02,
 }
 """How far a figure may move either way and count as unmoved: fractions, and dB for PSNR."""
-MOVED = (*KEY, "baseline", "value", "change", "tolerance", "verdict")
+COMPARED = (*KEY, "baseline_seeds", "seeds", "baseline", "value", "change", "tolerance", "verdict")
+"""Columns of what was compared: `seed` is empty where means over the seeds of each side were."""
 FAILING = ("regression", "missing", "other pictures")
-_VERDICTS = (*FAILING, "improvement", "new")
+UNMOVED = "unmoved"
+VERDICTS = (*FAILING, "improvement", "new", UNMOVED)
+
+_Side = dict[int, tuple[float, int]]
+"""Value and number of pictures of one figure by seed."""
 
 
-def compare(rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float] = TOLERANCES) -> pd.DataFrame:
-    """What moved by more than the tolerance of its metric, the worst verdicts first; columns `MOVED`.
+def judge(rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float] = TOLERANCES) -> pd.DataFrame:
+    """Every figure of either side with its verdict, the worst first and the unmoved last; columns `COMPARED`.
 
     Higher is better for every metric but the `*_chance` levels, of which any move is a regression. An undefined figure
     that was defined is a regression, the reverse an improvement. `other pictures`: the figure is made of another number
-    of pictures, whatever its value. UserError where the baseline is empty or either side holds a row twice.
+    of pictures, whatever its value.
+
+    Where the baseline holds several seeds of a figure, and the run holds several too or one that the baseline has not,
+    the means over the seeds are compared, and the tolerance is at least two standard errors of their difference,
+    `s sqrt(1/m + 1/n)` with `m` seeds in the baseline and `n` in the run. The spread `s` is the baseline's alone:
+    that is the spread to expect of a run that is as good as the baseline, and a run of which one seed collapsed would
+    otherwise widen its own tolerance until it passes. Everywhere else each seed is compared with itself, and a seed of
+    one side alone is missing or new: where the baseline has one seed, nobody knows how far another may lie from it,
+    and a seed that both sides have is a repetition, for which no allowance is needed.
+
+    UserError where the baseline is empty or either side holds a row twice.
     """
     if baseline.empty:
         raise UserError("expected rows in the baseline, got none; a baseline is a results.csv that was good")
-    for name, table in (("run", rows), ("baseline", baseline)):
-        twice = table[table.duplicated(list(KEY))]
-        if len(twice):
-            raise UserError(f"the {name} holds a row twice: {', '.join(str(twice.iloc[0][key]) for key in KEY)}")
-    sides = [table.loc[:, [*KEY, "value", "n"]] for table in (baseline, rows)]
-    both = sides[0].merge(sides[1], on=list(KEY), how="outer", suffixes=("_old", "_new"), indicator=True)
-    records = []
-    for record in both.to_dict("records"):
-        tolerance = tolerances.get(record["metric"], 0.02)
-        verdict = _verdict(record, tolerance)
-        if verdict:
-            old, new = float(record["value_old"]), float(record["value_new"])
-            key = {str(name): record[name] for name in KEY}
-            figures = {"baseline": old, "value": new, "change": new - old, "tolerance": tolerance}
-            records.append({**key, **figures, "verdict": verdict})
-    records.sort(key=lambda record: (_VERDICTS.index(record["verdict"]), *(str(record[name]) for name in KEY)))
-    return pd.DataFrame(records, columns=list(MOVED))
+    return _judge(rows, baseline, tolerances)
 
 
-def failed(moved: pd.DataFrame) -> bool:
-    """Whether anything of what moved fails a check: a regression, a missing row, or a figure of other pictures."""
-    return bool(moved["verdict"].isin(FAILING).any())
+def moved(judged: pd.DataFrame) -> pd.DataFrame:
+    """The part of what was compared that did not stay."""
+    return judged[judged["verdict"] != UNMOVED].reset_index(drop=True)
+
+
+def compare(rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float] = TOLERANCES) -> pd.DataFrame:
+    """What moved by more than its tolerance, as `judge` finds it."""
+    return moved(judge(rows, baseline, tolerances))
+
+
+def failed(judged: pd.DataFrame) -> bool:
+    """Whether anything fails a check: a regression, a missing row, or a figure of other pictures."""
+    return bool(judged["verdict"].isin(FAILING).any())
+
+
+def counts(judged: pd.DataFrame) -> dict[str, int]:
+    """How many figures got each verdict but `unmoved`, the worst first."""
+    found = judged["verdict"].value_counts().to_dict()
+    return {name: int(found[name]) for name in VERDICTS if name in found and name != UNMOVED}
+
+
+def summary(judged: pd.DataFrame) -> str:
+    """The counts in words."""
+    return ", ".join(f"{name} {count}" for name, count in counts(judged).items()) or "nothing moved"
 
 
 def parse_tolerances(settings: Iterable[str]) -> dict[str, float]:
@@ -72,31 +93,113 @@ def parse_tolerances(settings: Iterable[str]) -> dict[str, float]:
     return tolerances
 
 
-def compare_files(
-    run: Path, baseline: Path, tolerances: Mapping[str, float] = TOLERANCES, *, seed: int | None = None
+def judge_files(
+    run: Path,
+    baseline: Path,
+    tolerances: Mapping[str, float] = TOLERANCES,
+    *,
+    seed: int | None = None,
+    first: bool = False,
 ) -> pd.DataFrame:
-    """`compare` on a run folder (or a results.csv) and a baseline file; `seed` keeps the rows of one seed."""
-    rows, known = read_rows(run), read_rows(baseline)
+    """`judge` on a run folder (or a results.csv) and a baseline file; `seed` keeps the rows of one seed.
+
+    With `first` a baseline that does not exist is an empty one: every row is new.
+    """
+    rows = read_rows(run)
+    if first and not baseline.exists():
+        return _judge(rows, rows.head(0), tolerances)
+    known = read_rows(baseline)
+    warn_of_changes(baseline)
     if seed is not None:
         rows, known = rows[rows["seed"] == seed], known[known["seed"] == seed]
-    return compare(rows, known, tolerances)
+        if known.empty:
+            raise UserError(f"expected rows of seed {seed} in {baseline}, got none; name a seed that it has")
+    return judge(rows, known, tolerances)
 
 
-def _verdict(record: Mapping[Any, Any], tolerance: float) -> str:
-    """One of the verdicts, or nothing where the figure stayed."""
-    if record["_merge"] == "left_only":
-        return "missing"
-    if record["_merge"] == "right_only":
-        return "new"
-    old, new = float(record["value_old"]), float(record["value_new"])
-    if math.isnan(old) or math.isnan(new):
-        if math.isnan(old) and math.isnan(new):
-            return ""
-        return "improvement" if math.isnan(old) else "regression"
-    if record["n_old"] != record["n_new"]:
+def _judge(rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float]) -> pd.DataFrame:
+    for name, table in (("run", rows), ("baseline", baseline)):
+        twice = table[table.duplicated(list(KEY))]
+        if len(twice):
+            raise UserError(f"the {name} holds a row twice: {', '.join(repr(twice.iloc[0][key])[:100] for key in KEY)}")
+    old, new = _by_figure(baseline), _by_figure(rows)
+    records = []
+    for figure in old.keys() | new.keys():
+        named = dict(zip(FIGURE, figure, strict=True))
+        tolerance = tolerances.get(named["metric"], 0.02)
+        two_sided = named["metric"].endswith("_chance")
+        pairs = _pairs(old.get(figure, {}), new.get(figure, {}))
+        records += [{**named, **_record(*pair, tolerance, two_sided=two_sided)} for pair in pairs]
+    records.sort(key=lambda one: (VERDICTS.index(one["verdict"]), *(one[name] for name in FIGURE), one["seed"] or 0))
+    return pd.DataFrame(records, columns=list(COMPARED)).astype({"seed": "Int64"})
+
+
+def _by_figure(table: pd.DataFrame) -> dict[tuple[str, ...], _Side]:
+    found: dict[tuple[str, ...], _Side] = {}
+    for figure, seed, value, n in zip(figures(table), table["seed"], table["value"], table["n"], strict=True):
+        found.setdefault(figure, {})[int(seed)] = (float(value), int(n))
+    return found
+
+
+def _pairs(old: _Side, new: _Side) -> list[tuple[_Side, _Side]]:
+    """What is compared with what: all seeds of a figure together, or each with itself."""
+    if len(old) > 1 and new and (len(new) > 1 or not old.keys() & new.keys()):
+        return [(old, new)]
+    return [
+        tuple({seed: side[seed]} if seed in side else {} for side in (old, new))  # type: ignore[misc]
+        for seed in old.keys() | new.keys()
+    ]
+
+
+def _record(old: _Side, new: _Side, tolerance: float, *, two_sided: bool) -> dict[str, Any]:
+    seeds = sorted(old.keys() | new.keys())
+    before, now = _mean(old), _mean(new)
+    allowed = max(tolerance, 2 * _standard_error(old, new))
+    return {
+        "seed": seeds[0] if len(seeds) == 1 else None,
+        "baseline_seeds": ",".join(map(str, sorted(old))),
+        "seeds": ",".join(map(str, sorted(new))),
+        "baseline": before,
+        "value": now,
+        "change": now - before,
+        "tolerance": allowed,
+        "verdict": _verdict(old, new, before, now, allowed, two_sided=two_sided),
+    }
+
+
+def _verdict(old: _Side, new: _Side, before: float, now: float, tolerance: float, *, two_sided: bool) -> str:
+    if not old or not new:
+        return "new" if not old else "missing"
+    # Shares, for the sides may have different numbers of seeds.
+    lost = _undefined(new) / len(new) - _undefined(old) / len(old)
+    if lost > 0:
+        return "regression"
+    if _undefined(old) < len(old) and {n for _, n in old.values()} != {n for _, n in new.values()}:
         return "other pictures"
     # Decimal tolerances are not exact in binary: a move of just the tolerance is within it.
-    if abs(new - old) <= tolerance + 1e-9:
-        return ""
-    two_sided = str(record["metric"]).endswith("_chance")
-    return "improvement" if new > old and not two_sided else "regression"
+    if before == now or abs(now - before) <= tolerance + 1e-9 or math.isnan(before):
+        return "improvement" if lost < 0 else UNMOVED
+    return "improvement" if now > before and not two_sided else "regression"
+
+
+def _defined(side: _Side) -> list[float]:
+    return [value for value, _ in side.values() if not math.isnan(value)]
+
+
+def _undefined(side: _Side) -> int:
+    return len(side) - len(_defined(side))
+
+
+def _mean(side: _Side) -> float:
+    values = _defined(side)
+    return sum(values) / len(values) if values else math.nan
+
+
+def _standard_error(old: _Side, new: _Side) -> float:
+    """Of the difference of the means, by the spread over the baseline's seeds; 0 where it is not known."""
+    values, count = _defined(old), len(_defined(new))
+    if len(values) < 2 or not count:
+        return 0.0
+    mean = _mean(old)
+    variance = sum((value - mean) * (value - mean) for value in values) / (len(values) - 1)
+    return math.sqrt(variance * (1 / len(values) + 1 / count)) if math.isfinite(variance) else 0.0

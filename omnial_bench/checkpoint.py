@@ -16,7 +16,7 @@ from torch import Tensor
 
 from omnial_bench import provenance as made_by
 from omnial_bench.errors import UserError
-from omnial_bench.models.registry import build
+from omnial_bench.models.registry import build, skeleton
 from omnial_bench.nouns import Detector
 from omnial_bench.records import Paradigm, Recipe, Record, parse, read_toml
 from omnial_bench.store import sha256, whole, without_none, write_text
@@ -150,14 +150,20 @@ def load(path: str | Path) -> Trained:
         raise UserError(
             f"{folder / WEIGHTS} does not match the hash in {RECIPE}; one of them was replaced, train again"
         )
+    if ":" not in record.recipe.detector:
+        # Without storage first: a recipe that was changed may ask for more memory than there is.
+        _check_fit(skeleton(record.recipe), tensors, folder, record.recipe)
     detector = build(record.recipe)
-    expected = {name: tensor.shape for name, tensor in detector.state_dict().items()}
-    given = {name: tensor.shape for name, tensor in tensors.items()}
-    if expected != given:
-        raise UserError(f"{folder / WEIGHTS} holds the weights of another detector than {record.recipe.detector}")
+    _check_fit(detector, tensors, folder, record.recipe)
     detector.load_state_dict(tensors)
     detector.eval()
     return Trained(detector, record.recipe, record.provenance, record.sha256)
+
+
+def _check_fit(detector: Detector, tensors: dict[str, Tensor], folder: Path, recipe: Recipe) -> None:
+    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in detector.state_dict().items()}
+    if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}:
+        raise UserError(f"{folder / WEIGHTS} holds the weights of another detector than {recipe.detector}")
 
 
 def load_detector(path: str | Path, *, device: str | torch.device = "cpu") -> Detector:

@@ -7,8 +7,12 @@ from difflib import get_close_matches
 class UserError(Exception):
     """A mistake in what the user gave: one line that says what was expected, what came, and what to try.
 
-    The command line prints the line and exits with status 2; nothing has been written or lost.
+    The command line prints the line and exits with status 2; nothing has been written or lost. Names that come from a
+    file may hold line ends or what a terminal acts on: such characters are shown by their escapes.
     """
+
+    def __init__(self, line: str) -> None:
+        super().__init__("".join(one if one.isprintable() else repr(one)[1:-1] for one in line))
 
 
 def unknown(what: str, got: str, known: Iterable[str]) -> UserError:

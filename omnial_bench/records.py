@@ -1,5 +1,6 @@
 """Records: TOML to validated, frozen recipes, suites and plans. No torch here."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from fractions import Fraction
@@ -32,7 +33,8 @@ class Record(BaseModel):
 
 def _fraction(value: object) -> Fraction:
     try:
-        found = Fraction(str(value))
+        # An exponent of many digits would be worked out, for hours.
+        found = Fraction("" if re.search(r"e[+-]?[\d_]{4}", str(value), re.IGNORECASE) else str(value))
     except (ValueError, ZeroDivisionError) as error:
         raise ValueError("expected a number or a fraction such as 8/255") from error
     if not 0 <= found <= 1:
@@ -234,7 +236,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; give the path of a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Beside what is no TOML or no UTF-8: integers of thousands of digits, tables nested without end.
         raise UserError(f"{path} is not valid TOML: {error}") from error
 
 

@@ -2,7 +2,8 @@
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\u2212": "$-$", "\u2013": "--", "\u00d7": r"$\times$",
     "\u2113": r"$\ell$", "→": r"$\to$", "Δ": r"$\Delta$", "†": r"$^{\dagger}$", "·": r"$\cdot$",
-    "≤": r"$\le$", "\u2019": "'",
+    "≤": r"$\le$", "±": r"$\pm$", "≥": r"$\ge$", "\u2019": "'",
     "…": r"\dots{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
 }  # fmt: skip
 
@@ -30,6 +31,8 @@ class Column:
     style: Style = "percent"
     muted: bool = False
     wide: bool = False
+    spread: str = ""
+    """Key of the standard deviation that stands behind the value where it is known."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,10 @@ class Table:
     columns: tuple[Column, ...]
     strong: frozenset[tuple[int, str]] = frozenset()
     marked: frozenset[tuple[int, str]] = frozenset()
+    letters: Mapping[tuple[int, str], str] = field(default_factory=dict)
+    """Footnote letters behind cells."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """Footnotes below the table: a letter, and what it says."""
 
     def row(self, index: int) -> list[Cell]:
         record = self.frame.iloc[index]
@@ -61,12 +68,14 @@ class Table:
         cells = []
         for column in self.columns:
             text = show(record[column.key], column.style)
+            if column.spread and text != DASH and not math.isnan(record[column.spread]):
+                text += f" ± {show(record[column.spread], column.style).removeprefix('+')}"
             cells.append(
                 Cell(
                     text="" if kind == "chance" and text == DASH else text,
                     strong=(index, column.key) in self.strong,
                     muted=column.muted or kind == "chance",
-                    mark="†" if (index, column.key) in self.marked else "",
+                    mark="†" if (index, column.key) in self.marked else self.letters.get((index, column.key), ""),
                 )
             )
         return cells
@@ -99,6 +108,7 @@ class Table:
                 {"panel": panel, "apart": apart, "cells": [vars(cell) for cell in cells]}
                 for panel, cells, apart in self.lines()
             ],
+            "notes": [{"mark": mark, "text": text} for mark, text in self.notes],
         }
 
 
@@ -132,17 +142,23 @@ def to_markdown(table: Table) -> str:
         if panel:
             lines.append([f"**{markdown_text(panel)}**", *[""] * (len(cells) - 1)])
         lines.append([_markdown_cell(cell) for cell in cells])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    notes = "".join(f"\n{_markdown_mark(mark)} {markdown_text(text)}\n" for mark, text in table.notes)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n" + notes
 
 
 def _markdown_cell(cell: Cell) -> str:
-    text = markdown_text(cell.text + cell.mark)
-    return f"**{text}**" if cell.strong and text else text
+    text = markdown_text(cell.text)
+    mark = _markdown_mark(cell.mark)
+    return f"**{text}{mark}**" if cell.strong and text else f"{text}{mark}"
+
+
+def _markdown_mark(mark: str) -> str:
+    return f"<sup>{mark}</sup>" if mark not in ("", "†") else mark
 
 
 def markdown_text(text: str) -> str:
     """Text with what Markdown or HTML would read as markup escaped, on one line."""
-    escaped = re.sub(r"([\\`*_\[\]|#~])", r"\\\1", " ".join(text.split(" ")).replace("\n", " "))
+    escaped = re.sub(r"([\\`*_\[\]|#~])", r"\\\1", re.sub(r"[\r\n]", " ", text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -173,11 +189,19 @@ def to_latex(table: Table) -> str:
             lines += ["    \\addlinespace"] * (number > 0)
             lines.append(f"    \\multicolumn{{{count}}}{{@{{}}l}}{{\\emph{{{latex_text(panel)}}}}} \\\\")
         lines += ["    \\midrule"] * apart
-        shown = [latex_text(cell.text) + latex_text(cell.mark) for cell in cells]
+        shown = [latex_text(cell.text) + _latex_mark(cell.mark) for cell in cells]
         shown = [f"\\textbf{{{text}}}" if cell.strong else text for cell, text in zip(cells, shown, strict=True)]
         lines.append("    " + " & ".join(shown) + r" \\")
-    lines += ["    \\bottomrule", "  \\end{tabular}", "\\end{table*}"]
+    lines += ["    \\bottomrule", "  \\end{tabular}"]
+    lines += [
+        f"  \\par\\footnotesize\\raggedright {_latex_mark(mark)}~{latex_text(text)}" for mark, text in table.notes
+    ]
+    lines.append("\\end{table*}")
     return "\n".join(lines) + "\n"
+
+
+def _latex_mark(mark: str) -> str:
+    return f"\\textsuperscript{{{mark}}}" if mark not in ("", "†") else latex_text(mark)
 
 
 def _latex_align(column: Column) -> str:

@@ -1,7 +1,7 @@
 """The tables of a report, each a pure function of the rows. No torch here."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -34,12 +34,13 @@ def headline(values: Values) -> Table:
     frame = pd.DataFrame(records)
     columns = [Column("model", "Model", style="text")]
     for condition in values.conditions:
+        spread = f"{condition.key}_sd" if len(values.seeds) > 1 else ""
         if condition.attacked and values.control:
-            columns.append(Column(condition.key, "value", group=condition.label))
+            columns.append(Column(condition.key, "value", group=condition.label, spread=spread))
             columns.append(Column(f"{condition.key}_change", "Δ", group=condition.label, style="change", muted=True))
         else:
-            columns.append(Column(condition.key, condition.label))
-    best = _best(frame, [column.key for column in columns if column.style == "percent"])
+            columns.append(Column(condition.key, condition.label, spread=spread))
+    best = best_of(frame, [column.key for column in columns if column.style == "percent"])
     return Table("headline", _headline_caption(values), frame, tuple(columns), strong=best)
 
 
@@ -82,13 +83,17 @@ def _across(values: Values, model: Model, metric: str) -> dict[str, float]:
     record: dict[str, float] = {}
     for condition in values.conditions:
         record[condition.key] = values.get(model, condition, metric)
+        if len(values.seeds) > 1:
+            record[f"{condition.key}_sd"] = values.spread(model, condition, metric)
         if condition.attacked and values.control:
             record[f"{condition.key}_change"] = values.change(model, condition, metric)
     return record
 
 
-def _best(frame: pd.DataFrame, keys: Sequence[str]) -> frozenset[tuple[int, str]]:
+def best_of(frame: pd.DataFrame, keys: Sequence[str]) -> frozenset[tuple[int, str]]:
     """The highest printed value of each column in each block; ties are all best, and a lone model is not."""
+    if frame.empty:
+        return frozenset()
     best: set[tuple[int, str]] = set()
     for _, block in frame[frame["kind"] == "model"].groupby("panel", sort=False):
         for key in keys:
@@ -103,6 +108,23 @@ def mean_words(values: Values) -> str:
     seeds = f", averaged over {len(values.seeds)} seeds" if len(values.seeds) > 1 else ""
     names = ", ".join(values.categories) if many <= 6 else f"{', '.join(values.categories[:3])} and {many - 3} others"
     return f"unweighted mean over {many} categories ({names}){seeds}" if many != 1 else f"category {names}{seeds}"
+
+
+def count_words(values: Values, conditions: Iterable[Condition | None]) -> str:
+    """Number of pictures and seeds behind the figures under these conditions."""
+    known = [condition for condition in conditions if condition is not None]
+    counts = {values.total(condition, model) for condition in known for model in values.models} - {0}
+    seeds = values.seeds_of(known)
+    pictures = f"{min(counts, default=0)}" + (f" to {max(counts)}" if len(counts) > 1 else "")
+    if len(seeds) == 1:
+        return f"{pictures} pictures, one seed ({seeds[0]})"
+    return f"{pictures} pictures, {len(seeds)} seeds ({', '.join(map(str, seeds))})"
+
+
+def spread_words(values: Values, conditions: Iterable[Condition | None], shown: str) -> str:
+    """What stands for the spread where there are several seeds; nothing for one."""
+    several = len(values.seeds_of(condition for condition in conditions if condition is not None)) > 1
+    return f" {shown} one standard deviation over the seeds." if several else ""
 
 
 def set_words(values: Values) -> str:
@@ -132,4 +154,4 @@ def _headline_caption(values: Values) -> str:
         parts.append(set_words(values))
     if any(not math.isnan(values.chance(condition, "pixel_ap")) for condition in values.conditions):
         parts.append("The chance level of AP is the share of anomalous pixels, so the clean test and the sets differ.")
-    return " ".join(parts)
+    return " ".join(parts) + spread_words(values, values.conditions, "±:")

@@ -1,0 +1,134 @@
+"""A comparison with a baseline as other programs read it: JUnit XML, and Markdown for a summary. No torch here."""
+
+import re
+from collections.abc import Hashable, Mapping
+from itertools import groupby
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas as pd
+
+from omnial_bench.check import FAILING, UNMOVED, VERDICTS, failed, moved, summary
+from omnial_bench.reports.table import DASH, MINUS, markdown_text
+
+SHOWN = 300
+"""Lines of the Markdown table at the most: a page of a build has room for about a megabyte."""
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_BASE = ("detector", "paradigm", "category", "set", "metric")
+
+Row = Mapping[Hashable, Any]
+
+
+def junit(judged: pd.DataFrame) -> str:
+    """JUnit XML: a suite for each detector and paradigm, a case for every figure that was compared.
+
+    A regression, a missing row and a figure of other pictures are failures of that type; what improved or is new says
+    so in its case's output.
+    """
+    records = sorted(judged.to_dict("records"), key=lambda row: (_suite(row), VERDICTS.index(row["verdict"])))
+    failures = sum(row["verdict"] in FAILING for row in records)
+    root = ElementTree.Element("testsuites", _counted("omnial-bench check", len(records), failures))
+    for name, group in groupby(records, _suite):
+        rows = list(group)
+        failures = sum(row["verdict"] in FAILING for row in rows)
+        suite = ElementTree.SubElement(root, "testsuite", {**_counted(name, len(rows), failures), "skipped": "0"})
+        for row in rows:
+            case = ElementTree.SubElement(
+                suite, "testcase", {"classname": _xml(name), "name": _xml(_case(row)), "time": "0"}
+            )
+            said = f"{row['verdict']}: {_move(row)}"
+            if row["verdict"] in FAILING:
+                ElementTree.SubElement(case, "failure", {"type": row["verdict"], "message": _xml(said)}).text = _xml(
+                    f"{said}\n{_case(row)}"
+                )
+            elif row["verdict"] != UNMOVED:
+                ElementTree.SubElement(case, "system-out").text = _xml(said)
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def markdown(judged: pd.DataFrame, tolerances: Mapping[str, float], baseline: str, note: str = "") -> str:
+    """A verdict, counts, what moved with what fails first, and the tolerances; `baseline` is its name, `note` a line.
+
+    At most `SHOWN` lines of what moved, and how many more there are.
+    """
+    changed = moved(judged)
+    verdict = "failed" if failed(judged) else "passed"
+    lines = [
+        f"## omnial-bench check: {verdict}",
+        "",
+        f"**{verdict.upper()}**: {summary(judged)}; {len(judged)} figures compared with {markdown_text(baseline)}.",
+        "",
+    ]
+    lines += [markdown_text(note), ""] if note else []
+    if len(changed):
+        lines += [*_moved_table(changed), ""]
+    if len(changed) > SHOWN:
+        lines += [f"{len(changed) - SHOWN} more moved; the table shows the first {SHOWN}.", ""]
+    lines += ["| metric | tolerance |", "| :--- | ---: |"]
+    for metric in sorted(set(judged["metric"])):
+        lines.append(f"| {markdown_text(metric)} | {tolerances.get(metric, 0.02):g} |")
+    if judged["seed"].isna().any():
+        lines += [
+            "",
+            "Means over several seeds may move by two standard errors of their difference (spread of the baseline), "
+            "where that is more.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def seed_words(row: Row) -> str:
+    """The seed of a comparison, or those behind the two means."""
+    return f"mean of {row['seeds']} against {row['baseline_seeds']}" if pd.isna(row["seed"]) else str(int(row["seed"]))
+
+
+def number(value: float, *, sign: str = "") -> str:
+    """Four decimals, a dash for an undefined figure."""
+    return DASH if value != value else f"{value:{sign}.4f}".replace("-", MINUS)
+
+
+def _moved_table(changed: pd.DataFrame) -> list[str]:
+    # What else names a row is shown where rows could not be told apart without it.
+    more = ("preset", "dataset", "threat", "source") if changed.duplicated([*_BASE, "source", "seed"]).any() else ()
+    seeds = changed["seed"].isna().any() or changed["seed"].nunique() > 1
+    heads = ["verdict", "model", *more, "category", "set", "metric", *(["seed"] if seeds else [])]
+    figures = ["baseline", "now", "change", "tolerance"]
+    lines = [heads + figures, [":---"] * len(heads) + ["---:"] * len(figures)]
+    for row in changed.head(SHOWN).to_dict("records"):
+        texts = {
+            **{str(name): str(value) for name, value in row.items()},
+            "model": f"{row['detector']}-{row['paradigm']}",
+            "set": row["set"] + (" (white-box)" if row["source"] == "self" else ""),
+            "seed": seed_words(row),
+        }
+        numbers = [number(row["baseline"]), number(row["value"]), number(row["change"], sign="+")]
+        cells = [markdown_text(cell) for cell in [*(texts[name] for name in heads), *numbers]]
+        cells[0] = f"**{cells[0]}**" if row["verdict"] in FAILING else cells[0]
+        lines.append([*cells, f"{row['tolerance']:.3g}"])
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _counted(name: str, tests: int, failures: int) -> dict[str, str]:
+    return {"name": _xml(name), "tests": str(tests), "failures": str(failures), "errors": "0", "time": "0"}
+
+
+def _suite(row: Row) -> str:
+    return f"{row['detector']}-{row['paradigm']}"
+
+
+def _case(row: Row) -> str:
+    """What names a figure, complete: no two cases of a suite share it."""
+    names = ("metric", "category", "dataset", "preset", "set", "threat", "source")
+    return ", ".join([*(str(row[name]) for name in names), f"seed {seed_words(row)}"])
+
+
+def _move(row: Row) -> str:
+    return (
+        f"baseline {row['baseline']:.6g}, now {row['value']:.6g}, change {row['change']:+.6g}, "
+        f"tolerance {row['tolerance']:.3g}"
+    )
+
+
+def _xml(text: str) -> str:
+    """Text without the characters that no XML document may hold; the writer escapes the rest."""
+    return _NOT_XML.sub("\ufffd", text)
