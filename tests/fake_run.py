@@ -162,3 +162,154 @@ def _examples(folder: Path, size: tuple[int, int], random: np.random.Generator) 
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("model", "set", "category", "defect", "id", "role", "path"))
         writer.writerows(index)
+
+
+LOSS = {"any": (0.7, 1.9), "hide": (1.4, 0.2), "fabricate": (1.2, 0.15)}
+GOALS = {"white-box-any": "any", "white-box-hide": "hide", "white-box-fabricate": "fabricate"}
+CORRUPTIONS = ("blur", "brightness", "contrast", "gaussian_noise", "jpeg")
+CHECKS = (
+    "iterative beats one-step", "white-box beats transfer", "PGD beats noise", "larger eps never helps",
+    "huge eps breaks", "more steps change little", "loss rises", "no zero gradients", "Square does not beat PGD",
+    "bound holds",
+)  # fmt: skip
+ATTACKS = (
+    # suite, set, label, attack, objective, goal, eps, where, steps, hit
+    ("white-box", "white-box-any", "linf 8/255", "pgd", "balanced", "any", 8, "frame", 20, 0.75),
+    ("white-box", "white-box-hide", "linf 8/255 hide", "pgd", "balanced", "hide", 8, "frame", 20, 0.5),
+    ("white-box", "white-box-fabricate", "linf 8/255 fabricate", "pgd", "balanced", "fabricate", 8, "frame", 20, 0.42),
+    ("white-box", "white-box-foreground", "linf 8/255 foreground", "pgd", "balanced", "any", 8, "foreground", 20, 0.4),
+    *(("curve", f"curve-{e}", f"linf {e}/255", "pgd", "balanced", "any", e, "frame", 20, h)
+      for e, h in ((1, 0.12), (2, 0.28), (4, 0.5), (8, 0.7), (16, 0.85))),
+    ("worst-case", "worst-apgd", "linf 8/255", "apgd", "balanced", "any", 8, "frame", 20, 0.77),
+    ("worst-case", "worst-cospgd", "linf 8/255", "pgd", "cospgd", "any", 8, "frame", 20, 0.72),
+    ("worst-case", "worst-score", "linf 8/255", "apgd", "image_score", "any", 8, "frame", 20, 0.7),
+    ("worst-case", "worst-hide", "linf 8/255 hide", "pgd", "balanced", "hide", 8, "frame", 20, 0.52),
+    ("worst-case", "worst-square", "linf 8/255", "square", "balanced", "any", 8, "frame", 400, 0.2),
+)  # fmt: skip
+
+
+def fake_suites(*, seeds: tuple[int, ...] = (0,), n: int = 32) -> pd.DataFrame:
+    """Plausible rows of the test suites white-box, curve, worst-case, transfer and corruptions, with their controls."""
+    rows = []
+    for seed in seeds:
+        for d, detector in enumerate(DETECTORS):
+            for p, paradigm in enumerate(PARADIGMS):
+                tough = 1.0 - 0.12 * d - 0.1 * p
+                shown = [(f"{suite}-unattacked", "none", "none", 0.0) for suite in _SUITES]
+                shown += [(name, label, "self", hit * tough) for _, name, label, *_, hit in ATTACKS]
+                shown.append(("worst-case-worst", "worst of 5", "self", 0.85 * tough))
+                for s, other in enumerate(DETECTORS):
+                    for q, kind in enumerate(PARADIGMS):
+                        same = (s, q) == (d, p)
+                        source = "self" if same else f"{other}-{kind}"
+                        shown.append(
+                            ("transfer-pgd", "linf 8/255", source, (0.6 if same else 0.2 + 0.05 * (s == d)) * tough)
+                        )
+                shown += [
+                    (f"{name}-{step}", f"{name} severity {step}", "self", 0.03 * step * (1 + k / 4) * tough)
+                    for k, name in enumerate(CORRUPTIONS)
+                    for step in range(1, 6)
+                ]
+                model = {"detector": detector, "paradigm": paradigm, "preset": "small", "dataset": "mvtec_ad"}
+                for name, threat, source, hit in shown:
+                    table = {c: _suite_figures(d, k, name, hit, seed) for k, c in enumerate(("bottle", "grid"))}
+                    table["mean"] = {
+                        key: float(np.mean([part[key] for part in table.values()])) for key in table["grid"]
+                    }
+                    facts = {"set": name, "threat": threat, "source": source, "seed": seed, "run": "abc123"}
+                    rows += [
+                        Result(
+                            **model, **facts, category=category, metric=metric, value=value,
+                            n=2 * n if category == "mean" else n,
+                        )
+                        for category, figures in table.items()
+                        for metric, value in figures.items()
+                    ]  # fmt: skip
+    return frame(rows)
+
+
+_SUITES = ("white-box", "curve", "worst-case", "transfer", "corruptions")
+
+
+def _suite_figures(d: int, c: int, name: str, hit: float, seed: int) -> dict[str, float]:
+    base = 0.84 + 0.04 * d - 0.05 * c + 0.01 * seed * (1 + d)
+    image = 1.35 if name.endswith("hide") else 0.9
+    figures = {"image_auroc": base + 0.04 - image * hit, "image_ap": base, "pixel_auroc": base + 0.02 - hit}
+    figures |= {"pixel_ap": (base - 0.35) * (1 - hit) ** 2, "pixel_aupro": base - 0.1 - 0.8 * hit, "psnr": 30.0 - hit}
+    figures |= {"ssim": 0.9 - 0.1 * hit, "image_ap_chance": 0.76, "pixel_ap_chance": 0.034}
+    return {key: max(0.0, value) for key, value in figures.items()}
+
+
+def fake_attempts(*, seeds: tuple[int, ...] = (0,), n: int = 32) -> pd.DataFrame:
+    """attacks.csv of the same suites."""
+    rows = []
+    transfers = [("transfer", "transfer-pgd", "linf 8/255", "pgd", "balanced", "any", 8, "frame", 10, 0.6)]
+    for seed in seeds:
+        for d, detector in enumerate(DETECTORS):
+            for paradigm in PARADIGMS:
+                for category in ("bottle", "grid"):
+                    for suite, name, _, attack, objective, goal, eps, where, steps, hit in (*ATTACKS, *transfers):
+                        low, high = LOSS[goal]
+                        reach = low + (high - low) * (hit + 0.05 * d)
+                        count = 0 if attack == "square" else steps
+                        losses = [reach + (low - reach) * float(np.exp(-i / 4)) for i in range(count)]
+                        rows.append({
+                            "suite": suite, "set": name, "detector": detector, "paradigm": paradigm,
+                            "category": category, "source": "self", "attack": attack, "objective": objective,
+                            "goal": goal, "norm": "linf", "eps": f"{eps}/255", "where": where, "steps": steps,
+                            "restarts": 1, "n": n,
+                            "attacked": n if goal == "any" else n // 2, "flat": "" if attack == "square" else 0,
+                            "largest_change": eps, "losses": " ".join(repr(loss) for loss in losses),
+                            "direction": "up" if goal == "any" else "down", "seed": seed, "run": "abc123",
+                        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def fake_health() -> pd.DataFrame:
+    """health.csv: Square beats PGD for DRAEM unified, noise does for JNLD separate, one check is not run for JNLD."""
+    rows = []
+    for detector in DETECTORS:
+        for paradigm in PARADIGMS:
+            for k, check in enumerate(CHECKS):
+                ran = not (check == "no zero gradients" and detector == "jnld")
+                failed = check == "Square does not beat PGD" and (detector, paradigm) == ("draem", "unified")
+                failed |= check == "PGD beats noise" and (detector, paradigm) == ("jnld", "separate")
+                figure, reference = 0.521 if failed else 0.12 + 0.03 * k, 0.41 + 0.01 * k
+                status = "not run" if not ran else "failed" if failed else "passed"
+                note = f"pixel AUROC {figure:.3f} under white-box-any, {reference:.3f} under health-other"
+                rows.append({
+                    "check": check, "detector": detector, "paradigm": paradigm, "category": "mean",
+                    "set": "" if not ran else "white-box-any" if check != "more steps change little" else "health-long",
+                    "figure": figure if ran else "", "reference": reference if ran else "", "status": status,
+                    "note": note if ran else "needs an attack that takes a gradient, as in suite white-box",
+                })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def fake_campaign(run: Path, *, size: tuple[int, int] = (96, 96), seeds: tuple[int, ...] = (0,)) -> Path:
+    """A run folder with test suites beside the fixed sets: rows, attacks.csv, health.csv, pictures with notes."""
+    fake_run(run, size=size)
+    fixed = [fake_rows().assign(seed=seed) for seed in seeds]
+    for index, part in enumerate(fixed):
+        part["value"] += 0.01 * index * part["metric"].isin(["image_auroc", "pixel_auroc", "pixel_ap"])
+    write_rows(run / "results.csv", pd.concat([*fixed, fake_suites(seeds=seeds)], ignore_index=True))
+    write_text(run / "attacks.csv", fake_attempts(seeds=seeds).to_csv(index=False, lineterminator="\n"))
+    write_text(run / "health.csv", fake_health().to_csv(index=False, lineterminator="\n"))
+    _extremes(run / "examples")
+    return run
+
+
+def _extremes(folder: Path) -> None:
+    """The run's clean pictures again, attacked by the white-box threats, as the strongest and the weakest."""
+    index = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False).assign(note="")
+    clean = index[(index["set"] == "pgd-8")]
+    parts = [index]
+    for name in GOALS:
+        for note in ("strongest", "weakest"):
+            for paradigm, category in (("unified", ""), ("separate", "-")):
+                mine = clean[clean["model"].str.endswith(f"-{paradigm}")].copy()
+                mine["model"] += [f"{category}{row}" if category else "" for row in mine["category"]]
+                mine["id"] = [f"{row}/test/broken/{note}" for row in mine["category"]]
+                parts.append(mine.assign(set=name, defect="broken", note=note))
+    table = pd.concat(parts, ignore_index=True)
+    write_text(folder / "index.csv", table.to_csv(index=False, lineterminator="\n"))

@@ -67,7 +67,7 @@ def test_a_prediction_and_a_detector_pass_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda grey: "map", "got str"),
+        (lambda _: "map", "got str"),
         (lambda grey: {"map": grey}, "got dict"),
         (lambda grey: grey.flatten(1).amax(1), r"got a tensor of shape \(4,\)"),
         (lambda grey: grey[:2], r"got a tensor of shape \(2, 8, 10\)"),

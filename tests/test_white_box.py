@@ -145,8 +145,8 @@ class TestWorst:
 
     def test_it_takes_the_worst_of_every_picture(self) -> None:
         found = evaluate(
-            target(), suite(threat("hide", "26/255", goal="hide"), threat("invent", "26/255", goal="fabricate"), worst=True), pictures(),
-            "cap", seed=0,
+            target(), suite(threat("hide", "26/255", goal="hide"), threat("invent", "26/255", goal="fabricate"), worst=True),
+            pictures(), "cap", seed=0,
         )  # fmt: skip
         both = values(found.rows, "wb-worst", "image_auroc")
         assert both < values(found.rows, "hide", "image_auroc")
@@ -186,9 +186,7 @@ class TestPictures:
         assert spread(every, None, torch.Generator()) is every
         assert spread(every, 30, torch.Generator()) is every
 
-    def test_only_the_foreground_changes_where_it_is_asked_for(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_only_the_foreground_changes_where_it_is_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         left = torch.zeros(9, SIDE, SIDE, dtype=torch.bool)
         left[:, :, :12] = True
         monkeypatch.setattr("omnial_bench.white_box.foreground", lambda images, _: left[: len(images)])

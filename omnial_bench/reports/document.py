@@ -12,8 +12,10 @@ import pandas as pd
 
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.records import read_plan, read_toml
-from omnial_bench.reports import categories, findings, making, pictures, plots, tables
+from omnial_bench.reports import categories, findings, lessons, making, pictures, plots, robustness, tables
+from omnial_bench.reports.campaign import Campaign, campaign_of
 from omnial_bench.reports.drawing import Drawing, save
+from omnial_bench.reports.extremes import extremes
 from omnial_bench.reports.table import Table, markdown_text, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Values
 from omnial_bench.store import make_folder, read_rows, whole, write_text
@@ -35,9 +37,10 @@ def write_report(run: Path, formats: Sequence[str] = FORMATS, *, seed: int | Non
     rows = read_rows(run)
     if seed is not None:
         rows = rows[rows["seed"] == seed]
-    values = Values(rows)
+    campaign = campaign_of(run, rows, seed=seed)
+    values = campaign.fixed if campaign else Values(rows)
     make_folder(run / "figures")
-    context = build_context(run, values)
+    context = build_context(run, values, campaign)
     writers: dict[str, Callable[[dict[str, Any], Path], None]] = {"md": _markdown, "pdf": _pdf, "html": _html}
     written = []
     for name in dict.fromkeys(formats):
@@ -46,8 +49,11 @@ def write_report(run: Path, formats: Sequence[str] = FORMATS, *, seed: int | Non
     return written
 
 
-def build_context(run: Path, values: Values) -> dict[str, Any]:
-    """What every format says, as plain data; the figures and tables that it names are written to the run folder."""
+def build_context(run: Path, values: Values, campaign: Campaign | None = None) -> dict[str, Any]:
+    """What every format says, as plain data; the figures and tables that it names are written to the run folder.
+
+    `values` are those of the clean test and the fixed sets, `campaign` holds the test suites.
+    """
     environment = read_json(run / "environment.json")
     manifests = {path.parent.name: read_json(path) for path in sorted(run.glob("sets/*/manifest.json"))}
     logs = {path.parent.name: _read_log(path) for path in sorted(run.glob("models/*/log.csv"))}
@@ -74,6 +80,7 @@ def build_context(run: Path, values: Values) -> dict[str, Any]:
         return shown
 
     head = table(tables.headline(values), "the headline: no image AUROC, pixel AUROC or pixel AP in the rows")
+    robust = robustness.sections(campaign, table, figures) if campaign else []
     attack = (
         table(making.sets_table(values, manifests), "the table of the sets: no manifests under sets/")
         if values.sets
@@ -97,12 +104,16 @@ def build_context(run: Path, values: Values) -> dict[str, Any]:
     )
     if values.attacks:
         seen += figures(pictures.under_attack(examples, values, notice), "pictures under attack: none in examples/")
+    if campaign and campaign.white_box:
+        noted = extremes(examples, campaign, notice)
+        seen += figures(noted, "strongest and weakest pictures: none noted in examples/index.csv")
     seen += figures(pictures.gallery(examples, values, notice), "synthetic anomalies: none in examples/")
     trained = figures([plots.training(logs, values)], "training curves: no log.csv under models/")
     trained += table(making.settings_table(values, recipes), "training settings: no recipe.toml under models/")
     every = table(tables.every_metric(values), "the table of every metric")
     sections = [
-        ("Under attack" if values.attacks else "Localisation", attack),
+        *robust,
+        (("Fixed sets" if robust else "Under attack") if values.attacks else "Localisation", attack),
         ("Reconstruction", quality),
         ("Clean test by category", clean),
         ("Pictures", seen),
@@ -112,9 +123,10 @@ def build_context(run: Path, values: Values) -> dict[str, Any]:
     return {
         "title": _title(run, values),
         "subtitle": _subtitle(values),
+        "learnt": lessons.lessons(campaign) if campaign else [],
         "headline": head,
         "findings": findings.findings(values),
-        "limits": findings.limits(values),
+        "limits": findings.limits(values) + (lessons.caveats(campaign) if campaign else []),
         "sections": [{"title": name, "items": items} for name, items in sections if items],
         "left_out": left_out,
         "facts": _facts(environment, values),

@@ -47,7 +47,7 @@ def limits(values: Values) -> list[str]:
             "differences of a few points may be noise."
         )
     if values.clean and (total := values.total(values.clean)) < 500:
-        said.append(f"The clean test has {total} pictures in {len(values.categories)} categories: a small sample.")
+        said.append(f"The clean test has {total} pictures in {_categories(values)}: a small sample.")
     return said
 
 
@@ -175,6 +175,11 @@ def _and(items: list[str]) -> str:
 
 def _listed(values: Values, models: list[Model]) -> str:
     return _and([values.label(model) for model in models])
+
+
+def _categories(values: Values) -> str:
+    many = len(values.categories)
+    return f"{many} categories" if many != 1 else "one category"
 
 
 def _in_order(values: Values, names: list[str]) -> list[str]:

@@ -78,7 +78,7 @@ def gallery(examples: Examples, values: Values, notice: str | None) -> list[Draw
         )
         figure = _gallery(examples, mine, sorted(set(mine["category"]))[:4], panels)
         drawings.append(
-            Drawing(f"synthesis_{detector}", _noticed(caption, notice), "Synthetic anomalies by panel.", figure)
+            Drawing(f"synthesis_{detector}", noticed(caption, notice), "Synthetic anomalies by panel.", figure)
         )
     return drawings
 
@@ -87,8 +87,8 @@ def detections(examples: Examples, values: Values, notice: str | None) -> list[D
     """Clean test pictures in rows: input with the truth's contour, then reconstruction and map of each detector."""
     drawings = []
     clean = examples.rows(set="clean")
-    for paradigm, models, part in _families(examples, values):
-        found = clean[clean["model"].map(lambda name, models=models: _owner(name, models) is not None)]
+    for paradigm, models, part in families(examples, values):
+        found = of_models(clean, models)
         shown = found.drop_duplicates(["category", "defect", "id"])
         shown = shown[shown["defect"] != "good"].groupby("category", sort=True).head(3).head(8)
         if shown.empty:
@@ -100,7 +100,7 @@ def detections(examples: Examples, values: Values, notice: str | None) -> list[D
             "detector's reconstruction and anomaly map, a probability on the same scale [0, 1] throughout."
         )
         name = f"pictures_clean_{paradigm}{part}"
-        drawings.append(Drawing(name, _noticed(caption, notice), f"Detections of {paradigm} models.", figure))
+        drawings.append(Drawing(name, noticed(caption, notice), f"Detections of {paradigm} models.", figure))
     return drawings
 
 
@@ -108,13 +108,13 @@ def under_attack(examples: Examples, values: Values, notice: str | None) -> list
     """A clean test picture, then one synthetic anomaly before and after each attack with the perturbation amplified."""
     drawings = []
     sets = [condition for condition in values.conditions if not condition.clean and not condition.white_box]
-    for paradigm, models, part in _families(examples, values):
-        mine = examples.index[examples.index["model"].map(lambda name, models=models: _owner(name, models) is not None)]
+    for paradigm, models, part in families(examples, values):
+        mine = of_models(examples.index, models)
         for category in sorted(set(mine["category"]))[:4]:
             rows = _attack_rows(mine[mine["category"] == category], sets)
             if len(rows) < 2:
                 continue
-            changes = [change for _, one, base in rows if base and (change := _change(examples, one)) is not None]
+            changes = [change for _, one, base in rows if base and (change := change_of(examples, one)) is not None]
             largest = max((int(np.abs(change).max()) for change in changes), default=0)
             amplify = max(1, 127 // largest) if largest else None
             figure = _rows(examples, rows, models, amplify=amplify)
@@ -126,11 +126,11 @@ def under_attack(examples: Examples, values: Values, notice: str | None) -> list
                 f"[0, 1]. {set_words(values)}"
             )
             name = f"pictures_attack_{paradigm}_{re.sub(r'[^A-Za-z0-9-]+', '-', category)}{part}"
-            drawings.append(Drawing(name, _noticed(caption, notice), f"{category} before and under attack.", figure))
+            drawings.append(Drawing(name, noticed(caption, notice), f"{category} before and under attack.", figure))
     return drawings
 
 
-def _families(examples: Examples, values: Values) -> list[tuple[str, dict[str, str], str]]:
+def families(examples: Examples, values: Values) -> list[tuple[str, dict[str, str], str]]:
     """Each paradigm with at most three of its models (name -> detector), and a suffix where there are more."""
     families = []
     present = set(examples.index["model"])
@@ -138,7 +138,7 @@ def _families(examples: Examples, values: Values) -> list[tuple[str, dict[str, s
         models = {
             model.name: model.detector
             for model in values.models
-            if model.paradigm == paradigm and any(_owner(name, {model.name: ""}) for name in present)
+            if model.paradigm == paradigm and any(owner(name, {model.name: ""}) for name in present)
         }
         names = list(models)
         for start in range(0, len(names), 3):
@@ -147,9 +147,14 @@ def _families(examples: Examples, values: Values) -> list[tuple[str, dict[str, s
     return families
 
 
-def _owner(name: str, models: Mapping[str, str]) -> str | None:
+def owner(name: str, models: Mapping[str, str]) -> str | None:
     """The model that a name of the index belongs to; separate models carry their category at the end."""
     return next((model for model in models if name == model or name.startswith(f"{model}-")), None)
+
+
+def of_models(rows: pd.DataFrame, models: Mapping[str, str]) -> pd.DataFrame:
+    """The rows of the index that are of any of the models, also where there are none."""
+    return rows[np.array([owner(name, models) is not None for name in rows["model"]], dtype=bool)]
 
 
 def _attack_rows(mine: pd.DataFrame, sets: Sequence[Condition]) -> list[tuple[str, pd.DataFrame, bool]]:
@@ -171,7 +176,7 @@ def _attack_rows(mine: pd.DataFrame, sets: Sequence[Condition]) -> list[tuple[st
     return rows
 
 
-def _change(examples: Examples, rows: pd.DataFrame) -> NDArray[np.int16] | None:
+def change_of(examples: Examples, rows: pd.DataFrame) -> NDArray[np.int16] | None:
     """Input less original, in grey levels."""
     after, before = examples.picture(rows, "input"), examples.picture(rows, "original")
     if after is None or before is None or after.shape != before.shape:
@@ -195,11 +200,11 @@ def _rows(
             grid.show(i, 0, examples.picture(found, "input"))
             grid.contour(i, 0, examples.picture(found, "truth"))
             if amplify:
-                change = _change(examples, found) if attacked else None
+                change = change_of(examples, found) if attacked else None
                 picture = None if change is None else np.clip(128 + amplify * change, 0, 255).astype(np.uint8)
                 grid.show(i, 1, picture, none="none")
             for j, model in enumerate(models):
-                one = found[found["model"].map(lambda name, model=model: _owner(name, {model: ""}) is not None)]
+                one = of_models(found, {model: ""})
                 grid.show(i, lead + 2 * j, examples.picture(one, "reconstruction"))
                 grid.show(i, lead + 2 * j + 1, examples.picture(one, "map"), scale=True)
         grid.head(0, 1, "input")
@@ -263,5 +268,5 @@ def _rank(detector: str, known: Sequence[str]) -> tuple[int, str]:
     return (known.index(detector) if detector in known else len(known)), detector
 
 
-def _noticed(caption: str, notice: str | None) -> str:
+def noticed(caption: str, notice: str | None) -> str:
     return f"{caption} {notice.rstrip('.')}." if notice else caption

@@ -8,7 +8,7 @@ import pandas as pd
 
 from omnial_bench.reports.drawing import DOUBLE, OTHER_COLOURS, SINGLE, Drawing, colour, new_figure, paper_style
 from omnial_bench.reports.table import MINUS
-from omnial_bench.reports.tables import set_words
+from omnial_bench.reports.tables import set_words, spread_words
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Values, detector_title, model_title
 
 if TYPE_CHECKING:
@@ -77,6 +77,9 @@ def localisation(values: Values) -> Drawing | None:
                     style = _bar(condition, values, colour(model.detector, values.detectors))
                     value = values.get(model, condition, metric)
                     axes.bar(left, 0 if math.isnan(value) else 100 * value, 0.92 * width, align="edge", **style)
+                    spread = 100 * values.spread(model, condition, metric)
+                    if not math.isnan(spread):
+                        axes.errorbar(left + 0.46 * width, 100 * value, yerr=spread, color="#222222", lw=0.6)
                     chance = 0.5 if metric == "pixel_auroc" else values.chance(condition, metric)
                     if not math.isnan(chance):
                         axes.plot([left, left + 0.92 * width], [100 * chance] * 2, color="black", lw=0.9)
@@ -90,10 +93,11 @@ def localisation(values: Values) -> Drawing | None:
             Patch(**_bar(condition, values, "#555555"), label=condition.label) for condition in values.conditions
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=min(6, len(handles)), handlelength=1.4)
+    bars = spread_words(values, values.conditions, "Thin lines:")
     caption = (
         f"Localisation under attack, class means over {_categories(values)}. Each group is a model, each bar a set "
         "of pictures; black lines are chance levels. The sets and the control are the same pictures, the clean test "
-        f"others. {set_words(values)}"
+        f"others.{bars} {set_words(values)}"
     )
     return Drawing("localisation", caption.rstrip(), "Bars of pixel AUROC and pixel AP for each model and set.", figure)
 

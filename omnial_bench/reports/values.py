@@ -5,7 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import TypeVar
 
 import pandas as pd
@@ -115,11 +115,25 @@ class Values:
         self.dataset: str = datasets[0]
         self.seeds: tuple[int, ...] = tuple(sorted({int(seed) for seed in rows["seed"]}))
         self._values: dict[tuple[Model, Condition, str, str], list[float]] = defaultdict(list)
+        self._by_seed: dict[tuple[Model, Condition, str, str], dict[int, float]] = defaultdict(dict)
         self._counts: dict[tuple[Model, Condition, str], int] = {}
-        columns = ("detector", "paradigm", "preset", "set", "threat", "source", "category", "metric", "value", "n")
+        columns = (
+            "detector",
+            "paradigm",
+            "preset",
+            "set",
+            "threat",
+            "source",
+            "category",
+            "metric",
+            "value",
+            "n",
+            "seed",
+        )
         for record in zip(*(rows[name] for name in columns), strict=True):
             model, condition = Model(*record[:3]), Condition(*record[3:6])
             self._values[model, condition, record[6], record[7]].append(float(record[8]))
+            self._by_seed[model, condition, record[6], record[7]][int(record[10])] = float(record[8])
             key = (model, condition, record[6])
             self._counts[key] = max(self._counts.get(key, 0), int(record[9]))
         self.models: tuple[Model, ...] = tuple(sorted(_distinct(key[0] for key in self._values), key=_model_order))
@@ -144,6 +158,27 @@ class Values:
     def change(self, model: Model, condition: Condition, metric: str, category: str = MEAN) -> float:
         """The figure less that of the control."""
         return self.get(model, condition, metric, category) - self.get(model, self.control, metric, category)
+
+    def spread(
+        self,
+        model: Model,
+        condition: Condition | None,
+        metric: str,
+        category: str = MEAN,
+        *,
+        less: Condition | None = None,
+    ) -> float:
+        """Standard deviation over seeds of the figure, or of the figure less that under `less`; NaN for one seed."""
+        found = self._by_seed.get((model, condition, category, metric), {}) if condition else {}
+        base = self._by_seed.get((model, less, category, metric), {}) if less else dict.fromkeys(found, 0.0)
+        known = [value - base[seed] for seed, value in found.items() if seed in base]
+        return stdev(known) if len(known) > 1 else math.nan
+
+    def seeds_of(self, conditions: Iterable[Condition]) -> tuple[int, ...]:
+        """The seeds that have a figure under any of the conditions."""
+        wanted = set(conditions)
+        found = [seeds for (_, condition, _, _), seeds in self._by_seed.items() if condition in wanted]
+        return tuple(sorted({seed for seeds in found for seed in seeds}))
 
     def chance(self, condition: Condition, metric: str, category: str = MEAN) -> float:
         """The chance level of a metric: the prevalence decides it, hence the pictures and not the model."""

@@ -1,0 +1,63 @@
+"""What a run records of its attacks (attacks.csv) and of the checks of their health (health.csv). No torch here."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import pandas as pd
+
+from omnial_bench.errors import UserError
+
+ATTEMPTS = (
+    "suite", "set", "detector", "paradigm", "category", "source", "attack", "objective", "goal", "norm", "eps",
+    "where", "steps", "restarts", "n", "attacked", "flat", "largest_change", "losses", "direction", "seed",
+)  # fmt: skip
+HEALTH = ("check", "detector", "paradigm", "category", "set", "figure", "reference", "status", "note")
+PASSED, FAILED, NOT_RUN = STATUSES = ("passed", "failed", "not run")
+_NUMBERS = ("steps", "restarts", "n", "attacked", "flat", "largest_change", "seed", "figure", "reference")
+
+
+def read_attempts(run: Path, *, seed: int | None = None) -> pd.DataFrame:
+    """attacks.csv of a run folder, a row an attack on a model's category; empty where there is none.
+
+    `eps` stays as written and `size` is its number; what is no number in a column of numbers is a UserError.
+    """
+    table = _read(run / "attacks.csv", ATTEMPTS)
+    try:
+        table["size"] = [float(Fraction(text)) for text in table["eps"]]
+    except (ValueError, ZeroDivisionError) as error:
+        raise UserError(f"{run / 'attacks.csv'} holds an eps that is no fraction such as 8/255: {error}") from error
+    return table if seed is None else table[table["seed"] == seed].reset_index(drop=True)
+
+
+def read_health(run: Path) -> pd.DataFrame:
+    """health.csv of a run folder, a row a check of a model's category; empty where there is none."""
+    table = _read(run / "health.csv", HEALTH)
+    if strange := sorted(set(table["status"]) - set(STATUSES)):
+        raise UserError(f"{run / 'health.csv'}: expected status {', '.join(STATUSES)}, got {strange[0]!r}")
+    return table
+
+
+def losses_of(text: str) -> list[float]:
+    """The mean objective before each step, from its text."""
+    try:
+        return [float(part) for part in text.split()]
+    except ValueError as error:
+        raise UserError(f"expected losses as numbers with blanks between them, got {text[:40]!r}") from error
+
+
+def _read(file: Path, columns: Sequence[str]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        table = pd.DataFrame(columns=list(columns), dtype=str)
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"cannot read {file} as rows: {error}") from error
+    if missing := [name for name in columns if name not in table.columns]:
+        raise UserError(f"{file} lacks the column {missing[0]!r}; expected {', '.join(columns)}")
+    for name in (name for name in _NUMBERS if name in columns):
+        try:
+            table[name] = pd.to_numeric(table[name].replace("", None)).astype("float64")
+        except ValueError as error:
+            raise UserError(f"{file} holds a value that is no number in column {name}: {error}") from error
+    return table

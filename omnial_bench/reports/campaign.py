@@ -1,0 +1,102 @@
+"""The test suites of a run beside its fixed sets, and which of them answers which question. No torch here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from omnial_bench.reports.attempts import read_attempts, read_health
+from omnial_bench.reports.suites import Evaluation, Trial, split
+from omnial_bench.reports.values import Condition, Model, Values
+
+GOALS = ("any", "hide", "fabricate")
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Every row (`values`), those of the clean test and the fixed sets (`fixed`), the test suites, their records."""
+
+    values: Values
+    fixed: Values
+    evaluations: tuple[Evaluation, ...]
+    attempts: pd.DataFrame
+    health: pd.DataFrame
+
+    @property
+    def white_box(self) -> Evaluation | None:
+        """The suite that attacks each model itself towards most goals at one size."""
+        own = [each for each in self.evaluations if each.own and each.control]
+        return max(
+            own, key=lambda each: (len(self._goals(each)), each.name == "white-box", len(each.own)), default=None
+        )
+
+    @property
+    def goals(self) -> dict[str, Trial]:
+        """The white-box threats at the common size, by goal: any, hide, fabricate."""
+        return self._goals(self.white_box) if self.white_box else {}
+
+    def _goals(self, evaluation: Evaluation) -> dict[str, Trial]:
+        fixed = {condition.eps for condition in self.fixed.sets if condition.norm == "linf"}
+        sizes = [
+            ({goal: trial for goal, trial in evaluation.aimed(size).items() if goal in GOALS}, eps)
+            for size, eps in dict.fromkeys((trial.size, trial.eps) for trial in evaluation.own)
+        ]
+        return max(sizes, key=lambda each: (len(each[0]), each[1] in fixed, each[1]), default=({}, 0.0))[0]
+
+    @property
+    def size(self) -> str:
+        """The common size of the white-box threats in words."""
+        return next((trial.size for trial in self.goals.values()), "")
+
+    @property
+    def worst(self) -> Evaluation | None:
+        """The suite that has the worst over its threats, picture by picture."""
+        own = [each for each in self.evaluations if each.worst]
+        return max(own, key=lambda each: (each.name == "worst-case", len(each.trials)), default=None)
+
+    @property
+    def fixed_set(self) -> Condition | None:
+        """The fixed set of the same norm and size as the white-box attack, that raises the loss like it."""
+        trial = self.goals.get("any")
+        same = [
+            condition
+            for condition in self.fixed.sets
+            if trial
+            and (condition.norm, condition.goal) == (trial.norm, None)
+            and abs(condition.eps - trial.eps) < 1e-9
+        ]
+        return same[0] if same and self.fixed.control else None
+
+    @property
+    def transfers(self) -> tuple[tuple[Evaluation, Trial], ...]:
+        """Threats whose pictures other models are scored on."""
+        return tuple((each, trial) for each in self.evaluations for trial in each.trials if trial.transferred)
+
+    @property
+    def corruptions(self) -> Evaluation | None:
+        """The suite that holds common corruptions."""
+        held = [each for each in self.evaluations if any(trial.corruption for trial in each.trials)]
+        return held[0] if held else None
+
+    def attacked(self, trial: Trial) -> int:
+        """Pictures of all categories that the goal attacks, the most of any model; 0 where attacks.csv does not say."""
+        rows = self.attempts[(self.attempts["set"] == trial.set) & (self.attempts["source"] == "self")]
+        counts = rows.groupby(["detector", "paradigm", "seed"])["attacked"].sum()
+        return int(counts.max()) if len(counts) else 0
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return self.values.models
+
+
+def campaign_of(run: Path, rows: pd.DataFrame, *, seed: int | None = None) -> Campaign | None:
+    """The test suites among the rows of a run folder; None where the rows hold none."""
+    attempts = read_attempts(run, seed=seed)
+    fixed, evaluations = split(rows, attempts)
+    if not evaluations:
+        return None
+    if fixed.empty:
+        # A run of test suites alone: their pictures before any attack are the test split.
+        controls = [each.control.set for each in evaluations if each.control]
+        fixed = rows[rows["set"] == (controls or [evaluations[0].trials[0].set])[0]].assign(set="clean")
+    return Campaign(Values(rows), Values(fixed), evaluations, attempts, read_health(run))

@@ -1,0 +1,137 @@
+"""Each metric against the size of the perturbation, from the clean value on, as a figure and a table. No torch here."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from omnial_bench.reports import looks
+from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.drawing import DOUBLE, Drawing, new_figure, paper_style
+from omnial_bench.reports.suites import Evaluation, Trial
+from omnial_bench.reports.table import Column, Table
+from omnial_bench.reports.tables import count_words, identity, mean_words, spread_words
+from omnial_bench.reports.values import METRIC_TITLES, Condition, Values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+METRICS = ("pixel_auroc", "pixel_ap", "image_auroc", "pixel_aupro")
+Curve = tuple[Trial, ...]
+
+
+def curves(campaign: Campaign) -> list[tuple[str, Evaluation, Curve]]:
+    """Every series of threats that differ in size alone, with a name for files."""
+    found = []
+    for evaluation in (each for each in campaign.evaluations if each.control):
+        for index, curve in enumerate(evaluation.curves):
+            found.append((f"curve_{evaluation.name}" + (f"_{index + 1}" if index else ""), evaluation, curve))
+    return found
+
+
+def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: Curve) -> Drawing | None:
+    """A panel a metric, a line a model, the first point the same pictures before any attack."""
+    values = campaign.values
+    metrics = [metric for metric in METRICS if metric in values.metrics]
+    if not metrics:
+        return None
+    points = _points(evaluation, curve)
+    with paper_style():
+        down = math.ceil(len(metrics) / 2)
+        figure = new_figure(DOUBLE, 2.05 * down + 0.65)
+        grid = figure.subplots(down, 2, squeeze=False, sharex=True, gridspec_kw={"wspace": 0.06})
+        for axes in grid.flat[len(metrics) :]:
+            axes.set_axis_off()
+        for axes, metric in zip(grid.flat, metrics, strict=False):
+            _panel(axes, values, points, metric)
+        for axes in grid[-1]:
+            axes.set_xlabel("eps (levels of 255)" if curve[0].norm == "linf" else "eps (length in \u21132)")
+        looks.legend(figure, values, chance=True)
+    caption = (
+        f"Each metric against eps, {mean_words(values)}. Source: each model attacked itself (white-box), "
+        f"{_attack_words(curve)}; eps 0 is the clean value, the same pictures before any attack; "
+        f"{count_words(values, points.values())}.{spread_words(values, points.values(), 'Bars:')} Dotted: chance, "
+        "50 % for AUROC and the share of anomalous pixels for AP; the chance of AUPRO is not drawn. "
+        "The axis of eps is linear up to its first size and then doubles at even steps."
+    )
+    return Drawing(name, caption, "Curves of each metric against the size of the perturbation, a line a model.", figure)
+
+
+def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Curve) -> Table:
+    """The figures of the curves, a column a size."""
+    values, points = campaign.values, _points(evaluation, curve)
+    columns = [Column("model", "Model", style="text")]
+    keys = {eps: "unattacked" if eps == 0 else f"eps_{_tick(eps, curve)}" for eps in points}
+    columns += [Column(keys[eps], _tick(eps, curve), group="eps", spread=f"{keys[eps]}_sd") for eps in points]
+    records: list[dict[str, Any]] = []
+    for metric in (metric for metric in METRICS if metric in values.metrics):
+        for model in values.models:
+            record: dict[str, Any] = {"panel": METRIC_TITLES[metric], "kind": "model", "metric": metric}
+            record |= {"model": values.label(model), **identity(model)}
+            for eps, condition in points.items():
+                record[keys[eps]] = values.get(model, condition, metric)
+                record[f"{keys[eps]}_sd"] = values.spread(model, condition, metric)
+            records.append(record)
+        level = _chance(values, points, metric)
+        if not math.isnan(level):
+            record = {"panel": METRIC_TITLES[metric], "kind": "chance", "metric": metric, "model": "chance level"}
+            records.append(record | dict.fromkeys(keys.values(), level))
+    unit = "in levels of 255" if curve[0].norm == "linf" else "as a length in \u21132"
+    caption = (
+        f"Each metric against eps {unit}, per cent, {mean_words(values)}. Each model attacked itself "
+        f"(white-box), {_attack_words(curve)}; "
+        f"eps 0: the same pictures before any attack; {count_words(values, points.values())}."
+        f"{spread_words(values, points.values(), '±:')}"
+    )
+    return Table(name, caption, pd.DataFrame(records), tuple(columns))
+
+
+def _panel(axes: "Axes", values: Values, points: dict[float, Condition], metric: str) -> None:
+    sizes = [255 * eps if condition.norm != "l2" else eps for eps, condition in points.items()]
+    axes.grid(True)
+    level = _chance(values, points, metric)
+    if not math.isnan(level):
+        axes.axhline(100 * level, **looks.CHANCE)
+    for model in values.models:
+        heights = [100 * values.get(model, condition, metric) for condition in points.values()]
+        bars = [100 * values.spread(model, condition, metric) for condition in points.values()]
+        style = looks.line_of(model, values)
+        spread = None if all(math.isnan(bar) for bar in bars) else [0 if math.isnan(bar) else bar for bar in bars]
+        axes.errorbar(sizes, heights, yerr=spread, elinewidth=0.7, capsize=1.5, clip_on=False, **style)
+    first = min(size for size in sizes if size > 0)
+    axes.set_xscale("symlog", base=2, linthresh=first, linscale=1)
+    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axes.set_xticks([], minor=True)
+    axes.set_xlim(0, max(sizes))
+    axes.set_ylim(0, 100)
+    axes.set_yticks(range(0, 101, 25))
+    axes.set_ylabel(f"{METRIC_TITLES[metric]} (%)")
+
+
+def _points(evaluation: Evaluation, curve: Curve) -> dict[float, Condition]:
+    """The condition at each size, the control at 0."""
+    points = {0.0: evaluation.control} if evaluation.control else {}
+    return points | {trial.eps: trial.own for trial in curve if trial.own}
+
+
+def _chance(values: Values, points: dict[float, Condition], metric: str) -> float:
+    """One level for all sizes: the pictures are the same."""
+    if metric.endswith("_auroc"):
+        return 0.5
+    return next((level for item in points.values() if not math.isnan(level := values.chance(item, metric))), math.nan)
+
+
+def _tick(eps: float, curve: Curve) -> str:
+    return f"{255 * eps:g}" if curve[0].norm == "linf" else f"{eps:g}"
+
+
+def _attack_words(curve: Curve) -> str:
+    """The attack of a curve in words."""
+    one = curve[-1]
+    goal = {"any": "every picture against its truth", "target": "each picture towards a map of its own"}
+    parts = [one.attack_title] if one.attack else []
+    parts += [f"objective {one.objective.replace('_', ' ')}"] if one.objective else []
+    steps = sorted({trial.steps for trial in curve if trial.steps})
+    parts += [f"{' or '.join(map(str, steps))} steps"] if steps else []
+    parts += [f"{one.restarts} restarts"] if one.restarts > 1 else []
+    return ", ".join([*parts, goal.get(one.goal, f"goal {one.goal}"), *([] if one.where == "frame" else [one.where])])

@@ -1,0 +1,105 @@
+"""The pictures that an attack harmed most and least, side by side. No torch here."""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.drawing import Drawing, paper_style
+from omnial_bench.reports.grid import BAR, Grid
+from omnial_bench.reports.pictures import Examples, change_of, families, noticed, of_models
+from omnial_bench.reports.suites import Evaluation, Trial
+from omnial_bench.reports.table import TIMES
+from omnial_bench.reports.values import detector_title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NOTES = ("strongest", "weakest")
+_SETS, _ROWS = 3, 8
+_CELLS = 4
+_WIDTH = 0.58
+"""Inches of a picture at the most, so that two figures of six rows stand on a page."""
+Row = tuple[str, dict[str, pd.DataFrame]]
+
+
+def extremes(examples: Examples, campaign: Campaign, notice: str | None) -> list[Drawing]:
+    """One figure a white-box threat and paradigm: rows are models and categories, the strongest beside the weakest."""
+    if "note" not in examples.index.columns:
+        return []
+    noted = examples.index[examples.index["note"].isin(NOTES)]
+    drawings = []
+    for suite, trial in _chosen(campaign, set(noted["set"])):
+        for paradigm, models, part in families(examples, campaign.values):
+            rows = _rows(noted[noted["set"] == trial.set], models)
+            if not rows:
+                continue
+            changes = [change_of(examples, found) for _, pair in rows for found in pair.values()]
+            largest = max((int(np.abs(change).max()) for change in changes if change is not None), default=0)
+            amplify = max(1, 127 // largest) if largest else 1
+            caption = (
+                f"{suite.title(trial)}, white-box, {paradigm} models: the picture of each model and category that the "
+                "attack on that very model harmed most (left) and least (right). Before the attack and attacked, with "
+                f"the contour of the ground truth (green); the change {TIMES} {amplify}, centred on grey; the anomaly "
+                "map of the attacked picture, on the same scale [0, 1] throughout. Nothing is averaged."
+            )
+            name = f"pictures_extremes_{re.sub(r'[^A-Za-z0-9.-]+', '-', trial.set)}_{paradigm}{part}"
+            alt = f"Pictures that {trial.set} harmed most and least."
+            drawings.append(Drawing(name, noticed(caption, notice), alt, _draw(examples, rows, amplify)))
+    return drawings
+
+
+def _chosen(campaign: Campaign, sets: set[str]) -> list[tuple[Evaluation, Trial]]:
+    """Noted threats, those of the white-box table first."""
+    first = [trial.set for trial in campaign.goals.values()]
+    found = [(suite, trial) for suite in campaign.evaluations for trial in suite.own if trial.set in sets]
+    return sorted(found, key=lambda pair: first.index(pair[1].set) if pair[1].set in first else len(first))[:_SETS]
+
+
+def _rows(noted: pd.DataFrame, models: dict[str, str]) -> list[Row]:
+    categories = sorted(set(noted["category"]))[: max(1, _ROWS // max(1, len(models)))]
+    rows: list[Row] = []
+    for name, detector in models.items():
+        mine = of_models(noted, {name: ""})
+        for category in categories:
+            here = mine[mine["category"] == category]
+            pair = {note: _one(here[here["note"] == note]) for note in NOTES}
+            if any(len(found) for found in pair.values()):
+                rows.append((f"{detector_title(detector)}\n{category}", pair))
+    return rows
+
+
+def _one(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["id"] == rows["id"].iloc[0]] if len(rows) else rows
+
+
+def _draw(examples: Examples, rows: Sequence[Row], amplify: int) -> "Figure":
+    sample = next(found for _, pair in rows for found in pair.values() if len(found))
+    first = examples.picture(sample, "input")
+    aspect = first.shape[0] / first.shape[1] if first is not None else 1.0
+    with paper_style():
+        grid = Grid(len(rows), _CELLS * len(NOTES), aspect, bar=BAR, most=_WIDTH)
+        for i, (label, pair) in enumerate(rows):
+            grid.label(i, label)
+            for j, note in enumerate(NOTES):
+                _cells(grid, examples, pair[note], (i, _CELLS * j), amplify)
+        for j, note in enumerate(NOTES):
+            for k, head in enumerate(("before", "attacked", f"change {TIMES} {amplify}", "map")):
+                grid.head(_CELLS * j + k, 1, head)
+            grid.head(_CELLS * j, _CELLS, {"strongest": "harmed most", "weakest": "harmed least"}[note], upper=True)
+        grid.colour_bar()
+    return grid.figure
+
+
+def _cells(grid: Grid, examples: Examples, found: pd.DataFrame, place: tuple[int, int], amplify: int) -> None:
+    row, column = place
+    truth, change = examples.picture(found, "truth"), change_of(examples, found)
+    for offset, role in enumerate(("original", "input")):
+        grid.show(row, column + offset, examples.picture(found, role), none="none")
+        grid.contour(row, column + offset, truth)
+    shown = None if change is None else np.clip(128 + amplify * change.astype(int), 0, 255).astype(np.uint8)
+    grid.show(row, column + 2, shown, none="none")
+    grid.show(row, column + 3, examples.picture(found, "map"), scale=True, none="none")

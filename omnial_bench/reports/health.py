@@ -1,0 +1,132 @@
+"""The checks of the attacks' health: a table of all, and a footnote where one puts a figure in doubt. No torch here."""
+
+import math
+from string import ascii_lowercase
+from typing import Any
+
+import pandas as pd
+
+from omnial_bench.reports.attempts import FAILED, NOT_RUN, PASSED
+from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.table import DASH, MINUS, Column, Table
+from omnial_bench.reports.values import Model, detector_title
+
+WHOLE = ("mean", "all", "")
+"""Categories of a check on the class means, or on the pictures of all categories together."""
+
+
+def health_table(campaign: Campaign) -> Table | None:
+    """Each check by model: its verdict over the categories, and below it the figure and what it is compared with."""
+    health, values = campaign.health, campaign.values
+    if health.empty:
+        return None
+    models = [model for model in values.models if len(_of(health, model))]
+    letters = letters_of(health)
+    records: list[dict[str, Any]] = []
+    marks: dict[tuple[int, str], str] = {}
+    for check in dict.fromkeys(health["check"]):
+        verdicts: dict[str, Any] = {"check": check, "row": "verdict", "kind": "check"}
+        figures: dict[str, Any] = {"check": "figure : reference", "row": "figures", "kind": "chance"}
+        for model in models:
+            part = _of(health[health["check"] == check], model)
+            verdicts[model.name] = _verdict(part)
+            figures[model.name] = _figures(part)
+            if verdicts[model.name].startswith(FAILED):
+                marks[len(records), model.name] = letters[check]
+        records += [verdicts, figures] if any(figures[model.name] != DASH for model in models) else [verdicts]
+    columns = [Column("check", "Check", style="text")]
+    for model in models:
+        short = values.label(model).removeprefix(detector_title(model.detector)).strip()
+        columns.append(Column(model.name, short, group=detector_title(model.detector), style="text"))
+    ran = health[health["status"] != NOT_RUN]
+    apart = not set(health["category"]) <= set(WHOLE)
+    by_category = " and one category" if apart else ""
+    means = ", means over the categories that passed or, where some failed, over those" if apart else ""
+    caption = (
+        f"Health of the white-box attacks: {(ran['status'] == PASSED).sum()} of {len(ran)} checks passed and "
+        f"{(ran['status'] == FAILED).sum()} failed, each on one model{by_category}; {len(health) - len(ran)} were not "
+        f"run. Below each verdict the figure of the check : its reference{means}. A failed check puts "
+        "the model's figures under attack in doubt: footnotes name it, here and in the table of the white-box attacks."
+    )
+    strong = frozenset(marks)
+    return Table(
+        "health", caption, pd.DataFrame(records), tuple(columns), strong=strong, letters=marks, notes=_notes(campaign)
+    )
+
+
+def letters_of(health: pd.DataFrame) -> dict[str, str]:
+    """The footnote letter of each check that failed somewhere."""
+    somewhere = set(health.loc[health["status"] == FAILED, "check"])
+    failed = [check for check in dict.fromkeys(health["check"]) if check in somewhere]
+    return {check: ascii_lowercase[index % 26] * (1 + index // 26) for index, check in enumerate(failed)}
+
+
+def doubts(campaign: Campaign, model: Model) -> list[tuple[str, str]]:
+    """Each failed check of a model as (set that it was run on, footnote letter)."""
+    failed = _of(campaign.health[campaign.health["status"] == FAILED], model)
+    letters = letters_of(campaign.health)
+    return list(
+        dict.fromkeys((name, letters[check]) for name, check in zip(failed["set"], failed["check"], strict=True))
+    )
+
+
+def short_notes(campaign: Campaign) -> tuple[tuple[str, str], ...]:
+    """Footnotes that name each failed check with its models, categories and figures."""
+    failed = campaign.health[campaign.health["status"] == FAILED]
+    notes = []
+    for check, letter in letters_of(campaign.health).items():
+        cases = []
+        for model in campaign.values.models:
+            part = _of(failed[failed["check"] == check], model)
+            places = ["" if row.category in WHOLE else f"{row.category} " for row in part.itertuples()]
+            figures = [_pair(*pair) for pair in zip(part["figure"], part["reference"], strict=True)]
+            where = ", ".join(place + figure for place, figure in zip(places, figures, strict=True))
+            cases += [f"{campaign.values.label(model)} ({where})"] if where else []
+        notes.append((letter, f"Check failed: {check} (figure : reference). {'; '.join(cases)}."))
+    return tuple(notes)
+
+
+def _notes(campaign: Campaign) -> tuple[tuple[str, str], ...]:
+    """Footnotes with each failure's own sentence."""
+    failed = campaign.health[campaign.health["status"] == FAILED]
+    notes = []
+    for check, letter in letters_of(campaign.health).items():
+        said: list[str] = []
+        for model in campaign.values.models:
+            label, rows = campaign.values.label(model), _of(failed[failed["check"] == check], model).itertuples()
+            for row in rows:
+                place = label if row.category in WHOLE else f"{label}, {row.category}"
+                said.append(f"{place}: {str(row.note).rstrip('.') or 'failed'}.")
+        notes.append((letter, " ".join(said)))
+    return tuple(notes)
+
+
+def _of(health: pd.DataFrame, model: Model) -> pd.DataFrame:
+    return health[(health["detector"] == model.detector) & (health["paradigm"] == model.paradigm)]
+
+
+def _verdict(part: pd.DataFrame) -> str:
+    """`failed` where any category failed, with their number; `not run` where none was run."""
+    ran, failed = (part["status"] != NOT_RUN).sum(), (part["status"] == FAILED).sum()
+    if not ran:
+        return NOT_RUN
+    if not failed:
+        return PASSED
+    return FAILED if failed == ran else f"{FAILED} {failed}/{ran}"
+
+
+def _figures(part: pd.DataFrame) -> str:
+    failed = part[part["status"] == FAILED]
+    part = failed if len(failed) else part[part["status"] == PASSED]
+    if part.empty or part["figure"].isna().all():
+        return DASH
+    return _pair(part["figure"].mean(), part["reference"].mean())
+
+
+def _pair(figure: float, reference: float) -> str:
+    """Both with as many decimals: three, fewer for large figures, none for whole ones."""
+    known = [number for number in (figure, reference) if not math.isnan(number)]
+    whole = all(float(number).is_integer() for number in known)
+    digits = 0 if whole else 3 if max(map(abs, known)) < 10 else 1
+    shown = [DASH if math.isnan(number) else f"{number:.{digits}f}" for number in (figure, reference)]
+    return "\u00a0:\u00a0".join(shown).replace("-", MINUS)

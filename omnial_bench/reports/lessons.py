@@ -1,0 +1,276 @@
+"""The report's first paragraph: what the test suites taught, in sentences that rows lead to by rule. No torch here."""
+
+import math
+from collections.abc import Sequence
+
+from omnial_bench.reports.attempts import FAILED, NOT_RUN
+from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.curves import curves
+from omnial_bench.reports.table import MINUS
+from omnial_bench.reports.tables import count_words
+from omnial_bench.reports.transfer import figure_of, sources_of
+from omnial_bench.reports.values import Condition, Model, Values
+from omnial_bench.reports.white_box import falls
+
+TIE = 0.01
+"""Figures within a point of each other are told as a tie: fewer pictures or another seed would swap them."""
+_WORDS = {"pixel_auroc": "pixel AUROC", "image_auroc": "image AUROC"}
+Ranked = list[tuple[float, Model]]
+
+
+def lessons(campaign: Campaign) -> list[str]:
+    """Sentences in the order of importance; each only where its rows exist."""
+    said = [_kept(campaign), _to_chance(campaign), _along_the_curve(campaign), _overstated(campaign)]
+    said += [_goals(campaign), _worst(campaign), _transfer(campaign), _corrupted(campaign), _health(campaign)]
+    return [sentence for sentence in said if sentence]
+
+
+def caveats(campaign: Campaign) -> list[str]:
+    """What the figures of the test suites do not say."""
+    said = []
+    if campaign.white_box:
+        said.append(
+            "White-box figures attack each model itself with the stated budget and are upper bounds of its robustness: "
+            "a stronger attack may go lower."
+        )
+    seeds = campaign.values.seeds_of(campaign.values.conditions)
+    if campaign.white_box and len(seeds) == 1:
+        said.append(
+            f"The test suites were run with one seed ({seeds[0]}): differences within a few points may be noise."
+        )
+    checks = campaign.health
+    if campaign.white_box and checks.empty:
+        said.append("No health check was run, so a gradient that is masked would not have been noticed.")
+    elif len(missing := list(dict.fromkeys(checks.loc[checks["status"] == NOT_RUN, "check"]))):
+        said.append(f"Health checks that were not run for some model: {_and(missing)}.")
+    return said
+
+
+def _kept(campaign: Campaign) -> str:
+    suite, trial, values = campaign.white_box, campaign.goals.get("any"), campaign.values
+    if not suite or not trial:
+        return ""
+    clauses = []
+    for metric, words in _WORDS.items():
+        ranked = _ranked(values, trial.own, metric)
+        if not ranked:
+            continue
+        if len(ranked) == 1:
+            clauses.append(f"of {words} {_moves(values, suite.control, metric, ranked)} is left")
+            continue
+        best, worst = ranked[0][0], ranked[-1][0]
+        if best - worst <= TIE:
+            clauses.append(f"all models are left within a point of one another in {words} ({_range(worst, best)})")
+            continue
+        top = _near(ranked, best)
+        low = [pair for pair in _near(ranked, worst) if pair not in top]
+        clauses.append(
+            f"most {words} is kept by {_moves(values, suite.control, metric, top)} and least by "
+            f"{_moves(values, suite.control, metric, low)}"
+        )
+    if not clauses:
+        return ""
+    count = count_words(values, [trial.own])
+    return f"Models attacked themselves at {trial.size}, {count}: {'; '.join(clauses)}."
+
+
+def _to_chance(campaign: Campaign) -> str:
+    trial, values = campaign.goals.get("any"), campaign.values
+    fallen: dict[str, list[str]] = {}
+    for metric, words in _WORDS.items():
+        ranked = _ranked(values, trial.own, metric) if trial else []
+        low = [values.label(model) for value, model in ranked if value <= 0.5]
+        if not ranked:
+            continue
+        if len(low) == len(ranked) > 1:
+            who = f"all {len(low)} models"
+        elif len(low) > 2 and 2 * len(low) > len(ranked):
+            who = f"all but {_and([values.label(model) for value, model in ranked if value > 0.5])}"
+        else:
+            who = _and(low) if low else "none"
+        fallen.setdefault(who, []).append(words)
+    clauses = [f"{who} in {_and(words)}" for who, words in fallen.items()]
+    return f"At or below chance (50\u00a0%) under this attack: {'; '.join(clauses)}." if clauses else ""
+
+
+def _along_the_curve(campaign: Campaign) -> str:
+    """From which size on each model is at chance, on the first curve."""
+    found, values = curves(campaign), campaign.values
+    if not found or "pixel_auroc" not in values.metrics:
+        return ""
+    _, _, curve = found[0]
+    groups: dict[str, list[str]] = {}
+    for model in values.models:
+        heights = [(trial, values.get(model, trial.own, "pixel_auroc")) for trial in curve]
+        if any(math.isnan(height) for _, height in heights):
+            continue
+        # The size from which on no larger one lifts it above chance again.
+        below: list[str] = []
+        for trial, height in reversed(heights):
+            if height > 0.5:
+                break
+            below.append(trial.size)
+        groups.setdefault(below[-1] if below else "", []).append(values.label(model))
+    clauses = [f"from {size} on for {_and(groups[size])}" for size in (trial.size for trial in curve) if size in groups]
+    clauses += [f"at no size up to {curve[-1].size} for {_and(groups[''])}"] if "" in groups else []
+    return f"With growing eps, pixel AUROC is at or below chance {', '.join(clauses)}." if clauses else ""
+
+
+def _overstated(campaign: Campaign) -> str:
+    compared, values = campaign.fixed_set, campaign.values
+    if compared is None or "pixel_auroc" not in values.metrics:
+        return ""
+    found = [(model, falls(campaign, model, "pixel_auroc")) for model in values.models]
+    found = [(model, fall) for model, fall in found if not math.isnan(fall["overstated"])]
+    if not found:
+        return ""
+    each = [
+        f"{values.label(model)} {_number(fall['fall_fixed'])}\u00a0→\u00a0{_number(fall['fall_white_box'])}"
+        for model, fall in found
+    ]
+    gaps = [fall["overstated"] for _, fall in found]
+    more = sum(gap < -TIE for gap in gaps)
+    text = f"Change of pixel AUROC in points, under the fixed set {compared.set} → white-box: {', '.join(each)}"
+    if more:
+        deepest = min(found, key=lambda pair: pair[1]["overstated"])
+        text += (
+            f"; the fixed set overstates the robustness of {more} of {len(found)} models by more than a point, most "
+            f"that of {values.label(deepest[0])} (by {abs(100 * deepest[1]['overstated']):.1f})"
+        )
+    else:
+        text += "; it overstates the robustness of none by more than a point"
+    less = [values.label(model) for model, fall in found if fall["overstated"] > TIE]
+    return text + (f"; white-box takes less than the fixed set from {_and(less)}." if less else ".")
+
+
+def _goals(campaign: Campaign) -> str:
+    suite, goals, values = campaign.white_box, campaign.goals, campaign.values
+    if not suite or not {"hide", "fabricate"} <= set(goals):
+        return ""
+    clauses = []
+    for metric, words in _WORDS.items():
+        pairs = []
+        for model in values.models:
+            before = values.get(model, suite.control, metric)
+            pair = tuple(values.get(model, goals[goal].own, metric) - before for goal in ("hide", "fabricate"))
+            pairs += [] if any(math.isnan(change) for change in pair) else [pair]
+        if not pairs:
+            continue
+        if len(pairs) == 1:
+            hidden, invented = (_number(change) for change in pairs[0])
+            clauses.append(f"{words} changes by {hidden} points under hide and by {invented} under fabricate")
+            continue
+        hide = sum(one < other - TIE for one, other in pairs)
+        fabricate = sum(other < one - TIE for one, other in pairs)
+        means = [sum(column) / len(pairs) for column in zip(*pairs, strict=True)]
+        tied = len(pairs) - hide - fabricate
+        clauses.append(
+            f"in {words} hide takes more from {hide} of {len(pairs)} models and fabricate from {fabricate}"
+            + (f", {tied} within a point" if tied else "")
+            + f" (mean change {_number(means[0])} against {_number(means[1])} points)"
+        )
+    return f"By goal, {'; '.join(clauses)}." if clauses else ""
+
+
+def _worst(campaign: Campaign) -> str:
+    suite, values = campaign.worst, campaign.values
+    ranked = _ranked(values, suite.worst, "pixel_auroc") if suite else []
+    if not suite or not ranked:
+        return ""
+    text = f"Taking for each picture the worst of {len(suite.own)} attacks leaves "
+    if len(ranked) == 1 or ranked[0][0] - ranked[-1][0] <= TIE:
+        return f"{text}{_range(ranked[-1][0], ranked[0][0])} pixel AUROC."
+    return (
+        f"{text}between {_percent(ranked[-1][0])} ({values.label(ranked[-1][1])}) and {_percent(ranked[0][0])} "
+        f"({values.label(ranked[0][1])}) pixel AUROC."
+    )
+
+
+def _transfer(campaign: Campaign) -> str:
+    """Whether a model's own attack takes it lower than those of the others: a sign that the attack works."""
+    values = campaign.values
+    for _, trial in campaign.transfers[:1]:
+        own, others = 0, []
+        total = 0
+        for model in values.models:
+            mine = values.get(model, figure_of(trial, model.name, model), "pixel_auroc")
+            names = [name for name in sources_of(trial, values) if name != model.name]
+            lent = [values.get(model, figure_of(trial, name, model), "pixel_auroc") for name in names]
+            lent = [value for value in lent if not math.isnan(value)]
+            if math.isnan(mine) or not lent:
+                continue
+            total += 1
+            own += mine <= min(lent)
+            others += [] if mine <= min(lent) else [values.label(model)]
+        if total:
+            text = f"For {own} of {total} models their own attack takes pixel AUROC at least as low as any other source"
+            return text + (f"; not for {_and(others)}." if others else ".")
+    return ""
+
+
+def _corrupted(campaign: Campaign) -> str:
+    suite, values = campaign.corruptions, campaign.values
+    if not suite or not suite.control:
+        return ""
+    costs = []
+    for trial in (trial for trial in suite.trials if trial.corruption):
+        changes = [
+            values.get(model, trial.conditions[0], "pixel_auroc") - values.get(model, suite.control, "pixel_auroc")
+            for model in values.models
+        ]
+        changes = [change for change in changes if not math.isnan(change)]
+        costs += [(sum(changes) / len(changes), trial.words)] if changes else []
+    if not costs:
+        return ""
+    change, name = min(costs)
+    return f"Of {len(costs)} common corruptions {name} costs most pixel AUROC (mean change {_number(change)} points)."
+
+
+def _health(campaign: Campaign) -> str:
+    health = campaign.health
+    ran = health[health["status"] != NOT_RUN]
+    failed = ran[ran["status"] == FAILED]
+    if health.empty:
+        return ""
+    rest = f"; {len(health) - len(ran)} were not run" if len(ran) < len(health) else ""
+    if ran.empty:
+        return "No health check of the attacks was run."
+    if failed.empty:
+        return f"All {len(ran)} health checks of the attacks passed{rest}."
+    names = _and([f"{check} ({count})" for check, count in failed["check"].value_counts(sort=False).items()])
+    return f"{len(failed)} of {len(ran)} health checks of the attacks failed: {names}{rest}."
+
+
+def _ranked(values: Values, condition: Condition | None, metric: str) -> Ranked:
+    """Models with a figure, the highest first."""
+    found = [(values.get(model, condition, metric), model) for model in values.models]
+    return sorted((pair for pair in found if not math.isnan(pair[0])), key=lambda pair: -pair[0])
+
+
+def _near(ranked: Ranked, value: float) -> Ranked:
+    return [pair for pair in ranked if abs(pair[0] - value) <= TIE]
+
+
+def _moves(values: Values, control: Condition | None, metric: str, ranked: Ranked) -> str:
+    said = [
+        f"{values.label(model)} ({100 * values.get(model, control, metric):.1f}\u00a0→\u00a0{_percent(value)})"
+        for value, model in ranked
+    ]
+    return _and(said)
+
+
+def _range(low: float, high: float) -> str:
+    return _percent(low) if f"{100 * low:.1f}" == f"{100 * high:.1f}" else f"{100 * low:.1f} to {_percent(high)}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}\u00a0%"
+
+
+def _number(change: float) -> str:
+    points = f"{abs(100 * change):.1f}"
+    return points if float(points) == 0 else ("+" if change > 0 else MINUS) + points
+
+
+def _and(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -1,0 +1,187 @@
+"""Which rows belong to a test suite, and what each of its threats is. No torch here."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from omnial_bench.reports.values import Condition, Values
+
+ATTACK_TITLES = {
+    "pgd": "PGD", "apgd": "APGD", "fgsm": "FGSM", "mi": "MI-FGSM", "di": "DI-FGSM", "ti": "TI-FGSM", "square": "Square",
+    "noise": "uniform noise", "universal": "universal", "patch": "patch",
+}  # fmt: skip
+CORRUPTIONS = "corruptions"
+"""The suite that common corruptions belong to where attacks.csv does not say."""
+_CONTROL, _WORST = "-unattacked", "-worst"
+_CORRUPTION = re.compile(r"^(?P<kind>.+) severity (?P<severity>\d+)$")
+_GOALS = ("any", "target", "hide", "fabricate")
+_TARGETED = {None: "any", "targeted": "target"}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One threat of a test suite: its rows' conditions, and what attacks.csv says of it or, without it, its label."""
+
+    set: str
+    conditions: tuple[Condition, ...]
+    attack: str
+    objective: str
+    goal: str
+    norm: str
+    eps: float
+    where: str
+    steps: int
+    restarts: int
+
+    @property
+    def own(self) -> Condition | None:
+        """Each model attacked itself."""
+        return next((condition for condition in self.conditions if condition.white_box), None)
+
+    @property
+    def transferred(self) -> tuple[Condition, ...]:
+        """Each model on the pictures of another one."""
+        return tuple(condition for condition in self.conditions if condition.sources)
+
+    @property
+    def size(self) -> str:
+        """The budget in words: `8/255`, or a length in l2."""
+        levels = 255 * self.eps
+        text = f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 else f"{self.eps:g}"
+        return f"\u21132 {text}" if self.norm == "l2" else text
+
+    @property
+    def words(self) -> str:
+        """Size, goal and place, without the attack; the label where it tells no ball."""
+        first = self.conditions[0]
+        if first.norm == first.threat:
+            return first.threat.replace("_", " ")
+        parts = [self.size]
+        parts += [] if self.goal == "any" else ["targeted" if self.goal == "target" else self.goal]
+        parts += [] if self.where == "frame" else [self.where]
+        return " ".join(parts)
+
+    @property
+    def attack_title(self) -> str:
+        return ATTACK_TITLES.get(self.attack, self.attack)
+
+    @property
+    def corruption(self) -> tuple[str, int] | None:
+        """Kind and severity of a common corruption, from the label."""
+        found = _CORRUPTION.match(self.conditions[0].threat)
+        return (found["kind"].replace("_", " "), int(found["severity"])) if found else None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One test suite as the rows hold it: its pictures before any attack, its threats, and the worst over them."""
+
+    name: str
+    control: Condition | None
+    trials: tuple[Trial, ...]
+    worst: Condition | None
+
+    @property
+    def own(self) -> tuple[Trial, ...]:
+        """The threats under which each model is attacked itself."""
+        return tuple(trial for trial in self.trials if trial.own and trial.corruption is None)
+
+    @property
+    def curves(self) -> tuple[tuple[Trial, ...], ...]:
+        """Threats that differ in eps alone, by rising eps: at least three sizes each."""
+        groups: dict[tuple[str, ...], dict[float, Trial]] = {}
+        for trial in self.own:
+            one = (trial.attack, trial.objective, trial.goal, trial.norm, trial.where)
+            sizes = groups.setdefault(one, {})
+            if not math.isnan(trial.eps) and (trial.eps not in sizes or trial.steps > sizes[trial.eps].steps):
+                sizes[trial.eps] = trial
+        return tuple(tuple(sizes[eps] for eps in sorted(sizes)) for sizes in groups.values() if len(sizes) >= 3)
+
+    def title(self, trial: Trial) -> str:
+        """A threat in as many words as tell it from the others of the suite."""
+        return next((text for text in _titles(trial) if self._alone(text)), f"{trial.words} ({trial.set})")
+
+    def _alone(self, text: str) -> bool:
+        return sum(text in _titles(other) for other in self.trials) == 1
+
+    def aimed(self, size: str) -> dict[str, Trial]:
+        """The threat of each goal at a size in the whole frame: the suite's commonest attack, most steps."""
+        common = Counter(trial.attack for trial in self.own)
+        found: dict[str, Trial] = {}
+        for trial in sorted(self.own, key=lambda each: (-common[each.attack], each.attack != "pgd", -each.steps)):
+            if trial.size == size and trial.where == "frame":
+                found.setdefault(trial.goal, trial)
+        return found
+
+
+def split(rows: pd.DataFrame, attempts: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Evaluation, ...]]:
+    """Rows of the clean test and the fixed sets apart, and the test suites.
+
+    A suite is known by its control `<suite>-unattacked`; its threats are those that attacks.csv names and, where it
+    names none, white-box rows whose set begins with the suite's name, and common corruptions.
+    """
+    values = Values(rows) if len(rows) else None
+    suites = values and _suites(values.conditions, attempts)
+    if not values or not suites:
+        return rows, ()
+    member = {name: suite for suite, names in suites.items() for name in names}
+    # A fixed set may share its name with a threat: rows on the mean of several sources are a set's.
+    several = rows["source"].str.contains("+", regex=False)
+    fixed = rows[~rows["set"].isin(member) | several].reset_index(drop=True)
+    evaluations = tuple(_evaluation(suite, names, values, attempts) for suite, names in suites.items())
+    return fixed, evaluations
+
+
+def _suites(conditions: Sequence[Condition], attempts: pd.DataFrame) -> dict[str, list[str]]:
+    """Names of the sets of each suite, of those that have a control and at least one attack."""
+    controls = [item.set.removesuffix(_CONTROL) for item in conditions if item.control and item.set.endswith(_CONTROL)]
+    named = dict(zip(attempts["set"], attempts["suite"], strict=True))
+    suites: dict[str, list[str]] = {suite: [] for suite in sorted(controls)}
+    for item in (item for item in conditions if item.attacked):
+        # The longest name that fits: `white-box-long-1` is no threat of `white-box` where both are suites.
+        like = [name for name in sorted(controls, key=len) if item.white_box and item.set.startswith(f"{name}-")]
+        like = [CORRUPTIONS] if not like and _CORRUPTION.match(item.threat) and CORRUPTIONS in controls else like
+        suite = named.get(item.set, like[-1] if like else None)
+        if suite in suites and item.set not in suites[suite]:
+            suites[suite].append(item.set)
+    return {name: [f"{name}{_CONTROL}", f"{name}{_WORST}", *sets] for name, sets in suites.items() if sets}
+
+
+def _evaluation(suite: str, names: Iterable[str], values: Values, attempts: pd.DataFrame) -> Evaluation:
+    # Of the same name may be a fixed set, on the mean of several sources.
+    by_set = {
+        name: [item for item in values.conditions if item.set == name and len(item.sources) < 2] for name in names
+    }
+    control, worst = by_set.pop(f"{suite}{_CONTROL}", []), by_set.pop(f"{suite}{_WORST}", [])
+    mine = attempts[attempts["suite"] == suite]
+    trials = [_trial(name, found, mine[mine["set"] == name]) for name, found in by_set.items() if found]
+    return Evaluation(
+        suite, control[0] if control else None, tuple(sorted(trials, key=_order)), worst[0] if worst else None
+    )
+
+
+def _trial(name: str, conditions: Sequence[Condition], recorded: pd.DataFrame) -> Trial:
+    first = conditions[0]
+    if recorded.empty:
+        goal, where = _TARGETED.get(first.goal, first.goal), "foreground" if "foreground" in first.threat else "frame"
+        return Trial(name, tuple(conditions), "", "", str(goal), first.norm, first.eps, where, 0, 0)
+    one = recorded.iloc[0]
+    attack, objective, goal, norm, where = (str(one[key]) for key in ("attack", "objective", "goal", "norm", "where"))
+    steps, restarts = (0 if math.isnan(one[key]) else int(one[key]) for key in ("steps", "restarts"))
+    return Trial(name, tuple(conditions), attack, objective, goal, norm, float(one["size"]), where, steps, restarts)
+
+
+def _titles(trial: Trial) -> tuple[str, ...]:
+    attack = f"{trial.words}, {trial.attack_title}"
+    objective = f"{attack}, {trial.objective.replace('_', ' ')}"
+    return trial.words, attack, objective, f"{objective}, {trial.steps} steps"
+
+
+def _order(trial: Trial) -> tuple[str, float, int, bool, str, int, str]:
+    eps = 0.0 if math.isnan(trial.eps) else trial.eps
+    goal = _GOALS.index(trial.goal) if trial.goal in _GOALS else len(_GOALS)
+    return trial.norm, eps, goal, trial.where != "frame", trial.attack, trial.steps, trial.set

@@ -1,0 +1,144 @@
+"""The source x target matrix: every model on the pictures of every other, as a heat map and a table. No torch here."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.drawing import DOUBLE, Drawing, new_figure, paper_style
+from omnial_bench.reports.suites import Evaluation, Trial
+from omnial_bench.reports.table import Column, Table
+from omnial_bench.reports.tables import count_words, mean_words, spread_words
+from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, detector_title, model_title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+METRICS = ("pixel_auroc", "pixel_ap")
+_BEFORE = "before any attack"
+
+
+def figure_of(trial: Trial, source: str, target: Model) -> Condition | None:
+    """The condition under which the target met the pictures made on the source; itself where they are one."""
+    if source == target.name:
+        return trial.own or next((item for item in trial.transferred if item.source == source), None)
+    return next((item for item in trial.transferred if item.source == source), None)
+
+
+def sources_of(trial: Trial, values: Values) -> list[str]:
+    """Names of the models that pictures were made on, in the order of the models."""
+    named = {item.source for item in trial.transferred}
+    known = list(dict.fromkeys(model.name for model in values.models))
+    attacked = {model.name for model in values.models if trial.own and values.total(trial.own, model)}
+    return [name for name in known if name in named | attacked] + sorted(named - set(known))
+
+
+def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> Drawing | None:
+    """Pixel AUROC of each target (column) on the pictures of each source (row), and before any attack."""
+    values = campaign.values
+    if "pixel_auroc" not in values.metrics:
+        return None
+    sources = sources_of(trial, values)
+    rows: list[tuple[str, list[Condition | None]]] = []
+    rows += [(_BEFORE, [evaluation.control for _ in values.models])] if evaluation.control else []
+    rows += [(model_title(name), [figure_of(trial, name, model) for model in values.models]) for name in sources]
+    table = [
+        [100 * values.get(model, condition, "pixel_auroc") for model, condition in zip(values.models, row, strict=True)]
+        for _, row in rows
+    ]
+    with paper_style():
+        width = min(DOUBLE, 2.3 + 0.72 * len(values.models))
+        figure = new_figure(width, 1.15 + 0.3 * len(rows))
+        axes = figure.subplots()
+        image = _heat(axes, table)
+        lead = 1 if evaluation.control else 0
+        if lead:
+            axes.axhline(0.5, color="white", lw=4)
+        for i, name in enumerate(sources):
+            for j, model in enumerate(values.models):
+                if name == model.name:
+                    _outline(axes, i + lead, j)
+        axes.set_yticks(range(len(rows)), [label for label, _ in rows])
+        names = [values.label(model).replace(" ", "\n", 1) for model in values.models]
+        axes.set_xticks(range(len(names)), names, size=8 if len(names) <= 8 else 6)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+        axes.set_xlabel("target")
+        axes.xaxis.set_label_position("top")
+        axes.set_ylabel("source")
+        figure.colorbar(image, ax=axes, label="pixel AUROC (%)", fraction=0.04, pad=0.02, ticks=[0, 25, 50, 75, 100])
+    spread = " The spread over seeds is in the table." if len(values.seeds_of(trial.conditions)) > 1 else ""
+    caption = (
+        f"Transfer at {trial.words}: pixel AUROC in per cent of each target model (column) on pictures attacked with "
+        f"each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}. Framed: the model "
+        f"attacked itself. Chance is 50 %, the middle of the scale.{spread}"
+    )
+    name = f"transfer_{trial.set}"
+    return Drawing(name, caption, "Heat map of pixel AUROC, sources in rows and targets in columns.", figure)
+
+
+def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> Table:
+    """The matrix with pixel AP too, and the spread over seeds."""
+    values = campaign.values
+    records: list[dict[str, Any]] = []
+    sources = sources_of(trial, values)
+    for metric in (metric for metric in METRICS if metric in values.metrics):
+        panel = {"panel": METRIC_TITLES[metric], "metric": metric}
+        lines = [("", evaluation.control)] if evaluation.control else []
+        for source, fixed in [*lines, *((name, None) for name in sources)]:
+            title = model_title(source) if source else _BEFORE
+            record: dict[str, Any] = {**panel, "kind": "model", "source": source or "none", "title": title}
+            for model in values.models:
+                condition = fixed or figure_of(trial, source, model)
+                record[_key(model, values)] = values.get(model, condition, metric)
+                record[f"{_key(model, values)}_sd"] = values.spread(model, condition, metric)
+            records.append(record)
+        level = values.chance(evaluation.control, metric) if evaluation.control else math.nan
+        if not math.isnan(level):
+            chance = {_key(model, values): level for model in values.models}
+            records.append({**panel, "kind": "chance", "title": "chance level", **chance})
+    columns = [Column("title", "Source", style="text")]
+    for model in values.models:
+        key, short = _key(model, values), values.label(model).removeprefix(detector_title(model.detector)).strip()
+        columns.append(Column(key, short, group=detector_title(model.detector), spread=f"{key}_sd"))
+    frame = pd.DataFrame(records)
+    diagonal = [
+        (int(str(index)), _key(model, values))
+        for index, record in frame.iterrows()
+        for model in values.models
+        if record["source"] == model.name
+    ]
+    caption = (
+        f"Transfer at {trial.words}: pixel AUROC and pixel AP in per cent of each target model (column) on pictures "
+        f"attacked with each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}."
+        f"{spread_words(values, trial.conditions, '±:')} Bold: the model attacked itself."
+    )
+    return Table(f"transfer_{trial.set}", caption, frame, tuple(columns), strong=frozenset(diagonal))
+
+
+def _key(model: Model, values: Values) -> str:
+    twins = sum(other.name == model.name for other in values.models)
+    return model.name if twins == 1 else f"{model.name}-{model.preset}"
+
+
+def _counted(values: Values, evaluation: Evaluation, trial: Trial) -> str:
+    return count_words(values, (*trial.conditions, evaluation.control))
+
+
+def _heat(axes: "Axes", table: list[list[float]]) -> Any:
+    image = axes.imshow(table, cmap="PuOr_r", vmin=0, vmax=100, aspect="auto")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    for i, row in enumerate(table):
+        for j, value in enumerate(row):
+            if not math.isnan(value):
+                shade = "white" if abs(value - 50) > 34 else "black"
+                axes.text(j, i, f"{value:.1f}", ha="center", va="center", size=8, color=shade)
+    return image
+
+
+def _outline(axes: "Axes", row: int, column: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, fill=False, ec="black", lw=1.2))

@@ -1,0 +1,462 @@
+"""The test suites in the report: which rows are whose, what is drawn and said, and that every word follows the rows."""
+
+import math
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_run import fake_attempts, fake_campaign, fake_health, fake_rows, fake_suites
+
+from omnial_bench.errors import UserError
+from omnial_bench.reports import curves, extremes, goals, lessons, losses, pictures, transfer, white_box
+from omnial_bench.reports.attempts import HEALTH, losses_of, read_attempts, read_health
+from omnial_bench.reports.campaign import Campaign, campaign_of
+from omnial_bench.reports.corruptions import corruption_table
+from omnial_bench.reports.document import write_report
+from omnial_bench.reports.health import health_table
+from omnial_bench.reports.suites import split
+from omnial_bench.reports.table import DASH, Table, to_latex, to_markdown
+from omnial_bench.reports.values import Condition
+from omnial_bench.store import write_rows, write_text
+
+
+def campaign(
+    folder: Path,
+    rows: pd.DataFrame | None = None,
+    attempts: pd.DataFrame | None = None,
+    health: pd.DataFrame | None = None,
+) -> Campaign:
+    """The campaign of invented rows, without pictures; a frame that is not given is the invented one."""
+    rows = rows_of_both() if rows is None else rows
+    attempts = fake_attempts() if attempts is None else attempts
+    health = fake_health() if health is None else health
+    write_text(folder / "attacks.csv", attempts.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / "health.csv", health.to_csv(index=False, lineterminator="\n"))
+    found = campaign_of(folder, rows)
+    assert found is not None
+    return found
+
+
+def several(seeds: tuple[int, ...]) -> pd.DataFrame:
+    return pd.concat([fake_suites(seeds=seeds), *(fake_rows().assign(seed=seed) for seed in seeds)], ignore_index=True)
+
+
+def raised(rows: pd.DataFrame, value: float, metric: str, **where: str) -> pd.DataFrame:
+    """Rows with the class mean of one metric set where every named column fits."""
+    fits = (rows["metric"] == metric) & (rows["category"] == "mean")
+    for name, wanted in where.items():
+        fits &= rows[name] == wanted
+    assert fits.any()
+    rows.loc[fits, "value"] = value
+    return rows
+
+
+@cache
+def _both() -> pd.DataFrame:
+    return pd.concat([fake_rows(), fake_suites()], ignore_index=True)
+
+
+def rows_of_both() -> pd.DataFrame:
+    return _both().copy()
+
+
+def said(made: Campaign, begins: str) -> str:
+    found = [sentence for sentence in lessons.lessons(made) if begins in sentence]
+    assert len(found) == 1, begins
+    return found[0]
+
+
+def cells(table: Table) -> list[list[str]]:
+    return [[cell.text for cell in line] for _, line, _ in table.lines()]
+
+
+def test_rows_go_to_their_suites_with_and_without_the_attacks_record(tmp_path: Path) -> None:
+    rows = rows_of_both()
+    fixed, evaluations = split(rows, campaign(tmp_path).attempts)
+    assert set(fixed["set"]) == {"clean", "unattacked", "pgd-4", "pgd-8", "pgd-8-targeted"}
+    names = {each.name: [trial.set for trial in each.trials] for each in evaluations}
+    assert names["white-box"] == ["white-box-any", "white-box-foreground", "white-box-hide", "white-box-fabricate"]
+    assert names["curve"] == [f"curve-{eps}" for eps in (1, 2, 4, 8, 16)]
+    assert len(names["corruptions"]) == 25 and names["transfer"] == ["transfer-pgd"]
+    assert "worst-apgd" in names["worst-case"]
+    without = read_attempts(tmp_path / "nowhere")
+    alone, guessed = split(rows, without)
+    assert {each.name for each in guessed} == {"white-box", "curve", "corruptions", "transfer", "worst-case"}
+    hide = next(trial for each in guessed for trial in each.trials if trial.set == "white-box-hide")
+    assert (hide.goal, hide.eps, hide.norm, hide.where) == ("hide", 8 / 255, "linf", "frame")
+    # What no record and no name tells is left with the other rows, not lost.
+    assert set(alone["set"]) - set(fixed["set"]) == {
+        f"worst-{a}" for a in ("apgd", "cospgd", "score", "hide", "square")
+    }
+
+
+def test_a_run_without_suites_has_no_campaign(tmp_path: Path) -> None:
+    assert campaign_of(tmp_path, fake_rows()) is None
+    white_box_alone = fake_rows()
+    own = white_box_alone[white_box_alone["set"] == "pgd-8"].assign(source="self")
+    assert campaign_of(tmp_path, pd.concat([white_box_alone, own], ignore_index=True)) is None
+
+
+def test_a_fixed_set_of_the_same_name_stays_a_fixed_set(tmp_path: Path) -> None:
+    rows = fake_rows()
+    rows["set"] = rows["set"].replace("pgd-8", "white-box-any")
+    made = campaign(tmp_path, pd.concat([rows, fake_suites()], ignore_index=True))
+    assert [item.set for item in made.fixed.sets] == ["pgd-4", "white-box-any", "pgd-8-targeted"]
+    assert made.goals["any"].conditions == (Condition("white-box-any", "linf 8/255", "self"),)
+
+
+def test_the_white_box_suite_and_its_common_size(tmp_path: Path) -> None:
+    made = campaign(tmp_path)
+    assert made.white_box is not None and made.white_box.name == "white-box" and made.size == "8/255"
+    assert {goal: trial.set for goal, trial in made.goals.items()} == {
+        "any": "white-box-any", "hide": "white-box-hide", "fabricate": "white-box-fabricate",
+    }  # fmt: skip
+    assert made.fixed_set is not None and made.fixed_set.set == "pgd-8"
+    assert made.worst is not None and made.worst.worst == Condition("worst-case-worst", "worst of 5", "self")
+    assert [made.attacked(trial) for trial in made.goals.values()] == [64, 32, 32]
+
+
+def test_suites_alone_take_their_control_for_the_clean_test(tmp_path: Path) -> None:
+    made = campaign(tmp_path, fake_suites())
+    assert made.fixed.clean is not None and made.fixed.attacks == () and made.fixed_set is None
+    assert not any("fixed set" in sentence for sentence in lessons.lessons(made))
+
+
+def test_white_box_table_holds_values_falls_and_the_worst(tmp_path: Path) -> None:
+    made = campaign(tmp_path)
+    table = white_box.white_box_table(made)
+    assert table is not None
+    rows = rows_of_both()
+    rows = rows[(rows["category"] == "mean") & (rows["metric"] == "pixel_auroc")].set_index(
+        ["detector", "paradigm", "set", "source"]
+    )["value"]
+    record = table.frame[(table.frame["metric"] == "pixel_auroc") & (table.frame["detector"] == "jnld")].iloc[1]
+    one = ("jnld", "separate")
+    assert record["any"] == rows[(*one, "white-box-any", "self")]
+    assert record["worst"] == rows[(*one, "worst-case-worst", "self")]
+    fall = rows[(*one, "white-box-any", "self")] - rows[(*one, "white-box-unattacked", "none")]
+    sources = "draem-unified+jnld-unified+omnial-unified"
+    fixed = rows[(*one, "pgd-8", sources)] - rows[(*one, "unattacked", "none")]
+    assert record["fall_white_box"] == pytest.approx(fall) and record["fall_fixed"] == pytest.approx(fixed)
+    assert record["overstated"] == pytest.approx(fall - fixed)
+    assert "different pictures" in table.caption and "one seed (0)" in table.caption and "64 pictures" in table.caption
+    assert "mean loss over DRAEM unified, JNLD unified and OmniAL unified" in table.caption
+
+
+def test_a_failed_check_is_marked_at_its_number_and_named_below(tmp_path: Path) -> None:
+    health = fake_health()
+    lost = (health["check"] == "huge eps breaks") & (health["detector"] == "omnial") & (health["paradigm"] == "unified")
+    health.loc[lost, ["status", "set"]] = ["failed", "worst-case-worst"]
+    made = campaign(tmp_path, health=health)
+    table = white_box.white_box_table(made)
+    assert table is not None
+    marked = {(str(table.frame.loc[row, "model"]), key, text) for (row, key), text in table.letters.items()}
+    assert marked == {
+        ("JNLD separate", "any", "a"), ("OmniAL unified", "worst", "b"), ("DRAEM unified", "any", "c"),
+    }  # fmt: skip
+    assert table.notes[0] == (
+        "a", "Check failed: PGD beats noise (figure : reference). JNLD separate (0.521\u00a0:\u00a00.430)."
+    )  # fmt: skip
+    for text in (to_markdown(table), to_latex(table)):
+        assert "Check failed: PGD beats noise" in text
+    assert "<sup>a</sup>" in to_markdown(table) and r"\textsuperscript{a}" in to_latex(table)
+    shown = health_table(made)
+    assert shown is not None
+    assert "55 of 58 checks passed and 3 failed" in shown.caption and "2 were not run" in shown.caption
+    assert [cell for line in cells(shown) for cell in line if cell == "failed"] == ["failed"] * 3
+    assert [cell for line in cells(shown) for cell in line if cell == "not run"] == ["not run"] * 2
+    assert shown.notes[0][1] == "JNLD separate: pixel AUROC 0.521 under white-box-any, 0.430 under health-other."
+
+
+def test_checks_by_category_are_counted_and_say_where(tmp_path: Path) -> None:
+    health = pd.concat([fake_health().assign(category=name) for name in ("bottle", "grid")], ignore_index=True)
+    spared = (health["check"] == "PGD beats noise") & (health["category"] == "bottle")
+    health.loc[spared, "status"] = "passed"
+    made = campaign(tmp_path, health=health)
+    shown, table = health_table(made), white_box.white_box_table(made)
+    assert shown is not None and table is not None
+    assert "failed 1/2" in [cell for line in cells(shown) for cell in line]
+    assert "and one category" in shown.caption
+    assert any("JNLD separate (grid 0.521" in note for _, note in table.notes)
+
+
+def test_curves_begin_with_the_control_and_draw_chance(tmp_path: Path) -> None:
+    made = campaign(tmp_path)
+    [(name, suite, curve)] = curves.curves(made)
+    drawing = curves.curve_figure(made, name, suite, curve)
+    assert drawing is not None and name == "curve_curve"
+    upper, ap = drawing.figure.axes[:2]
+    model = made.models[0]
+    lines = [line for line in upper.lines if len(line.get_xdata()) == 6]
+    assert len(lines) == len(made.models)
+    assert list(lines[0].get_xdata()) == pytest.approx([0, 1, 2, 4, 8, 16])
+    wanted = [suite.control, *(trial.own for trial in curve)]
+    assert list(lines[0].get_ydata()) == pytest.approx([100 * made.values.get(model, c, "pixel_auroc") for c in wanted])
+    level = [line.get_ydata()[0] for line in (upper.lines[0], ap.lines[0])]
+    assert level == pytest.approx([50.0, 3.4])
+    table = curves.curve_table(made, name, suite, curve)
+    first = cells(table)[0]
+    assert first[0] == "DRAEM unified" and len(first) == 7
+    assert first[1:] == [f"{100 * made.values.get(model, c, 'pixel_auroc'):.1f}" for c in wanted]
+
+
+def test_two_sizes_are_no_curve(tmp_path: Path) -> None:
+    rows = rows_of_both()
+    made = campaign(tmp_path, rows[~rows["set"].isin(["curve-1", "curve-2", "curve-16"])])
+    assert curves.curves(made) == []
+
+
+def test_matrix_has_sources_in_rows_and_self_on_the_diagonal(tmp_path: Path) -> None:
+    made = campaign(tmp_path)
+    [(suite, trial)] = made.transfers
+    drawing = transfer.transfer_figure(made, suite, trial)
+    assert drawing is not None
+    shown = np.asarray(drawing.figure.axes[0].images[0].get_array())
+    assert shown.shape == (7, 6)
+    names = [model.name for model in made.models]
+    for i, source in enumerate(names):
+        for j, model in enumerate(made.models):
+            condition = Condition("transfer-pgd", "linf 8/255", "self" if source == model.name else source)
+            assert shown[i + 1, j] == pytest.approx(100 * made.values.get(model, condition, "pixel_auroc"))
+    table = transfer.transfer_table(made, suite, trial)
+    assert {(row - 1, names.index(key)) for row, key in table.strong if row < 7} == {(i, i) for i in range(6)}
+    assert cells(table)[0][0] == "before any attack" and cells(table)[-1][:2] == ["chance level", "3.4"]
+
+
+def test_hide_and_fabricate_stand_side_by_side(tmp_path: Path) -> None:
+    made = campaign(tmp_path)
+    drawing = goals.goals_figure(made)
+    assert drawing is not None
+    marks = [line for line in drawing.figure.axes[0].lines if line.get_marker() == "v"]
+    wanted = [100 * made.values.get(model, made.goals["hide"].own, "image_auroc") for model in made.models]
+    assert [float(line.get_xdata()[0]) for line in marks] == pytest.approx(wanted)
+    rows = rows_of_both()
+    assert goals.goals_figure(campaign(tmp_path, rows[rows["set"] != "white-box-hide"])) is None
+
+
+def test_losses_are_means_over_categories_and_squares_are_left_out(tmp_path: Path) -> None:
+    attempts = fake_attempts()
+    mine = (
+        (attempts["set"] == "white-box-any") & (attempts["detector"] == "draem") & (attempts["paradigm"] == "unified")
+    )
+    attempts.loc[mine & (attempts["category"] == "bottle"), "losses"] = "1.0 2.0 4.0"
+    attempts.loc[mine & (attempts["category"] == "grid"), "losses"] = "2.0 4.0 5.0"
+    made = campaign(tmp_path, attempts=attempts)
+    first, second = losses.loss_suites(made)
+    drawing = losses.loss_figure(made, first)
+    assert drawing is not None and first.name == "white-box"
+    assert list(drawing.figure.axes[0].lines[0].get_ydata()) == [1.5, 3.0, 4.5]
+    words = [text.get_text() for axes in drawing.figure.axes for text in axes.texts]
+    assert words == ["descends", "descends"]
+    other = losses.loss_figure(made, second)
+    assert other is not None
+    titles = [axes.get_title() for axes in other.figure.axes]
+    assert titles == ["8/255\nAPGD, balanced", "8/255\nAPGD, image score", "8/255\nPGD", "8/255 hide"]
+
+
+def test_every_attack_of_a_suite_and_the_lowest_in_bold(tmp_path: Path) -> None:
+    table = white_box.attacks_table(campaign(tmp_path))
+    assert table is not None
+    assert [panel for panel, _, _ in table.lines() if panel] == ["white-box (64 pictures)", "worst-case (64 pictures)"]
+    lowest = {table.frame.loc[row, "set"] for row, _ in table.strong}
+    assert lowest == {"white-box-any", "worst-apgd"}
+
+
+def test_corruptions_by_severity(tmp_path: Path) -> None:
+    made = campaign(tmp_path)
+    table = corruption_table(made)
+    assert table is not None
+    assert list(dict.fromkeys(table.frame["panel"])) == ["blur", "brightness", "contrast", "gaussian noise", "jpeg"]
+    model, control = made.models[0], Condition("corruptions-unattacked", "none", "none")
+    row = table.frame.iloc[0]
+    assert row["pixel_auroc_0"] == made.values.get(model, control, "pixel_auroc")
+    assert row["pixel_auroc_3"] == made.values.get(model, Condition("blur-3", "blur severity 3", "self"), "pixel_auroc")
+    assert len(table.columns) == 13
+
+
+def test_strongest_and_weakest_stand_in_one_row(tmp_path: Path) -> None:
+    run = fake_campaign(tmp_path, size=(32, 40))
+    made = campaign_of(run, rows_of_both())
+    assert made is not None
+    examples = pictures.Examples(run / "examples")
+    drawings = extremes.extremes(examples, made, "Images: invented.")
+    assert [drawing.name for drawing in drawings] == [
+        f"pictures_extremes_white-box-{goal}_{paradigm}"
+        for goal in ("any", "hide", "fabricate")
+        for paradigm in ("unified", "separate")
+    ]
+    assert "\u00d7 15" in drawings[0].caption and drawings[0].caption.endswith("Images: invented.")
+    assert len(drawings[0].figure.axes[0].images) == 6 * 8
+    rows = examples.rows(set="white-box-any", model="draem-separate-grid", note="weakest")
+    after, before = examples.picture(rows, "input"), examples.picture(rows, "original")
+    assert after is not None and before is not None
+    wanted = np.clip(128 + 15 * (after.astype(int) - before.astype(int)), 0, 255)
+    shown = [np.asarray(image.get_array()) for image in drawings[1].figure.axes[0].images]
+    assert any(image.shape == wanted.shape and (image == wanted).all() for image in shown)
+
+
+def test_pictures_without_notes_give_no_figure(tmp_path: Path) -> None:
+    made = campaign(tmp_path)
+    assert extremes.extremes(pictures.Examples(tmp_path / "examples"), made, None) == []
+
+
+def test_what_was_learnt_follows_the_rows(tmp_path: Path) -> None:
+    made = campaign(tmp_path)
+    kept = said(made, "attacked themselves")
+    assert "most pixel AUROC is kept by OmniAL separate (91.5\u00a0→\u00a042.0\u00a0%)" in kept
+    assert "least by DRAEM unified (83.5\u00a0→\u00a08.5\u00a0%)" in kept and "64 pictures, one seed (0)" in kept
+    assert "all 6 models in pixel AUROC and image AUROC" in said(made, "At or below chance (50")
+    assert "from 4/255 on for DRAEM unified" in said(made, "growing eps")
+    gap = said(made, "under the fixed set pgd-8 → white-box")
+    assert "DRAEM unified \u221237.2\u00a0→\u00a0\u221275.0" in gap and "overstates the robustness of 6 of 6" in gap
+    assert "in image AUROC hide takes more from 6 of 6 models and fabricate from 0" in said(made, "By goal")
+    assert "worst of 5 attacks leaves between 0.5\u00a0% (DRAEM unified)" in said(made, "worst of 5")
+    assert "6 of 6 models" in said(made, "any other source")
+    assert "2 of 58 health checks of the attacks failed" in said(made, "health checks")
+
+
+def test_a_tie_is_told_as_one(tmp_path: Path) -> None:
+    rows = raised(rows_of_both(), 0.415, "pixel_auroc", set="white-box-any", detector="omnial", paradigm="unified")
+    kept = said(campaign(tmp_path, rows), "attacked themselves")
+    assert (
+        "kept by OmniAL separate (91.5\u00a0→\u00a042.0\u00a0%) and OmniAL unified (91.5\u00a0→\u00a041.5\u00a0%)"
+        in kept
+    )
+    rows = raised(rows_of_both(), 0.3, "pixel_auroc", set="white-box-any")
+    assert "all models are left within a point of one another in pixel AUROC (30.0\u00a0%)" in said(
+        campaign(tmp_path, rows), "attacked themselves"
+    )
+
+
+def test_what_does_not_fall_is_not_said_to_fall(tmp_path: Path) -> None:
+    rows = raised(rows_of_both(), 0.8, "pixel_auroc", set="white-box-any", detector="omnial")
+    made = campaign(tmp_path, rows)
+    chance = said(made, "At or below chance (50")
+    assert "all but OmniAL unified and OmniAL separate in pixel AUROC; all 6 models in image AUROC" in chance
+    gap = said(made, "under the fixed set")
+    assert "white-box takes less than the fixed set from OmniAL unified" in gap and "4 of 6 models" in gap
+    rows = raised(rows_of_both(), 0.01, "pixel_auroc", set="transfer-pgd", source="jnld-unified", detector="draem")
+    assert "For 4 of 6 models" in said(campaign(tmp_path, rows), "any other source")
+    rows = raised(rows_of_both(), 0.1, "image_auroc", set="white-box-fabricate", detector="jnld")
+    assert "in image AUROC hide takes more from 4 of 6 models and fabricate from 2" in said(
+        campaign(tmp_path, rows), "By goal"
+    )
+
+
+def test_one_model_alone(tmp_path: Path) -> None:
+    rows = rows_of_both()
+    made = campaign(tmp_path, rows[(rows["detector"] == "jnld") & (rows["paradigm"] == "unified")])
+    assert "of pixel AUROC JNLD unified (87.5\u00a0→\u00a021.5\u00a0%) is left" in said(made, "attacked themselves")
+    assert "under hide and by" in said(made, "By goal")
+    assert white_box.white_box_table(made) is not None and goals.goals_figure(made) is not None
+
+
+def test_health_in_words(tmp_path: Path) -> None:
+    health = fake_health()
+    health["status"] = health["status"].replace("failed", "passed")
+    assert "All 58 health checks of the attacks passed; 2 were not run." in lessons.lessons(
+        campaign(tmp_path, health=health)
+    )
+    made = campaign(tmp_path, health=health.head(0))
+    assert not any("health checks" in sentence for sentence in lessons.lessons(made))
+    assert any("No health check was run" in sentence for sentence in lessons.caveats(made))
+    assert any("no zero gradients" in sentence for sentence in lessons.caveats(campaign(tmp_path)))
+
+
+def test_seeds_give_means_with_spread(tmp_path: Path) -> None:
+    seeds = (0, 1, 2)
+    made = campaign(tmp_path, several(seeds), fake_attempts(seeds=seeds))
+    table = white_box.white_box_table(made)
+    assert table is not None and "3 seeds (0, 1, 2)" in table.caption and "±: one standard deviation" in table.caption
+    figures = fake_suites(seeds=seeds)
+    fits = (figures["set"] == "white-box-any") & (figures["metric"] == "pixel_auroc") & (figures["category"] == "mean")
+    mine = figures[fits & (figures["detector"] == "omnial") & (figures["paradigm"] == "separate")]["value"]
+    row = table.frame[(table.frame["metric"] == "pixel_auroc") & (table.frame["model"] == "OmniAL separate")].iloc[0]
+    assert row["any"] == pytest.approx(mine.mean()) and row["any_sd"] == pytest.approx(mine.std(ddof=1))
+    index = int(str(row.name))
+    assert f"{100 * mine.mean():.1f} ± {100 * mine.std(ddof=1):.1f}" in cells(table)[index]
+    # Every seed is shifted alike before and after the attack, so the fall has no spread.
+    assert row["fall_white_box_sd"] == pytest.approx(0, abs=1e-12)
+    [(name, suite, curve)] = curves.curves(made)
+    drawing = curves.curve_figure(made, name, suite, curve)
+    assert drawing is not None and len(drawing.figure.axes[0].collections) == len(made.models)
+    assert r"$\pm$" in to_latex(table)
+    alone = white_box.white_box_table(campaign(tmp_path))
+    assert alone is not None and "±" not in to_markdown(alone)
+
+
+def test_undefined_figures_are_dashes_and_no_findings(tmp_path: Path) -> None:
+    rows = raised(rows_of_both(), math.nan, "pixel_auroc", set="white-box-any")
+    made = campaign(tmp_path, rows)
+    table = white_box.white_box_table(made)
+    assert table is not None and DASH in [cell for line in cells(table) for cell in line]
+    assert not any("fixed set" in sentence for sentence in lessons.lessons(made))
+    assert "pixel AUROC" not in said(made, "attacked themselves")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "error"),
+    [
+        ("attacks.csv", "suite,set\n", "lacks the column 'detector'"),
+        ("attacks.csv", "", "cannot read"),
+        ("health.csv", f"{','.join(HEALTH)}\nx,d,u,m,s,,,fine,\n", "'fine'"),
+        ("health.csv", f"{','.join(HEALTH)}\nx,d,u,m,s,a,,passed,\n", "figure"),
+    ],
+)  # fmt: skip
+def test_records_that_are_broken(tmp_path: Path, name: str, text: str, error: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=error):
+        read_attempts(tmp_path) if name == "attacks.csv" else read_health(tmp_path)
+
+
+def test_an_eps_or_a_loss_that_is_no_number(tmp_path: Path) -> None:
+    attempts = fake_attempts().head(2)
+    attempts.loc[1, "eps"] = "8/0"
+    write_text(tmp_path / "attacks.csv", attempts.to_csv(index=False))
+    with pytest.raises(UserError, match="no fraction such as 8/255"):
+        read_attempts(tmp_path)
+    with pytest.raises(UserError, match="losses as numbers"):
+        losses_of("1.0 two")
+    assert losses_of("1.0 2") == [1.0, 2.0] and losses_of("") == []
+
+
+def test_a_seed_of_its_own_keeps_its_attempts(tmp_path: Path) -> None:
+    write_text(tmp_path / "attacks.csv", fake_attempts(seeds=(0, 1)).to_csv(index=False))
+    assert set(read_attempts(tmp_path, seed=1)["seed"]) == {1.0}
+    assert read_attempts(tmp_path).iloc[0]["size"] == pytest.approx(8 / 255)
+
+
+def test_the_report_leads_with_what_was_learnt_and_holds_every_part(tmp_path: Path) -> None:
+    run = tmp_path
+    write_rows(run / "results.csv", rows_of_both())
+    write_text(run / "attacks.csv", fake_attempts().to_csv(index=False))
+    write_text(run / "health.csv", fake_health().to_csv(index=False))
+    write_report(run)
+    text = (run / "report.md").read_text(encoding="utf-8")
+    first = [line for line in text.splitlines() if line][2]
+    assert first.startswith("**What was learnt.** Models attacked themselves at 8/255")
+    titles = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert titles[2:8] == [
+        "White-box attacks", "Robustness against size", "Attack by attack", "Transfer between models",
+        "Common corruptions", "Health of the attacks",
+    ]  # fmt: skip
+    assert "Fixed sets" in titles and "none noted in examples/index.csv" in text
+    assert (run / "report.pdf").read_bytes().startswith(b"%PDF-")
+    for name in ("white_box", "curve_curve", "white_box_attacks", "transfer_transfer-pgd", "corruptions", "health"):
+        assert {path.suffix for path in (run / "tables").glob(f"{name}.*")} == {".csv", ".tex"}
+    for name in ("goals", "curve_curve", "losses_white-box", "transfer_transfer-pgd"):
+        assert (run / "figures" / f"{name}.svg").is_file() and f"figures/{name}.png" in text
+    html = (run / "report.html").read_text(encoding="utf-8")
+    assert "What was learnt" in html and "<sup>a</sup> Check failed" in html
+    # The headline and its sentences stay with the clean test and the fixed sets.
+    assert "| Model | Clean test | Control | 4/255: value |" in text
+
+
+def test_a_run_with_rows_of_suites_alone_is_reported(tmp_path: Path) -> None:
+    write_rows(tmp_path / "results.csv", fake_suites())
+    write_text(tmp_path / "attacks.csv", fake_attempts().to_csv(index=False))
+    write_report(tmp_path, ("md",))
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "What was learnt" in text and "no health.csv" in text and "Fixed sets" not in text
