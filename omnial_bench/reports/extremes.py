@@ -53,10 +53,11 @@ def extremes(examples: Examples, campaign: Campaign, notice: str | None) -> list
 
 
 def _chosen(campaign: Campaign, sets: set[str]) -> list[tuple[Evaluation, Trial]]:
-    """Noted threats, those of the white-box table first."""
+    """Noted threats: those of the white-box table or, where it has none, others."""
     first = [trial.set for trial in campaign.goals.values()]
     found = [(suite, trial) for suite in campaign.evaluations for trial in suite.own if trial.set in sets]
-    return sorted(found, key=lambda pair: first.index(pair[1].set) if pair[1].set in first else len(first))[:_SETS]
+    table = [pair for pair in found if pair[1].set in first]
+    return sorted(table, key=lambda pair: first.index(pair[1].set)) or found[:_SETS]
 
 
 def _rows(noted: pd.DataFrame, models: dict[str, str]) -> list[Row]:

@@ -66,7 +66,7 @@ def _panel(axes: "Axes", values: Values, shown: dict[str, Condition | None], met
             bar = None if math.isnan(spread) else spread
             style = {"color": shade, "ls": "", "elinewidth": 0.7, "clip_on": False, "zorder": 3, **_MARKS[key]}
             axes.errorbar(points[key], row + lift, xerr=bar, **style)
-    axes.set_xlim(0, 100)
+    axes.set_xlim(-2, 102)
     axes.set_xticks(range(0, 101, 25))
     axes.set_xlabel(f"{METRIC_TITLES[metric]} (%)")
     axes.tick_params(axis="y", length=0)

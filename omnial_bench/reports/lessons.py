@@ -71,7 +71,7 @@ def _kept(campaign: Campaign) -> str:
     if not clauses:
         return ""
     count = count_words(values, [trial.own])
-    return f"Models attacked themselves at {trial.size}, {count}: {'; '.join(clauses)}."
+    return f"Under white-box attack at {trial.size}, {count}: {'; '.join(clauses)}."
 
 
 def _to_chance(campaign: Campaign) -> str:
@@ -139,7 +139,12 @@ def _overstated(campaign: Campaign) -> str:
         )
     else:
         text += "; it overstates the robustness of none by more than a point"
-    less = [values.label(model) for model, fall in found if fall["overstated"] > TIE]
+    own = campaign.goals["any"].own
+    less = [
+        f"{values.label(model)}, which it leaves at {_percent(values.get(model, own, 'pixel_auroc'))}"
+        for model, fall in found
+        if fall["overstated"] > TIE
+    ]
     return text + (f"; white-box takes less than the fixed set from {_and(less)}." if less else ".")
 
 
@@ -189,7 +194,7 @@ def _worst(campaign: Campaign) -> str:
 def _transfer(campaign: Campaign) -> str:
     """Whether a model's own attack takes it lower than those of the others: a sign that the attack works."""
     values = campaign.values
-    for _, trial in campaign.transfers[:1]:
+    for suite, trial in campaign.transfers[:1]:
         own, others = 0, []
         total = 0
         for model in values.models:
@@ -203,7 +208,10 @@ def _transfer(campaign: Campaign) -> str:
             own += mine <= min(lent)
             others += [] if mine <= min(lent) else [values.label(model)]
         if total:
-            text = f"For {own} of {total} models their own attack takes pixel AUROC at least as low as any other source"
+            text = (
+                f"In transfer ({suite.title(trial)}), for {own} of {total} models their own attack takes pixel AUROC "
+                "at least as low as any other source"
+            )
             return text + (f"; not for {_and(others)}." if others else ".")
     return ""
 

@@ -181,7 +181,7 @@ def _titles(trial: Trial) -> tuple[str, ...]:
     return trial.words, attack, objective, f"{objective}, {trial.steps} steps"
 
 
-def _order(trial: Trial) -> tuple[str, float, int, bool, str, int, str]:
+def _order(trial: Trial) -> tuple[str, float, int, bool, bool, str, int, str]:
     eps = 0.0 if math.isnan(trial.eps) else trial.eps
     goal = _GOALS.index(trial.goal) if trial.goal in _GOALS else len(_GOALS)
-    return trial.norm, eps, goal, trial.where != "frame", trial.attack, trial.steps, trial.set
+    return trial.norm, eps, goal, trial.where != "frame", trial.attack != "pgd", trial.attack, trial.steps, trial.set

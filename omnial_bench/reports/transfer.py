@@ -70,9 +70,9 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
         figure.colorbar(image, ax=axes, label="pixel AUROC (%)", fraction=0.04, pad=0.02, ticks=[0, 25, 50, 75, 100])
     spread = " The spread over seeds is in the table." if len(values.seeds_of(trial.conditions)) > 1 else ""
     caption = (
-        f"Transfer at {trial.words}: pixel AUROC in per cent of each target model (column) on pictures attacked with "
-        f"each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}. Framed: the model "
-        f"attacked itself. Chance is 50 %, the middle of the scale.{spread}"
+        f"Transfer, {evaluation.title(trial)}: pixel AUROC in per cent of each target model (column) on pictures "
+        f"attacked with each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}. "
+        f"Framed: the model attacked itself. Chance is 50 %, the middle of the scale.{spread}"
     )
     name = f"transfer_{trial.set}"
     return Drawing(name, caption, "Heat map of pixel AUROC, sources in rows and targets in columns.", figure)
@@ -110,8 +110,8 @@ def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> 
         if record["source"] == model.name
     ]
     caption = (
-        f"Transfer at {trial.words}: pixel AUROC and pixel AP in per cent of each target model (column) on pictures "
-        f"attacked with each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}."
+        f"Transfer, {evaluation.title(trial)}: pixel AUROC and pixel AP in per cent of each target model (column) on "
+        f"pictures attacked with each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}."
         f"{spread_words(values, trial.conditions, '±:')} Bold: the model attacked itself."
     )
     return Table(f"transfer_{trial.set}", caption, frame, tuple(columns), strong=frozenset(diagonal))

@@ -178,8 +178,8 @@ def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: C
         parts.append(
             f"Fall, in points: the fixed set {compared.set} (source: {sources_title(compared.sources)}; {before}) from "
             "its own control, and the white-box attack (any) from unattacked. The two are of different pictures and "
-            "anomalies, so compare the falls and not the values; gap: white-box fall less that of the fixed set, below "
-            "0 where the fixed set overstates robustness."
+            "anomalies, so compare the falls and not the values, and mind that none can pass its start; gap: "
+            "white-box fall less that of the fixed set, below 0 where the fixed set overstates robustness."
         )
     spread = spread_words(values, conditions, "±:")
     return " ".join(parts) + spread
