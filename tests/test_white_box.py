@@ -144,10 +144,8 @@ class TestWorst:
         assert not [row for row in found.rows if row.set == "wb-worst" and row.metric in ("psnr", "ssim")]
 
     def test_it_takes_the_worst_of_every_picture(self) -> None:
-        found = evaluate(
-            target(), suite(threat("hide", "26/255", goal="hide"), threat("invent", "26/255", goal="fabricate"), worst=True),
-            pictures(), "cap", seed=0,
-        )  # fmt: skip
+        threats = (threat("hide", "26/255", goal="hide"), threat("invent", "26/255", goal="fabricate"))
+        found = evaluate(target(), suite(*threats, worst=True), pictures(), "cap", seed=0)
         both = values(found.rows, "wb-worst", "image_auroc")
         assert both < values(found.rows, "hide", "image_auroc")
         assert both < values(found.rows, "invent", "image_auroc")
