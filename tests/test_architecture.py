@@ -74,6 +74,7 @@ MODULES = {
     "concurrent.futures.ProcessPoolExecutor", "pty", "ctypes",
 }  # fmt: skip
 ALLOWED = {
+    "device.py": {"ctypes"},
     "provenance.py": {"subprocess"},
     "jobs.py": {"multiprocessing", "concurrent.futures.ProcessPoolExecutor"},
     "models/registry.py": {"importlib.import_module"},

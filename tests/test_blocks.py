@@ -6,7 +6,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from omnial_bench.errors import UserError
-from omnial_bench.models.blocks import DCSA, Encoder, Level, Localiser, Reconstructor, Style, check_size, reset, unit
+from omnial_bench.models.blocks import (
+    DCSA,
+    Encoder,
+    Level,
+    Localiser,
+    Norm,
+    Reconstructor,
+    Style,
+    check_size,
+    recompute_features,
+    reset,
+    unit,
+)
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -140,3 +152,29 @@ def test_a_size_that_the_poolings_do_not_divide_is_refused() -> None:
     check_size(torch.zeros(1, 3, 64, 96), 32)
     with pytest.raises(UserError, match=r"32 divides, got 64x100; try 64x96"):
         check_size(torch.zeros(1, 3, 64, 100), 32)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_features_made_twice_take_less_memory_and_change_nothing(norm: Norm) -> None:
+    network = Localiser(inputs=3, classes=2, width=4, style=Style(norm=norm, channel_attention=True)).train()
+    start = {name: value.clone() for name, value in network.state_dict().items()}
+    results, kept = [], []
+    for on in (False, True):
+        network.load_state_dict(start)
+        recompute_features(network, on)
+        network.zero_grad()
+        sizes: list[int] = []
+        images = noise(2, 3, 64, 64).requires_grad_()
+
+        def note(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            loss = network(images).square().mean()
+        loss.backward()
+        gradients = [images.grad, *(weight.grad for weight in network.parameters())]
+        results.append([loss, *gradients, *(value.clone() for value in network.state_dict().values())])
+        kept.append(sum(sizes))
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+    assert kept[1] < kept[0] / 3

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from torch import Tensor
 
 from omnial_bench.errors import UserError
-from omnial_bench.metrics.ranking import Ranking, RankingScores, Sketch, auroc, average_precision, f1max
+from omnial_bench.metrics.ranking import Ranking, RankingScores, auroc, average_precision, f1max
 
 
 def reference(scores: Tensor, labels: Tensor) -> tuple[float, float, float]:
@@ -125,24 +125,46 @@ def test_later_writes_to_the_scores_change_nothing() -> None:
     assert ranking.compute() == before
 
 
-CAPACITY, RESOLUTION, LEVELS = 2_000, 400, 3
+CAPACITY, RESOLUTION, LEVELS = 2_000, 100, 4
+"""Small ones, so that most pixels are binned; a score is at most four splits deep."""
+
+
+def assert_within(result: RankingScores, expected: tuple[float, float, float], *, levels: int = LEVELS) -> None:
+    """The bounds that the docstring of Ranking states for any scores."""
+    area, precision, best = expected
+    half = levels / (2 * RESOLUTION)
+    assert result.auroc is not None and result.ap is not None and result.f1max is not None
+    assert abs(result.auroc - area) <= half * (1 + result.positives / result.negatives)
+    assert abs(result.ap - precision) <= half
+    assert -2 * half <= result.f1max - best <= 1e-12
 
 
 @pytest.mark.parametrize("order", ["drawn", "rising", "falling"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_beyond_capacity_the_stated_bound_holds(shape: str, order: str) -> None:
-    odds, labels = drawn(60_000, prevalence=0.01)
+    odds, labels = drawn(30_000, prevalence=0.01)
     if order != "drawn":
         place = odds.argsort(descending=order == "falling")
         odds, labels = odds[place], labels[place]
     scores = SHAPES[shape](odds)
     result = streamed(scores, labels, capacity=CAPACITY, resolution=RESOLUTION)
-    area, precision, best = reference(scores, labels)
-    loss = LEVELS / RESOLUTION
-    assert result.auroc is not None and result.ap is not None and result.f1max is not None
-    assert -1e-12 <= result.auroc - area <= loss * (1 - area)
-    assert -1e-12 <= result.ap - precision <= loss / 4
-    assert -1e-12 <= result.f1max - best <= loss / 4
+    expected = reference(scores, labels)
+    assert_within(result, expected)
+    # What is usual is far from the bound, for errors of thousands of scores cancel out.
+    assert figures(result) == pytest.approx(expected, abs=2e-4)
+
+
+def test_beyond_capacity_a_positive_hidden_among_its_likes() -> None:
+    """The worst there is for bins: all positives at one end of a cluster that falls in one bin, time and again."""
+    generator = torch.Generator().manual_seed(1)
+    clusters = torch.randint(40, (30_000,), generator=generator)
+    steps = torch.randint(3, (30_000,), generator=generator)
+    labels = (steps == 2) & (torch.rand(30_000, generator=generator) < 0.1)
+    # Neighbouring float32: 1 + k/8 and the next two above.
+    scores = (1 + clusters / 8).view(torch.int32).add(steps.int()).view(torch.float32)
+    for place in (slice(None), scores.argsort(), scores.argsort(descending=True)):
+        result = streamed(scores[place], labels[place], capacity=CAPACITY, resolution=RESOLUTION)
+        assert_within(result, reference(scores, labels))
 
 
 def test_beyond_capacity_memory_is_bounded_and_merging_keeps_the_bound() -> None:
@@ -151,11 +173,25 @@ def test_beyond_capacity_memory_is_bounded_and_merging_keeps_the_bound() -> None
     for index, ranking in enumerate(parts):
         for some, truth in zip(scores[index::4].split(500), labels[index::4].split(500), strict=True):
             ranking.update(some, truth)
+    before = parts[1].compute()
     for ranking in parts[1:]:
         parts[0].merge(ranking)
-    assert sum(len(values) for values, _ in parts[0].normal._runs()) < 15_000
-    expected = reference(scores, labels)
-    assert figures(parts[0].compute()) == pytest.approx(expected, abs=LEVELS / RESOLUTION / 4)
+    assert parts[1].compute() == before
+    assert sum(len(pixels.keys) for pixels in parts[0]._pending) <= CAPACITY
+    assert parts[0]._bins is not None and len(parts[0]._bins.lowest) < 2**16 + 20_000
+    merged = parts[0].compute()
+    assert_within(merged, reference(scores, labels), levels=2 * LEVELS)
+    assert figures(merged) == pytest.approx(reference(scores, labels), abs=2e-4)
+    assert parts[0].compute() == merged
+
+
+def test_a_small_accumulator_takes_a_large_one() -> None:
+    scores, labels = drawn(20_000, prevalence=0.05)
+    few, many = (Ranking(capacity=CAPACITY, resolution=RESOLUTION) for _ in range(2))
+    few.update(scores[:700], labels[:700])
+    many.update(scores[700:], labels[700:])
+    few.merge(many)
+    assert_within(few.compute(), reference(scores, labels), levels=2 * LEVELS)
 
 
 def test_exact_mode_keeps_everything() -> None:
@@ -180,27 +216,6 @@ def test_one_positive_among_very_many() -> None:
         negatives = len(scores) - 1
         assert result.auroc == pytest.approx(1 - (above + level / 2) / negatives, abs=1e-6)
         assert result.ap == pytest.approx(1 / (above + level + 1), abs=1e-6)
-
-
-@pytest.mark.parametrize("spread", [0.0, 3.0])
-def test_sketch_of_weights_stays_within_its_share_of_the_total(spread: float) -> None:
-    generator = torch.Generator().manual_seed(3)
-    values = torch.randn(50_000, generator=generator)
-    weights = torch.exp(spread * torch.randn(50_000, generator=generator)).double()
-    weights *= 20 / weights.sum()
-    sketch = Sketch(capacity=1_000, resolution=200)
-    for start in range(0, 50_000, 700):
-        sketch.add(values[start : start + 700], weights[start : start + 700])
-    thresholds = torch.linspace(-3, 3, 25)
-    true = torch.stack([weights[values > threshold].sum() for threshold in thresholds])
-    above, level = sketch.around(thresholds)
-    assert torch.equal(above, level)
-    error = true - above
-    assert float(error.min()) >= -1e-9
-    assert 0 < float(error.max()) <= 3 * 20 / 200
-    distinct, gathered = sketch.table()
-    assert float(gathered.sum()) == pytest.approx(20)
-    assert bool((distinct.diff() < 0).all()) and len(distinct) < 10_000
 
 
 def test_what_cannot_be_ranked_is_refused() -> None:

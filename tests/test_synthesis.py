@@ -9,7 +9,8 @@ from skimage.feature import canny as reference_canny
 
 from omnial_bench.synthesis import draem, jnld, omnial
 from omnial_bench.synthesis.canny import canny
-from omnial_bench.synthesis.jnd import jnd_map
+from omnial_bench.synthesis.draw import Draws
+from omnial_bench.synthesis.jnd import jnd_map, within_disc
 from omnial_bench.synthesis.masks import masks_within, training_masks
 from omnial_bench.synthesis.panels import PANELS, draw_panels, panels_of
 from omnial_bench.synthesis.perlin import perlin_masks, perlin_noise
@@ -19,6 +20,10 @@ from omnial_bench.synthesis.transform import jittered_crop, rotate, turn_hue
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def draws(n: int, chosen: tuple[int, ...] | None = None) -> Draws:
+    return Draws(generator(1), n, torch.tensor(range(n) if chosen is None else chosen, dtype=torch.long), "cpu")
 
 
 def photograph(n: int = 2, height: int = 64, width: int = 96) -> torch.Tensor:
@@ -49,6 +54,12 @@ class TestPerlin:
         assert torch.equal(first, again)
         assert not torch.equal(first, perlin_masks(3, (64, 96), generator(6), "cpu"))
 
+    def test_masks_that_are_not_wanted_are_empty_and_change_no_other(self) -> None:
+        wanted = torch.tensor([True, False, False, True])
+        every, some = (perlin_masks(4, (32, 48), generator(3), "cpu", wanted=choice) for choice in (None, wanted))
+        assert torch.equal(some, every & wanted[:, None, None])
+        assert not perlin_masks(4, (32, 48), generator(3), "cpu", wanted=~wanted & wanted).any()
+
 
 class TestJnd:
     @pytest.mark.parametrize(
@@ -76,6 +87,14 @@ class TestJnd:
         assert ours.sum() > 0
         columns = np.flatnonzero(ours.any(0))
         assert set(np.flatnonzero(theirs[8:-8].all(0))) & set(columns)
+
+    @pytest.mark.parametrize("radius", [0, 1, 6])
+    def test_within_disc_is_the_sum_over_a_disc(self, radius: int) -> None:
+        mask = torch.rand(2, 1, 9, 30, generator=generator()) < 0.02
+        at = torch.arange(-radius, radius + 1)
+        disc = (at[:, None] ** 2 + at[None, :] ** 2 <= radius**2).float()
+        expected = torch.nn.functional.conv2d(mask.float(), disc[None, None], padding=radius) > 0.5
+        assert torch.equal(within_disc(mask, radius), expected)
 
     def test_a_flat_picture_has_no_edge(self) -> None:
         assert not canny(torch.full((1, 1, 32, 32), 100.0)).any()
@@ -118,7 +137,7 @@ class TestTextures:
     @pytest.mark.parametrize("name", AUGMENTATIONS)
     def test_stays_in_range_and_shape(self, name: str) -> None:
         x = torch.rand(3, 3, 32, 48, generator=generator())
-        y = AUGMENTATIONS[name](x, generator(1))
+        y = AUGMENTATIONS[name](x, draws(3))
         assert y.shape == x.shape
         assert y.min() >= 0
         assert y.max() <= 1
@@ -126,8 +145,23 @@ class TestTextures:
 
     def test_equalise_flattens_the_histogram(self) -> None:
         dark = torch.rand(1, 3, 64, 64, generator=generator()) ** 3
-        flat = AUGMENTATIONS["equalise"](dark, generator())
+        flat = AUGMENTATIONS["equalise"](dark, draws(1))
         assert flat.mean().item() == pytest.approx(0.5, abs=0.02)
+
+    @pytest.mark.parametrize("name", AUGMENTATIONS)
+    def test_pictures_left_out_change_no_other(self, name: str) -> None:
+        x = torch.rand(4, 3, 32, 48, generator=generator())
+        every, some = draws(4), draws(4, (0, 3))
+        assert torch.equal(AUGMENTATIONS[name](x, every)[[0, 3]], AUGMENTATIONS[name](x[[0, 3]], some))
+        assert torch.equal(every.generator.get_state(), some.generator.get_state())
+        assert len(AUGMENTATIONS[name](x[:0], draws(4, ()))) == 0
+
+    def test_only_wanted_textures_are_worked_on(self) -> None:
+        x = torch.rand(8, 3, 16, 16, generator=generator())
+        wanted = torch.tensor([True, False] * 4)
+        some = augment(x, generator(3), wanted=wanted)
+        assert torch.equal(some[wanted], augment(x, generator(3))[wanted])
+        assert torch.equal(some[~wanted], x[~wanted])
 
     def test_three_different_operations_a_texture(self) -> None:
         x = torch.rand(8, 3, 16, 16, generator=generator())
@@ -197,6 +231,15 @@ class TestRecipes:
         assert omnial.refine_labels(images, opposite, union).eq(1).float().mean() > 0.9
         union[:] = False
         assert not omnial.refine_labels(images, opposite, union).any()
+
+    def test_labels_of_a_batch_are_those_of_its_pictures(self) -> None:
+        images = photograph(3)
+        union = torch.zeros(3, 64, 96, dtype=torch.bool)
+        union[1, 10:40, 10:40] = True
+        labels = omnial.refine_labels(images, 1 - images, union)
+        each = [omnial.refine_labels(images[k : k + 1], 1 - images[k : k + 1], union[k : k + 1]) for k in range(3)]
+        assert torch.equal(labels, torch.cat(each))
+        assert labels.flatten(1).any(1).tolist() == [False, True, False]
 
     def test_levels_of_jnld_fold_into_one(self) -> None:
         images, textures = photograph(8), torch.rand(8, 3, 64, 96, generator=generator())

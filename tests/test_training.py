@@ -12,6 +12,7 @@ from torch import Tensor
 from omnial_bench import training
 from omnial_bench.checkpoint import RECIPE, WEIGHTS, Provenance, load, read_tensors, write_tensors
 from omnial_bench.data.pictures import Pictures
+from omnial_bench.device import Precision
 from omnial_bench.errors import UserError
 from omnial_bench.jobs import Progress
 from omnial_bench.models.draem import DRAEM
@@ -52,7 +53,14 @@ def textures() -> Tensor:
 
 
 def run(
-    out: Path, made: Recipe | None = None, *, seed: int = 0, key: str = "key", progress: Progress | None = None
+    out: Path,
+    made: Recipe | None = None,
+    *,
+    seed: int = 0,
+    key: str = "key",
+    recompute: bool = False,
+    precision: Precision = "32-true",
+    progress: Progress | None = None,
 ) -> dict[str, Tensor]:
     def provenance(iterations: int) -> Provenance:
         return Provenance(
@@ -63,7 +71,7 @@ def run(
 
     return train(
         made or recipe(), normals(), textures(), out=out, provenance=provenance, seed=seed, device="cpu",
-        progress=progress,
+        recompute=recompute, precision=precision, progress=progress,
     ).state_dict()  # fmt: skip
 
 
@@ -117,6 +125,11 @@ class TestRepeatable:
         assert read_log(tmp_path / "again") == read_log(undisturbed)
         assert not same(run(tmp_path / "other", seed=1), weights)
 
+    @pytest.mark.parametrize("detector", ["draem", "omnial"])
+    def test_features_made_twice_change_nothing(self, detector: str, tmp_path: Path) -> None:
+        made = recipe(detector, max_iterations=3)
+        assert same(run(tmp_path / "twice", made, recompute=True), run(tmp_path / "kept", made))
+
     def test_what_is_written(self, undisturbed: Path) -> None:
         assert {path.name for path in undisturbed.iterdir()} == {WEIGHTS, RECIPE, LOG}
         log = pd.read_csv(undisturbed / LOG)
@@ -135,6 +148,29 @@ class TestRepeatable:
         assert log["lr"].to_numpy() == pytest.approx([1e-3] * 5 + [2e-4])
         assert log["validation_ap"].notna().tolist() == [False] * (STEPS - 1) + [True]
         assert load(undisturbed).provenance.iterations == STEPS
+
+
+class TestPrecision:
+    @pytest.mark.parametrize(("precision", "dtype"), [("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)])
+    def test_convolutions_compute_in_it_and_losses_do_not(
+        self, precision: Precision, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        computed: set[torch.dtype] = set()
+        losses: set[torch.dtype] = set()
+        loss = DRAEM.loss
+
+        def spy(self: DRAEM, batch: Synthetic) -> dict[str, Tensor]:
+            hook = self.localisation.out.register_forward_hook(lambda _, __, made: computed.add(made.dtype))
+            terms = loss(self, batch)
+            hook.remove()
+            losses.update(term.dtype for term in terms.values())
+            return terms
+
+        monkeypatch.setattr(DRAEM, "loss", spy)
+        run(tmp_path, recipe(max_iterations=2), precision=precision)
+        assert computed == {dtype}
+        assert losses == {torch.float32}
+        assert all(value.dtype != torch.bfloat16 for value in load(tmp_path).detector.state_dict().values())
 
 
 class TestResumed:

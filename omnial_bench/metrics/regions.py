@@ -7,8 +7,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from omnial_bench.errors import UserError
-from omnial_bench.metrics.ranking import Curve, Ranking
-from omnial_bench.metrics.sketch import CAPACITY, RESOLUTION, Sketch
+from omnial_bench.metrics.ranking import CAPACITY, RESOLUTION, Ranking
 
 LIMIT = 0.3
 
@@ -35,25 +34,20 @@ class Regions:
             raise UserError(f"expected a false-positive rate limit in (0, 1], got {limit}; try {LIMIT}")
         self.limit = limit
         self.ranking = Ranking(exact=exact, capacity=capacity, resolution=resolution)
-        self.overlap = Sketch(exact=exact, capacity=capacity, resolution=resolution)
         self.regions = 0
 
     def update(self, scores: Float[Tensor, "b h w"], masks: Bool[Tensor, "b h w"]) -> None:
         """Take maps and masks (True = anomalous), on any device. Raises UserError for NaN or two shapes."""
         if scores.ndim != 3:
             raise UserError(f"expected maps of shape (b, h, w), got {tuple(scores.shape)}; try one axis for the batch")
-        scores = scores.detach() if scores.is_cuda else scores.detach().cpu()
-        masks = masks.to(scores.device)
-        self.ranking.update(scores, masks)
-        marked = masks.flatten(1).any(1).nonzero().flatten()
-        if not len(marked):
-            return
-        some = masks[marked]
-        labels, count = ndimage.label(some.cpu().numpy(), structure=NEIGHBOURS)
-        inside = torch.from_numpy(labels).long()[some.cpu()]
+        device = scores.device if scores.is_cuda else torch.device("cpu")
+        masks = masks.to(device)
+        marked = masks.flatten(1).any(1)
+        some = masks[marked].cpu()
+        labels, count = ndimage.label(some.numpy(), structure=NEIGHBOURS)
+        inside = torch.from_numpy(labels).long()[some]
         weights = torch.bincount(inside, minlength=count + 1).double().reciprocal()[inside]
-        values = scores[marked].float()[some]
-        self.overlap.add(values, weights.to(values.device))
+        self.ranking.update(scores, masks, weights)
         self.regions += count
 
     def merge(self, other: "Regions") -> None:
@@ -61,12 +55,10 @@ class Regions:
         if self.limit != other.limit:
             raise UserError(f"expected two accumulators of one limit, got {self.limit} and {other.limit}; try {LIMIT}")
         self.ranking.merge(other.ranking)
-        self.overlap.merge(other.overlap)
         self.regions += other.regions
 
     def compute(self) -> float | None:
         """AUPRO in [0, 1] so far; None where there is no region, or no pixel outside one."""
         if not self.regions or not self.ranking.negatives:
             return None
-        curve = Curve.of(self.overlap, self.ranking.normal, self.ranking.negatives)
-        return curve.area(self.limit) / self.limit
+        return self.ranking.curve(overlaps=True).area(self.limit) / self.limit

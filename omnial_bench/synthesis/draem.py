@@ -8,7 +8,7 @@ from torch import Tensor
 
 from omnial_bench.nouns import Synthetic
 from omnial_bench.synthesis.draw import chance, uniform
-from omnial_bench.synthesis.masks import training_masks
+from omnial_bench.synthesis.masks import marked, training_masks
 from omnial_bench.synthesis.textures import augment
 from omnial_bench.synthesis.transform import rotate
 
@@ -31,7 +31,8 @@ def synthesize(
     """
     images = turned(images, rotation, generator)
     (masks,), _ = training_masks(1, images, generator, anomalous=anomalous, panels=panels)
-    return Synthetic(blend(images, augment(textures, generator), masks, generator), images, masks.long())
+    augmented = augment(textures, generator, wanted=marked(masks))
+    return Synthetic(blend(images, augmented, masks, generator), images, masks.long())
 
 
 def blend(

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from omnial_bench.nouns import Synthetic
 from omnial_bench.synthesis.jnd import jnd_map
-from omnial_bench.synthesis.masks import training_masks
+from omnial_bench.synthesis.masks import marked, training_masks
 from omnial_bench.synthesis.omnial import fuse, refine_labels
 from omnial_bench.synthesis.textures import augment
 
@@ -26,6 +26,7 @@ def synthesize(
     """
     masks, allowed = training_masks(3, images, generator, anomalous=anomalous, panels=panels)
     jnd = jnd_map(images)
-    augmented, alphas = fuse(images, augment(textures, generator), masks, allowed, jnd=jnd)
+    sources = augment(textures, generator, wanted=marked(masks.any(0)))
+    augmented, alphas = fuse(images, sources, masks, allowed, jnd=jnd)
     labels = refine_labels(images, augmented, (alphas > 0).any(0))
     return Synthetic(augmented, images, labels.clamp_max(levels), jnd)

@@ -29,9 +29,9 @@ def training_masks(
     if panels:
         allowed, _ = draw_panels(n, size, generator, device, both_sides=both_sides)
         return masks_within(levels, allowed, generator), allowed
-    acts = chance(n, anomalous, generator, device)
-    allowed = acts[:, None, None].expand(n, *size)
-    return _draw(levels, n, size, generator, device) & allowed, allowed
+    acts = chance(n, anomalous, generator, "cpu")
+    allowed = acts.to(device, non_blocking=True)[:, None, None].expand(n, *size)
+    return _draw(levels, n, size, generator, device, acts=acts), allowed
 
 
 def masks_within(
@@ -48,7 +48,20 @@ def masks_within(
     return masks
 
 
+def marked(masks: Bool[Tensor, "n h w"]) -> Bool[Tensor, " n"] | None:
+    """Which masks hold anything, on the CPU; None where a look would have to wait for the device."""
+    return masks.flatten(1).any(1) if masks.device.type == "cpu" else None
+
+
 def _draw(
-    levels: int, n: int, size: tuple[int, int], generator: torch.Generator, device: torch.device
+    levels: int,
+    n: int,
+    size: tuple[int, int],
+    generator: torch.Generator,
+    device: torch.device,
+    *,
+    acts: Bool[Tensor, " n"] | None = None,
 ) -> Bool[Tensor, "levels n h w"]:
-    return perlin_masks(levels * n, size, generator, device).view(levels, n, *size)
+    """Masks of `levels` an image; empty, and not worked out, for those that `acts` (on the CPU) leaves out."""
+    wanted = None if acts is None else acts.repeat(levels)
+    return perlin_masks(levels * n, size, generator, device, wanted=wanted).view(levels, n, *size)

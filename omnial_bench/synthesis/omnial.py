@@ -9,7 +9,7 @@ from omnial_bench.nouns import Synthetic
 from omnial_bench.synthesis.canny import gaussian_blur
 from omnial_bench.synthesis.draw import chance
 from omnial_bench.synthesis.jnd import jnd_map
-from omnial_bench.synthesis.masks import training_masks
+from omnial_bench.synthesis.masks import marked, training_masks
 from omnial_bench.synthesis.transform import jittered_crop
 
 EASY, MEDIUM, HARD = 1, 2, 3
@@ -78,6 +78,12 @@ def refine_labels(
     clean: Float[Tensor, "b 3 h w"], augmented: Float[Tensor, "b 3 h w"], union: Bool[Tensor, "b h w"]
 ) -> Int64[Tensor, "b h w"]:
     """Levels by how visible the change is: local SSIM inside `union`, cut at 0.95, 0.80 and 0.50; 0 outside."""
+    changed = marked(union)
+    if changed is not None and not changed.all():
+        labels = torch.zeros(union.shape, dtype=torch.int64)
+        if changed.any():
+            labels[changed] = refine_labels(clean[changed], augmented[changed], union[changed])
+        return labels
     similarity = ssim_map(clean, augmented, padding="zero").mean(1)
     cuts = torch.tensor(SSIM_CUTS, device=clean.device)
     labels = torch.bucketize(similarity.contiguous(), cuts, right=True) + 1

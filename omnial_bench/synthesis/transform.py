@@ -33,6 +33,8 @@ def jittered_crop(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) 
 
 def rotate(images: Float[Tensor, "b c h w"], angles: Float[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
     """Images turned by angles in radians about their centre, zeros outside, bilinear."""
+    if not len(images):
+        return images
     height, width = images.shape[-2:]
     cosine, sine = torch.cos(angles), torch.sin(angles)
     zero = torch.zeros_like(angles)

@@ -1,0 +1,42 @@
+"""What the measurements of networks share: detectors, pictures and batches."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from omnial_bench.models.registry import build
+from omnial_bench.nouns import Detector, Synthetic
+from omnial_bench.records import Recipe, read_recipe
+
+PRECISIONS = {"32-true": "float32", "bf16-mixed": "bfloat16"}
+
+
+def recipe_of(name: str, preset: str, batch: int | None) -> Recipe:
+    """The recipe, with another batch where one is given: a share of a step does not depend on it."""
+    recipe = read_recipe(name, preset)
+    if batch is None:
+        return recipe
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"batch": batch})})
+
+
+def pictures(recipe: Recipe, count: int) -> tuple[Tensor, Tensor]:
+    """Normals and textures as float in [0, 1]: smooth pictures, for noise has edges everywhere."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand((2, count, 3, 16, 16), generator=generator)
+    fine = torch.nn.functional.interpolate(coarse.flatten(0, 1), size=recipe.size, mode="bicubic").clamp(0, 1)
+    images, textures = fine.unflatten(0, (2, count))
+    return images, textures
+
+
+def ready(recipe: Recipe, *, channels_last: bool = True) -> tuple[Detector, Synthetic]:
+    """A new detector and one batch for it."""
+    generator = torch.Generator().manual_seed(0)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    detector: Detector = build(recipe, generator).to(memory_format=layout)  # type: ignore[call-overload]
+    batch = detector.synthesize(*pictures(recipe, recipe.training.batch), generator)
+    return detector, batch._replace(images=batch.images.contiguous(memory_format=layout))
+
+
+def autocast(precision: str) -> AbstractContextManager[object]:
+    return torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bf16-mixed" else nullcontext()

@@ -1,0 +1,73 @@
+"""What the benchmarks say of two sides, and the published way that they time."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import __main__ as main
+from benchmarks import metrics, published
+from benchmarks.measure import alone, memory_handed_back, ratio_of, reached, side_by_side
+
+
+def test_ratios_and_goals() -> None:
+    assert (ratio_of(2, 8, "theirs / ours"), ratio_of(2, 8, "ours / theirs"), ratio_of(2, 8, "share")) == (4, 0.25, 0.2)
+    assert (reached(4, ">= 4"), reached(4, ">= 5"), reached(1.05, "<= 1.05"), reached(1.0, "")) == (
+        True,
+        False,
+        True,
+        None,
+    )
+
+
+def test_both_sides_take_turns_and_the_ratio_is_of_one_run() -> None:
+    turns: list[str] = []
+
+    def ours() -> None:
+        turns.append("ours")
+        time.sleep(0.002)
+
+    def theirs() -> None:
+        turns.append("theirs")
+        time.sleep(0.02)
+
+    row = side_by_side("figure", "other", ours, theirs, repeats=2, times=(2, 1), goal=">= 2")
+    # A warm-up and two repeats, and once more each for the memory.
+    assert turns == ["ours", "ours", "theirs"] * 3 + ["ours", "theirs"]
+    assert row.theirs is not None and row.ours < 0.02 <= row.theirs
+    assert 2 < row.lowest <= row.ratio <= row.highest
+    assert row.met is True
+
+
+def test_the_table_has_every_row_and_note() -> None:
+    row = alone("sleeping", lambda: time.sleep(0.001), repeats=1, goal="<= 9", errors={"AP": 1e-9}, note="as said")
+    text = main.markdown([row], "about")
+    assert "| sleeping | - | float32 |" in text
+    assert "<= 9: met" in text and "AP 1.0e-09" in text and "- sleeping: as said." in text
+
+
+def test_memory_is_kept_again_afterwards() -> None:
+    with memory_handed_back():
+        torch.ones(2**20)
+
+
+def test_references_agree_with_each_other() -> None:
+    scores, labels = metrics.drawn(5_000)
+    assert metrics.streamed(scores, labels) == pytest.approx(metrics.scikit_learn(scores, labels), abs=1e-9)
+    maps, masks = metrics.maps(4, 32)
+    assert metrics.overlap(maps, masks) == pytest.approx(metrics.brute_overlap(maps, masks), abs=1e-9)
+
+
+def test_the_published_way_makes_samples() -> None:
+    random = np.random.default_rng(0)
+    coverage = np.mean([published.perlin(64, random).mean() for _ in range(200)])
+    assert coverage == pytest.approx(0.049, abs=0.015)
+    image, texture = random.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    samples = [published.synthesize(image, texture, random) for _ in range(40)]
+    assert 0.2 < np.mean([mask.any() for _, mask in samples]) < 0.7
+    for sample, mask in samples:
+        assert sample.dtype == np.float32 and sample.min() >= 0 and sample.max() <= 1
+        assert np.array_equal(sample[~mask], (image.astype(np.float32) / 255)[~mask])
+    for operation in published.OPERATIONS:
+        assert operation(published.Image.fromarray(texture), random).size == (64, 64)
