@@ -148,7 +148,7 @@ class _Bench:
 
     def evaluation_key(self, model: Model, suite: Suite) -> str:
         return made_by.key_of(
-            code=made_by.code_version(*ATTACK_CODE, *SCORING_CODE, "white_box.py"),
+            code=made_by.code_version(*ATTACK_CODE, *SCORING_CODE, "white_box.py", "worst.py"),
             suite=suite.model_dump(mode="json", exclude={"title"}),
             limit=self.plan.test_limit,
             model=self.model_key(model),

@@ -23,6 +23,7 @@ from omnial_bench.records import Suite, Threat
 from omnial_bench.scoring import Labels, Tally, Viewer, score
 from omnial_bench.store import Attempt, Result
 from omnial_bench.synthesis.foreground import foreground
+from omnial_bench.worst import Worst
 
 BATCH = 8
 """Pictures attacked at once; fixed, for it decides which random numbers a picture gets."""
@@ -225,21 +226,26 @@ def _score_self(
     found, before = Evaluation(), _Seen()
     control = replace(source.labels, set=suite.control)
     found.rows.extend(score(source.detector, originals, control, category, device=device, viewer=before))
-    harm = Harm(before.maps, originals.masks)
-    worst = _Worst(before, harm, originals)
+    worst = Worst(before.maps, before.scores, originals.masks, _anomalous(originals))
     for index, threat in enumerate(suite.threats):
         labels = replace(source.labels, set=threat.name, threat=label_of(threat), source="self")
         seen, pictures = _Seen(), attacked[threat.name]
         found.rows.extend(
             score(source.detector, pictures, labels, category, device=device, viewer=seen, normals_only=True)
         )
-        harms = worst.update(seen)
+        harms = worst.update(seen.maps, seen.scores)
         if index == 0 and out is not None and suite.against == "self":
             found.examples.extend(_extremes(source, threat, pictures, harms, device=device, out=out))
     if suite.worst:
         labels = replace(source.labels, set=suite.worst_name, threat=f"worst of {len(suite.threats)}", source="self")
-        found.rows.extend(worst.tally().rows(labels, category))
+        tally = Tally(maps_only=True)
+        tally.add(worst.maps(), originals.masks, worst.scores, _anomalous(originals))
+        found.rows.extend(tally.rows(labels, category))
     return found
+
+
+def _anomalous(pictures: Pictures) -> Bool[Tensor, " n"]:
+    return torch.tensor([defect != "good" for defect in pictures.defects])
 
 
 class _Seen:
@@ -260,56 +266,6 @@ class _Seen:
     @property
     def scores(self) -> Float[Tensor, " n"]:
         return torch.cat(self._scores)
-
-
-class Harm:
-    """What a picture's map costs the pooled pixel AUROC, held against the model's maps before any attack.
-
-    An anomalous pixel costs the share of normal reference pixels that score at least as high, a normal pixel the share
-    of anomalous reference pixels that score at most as high; a picture costs the mean of either kind, added: 0 to 2. It
-    bounds what one strange pixel can weigh, which a cross-entropy does not.
-    """
-
-    def __init__(self, maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n h w"]) -> None:
-        self.normal, self.anomalous = maps[~masks].sort().values, maps[masks].sort().values
-
-    def __call__(self, maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
-        above = 1 - torch.searchsorted(self.normal, maps.contiguous()) / max(len(self.normal), 1)
-        below = torch.searchsorted(self.anomalous, maps.contiguous(), right=True) / max(len(self.anomalous), 1)
-        return _mean_over(above, masks) + _mean_over(below, ~masks)
-
-
-def _mean_over(values: Float[Tensor, "n h w"], where: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
-    return (values * where).flatten(1).sum(1) / where.flatten(1).sum(1).clamp_min(1)
-
-
-class _Worst:
-    """Picture by picture the worst map and the worst image score so far, no attack among them.
-
-    For the image score the worst is the lowest of an anomalous and the highest of a normal picture; for the map it is
-    the one of most `Harm`.
-    """
-
-    def __init__(self, before: _Seen, harm: Harm, pictures: Pictures) -> None:
-        self.harm, self.masks = harm, pictures.masks
-        self.anomalous = torch.tensor([defect != "good" for defect in pictures.defects])
-        self.maps, self.scores = before.maps, before.scores
-        self.clean = self.most = harm(self.maps, self.masks)
-
-    def update(self, seen: _Seen) -> Float[Tensor, " n"]:
-        """Take one attack; what it added to the harm of each picture."""
-        harms, scores = self.harm(seen.maps, self.masks), seen.scores
-        self.maps = torch.where((harms > self.most)[:, None, None], seen.maps, self.maps)
-        self.most = torch.maximum(harms, self.most)
-        self.scores = torch.where(
-            self.anomalous, torch.minimum(scores, self.scores), torch.maximum(scores, self.scores)
-        )
-        return harms - self.clean
-
-    def tally(self) -> Tally:
-        tally = Tally(maps_only=True)
-        tally.add(self.maps, self.masks, self.scores, self.anomalous)
-        return tally
 
 
 def _extremes(

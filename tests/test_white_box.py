@@ -16,7 +16,8 @@ from omnial_bench.nouns import Detector, Prediction
 from omnial_bench.records import Suite, Threat
 from omnial_bench.scoring import Labels
 from omnial_bench.store import METRICS, Result
-from omnial_bench.white_box import Evaluation, Harm, Target, _measure, evaluate, remembered, spread
+from omnial_bench.white_box import Evaluation, Target, _measure, evaluate, remembered, spread
+from omnial_bench.worst import Harm
 
 SIDE = 24
 LABELS = Labels(detector="bright", paradigm="unified", preset="given", dataset="none", seed=3, run="r")
