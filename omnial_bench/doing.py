@@ -72,7 +72,7 @@ def _train(study: Study, task: Training, by: Decided, watch: Watch) -> Evaluatio
     train(
         model.recipe, study.dataset.load("train", model.categories, study.size), study.textures,
         out=study.folder_of(model), provenance=describe, seed=plan.seed, device=study.settings.device,
-        precision=study.settings.precision, progress=watch(task.title),
+        precision=study.settings.precision, progress=watch(str(task)),
     )  # fmt: skip
     return Evaluation()
 
@@ -115,7 +115,7 @@ def _scored(study: Study, task: Scoring, watch: Watch) -> Evaluation:
     trained = study.open_model(model)
     adversarial = None if name == "clean" else study.open_set(name)
     labels = labels_on(labels_of(trained, study.run), adversarial)
-    progress, found = watch(task.title), Evaluation()
+    progress, found = watch(str(task)), Evaluation()
     for done, category in enumerate(model.categories):
         pictures = adversarial.load(category) if adversarial else study.dataset.load("test", [category], study.size)
         chosen = choose(pictures)
@@ -131,7 +131,7 @@ def _scored(study: Study, task: Scoring, watch: Watch) -> Evaluation:
 
 def _evaluated(study: Study, task: Evaluating, watch: Watch) -> Evaluation:
     model, suite = task.model, task.suite
-    source, progress, found = study.target(study.open_model(model)), watch(task.title), Evaluation()
+    source, progress, found = study.target(study.open_model(model)), watch(str(task)), Evaluation()
     for category in model.categories:
         pictures = study.dataset.load("test", [category], study.size)
         others = [other for other in study.targets(model, suite) if category in other.categories]

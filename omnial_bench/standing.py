@@ -17,7 +17,7 @@ from omnial_bench.training import STATE
 
 NEVER = "never done"
 UNNAMED = ("made by other code or settings",)
-HASHED = ("code", "data", "textures", "model", "pictures", "sources", "targets", "inputs")
+HASHED = ("code", "detector", "data", "textures", "model", "pictures", "sources", "targets", "inputs")
 """What stands as a hash in what decides a task: no reader learns anything from its value."""
 MADE_BY_OTHERS = ("model", "pictures", "sources", "targets", "inputs")
 """What other tasks make."""
@@ -153,7 +153,7 @@ def standings(study: Study, reporting: Callable[[], Decided] | None = None) -> l
             reasons = look(study, task, decided(study, task)).reasons
         found.append(Standing(task, reasons))
         if reasons:
-            due[task.name] = task.title
+            due[task.name] = str(task)
     return found
 
 

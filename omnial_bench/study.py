@@ -12,6 +12,7 @@ from omnial_bench.data.folder import find_dataset
 from omnial_bench.data.textures import load_textures
 from omnial_bench.device import fabric
 from omnial_bench.errors import UserError
+from omnial_bench.models.registry import foreign_code
 from omnial_bench.planning import Model, Settings, models_of, sources_of
 from omnial_bench.records import Plan, Suite, read_suite, read_toml
 from omnial_bench.scoring import labels_of
@@ -77,7 +78,8 @@ class Study:
     def training(self, model: Model) -> Decided:
         recipe = model.recipe.model_dump(mode="json")
         code = made_by.code_version(*TRAINING_CODE)
-        return Decided({"code": code, "recipe": recipe, "categories": model.categories, **self.base})
+        foreign = {"detector": foreign_code(model.recipe.detector)} if ":" in model.recipe.detector else {}
+        return Decided({"code": code, **foreign, "recipe": recipe, "categories": model.categories, **self.base})
 
     def train_key(self, model: Model) -> str:
         return self.training(model).key

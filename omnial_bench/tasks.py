@@ -13,8 +13,8 @@ Kind = Literal["train", "set", "score", "evaluate", "report"]
 
 @dataclass(frozen=True)
 class Training:
-    """Train one model. Like every task it has the name of its file in `.tasks/`, a title, and the names of the tasks
-    that it needs."""
+    """Train one model. Like every task it has the name of its file in `.tasks/`, a title as text, and the names of the
+    tasks that it needs."""
 
     model: Model
     needs: tuple[str, ...] = ()
@@ -24,8 +24,7 @@ class Training:
     def name(self) -> str:
         return f"train-{self.model.name}"
 
-    @property
-    def title(self) -> str:
+    def __str__(self) -> str:
         return f"train {self.model.name}"
 
 
@@ -45,8 +44,7 @@ class Building:
     def name(self) -> str:
         return f"set-{self.pictures}"
 
-    @property
-    def title(self) -> str:
+    def __str__(self) -> str:
         return f"set {self.pictures}"
 
 
@@ -63,8 +61,7 @@ class Scoring:
     def name(self) -> str:
         return f"score-{self.model.name}-{self.pictures}"
 
-    @property
-    def title(self) -> str:
+    def __str__(self) -> str:
         return f"score {self.model.name} on {self.pictures}"
 
 
@@ -81,8 +78,7 @@ class Evaluating:
     def name(self) -> str:
         return f"evaluate-{self.suite.name}-{self.model.name}"
 
-    @property
-    def title(self) -> str:
+    def __str__(self) -> str:
         return f"evaluate {self.model.name} under {self.suite.name}"
 
 
@@ -93,7 +89,9 @@ class Reporting:
     needs: tuple[str, ...]
     kind: Kind = "report"
     name: str = "report"
-    title: str = "report"
+
+    def __str__(self) -> str:
+        return self.name
 
 
 Task = Training | Building | Scoring | Evaluating

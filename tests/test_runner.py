@@ -19,6 +19,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.planning import Settings, models_of, sources_of
 from omnial_bench.records import Plan, read_suite
 from omnial_bench.runner import dry_run, run
+from omnial_bench.standing import changes
 from omnial_bench.store import METRICS, read_rows, without_none, write_text
 from omnial_bench.study import Study
 
@@ -253,7 +254,7 @@ class TestDryRun:
 
     def why(self, given: Plan, chosen: Settings) -> dict[str, tuple[str, ...]]:
         before = contents(chosen.out)
-        found = {one.task.title: one.reasons for one in dry_run(given, chosen)}
+        found = {str(one.task): one.reasons for one in dry_run(given, chosen)}
         assert contents(chosen.out) == before
         return {title: reasons for title, reasons in found.items() if reasons}
 
@@ -261,7 +262,7 @@ class TestDryRun:
         found = dry_run(plan(place), settings(place, tmp_path / "run"))
         assert not (tmp_path / "run").exists()
         assert [one.task.kind for one in found] == ["train"] * 3 + ["set"] * 4 + ["score"] * 15 + ["report"]
-        reasons = {one.task.title: one.reasons for one in found}
+        reasons = {str(one.task): one.reasons for one in found}
         assert reasons["train mini-unified"] == ("never done",)
         assert reasons["set pgd-8"] == ("never done", "depends on train mini-unified, which is due")
         assert reasons["score mini-separate-cap on pgd-8"] == (
@@ -406,6 +407,7 @@ class TestCommand:
             ("--address host:1", "expected --address with --engine ray"),
             ("--engine ray --jobs 2", "expected --jobs with the local engine"),
             ("--engine rya", "Invalid value for '--engine'"),
+            ("--out s3://bucket/run", "expected a folder, got the URL s3://bucket/run"),
         ],
     )
     def test_options_that_do_not_go_together(
@@ -459,6 +461,21 @@ class TestKeys:
         same = self.key(place, tmp_path, monkeypatch, "nothing")
         assert self.key(place, tmp_path, monkeypatch, "nothing") == same
         assert self.key(place, tmp_path, monkeypatch, change) != same
+
+    def test_a_detector_from_outside_is_another_with_its_file(
+        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.syspath_prepend(tmp_path)
+        record, code = tmp_path / "own.toml", tmp_path / "own_detector.py"
+        write_text(record, RECORD.replace('"draem"', '"own_detector:make"').split("options")[0])
+        write_text(code, "import torch\n\ndef make() -> torch.nn.Module:\n    return torch.nn.Identity()\n")
+        study = Study(plan(place, detectors=(str(record),)), settings(place, tmp_path / "run"))
+        before = study.training(study.models[0])
+        assert study.training(study.models[0]).key == before.key
+        write_text(code, code.read_text() + "# Changed.\n")
+        after = study.training(study.models[0])
+        assert after.key != before.key
+        assert changes(before.by, after.by) == ("detector changed",)
 
     def test_other_weights_are_other_sets_and_scores(self, place: Path, copied: Path) -> None:
         study = Study(plan(place), settings(place, copied))

@@ -112,7 +112,7 @@ def _list(plan_name: str, seed: int | None, as_json: bool, **settings: Any) -> N
     if as_json:
         rows = [
             {
-                "task": one.task.title, "name": one.task.name, "kind": one.task.kind,
+                "task": str(one.task), "name": one.task.name, "kind": one.task.kind,
                 "status": "done" if one.done else "due", "why": list(one.reasons), "needs": list(one.task.needs),
             }
             for one in found
@@ -129,7 +129,7 @@ def _list(plan_name: str, seed: int | None, as_json: bool, **settings: Any) -> N
     for one in found:
         status = Text("done", style="green") if one.done else Text("due", style="yellow")
         more = f" (and {len(one.reasons) - WHY} more)" if len(one.reasons) > WHY else ""
-        view.add_row(Text(one.task.title), status, Text("; ".join(one.reasons[:WHY]) + more))
+        view.add_row(Text(str(one.task)), status, Text("; ".join(one.reasons[:WHY]) + more))
     console = Console()
     # A pipe has no width of its own: reasons there must not be cut at 80 columns.
     (console if console.is_terminal else Console(width=160)).print(view)
