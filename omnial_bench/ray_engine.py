@@ -125,7 +125,7 @@ class _Engine:
         except self.ray.exceptions.RayError as error:
             line = (str(error).splitlines() or [""])[0]
             raise UserError(
-                f"{task}: its worker was lost {RETRIES + 1} times ({type(error).__name__}: {line}); "
+                f"{task}: its worker was lost at each of {RETRIES + 1} attempts ({type(error).__name__}: {line}); "
                 "look for memory that ran out, then give the same command again"
             ) from error
 

@@ -27,6 +27,7 @@ from omnial_bench.records import Plan
 from omnial_bench.scoring import with_means
 from omnial_bench.standing import Standing, keep, look_at, standings
 from omnial_bench.store import (
+    DAMAGED,
     attempts_frame,
     frame,
     make_folder,
@@ -131,7 +132,7 @@ def _report(out: Path, write: Report) -> None:
     if looked.reasons:
         write(out)
         written = (path for pattern in REPORT_FILES for path in out.glob(pattern))
-        keep(out, "report", by, {}, [path for path in written if path.is_file() and path.suffix != ".damaged"])
+        keep(out, "report", by, {}, [path for path in written if path.is_file() and path.suffix != DAMAGED])
 
 
 def write_found(out: Path, found: Evaluation) -> pd.DataFrame:

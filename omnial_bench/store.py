@@ -83,6 +83,8 @@ ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
 KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run"))
 
 _LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{8}\.(part|old)")
+DAMAGED = ".damaged"
+"""What ends the name of a file or folder that was set aside."""
 _CANNOT_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES)
 """What file systems answer that have no sync for folders."""
 
@@ -130,7 +132,7 @@ def sweep(folder: Path) -> None:
 
 def set_aside(path: Path) -> Path:
     """Rename a damaged file or folder to `<name>.damaged`, in place of an earlier one, for a person to look at."""
-    aside = path.with_name(f"{path.name}.damaged")
+    aside = path.with_name(path.name + DAMAGED)
     if aside.is_dir():
         shutil.rmtree(aside)
     elif path.is_dir():
