@@ -1,16 +1,20 @@
-# Five targets; each makes its own environment in .venv from constraints.txt.
+# Six targets; each makes its own environment in .venv from constraints.txt.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test torture lint bench clean
 
 demo: $(STAMP)
 	$(BIN)/omnial-bench demo --out demo-run
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# The tests of killed runs, at fifty moments in place of a few.
+torture: $(STAMP)
+	TORTURE=50 $(BIN)/python -m pytest tests/test_crash.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,21 +1,25 @@
 """Tasks one after the other, or side by side in processes that share the cores; and what finished ones left."""
 
+import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from omnial_bench.errors import UserError
-from omnial_bench.store import write_json
+from omnial_bench.store import set_aside, write_json
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 """Called with steps done, steps in all, and a note for the reader."""
@@ -23,10 +27,64 @@ Watch = Callable[[str], Progress | None]
 """Given the name of a task, what its progress is told to; None where nobody looks."""
 Work = Callable[[Any, Any, Watch], Any]
 """A function of what every task shares, the task, and who watches."""
-Each = Callable[[Work, Sequence[Any]], list[Any]]
+Needs = Sequence[Collection[int]]
+"""For each task the places of earlier ones that must be done before it begins."""
 
 THREADS = 1
 """Threads of each process: the same however many run, so that a figure does not depend on how many."""
+
+
+class Each(Protocol):
+    """Does a piece of work for every task and gives the values in the tasks' order."""
+
+    def __call__(self, work: Work, tasks: Sequence[Any], needs: Needs = ()) -> list[Any]: ...
+
+
+Handle = TypeVar("Handle")
+
+
+class Engine(Protocol[Handle]):
+    """Where tasks run: here in other processes, or on other machines."""
+
+    def submit(self, work: Work, task: Any) -> Handle: ...
+
+    def first(self, running: Collection[Handle]) -> Collection[Handle]:
+        """Wait until one of them or more are done, and say which."""
+        ...
+
+    def value(self, handle: Handle) -> Any:
+        """What the task gave; raises what it raised."""
+        ...
+
+
+def flow(
+    engine: Engine[Handle], work: Work, tasks: Sequence[Any], needs: Needs = (), progress: Progress | None = None
+) -> list[Any]:
+    """Give each task to the engine as soon as what it needs is done; the first error is raised at once."""
+    missing = [set(needs[index]) if needs else set() for index in range(len(tasks))]
+    wanted_by: list[list[int]] = [[] for _ in tasks]
+    for index, others in enumerate(missing):
+        for other in others:
+            wanted_by[other].append(index)
+    ready = [index for index, others in enumerate(missing) if not others]
+    values: list[Any] = [None] * len(tasks)
+    running: dict[Handle, int] = {}
+    done = 0
+    while ready or running:
+        running |= {engine.submit(work, tasks[index]): index for index in ready}
+        ready = []
+        for handle in engine.first(running):
+            index = running.pop(handle)
+            values[index] = engine.value(handle)
+            done += 1
+            if progress is not None:
+                progress(done, len(tasks), str(tasks[index]))
+            for other in wanted_by[index]:
+                missing[other].discard(index)
+                if not missing[other]:
+                    ready.append(other)
+        ready.sort()
+    return values
 
 
 def threads_of(jobs: int) -> int:
@@ -44,7 +102,12 @@ def crew(make: Callable[..., Any], arguments: tuple[Any, ...], jobs: int, watch:
     """
     if jobs == 1:
         shared = make(*arguments)
-        yield lambda work, tasks: [work(shared, task, watch) for task in tasks]
+
+        def here(work: Work, tasks: Sequence[Any], needs: Needs = ()) -> list[Any]:  # noqa: ARG001
+            # Every task comes after those that it needs.
+            return [work(shared, task, watch) for task in tasks]
+
+        yield here
         return
     before, context = multiprocessing.active_children(), multiprocessing.get_context("spawn")
     news, over = context.SimpleQueue(), threading.Event()
@@ -52,7 +115,7 @@ def crew(make: Callable[..., Any], arguments: tuple[Any, ...], jobs: int, watch:
     reader.start()
     pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(news, make, arguments))
     try:
-        yield lambda work, tasks: list(pool.map(_do, [(work, task) for task in tasks]))
+        yield lambda work, tasks, needs=(): flow(_Pool(pool), work, tasks, needs)
     except BaseException as error:
         # Nobody waits for tasks whose result is not wanted any more.
         for child in set(multiprocessing.active_children()) - set(before):
@@ -65,6 +128,22 @@ def crew(make: Callable[..., Any], arguments: tuple[Any, ...], jobs: int, watch:
         over.set()
         # A process that died while it told something leaves half a message, which would be waited for without end.
         reader.join(timeout=2)
+
+
+class _Pool:
+    """The processes of this machine as an engine."""
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self.pool = pool
+
+    def submit(self, work: Work, task: Any) -> Future[Any]:
+        return self.pool.submit(_do, work, task)
+
+    def first(self, running: Collection[Future[Any]]) -> Collection[Future[Any]]:
+        return wait(running, return_when=FIRST_COMPLETED).done
+
+    def value(self, handle: Future[Any]) -> Any:
+        return handle.result()
 
 
 def _tell(news: Any, watch: Watch, over: threading.Event) -> None:
@@ -106,20 +185,40 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _do(item: tuple[Work, Any]) -> Any:
-    work, task = item
+def _do(work: Work, task: Any) -> Any:
     return work(_here["shared"], task, _here["watch"])
 
 
-def recall(folder: Path, task: str, key: str) -> dict[str, Any] | None:
-    """What a finished task left in `folder`, if it was done under the same key."""
+def read_memory(folder: Path, task: str) -> dict[str, Any] | None:
+    """What a finished task left in `folder`, None where it left nothing; UserError where that is damaged."""
+    path = folder / f"{task}.json"
     try:
-        found = json.loads((folder / f"{task}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return None
-    return found if isinstance(found, dict) and found.get("key") == key else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error})") from error
+    if not isinstance(found, dict) or found.pop("sha256", None) != _hash(found):
+        raise UserError(f"{path} is damaged (its hash differs)")
+    return found
+
+
+def recall(folder: Path, task: str, key: str) -> dict[str, Any] | None:
+    """What a finished task left in `folder`, if it was done under the same key; what is damaged is set aside."""
+    try:
+        found = read_memory(folder, task)
+    except UserError as error:
+        log.warning("done again: %s", error)
+        set_aside(folder / f"{task}.json")
+        return None
+    return found if found is not None and found.get("key") == key else None
 
 
 def remember(folder: Path, task: str, key: str, value: dict[str, Any]) -> None:
     """Keep what a finished task leaves (JSON values) under its key, in place of what an earlier one left."""
-    write_json(folder / f"{task}.json", {**value, "key": key})
+    kept = {**value, "key": key}
+    write_json(folder / f"{task}.json", {**kept, "sha256": _hash(kept)})
+
+
+def _hash(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()

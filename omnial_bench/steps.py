@@ -11,11 +11,11 @@ from omnial_bench.checkpoint import load, provenance_of, read_provenance
 from omnial_bench.data.folder import find_dataset
 from omnial_bench.data.textures import load_textures
 from omnial_bench.device import Precision, attack_dtype, fabric, placed
+from omnial_bench.doing import by_threat
 from omnial_bench.errors import UserError
 from omnial_bench.jobs import Watch
 from omnial_bench.planning import Model, check_names, check_recipe, look_through
 from omnial_bench.records import Paradigm, read_recipe, read_suite
-from omnial_bench.runner import by_threat
 from omnial_bench.store import check_folder
 from omnial_bench.training import is_trained, train
 

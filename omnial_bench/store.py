@@ -5,8 +5,11 @@ import hashlib
 import json
 import math
 import os
+import re
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -79,6 +82,12 @@ COLUMNS = tuple(field.name for field in fields(Result))
 ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
 KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run"))
 
+_LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{8}\.(part|old)")
+DAMAGED = ".damaged"
+"""What ends the name of a file or folder that was set aside."""
+_CANNOT_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES)
+"""What file systems answer that have no sync for folders."""
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -87,7 +96,7 @@ def whole(path: Path) -> Iterator[Path]:
     OSError names `path` where it cannot be written, on a full disk for one; nothing is left beside it then.
     """
     make_folder(path.parent)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    aside = beside(path, "part")
     try:
         aside.touch()
         mode = aside.stat().st_mode
@@ -97,6 +106,7 @@ def whole(path: Path) -> Iterator[Path]:
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         if error.filename is not None:
             raise
@@ -104,6 +114,63 @@ def whole(path: Path) -> Iterator[Path]:
         raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def beside(path: Path, kind: str) -> Path:
+    """A free name beside `path` for what is not whole yet (`part`) or not wanted any more (`old`)."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.{kind}")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left beside files of `folder`, at any depth; for one who is alone in it."""
+    for left in [path for path in folder.rglob(".*") if _LEFT_OVER.fullmatch(path.name)]:
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file or folder to `<name>.damaged`, in place of an earlier one, for a person to look at."""
+    aside = path.with_name(path.name + DAMAGED)
+    if aside.is_dir():
+        shutil.rmtree(aside)
+    elif path.is_dir():
+        aside.unlink(missing_ok=True)
+    path.replace(aside)
+    return aside
+
+
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder outlive a power cut, where the file system can do that."""
+    if os.name != "posix":
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(folder)
+
+
+def sync_tree(folder: Path, threads: int = 8) -> None:
+    """Have every file and folder below `folder` outlive a power cut."""
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(_sync_file, [path for path in folder.rglob("*") if path.is_file()]))
+    for inner in [path for path in folder.rglob("*") if path.is_dir()]:
+        sync_folder(inner)
+    sync_folder(folder)
+
+
+def _sync_file(path: Path) -> None:
+    try:
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        # What comes out of a sync names no file.
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,5 +1,6 @@
 """The one training loop, for every detector and both paradigms; it goes on where it was stopped."""
 
+import hashlib
 import json
 import logging
 import math
@@ -23,7 +24,7 @@ from omnial_bench.models.blocks import recompute_features
 from omnial_bench.models.registry import build
 from omnial_bench.nouns import Detector, Synthetic
 from omnial_bench.records import Recipe, Training
-from omnial_bench.store import make_folder, write_text
+from omnial_bench.store import make_folder, set_aside, write_text
 
 log = logging.getLogger(__name__)
 
@@ -202,17 +203,21 @@ class _Loop:
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
         tensors["generator"] = self.generator.get_state()
-        write_tensors(self.out / STATE, tensors, {"key": key, "step": str(self.step), "rows": json.dumps(rows)})
+        told = {"key": key, "step": str(self.step), "rows": json.dumps(rows)}
+        write_tensors(self.out / STATE, tensors, {**told, "sha256": _digest(tensors, told)})
         _write_log(self.out, rows)
 
     def restore(self, key: str) -> list[Row]:
-        """Go back to the last saved step of the same training, if there is one; its log."""
-        if not (self.out / STATE).is_file():
+        """Go back to the last saved step of the same training, if there is one; its log. A damaged one is set aside."""
+        path = self.out / STATE
+        if not path.is_file():
             return []
         try:
-            tensors, metadata = read_tensors(self.out / STATE)
+            tensors, metadata = read_tensors(path)
+            if metadata.pop("sha256", None) != _digest(tensors, metadata):
+                raise UserError(f"{path} is damaged (its hash differs)")
         except UserError as error:
-            log.warning("started afresh: %s", error)
+            log.warning("started afresh, the damaged one is kept as %s: %s", set_aside(path), error)
             return []
         if metadata.get("key") != key:
             return []
@@ -235,6 +240,14 @@ class _Loop:
 
 def _write_log(out: Path, rows: list[Row]) -> None:
     write_text(out / LOG, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+
+
+def _digest(tensors: dict[str, Tensor], told: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _chunks(items: list[int], size: int) -> Iterator[list[int]]:

@@ -9,18 +9,24 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "omnial_bench"
 LAYERS = [
-    {"errors", "nouns", "records", "store", "provenance"},
+    {"errors", "nouns", "records", "store", "lock", "provenance"},
     {"data", "synthesis", "losses", "metrics", "device"},
     {"models", "attacks"},
     {
         "checkpoint",
         "jobs",
+        "ray_engine",
         "training",
         "scoring",
         "examples",
         "planning",
-        "white_box",
+        "workload",
         "worst",
+        "white_box",
+        "study",
+        "tasks",
+        "standing",
+        "doing",
         "runner",
         "steps",
         "assessment",
@@ -78,17 +84,19 @@ def test_only_attacks_import_torchattacks_and_nothing_torchvision() -> None:
 
 
 # What reads or runs more than data. `provenance` asks git for the commit, by a fixed command, no shell. `jobs` keeps a
-# process pool; what passes between its own processes is pickled by the standard library. `registry` imports the
-# `package.module:factory` that a user names, the one way for foreign code to come in; the others import by fixed names.
+# process pool; what passes between its own processes is pickled by the standard library. `ray_engine` has Ray do that
+# between the machines of a cluster, which trust each other. `registry` imports the `package.module:factory` that a user
+# names, the one way for foreign code to come in; the others import by fixed names.
 MODULES = {
     "pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "dbm", "yaml", "code", "codeop", "runpy",
     "subprocess", "importlib.import_module", "importlib.util", "importlib.machinery", "multiprocessing",
-    "concurrent.futures.ProcessPoolExecutor", "pty", "ctypes",
+    "concurrent.futures.ProcessPoolExecutor", "pty", "ctypes", "ray",
 }  # fmt: skip
 ALLOWED = {
     "device.py": {"ctypes"},
     "provenance.py": {"subprocess"},
     "jobs.py": {"multiprocessing", "concurrent.futures.ProcessPoolExecutor"},
+    "ray_engine.py": {"ray"},
     "models/registry.py": {"importlib.import_module"},
     "cli/main.py": {"importlib.import_module"},
 }

@@ -14,8 +14,8 @@ from fake_run import fake_rows, fake_run
 
 from omnial_bench.cli.report import report
 from omnial_bench.errors import UserError
-from omnial_bench.reports.document import write_report
-from omnial_bench.store import write_rows
+from omnial_bench.reports.document import read_manifests, write_report
+from omnial_bench.store import write_rows, write_text
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,12 @@ def test_markdown_says_source_limits_and_provenance(run: Path) -> None:
     assert "mean loss over DRAEM unified, JNLD unified and OmniAL unified" in text
     assert "training normals of the detectors" in text and "no white-box figure" in text
     assert "0123456789abcdef" in text and "torch 2.11.0" in text and "Images: invented." in text
+
+
+def test_a_set_that_was_set_aside_as_damaged_is_not_reported(tmp_path: Path) -> None:
+    for name, text in (("pgd", '{"name": "pgd"}'), ("pgd.damaged", "{")):
+        write_text(tmp_path / "sets" / name / "manifest.json", text)
+    assert read_manifests(tmp_path) == {"pgd": {"name": "pgd"}}
 
 
 class _Page(HTMLParser):

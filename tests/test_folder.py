@@ -224,9 +224,20 @@ def test_damaged_cache_is_made_again(mvtec: Path, damage: str, caplog: pytest.Lo
     with caplog.at_level(logging.WARNING):
         again = find_dataset(mvtec).load("train", ["grid"], (8, 8)).images
     assert torch.equal(first, again) and "is damaged" in caplog.text
+    assert kept.with_name(f"{kept.name}.damaged").is_file()
     caplog.clear()
     find_dataset(mvtec).load("train", ["grid"], (8, 8))
     assert not caplog.text
+
+
+def test_a_damaged_fingerprint_is_made_again(mvtec: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = find_dataset(mvtec).fingerprint
+    (kept,) = cache.cache_folder().glob("fingerprint-*.json")
+    for text in (kept.read_text().replace(first, "0" * 64), "{}", "[", ""):
+        kept.write_text(text)
+        caplog.clear()
+        assert find_dataset(mvtec).fingerprint == first
+        assert "is damaged" in caplog.text
 
 
 def test_a_cache_folder_that_cannot_be_written_costs_a_warning(

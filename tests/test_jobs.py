@@ -5,14 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
 import torch
 
 from omnial_bench.errors import UserError
-from omnial_bench.jobs import THREADS, Progress, Watch, crew, recall, remember, threads_of
+from omnial_bench.jobs import THREADS, Progress, Watch, crew, flow, read_memory, recall, remember, threads_of
 from omnial_bench.store import write_text
 
 News = list[tuple[str, int, int, str]]
@@ -70,6 +70,50 @@ def test_two_processes_equal_one_and_tell_their_progress() -> None:
     assert sorted(news) == [(f"add {n}", done, 2, f"note {done}") for n in tasks for done in (1, 2)]
 
 
+def after(_: dict[str, int], task: tuple[str, str, tuple[str, ...]], __: Watch) -> float:
+    """Leave a file, once those of the tasks that come before are there."""
+    folder, name, others = task
+    assert all((Path(folder) / other).exists() for other in others)
+    time.sleep(0.05)
+    (Path(folder) / name).touch()
+    return time.monotonic()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_task_begins_when_what_it_needs_is_done(tmp_path: Path, jobs: int) -> None:
+    names = {"a": (), "b": (), "c": ("a", "b"), "d": ("a",), "e": ("c", "d")}
+    tasks = [(str(tmp_path), name, others) for name, others in names.items()]
+    needs = [{list(names).index(other) for other in others} for others in names.values()]
+    with crew(make, (0,), jobs, lambda _: None) as each:
+        ends = dict(zip(names, each(after, tasks, needs), strict=True))
+    assert all(ends[name] > ends[other] for name, others in names.items() for other in others)
+
+
+class Counted:
+    """An engine that ends one task at a time, the last one first."""
+
+    def __init__(self) -> None:
+        self.at_once: list[int] = []
+
+    def submit(self, _: object, task: str) -> str:
+        return task
+
+    def first(self, running: Collection[str]) -> list[str]:
+        self.at_once.append(len(running))
+        return [max(running)]
+
+    def value(self, handle: str) -> str:
+        return handle.upper()
+
+
+def test_flow_gives_out_all_that_is_ready_and_counts() -> None:
+    engine, told = Counted(), []
+    values = flow(engine, add, ["a", "b", "c"], [(), (), (0, 1)], lambda *news: told.append(news))
+    assert values == ["A", "B", "C"]
+    assert engine.at_once == [2, 1, 1]
+    assert told == [(1, 3, "b"), (2, 3, "a"), (3, 3, "c")]
+
+
 def test_a_workers_mistake_is_the_callers() -> None:
     with pytest.raises(UserError, match=r"^expected 1, got 2; try 1$"), crew(make, (0,), 2, lambda _: None) as each:
         each(refuse, [1, 2, 3])
@@ -92,9 +136,20 @@ class TestMemory:
         assert recall(tmp_path, "score", "other") is None
         assert recall(tmp_path, "set", "key") is None
 
-    @pytest.mark.parametrize("text", ["", '{"key": "key"', "[]", "null"])
-    def test_a_damaged_memory_is_none(self, tmp_path: Path, text: str) -> None:
-        write_text(tmp_path / "score.json", text)
+    @pytest.mark.parametrize("text", ["", '{"key": "key"', "[]", "null", '{"key": "key"}'])
+    def test_a_damaged_memory_is_none_and_set_aside(self, tmp_path: Path, text: str) -> None:
+        path = tmp_path / "score.json"
+        write_text(path, text)
+        with pytest.raises(UserError, match=r"score\.json is damaged"):
+            read_memory(tmp_path, "score")
+        assert path.exists()
+        assert recall(tmp_path, "score", "key") is None
+        assert [one.name for one in tmp_path.iterdir()] == ["score.json.damaged"]
+
+    def test_a_memory_with_another_figure_is_damaged(self, tmp_path: Path) -> None:
+        remember(tmp_path, "score", "key", {"rows": [0.1, 0.25]})
+        path = tmp_path / "score.json"
+        write_text(path, path.read_text().replace("0.25", "0.75"))
         assert recall(tmp_path, "score", "key") is None
 
 

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -11,14 +12,16 @@ import tomli_w
 import torch
 
 from omnial_bench import provenance as made_by
-from omnial_bench import runner
 from omnial_bench.attacks.sets import load_set
+from omnial_bench.cli.main import main
 from omnial_bench.data.toy import draw_toy
 from omnial_bench.errors import UserError
 from omnial_bench.planning import Settings, models_of, sources_of
 from omnial_bench.records import Plan, read_suite
-from omnial_bench.runner import run
-from omnial_bench.store import METRICS, read_rows, write_text
+from omnial_bench.runner import dry_run, run
+from omnial_bench.standing import changes
+from omnial_bench.store import METRICS, read_rows, without_none, write_text
+from omnial_bench.study import Study
 
 RECORD = """
 detector = "draem"
@@ -70,7 +73,8 @@ def times(out: Path, *patterns: str) -> dict[str, int]:
     """When each file was written; a run that does nothing leaves them."""
     paths = [path for pattern in patterns for path in out.glob(pattern)]
     assert paths
-    return {path.relative_to(out).as_posix(): path.stat().st_mtime_ns for path in paths}
+    kept = [path for path in paths if ".damaged" not in path.as_posix()]
+    return {path.relative_to(out).as_posix(): path.stat().st_mtime_ns for path in kept}
 
 
 TRAINED, BUILT, SCORED = "models/*/checkpoint.safetensors", "sets/*/manifest.json", ".tasks/score-*.json"
@@ -97,7 +101,7 @@ class TestRows:
         assert len(found) == len(expected)
         assert set(found) == expected
         assert rows["value"].notna().all()
-        assert set(rows["run"]) == {runner._Bench(plan(place), settings(place, place / "run")).run}
+        assert set(rows["run"]) == {Study(plan(place), settings(place, place / "run")).run}
 
     def test_the_mean_is_that_of_the_categories(self, place: Path) -> None:
         rows = read_rows(place / "run")
@@ -150,7 +154,9 @@ class TestAgain:
         after = json.loads((copied / "environment.json").read_text(encoding="utf-8"))
         assert (after["started"], after["device"]) == ("then", "cpu")
 
-    def test_what_was_lost_or_damaged_is_done_again(self, place: Path, copied: Path) -> None:
+    def test_what_was_lost_or_damaged_is_done_again(
+        self, place: Path, copied: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         before = times(copied, TRAINED, BUILT, SCORED)
         weights = copied / "models" / "mini-unified" / "checkpoint.safetensors"
         weights.write_bytes(weights.read_bytes()[:-100])
@@ -161,7 +167,21 @@ class TestAgain:
         picture.write_bytes(picture.read_bytes()[:-20])
         example = next((copied / "examples" / "mini-separate-weave" / "pgd-8").iterdir())
         example.unlink()
+        changed = sorted((copied / "examples" / "mini-unified" / "clean").iterdir())[0]
+        changed.write_bytes(changed.read_bytes() + b" ")
+        memory = copied / ".tasks" / "score-mini-unified-pgd-4.json"
+        write_text(memory, memory.read_text(encoding="utf-8").replace('"value": 0', '"value": 1', 1))
         run(plan(place), settings(place, copied))
+        damaged = {
+            "models/mini-unified/checkpoint.safetensors", "models/mini-unified/recipe.toml", "sets/pgd-8",
+            "sets/pgd-8-targeted", changed.relative_to(copied).as_posix(), ".tasks/score-mini-unified-pgd-4.json",
+        }  # fmt: skip
+        for path in damaged:
+            assert (copied / f"{path}.damaged").exists()
+            assert any(f"the damaged one is kept as {copied / path}.damaged" in line for line in caplog.messages)
+        assert {path.relative_to(copied).as_posix() for path in copied.rglob("*.damaged")} == {
+            f"{path}.damaged" for path in damaged
+        }
         assert (copied / "results.csv").read_bytes() == (place / "run" / "results.csv").read_bytes()
         for name in SETS[1:]:
             load_set(copied / "sets" / name)
@@ -175,6 +195,8 @@ class TestAgain:
             "sets/pgd-8/manifest.json",
             "sets/pgd-8-targeted/manifest.json",
             ".tasks/score-mini-separate-weave-pgd-8.json",
+            ".tasks/score-mini-unified-clean.json",
+            ".tasks/score-mini-unified-pgd-4.json",
         }
 
     def test_another_limit_is_new_sets_and_scores_but_no_training(self, place: Path, copied: Path) -> None:
@@ -223,50 +245,252 @@ def test_two_processes_give_the_rows_of_one_to_the_last_digit(place: Path, tmp_p
     }
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class TestDryRun:
+    """What would be done and why; nothing is written."""
+
+    def why(self, given: Plan, chosen: Settings) -> dict[str, tuple[str, ...]]:
+        before = contents(chosen.out)
+        found = {str(one.task): one.reasons for one in dry_run(given, chosen)}
+        assert contents(chosen.out) == before
+        return {title: reasons for title, reasons in found.items() if reasons}
+
+    def test_a_new_plan_is_due_and_says_what_waits_for_what(self, place: Path, tmp_path: Path) -> None:
+        found = dry_run(plan(place), settings(place, tmp_path / "run"))
+        assert not (tmp_path / "run").exists()
+        assert [one.task.kind for one in found] == ["train"] * 3 + ["set"] * 4 + ["score"] * 15 + ["report"]
+        reasons = {str(one.task): one.reasons for one in found}
+        assert reasons["train mini-unified"] == ("never done",)
+        assert reasons["set pgd-8"] == ("never done", "depends on train mini-unified, which is due")
+        assert reasons["score mini-separate-cap on pgd-8"] == (
+            "never done",
+            "depends on train mini-separate-cap, which is due",
+            "depends on set pgd-8, which is due",
+        )
+        assert reasons["report"] == ("depends on train mini-unified, which is due",)
+
+    def test_all_is_done_but_the_report_until_that_is_written(self, place: Path, copied: Path) -> None:
+        assert self.why(plan(place), settings(place, copied)) == {"report": ("never done",)}
+        told: list[Path] = []
+
+        def report(out: Path) -> list[Path]:
+            told.append(out)
+            write_text(out / "report.md", "written\n")
+            return [out / "report.md"]
+
+        # The environment names the command, so it is written before what is read here.
+        for _ in range(2):
+            run(plan(place), settings(place, copied), report=report)
+        assert told == [copied]
+        assert self.why(plan(place), settings(place, copied)) == {}
+        write_text(copied / "report.md", "other\n")
+        assert self.why(plan(place), settings(place, copied)) == {
+            "report": (f"{copied}/report.md is damaged (its hash differs)",)
+        }
+        rows = copied / "results.csv"
+        write_text(rows, rows.read_text(encoding="utf-8") + "\n")
+        assert self.why(plan(place), settings(place, copied)) == {"report": ("inputs changed",)}
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ("seed", "seed changed (0 to 1)"),
+            ("recipe", "recipe changed (training.lr 0.001 to 0.002)"),
+            ("precision", "precision changed (32-true to bf16-mixed)"),
+            ("torch", "versions changed (torch {torch} to 99)"),
+            ("code", "code changed"),
+            ("data", "data changed"),
+            ("textures", "textures changed"),
+        ],
+    )
+    def test_what_changed_is_named(
+        self, place: Path, copied: Path, monkeypatch: pytest.MonkeyPatch, change: str, reason: str
+    ) -> None:
+        versions = made_by.versions()
+        given, chosen = changed_plan(place, copied, monkeypatch, change)
+        found = self.why(given, chosen)
+        reason = reason.format(torch=versions["torch"])
+        assert found["train mini-unified"] == (reason,)
+        own = () if change == "recipe" else (reason,)
+        assert found["set pgd-4"] == (*own, "depends on train mini-unified, which is due")
+        assert found["score mini-separate-cap on clean"] == (
+            *own,
+            "depends on train mini-separate-cap, which is due",
+        )
+        (copied / ".tasks" / "train-mini-unified.json").unlink()
+        said = self.why(given, chosen)["train mini-unified"]
+        known = change in ("seed", "recipe", "data")
+        assert said == ((reason,) if known else ("made by other code or settings",))
+
+    def test_another_limit_concerns_the_sets(self, place: Path, copied: Path) -> None:
+        found = self.why(plan(place, limit=3), settings(place, copied))
+        assert set(found) == {
+            *(f"set {name}" for name in SETS[1:]),
+            *(f"score {model} on {name}" for model in MODELS for name in SETS[1:]),
+            "report",
+        }
+        assert found["set pgd-8"] == ("suite changed (limit 4 to 3)",)
+        assert found["score mini-unified on pgd-8"] == ("depends on set pgd-8, which is due",)
+
+    def test_what_is_missing_or_damaged_is_named(self, place: Path, copied: Path) -> None:
+        picture = next((copied / "sets" / "pgd-8" / "cap" / "test" / "synthetic").iterdir())
+        picture.write_bytes(b"")
+        example = next((copied / "examples" / "mini-separate-weave" / "clean").iterdir())
+        example.unlink()
+        weights = copied / "models" / "mini-separate-cap" / "checkpoint.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
+        write_text(copied / ".tasks" / "score-mini-unified-clean.json", "{}\n")
+        found = self.why(plan(place), settings(place, copied))
+        assert found["set pgd-8"][0].startswith(f"{picture} is not the file of the manifest")
+        assert found["score mini-separate-weave on clean"] == (f"{example} is missing",)
+        assert found["train mini-separate-cap"][0].startswith(f"{weights} does not match the hash")
+        assert "is damaged (its hash differs)" in found["score mini-unified on clean"][0]
+        assert found["score mini-unified on pgd-8"] == ("depends on set pgd-8, which is due",)
+        assert "score mini-unified on pgd-4" not in found
+
+    def test_a_training_that_was_stopped_goes_on(self, place: Path, copied: Path) -> None:
+        folder = copied / "models" / "mini-unified"
+        (folder / "recipe.toml").unlink()
+        (folder / "last.safetensors").write_bytes(b"")
+        found = self.why(plan(place), settings(place, copied))
+        assert found["train mini-unified"] == ("begun, not finished",)
+
+    def test_kept_models_are_done(self, place: Path, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(made_by, "code_version", lambda *_: "other")
+        found = self.why(plan(place), settings(place, copied, keep_models=True))
+        assert not [title for title in found if title.startswith("train")]
+        assert found["set pgd-4"] == ("code changed", "sources changed")
+
+
+class TestCommand:
+    """`run --dry-run`, and options that do not go together."""
+
+    @pytest.fixture
+    def command(
+        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> Callable[[str], tuple[int, str, str]]:
+        write_text(tmp_path / "plan.toml", tomli_w.dumps(without_none(plan(place).model_dump(mode="json"))))
+
+        def call(options: str) -> tuple[int, str, str]:
+            words = ["run", str(tmp_path / "plan.toml"), "--data", str(place / "data"), "--device", "cpu"]
+            monkeypatch.setattr(sys, "argv", ["omnial-bench", *words, *options.split()])
+            with pytest.raises(SystemExit) as caught:
+                main()
+            said = capsys.readouterr()
+            return int(caught.value.code or 0), said.out, said.err
+
+        return call
+
+    def test_tasks_are_listed(self, copied: Path, command: Callable[[str], tuple[int, str, str]]) -> None:
+        weights = copied / "models" / "mini-separate-cap" / "checkpoint.safetensors"
+        weights.unlink()
+        before = contents(copied)
+        status, out, err = command(f"--out {copied} --dry-run")
+        assert (status, err) == (0, "")
+        assert out.splitlines()[-1] == "23 tasks: 16 done, 7 due"
+        assert "depends on train mini-separate-cap, which is due" in " ".join(out.split())
+        rows = json.loads(command(f"--out {copied} --dry-run --json")[1])
+        assert [row["task"] for row in rows if row["status"] == "due"] == [
+            "train mini-separate-cap", *(f"score mini-separate-cap on {name}" for name in SETS), "report",
+        ]  # fmt: skip
+        assert rows[1]["why"] == [f"{weights} is missing"]
+        assert rows[7]["needs"] == ["train-mini-unified"]
+        assert contents(copied) == before
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ("--json", "expected --json with --dry-run"),
+            ("--address host:1", "expected --address with --engine ray"),
+            ("--engine ray --jobs 2", "expected --jobs with the local engine"),
+            ("--engine rya", "Invalid value for '--engine'"),
+            ("--out s3://bucket/run", "expected a folder, got the URL s3://bucket/run"),
+        ],
+    )
+    def test_options_that_do_not_go_together(
+        self, tmp_path: Path, command: Callable[[str], tuple[int, str, str]], options: str, said: str
+    ) -> None:
+        status, out, err = command(f"--out {tmp_path / 'run'} {options}")
+        assert (status, out) == (2, "")
+        assert err.startswith("error: ") and err.count("\n") == 1 and said in err
+        assert not (tmp_path / "run").exists()
+
+
+def changed_plan(place: Path, out: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> tuple[Plan, Settings]:
+    """The plan and its settings with one thing other than in the finished run."""
+    given, chosen = plan(place), settings(place, out)
+    if change == "seed":
+        given = given.model_copy(update={"seed": 1})
+    if change == "dataset":
+        given = given.model_copy(update={"dataset": "other"})
+    if change == "recipe":
+        other = out.parent / "mini.toml"
+        write_text(other, RECORD.replace("lr = 1e-3", "lr = 2e-3"))
+        given = given.model_copy(update={"detectors": (str(other),)})
+    if change == "precision":
+        chosen = settings(place, out, precision="bf16-mixed")
+    if change == "torch":
+        versions = made_by.versions()
+        monkeypatch.setattr(made_by, "versions", lambda: versions | {"torch": "99"})
+    if change == "code":
+        monkeypatch.setattr(made_by, "code_version", lambda *_: "other")
+    if change == "data":
+        more = place / "more"
+        shutil.copytree(place / "data", more, dirs_exist_ok=True)
+        first = more / "cap" / "train" / "good" / "000.png"
+        shutil.copy(more / "cap" / "train" / "good" / "001.png", first)
+        chosen = Settings(data=more, out=out, device="cpu")
+    if change == "textures":
+        chosen = settings(place, out, textures=place / "data" / "weave" / "train")
+    return given, chosen
+
+
 class TestKeys:
-    def key(self, place: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> str:
-        given, chosen = plan(place), settings(place, place / "run")
-        if change == "seed":
-            given = given.model_copy(update={"seed": 1})
-        if change == "dataset":
-            given = given.model_copy(update={"dataset": "other"})
-        if change == "recipe":
-            other = place / "other.toml"
-            write_text(other, RECORD.replace("lr = 1e-3", "lr = 2e-3"))
-            given = given.model_copy(update={"detectors": (str(other),)})
-        if change == "precision":
-            chosen = settings(place, place / "run", precision="bf16-mixed")
-        if change == "torch":
-            versions = made_by.versions()
-            monkeypatch.setattr(made_by, "versions", lambda: versions | {"torch": "99"})
-        if change == "code":
-            monkeypatch.setattr(made_by, "code_version", lambda *_: "other")
-        if change == "data":
-            more = place / "more"
-            shutil.copytree(place / "data", more, dirs_exist_ok=True)
-            first = more / "cap" / "train" / "good" / "000.png"
-            shutil.copy(more / "cap" / "train" / "good" / "001.png", first)
-            chosen = Settings(data=more, out=place / "run", device="cpu")
-        if change == "textures":
-            chosen = settings(place, place / "run", textures=place / "data" / "weave" / "train")
-        bench = runner._Bench(given, chosen)
-        return bench.train_key(bench.models[0])
+    def key(self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> str:
+        given, chosen = changed_plan(place, tmp_path / "run", monkeypatch, change)
+        study = Study(given, chosen)
+        return study.train_key(study.models[0])
 
     @pytest.mark.parametrize("change", ["seed", "dataset", "recipe", "precision", "torch", "code", "data", "textures"])
-    def test_a_training_is_another_with(self, place: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
-        same = self.key(place, monkeypatch, "nothing")
-        assert self.key(place, monkeypatch, "nothing") == same
-        assert self.key(place, monkeypatch, change) != same
+    def test_a_training_is_another_with(
+        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    ) -> None:
+        same = self.key(place, tmp_path, monkeypatch, "nothing")
+        assert self.key(place, tmp_path, monkeypatch, "nothing") == same
+        assert self.key(place, tmp_path, monkeypatch, change) != same
+
+    def test_a_detector_from_outside_is_another_with_its_file(
+        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.syspath_prepend(tmp_path)
+        record, code = tmp_path / "own.toml", tmp_path / "own_detector.py"
+        write_text(record, RECORD.replace('"draem"', '"own_detector:make"').split("options")[0])
+        write_text(code, "import torch\n\ndef make() -> torch.nn.Module:\n    return torch.nn.Identity()\n")
+        study = Study(plan(place, detectors=(str(record),)), settings(place, tmp_path / "run"))
+        before = study.training(study.models[0])
+        assert study.training(study.models[0]).key == before.key
+        write_text(code, code.read_text() + "# Changed.\n")
+        after = study.training(study.models[0])
+        assert after.key != before.key
+        assert changes(before.by, after.by) == ("detector changed",)
 
     def test_other_weights_are_other_sets_and_scores(self, place: Path, copied: Path) -> None:
-        bench = runner._Bench(plan(place), settings(place, copied))
-        model, threat = bench.models[0], bench.threats[1]
-        before = bench.set_key(threat), bench.score_key(model, "clean"), bench.score_key(model, "pgd-4")
+        study = Study(plan(place), settings(place, copied))
+        model, threat = study.models[0], study.threats[1]
+
+        def keys() -> list[str]:
+            made = study.building(threat), study.scoring(model, "clean"), study.scoring(model, "pgd-4")
+            return [one.key for one in made]
+
+        before = keys()
         recipe = copied / "models" / model.name / "recipe.toml"
         text = recipe.read_text(encoding="utf-8")
         digest = text.split('sha256 = "')[1][:64]
         write_text(recipe, text.replace(digest, "0" * 64))
-        after = bench.set_key(threat), bench.score_key(model, "clean"), bench.score_key(model, "pgd-4")
+        after = keys()
         assert all(new != old for new, old in zip(after, before, strict=True))
 
 

@@ -133,3 +133,51 @@ def test_what_is_no_table_of_rows_is_refused(tmp_path: Path, text: str | None, w
     with pytest.raises(UserError) as caught:
         read_rows(tmp_path)
     assert words in str(caught.value)
+
+
+def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    kept = ["results.csv", ".hidden", ".a.part", "a.0123abcd.part", ".tasks/score.json", ".a.0123ABCD.part"]
+    for name in (
+        *kept,
+        ".a.0123abcd.part",
+        "deep/.b.csv.89abcdef.part",
+        "sets/.pgd.01234567.part/x.png",
+        ".c.01234567.old",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    store.sweep(tmp_path)
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
+
+
+def test_what_is_damaged_is_kept_under_another_name_once(tmp_path: Path) -> None:
+    for content in ("one", "two"):
+        (tmp_path / "file").write_text(content)
+        assert store.set_aside(tmp_path / "file") == tmp_path / "file.damaged"
+        (tmp_path / "set").mkdir()
+        (tmp_path / "set" / content).touch()
+        store.set_aside(tmp_path / "set")
+    assert (tmp_path / "file.damaged").read_text() == "two"
+    assert names(tmp_path / "set.damaged") == ["two"]
+    assert sorted(names(tmp_path)) == ["file.damaged", "set.damaged"]
+    (tmp_path / "set").touch()
+    store.set_aside(tmp_path / "set")
+    assert (tmp_path / "set.damaged").is_file()
+
+
+def test_a_folder_without_sync_is_no_error_and_a_full_disk_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_text("")
+
+    def refuse(number: int) -> None:
+        monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(number, os.strerror(number))))
+
+    refuse(errno.EINVAL)
+    store.sync_folder(tmp_path)
+    refuse(errno.ENOSPC)
+    for work, path in ((store.sync_folder, tmp_path), (store.sync_tree, tmp_path / "a")):
+        with pytest.raises(OSError, match="No space left") as caught:
+            work(tmp_path)
+        assert caught.value.filename == str(path)

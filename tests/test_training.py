@@ -192,14 +192,17 @@ class TestResumed:
         stopped(tmp_path / "broken", made, at=3)
         assert same(run(tmp_path / "broken", made), whole)
 
-    def test_a_damaged_state_is_left_alone(self, tmp_path: Path, weights: dict[str, Tensor]) -> None:
+    @pytest.mark.parametrize("damage", ["cut", "flip"])
+    def test_a_damaged_state_is_set_aside(self, tmp_path: Path, weights: dict[str, Tensor], damage: str) -> None:
         stopped(tmp_path, at=3)
-        content = (tmp_path / STATE).read_bytes()
-        (tmp_path / STATE).write_bytes(content[: len(content) // 2])
+        content = bytearray((tmp_path / STATE).read_bytes())
+        content[-1000] ^= 1
+        (tmp_path / STATE).write_bytes(content if damage == "flip" else content[: len(content) // 2])
         steps: list[int] = []
         assert same(run(tmp_path, progress=into(steps)), weights)
         assert steps == list(range(1, STEPS + 1))
         assert [row["iteration"] for row in read_log(tmp_path)] == [str(step) for step in steps]
+        assert (tmp_path / f"{STATE}.damaged").is_file()
 
     def test_a_state_of_another_key_is_left_alone(self, tmp_path: Path) -> None:
         stopped(tmp_path, at=3, key="old")

@@ -1,5 +1,6 @@
 """A sealed adversarial set: how it comes to be whole, and how it is read back."""
 
+import glob
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,29 +18,37 @@ from omnial_bench.attacks.manifest import NAME, THREADS, Manifest, companions, r
 from omnial_bench.attacks.png import from_rows, read_png
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.store import make_folder
+from omnial_bench.lock import abandoned, claimed
+from omnial_bench.store import beside, make_folder, sync_folder, sync_tree
 
 
 @contextmanager
 def sealed(folder: Path) -> Iterator[Path]:
-    """An empty folder beside `folder` that takes its name, and the place of an earlier set, when the block ends
-    well."""
+    """An empty folder beside `folder` that takes its name, and the place of an earlier set, when the block ends well.
+
+    All of it is on the disk before it is renamed, so that after a power cut too a set is whole or not there.
+    """
     if folder.exists() and not (folder / NAME).is_file():
         raise UserError(
             f"expected {folder} to be free or an adversarial set, found something else; choose another folder"
         )
-    aside, old = folder.with_name(f".{folder.name}.part"), folder.with_name(f".{folder.name}.old")
-    for left in (aside, old):
-        shutil.rmtree(left, ignore_errors=True)
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.????????.part"):
+        if abandoned(left):
+            shutil.rmtree(left, ignore_errors=True)
+    # Names of their own, for a worker that was given up may still be writing the same set.
+    aside, old = beside(folder, "part"), beside(folder, "old")
     make_folder(aside)
     try:
-        yield aside
-        if folder.exists():
-            folder.rename(old)
-        aside.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        with claimed(aside):
+            yield aside
+            sync_tree(aside)
+            if folder.exists():
+                folder.rename(old)
+            aside.rename(folder)
+        sync_folder(folder.parent)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        for left in (aside, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,27 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+class _Folder(click.ParamType[Path]):
+    """A folder of this machine's file systems; a URL would be taken for a relative path otherwise."""
+
+    name = "DIR"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if "://" in str(value):
+            self.fail(f"expected a folder, got the URL {value}; mount it, or copy what is there", param, ctx)
+        return Path(value)
+
+
+FOLDER = _Folder()
+
 data = click.option(
-    "--data",
-    required=True,
-    type=click.Path(path_type=Path),
-    metavar="ROOT",
-    help="Folder in MVTec AD's or VisA's layout.",
-)
+    "--data", required=True, type=FOLDER, metavar="ROOT", help="Folder in MVTec AD's or VisA's layout."
+)  # fmt: skip
 textures = click.option(
-    "--textures",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of textures such as DTD; default: bundled photographs.",
-)
-out = click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder to write.")
+    "--textures", type=FOLDER, metavar="DIR", help="Folder of textures such as DTD; default: bundled photographs."
+)  # fmt: skip
+out = click.option("--out", required=True, type=FOLDER, metavar="DIR", help="Folder to write.")
 SEEDS = click.IntRange(0, 2**31 - 1)
 seed = click.option("--seed", type=SEEDS, default=0, show_default=True, help="Random seed.")
 plan_seed = click.option("--seed", type=SEEDS, help="Random seed; default: the plan's.")

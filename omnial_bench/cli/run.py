@@ -1,13 +1,21 @@
 """`run` and `demo`: a plan from its data to its report."""
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from omnial_bench.cli import options
 from omnial_bench.cli.progress import watching
+from omnial_bench.errors import UserError
 from omnial_bench.store import make_folder
+
+if TYPE_CHECKING:
+    from omnial_bench.records import Plan
+
+WHY = 3
+"""Reasons shown of a task."""
 
 
 @click.command()
@@ -19,13 +27,31 @@ from omnial_bench.store import make_folder
         "--keep-models", is_flag=True,
         help="Take finished trainings of the same recipe, data and seed as they are, whatever code made them.",
     ),
+    click.option(
+        "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+        help="Where tasks run: in --jobs processes here, or on a Ray cluster.",
+    ),
+    click.option("--address", metavar="HOST:PORT", help="The Ray cluster's; default: $RAY_ADDRESS, else one here."),
+    click.option("--dry-run", is_flag=True, help="List the tasks: done, or due and why. Do none."),
+    click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON instead of a table."),
 )  # fmt: skip
-def run(plan: str, seed: int | None, **settings: Any) -> None:
+def run(
+    plan: str, seed: int | None, engine: str, address: str | None, dry_run: bool, as_json: bool, **settings: Any
+) -> None:
     """Train, attack, score and report what PLAN names: a record of plans/ or the path of a TOML file.
 
     Done work in --out is not done again, so a run that was stopped goes on with the same command.
     """
-    _run(plan, seed, **settings)
+    if as_json and not dry_run:
+        raise UserError("expected --json with --dry-run, got it alone; add --dry-run, or read results.csv")
+    if address is not None and engine != "ray":
+        raise UserError("expected --address with --engine ray, got it alone; add --engine ray")
+    if engine == "ray" and settings["jobs"] > 1:
+        raise UserError("expected --jobs with the local engine, got it with ray, where the cluster says; leave it out")
+    if dry_run:
+        _list(plan, seed, as_json, **settings)
+    else:
+        _run(plan, seed, engine=engine, address=address, **settings)
 
 
 @click.command()
@@ -48,18 +74,64 @@ def demo(out: Path, device: str, precision: Any, seed: int | None, jobs: int) ->
     _run("demo", seed, data=data, textures=None, out=out, device=device, precision=precision, jobs=jobs)
 
 
-def _run(plan_name: str, seed: int | None, *, out: Path, **settings: Any) -> None:
+def _run(
+    plan_name: str,
+    seed: int | None,
+    *,
+    out: Path,
+    engine: str = "local",
+    address: str | None = None,
+    **settings: Any,
+) -> None:
     from omnial_bench.planning import Settings
-    from omnial_bench.records import read_plan
-    from omnial_bench.reports.document import write_report
+    from omnial_bench.ray_engine import Cluster
+    from omnial_bench.reports.document import FORMATS, write_report
     from omnial_bench.runner import run as run_plan
 
-    plan = read_plan(plan_name)
-    if seed is not None:
-        plan = plan.model_copy(update={"seed": seed})
+    plan = _plan(plan_name, seed)
+    cluster = Cluster(address=address) if engine == "ray" else None
     with watching() as watch:
-        run_plan(plan, Settings(out=out, **settings), watch=watch)
-    written = write_report(out)
+        run_plan(plan, Settings(out=out, **settings), watch=watch, cluster=cluster, report=write_report)
     click.echo(f"rows   {out / 'results.csv'}")
-    for path in written:
-        click.echo(f"report {path}")
+    for name in FORMATS:
+        click.echo(f"report {out / f'report.{name}'}")
+
+
+def _plan(name: str, seed: int | None) -> "Plan":
+    from omnial_bench.records import read_plan
+
+    plan = read_plan(name)
+    return plan if seed is None else plan.model_copy(update={"seed": seed})
+
+
+def _list(plan_name: str, seed: int | None, as_json: bool, **settings: Any) -> None:
+    from omnial_bench.planning import Settings
+    from omnial_bench.runner import dry_run
+
+    found = dry_run(_plan(plan_name, seed), Settings(**settings))
+    if as_json:
+        rows = [
+            {
+                "task": str(one.task), "name": one.task.name, "kind": one.task.kind,
+                "status": "done" if one.done else "due", "why": list(one.reasons), "needs": list(one.task.needs),
+            }
+            for one in found
+        ]  # fmt: skip
+        click.echo(json.dumps(rows, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    view = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("task", "status", "why"):
+        view.add_column(name, overflow="fold")
+    for one in found:
+        status = Text("done", style="green") if one.done else Text("due", style="yellow")
+        more = f" (and {len(one.reasons) - WHY} more)" if len(one.reasons) > WHY else ""
+        view.add_row(Text(str(one.task)), status, Text("; ".join(one.reasons[:WHY]) + more))
+    console = Console()
+    # A pipe has no width of its own: reasons there must not be cut at 80 columns.
+    (console if console.is_terminal else Console(width=160)).print(view)
+    done = sum(one.done for one in found)
+    click.echo(f"{len(found)} tasks: {done} done, {len(found) - done} due")

@@ -10,6 +10,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,7 +46,7 @@ def file_stamps(root: Path, files: Iterable[Path]) -> list[Any]:
 def remember(name: str, decided_by: Sequence[Any], make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """What `make` gives, from the cache where `decided_by` (JSON values: all that the result depends on) is known.
 
-    A damaged file is made again; a folder that cannot be written costs a warning and nothing else.
+    A damaged file is set aside and made again; a folder that cannot be written costs a warning and nothing else.
     """
     path = cache_folder() / f"{name}-{_digest(decided_by)}.safetensors"
     found = _read(path)
@@ -62,16 +63,18 @@ def remember(name: str, decided_by: Sequence[Any], make: Callable[[], Mapping[st
 
 def remember_text(name: str, decided_by: Sequence[Any], make: Callable[[], str]) -> str:
     """As `remember`, for a short line of text."""
-    path = cache_folder() / f"{name}-{_digest(decided_by)}.txt"
-    try:
-        found = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        found = ""
-    if found:
-        return found
+    path = cache_folder() / f"{name}-{_digest(decided_by)}.json"
+    if path.is_file():
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if kept["sha256"] == _digest([kept["text"]]):
+                return str(kept["text"])
+            _set_aside(path, "its hash differs")
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+            _set_aside(path, error)
     text = make()
     try:
-        store.write_text(path, text + "\n")
+        store.write_json(path, {"text": text, "sha256": _digest([text])})
     except (UserError, OSError) as error:
         log.warning("the data fingerprint is not kept: %s", error)
     return text
@@ -103,9 +106,15 @@ def _read(path: Path) -> dict[str, Tensor] | None:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             expected = (file.metadata() or {}).get("crc32")
     except (OSError, SafetensorError) as error:
-        log.warning("%s is damaged (%s) and is made again", path, error)
+        _set_aside(path, error)
         return None
     if _checksum(tensors) != expected:
-        log.warning("%s is damaged (checksum) and is made again", path)
+        _set_aside(path, "checksum")
         return None
     return tensors
+
+
+def _set_aside(path: Path, why: object) -> None:
+    log.warning("%s is damaged (%s) and is made again", path, why)
+    with suppress(OSError):
+        store.set_aside(path)

@@ -1,5 +1,6 @@
 """The bank of texture pictures that synthetic anomalies are made of."""
 
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def _from_folder(folder: Path, size: tuple[int, int], limit: int | None, seed: i
     return cache.remember(f"textures-{size[0]}x{size[1]}", decided_by, make)["images"]
 
 
+@lru_cache(maxsize=2)
 def _bundled(size: tuple[int, int], limit: int | None, seed: int) -> UInt8[Tensor, "n 3 h w"]:
     photographs = []
     for name in BUNDLED:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from omnial_bench.errors import UserError, unknown
 from omnial_bench.models import draem, jnld, omnial
 from omnial_bench.models.blocks import reset
 from omnial_bench.nouns import Detector
+from omnial_bench.store import sha256
 
 DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
     "draem": (draem.DRAEM, draem.Options),
@@ -63,6 +65,12 @@ def build_foreign(name: str, options: Mapping[str, Any], generator: torch.Genera
     if not isinstance(made, nn.Module):
         raise UserError(f"{name}: expected a torch.nn.Module, got {type(made).__name__}")
     return made
+
+
+def foreign_code(name: str) -> str:
+    """Hash of the file in which `package.module:factory` lies; what that file imports is not followed."""
+    path = import_module(name.partition(":")[0]).__file__
+    return sha256(Path(path)) if path else "unknown"
 
 
 def describe(recipe: records.Recipe) -> dict[str, Any]:

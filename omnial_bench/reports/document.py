@@ -18,7 +18,7 @@ from omnial_bench.reports.drawing import Drawing, save
 from omnial_bench.reports.extremes import extremes
 from omnial_bench.reports.table import Table, markdown_text, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Values
-from omnial_bench.store import make_folder, read_rows, whole, write_text
+from omnial_bench.store import DAMAGED, make_folder, read_rows, whole, write_text
 
 FORMATS = ("md", "pdf", "html")
 TEMPLATES = Path(__file__).parent / "templates"
@@ -49,13 +49,19 @@ def write_report(run: Path, formats: Sequence[str] = FORMATS, *, seed: int | Non
     return written
 
 
+def read_manifests(run: Path) -> dict[str, dict[str, Any]]:
+    """The manifest of every set of a run folder, but of those that were set aside as damaged."""
+    paths = [path for path in sorted(run.glob("sets/*/manifest.json")) if path.parent.suffix != DAMAGED]
+    return {path.parent.name: read_json(path) for path in paths}
+
+
 def build_context(run: Path, values: Values, campaign: Campaign | None = None) -> dict[str, Any]:
     """What every format says, as plain data; the figures and tables that it names are written to the run folder.
 
     `values` are those of the clean test and the fixed sets, `campaign` holds the test suites.
     """
     environment = read_json(run / "environment.json")
-    manifests = {path.parent.name: read_json(path) for path in sorted(run.glob("sets/*/manifest.json"))}
+    manifests = read_manifests(run)
     logs = {path.parent.name: _read_log(path) for path in sorted(run.glob("models/*/log.csv"))}
     recipes = {path.parent.name: read_toml(path) for path in sorted(run.glob("models/*/recipe.toml"))}
     examples = pictures.Examples(run / "examples")

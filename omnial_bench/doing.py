@@ -1,0 +1,146 @@
+"""What each kind of task does; what is there already, whole and under the same key, is taken as it is."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+from omnial_bench.attacks.manifest import NAME as MANIFEST
+from omnial_bench.attacks.sets import build_sets, compose
+from omnial_bench.checkpoint import load, provenance_of
+from omnial_bench.device import attack_dtype, placed
+from omnial_bench.examples import FOLDER as EXAMPLES
+from omnial_bench.examples import Example, Keeper, choose
+from omnial_bench.jobs import Progress, Watch
+from omnial_bench.scoring import labels_of, labels_on, score
+from omnial_bench.standing import Looked, keep, look
+from omnial_bench.store import Attempt, Result, set_aside
+from omnial_bench.study import Decided, Study
+from omnial_bench.tasks import Building, Evaluating, Scoring, Task, Training, decided
+from omnial_bench.training import train
+from omnial_bench.white_box import Evaluation, evaluate
+
+log = logging.getLogger(__name__)
+
+
+def do(study: Study, task: Task, watch: Watch) -> Evaluation:
+    """Do a task if it is due, and give what it found; UserError where what it needs is not there."""
+    by = decided(study, task)
+    looked = look(study, task, by)
+    set_damaged_aside(looked)
+    found = _remembered(looked)
+    if found is None:
+        match task:
+            case Training():
+                found, paths = _train(study, task, by, watch), []
+            case Building():
+                found, paths = _build(study, task, watch), [study.set_folder(task.pictures) / MANIFEST]
+            case Scoring():
+                found = _scored(study, task, watch)
+                paths = [study.out / EXAMPLES / example.path for example in found.examples]
+            case Evaluating():
+                found = _evaluated(study, task, watch)
+                paths = [study.out / EXAMPLES / example.path for example in found.examples]
+        keep(study.out, task.name, by, asdict(found), paths)
+    return replace(found, rows=[replace(row, run=study.run) for row in found.rows])
+
+
+def set_damaged_aside(looked: Looked) -> None:
+    """Rename what is damaged, and say so in the log."""
+    for path in looked.damaged:
+        log.warning("made again, the damaged one is kept as %s: %s", set_aside(path), looked.reasons[0])
+
+
+def _remembered(looked: Looked) -> Evaluation | None:
+    if looked.reasons or looked.kept is None:
+        return None
+    kept = looked.kept
+    if "commit" in kept:
+        log.warning("%s is kept as it was trained at commit %s", kept["model"], kept["commit"])
+    return Evaluation(
+        [Result(**row) for row in kept.get("rows", [])],
+        [Attempt(**attempt) for attempt in kept.get("attempts", [])],
+        [Example(**example) for example in kept.get("examples", [])],
+    )
+
+
+def _train(study: Study, task: Training, by: Decided, watch: Watch) -> Evaluation:
+    model, plan = task.model, study.plan
+    describe = provenance_of(
+        model.detector, model.paradigm, model.categories, dataset=plan.dataset,
+        data_fingerprint=study.dataset.fingerprint, seed=plan.seed, precision=study.settings.precision, key=by.key,
+    )  # fmt: skip
+    train(
+        model.recipe, study.dataset.load("train", model.categories, study.size), study.textures,
+        out=study.folder_of(model), provenance=describe, seed=plan.seed, device=study.settings.device,
+        precision=study.settings.precision, progress=watch(str(task)),
+    )  # fmt: skip
+    return Evaluation()
+
+
+def _build(study: Study, task: Building, watch: Watch) -> Evaluation:
+    suite, plan, folder = task.suite, study.plan, study.set_folder(task.pictures)
+    if folder.exists() and not (folder / MANIFEST).is_file():
+        set_damaged_aside(Looked((f"{folder} is no set",), damaged=(folder,)))
+    composed = compose(
+        study.dataset.load("train", None, study.size), anomalous=suite.anomalous, limit=suite.limit,
+        seed=plan.seed, dataset=plan.dataset, device=study.device,
+    )  # fmt: skip
+    trained = {model.name: load(study.folder_of(model)) for model in study.sources}
+    build_sets(
+        {name: placed(found.detector, study.device) for name, found in trained.items()}, composed, suite,
+        out=study.out / "sets", seed=plan.seed, device=study.device,
+        source_hashes={name: found.sha256 for name, found in trained.items()}, dataset=plan.dataset,
+        data_fingerprint=study.dataset.fingerprint, progress=by_threat(watch),
+        precision=attack_dtype(study.settings.precision),
+    )  # fmt: skip
+    return Evaluation()
+
+
+def by_threat(watch: Watch) -> Callable[[str, int, int], None]:
+    """The builder's single stream of news as one progress a threat."""
+    told: dict[str, Progress | None] = {}
+
+    def tell(threat: str, done: int, total: int) -> None:
+        if threat not in told:
+            told[threat] = watch(f"attack {threat}")
+        progress = told[threat]
+        if progress is not None:
+            progress(done, total, "")
+
+    return tell
+
+
+def _scored(study: Study, task: Scoring, watch: Watch) -> Evaluation:
+    model, name = task.model, task.pictures
+    trained = study.open_model(model)
+    adversarial = None if name == "clean" else study.open_set(name)
+    labels = labels_on(labels_of(trained, study.run), adversarial)
+    progress, found = watch(str(task)), Evaluation()
+    for done, category in enumerate(model.categories):
+        pictures = adversarial.load(category) if adversarial else study.dataset.load("test", [category], study.size)
+        chosen = choose(pictures)
+        wanted = [pictures.ids[index] for index in chosen]
+        originals = dict(zip(wanted, adversarial.originals(category)[chosen], strict=True)) if adversarial else {}
+        keeper = Keeper(study.out, model=model.name, name=name, wanted=wanted, originals=originals)
+        found.rows.extend(score(trained.detector, pictures, labels, category, device=study.device, viewer=keeper))
+        found.examples.extend(keeper.kept)
+        if progress is not None:
+            progress(done + 1, len(model.categories), category)
+    return found
+
+
+def _evaluated(study: Study, task: Evaluating, watch: Watch) -> Evaluation:
+    model, suite = task.model, task.suite
+    source, progress, found = study.target(study.open_model(model)), watch(str(task)), Evaluation()
+    for category in model.categories:
+        pictures = study.dataset.load("test", [category], study.size)
+        others = [other for other in study.targets(model, suite) if category in other.categories]
+        targets = (study.target(load(study.folder_of(other))) for other in others)
+        found.extend(
+            evaluate(
+                source, suite, pictures, category, targets, seed=study.plan.seed, device=study.device,
+                precision=attack_dtype(study.settings.precision), limit=study.plan.test_limit, out=study.out,
+                progress=progress,
+            )
+        )  # fmt: skip
+    return found

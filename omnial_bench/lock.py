@@ -1,0 +1,89 @@
+"""One process at a time in a folder: a lock that the system lets go of when its holder dies, however it dies."""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from omnial_bench.errors import UserError
+
+if sys.platform != "win32":
+    import fcntl
+
+log = logging.getLogger(__name__)
+
+NAME = ".lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Be the only one in `folder`, which exists; UserError, one line, names the process that is there already.
+
+    The lock is `flock`'s on the file `.lock`, which stays. Where the file system has no such locks, a warning says so.
+    """
+    path = folder / NAME
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if not _take(descriptor):
+            holder = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
+            raise UserError(
+                f"{folder} is in use by {holder}; expected one run at a time, wait for it or choose another folder"
+            )
+        with suppress(OSError):
+            # A full disk is no reason not to begin: what is there may be all that is needed.
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, _myself().encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Have others see by `abandoned` that somebody is at work in `folder`."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _take(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def abandoned(folder: Path) -> bool:
+    """Whether nobody has claimed a folder; where that cannot be told, somebody has."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return sys.platform != "win32" and _flock(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        return _flock(descriptor)
+    except OSError as error:
+        log.warning("this file system has no locks (%s); see to it that one run at a time uses the folder", error)
+        return True
+
+
+def _flock(descriptor: int) -> bool:
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _myself() -> str:
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return f"process {os.getpid()} on {socket.gethostname()} since {since}\n"

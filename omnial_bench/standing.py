@@ -1,0 +1,214 @@
+"""Whether a task is done, or why it is due; and what a finished one leaves, with the hashes of all that it wrote."""
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omnial_bench.checkpoint import RECIPE, WEIGHTS, Trained, load, read_provenance
+from omnial_bench.errors import UserError
+from omnial_bench.jobs import read_memory, remember
+from omnial_bench.planning import Model
+from omnial_bench.store import sha256
+from omnial_bench.study import Decided, Study
+from omnial_bench.tasks import Building, Reporting, Task, Training, decided, graph
+from omnial_bench.training import STATE
+
+NEVER = "never done"
+UNNAMED = ("made by other code or settings",)
+HASHED = ("code", "detector", "data", "textures", "model", "pictures", "sources", "targets", "inputs")
+"""What stands as a hash in what decides a task: no reader learns anything from its value."""
+MADE_BY_OTHERS = ("model", "pictures", "sources", "targets", "inputs")
+"""What other tasks make."""
+
+
+class Looked(NamedTuple):
+    """What there is of a task."""
+
+    reasons: tuple[str, ...]
+    """Why it is due; empty where it is done."""
+    kept: dict[str, Any] | None = None
+    """What it left in `.tasks/`, where it is done."""
+    damaged: tuple[Path, ...] = ()
+    """Files and folders that are not what was written."""
+
+
+def look(study: Study, task: Task, by: Decided) -> Looked:
+    """Whether a task is done under what decides it now, with everything that it left still as it was written."""
+    if isinstance(task, Training):
+        return _look_at_model(study, task, by)
+    looked = look_at(study.out, task.name, by)
+    if isinstance(task, Building) and not looked.reasons:
+        try:
+            study.open_set(task.pictures)
+        except UserError as error:
+            return Looked((str(error),), damaged=(study.set_folder(task.pictures),))
+    return looked
+
+
+def look_at(out: Path, name: str, by: Decided) -> Looked:
+    """As `look`, by the task's name: what it left in `.tasks/`, and the hashes of the files that it wrote."""
+    done = out / ".tasks"
+    try:
+        kept = read_memory(done, name)
+    except UserError as error:
+        return Looked((str(error),), damaged=(done / f"{name}.json",))
+    if kept is None:
+        return Looked((NEVER,))
+    if kept.get("key") != by.key:
+        return Looked(changes(kept.get("decided_by"), by.by))
+    for path, digest in kept.get("files", {}).items():
+        if not (out / path).is_file():
+            return Looked((f"{out / path} is missing",))
+        if sha256(out / path) != digest:
+            return Looked((f"{out / path} is damaged (its hash differs)",), damaged=(out / path,))
+    return Looked((), kept)
+
+
+def _look_at_model(study: Study, task: Training, by: Decided) -> Looked:
+    """A model says itself what made it, so that one that was brought here from elsewhere counts as well."""
+    model = task.model
+    folder = study.folder_of(model)
+    if not (folder / RECIPE).is_file():
+        return Looked(("begun, not finished" if (folder / STATE).is_file() else NEVER,))
+    files = (folder / WEIGHTS, folder / RECIPE)
+    try:
+        made = read_provenance(folder)
+        if made is None:
+            return Looked((f"{folder / WEIGHTS} is missing",))
+        if made.key != by.key and not study.settings.keep_models:
+            return Looked(_other_training(study, task, by))
+        found = load(folder)
+    except UserError as error:
+        return Looked((str(error),), damaged=tuple(path for path in files if path.is_file()))
+    if made.key == by.key:
+        if found.recipe == model.recipe and found.provenance.categories == model.categories:
+            return Looked((), {})
+        return Looked((f"{folder / RECIPE} is damaged (its recipe is not that of its key)",), damaged=files)
+    fits = _differs(study, model, found)
+    return Looked(fits, None if fits else {"model": made.model, "commit": made.commit})
+
+
+def _differs(study: Study, model: Model, found: Trained) -> tuple[str, ...]:
+    """What of a training that was made under another key differs beside code, packages, device and textures."""
+    made = found.provenance
+    return changes(
+        {
+            "recipe": found.recipe.model_dump(mode="json"), "categories": made.categories, "seed": made.seed,
+            "data": made.data_fingerprint,
+        },
+        {
+            "recipe": model.recipe.model_dump(mode="json"), "categories": model.categories, "seed": study.plan.seed,
+            "data": study.dataset.fingerprint,
+        },
+        unnamed=(),
+    )  # fmt: skip
+
+
+def _other_training(study: Study, task: Training, by: Decided) -> tuple[str, ...]:
+    model = task.model
+    made = read_provenance(study.folder_of(model))
+    try:
+        kept = read_memory(study.done, task.name)
+    except UserError:
+        kept = None
+    if made and kept and kept.get("key") == made.key:
+        return changes(kept.get("decided_by"), by.by)
+    try:
+        return _differs(study, model, load(study.folder_of(model))) or changes(None, by.by)
+    except UserError:
+        return changes(None, by.by)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A task and why it is due; done where there is no reason."""
+
+    task: Task | Reporting
+    reasons: tuple[str, ...]
+
+    @property
+    def done(self) -> bool:
+        return not self.reasons
+
+
+def standings(study: Study, reporting: Callable[[], Decided] | None = None) -> list[Standing]:
+    """What a run would do with each task, in order; nothing is written.
+
+    A task that depends on one that is due is due itself. The run spares it after all where what it depends on comes
+    out as it was.
+    """
+    found: list[Standing] = []
+    due: dict[str, str] = {}
+    tasks = graph(study)
+    report = Reporting(tuple(task.name for task in tasks))
+    for task in (*tasks, *([report] if reporting else [])):
+        waits = tuple(f"depends on {due[name]}, which is due" for name in task.needs if name in due)
+        if isinstance(task, Reporting):
+            reasons = waits[:1] or (look_at(study.out, task.name, reporting()).reasons if reporting else ())
+        elif waits:
+            reasons = (*_own_reasons(study, task), *waits)
+        else:
+            reasons = look(study, task, decided(study, task)).reasons
+        found.append(Standing(task, reasons))
+        if reasons:
+            due[task.name] = str(task)
+    return found
+
+
+def _own_reasons(study: Study, task: Task) -> tuple[str, ...]:
+    """Why a task that waits for others would be due without them."""
+    try:
+        kept = read_memory(study.done, task.name)
+    except UserError as error:
+        return (str(error),)
+    if kept is None:
+        return (NEVER,)
+    try:
+        now = decided(study, task)
+    except (UserError, OSError):
+        return ()
+    before = kept.get("decided_by")
+    return changes(before, now.by, leave_out=MADE_BY_OTHERS, unnamed=()) if isinstance(before, dict) else ()
+
+
+def keep(out: Path, name: str, by: Decided, value: Mapping[str, Any], files: Collection[Path] = ()) -> None:
+    """Leave what a task found under its key, with all that decided it and the hashes of the files that it wrote."""
+    digests = {path.relative_to(out).as_posix(): sha256(path) for path in files}
+    remember(out / ".tasks", name, by.key, {**value, "decided_by": _plain(by.by), "files": digests})
+
+
+def changes(
+    before: Any, now: Mapping[str, Any], *, leave_out: Collection[str] = (), unnamed: tuple[str, ...] = UNNAMED
+) -> tuple[str, ...]:
+    """What differs between all that decided a task and all that decides it now, in words; `unnamed` where nothing is
+    known to."""
+    if not isinstance(before, dict):
+        return unnamed
+    old, new = _plain(before), _plain(now)
+    said = []
+    for name in dict.fromkeys((*new, *old)):
+        if name in leave_out or old.get(name) == new.get(name):
+            continue
+        details = [] if name in HASHED else _details(old.get(name), new.get(name))
+        said.append(f"{name} changed" + (f" ({', '.join(details[:3])})" if details else ""))
+    return tuple(said) or unnamed
+
+
+def _details(old: Any, new: Any, path: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            line
+            for key in dict.fromkeys((*new, *old))
+            if old.get(key) != new.get(key)
+            for line in _details(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        ]
+    pair = [json.dumps(value) if isinstance(value, list | dict) else str(value) for value in (old, new)]
+    values = " to ".join(pair) if max(map(len, pair)) <= 40 else ""
+    return [" ".join(part for part in (path, values) if part)] if path or values else []
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back: tuples are lists."""
+    return json.loads(json.dumps(value, default=str))

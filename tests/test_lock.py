@@ -1,0 +1,67 @@
+"""One process at a time in a folder, and folders that nobody works in any more."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from omnial_bench import lock
+from omnial_bench.errors import UserError
+from omnial_bench.lock import abandoned, claimed, locked
+
+HOLD = """
+import sys
+from pathlib import Path
+from omnial_bench.lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_holder_is_named_and_leaves_the_lock_however_it_dies(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError) as caught, locked(tmp_path):
+            pass
+        assert re.search(rf"in use by process {holder.pid} on \S+ since \S+; expected one run", str(caught.value))
+        holder.kill()
+    with locked(tmp_path):
+        assert f"process {os.getpid()} on " in (tmp_path / lock.NAME).read_text()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_claimed_folder_is_not_abandoned(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    assert abandoned(folder)
+    with claimed(folder):
+        assert not abandoned(folder)
+    assert abandoned(folder)
+    assert not abandoned(tmp_path / "nowhere")
+
+
+def test_a_file_system_without_locks_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(lock.fcntl, "flock", refuse)
+    with locked(tmp_path):
+        pass
+    assert "see to it that one run at a time uses the folder" in caplog.text
+    assert not abandoned(tmp_path)
+
+
+def test_what_a_vanished_machine_left_in_the_file_keeps_nobody_out(tmp_path: Path) -> None:
+    """The words are for people; what counts is the system's lock, and that went with its holder."""
+    (tmp_path / lock.NAME).write_text("process 1 on elsewhere since 2020-01-01T00:00:00+00:00, and a longer line\n" * 3)
+    with locked(tmp_path):
+        words = (tmp_path / lock.NAME).read_text()
+        assert words.startswith(f"process {os.getpid()} on ") and words.count("\n") == 1

@@ -1,0 +1,199 @@
+"""A plan that runs in seconds, and a process that runs it again and again in children which it may kill.
+
+`python tiny_study.py` reads one order a line as JSON, forks a child for it, and answers with the child's exit status.
+"""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from omnial_bench import training
+from omnial_bench.data.toy import draw_toy
+from omnial_bench.models.draem import DRAEM, Options
+from omnial_bench.planning import Settings
+from omnial_bench.records import read_plan
+from omnial_bench.runner import run
+from omnial_bench.store import write_text
+
+# So that a training is stopped between two of its saves, not before the first.
+training.SAVE_SECONDS = 0.0
+
+RECORD = """
+detector = "tiny_study:small"
+title = "Mini"
+source = "none"
+[presets.tiny]
+size = [32, 32]
+training = { epochs = 50, max_iterations = 3, batch = 2, lr = 1e-3 }
+"""
+SETS = """
+name = "sets"
+title = "Control and one attack"
+limit = 3
+[[threats]]
+name = "unattacked"
+eps = "0"
+[[threats]]
+name = "pgd-8"
+eps = "8/255"
+steps = 2
+"""
+SELF = """
+name = "spot"
+title = "White-box"
+against = "self"
+limit = 3
+[[threats]]
+name = "spot-any"
+eps = "8/255"
+steps = 2
+"""
+PLAN = """
+name = "mini"
+title = "Mini"
+dataset = "toy"
+categories = ["cap"]
+detectors = ["mini.toml"]
+preset = "tiny"
+suites = ["sets.toml", "self.toml"]
+"""
+
+
+def small() -> DRAEM:
+    """A detector whose recipe is not tried on the meta device first, which takes half of such a run.
+
+    Whoever builds it takes a file out of `deadly`, where there is one, and dies of it, but for the process that the
+    file names.
+    """
+    for poison in Path("deadly").glob("*"):
+        if poison.read_text() != str(os.getpid()):
+            poison.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+    return DRAEM(Options(width=4, loc_width=4, pooling=5))
+
+
+def prepare(root: Path) -> None:
+    """`data` and the records, with which `study` runs in `root`."""
+    draw_toy(root / "data", size=32, train=4, test_good=1, test_defect=1)
+    for name, text in (("mini", RECORD), ("sets", SETS), ("self", SELF), ("plan", PLAN)):
+        write_text(root / f"{name}.toml", text)
+
+
+def settings(out: str, jobs: int = 1) -> Settings:
+    return Settings(data=Path("data"), out=Path(out), device="cpu", jobs=jobs)
+
+
+def study(out: str, *, jobs: int = 1, threads: int = 1, wait: str | None = None, full_after: int | None = None) -> None:
+    """Run the plan in the working folder. With `wait` it begins its report and ends when a file of that name is there;
+    with `full_after` the disk is full from that many syncs on."""
+    torch.set_num_threads(threads)
+    if full_after is not None:
+        _fill(full_after)
+
+    def report(_: Path) -> list[Path]:
+        if wait is not None:
+            Path(f"{wait}.begun").touch()
+        while wait is not None and not Path(wait).exists():
+            time.sleep(0.05)
+        return []
+
+    run(read_plan("plan.toml"), settings(out, jobs), report=report)
+
+
+def _fill(after: int) -> None:
+    sync, calls = os.fsync, [0]
+
+    def full(descriptor: int) -> None:
+        calls[0] += 1
+        if calls[0] > after:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    os.fsync = full  # type: ignore[assignment]
+
+
+class Nursery:
+    """The process that forks; what it imports is imported once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self.process = subprocess.Popen(
+            [sys.executable, __file__], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={
+                **os.environ, "OMNIAL_BENCH_CACHE": str(root / "cache"), "PYTHONPATH": os.pathsep.join(paths),
+                "OMP_NUM_THREADS": "2",
+            },
+        )  # fmt: skip
+
+    def begin(self, out: str, *, kill_after: float | None = None, kill_group: bool = True, **how: Any) -> None:
+        assert self.process.stdin is not None
+        order = {"out": out, "kill_after": kill_after, "kill_group": kill_group, "how": how}
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+
+    def end(self) -> tuple[int, float, str]:
+        """Exit status (minus the signal where one ended it), seconds, and what was said."""
+        assert self.process.stdout is not None
+        answer = json.loads(self.process.stdout.readline())
+        return answer["status"], answer["seconds"], answer["said"]
+
+    def run(self, out: str, **how: Any) -> tuple[int, float, str]:
+        self.begin(out, **how)
+        return self.end()
+
+
+@contextmanager
+def nursery(root: Path) -> Iterator[Nursery]:
+    one = Nursery(root)
+    try:
+        yield one
+    finally:
+        one.process.communicate()
+
+
+def _serve() -> None:
+    for number, line in enumerate(sys.stdin):
+        order = json.loads(line)
+        said = Path(f"said-{number}")
+        begun = time.monotonic()
+        child = os.fork()
+        if child == 0:
+            _live(order, said)
+        os.setpgid(child, child)
+        if order["kill_after"] is not None:
+            time.sleep(order["kill_after"])
+            (os.killpg if order["kill_group"] else os.kill)(child, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        answer = {"status": status, "seconds": time.monotonic() - begun, "said": said.read_text()}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def _live(order: dict[str, Any], said: Path) -> None:
+    os.setpgid(0, 0)
+    os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    status = 1
+    try:
+        study(order["out"], **order["how"])
+        status = 0
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    _serve()
