@@ -8,15 +8,16 @@ import torch
 import torchattacks
 from linear_detector import EPS, Linear, blocks, pictures, threat
 
+from omnial_bench.attacks.corruptions import CORRUPTIONS
 from omnial_bench.attacks.levels import keeps, largest_change, quantise
 from omnial_bench.attacks.objectives import Aim, balanced
 from omnial_bench.attacks.pgd import DensePGD
-from omnial_bench.attacks.threats import aims, build_attack, check_suite, step_size, threat_model
+from omnial_bench.attacks.threats import ATTACKS, aims, build_attack, check_suite, step_size, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.data.pictures import to_bytes, to_float
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import ThreatModel
-from omnial_bench.records import Suite, Threat, read_suite
+from omnial_bench.records import Suite, Threat, parse, read_suite
 
 
 @pytest.mark.parametrize(
@@ -185,6 +186,50 @@ def test_every_gradient_attack_keeps_the_protocol(name, goal, norm) -> None:
     assert attack.flat == 0
     before, after = (balanced(Linear()(x), Aim(labels, x)) for x in (images, attacked))
     assert ((after > before) if goal == "any" else (after < before)).all()
+
+
+IN_BOTH_NORMS = (*BY_GRADIENT, "noise", "square", "universal")
+IN_ONE_STEP = ("fgsm", "noise", *CORRUPTIONS)
+
+
+@pytest.mark.parametrize("name", IN_BOTH_NORMS)
+def test_attacks_of_both_norms_keep_an_l2_ball_on_the_bytes(name) -> None:
+    """Changed, within the length after [0, 1] has cut it and after rounding to bytes; the same seed, the same bits."""
+    images, labels = pictures()
+    settings = {"norm": "l2", "eps": "1/2"} | ({"steps": 1} if name in IN_ONE_STEP else {})
+    ball = threat_model(threat(name, **settings))
+    made = []
+    for _ in range(2):
+        with victim([Linear()]) as target:
+            attack = build_attack(target, threat(name, **settings), torch.Generator().manual_seed(0))
+            made.append(attack(images, labels))
+    attacked, again = made
+    assert torch.equal(attacked, again)
+    assert (attacked != images).flatten(1).any(1).all()
+    assert (ball.distance(attacked, images) <= 0.5 + 1e-6).all()
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    originals = to_bytes(images)
+    saved = quantise(attacked, originals, ball)
+    assert all(keeps(ball, one, other) for one, other in zip(saved.numpy(), originals.numpy(), strict=True))
+
+
+@pytest.mark.parametrize("name", sorted(set(ATTACKS) - set(IN_BOTH_NORMS)))
+def test_attacks_without_a_length_refuse_l2_in_one_line(name) -> None:
+    odd = threat(name, norm="l2", eps="1", steps=1)
+    with pytest.raises(UserError, match=f"expected norm linf for {name}, got l2; try norm = 'linf'") as raised:
+        check_suite(Suite(name="s", title="s", threats=(odd,)))
+    assert "\n" not in str(raised.value)
+
+
+def test_patches_and_corruptions_alone_have_no_length() -> None:
+    assert set(ATTACKS) == {*IN_BOTH_NORMS, "patch", *CORRUPTIONS}
+
+
+def test_a_norm_that_does_not_exist_is_one_line() -> None:
+    with pytest.raises(UserError, match=r"norm: .*'linf' or 'l2', got 'l1'") as raised:
+        parse(Threat, {"name": "t", "eps": "1", "norm": "l1", "attack": "square"}, "threat")
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("name", BY_GRADIENT)

@@ -102,7 +102,7 @@ ATTACKS: dict[str, Kind] = {
     "noise": Kind(build=noise.build, fixed={"steps": 1, "restarts": 1}),
     "patch": Kind(build=patch.build, options=patch.Options, norms=("linf",), label=patch.label, fixed={"restarts": 1}),
     "pgd": Kind(build=partial(_climbing, DensePGD), options=pgd.Options),
-    "square": Kind(build=square.build, options=square.Options, norms=("linf",), fixed={"restarts": 1}),
+    "square": Kind(build=square.build, options=square.Options, fixed={"restarts": 1}),
     "ti": Kind(build=partial(_climbing, DenseTransfer), options=transfer.Translation),
     "universal": Kind(build=universal.build, options=universal.Options, whole=True, fixed={"restarts": 1}),
 }
