@@ -131,7 +131,7 @@ def test_paper_suite_holds_the_three_sets_and_their_control() -> None:
     assert [threat.name for threat in suite.threats if not threat.eps] == ["unattacked"]
     for one in suite.threats:
         assert one.steps == 10
-        assert step_size(one) == Fraction(5, 2) * one.eps / 10
+        assert step_size(one) == (Fraction(5, 2) * one.eps / 10 if one.eps else None)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,9 @@ def test_paper_suite_holds_the_three_sets_and_their_control() -> None:
         ({"options": {"together": 0}}, "together"),
         ({"attack": "apgd", "options": {"rho": 2}}, "rho"),
         ({"attack": "ti", "options": {"kernel": 6}}, "odd side"),
+        ({"attack": "square", "step_size": "1/255"}, "expected no step_size for square, .* got 1/255; leave it out"),
+        ({"attack": "noise", "steps": 1, "step_size": "1/255"}, "no step_size for noise"),
+        ({"attack": "blur", "eps": "1", "steps": 1, "step_size": "1/255"}, "no step_size for blur"),
         ({"attack": "fgsm"}, "steps = 1 for fgsm, got 10"),
         ({"attack": "fgsm", "steps": 1, "restarts": 2}, "restarts = 1 for fgsm, got 2"),
         ({"attack": "fgsm", "steps": 1, "options": {"best": True}}, "unknown key 'best'"),
@@ -226,9 +229,22 @@ def test_patches_and_corruptions_alone_have_no_length() -> None:
     assert set(ATTACKS) == {*IN_BOTH_NORMS, "patch", *CORRUPTIONS}
 
 
-def test_a_norm_that_does_not_exist_is_one_line() -> None:
-    with pytest.raises(UserError, match=r"norm: .*'linf' or 'l2', got 'l1'") as raised:
-        parse(Threat, {"name": "t", "eps": "1", "norm": "l1", "attack": "square"}, "threat")
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("norm", "l1", r"norm: .*'linf' or 'l2', got 'l1'"),
+        ("step_size", "2", None),
+        ("step_size", "8", "step_size: expected a size from 0 to 5/2, .* 8/255, got '8'"),
+        ("step_size", "-1/255", "step_size: expected a size from 0 to 5/2"),
+    ],
+)
+def test_a_size_or_norm_that_makes_no_sense_is_one_line(key, value, message) -> None:
+    table = {"name": "t", "eps": "1", key: value}
+    if message is None:
+        assert parse(Threat, table, "threat").step_size == 2
+        return
+    with pytest.raises(UserError, match=message) as raised:
+        parse(Threat, table, "threat")
     assert "\n" not in str(raised.value)
 
 
@@ -250,6 +266,23 @@ def test_fgsm_is_one_step_of_eps_from_the_picture(norm) -> None:
         assert torch.allclose(attacked, expected, atol=1e-6)
     else:
         assert threat_model(threat("fgsm", norm="l2")).distance(attacked, images).tolist() == pytest.approx([EPS] * 4)
+
+
+@pytest.mark.parametrize("name", ["apgd", "di", "mi", "patch", "pgd", "ti", "universal"])
+@pytest.mark.parametrize("given", [None, "3/255"])
+def test_step_size_is_what_the_attack_takes(name, given) -> None:
+    record = threat(name, step_size=given)
+    with victim([Linear()]) as target:
+        attack = build_attack(target, record, torch.Generator())
+    assert attack.alpha == float(step_size(record))
+    assert given is None or step_size(record) == Fraction(3, 255)
+
+
+@pytest.mark.parametrize("name", ["square", "noise", *CORRUPTIONS])
+def test_what_takes_no_step_has_no_step_size(name) -> None:
+    assert step_size(threat(name)) is None
+    assert step_size(threat("pgd", eps=0)) is None
+    assert step_size(threat("fgsm", steps=1)) == Fraction(8, 255)
 
 
 def test_settings_of_the_record_reach_the_attack() -> None:
