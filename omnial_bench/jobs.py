@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,19 +52,30 @@ def crew(make: Callable[..., Any], arguments: tuple[Any, ...], jobs: int, watch:
     reader.start()
     pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(news, make, arguments))
     try:
-        yield lambda work, tasks: list(pool.map(_do, [(work, task) for task in tasks]))
+        yield lambda work, tasks: _values([pool.submit(_do, (work, task)) for task in tasks])
     except BaseException as error:
         # Nobody waits for tasks whose result is not wanted any more.
         for child in set(multiprocessing.active_children()) - set(before):
             child.terminate()
         if isinstance(error, BrokenProcessPool):
-            raise UserError("a worker process died, perhaps for lack of memory; run again with fewer jobs") from error
+            raise UserError(
+                "a worker process died, perhaps for lack of memory; run again with fewer of them"
+            ) from error
         raise
     finally:
         pool.shutdown(cancel_futures=True)
         over.set()
         # A process that died while it told something leaves half a message, which would be waited for without end.
         reader.join(timeout=2)
+
+
+def _values(futures: list[Future[Any]]) -> list[Any]:
+    """What the tasks gave, in order; the first error without waiting for the tasks that run still."""
+    wait(futures, return_when=FIRST_EXCEPTION)
+    for future in futures:
+        if future.done():
+            future.result()
+    return [future.result() for future in futures]
 
 
 def _tell(news: Any, watch: Watch, over: threading.Event) -> None:
