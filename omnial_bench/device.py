@@ -45,11 +45,9 @@ def fabric(device: str, precision: Precision, devices: int = 1) -> Fabric:
         kind = "cuda" if torch.cuda.is_available() else "cpu"
     if kind == "cuda" and devices > torch.cuda.device_count():
         raise UserError(f"expected {devices} CUDA devices, torch sees {torch.cuda.device_count()}; ask for fewer")
-    # Every process starts with the weights and statistics of the first and keeps them equal by itself.
-    strategy = DDPStrategy(broadcast_buffers=False)
-    return Fabric(
-        accelerator=kind, devices=devices, strategy=strategy, plugins=[LightningEnvironment()], precision=precision
-    )
+    # The environment is named, for a cluster's own would be found and taken in its place.
+    place = LightningEnvironment()
+    return Fabric(accelerator=kind, devices=devices, strategy=DDPStrategy(), plugins=[place], precision=precision)
 
 
 def attack_dtype(precision: Precision) -> torch.dtype | None:

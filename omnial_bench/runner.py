@@ -197,8 +197,8 @@ def _train(bench: _Bench, model: Model, watch: Watch) -> None:
     )  # fmt: skip
     train(
         model.recipe, bench.dataset.load("train", model.categories, bench.size), bench.textures, out=folder,
-        provenance=describe, seed=plan.seed, device=bench.settings.device, precision=bench.settings.precision,
-        progress=watch(f"train {model.name}"),
+        provenance=describe, seed=plan.seed, device=bench.settings.device, devices=bench.settings.devices,
+        precision=bench.settings.precision, progress=watch(f"train {model.name}"),
     )  # fmt: skip
 
 

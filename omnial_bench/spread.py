@@ -41,7 +41,7 @@ def mean_of(terms: dict[str, Tensor]) -> dict[str, Tensor]:
     """Scalars, each averaged over the processes."""
     if ranks() == 1:
         return terms
-    values = torch.stack([term.detach().float() for term in terms.values()])
+    values = torch.stack([term.detach() for term in terms.values()])
     distributed.all_reduce(values)
     return dict(zip(terms, values / ranks(), strict=True))
 

@@ -13,7 +13,7 @@ from omnial_bench.store import make_folder
 @click.command()
 @click.argument("plan")
 @options.together(
-    options.data, options.textures, options.out, options.device, options.precision, options.plan_seed,
+    options.data, options.textures, options.out, options.device, options.devices, options.precision, options.plan_seed,
     options.jobs,
     click.option(
         "--keep-models", is_flag=True,
