@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "omnial_bench"
 LAYERS = [
     {"errors", "nouns", "records", "store", "lock", "provenance"},
-    {"data", "synthesis", "losses", "metrics", "device"},
+    {"data", "synthesis", "losses", "metrics", "device", "spread"},
     {"models", "attacks"},
     {
         "checkpoint",

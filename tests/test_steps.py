@@ -146,6 +146,16 @@ class TestTrain:
             train(place, place / "one", **{"categories": ["cap"], **change})
         assert contents(place / "one") == before
 
+    def test_devices_are_asked_of_the_training(
+        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[int] = []
+        monkeypatch.setattr(steps, "train", lambda *_, devices, **__: asked.append(devices))
+        train(place, tmp_path / "out", devices=2)
+        assert asked == [2]
+        with pytest.raises(UserError, match="divides the batch of 2, got 3"):
+            train(place, tmp_path / "out", devices=3)
+
     def test_a_damaged_picture_is_found_before_any_training(self, place: Path, tmp_path: Path) -> None:
         shutil.copytree(place / "data", tmp_path / "data")
         (tmp_path / "data/weave/train/good/004.png").write_bytes(b"none")
