@@ -157,6 +157,14 @@ def test_what_could_run_is_found(text: str, found: set[str]) -> None:
     assert dangers(text) == found
 
 
+@pytest.mark.parametrize("name", ["blocks", "draem", "jnld", "omnial"])
+def test_no_detector_cuts_its_gradient(name: str) -> None:
+    """An attack needs the gradient through every branch; where one is cut, a detector looks robust."""
+    tree = ast.parse((PACKAGE / "models" / f"{name}.py").read_text(encoding="utf-8"))
+    cutters = {"detach", "detach_", "no_grad", "inference_mode", "data", "round", "argmax"}
+    assert not [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in cutters]
+
+
 @pytest.mark.parametrize(
     "module",
     [

@@ -228,3 +228,9 @@ def test_what_cannot_be_ranked_is_refused() -> None:
         Ranking().update(torch.zeros(3), labels)
     with pytest.raises(UserError, match="bool"):
         average_precision(torch.zeros(2), torch.tensor([1, 0]))
+
+
+def test_of_constant_scores_ap_is_the_prevalence_and_auroc_a_half() -> None:
+    labels = torch.arange(1000) < 50
+    assert average_precision(torch.zeros(1000), labels) == pytest.approx(0.05, abs=1e-12)
+    assert auroc(torch.zeros(1000), labels) == pytest.approx(0.5, abs=1e-12)
