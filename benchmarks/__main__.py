@@ -48,7 +48,7 @@ def quick() -> dict[str, Part]:
 def full() -> dict[str, Part]:
     """The paper's sizes, at a batch of 4: some forty minutes on two cores."""
     parts = quick() | {
-        "metrics: ranking": lambda: metrics.ranking(20_000_000, 5),
+        "metrics: ranking": lambda: metrics.ranking(20_000_000, 3),
         "metrics: hard scores": lambda: metrics.hard_scores(20_000_000, 1),
         "metrics: regions": lambda: metrics.per_region(1000, 256, (8, 96), 3),
         "metrics: quality": lambda: metrics.quality(16, 9),
@@ -114,18 +114,22 @@ def main() -> None:
         made = part()
         rows += made if isinstance(made, list) else [made]
         console.print(f"{name}: {time.monotonic() - start:.0f} s", style="dim")
-    where = machine()
+        if not chosen.only:
+            # After each part, so that a run that is cut off leaves what it measured.
+            write(rows, quick=chosen.quick)
     shown = Table(title="seconds, medians; the ratio with lowest and highest; the rest is in results.md")
     for place in SHOWN:
         shown.add_column(COLUMNS[place])
     for cells in table(rows):
         shown.add_row(*(cells[place] for place in SHOWN))
     (console if console.is_terminal else Console(width=200)).print(shown)
-    if chosen.only:
-        return
-    left_out = missing("torchmetrics", "adeval", "cv2", "kornia", "anomalib")
+
+
+def write(rows: list[Row], *, quick: bool) -> None:
+    """results.json and results.md beside this file."""
+    where, left_out = machine(), missing("torchmetrics", "adeval", "cv2", "kornia", "anomalib")
     record = {
-        "quick": chosen.quick,
+        "quick": quick,
         "commit": commit(),
         "versions": versions() | {name: _version(name) for name in PUBLIC},
         "machine": where,
@@ -136,7 +140,7 @@ def main() -> None:
     write_json(folder / "results.json", record)
     about = (
         f"{where['processor']}, {where['cores']} cores, {where['threads']} threads; torch {torch.__version__}; commit "
-        f"{record['commit']}; {'quick' if chosen.quick else 'full'} run. Seconds are medians, both sides in turn in "
+        f"{record['commit']}; {'quick' if quick else 'full'} run. Seconds are medians, both sides in turn in "
         "one process after a warm-up. Peak memory is what either side takes on top of what lay there before. "
         + (f"Not installed, and so left out: {', '.join(left_out)}." if left_out else "")
     )

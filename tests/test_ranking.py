@@ -234,3 +234,18 @@ def test_of_constant_scores_ap_is_the_prevalence_and_auroc_a_half() -> None:
     labels = torch.arange(1000) < 50
     assert average_precision(torch.zeros(1000), labels) == pytest.approx(0.05, abs=1e-12)
     assert auroc(torch.zeros(1000), labels) == pytest.approx(0.5, abs=1e-12)
+
+
+@pytest.mark.parametrize("added_in", [True, False])
+@pytest.mark.parametrize("asked_in", [True, False])
+def test_pixels_are_added_and_asked_for_in_or_out_of_inference_mode(added_in: bool, asked_in: bool) -> None:
+    scores, labels = drawn(60_000, prevalence=0.1)
+    found, other = (Ranking(capacity=5000, resolution=1024) for _ in range(2))
+    for ranking in (found, other):
+        for part in range(0, 60_000, 20_000):
+            with torch.inference_mode(added_in):
+                ranking.update(scores[part : part + 20_000], labels[part : part + 20_000])
+    with torch.inference_mode(asked_in):
+        found.merge(other)
+        ranked = found.compute()
+    assert ranked.auroc == pytest.approx(roc_auc_score(labels, scores), abs=1e-3)

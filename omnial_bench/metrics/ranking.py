@@ -151,6 +151,7 @@ class Ranking:
         self._settled = False
         self._sorted: tuple[Tensor, list[Tensor]] | None = None
 
+    @torch.inference_mode()
     def update(
         self,
         scores: Float[Tensor, "..."],
@@ -170,6 +171,7 @@ class Ranking:
         self._pending.append(Pixels(keys, positive, overlap if overlap is None else overlap.to(device)))
         self._settle(capacity)
 
+    @torch.inference_mode()
     def merge(self, other: "Ranking") -> None:
         """Take what `other` has seen; it stays as it is. Raises UserError where their modes differ."""
         if self.settings != other.settings:
@@ -188,6 +190,7 @@ class Ranking:
         both = self.positives and self.negatives
         return RankingScores.of(self.curve() if both else None, self.positives, self.negatives)
 
+    @torch.inference_mode()
     def curve(self, *, overlaps: bool = False) -> Curve:
         """The curve so far, of positives that count 1 each, or as much as their `overlap`."""
         self._settle(0)
