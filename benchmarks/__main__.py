@@ -105,8 +105,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="parts whose name holds one of these words; nothing is written")
     chosen = parser.parse_args()
     keep_freed_memory()
-    console = Console()
-    rows: list[Row] = []
+    console, rows = Console(), list[Row]()
+    # Before the first of our own files is written, which would count as a change.
+    made_by = commit()
     for name, part in (quick() if chosen.quick else full()).items():
         if chosen.only and not any(word in name for word in chosen.only):
             continue
@@ -116,7 +117,7 @@ def main() -> None:
         console.print(f"{name}: {time.monotonic() - start:.0f} s", style="dim")
         if not chosen.only:
             # After each part, so that a run that is cut off leaves what it measured.
-            write(rows, quick=chosen.quick)
+            write(rows, made_by, quick=chosen.quick)
     shown = Table(title="seconds, medians; the ratio with lowest and highest; the rest is in results.md")
     for place in SHOWN:
         shown.add_column(COLUMNS[place])
@@ -125,12 +126,12 @@ def main() -> None:
     (console if console.is_terminal else Console(width=200)).print(shown)
 
 
-def write(rows: list[Row], *, quick: bool) -> None:
+def write(rows: list[Row], made_by: str, *, quick: bool) -> None:
     """results.json and results.md beside this file."""
     where, left_out = machine(), missing("torchmetrics", "adeval", "cv2", "kornia", "anomalib")
     record = {
         "quick": quick,
-        "commit": commit(),
+        "commit": made_by,
         "versions": versions() | {name: _version(name) for name in PUBLIC},
         "machine": where,
         "left_out": left_out,
