@@ -9,6 +9,7 @@ from benchmarks.common import PRECISIONS, autocast, pictures, ready, recipe_of
 from benchmarks.measure import Row, memory_handed_back, side_by_side
 from omnial_bench.data.pictures import Pictures, to_bytes
 from omnial_bench.device import Precision
+from omnial_bench.models.blocks import recompute_features
 from omnial_bench.models.registry import build
 from omnial_bench.nouns import Detector, Synthetic
 from omnial_bench.training import _Loop
@@ -70,6 +71,23 @@ def over_published(name: str, preset: str, repeats: int, *, batch: int | None = 
         "the same network in float32, contiguous, memory handed back; without synthesis",
         lambda: loop.advance(normals, chosen, textures, 1e-4), theirs, repeats=repeats,
         goal=">= 3" if preset == "paper" else "", precision="bfloat16",
+    )  # fmt: skip
+
+
+def recomputed(name: str, preset: str, batch: int) -> Row:
+    """Memory and seconds of a step in which features are made twice, over those of one that keeps them."""
+    recipe = recipe_of(name, preset, batch)
+    detector, made = ready(recipe)
+    optimizer = torch.optim.Adam(detector.parameters(), lr=1e-4, foreach=True)
+
+    def step(recompute: bool) -> None:
+        recompute_features(detector, recompute)
+        bare(detector, made, optimizer, "bf16-mixed")
+
+    return side_by_side(
+        f"{name} {preset}: training step, batch {batch}, features recomputed", "features kept",
+        lambda: step(True), lambda: step(False), repeats=1, sense="ours / theirs", precision="bfloat16",
+        note="weights and Adam's moments lay in memory before",
     )  # fmt: skip
 
 

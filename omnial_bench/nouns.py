@@ -101,7 +101,9 @@ def mean_filter(maps: Float[Tensor, "b h w"], side: int) -> Float[Tensor, "b h w
     """Box mean of an odd `side`, stride 1, zeros outside the frame counted."""
     if side == 1:
         return maps
-    return F.avg_pool2d(maps[:, None], side, stride=1, padding=side // 2)[:, 0]
+    # Columns, then rows: a square window at once takes eight times as long on the CPU.
+    columns = F.avg_pool2d(maps[:, None], (side, 1), stride=1, padding=(side // 2, 0))
+    return F.avg_pool2d(columns, (1, side), stride=1, padding=(0, side // 2))[:, 0]
 
 
 class Detector(nn.Module, ABC):

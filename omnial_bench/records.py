@@ -31,15 +31,18 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _fraction(value: object) -> Fraction:
-    try:
-        # An exponent of many digits would be worked out, for hours.
-        found = Fraction("" if re.search(r"e[+-]?[\d_]{4}", str(value), re.IGNORECASE) else str(value))
-    except (ValueError, ZeroDivisionError) as error:
-        raise ValueError("expected a number or a fraction such as 8/255") from error
-    if not 0 <= found <= 1:
-        raise ValueError("expected a size from 0 to 1, for pixels lie in [0, 1]; eight grey levels are 8/255")
-    return found
+def _fraction(most: str, why: str) -> BeforeValidator:
+    def read(value: object) -> Fraction:
+        try:
+            # An exponent of many digits would be worked out, for hours.
+            found = Fraction("" if re.search(r"e[+-]?[\d_]{4}", str(value), re.IGNORECASE) else str(value))
+        except (ValueError, ZeroDivisionError) as error:
+            raise ValueError("expected a number or a fraction such as 8/255") from error
+        if not 0 <= found <= Fraction(most):
+            raise ValueError(f"expected a size from 0 to {most}, {why}; eight grey levels are 8/255")
+        return found
+
+    return BeforeValidator(read)
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -49,7 +52,8 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-Eps = Annotated[Fraction, BeforeValidator(_fraction)]
+Eps = Annotated[Fraction, _fraction("1", "for pixels lie in [0, 1]")]
+Step = Annotated[Fraction, _fraction("5/2", "the longest step that an eps asks for")]
 Names = Annotated[tuple[str, ...], AfterValidator(_distinct)]
 Side = Annotated[int, Field(ge=32, le=4096)]
 
@@ -110,8 +114,8 @@ class Threat(Record):
     attack: str = "pgd"
     objective: str = "balanced"
     steps: Annotated[int, Field(ge=1)] = 10
-    step_size: Eps | None = None
-    """None: 2.5 eps / steps."""
+    step_size: Step | None = None
+    """In pixel units; None: the attack's own, which for most is 2.5 eps / steps."""
     random_start: bool = True
     restarts: Annotated[int, Field(ge=1)] = 1
     """Starts, of which each picture keeps the strongest result."""

@@ -2,8 +2,9 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,6 +23,8 @@ from omnial_bench.store import Result
 
 log = logging.getLogger(__name__)
 
+BATCH = 16
+"""Pictures scored at once."""
 Viewer = Callable[[Batch, Prediction], None]
 """Called with every batch and what the detector said of it."""
 
@@ -124,21 +127,25 @@ def score(
     category: str,
     *,
     device: torch.device | str = "cpu",
-    batch: int = 16,
+    batch: int = BATCH,
     viewer: Viewer | None = None,
     normals_only: bool = False,
+    known: Mapping[int, Prediction] = MappingProxyType({}),
 ) -> list[Result]:
     """All metrics of one category's pictures, computed in float32.
 
     PSNR and SSIM compare the reconstruction with the clean normal picture: the reference where a set has one, else the
-    picture itself, and then over normal pictures only; with `normals_only` in either case. An undefined figure is None
-    and its reason is logged.
+    picture itself, and then over normal pictures only; with `normals_only` in either case. `known` is what the detector
+    has said of batches already, by the place of their first picture: these do not pass it again. An undefined figure is
+    None and its reason is logged.
     """
     tally, device = Tally(normals_only=normals_only), torch.device(device)
     detector = placed(detector, device)
     with torch.inference_mode():
-        for part in pictures.batches(batch, device):
-            prediction = detector(part.images.contiguous(memory_format=torch.channels_last))
+        for start, part in zip(range(0, len(pictures), batch), pictures.batches(batch, device), strict=True):
+            prediction = known.get(start)
+            if prediction is None:
+                prediction = detector(part.images.contiguous(memory_format=torch.channels_last))
             tally.update(part, prediction)
             if viewer is not None:
                 viewer(part, prediction)

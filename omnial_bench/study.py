@@ -112,7 +112,7 @@ class Study:
     def evaluating(self, model: Model, suite: Suite) -> Decided:
         return Decided(
             {
-                "code": made_by.code_version(*ATTACK_CODE, *SCORING_CODE, "white_box.py"),
+                "code": made_by.code_version(*ATTACK_CODE, *SCORING_CODE, "white_box.py", "worst.py"),
                 "suite": suite.model_dump(mode="json", exclude={"title"}),
                 "limit": self.plan.test_limit,
                 "model": self.model_key(model),

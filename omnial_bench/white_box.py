@@ -20,9 +20,11 @@ from omnial_bench.examples import Example, Keeper
 from omnial_bench.jobs import Progress, recall, remember
 from omnial_bench.nouns import Batch, Detector, Prediction
 from omnial_bench.records import Suite, Threat
+from omnial_bench.scoring import BATCH as SCORED
 from omnial_bench.scoring import Labels, Tally, Viewer, score
 from omnial_bench.store import Attempt, Result
 from omnial_bench.synthesis.foreground import foreground
+from omnial_bench.worst import Worst
 
 BATCH = 8
 """Pictures attacked at once; fixed, for it decides which random numbers a picture gets."""
@@ -222,34 +224,57 @@ def _score_self(
     out: Path | None,
 ) -> Evaluation:
     """The source's own rows: before the attack, under each threat, and under the worst of them."""
-    found, before = Evaluation(), _Seen()
+    alike = {name: _alike(originals, pictures) for name, pictures in attacked.items()}
+    found, before = Evaluation(), _Seen(frozenset().union(*alike.values()))
     control = replace(source.labels, set=suite.control)
     found.rows.extend(score(source.detector, originals, control, category, device=device, viewer=before))
-    harm = Harm(before.maps, originals.masks)
-    worst = _Worst(before, harm, originals)
+    worst = Worst(before.maps, before.scores, originals.masks, _anomalous(originals))
     for index, threat in enumerate(suite.threats):
         labels = replace(source.labels, set=threat.name, threat=label_of(threat), source="self")
         seen, pictures = _Seen(), attacked[threat.name]
+        said = {start: before.said[start] for start in alike[threat.name]}
         found.rows.extend(
-            score(source.detector, pictures, labels, category, device=device, viewer=seen, normals_only=True)
+            score(
+                source.detector, pictures, labels, category, device=device, viewer=seen, normals_only=True, known=said
+            )
         )
-        harms = worst.update(seen)
+        harms = worst.update(seen.maps, seen.scores)
         if index == 0 and out is not None and suite.against == "self":
             found.examples.extend(_extremes(source, threat, pictures, harms, device=device, out=out))
     if suite.worst:
         labels = replace(source.labels, set=suite.worst_name, threat=f"worst of {len(suite.threats)}", source="self")
-        found.rows.extend(worst.tally().rows(labels, category))
+        tally = Tally(maps_only=True)
+        tally.add(worst.maps(), originals.masks, worst.scores, _anomalous(originals))
+        found.rows.extend(tally.rows(labels, category))
     return found
 
 
-class _Seen:
-    """A scoring's viewer that keeps maps and image scores."""
+def _anomalous(pictures: Pictures) -> Bool[Tensor, " n"]:
+    return torch.tensor([defect != "good" for defect in pictures.defects])
 
-    def __init__(self) -> None:
+
+def _alike(one: Pictures, other: Pictures) -> frozenset[int]:
+    """Where the scoring's batches begin in which not one byte differs: those that a goal leaves alone are among them.
+
+    Batches and not pictures, for in a batch of another size sums may be taken in another order.
+    """
+    starts = range(0, len(one), SCORED)
+    return frozenset(at for at in starts if torch.equal(one.images[at : at + SCORED], other.images[at : at + SCORED]))
+
+
+class _Seen:
+    """A scoring's viewer that keeps maps and image scores, and all that was said of batches which begin at `wanted`."""
+
+    def __init__(self, wanted: frozenset[int] = frozenset()) -> None:
+        self._wanted, self._count = wanted, 0
         self._maps: list[Tensor] = []
         self._scores: list[Tensor] = []
+        self.said: dict[int, Prediction] = {}
 
-    def __call__(self, _: Batch, prediction: Prediction) -> None:
+    def __call__(self, batch: Batch, prediction: Prediction) -> None:
+        if self._count in self._wanted:
+            self.said[self._count] = prediction
+        self._count += len(batch.ids)
         self._maps.append(prediction.score_map.cpu())
         self._scores.append(prediction.image_score.cpu())
 
@@ -260,56 +285,6 @@ class _Seen:
     @property
     def scores(self) -> Float[Tensor, " n"]:
         return torch.cat(self._scores)
-
-
-class Harm:
-    """What a picture's map costs the pooled pixel AUROC, held against the model's maps before any attack.
-
-    An anomalous pixel costs the share of normal reference pixels that score at least as high, a normal pixel the share
-    of anomalous reference pixels that score at most as high; a picture costs the mean of either kind, added: 0 to 2. It
-    bounds what one strange pixel can weigh, which a cross-entropy does not.
-    """
-
-    def __init__(self, maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n h w"]) -> None:
-        self.normal, self.anomalous = maps[~masks].sort().values, maps[masks].sort().values
-
-    def __call__(self, maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
-        above = 1 - torch.searchsorted(self.normal, maps.contiguous()) / max(len(self.normal), 1)
-        below = torch.searchsorted(self.anomalous, maps.contiguous(), right=True) / max(len(self.anomalous), 1)
-        return _mean_over(above, masks) + _mean_over(below, ~masks)
-
-
-def _mean_over(values: Float[Tensor, "n h w"], where: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
-    return (values * where).flatten(1).sum(1) / where.flatten(1).sum(1).clamp_min(1)
-
-
-class _Worst:
-    """Picture by picture the worst map and the worst image score so far, no attack among them.
-
-    For the image score the worst is the lowest of an anomalous and the highest of a normal picture; for the map it is
-    the one of most `Harm`.
-    """
-
-    def __init__(self, before: _Seen, harm: Harm, pictures: Pictures) -> None:
-        self.harm, self.masks = harm, pictures.masks
-        self.anomalous = torch.tensor([defect != "good" for defect in pictures.defects])
-        self.maps, self.scores = before.maps, before.scores
-        self.clean = self.most = harm(self.maps, self.masks)
-
-    def update(self, seen: _Seen) -> Float[Tensor, " n"]:
-        """Take one attack; what it added to the harm of each picture."""
-        harms, scores = self.harm(seen.maps, self.masks), seen.scores
-        self.maps = torch.where((harms > self.most)[:, None, None], seen.maps, self.maps)
-        self.most = torch.maximum(harms, self.most)
-        self.scores = torch.where(
-            self.anomalous, torch.minimum(scores, self.scores), torch.maximum(scores, self.scores)
-        )
-        return harms - self.clean
-
-    def tally(self) -> Tally:
-        tally = Tally(maps_only=True)
-        tally.add(self.maps, self.masks, self.scores, self.anomalous)
-        return tally
 
 
 def _extremes(

@@ -21,6 +21,7 @@ LAYERS = [
         "examples",
         "planning",
         "workload",
+        "worst",
         "white_box",
         "study",
         "tasks",

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from masked import MASKED, Honest, toy_pictures
 
-from omnial_bench.attacks.health import CHECKS, COLUMNS, DENSE, REWEIGHTED, doubts, health
+from omnial_bench.attacks.evidence import DENSE, REWEIGHTED
+from omnial_bench.attacks.health import CHECKS, COLUMNS, doubts, health
 from omnial_bench.attacks.objectives import OBJECTIVES
 from omnial_bench.attacks.threats import ATTACKS
 from omnial_bench.records import read_suite

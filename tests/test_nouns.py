@@ -53,6 +53,11 @@ class TestMeanFilter:
         maps = drawn()
         assert mean_filter(maps, 1) is maps
 
+    def test_rows_after_columns_are_the_square_window(self) -> None:
+        maps = torch.rand((2, 40, 30), generator=torch.Generator().manual_seed(0))
+        wanted = torch.nn.functional.avg_pool2d(maps[:, None], 21, stride=1, padding=10)[:, 0]
+        torch.testing.assert_close(mean_filter(maps, 21), wanted, rtol=0, atol=1e-6)
+
 
 class TestScoreMap:
     @pytest.mark.parametrize("smoothing", [1, 3, 5])

@@ -204,6 +204,27 @@ def test_manifest_says_how_the_set_came_to_be(tmp_path) -> None:
     assert (opened.categories, opened.size) == (("cap", "weave"), (HEIGHT, WIDTH))
 
 
+@pytest.mark.parametrize(
+    ("threat", "step"),
+    [
+        ({"attack": "apgd"}, Fraction(16, 255)),
+        ({"attack": "apgd", "step_size": "3/255"}, Fraction(3, 255)),
+        ({"attack": "fgsm", "steps": 1}, Fraction(8, 255)),
+        ({"eps": "1", "steps": 1}, Fraction(5, 2)),
+        ({"attack": "noise", "steps": 1}, None),
+        ({"attack": "square"}, None),
+        ({"attack": "jpeg", "eps": "1", "steps": 1}, None),
+        ({"eps": "0"}, None),
+    ],
+)
+def test_manifest_names_the_step_that_was_taken(tmp_path, threat, step) -> None:
+    """Null where the attack has none; what is written can be read, a step beyond [0, 1] too."""
+    (folder,) = build(tmp_path, {"name": "t", "eps": "8/255", "steps": 2} | threat)
+    table = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    assert "step_size" in table["threat"]
+    assert load_set(folder).manifest.threat.step_size == step
+
+
 def test_control_is_the_same_pictures_before_the_attack(tmp_path) -> None:
     made = composed()
     folders = build(tmp_path, {"name": "unattacked", "eps": "0"}, {"name": "t", "eps": "8/255", "steps": 1}, made=made)

@@ -1,4 +1,4 @@
-"""Square attack: what it reaches without a gradient, what it spends, and where it paints."""
+"""Square attack in both balls: what it reaches without a gradient, what it spends, and where it paints."""
 
 import gc
 import weakref
@@ -8,8 +8,12 @@ import torch
 import torchattacks
 from linear_detector import EPS, Linear, Undefined, blocks, pictures, threat, worst
 
+from omnial_bench.attacks.boxes import Box, box_of, filled, placed
+from omnial_bench.attacks.bumps import _bumps, moved, tiled
+from omnial_bench.attacks.levels import keeps, quantise
 from omnial_bench.attacks.objectives import Aim, balanced
-from omnial_bench.attacks.square import Options, box_of, build, window
+from omnial_bench.attacks.square import Options, build
+from omnial_bench.attacks.threats import build_attack, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.errors import UserError
 from omnial_bench.records import parse
@@ -44,21 +48,46 @@ def test_comes_near_the_optimum_of_a_linear_detector(goal, steps, least) -> None
     assert attack.losses == sorted(attack.losses, reverse=goal != "any")
 
 
-def test_each_picture_keeps_what_did_it_harm() -> None:
+@pytest.mark.parametrize(("goal", "steps", "least"), [("any", 200, 0.25), ("hide", 800, 0.4)])
+def test_l2_goes_far_on_a_linear_detector_inside_the_ball(goal, steps, least) -> None:
+    """The best change of 192 independent values is PGD's; without a gradient bumps find half of it."""
+    detector, (images, labels) = Linear(), pictures()
+    settings = {"norm": "l2", "eps": "1/4", "goal": goal}
+    attacked, attack = square(detector, images, labels, steps=steps, **settings)
+    with victim([detector]) as target:
+        strong = build_attack(target, threat("pgd", steps=50, **settings), torch.Generator().manual_seed(0))
+        best = strong(images, labels)
+    before, after, most = (balanced(detector(x), Aim(labels, x)).detach() for x in (images, attacked, best))
+    reached = (after - before) / (most - before)
+    assert (reached >= least).all()
+    assert (reached <= 1).all()
+    ball = threat_model(threat("square", **settings))
+    assert (ball.distance(attacked, images) <= 0.25 + 1e-6).all()
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    assert attack.losses == sorted(attack.losses, reverse=goal != "any")
+    originals = (images * 255).round().to(torch.uint8)
+    saved = quantise(attacked, originals, ball)
+    assert all(keeps(ball, one, other) for one, other in zip(saved.numpy(), originals.numpy(), strict=True))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_each_picture_keeps_what_did_it_harm(norm) -> None:
     """More queries never undo an earlier one, for any picture of the batch."""
     detector, (images, labels) = Linear(), pictures()
     harms = []
     for steps in (20, 40, 80):
         # One size of squares, so that the longer searches begin as the shorter ones did.
-        attacked, _ = square(detector, images, labels, steps=steps, options=Options(area=1e-9))
+        attacked, _ = square(detector, images, labels, steps=steps, norm=norm, options=Options(area=1e-9))
         harms.append(balanced(detector(attacked), Aim(labels, attacked)).detach())
     assert (harms[1] > harms[0]).all()
     assert (harms[2] > harms[1]).all()
 
 
-def test_budget_is_spent_on_forward_passes_without_a_gradient() -> None:
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_budget_is_spent_on_forward_passes_without_a_gradient(norm) -> None:
     detector, (images, labels) = Linear(), pictures()
-    _, attack = square(detector, images, labels, steps=7)
+    _, attack = square(detector, images, labels, steps=7, norm=norm)
     assert detector.calls == 7 + 1
     assert detector.with_gradient == 0
     assert attack.flat is None
@@ -99,27 +128,31 @@ def test_squares_shrink_by_the_paper_s_schedule() -> None:
     assert [areas[i] for i in (0, 1, 3, 6, 11, 21, 41, 61, 99)] == [196, 49, 25, 16, 9, 4, 1, 1, 1]
 
 
+@pytest.mark.parametrize(("norm", "least"), [("linf", 0.95), ("l2", 0.5)])
 @pytest.mark.parametrize("start", [False, True])
-def test_region_bounds_the_change_and_takes_all_squares(start) -> None:
+def test_region_bounds_the_change_and_takes_all_squares(start, norm, least) -> None:
+    """In L2 a pixel whose length was taken may lie where it was."""
     detector, (images, labels) = Linear(), pictures()
     where = blocks(labels)
-    attacked, _ = square(detector, images, labels, where, steps=400, random_start=start)
+    attacked, _ = square(detector, images, labels, where, steps=400, random_start=start, norm=norm)
     moved = (attacked != images).any(1)
     assert not moved[~where].any()
-    assert moved[where].float().mean() > 0.95
+    assert moved[where].float().mean() > least
 
 
-def test_eps_zero_and_an_empty_region_change_nothing() -> None:
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_eps_zero_and_an_empty_region_change_nothing(norm) -> None:
     images, labels = pictures()
-    assert torch.equal(square(Linear(), images, labels, eps=0, steps=20)[0], images)
+    assert torch.equal(square(Linear(), images, labels, eps=0, steps=20, norm=norm)[0], images)
     nowhere = torch.zeros_like(labels)
-    assert torch.equal(square(Linear(), images, labels, nowhere, steps=20)[0], images)
+    assert torch.equal(square(Linear(), images, labels, nowhere, steps=20, norm=norm)[0], images)
 
 
-def test_same_seed_same_pictures_and_no_global_randomness() -> None:
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_same_seed_same_pictures_and_no_global_randomness(norm) -> None:
     images, labels = pictures()
     state = torch.random.get_rng_state()
-    one, other, third = (square(Linear(), images, labels, seed=seed, steps=20)[0] for seed in (5, 5, 6))
+    one, other, third = (square(Linear(), images, labels, seed=seed, steps=20, norm=norm)[0] for seed in (5, 5, 6))
     assert torch.equal(one, other)
     assert not torch.equal(one, third)
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -143,7 +176,58 @@ def test_stands_where_an_attack_of_torchattacks_stands(capsys) -> None:
     assert capsys.readouterr().out == ""
 
 
-def test_box_and_window_by_hand() -> None:
+def test_bumps_by_hand() -> None:
+    """Side 4: two halves of two columns, highest at row 2 and the second column of each, 1 + 1/4 + 1/9 there."""
+    top, ring, rim = 1 + 1 / 4 + 1 / 9, 1 / 4 + 1 / 9, 1 / 9
+    at, side = torch.arange(4)[None], torch.tensor([4])
+    one = _bumps(at[:, :, None], at[:, None, :], side)[0]
+    half = torch.tensor([[rim, rim], [ring, ring], [ring, top], [ring, ring]])
+    assert torch.allclose(one, torch.cat((half, -half), 1))
+    assert torch.allclose(_bumps(at[:, None, :], at[:, :, None], side)[0], one.T)
+
+
+def test_first_query_in_l2_is_a_grid_of_bumps_of_full_length() -> None:
+    region = torch.zeros(2, 20, 20, dtype=torch.bool)
+    region[0], region[1, 4:9, 3:17] = True, True
+    change = tiled(region, box_of(region), torch.Generator().manual_seed(0))
+    assert change.flatten(1).norm(dim=1).tolist() == pytest.approx([1, 1])
+    assert torch.equal((change != 0).any(1), region)
+    tiles = change[0].unfold(1, 4, 4).unfold(2, 4, 4)
+    # Five by five tiles of side 4, each of one shape or its transpose, up or down in each colour.
+    shapes = (tiles / tiles.abs().amax()).abs().reshape(-1, 4, 4).unique(dim=0)
+    assert tiles.shape[1:3] == (5, 5)
+    assert len(shapes) == 2
+    assert torch.allclose(shapes[0], shapes[1].T)
+    assert torch.allclose(tiles.sum((3, 4)), torch.zeros(3, 5, 5), atol=1e-6)
+
+
+def test_length_moves_from_one_square_to_another() -> None:
+    """The ball is always used up; outside of the two squares nothing changes, and where length is taken nothing is
+    left."""
+    generator = torch.Generator().manual_seed(0)
+    region = torch.ones(8, 12, 12, dtype=torch.bool)
+    region[4:, :, :5] = False
+    change = 0.05 * torch.randn(8, 3, 12, 12, generator=generator) * region[:, None]
+    before, after = change, moved(change, region, box_of(region), torch.full((8,), 3), 3.0, generator)
+    assert after.flatten(1).norm(dim=1).tolist() == pytest.approx([3.0] * 8, rel=1e-5)
+    assert not after.abs().amax(1)[~region].any()
+    touched = (before != after).any(1)
+    assert (touched.sum((1, 2)) <= 18).all()
+    emptied = touched & (after == 0).all(1)
+    assert 0 < emptied.sum() <= 8 * 9
+    again = moved(after, region, box_of(region), torch.full((8,), 3), 3.0, generator)
+    assert again.flatten(1).norm(dim=1).tolist() == pytest.approx([3.0] * 8, rel=1e-5)
+
+
+def test_a_box_smaller_than_a_bump_is_painted_whole() -> None:
+    box = Box(*(torch.tensor([value]) for value in (1, 2, 1, 2)))
+    region = filled(box, (4, 6))
+    change = moved(torch.zeros(1, 3, 4, 6), region, box, torch.tensor([1]), 0.5, torch.Generator().manual_seed(0))
+    assert change.isfinite().all()
+    assert change.norm().item() == pytest.approx(0.5)
+
+
+def test_box_and_places_by_hand() -> None:
     region = torch.zeros(3, 4, 6, dtype=torch.bool)
     region[0, 1, 2] = region[0, 3, 4] = True
     region[1, 0, 5] = True
@@ -152,7 +236,7 @@ def test_box_and_window_by_hand() -> None:
     two = torch.tensor([2, 2, 2])
     generator, places = torch.Generator().manual_seed(0), set()
     for _ in range(200):
-        painted = window(box, two, two, (4, 6), generator)
+        painted = filled(placed(box, two, two, (4, 6), generator), (4, 6))
         assert painted.sum((1, 2)).tolist() == [4, 4, 4]
         # A box of one pixel in the corner: the square covers it, inside the frame.
         assert painted[1, :2, 4:].all()

@@ -8,14 +8,14 @@ import torch
 from skimage.feature import canny as reference_canny
 
 from omnial_bench.synthesis import draem, jnld, omnial
-from omnial_bench.synthesis.canny import canny
+from omnial_bench.synthesis.canny import HYSTERESIS_STEPS, canny, follow, gaussian_blur, gaussian_kernel
 from omnial_bench.synthesis.draw import Draws
 from omnial_bench.synthesis.jnd import jnd_map, within_disc
 from omnial_bench.synthesis.masks import masks_within, training_masks
 from omnial_bench.synthesis.panels import PANELS, draw_panels, panels_of
 from omnial_bench.synthesis.perlin import perlin_masks, perlin_noise
 from omnial_bench.synthesis.textures import AUGMENTATIONS, augment
-from omnial_bench.synthesis.transform import jittered_crop, rotate, turn_hue
+from omnial_bench.synthesis.transform import either, jittered_crop, rotate, turn_hue
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -98,6 +98,60 @@ class TestJnd:
 
     def test_a_flat_picture_has_no_edge(self) -> None:
         assert not canny(torch.full((1, 1, 32, 32), 100.0)).any()
+
+
+class TestArithmetic:
+    """What is written for speed gives what the plain operation gives."""
+
+    def test_a_blur_is_the_convolution_of_each_channel(self) -> None:
+        images = photograph()
+        kernel = torch.tensor(gaussian_kernel(1.3, 4))
+        padded = torch.nn.functional.pad(images, (4, 4, 4, 4), mode="reflect")
+        wanted = torch.nn.functional.conv2d(padded, torch.outer(kernel, kernel).expand(3, 1, 9, 9), groups=3)
+        torch.testing.assert_close(gaussian_blur(images, sigma=1.3, radius=4), wanted, rtol=0, atol=1e-6)
+        assert kernel.sum() == pytest.approx(1, abs=1e-6)
+
+    @pytest.mark.parametrize("steps", [3, HYSTERESIS_STEPS])
+    def test_edges_are_followed_like_repeated_dilation(self, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("omnial_bench.synthesis.canny.HYSTERESIS_STEPS", steps)
+        weak = torch.rand((3, 1, 23, 31), generator=generator()) < 0.45
+        weak[:, :, [0, -1]] = weak[..., [0, -1]] = True
+        strong = torch.zeros_like(weak)
+        strong[0, 0, 0, 0] = strong[1, 0, 5, -1] = strong[1, 0, -1, 4] = True
+        wanted = strong
+        for _ in range(steps):
+            wanted = (torch.nn.functional.max_pool2d(wanted.float(), 3, stride=1, padding=1) > 0) & weak
+        assert torch.equal(follow(strong, weak), wanted)
+        assert wanted[:2].any()
+        assert not wanted[2].any()
+
+    def test_either_chooses_to_the_bit(self) -> None:
+        these, those = torch.randn((2, 1000), generator=generator()) * torch.logspace(-30, 30, 1000)
+        mask = torch.rand(1000, generator=generator(1)) < 0.5
+        assert torch.equal(either(mask, these, those), torch.where(mask, these, those))
+
+    def test_pixels_outside_the_mask_stay_to_the_bit(self) -> None:
+        images, textures = photograph(), photograph().flip(0)
+        masks = torch.zeros((2, 64, 96), dtype=torch.bool)
+        masks[:, 10:20, 30:50] = True
+        blended = draem.blend(images, textures, masks, generator())
+        assert torch.equal(blended[:, :, ~masks[0]], images[:, :, ~masks[0]])
+        assert (blended != images)[:, :, masks[0]].any()
+
+    def test_only_the_pictures_drawn_are_turned(self) -> None:
+        images = photograph(8)
+        turned = draem.turned(images, 0.5, generator())
+        same = (turned == images).flatten(1).all(1)
+        assert 0 < same.sum() < 8
+
+    def test_a_turned_grid_is_affine_grid_s(self) -> None:
+        images, angles = photograph(), torch.tensor((0.4, -1.1))
+        cosine, sine, zero = torch.cos(angles), torch.sin(angles), torch.zeros(2)
+        rows = ((cosine, -sine * 64 / 96, zero), (sine * 96 / 64, cosine, zero))
+        theta = torch.stack([torch.stack(row, 1) for row in rows], 1)
+        grid = torch.nn.functional.affine_grid(theta, list(images.shape), align_corners=False)
+        wanted = torch.nn.functional.grid_sample(images, grid, align_corners=False)
+        torch.testing.assert_close(rotate(images, angles), wanted, rtol=0, atol=1e-4)
 
 
 class TestPanels:

@@ -8,15 +8,16 @@ import torch
 import torchattacks
 from linear_detector import EPS, Linear, blocks, pictures, threat
 
+from omnial_bench.attacks.corruptions import CORRUPTIONS
 from omnial_bench.attacks.levels import keeps, largest_change, quantise
 from omnial_bench.attacks.objectives import Aim, balanced
 from omnial_bench.attacks.pgd import DensePGD
-from omnial_bench.attacks.threats import aims, build_attack, check_suite, step_size, threat_model
+from omnial_bench.attacks.threats import ATTACKS, aims, build_attack, check_suite, step_size, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.data.pictures import to_bytes, to_float
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import ThreatModel
-from omnial_bench.records import Suite, Threat, read_suite
+from omnial_bench.records import Suite, Threat, parse, read_suite
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_paper_suite_holds_the_three_sets_and_their_control() -> None:
     assert [threat.name for threat in suite.threats if not threat.eps] == ["unattacked"]
     for one in suite.threats:
         assert one.steps == 10
-        assert step_size(one) == Fraction(5, 2) * one.eps / 10
+        assert step_size(one) == (Fraction(5, 2) * one.eps / 10 if one.eps else None)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,9 @@ def test_paper_suite_holds_the_three_sets_and_their_control() -> None:
         ({"options": {"together": 0}}, "together"),
         ({"attack": "apgd", "options": {"rho": 2}}, "rho"),
         ({"attack": "ti", "options": {"kernel": 6}}, "odd side"),
+        ({"attack": "square", "step_size": "1/255"}, "expected no step_size for square, .* got 1/255; leave it out"),
+        ({"attack": "noise", "steps": 1, "step_size": "1/255"}, "no step_size for noise"),
+        ({"attack": "blur", "eps": "1", "steps": 1, "step_size": "1/255"}, "no step_size for blur"),
         ({"attack": "fgsm"}, "steps = 1 for fgsm, got 10"),
         ({"attack": "fgsm", "steps": 1, "restarts": 2}, "restarts = 1 for fgsm, got 2"),
         ({"attack": "fgsm", "steps": 1, "options": {"best": True}}, "unknown key 'best'"),
@@ -187,6 +191,63 @@ def test_every_gradient_attack_keeps_the_protocol(name, goal, norm) -> None:
     assert ((after > before) if goal == "any" else (after < before)).all()
 
 
+IN_BOTH_NORMS = (*BY_GRADIENT, "noise", "square", "universal")
+IN_ONE_STEP = ("fgsm", "noise", *CORRUPTIONS)
+
+
+@pytest.mark.parametrize("name", IN_BOTH_NORMS)
+def test_attacks_of_both_norms_keep_an_l2_ball_on_the_bytes(name) -> None:
+    """Changed, within the length after [0, 1] has cut it and after rounding to bytes; the same seed, the same bits."""
+    images, labels = pictures()
+    settings = {"norm": "l2", "eps": "1/2"} | ({"steps": 1} if name in IN_ONE_STEP else {})
+    ball = threat_model(threat(name, **settings))
+    made = []
+    for _ in range(2):
+        with victim([Linear()]) as target:
+            attack = build_attack(target, threat(name, **settings), torch.Generator().manual_seed(0))
+            made.append(attack(images, labels))
+    attacked, again = made
+    assert torch.equal(attacked, again)
+    assert (attacked != images).flatten(1).any(1).all()
+    assert (ball.distance(attacked, images) <= 0.5 + 1e-6).all()
+    assert attacked.min() >= 0
+    assert attacked.max() <= 1
+    originals = to_bytes(images)
+    saved = quantise(attacked, originals, ball)
+    assert all(keeps(ball, one, other) for one, other in zip(saved.numpy(), originals.numpy(), strict=True))
+
+
+@pytest.mark.parametrize("name", sorted(set(ATTACKS) - set(IN_BOTH_NORMS)))
+def test_attacks_without_a_length_refuse_l2_in_one_line(name) -> None:
+    odd = threat(name, norm="l2", eps="1", steps=1)
+    with pytest.raises(UserError, match=f"expected norm linf for {name}, got l2; try norm = 'linf'") as raised:
+        check_suite(Suite(name="s", title="s", threats=(odd,)))
+    assert "\n" not in str(raised.value)
+
+
+def test_patches_and_corruptions_alone_have_no_length() -> None:
+    assert set(ATTACKS) == {*IN_BOTH_NORMS, "patch", *CORRUPTIONS}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("norm", "l1", r"norm: .*'linf' or 'l2', got 'l1'"),
+        ("step_size", "2", None),
+        ("step_size", "8", "step_size: expected a size from 0 to 5/2, .* 8/255, got '8'"),
+        ("step_size", "-1/255", "step_size: expected a size from 0 to 5/2"),
+    ],
+)
+def test_a_size_or_norm_that_makes_no_sense_is_one_line(key, value, message) -> None:
+    table = {"name": "t", "eps": "1", key: value}
+    if message is None:
+        assert parse(Threat, table, "threat").step_size == 2
+        return
+    with pytest.raises(UserError, match=message) as raised:
+        parse(Threat, table, "threat")
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("name", BY_GRADIENT)
 def test_eps_zero_is_the_identity(name) -> None:
     images, labels = pictures()
@@ -205,6 +266,23 @@ def test_fgsm_is_one_step_of_eps_from_the_picture(norm) -> None:
         assert torch.allclose(attacked, expected, atol=1e-6)
     else:
         assert threat_model(threat("fgsm", norm="l2")).distance(attacked, images).tolist() == pytest.approx([EPS] * 4)
+
+
+@pytest.mark.parametrize("name", ["apgd", "di", "mi", "patch", "pgd", "ti", "universal"])
+@pytest.mark.parametrize("given", [None, "3/255"])
+def test_step_size_is_what_the_attack_takes(name, given) -> None:
+    record = threat(name, step_size=given)
+    with victim([Linear()]) as target:
+        attack = build_attack(target, record, torch.Generator())
+    assert attack.alpha == float(step_size(record))
+    assert given is None or step_size(record) == Fraction(3, 255)
+
+
+@pytest.mark.parametrize("name", ["square", "noise", *CORRUPTIONS])
+def test_what_takes_no_step_has_no_step_size(name) -> None:
+    assert step_size(threat(name)) is None
+    assert step_size(threat("pgd", eps=0)) is None
+    assert step_size(threat("fgsm", steps=1)) == Fraction(8, 255)
 
 
 def test_settings_of_the_record_reach_the_attack() -> None:

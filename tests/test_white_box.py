@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from masked import Honest
 from torch import Tensor, nn
 
 from omnial_bench.data.pictures import Pictures
@@ -16,7 +17,8 @@ from omnial_bench.nouns import Detector, Prediction
 from omnial_bench.records import Suite, Threat
 from omnial_bench.scoring import Labels
 from omnial_bench.store import METRICS, Result
-from omnial_bench.white_box import Evaluation, Harm, Target, _measure, evaluate, remembered, spread
+from omnial_bench.white_box import Evaluation, Target, _alike, _measure, evaluate, remembered, spread
+from omnial_bench.worst import Harm
 
 SIDE = 24
 LABELS = Labels(detector="bright", paradigm="unified", preset="given", dataset="none", seed=3, run="r")
@@ -172,6 +174,59 @@ class TestTransfer:
         clean = evaluate(other, suite(threat("none", eps="0")), pictures(), "cap", seed=0)
         before = values(clean.rows, "wb-unattacked", "pixel_auroc", "red")
         assert values(found.rows, "any", "pixel_auroc", "red") < before
+
+
+class Counting(Bright):
+    """Counts the pictures that pass it, with a gradient and without."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed = {True: 0, False: 0}
+
+    def forward(self, images: Tensor) -> Prediction:
+        self.passed[torch.is_grad_enabled()] += len(images)
+        return super().forward(images)
+
+
+def by_kind(n: int = 60) -> Pictures:
+    """As a test split is read: one defect after the other; 20 normal pictures first."""
+    every = pictures(n)
+    return every.select(sorted(range(n), key=lambda index: every.defects[index] != "good"))
+
+
+class TestPasses:
+    """Attack and score: what passes the network, and what need not pass it again."""
+
+    def passed(self, *threats: Threat, **settings: object) -> dict[bool, int]:
+        counting = Counting()
+        evaluate(target(counting), suite(*threats, **settings), by_kind(), "cap", seed=0)
+        return counting.passed
+
+    def test_an_attack_takes_one_pass_a_step_and_the_score_one_more(self) -> None:
+        """The last step's picture is scored as bytes, which no step has seen: that pass is the score's alone."""
+        assert self.passed(threat("any")) == {True: 3 * 60, False: 60 + 60}
+        assert self.passed(threat("best", options={"best": True})) == {True: 3 * 60, False: 60 + 60 + 60}
+        assert self.passed(threat("noise").model_copy(update={"attack": "noise", "steps": 1})) == {True: 0, False: 120}
+
+    def test_batches_that_a_goal_leaves_alone_do_not_pass_again(self) -> None:
+        """In batches of 16 the 20 normal pictures fill one and share one: `hide` leaves 16, `fabricate` 28 alone."""
+        assert self.passed(threat("hide", goal="hide")) == {True: 3 * 40, False: 60 + 44}
+        assert self.passed(threat("invent", goal="fabricate")) == {True: 3 * 20, False: 60 + 32}
+        assert self.passed(threat("none", eps="0")) == {True: 0, False: 60}
+
+    def test_the_worst_of_all_threats_needs_no_pass_of_its_own(self) -> None:
+        threats = (threat("any"), threat("hide", goal="hide"))
+        assert self.passed(*threats, worst=True) == self.passed(*threats) == {True: 3 * 100, False: 60 + 60 + 44}
+
+    def test_no_row_is_moved_by_it(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        threats = (threat("any"), threat("hide", goal="hide"), threat("invent", goal="fabricate"), threat("no", "0"))
+        for detector in (Adapted(Bright()), Honest()):
+            found = []
+            for alike in (_alike, lambda *_: frozenset()):
+                monkeypatch.setattr("omnial_bench.white_box._alike", alike)
+                model = Target(detector=detector, labels=LABELS)
+                found.append(evaluate(model, suite(*threats, worst=True), by_kind(), "cap", seed=0, out=tmp_path))
+            assert found[0] == found[1]
 
 
 class TestPictures:

@@ -14,6 +14,9 @@ from omnial_bench.attacks.pgd import TOGETHER, Climb, DensePGD, ascent, keep, wi
 from omnial_bench.attacks.victim import Lookout, Victim
 from omnial_bench.nouns import ThreatModel
 
+FIRST_STEP = 2
+"""The first step in units of eps, the paper's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -57,7 +60,7 @@ class DenseAPGD(DensePGD):
             generator=generator,
             objective=objective,
             steps=steps,
-            step_size=2 * float(threat.eps) if step_size is None else step_size,
+            step_size=FIRST_STEP * float(threat.eps) if step_size is None else step_size,
             random_start=random_start,
             restarts=restarts,
             best=True,

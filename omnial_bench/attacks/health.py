@@ -4,34 +4,38 @@ After Carlini et al., On Evaluating Adversarial Robustness (2019), and Athalye e
 Sense of Security (ICML 2018).
 """
 
-import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from fractions import Fraction
-from itertools import pairwise
 from typing import Any, Literal
 
 import pandas as pd
 
-METRIC, TITLE = "pixel_auroc", "pixel AUROC"
-"""The figure that is compared: dense attacks on every picture drive it down, and chance is 0.5 at any prevalence."""
+from omnial_bench.attacks.evidence import (
+    BALL,
+    SETTINGS,
+    TITLE,
+    Figure,
+    Model,
+    curves_of,
+    is_huge,
+    models_of,
+    pairs_of,
+    records_of,
+)
+
 SLACK = 0.02
 """How far a figure may lie on the wrong side. Attacks climb a loss, not the figure: on a detector without any mask more
 loss can come with 0.02 more of it, and rounding to 8 bits and a random start add to that."""
 BLIND = 0.01
 """The same for Square, which climbs that loss without a gradient: where nothing is masked it lies far behind PGD."""
-HUGE, CHANCE = Fraction(64, 255), 0.5
-"""A quarter of the range repaints a defect or invents one: who follows a true gradient reaches chance or worse."""
+CHANCE = 0.5
+"""What a huge ball must drive a detector down to: who follows a true gradient there reaches chance or worse."""
 SETTLED = 0.05
 """How far the figure may still move with more steps; beyond, a table would say something else after more of them."""
-RISING, BACK = 0.75, 0.1
-"""Share of the steps that must not undo progress, and the share of the loss's whole range that is no undoing: signs
-flip about a maximum, and in a ball of 1/255 already after a few steps on a network that masks nothing."""
-DENSE = ("balanced", "cross_entropy", "segpgd", "cospgd")
-"""Objectives that push every pixel against its truth. Others, and goals that attack some pictures only, may raise
-pixel AUROC without anything being masked: no figure of theirs is compared."""
-REWEIGHTED = ("segpgd", "cospgd")
-"""Objectives that hold back on pixels already won: their value may fall while the attack gains pixels."""
+RISING = 0.75
+"""Share of the steps that must not undo progress: in a ball of 1/255 signs flip about a maximum already after a few
+steps, on a network that masks nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,81 +70,11 @@ class Check:
 COLUMNS = tuple(field.name for field in fields(Check))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """The class mean of the compared metric on `n` pictures attacked in one way; `eps` is 0 before any attack."""
-
-    set: str
-    source: str
-    value: float
-    n: int
-    attack: str = "none"
-    objective: str = "none"
-    goal: str = "any"
-    norm: str = "none"
-    eps: Fraction = Fraction(0)
-    where: str = "frame"
-    steps: int = 0
-    restarts: int = 1
-
-    @property
-    def iterative(self) -> bool:
-        return self.attack == "pgd" and self.steps > 1
-
-    @property
-    def one_step(self) -> bool:
-        return self.attack == "fgsm" or (self.attack == "pgd" and self.steps == 1)
-
-    @property
-    def comparable(self) -> bool:
-        return self.goal == "any" and (self.attack in ("none", "noise") or self.objective in DENSE)
-
-    def __str__(self) -> str:
-        if not self.eps:
-            return "no attack"
-        levels, origin = 255 * self.eps, "" if self.source == "self" else f" from {self.source}"
-        size = f"{levels}/255" if levels.denominator == 1 else f"{float(self.eps):g}"
-        return f"{self.set}{origin} ({self.attack} at {size})"
-
-
-BALL = ("norm", "where", "eps", "n")
-"""What compared figures share at the least. In one run, as many pictures are the same pictures."""
-SETTINGS = ("attack", "objective", "steps", "restarts")
-
-
-@dataclass(frozen=True)
-class Curve:
-    """The mean objective before each step of one threat, turned so that up is stronger."""
-
-    set: str
-    losses: tuple[float, ...]
-
-    @property
-    def risen(self) -> bool:
-        return self.losses[-1] > self.losses[0]
-
-    @property
-    def share(self) -> float:
-        """Share of the steps that undo no progress; 0 for a loss that never moves."""
-        span = max(self.losses) - min(self.losses)
-        kept = [span > 0 and after >= before - BACK * span for before, after in pairwise(self.losses)]
-        return sum(kept) / len(kept)
-
-
-@dataclass(frozen=True)
-class Model:
-    """What a run knows of one model, attacked itself and on the pictures of other models; comparable figures alone."""
-
-    own: tuple[Figure, ...]
-    transferred: tuple[Figure, ...]
-    attempts: pd.DataFrame
-
-
 Pairs = Iterable[tuple[Figure, Figure]]
 
 
 def iterative_beats_one_step(model: Model) -> Verdict:
-    pairs = _pairs(model.own, model.own, *BALL, "objective")
+    pairs = pairs_of(model.own, model.own, *BALL, "objective")
     return _not_above(
         ((one, other) for one, other in pairs if one.iterative and other.one_step),
         why="one step does more harm than many",
@@ -150,7 +84,7 @@ def iterative_beats_one_step(model: Model) -> Verdict:
 
 def white_box_beats_transfer(model: Model) -> Verdict:
     return _not_above(
-        _pairs(model.own, model.transferred, *BALL, *SETTINGS),
+        pairs_of(model.own, model.transferred, *BALL, *SETTINGS),
         why="pictures made on another model do more harm than those made on this one",
         needs="pictures made on another model and on this one by the same attack with goal any, as in suite transfer",
     )
@@ -158,7 +92,7 @@ def white_box_beats_transfer(model: Model) -> Verdict:
 
 def gradient_beats_noise(model: Model) -> Verdict:
     """Without slack: an attack that is led astray does the harm of noise, no less."""
-    pairs = _pairs(model.own, model.own, *BALL)
+    pairs = pairs_of(model.own, model.own, *BALL)
     return _not_above(
         ((one, other) for one, other in pairs if one.iterative and other.attack == "noise"),
         slack=0.0,
@@ -168,7 +102,7 @@ def gradient_beats_noise(model: Model) -> Verdict:
 
 
 def gradient_beats_square(model: Model) -> Verdict:
-    pairs = _pairs(model.own, model.own, *BALL, "objective")
+    pairs = pairs_of(model.own, model.own, *BALL, "objective")
     return _not_above(
         ((one, other) for one, other in pairs if one.iterative and other.attack == "square"),
         slack=BLIND,
@@ -179,9 +113,9 @@ def gradient_beats_square(model: Model) -> Verdict:
 
 def larger_eps_never_helps(model: Model) -> Verdict:
     """A huge eps has a check of its own: how far below chance it drives a detector depends on the step."""
-    sizes = [one for one in model.own if not _huge(one.norm, one.eps) and one.attack != "noise"]
-    larger = [pair for pair in _pairs(sizes, sizes, "norm", "where", "n", *SETTINGS) if pair[0].eps > pair[1].eps]
-    from_zero = [pair for pair in _pairs(sizes, sizes, "n") if pair[0].eps > pair[1].eps == 0]
+    sizes = [one for one in model.own if not is_huge(one.norm, one.eps) and one.attack != "noise"]
+    larger = [pair for pair in pairs_of(sizes, sizes, "norm", "where", "n", *SETTINGS) if pair[0].eps > pair[1].eps]
+    from_zero = [pair for pair in pairs_of(sizes, sizes, "n") if pair[0].eps > pair[1].eps == 0]
     return _not_above(
         larger + from_zero if larger else (),
         why="the larger ball holds the smaller one, so an attack in it cannot truly do less harm",
@@ -190,7 +124,7 @@ def larger_eps_never_helps(model: Model) -> Verdict:
 
 
 def huge_eps_breaks(model: Model) -> Verdict:
-    found = [one for one in model.own if one.iterative and _huge(one.norm, one.eps)]
+    found = [one for one in model.own if one.iterative and is_huge(one.norm, one.eps)]
     if not found:
         return _not_run("PGD with goal any at 64/255 or more in the L-infinity norm, as in suite health")
     worst = max(found, key=lambda one: one.value)
@@ -204,7 +138,7 @@ def huge_eps_breaks(model: Model) -> Verdict:
 def more_steps_change_little(model: Model) -> Verdict:
     pairs = [
         (short, long)
-        for short, long in _pairs(model.own, model.own, *BALL, "objective", "restarts")
+        for short, long in pairs_of(model.own, model.own, *BALL, "objective", "restarts")
         if short.iterative and long.iterative and short.steps < long.steps
     ]
     if not pairs:
@@ -223,7 +157,7 @@ def more_steps_change_little(model: Model) -> Verdict:
 
 def loss_rises(model: Model) -> Verdict:
     """PGD alone: adaptive attacks try steps that are too long, and those with random inputs have a noisy loss."""
-    curves = list(_curves(model.attempts))
+    curves = list(curves_of(model.attempts))
     if not curves:
         return _not_run("the losses of PGD of several steps below 64/255, as in suite white-box")
     curve = min(curves, key=lambda one: (one.risen, one.share))
@@ -254,7 +188,7 @@ def bound_holds(model: Model) -> Verdict:
     """On the bytes. An attack that may change a value by its whole range, such as a patch, has no bound to keep."""
     bounded = [
         (row["largest_change"], float(255 * Fraction(row["eps"])), row["set"])
-        for row in _records(model.attempts)
+        for row in records_of(model.attempts)
         if row["attacked"] and (row["norm"] != "linf" or Fraction(row["eps"]) < 1)
     ]
     if not bounded:
@@ -290,7 +224,7 @@ def health(rows: pd.DataFrame, attempts: pd.DataFrame) -> pd.DataFrame:
     """
     found = [
         astuple(Check(check=name, detector=detector, paradigm=paradigm, **vars(check(model))))
-        for (detector, paradigm), model in _models(rows, attempts)
+        for (detector, paradigm), model in models_of(rows, attempts)
         for name, check in CHECKS.items()
     ]
     table = pd.DataFrame(found, columns=list(COLUMNS))
@@ -327,61 +261,3 @@ def _not_above(pairs: Pairs, *, slack: float = SLACK, why: str, needs: str) -> V
         f"{why}; in doubt is the {one.value:.3f} of {one.set}, where {other.value:.3f} or less is true",
         set=one.set, figure=one.value, reference=other.value,
     )  # fmt: skip
-
-
-def _pairs(ones: Iterable[Figure], others: Iterable[Figure], *same: str) -> Iterator[tuple[Figure, Figure]]:
-    """The figures that agree in the named settings."""
-    table: dict[tuple[object, ...], list[Figure]] = {}
-    for other in others:
-        table.setdefault(tuple(getattr(other, name) for name in same), []).append(other)
-    for one in ones:
-        for other in table.get(tuple(getattr(one, name) for name in same), []):
-            yield one, other
-
-
-def _models(rows: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[tuple[tuple[str, str], Model]]:
-    keys = ["detector", "paradigm", "set", "source"]
-    means = rows[(rows["metric"] == METRIC) & (rows["category"] == "mean")].dropna(subset="value")
-    means = means.groupby(keys, sort=False, as_index=False).agg(value=("value", "mean"), n=("n", "sum"))
-    names = ("attack", "objective", "goal", "norm", "where")
-    threats: dict[str, dict[str, Any]] = {f"{suite}-unattacked": {} for suite in attempts["suite"]}
-    for row in _records(attempts):
-        numbers = {"eps": Fraction(row["eps"]), "steps": int(row["steps"]), "restarts": int(row["restarts"])}
-        threats[row["set"]] = {name: row[name] for name in names} | numbers
-    found: dict[tuple[str, str], list[Figure]] = {}
-    for detector, paradigm in pd.concat([rows[keys[:2]], attempts[keys[:2]]]).itertuples(index=False, name=None):
-        found.setdefault((detector, paradigm), [])
-    for row in _records(means):
-        if row["set"] in threats:
-            made = {name: row[name] for name in ("set", "source", "value", "n")}
-            found[row["detector"], row["paradigm"]].append(Figure(**made, **threats[row["set"]]))
-    for (detector, paradigm), figures in found.items():
-        usable = [one for one in figures if one.comparable]
-        own = tuple(one for one in usable if one.source == "self" or not one.eps)
-        transferred = tuple(one for one in usable if one.source != "self" and one.eps)
-        mine = (attempts["detector"] == detector) & (attempts["paradigm"] == paradigm)
-        yield (detector, paradigm), Model(own, transferred, attempts[mine])
-
-
-def _curves(attempts: pd.DataFrame) -> Iterator[Curve]:
-    """One curve a threat: the categories' losses, weighted by their attacked pictures."""
-    groups: dict[str, list[tuple[int, list[float]]]] = {}
-    for row in _records(attempts):
-        steady = row["attack"] == "pgd" and row["objective"] not in REWEIGHTED
-        losses = [float(word) for word in row["losses"].split()] if isinstance(row["losses"], str) else []
-        if steady and row["attacked"] and len(losses) > 1 and not _huge(row["norm"], Fraction(row["eps"])):
-            turned = [-loss if row["direction"] == "down" else loss for loss in losses]
-            groups.setdefault(row["set"], []).append((row["attacked"], turned))
-    for name, parts in groups.items():
-        total = sum(weight for weight, _ in parts)
-        steps = zip(*([weight / total * loss for loss in losses] for weight, losses in parts), strict=True)
-        yield Curve(name, tuple(math.fsum(step) for step in steps))
-
-
-def _huge(norm: str, eps: Fraction) -> bool:
-    """A length has no such bound: how much of a picture it may repaint depends on the picture's size."""
-    return norm == "linf" and eps >= HUGE
-
-
-def _records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    return table.to_dict("records")

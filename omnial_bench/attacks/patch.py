@@ -9,9 +9,9 @@ from jaxtyping import Bool, Float
 from pydantic import ConfigDict, Field
 from torch import Tensor
 
+from omnial_bench.attacks.boxes import box_of, filled, placed
 from omnial_bench.attacks.dense import DenseAttack, stronger
 from omnial_bench.attacks.pgd import random_change
-from omnial_bench.attacks.square import box_of, window
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.records import Threat, parse
 
@@ -81,7 +81,7 @@ class Patch(DenseAttack):
         width = min(w, max(1, round(pixels / height)))
         height = min(h, max(1, round(pixels / width)))
         sides = torch.tensor([[height], [width]], device=region.device).expand(2, b)
-        return region & window(box_of(region), sides[0], sides[1], (h, w), self.generator)
+        return region & filled(placed(box_of(region), sides[0], sides[1], (h, w), self.generator), (h, w))
 
 
 def build(victim: Victim, threat: Threat, generator: torch.Generator, options: Options) -> Patch:

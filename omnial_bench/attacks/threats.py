@@ -46,6 +46,11 @@ class NoOptions:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
+def _common_step(threat: Threat) -> Fraction:
+    """2.5 eps / steps (Madry et al., ICLR 2018)."""
+    return Fraction(5, 2) * threat.eps / threat.steps
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """An attack by name: how it is built and what it fits."""
@@ -62,6 +67,8 @@ class Kind:
     """The label in the rows where the ball does not tell it; None: the threat model's."""
     fixed: Mapping[str, object] = field(default_factory=dict)
     """Keys of the record that fit with one value alone."""
+    step: Callable[[Threat], Fraction] | None = _common_step
+    """The step, in pixel units, where the record names none; None: the attack has none, and takes none."""
 
 
 def _climbing(
@@ -90,19 +97,21 @@ def _fgsm(victim: Victim, threat: Threat, generator: torch.Generator, options: N
 
 CORRUPTION = Kind(
     build=corruptions.build, options=corruptions.Options, norms=("linf",), goals=("any",), label=corruptions.label,
-    fixed={"eps": Fraction(1), "steps": 1, "restarts": 1},
+    fixed={"eps": Fraction(1), "steps": 1, "restarts": 1}, step=None,
 )  # fmt: skip
 
 ATTACKS: dict[str, Kind] = {
-    "apgd": Kind(build=partial(_climbing, DenseAPGD), options=apgd.Options),
+    "apgd": Kind(
+        build=partial(_climbing, DenseAPGD), options=apgd.Options, step=lambda threat: apgd.FIRST_STEP * threat.eps
+    ),
     **dict.fromkeys(corruptions.CORRUPTIONS, CORRUPTION),
     "di": Kind(build=partial(_climbing, DenseTransfer), options=transfer.Diversity),
-    "fgsm": Kind(build=_fgsm, fixed={"steps": 1, "restarts": 1}),
+    "fgsm": Kind(build=_fgsm, fixed={"steps": 1, "restarts": 1}, step=lambda threat: threat.eps),
     "mi": Kind(build=partial(_climbing, DenseTransfer), options=transfer.Momentum),
-    "noise": Kind(build=noise.build, fixed={"steps": 1, "restarts": 1}),
+    "noise": Kind(build=noise.build, fixed={"steps": 1, "restarts": 1}, step=None),
     "patch": Kind(build=patch.build, options=patch.Options, norms=("linf",), label=patch.label, fixed={"restarts": 1}),
     "pgd": Kind(build=partial(_climbing, DensePGD), options=pgd.Options),
-    "square": Kind(build=square.build, options=square.Options, norms=("linf",), fixed={"restarts": 1}),
+    "square": Kind(build=square.build, options=square.Options, fixed={"restarts": 1}, step=None),
     "ti": Kind(build=partial(_climbing, DenseTransfer), options=transfer.Translation),
     "universal": Kind(build=universal.build, options=universal.Options, whole=True, fixed={"restarts": 1}),
 }
@@ -129,9 +138,15 @@ def threat_model(threat: Threat) -> ThreatModel:
     return ThreatModel(eps=threat.eps, norm=threat.norm, goal=threat.goal, where=threat.where)
 
 
-def step_size(threat: Threat) -> Fraction:
-    """The record's step in pixel units, or 2.5 eps / steps (Madry et al., ICLR 2018)."""
-    return threat.step_size if threat.step_size is not None else Fraction(5, 2) * threat.eps / threat.steps
+def step_size(threat: Threat) -> Fraction | None:
+    """The step that the attack begins with, in pixel units: the record's or the attack's own; None where nothing steps.
+
+    Universal's is what a pass over the pictures moves a pixel by, adaptive PGD's is the first.
+    """
+    own = ATTACKS[threat.attack].step
+    if own is None or not threat.eps:
+        return None
+    return own(threat) if threat.step_size is None else threat.step_size
 
 
 def check_suite(suite: Suite) -> None:
@@ -153,6 +168,11 @@ def check_threat(threat: Threat) -> None:
                 f"threat {threat.name}: expected {what} {' or '.join(fits)} for {threat.attack}, got {got}; "
                 f"try {what} = {fits[0]!r} or another attack"
             )
+    if kind.step is None and threat.step_size is not None:
+        raise UserError(
+            f"threat {threat.name}: expected no step_size for {threat.attack}, which has none, got {threat.step_size}; "
+            "leave it out, or try pgd"
+        )
     for key, value in kind.fixed.items():
         if getattr(threat, key) != value:
             raise UserError(

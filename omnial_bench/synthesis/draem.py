@@ -43,7 +43,8 @@ def blend(
 ) -> Float[Tensor, "b 3 h w"]:
     """Inside the masks (1 - beta) texture + beta image, beta ~ U(0, 0.8) an image; outside, the image."""
     beta = uniform((len(images), 1, 1, 1), 0.0, MAX_TRANSPARENCY, generator, images.device)
-    return torch.where(masks[:, None], torch.lerp(textures, images, beta), images)
+    # One pass over the pictures, and exactly the image where the weight is zero.
+    return torch.lerp(images, textures, masks[:, None] * (1 - beta))
 
 
 def turned(
@@ -53,5 +54,5 @@ def turned(
     if probability == 0:
         return images
     angles = uniform((len(images),), -math.pi / 2, math.pi / 2, generator, images.device)
-    acts = chance(len(images), probability, generator, images.device)
-    return torch.where(acts[:, None, None, None], rotate(images, angles), images)
+    acts = chance(len(images), probability, generator, "cpu").nonzero()[:, 0].to(images.device, non_blocking=True)
+    return images.index_copy(0, acts, rotate(images.index_select(0, acts), angles.index_select(0, acts)))

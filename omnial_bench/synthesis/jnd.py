@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnial_bench.synthesis.canny import canny, gaussian_blur
-from omnial_bench.synthesis.transform import grey_of
+from omnial_bench.synthesis.transform import either, grey_of
 
 _LUMINANCE = (
     (1, 1, 1, 1, 1),
@@ -49,16 +49,16 @@ _DILATION = 6
 def jnd_map(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
     """JND of RGB images in [0, 1] as an opacity in [0, 1]; 0.307 on flat grey 64, 0.097 on 127."""
     grey = 255.0 * grey_of(images)
-    padded = F.pad(grey, (2, 2, 2, 2), mode="reflect")
-    background = F.conv2d(padded, _filters(grey, (_LUMINANCE,))) / 32.0
-    luminance = torch.where(
+    transposed = tuple(zip(*_VERTICAL, strict=True))
+    kernels = torch.tensor((_LUMINANCE, _VERTICAL, _FALLING, _RISING, transposed), device=grey.device, dtype=grey.dtype)
+    responses = F.conv2d(F.pad(grey, (2, 2, 2, 2), mode="reflect"), kernels[:, None])
+    background = responses[:, :1] / 32.0
+    luminance = either(
         background <= 127,
         17.0 * (1 - torch.sqrt(background.clamp_min(0) / 127.0)) + 3.0,
         3.0 / 128.0 * (background - 127.0) + 3.0,
     )
-    transposed = tuple(zip(*_VERTICAL, strict=True))
-    responses = F.conv2d(padded, _filters(grey, (_VERTICAL, _FALLING, _RISING, transposed)))
-    gradient = responses.abs().amax(1, keepdim=True) / 16.0 * edge_weight(grey)
+    gradient = responses[:, 1:].abs().amax(1, keepdim=True) / 16.0 * edge_weight(grey)
     texture = gradient * (0.0001 * background + 0.115) + (0.5 - 0.01 * background)
     jnd = luminance + texture - 0.3 * torch.minimum(luminance, texture)
     return (_SCALE * jnd).clamp(0, 1)
@@ -81,7 +81,3 @@ def within_disc(mask: Bool[Tensor, "b 1 h w"], radius: int) -> Bool[Tensor, "b 1
         found[..., down:, :] |= run[..., : mask.shape[-2] - down, :]
         found[..., : mask.shape[-2] - down, :] |= run[..., down:, :]
     return found
-
-
-def _filters(like: Tensor, kernels: tuple[tuple[tuple[int, ...], ...], ...]) -> Float[Tensor, "k 1 5 5"]:
-    return torch.tensor(kernels, device=like.device, dtype=like.dtype)[:, None]

@@ -28,5 +28,5 @@ def synthesize(
     jnd = jnd_map(images)
     sources = augment(textures, generator, wanted=marked(masks.any(0)))
     augmented, alphas = fuse(images, sources, masks, allowed, jnd=jnd)
-    labels = refine_labels(images, augmented, (alphas > 0).any(0))
+    labels = refine_labels(images, augmented, alphas.amax(0) > 0)
     return Synthetic(augmented, images, labels.clamp_max(levels), jnd)

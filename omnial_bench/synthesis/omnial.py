@@ -43,7 +43,7 @@ def synthesize(
     sources = jittered_crop(torch.where(own, images, textures), generator)
     jnd = jnd_map(images)
     augmented, alphas = fuse(images, sources, masks, allowed, jnd=jnd, additive=additive)
-    return Synthetic(augmented, images, refine_labels(images, augmented, (alphas > 0).any(0)), jnd)
+    return Synthetic(augmented, images, refine_labels(images, augmented, alphas.amax(0) > 0), jnd)
 
 
 def fuse(
@@ -85,6 +85,5 @@ def refine_labels(
             labels[changed] = refine_labels(clean[changed], augmented[changed], union[changed])
         return labels
     similarity = ssim_map(clean, augmented, padding="zero").mean(1)
-    cuts = torch.tensor(SSIM_CUTS, device=clean.device)
-    labels = torch.bucketize(similarity.contiguous(), cuts, right=True) + 1
-    return torch.where(union & (labels <= HARD), labels, 0)
+    easy, medium, hard = (similarity < cut for cut in SSIM_CUTS)
+    return ((union & hard) * (HARD - medium.byte() - easy.byte())).long()

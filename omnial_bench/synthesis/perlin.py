@@ -68,9 +68,10 @@ def _noise(
     rows = torch.arange(height, device=device, dtype=torch.float32)[:, None] - (height - 1) / 2
     columns = torch.arange(width, device=device, dtype=torch.float32)[None, :] - (width - 1) / 2
     cosine, sine = torch.cos(angles)[:, None, None], torch.sin(angles)[:, None, None]
-    y = cosine * rows - sine * columns + (height - 1) / 2
-    x = sine * rows + cosine * columns + (width - 1) / 2
-    inside = (y >= 0) & (y <= height - 1) & (x >= 0) & (x <= width - 1)
+    y, x = cosine * rows - sine * columns, sine * rows + cosine * columns
+    half_y, half_x = (height - 1) / 2, (width - 1) / 2
+    inside = torch.maximum(y.abs() - half_y, x.abs() - half_x) <= 0
+    y, x = y + half_y, x + half_x
 
     counts = cells.to(device, non_blocking=True)
     y = (y / height).clamp_(0, (height - 1) / height) * counts[:, 0, None, None]
@@ -82,12 +83,12 @@ def _noise(
     def dot(down: int, right: int) -> Tensor:
         at = corner + (down * GRID + right)
         along_y, along_x = (gradients[:, axis].gather(1, at).view(n, height, width) for axis in (0, 1))
-        return along_y * (y - down) + along_x * (x - right)
+        return (along_y * (y - down)).addcmul_(along_x, x - right)
 
     fade_y, fade_x = _fade(y), _fade(x)
     top = torch.lerp(dot(0, 0), dot(0, 1), fade_x)
     bottom = torch.lerp(dot(1, 0), dot(1, 1), fade_x)
-    return math.sqrt(2) * torch.lerp(top, bottom, fade_y) * inside
+    return math.sqrt(2) * torch.lerp(top, bottom, fade_y) * inside.to(y.dtype)
 
 
 def _fade(t: Tensor) -> Tensor:

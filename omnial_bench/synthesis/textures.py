@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnial_bench.synthesis.draw import Draws, subsets
-from omnial_bench.synthesis.transform import rotate, turn_hue
+from omnial_bench.synthesis.transform import either, rotate, turn_hue
 
 Augmentation = Callable[[Tensor, Draws], Tensor]
 
@@ -75,7 +75,7 @@ def hue_and_saturation(x: Tensor, draws: Draws) -> Tensor:
 def solarise(x: Tensor, draws: Draws) -> Tensor:
     threshold = draws.uniform((1, 1, 1), 32 / 255, 128 / 255)
     acts = draws.chance(0.5)[:, None, None, None]
-    return torch.where(acts & (x >= threshold), 1 - x, x)
+    return either(acts & (x >= threshold), 1 - x, x)
 
 
 def posterise(x: Tensor, draws: Draws) -> Tensor:
@@ -94,7 +94,7 @@ def autocontrast(x: Tensor, draws: Draws) -> Tensor:
     high = (share < 1 - cutoff).sum(-1).clamp_max(255)
     low, high = (level[..., None, None] / 255 for level in (low, high))
     stretched = ((x - low) / (high - low).clamp_min(1 / 255)).clamp(0, 1)
-    return torch.where(high > low, stretched, x)
+    return either(high > low, stretched, x)
 
 
 def equalise(x: Tensor, _: Draws) -> Tensor:
@@ -105,7 +105,7 @@ def equalise(x: Tensor, _: Draws) -> Tensor:
     step = torch.div(total - counts.gather(-1, 255 - last), 255, rounding_mode="floor")
     table = torch.div(below + step // 2, step.clamp_min(1), rounding_mode="floor").clamp_max(255) / 255
     levels = (255 * x).round().long().flatten(2)
-    return torch.where(step[..., None] > 0, table.gather(-1, levels).view_as(x), x)
+    return either(step[..., None] > 0, table.gather(-1, levels).view_as(x), x)
 
 
 def turn(x: Tensor, draws: Draws) -> Tensor:

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,10 +23,10 @@ def jittered_crop(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) 
     scale = torch.exp(uniform((n,), math.log(RESIZE[0]), math.log(RESIZE[1]), generator, device))
     shift = uniform((n, 2), -1.0, 1.0, generator, device) * (1 - 1 / scale).abs()[:, None]
     flips = 1 - 2 * torch.stack((chance(n, 0.5, generator, device), chance(n, 0.5, generator, device)), 1).float()
-    theta = torch.zeros((n, 2, 3), device=device)
-    theta[:, 0, 0], theta[:, 1, 1] = flips[:, 0] / scale, flips[:, 1] / scale
-    theta[:, :, 2] = shift
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    x, y = _centres(images)
+    steps = (flips / scale[:, None])[:, :, None, None]
+    places = (x * steps[:, 0] + shift[:, 0, None, None], y * steps[:, 1] + shift[:, 1, None, None])
+    grid = torch.stack([place.expand(n, *images.shape[-2:]) for place in places], -1)
     views = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     return colour_jitter(views, generator)
 
@@ -36,17 +36,19 @@ def rotate(images: Float[Tensor, "b c h w"], angles: Float[Tensor, " b"]) -> Flo
     if not len(images):
         return images
     height, width = images.shape[-2:]
-    cosine, sine = torch.cos(angles), torch.sin(angles)
-    zero = torch.zeros_like(angles)
-    theta = torch.stack(
-        (
-            torch.stack((cosine, -sine * height / width, zero), 1),
-            torch.stack((sine * width / height, cosine, zero), 1),
-        ),
-        1,
-    )
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    cosine, sine = torch.cos(angles)[:, None, None], torch.sin(angles)[:, None, None]
+    x, y = _centres(images)
+    grid = torch.stack((cosine * x - sine * height / width * y, sine * width / height * x + cosine * y), -1)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _centres(images: Tensor) -> tuple[Float[Tensor, "1 w"], Float[Tensor, "h 1"]]:
+    """Where the pixels' centres lie in a frame from -1 to 1; sums of these are quicker than affine_grid's product."""
+    height, width = images.shape[-2:]
+    x, y = (
+        (2 * torch.arange(side, device=images.device, dtype=torch.float32) + 1) / side - 1 for side in (width, height)
+    )
+    return x[None, :], y[:, None]
 
 
 def colour_jitter(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
@@ -68,6 +70,11 @@ def grey_of(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
     return (images * weights).sum(1, keepdim=True)
 
 
+def either(mask: Bool[Tensor, "*_m"], these: Float[Tensor, "*_a"], those: Float[Tensor, "*_b"]) -> Float[Tensor, "*_c"]:
+    """`these` where the mask holds and `those` elsewhere, both finite; on the CPU at a tenth of the time of `where`."""
+    return torch.lerp(those, these, mask.to(those.dtype))
+
+
 def turn_hue(
     images: Float[Tensor, "b 3 h w"], turns: Float[Tensor, "b 1 1 1"], *, saturation: Tensor | float = 0.0
 ) -> Float[Tensor, "b 3 h w"]:
@@ -76,10 +83,10 @@ def turn_hue(
     chroma = value - smallest
     red, green, blue = images[:, 0:1], images[:, 1:2], images[:, 2:3]
     safe = chroma.clamp_min(1e-8)
-    sextant = torch.where(
+    sextant = either(
         value == red,
         (green - blue) / safe,
-        torch.where(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+        either(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
     )
     hue = sextant + 6 * turns
     amount = (chroma / value.clamp_min(1e-8) + saturation).clamp(0, 1) * value

@@ -1,0 +1,152 @@
+"""What a run's rows and attempts say of each model under attack, put so that checks can compare it. No torch here."""
+
+import math
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import pandas as pd
+
+METRIC, TITLE = "pixel_auroc", "pixel AUROC"
+"""The figure that is compared: dense attacks on every picture drive it down, and chance is 0.5 at any prevalence."""
+HUGE = Fraction(64, 255)
+"""A quarter of the range repaints a defect or invents one."""
+BACK = 0.1
+"""Share of the loss's whole range that a step may fall by without undoing progress: signs flip about a maximum."""
+DENSE = ("balanced", "cross_entropy", "segpgd", "cospgd")
+"""Objectives that push every pixel against its truth. Others, and goals that attack some pictures only, may raise
+pixel AUROC without anything being masked: no figure of theirs is compared."""
+REWEIGHTED = ("segpgd", "cospgd")
+"""Objectives that hold back on pixels already won: their value may fall while the attack gains pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """The class mean of the compared metric on `n` pictures attacked in one way; `eps` is 0 before any attack."""
+
+    set: str
+    source: str
+    value: float
+    n: int
+    attack: str = "none"
+    objective: str = "none"
+    goal: str = "any"
+    norm: str = "none"
+    eps: Fraction = Fraction(0)
+    where: str = "frame"
+    steps: int = 0
+    restarts: int = 1
+
+    @property
+    def iterative(self) -> bool:
+        return self.attack == "pgd" and self.steps > 1
+
+    @property
+    def one_step(self) -> bool:
+        return self.attack == "fgsm" or (self.attack == "pgd" and self.steps == 1)
+
+    @property
+    def comparable(self) -> bool:
+        return self.goal == "any" and (self.attack in ("none", "noise") or self.objective in DENSE)
+
+    def __str__(self) -> str:
+        if not self.eps:
+            return "no attack"
+        levels, origin = 255 * self.eps, "" if self.source == "self" else f" from {self.source}"
+        size = f"{levels}/255" if levels.denominator == 1 else f"{float(self.eps):g}"
+        return f"{self.set}{origin} ({self.attack} at {size})"
+
+
+BALL = ("norm", "where", "eps", "n")
+"""What compared figures share at the least. In one run, as many pictures are the same pictures."""
+SETTINGS = ("attack", "objective", "steps", "restarts")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The mean objective before each step of one threat, turned so that up is stronger."""
+
+    set: str
+    losses: tuple[float, ...]
+
+    @property
+    def risen(self) -> bool:
+        return self.losses[-1] > self.losses[0]
+
+    @property
+    def share(self) -> float:
+        """Share of the steps that undo no progress; 0 for a loss that never moves."""
+        span = max(self.losses) - min(self.losses)
+        kept = [span > 0 and after >= before - BACK * span for before, after in pairwise(self.losses)]
+        return sum(kept) / len(kept)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a run knows of one model, attacked itself and on the pictures of other models; comparable figures alone."""
+
+    own: tuple[Figure, ...]
+    transferred: tuple[Figure, ...]
+    attempts: pd.DataFrame
+
+
+def models_of(rows: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[tuple[tuple[str, str], Model]]:
+    """Every (detector, paradigm) of results.csv and attacks.csv of one run, with what is known of it."""
+    keys = ["detector", "paradigm", "set", "source"]
+    means = rows[(rows["metric"] == METRIC) & (rows["category"] == "mean")].dropna(subset="value")
+    means = means.groupby(keys, sort=False, as_index=False).agg(value=("value", "mean"), n=("n", "sum"))
+    names = ("attack", "objective", "goal", "norm", "where")
+    threats: dict[str, dict[str, Any]] = {f"{suite}-unattacked": {} for suite in attempts["suite"]}
+    for row in records_of(attempts):
+        numbers = {"eps": Fraction(row["eps"]), "steps": int(row["steps"]), "restarts": int(row["restarts"])}
+        threats[row["set"]] = {name: row[name] for name in names} | numbers
+    found: dict[tuple[str, str], list[Figure]] = {}
+    for detector, paradigm in pd.concat([rows[keys[:2]], attempts[keys[:2]]]).itertuples(index=False, name=None):
+        found.setdefault((detector, paradigm), [])
+    for row in records_of(means):
+        if row["set"] in threats:
+            made = {name: row[name] for name in ("set", "source", "value", "n")}
+            found[row["detector"], row["paradigm"]].append(Figure(**made, **threats[row["set"]]))
+    for (detector, paradigm), figures in found.items():
+        usable = [one for one in figures if one.comparable]
+        own = tuple(one for one in usable if one.source == "self" or not one.eps)
+        transferred = tuple(one for one in usable if one.source != "self" and one.eps)
+        mine = (attempts["detector"] == detector) & (attempts["paradigm"] == paradigm)
+        yield (detector, paradigm), Model(own, transferred, attempts[mine])
+
+
+def curves_of(attempts: pd.DataFrame) -> Iterator[Curve]:
+    """One curve a threat: the categories' losses, weighted by their attacked pictures."""
+    groups: dict[str, list[tuple[int, list[float]]]] = {}
+    for row in records_of(attempts):
+        steady = row["attack"] == "pgd" and row["objective"] not in REWEIGHTED
+        losses = [float(word) for word in row["losses"].split()] if isinstance(row["losses"], str) else []
+        if steady and row["attacked"] and len(losses) > 1 and not is_huge(row["norm"], Fraction(row["eps"])):
+            turned = [-loss if row["direction"] == "down" else loss for loss in losses]
+            groups.setdefault(row["set"], []).append((row["attacked"], turned))
+    for name, parts in groups.items():
+        total = sum(weight for weight, _ in parts)
+        steps = zip(*([weight / total * loss for loss in losses] for weight, losses in parts), strict=True)
+        yield Curve(name, tuple(math.fsum(step) for step in steps))
+
+
+def pairs_of(ones: Iterable[Figure], others: Iterable[Figure], *same: str) -> Iterator[tuple[Figure, Figure]]:
+    """The figures that agree in the named settings."""
+    table: dict[tuple[object, ...], list[Figure]] = {}
+    for other in others:
+        table.setdefault(tuple(getattr(other, name) for name in same), []).append(other)
+    for one in ones:
+        for other in table.get(tuple(getattr(one, name) for name in same), []):
+            yield one, other
+
+
+def is_huge(norm: str, eps: Fraction) -> bool:
+    """Whether a ball is HUGE. No length is: how much of a picture it may repaint depends on the picture's size."""
+    return norm == "linf" and eps >= HUGE
+
+
+def records_of(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    """The rows of a table, each by column."""
+    return table.to_dict("records")

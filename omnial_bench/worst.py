@@ -1,0 +1,93 @@
+"""The worst of several attacks, picture by picture, for figures that are pooled over all pictures."""
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from omnial_bench.metrics.ranking import auroc
+
+SWEEPS = 20
+"""Passes over all pictures at the most; a handful is enough."""
+
+
+class Harm:
+    """What a picture's map costs the pooled pixel AUROC, held against reference maps of the same model.
+
+    An anomalous pixel costs the share of normal reference pixels that score at least as high, a normal pixel the share
+    of anomalous reference pixels that score at most as high; a picture costs the mean of either kind, added: 0 to 2. It
+    bounds what one strange pixel can weigh, which a cross-entropy does not.
+    """
+
+    def __init__(self, maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n h w"]) -> None:
+        self.normal, self.anomalous = maps[~masks].sort().values, maps[masks].sort().values
+
+    def __call__(self, maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
+        """The mean of either kind of pixel of each picture, added."""
+        above, below = self._costs(maps, masks)
+        return above / masks.flatten(1).sum(1).clamp_min(1) + below / (~masks).flatten(1).sum(1).clamp_min(1)
+
+    def pooled(self, maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
+        """What each picture takes from the AUROC of all pixels, in which every pixel of a kind weighs alike."""
+        above, below = self._costs(maps, masks)
+        return above / max(len(self.anomalous), 1) + below / max(len(self.normal), 1)
+
+    def _costs(
+        self, maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n h w"]
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+        above = 1 - torch.searchsorted(self.normal, maps.contiguous()) / max(len(self.normal), 1)
+        below = torch.searchsorted(self.anomalous, maps.contiguous(), right=True) / max(len(self.anomalous), 1)
+        return (above * masks).flatten(1).sum(1), (below * ~masks).flatten(1).sum(1)
+
+
+class Worst:
+    """Versions of the same pictures, that before any attack the first, and the choice among them that harms most.
+
+    For the image score it is the lowest of an anomalous and the highest of a normal picture, which is the worst AUROC
+    that can be chosen. For the maps the best single version is where it starts; each picture then goes over to the
+    version of most `Harm` against all that are chosen, as long as the pooled pixel AUROC falls. So no single attack
+    takes it lower.
+    """
+
+    def __init__(
+        self,
+        maps: Float[Tensor, "n h w"],
+        scores: Float[Tensor, " n"],
+        masks: Bool[Tensor, "n h w"],
+        anomalous: Bool[Tensor, " n"],
+    ) -> None:
+        self.versions, self.scores, self.masks, self.anomalous = [maps], scores, masks, anomalous
+        self._harm = Harm(maps, masks)
+        self._clean = self._harm(maps, masks)
+
+    def update(self, maps: Float[Tensor, "n h w"], scores: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Take one attack; what it added to the harm of each picture, held against the maps before any attack."""
+        self.versions.append(maps)
+        self.scores = torch.where(
+            self.anomalous, torch.minimum(scores, self.scores), torch.maximum(scores, self.scores)
+        )
+        return self._harm(maps, self.masks) - self._clean
+
+    def maps(self) -> Float[Tensor, "n h w"]:
+        """The chosen version of each picture's map."""
+        count = len(self.scores)
+        starts = [torch.full((count,), index) for index in range(len(self.versions))]
+        chosen, lowest = min(((start, self._area(start)) for start in starts), key=lambda pair: pair[1])
+        for _ in range(SWEEPS):
+            harm = Harm(self._taken(chosen), self.masks)
+            costs = torch.stack([harm.pooled(maps, self.masks) for maps in self.versions])
+            # Who would not gain stays, or two equal versions would be swapped for ever.
+            stays = costs.gather(0, chosen[None])[0] >= costs.amax(0)
+            changed = torch.where(stays, chosen, costs.argmax(0))
+            area = self._area(changed)
+            if area >= lowest:
+                break
+            chosen, lowest = changed, area
+        return self._taken(chosen)
+
+    def _taken(self, chosen: Int64[Tensor, " n"]) -> Float[Tensor, "n h w"]:
+        return torch.stack([self.versions[version][row] for row, version in enumerate(chosen.tolist())])
+
+    def _area(self, chosen: Int64[Tensor, " n"]) -> float:
+        """Pooled pixel AUROC of a choice; 0 where a class is missing, and no choice is better than another."""
+        area = auroc(self._taken(chosen).flatten(), self.masks.flatten())
+        return 0.0 if area is None else area
