@@ -7,12 +7,12 @@ import torch
 
 from benchmarks.common import PRECISIONS, autocast, pictures, ready, recipe_of
 from benchmarks.measure import Row, memory_handed_back, side_by_side
-from omnial_bench.data.pictures import Pictures, to_bytes
+from omnial_bench.data.pictures import to_bytes
 from omnial_bench.device import Precision
 from omnial_bench.models.blocks import recompute_features
 from omnial_bench.models.registry import build
 from omnial_bench.nouns import Detector, Synthetic
-from omnial_bench.training import _Loop
+from omnial_bench.training import Order, _Loop
 
 NORMALS = 32
 
@@ -30,22 +30,20 @@ def whole(name: str, preset: str, precision: Precision, batch: int | None) -> _L
     """The training loop as it runs, before its first step."""
     recipe = recipe_of(name, preset, batch)
     generator = torch.Generator().manual_seed(0)
-    return _Loop(
-        build(recipe, generator), recipe, device="cpu", precision=precision, generator=generator,
-        out=Path(tempfile.gettempdir()),
-    )  # fmt: skip
+    order = Order(recipe=recipe, out=Path(tempfile.gettempdir()), device="cpu", precision=precision)
+    return _Loop(build(recipe, generator), order, generator)
 
 
 def over_floor(name: str, preset: str, precision: Precision, repeats: int, *, batch: int | None = None) -> Row:
     """A whole step, pictures in bytes to new weights, over the same network on ready tensors."""
     recipe = recipe_of(name, preset, batch)
     loop = whole(name, preset, precision, batch)
-    normals, textures, chosen = _bytes(recipe.size)
+    images, textures, chosen = _bytes(recipe.size)
     detector, made = ready(recipe)
     optimizer = torch.optim.Adam(detector.parameters(), lr=1e-4, foreach=True)
     return side_by_side(
         f"{name} {preset}: training step, batch {recipe.training.batch}", "bare network on ready tensors",
-        lambda: loop.advance(normals, chosen, textures, 1e-4), lambda: bare(detector, made, optimizer, precision),
+        lambda: loop.advance(images, chosen, textures, 1e-4), lambda: bare(detector, made, optimizer, precision),
         repeats=repeats, sense="ours / theirs", goal="<= 1.05", precision=PRECISIONS[precision],
     )  # fmt: skip
 
@@ -58,7 +56,7 @@ def over_published(name: str, preset: str, repeats: int, *, batch: int | None = 
     """
     recipe = recipe_of(name, preset, batch)
     loop = whole(name, preset, "bf16-mixed", batch)
-    normals, textures, chosen = _bytes(recipe.size)
+    images, textures, chosen = _bytes(recipe.size)
     detector, made = ready(recipe, channels_last=False)
     optimizer = torch.optim.Adam(detector.parameters(), lr=1e-4, foreach=False)
 
@@ -69,7 +67,7 @@ def over_published(name: str, preset: str, repeats: int, *, batch: int | None = 
     return side_by_side(
         f"{name} {preset}: training step, batch {recipe.training.batch}",
         "the same network in float32, contiguous, memory handed back; without synthesis",
-        lambda: loop.advance(normals, chosen, textures, 1e-4), theirs, repeats=repeats,
+        lambda: loop.advance(images, chosen, textures, 1e-4), theirs, repeats=repeats,
         goal=">= 3" if preset == "paper" else "", precision="bfloat16",
     )  # fmt: skip
 
@@ -91,9 +89,8 @@ def recomputed(name: str, preset: str, batch: int) -> Row:
     )  # fmt: skip
 
 
-def _bytes(size: tuple[int, int]) -> tuple[Pictures, torch.Tensor, torch.Tensor]:
+def _bytes(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Normals and textures as they lie in memory, and the normals to train on."""
     recipe = recipe_of("draem", "paper", NORMALS).model_copy(update={"size": size})
     images, textures = (to_bytes(stack) for stack in pictures(recipe, NORMALS))
-    masks = torch.zeros(NORMALS, *size, dtype=torch.bool)
-    normals = Pictures(images, masks, ("part",) * NORMALS, ("good",) * NORMALS, tuple(map(str, range(NORMALS))))
-    return normals, textures, torch.arange(NORMALS)
+    return images, textures, torch.arange(NORMALS)

@@ -8,6 +8,8 @@ from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.strategies import DDPStrategy
 
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import Detector
@@ -19,8 +21,11 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS: tuple[Precision, ...] = ("32-true", "bf16-mixed", "16-mixed")
 
 
-def fabric(device: str, precision: Precision) -> Fabric:
-    """One device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; UserError where it or its precision is not to be had."""
+def fabric(device: str, precision: Precision, devices: int = 1) -> Fabric:
+    """A device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; UserError where it or its precision is not to be had.
+
+    With `devices` above one, a process's own of that many CUDA devices or CPU processes: the environment tells which.
+    """
     keep_freed_memory()
     kind, _, index = device.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()):
@@ -32,7 +37,17 @@ def fabric(device: str, precision: Precision) -> Fabric:
     elsewhere = torch.cuda.is_available() or torch.backends.mps.is_available()
     if precision == "16-mixed" and (kind == "cpu" or (kind == "auto" and not elsewhere)):
         raise UserError("expected precision 32-true or bf16-mixed on the CPU, got 16-mixed; try bf16-mixed")
-    return Fabric(accelerator=kind, devices=[int(index)] if index and kind == "cuda" else 1, precision=precision)
+    if devices == 1:
+        return Fabric(accelerator=kind, devices=[int(index)] if index and kind == "cuda" else 1, precision=precision)
+    if index or kind == "mps":
+        raise UserError(f"expected device auto, cpu or cuda for {devices} devices, got {device!r}; leave it out")
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind == "cuda" and devices > torch.cuda.device_count():
+        raise UserError(f"expected {devices} CUDA devices, torch sees {torch.cuda.device_count()}; ask for fewer")
+    # The environment is named, for a cluster's own would be found and taken in its place.
+    place = LightningEnvironment()
+    return Fabric(accelerator=kind, devices=devices, strategy=DDPStrategy(), plugins=[place], precision=precision)
 
 
 def attack_dtype(precision: Precision) -> torch.dtype | None:

@@ -72,7 +72,8 @@ def _train(study: Study, task: Training, by: Decided, watch: Watch) -> Evaluatio
     train(
         model.recipe, study.dataset.load("train", model.categories, study.size), study.textures,
         out=study.folder_of(model), provenance=describe, seed=plan.seed, device=study.settings.device,
-        precision=study.settings.precision, progress=watch(str(task)),
+        devices=study.settings.devices, precision=study.settings.precision, recompute=study.settings.recompute,
+        progress=watch(str(task)),
     )  # fmt: skip
     return Evaluation()
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnial_bench.metrics.quality import ssim_map
+from omnial_bench.spread import extremes
 
 GAMMA = 2.0
 SMOOTHING = 1e-5
@@ -30,9 +31,10 @@ def ssim_loss(reconstruction: Float[Tensor, "b c h w"], target: Float[Tensor, "b
 def value_range(values: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
     """DRAEM's guess of the range: upper end 255 if the maximum exceeds 128, else 1; lower end -1 below -0.5, else 0.
 
-    It stays a tensor, so that nothing waits for the device.
+    It stays a tensor, so that nothing waits for the device. Where several processes share a batch, it is the range of
+    all of it.
     """
-    low, high = torch.aminmax(values)
+    low, high = extremes(values)
     zero, one = torch.zeros_like(low), torch.ones_like(low)
     return torch.where(high > 128, 255 * one, one) - torch.where(low < -0.5, -one, zero)
 

@@ -12,6 +12,7 @@ from omnial_bench.device import Precision, fabric
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.models.registry import build, skeleton
 from omnial_bench.records import Paradigm, Plan, Recipe, Suite, read_recipe, read_suite
+from omnial_bench.spread import check_share
 from omnial_bench.store import check_folder
 
 
@@ -25,6 +26,10 @@ class Settings:
     device: str = "auto"
     precision: Precision = "32-true"
     jobs: int = 1
+    devices: int = 1
+    """Devices that share each batch of a training; attacks and scores use one."""
+    recompute: bool = False
+    """Trainings make features twice, for less memory."""
     keep_models: bool = False
     """Take finished trainings as they are where only code, packages or device have changed since."""
 
@@ -83,10 +88,15 @@ def check_plan(plan: Plan, settings: Settings) -> None:
     check_names("threats", [name for suite in suites for name in names_of(suite)])
     for recipe in {model.detector: model.recipe for model in models}.values():
         check_recipe(recipe)
+        check_share(recipe.training.batch, settings.devices)
     sizes = sorted({model.recipe.size for model in models})
     if len(sizes) > 1:
         raise UserError(f"expected one network size, the detectors have {sizes}; give the plan a size")
-    fabric(settings.device, settings.precision)
+    if settings.jobs > 1 and settings.devices > 1:
+        raise UserError(
+            f"expected jobs or devices above 1, got {settings.jobs} jobs on {settings.devices} devices; try one of them"
+        )
+    fabric(settings.device, settings.precision, settings.devices)
     check_folder(settings.out)
     dataset = find_dataset(settings.data, plan.categories, name=plan.dataset)
     load_textures(settings.textures, sizes[0])

@@ -108,7 +108,7 @@ def _engine(study: Study, cluster: Cluster | None, watch: Watch) -> AbstractCont
         return crew(Study, (plan, settings), settings.jobs, watch)
     # Spelt out, for what `auto` means differs from machine to machine.
     settings = replace(settings, device=study.device.type)
-    return ray_crew(Study, (plan, settings), cluster, watch, gpus=int(study.device.type == "cuda"))
+    return ray_crew(Study, (plan, settings), cluster, watch, gpus=settings.devices * int(study.device.type == "cuda"))
 
 
 def reporting(out: Path) -> Decided:

@@ -16,6 +16,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.jobs import Watch
 from omnial_bench.planning import Model, check_names, check_recipe, look_through
 from omnial_bench.records import Paradigm, read_recipe, read_suite
+from omnial_bench.spread import check_share
 from omnial_bench.store import check_folder
 from omnial_bench.training import is_trained, train
 
@@ -33,6 +34,8 @@ def train_models(
     precision: Precision,
     seed: int,
     watch: Watch,
+    devices: int = 1,
+    recompute: bool = False,
 ) -> list[Path]:
     """Train one unified model into `out`, or a separate one a category into folders under it; the folders.
 
@@ -40,7 +43,8 @@ def train_models(
     """
     recipe = read_recipe(detector, preset)
     check_recipe(recipe)
-    fabric(device, precision)
+    check_share(recipe.training.batch, devices)
+    fabric(device, precision, devices)
     check_folder(out)
     dataset = find_dataset(data, categories)
     bank = load_textures(textures, recipe.size)
@@ -65,7 +69,8 @@ def train_models(
         )  # fmt: skip
         train(
             recipe, dataset.load("train", model.categories, recipe.size), bank, out=folder, provenance=describe,
-            seed=seed, device=device, precision=precision, progress=watch(f"train {model.name}"),
+            seed=seed, device=device, devices=devices, precision=precision,
+            recompute=recompute, progress=watch(f"train {model.name}"),
         )  # fmt: skip
     return folders
 

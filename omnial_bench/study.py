@@ -20,7 +20,7 @@ from omnial_bench.store import sha256
 from omnial_bench.white_box import Target
 
 SHARED_CODE = ("nouns.py", "device.py", "data", "models", "metrics/quality.py")
-TRAINING_CODE = (*SHARED_CODE, "synthesis", "losses.py", "training.py")
+TRAINING_CODE = (*SHARED_CODE, "synthesis", "losses.py", "spread.py", "training.py")
 ATTACK_CODE = (*SHARED_CODE, "synthesis", "attacks")
 SCORING_CODE = (*SHARED_CODE, "metrics", "scoring.py", "examples.py", "store.py")
 EVALUATION_CODE = ("white_box.py", "worst.py")

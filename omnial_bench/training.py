@@ -4,26 +4,31 @@ import hashlib
 import json
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import UInt8
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from torch import Tensor
 
 from omnial_bench.checkpoint import RECIPE, Provenance, load, read_tensors, save, write_tensors
 from omnial_bench.data.pictures import Pictures, to_float
 from omnial_bench.device import Precision, fabric
 from omnial_bench.errors import UserError
-from omnial_bench.jobs import Progress
+from omnial_bench.jobs import THREADS, Progress, Watch, crew
 from omnial_bench.metrics.ranking import average_precision
 from omnial_bench.models.blocks import recompute_features
 from omnial_bench.models.registry import build
 from omnial_bench.nouns import Detector, Synthetic
 from omnial_bench.records import Recipe, Training
+from omnial_bench.spread import check_share, mean_of, share, share_norms
 from omnial_bench.store import make_folder, set_aside, write_text
 
 log = logging.getLogger(__name__)
@@ -34,8 +39,11 @@ SAVE_SECONDS = 30.0
 LOGS, VALIDATIONS = 100, 10
 """Rows of the log in a whole training, and how many of them are validated, about."""
 VALIDATION_LIMIT = 32
+ECHO_SECONDS = 5.0
+"""By how much a process that failed on its way lets one that died come first."""
 
 Row = dict[str, Any]
+Shipped = UInt8[np.ndarray, "n 3 h w"]
 
 
 def iterations_of(training: Training, normals: int) -> int:
@@ -61,31 +69,85 @@ def train(
     device: str = "auto",
     precision: Precision = "32-true",
     recompute: bool = False,
+    devices: int = 1,
     progress: Progress | None = None,
 ) -> Detector:
     """Train on normal pictures and write checkpoint, recipe and log to `out`; an interrupted training goes on.
 
     `provenance` is told the number of iterations. What decides a resumed training's steps is saved with its key, so it
     ends with the weights of an undisturbed one. With `recompute` features are made twice, which takes less memory and
-    changes no weight. UserError where the loss stops being finite.
+    changes no weight. With `devices` as many processes share each batch, and the weights differ by rounding alone.
+    UserError where the loss stops being finite, and for a batch that the devices cannot share.
     """
+    check_share(recipe.training.batch, devices)
     make_folder(out)
-    training = recipe.training
-    generator = torch.Generator().manual_seed(seed)
+    made = provenance(iterations_of(recipe.training, len(normals)))
+    order = Order(
+        recipe=recipe, out=out, seed=seed, device=device, precision=precision, recompute=recompute, devices=devices
+    )
+    if devices == 1:
+        return _train(order, made, normals.images, textures, progress)
+    port = find_free_network_port()
+    # As arrays, which are sent by value: tensors would need shared memory, of which a container may have little.
+    tasks = [(order, made, rank, port, normals.images.numpy(), textures.numpy()) for rank in range(devices)]
+    with crew(dict, (), devices, lambda _: progress) as each:
+        each(_train_share, tasks)
+    return load(out).detector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be trained, where and how: the arguments of `train`, as a process of its own can be sent them."""
+
+    recipe: Recipe
+    out: Path
+    seed: int = 0
+    device: str = "auto"
+    precision: Precision = "32-true"
+    recompute: bool = False
+    devices: int = 1
+
+
+def _train_share(_: Any, task: tuple[Order, Provenance, int, int, Shipped, Shipped], watch: Watch) -> None:
+    """Train as one of several processes, which find each other by a port of this machine."""
+    order, made, rank, port, images, textures = task
+    place = {"LOCAL_RANK": rank, "NODE_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    # Else Fabric divides the cores among the processes, and a figure would depend on the machine.
+    os.environ["OMP_NUM_THREADS"] = str(THREADS)
+    if rank:
+        logging.getLogger("omnial_bench").setLevel(logging.ERROR)
+    try:
+        _train(order, made, torch.from_numpy(images), torch.from_numpy(textures), watch("train") if rank == 0 else None)
+    except RuntimeError:
+        # Mostly the echo of another process's end, which is to be heard first.
+        time.sleep(ECHO_SECONDS)
+        raise
+    torch.distributed.destroy_process_group()
+
+
+def _train(
+    order: Order,
+    made: Provenance,
+    images: UInt8[Tensor, "n 3 h w"],
+    textures: UInt8[Tensor, "m 3 h w"],
+    progress: Progress | None,
+) -> Detector:
+    recipe, out, training = order.recipe, order.out, order.recipe.training
+    generator = torch.Generator().manual_seed(order.seed)
     detector = build(recipe, generator)
-    recompute_features(detector, recompute)
-    chosen, held_out = split_normals(len(normals), training.validation, generator)
-    steps = iterations_of(training, len(normals))
-    loop = _Loop(detector, recipe, device=device, precision=precision, generator=generator, out=out)
-    validation = loop.validation(normals, held_out, textures, seed)
-    made = provenance(steps)
+    recompute_features(detector, order.recompute)
+    chosen, held_out = split_normals(len(images), training.validation, generator)
+    steps = made.iterations
+    loop = _Loop(detector, order, generator)
+    validation = loop.validation(images, held_out, textures, order.seed) if loop.first else []
     rows, every = loop.restore(made.key), max(1, steps // LOGS)
     saved, rated, rated_at = time.monotonic(), loop.step, time.monotonic()
     while loop.step < steps:
-        terms = loop.advance(normals, chosen, textures, learning_rate(training, loop.step, steps))
+        terms = loop.advance(images, chosen, textures, learning_rate(training, loop.step, steps))
         last = loop.step == steps
         if last or loop.step % every == 0:
-            values = {name: float(term) for name, term in terms.items()}
+            values = {name: float(term) for name, term in mean_of(terms).items()}
             if not all(math.isfinite(value) for value in values.values()):
                 raise UserError(f"{made.model}: the loss is not finite at step {loop.step}; lower the learning rate")
             now = time.monotonic()
@@ -100,14 +162,15 @@ def train(
                 progress(loop.step, steps, f"loss {sum(values.values()):.3f}  {speed:.0f} images/s")
         elif progress is not None:
             progress(loop.step, steps, "")
-        if time.monotonic() - saved > SAVE_SECONDS:
+        if loop.first and time.monotonic() - saved > SAVE_SECONDS:
             loop.save(made.key, rows)
             saved = time.monotonic()
-    _write_log(out, rows)
     trained: Detector = detector.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     recompute_features(trained, False)
-    save(out, trained, recipe, made)
-    (out / STATE).unlink(missing_ok=True)
+    if loop.first:
+        _write_log(out, rows)
+        save(out, trained, recipe, made)
+        (out / STATE).unlink(missing_ok=True)
     return trained
 
 
@@ -132,35 +195,29 @@ def split_normals(n: int, share: float, generator: torch.Generator) -> tuple[Ten
 class _Loop:
     """A training in progress: everything that a resumed one must have back."""
 
-    def __init__(
-        self,
-        detector: Detector,
-        recipe: Recipe,
-        *,
-        device: str,
-        precision: Precision,
-        generator: torch.Generator,
-        out: Path,
-    ) -> None:
-        self.fabric = fabric(device, precision)
+    def __init__(self, detector: Detector, order: Order, generator: torch.Generator) -> None:
+        self.fabric = fabric(order.device, order.precision, order.devices)
+        if order.devices > 1:
+            self.fabric.launch()
+            share_norms(detector)
+        self.first, self.devices = self.fabric.is_global_zero, order.devices
+        training = order.recipe.training
         self.detector: Detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # The fused kernel saves a hundredth of a small step on the CPU but rounds otherwise than the plain one.
-        optimizer = torch.optim.Adam(detector.parameters(), lr=recipe.training.lr, foreach=True)
+        optimizer = torch.optim.Adam(detector.parameters(), lr=training.lr, foreach=True)
         self.wrapped, self.optimizer = self.fabric.setup(self.detector, optimizer)
         self.wrapped.mark_forward_method("loss")
-        self.batch, self.generator, self.out = recipe.training.batch, generator, out
+        self.batch, self.generator, self.out = training.batch, generator, order.out
         self.step = 0
 
-    def advance(
-        self, normals: Pictures, chosen: Tensor, textures: UInt8[Tensor, "n 3 h w"], lr: float
-    ) -> dict[str, Tensor]:
+    def advance(self, images: Tensor, chosen: Tensor, textures: Tensor, lr: float) -> dict[str, Tensor]:
         """One optimiser step; the loss terms, still on the device."""
         self.wrapped.train()
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         picks = chosen[torch.randint(len(chosen), (self.batch,), generator=self.generator)]
         sources = torch.randint(len(textures), (self.batch,), generator=self.generator)
-        batch = self._synthesize(normals.images[picks], textures[sources], self.generator)
+        batch = self._synthesize(images[picks], textures[sources], self.generator, self.devices)
         # On one device the wrapper hands out `loss` as it is, outside the precision asked for.
         with self.fabric.autocast():
             terms: dict[str, Tensor] = self.wrapped.loss(batch)
@@ -170,17 +227,20 @@ class _Loop:
         self.step += 1
         return {name: term.detach() for name, term in terms.items()}
 
-    def _synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> Synthetic:
+    def _synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator, shares: int = 1) -> Synthetic:
+        """Synthetic pictures made of `images`; of several shares the one of this process."""
         device = self.fabric.device
         batch = self.detector.synthesize(to_float(images, device), to_float(textures, device), generator)
+        if shares > 1:
+            batch = share(batch, self.fabric.global_rank, shares)
         return batch._replace(images=batch.images.contiguous(memory_format=torch.channels_last))
 
-    def validation(self, normals: Pictures, held_out: list[int], textures: Tensor, seed: int) -> list[Synthetic]:
+    def validation(self, images: Tensor, held_out: list[int], textures: Tensor, seed: int) -> list[Synthetic]:
         """Fixed synthetic pictures made from normals that are never trained on."""
         generator = torch.Generator().manual_seed(seed + 1)
         return [
             self._synthesize(
-                normals.images[part],
+                images[part],
                 textures[torch.randint(len(textures), (len(part),), generator=generator)],
                 generator,
             )

@@ -12,7 +12,7 @@ from omnial_bench.study import ATTACK_CODE, EVALUATION_CODE, SCORING_CODE, TRAIN
 PACKAGE = Path(__file__).parents[1] / "omnial_bench"
 LAYERS = [
     {"errors", "nouns", "records", "store", "lock", "provenance"},
-    {"data", "synthesis", "losses", "metrics", "device"},
+    {"data", "synthesis", "losses", "metrics", "device", "spread"},
     {"models", "attacks"},
     {
         "checkpoint",

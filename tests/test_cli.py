@@ -7,45 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from omnial_bench import steps
 from omnial_bench.cli.main import COMMANDS, SECTIONS, main
-from omnial_bench.data.toy import draw_toy
 from omnial_bench.store import COLUMNS, write_text
 
-RECORD = """
-detector = "draem"
-title = "Mini"
-source = "none"
-[presets.tiny]
-size = [32, 32]
-training = { epochs = 9, max_iterations = 2, batch = 2 }
-options = { width = 4, loc_width = 4, pooling = 5 }
-[presets.endless]
-size = [32, 32]
-training = { epochs = 1e9, batch = 2 }
-options = { width = 4, loc_width = 4, pooling = 5 }
-"""
-SUITE = """
-name = "two"
-title = "Control and one attack"
-limit = 3
-[[threats]]
-name = "unattacked"
-eps = "0"
-[[threats]]
-name = "pgd-8"
-eps = "8/255"
-steps = 2
-"""
 PLAN = """
 name = "mini"
 title = "Mini"
@@ -67,22 +40,15 @@ Command = Callable[..., Said]
 
 
 @pytest.fixture(scope="module")
-def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with `data`, records, a trained `model` and its `sets`; never changed."""
-    root = tmp_path_factory.mktemp("cli")
-    draw_toy(root / "data", size=32, train=5, test_good=2, test_defect=1)
-    for name, text in (("mini", RECORD), ("two", SUITE), ("plan", PLAN)):
-        write_text(root / f"{name}.toml", text)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMNIAL_BENCH_CACHE", str(root / "cache"))
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        yield root
-        torch.set_num_threads(threads)
+def ready(mini: Path) -> Path:
+    """A folder with `data`, records and a plan; never changed."""
+    write_text(mini / "plan.toml", PLAN)
+    return mini
 
 
 @pytest.fixture(scope="module")
 def finished(ready: Path) -> Path:
+    """The same with a trained `model` and its `sets`."""
     said = steps.train_models(
         str(ready / "mini.toml"), data=ready / "data", categories=["cap"], paradigm="unified", preset="tiny",
         textures=None, out=ready / "model", device="cpu", precision="32-true", seed=0, watch=lambda _: None,

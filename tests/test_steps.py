@@ -2,82 +2,35 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 
 import omnial_bench as ob
 from omnial_bench import assessment, steps
 from omnial_bench.assessment import Request, assess
 from omnial_bench.checkpoint import load
-from omnial_bench.data.toy import draw_toy
 from omnial_bench.errors import UserError
 from omnial_bench.planning import Settings, check_plan
 from omnial_bench.records import Plan
 from omnial_bench.steps import attack_models, train_models
 from omnial_bench.store import COLUMNS, METRICS, read_rows, write_text
 
-RECORD = """
-detector = "draem"
-title = "Mini"
-source = "none"
-[presets.tiny]
-size = [32, 32]
-training = { epochs = 9, max_iterations = 2, batch = 2 }
-options = { width = 4, loc_width = 4, pooling = 5 }
-[presets.wide]
-size = [32, 64]
-training = { epochs = 9, max_iterations = 2, batch = 2 }
-options = { width = 4, loc_width = 4, pooling = 5 }
-[presets.odd]
-size = [40, 40]
-[presets.wrong]
-size = [32, 32]
-options = { wdth = 4 }
-"""
-SUITE = """
-name = "two"
-title = "Control and one attack"
-limit = 3
-anomalous = 0.6
-[[threats]]
-name = "unattacked"
-eps = "0"
-[[threats]]
-name = "pgd-8"
-eps = "8/255"
-steps = 2
-"""
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def place(mini: Path) -> Path:
     """A folder with `data`, records, trained models `one` and `two` (of another seed), and sets of both in `sets`."""
-    root = tmp_path_factory.mktemp("steps")
-    draw_toy(root / "data", size=32, train=5, test_good=2, test_defect=1)
-    write_text(root / "mini.toml", RECORD)
-    write_text(root / "other.toml", RECORD)
-    write_text(root / "two.toml", SUITE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMNIAL_BENCH_CACHE", str(root / "cache"))
-        train(root, root / "one", categories=["cap"])
-        train(root, root / "two", categories=["cap"], detector=str(root / "other.toml"), seed=1)
-        attack(root, root / "sets", sources=["one", "two"])
-        yield root
+    shutil.copy(mini / "mini.toml", mini / "other.toml")
+    train(mini, mini / "one", categories=["cap"])
+    train(mini, mini / "two", categories=["cap"], detector=str(mini / "other.toml"), seed=1)
+    attack(mini, mini / "sets", sources=["one", "two"])
+    return mini
 
 
 def train(place: Path, out: Path, **changes: Any) -> list[Path]:
@@ -145,6 +98,16 @@ class TestTrain:
         with pytest.raises(UserError, match="holds a finished training, mini-unified with other settings"):
             train(place, place / "one", **{"categories": ["cap"], **change})
         assert contents(place / "one") == before
+
+    def test_devices_are_asked_of_the_training(
+        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[int] = []
+        monkeypatch.setattr(steps, "train", lambda *_, devices, **__: asked.append(devices))
+        train(place, tmp_path / "out", devices=2)
+        assert asked == [2]
+        with pytest.raises(UserError, match="divides the batch of 2, got 3"):
+            train(place, tmp_path / "out", devices=3)
 
     def test_a_damaged_picture_is_found_before_any_training(self, place: Path, tmp_path: Path) -> None:
         shutil.copytree(place / "data", tmp_path / "data")
@@ -284,7 +247,7 @@ class TestCheckPlan:
     def test_a_mistake_is_found_before_anything_is_written(
         self, place: Path, tmp_path: Path, changes: dict[str, Any], words: str
     ) -> None:
-        write_text(place / "draem.toml", RECORD)
+        shutil.copy(place / "mini.toml", place / "draem.toml")
         filled = {
             key: tuple(one.format(place) if isinstance(one, str) else one for one in value)
             if isinstance(value, tuple)
@@ -305,7 +268,8 @@ class TestCheckPlan:
             self.check(place, tmp_path / "out", data=tmp_path / "data")
 
     def test_a_detector_from_outside_is_built(self, place: Path, tmp_path: Path) -> None:
-        write_text(tmp_path / "foreign.toml", RECORD.replace('"draem"', '"no_such_package:make"'))
+        record = (place / "mini.toml").read_text(encoding="utf-8")
+        write_text(tmp_path / "foreign.toml", record.replace('"draem"', '"no_such_package:make"'))
         with pytest.raises(UserError, match="no_such_package"):
             self.check(place, tmp_path / "out", detectors=(str(tmp_path / "foreign.toml"),))
 

@@ -1,7 +1,6 @@
 """The training loop: repeatable, resumable, and honest about what it was trained on."""
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -25,12 +24,7 @@ STEPS = 6
 NORMALS = 20
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def recipe(detector: str = "draem", **settings: object) -> Recipe:

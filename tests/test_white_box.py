@@ -1,6 +1,5 @@
 """Models attacked on the spot: which pictures, which rows, and what the worst of several attacks is."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -41,12 +40,7 @@ class Bright(nn.Module):
         )
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def pictures(n: int = 9) -> Pictures:

@@ -21,8 +21,8 @@ WHY = 3
 @click.command()
 @click.argument("plan")
 @options.together(
-    options.data, options.textures, options.out, options.device, options.precision, options.plan_seed,
-    options.jobs,
+    options.data, options.textures, options.out, options.device, options.devices, options.precision, options.plan_seed,
+    options.jobs, options.recompute,
     click.option(
         "--keep-models", is_flag=True,
         help="Take finished trainings of the same recipe, data and seed as they are, whatever code made them.",

@@ -1,0 +1,77 @@
+"""What several test files share: one thread, a small data set drawn once, a narrow detector and a short suite."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from omnial_bench.data.toy import draw_toy
+from omnial_bench.store import write_text
+
+RECORD = """
+detector = "draem"
+title = "Mini"
+source = "none"
+[presets.tiny]
+size = [32, 32]
+training = { epochs = 9, max_iterations = 2, batch = 2 }
+options = { width = 4, loc_width = 4, pooling = 5 }
+[presets.endless]
+size = [32, 32]
+training = { epochs = 1e9, batch = 2 }
+options = { width = 4, loc_width = 4, pooling = 5 }
+[presets.wide]
+size = [32, 64]
+training = { epochs = 9, max_iterations = 2, batch = 2 }
+options = { width = 4, loc_width = 4, pooling = 5 }
+[presets.odd]
+size = [40, 40]
+[presets.wrong]
+size = [32, 32]
+options = { wdth = 4 }
+"""
+SUITE = """
+name = "two"
+title = "Control and one attack"
+limit = 3
+anomalous = 0.6
+[[threats]]
+name = "unattacked"
+eps = "0"
+[[threats]]
+name = "pgd-8"
+eps = "8/255"
+steps = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Torch with one thread in all of a file, its fixtures too: another number may give other bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded data set in 32x32, a category five normals, and two and one of each defect to test; not changed."""
+    data = tmp_path_factory.mktemp("toy") / "data"
+    draw_toy(data, size=32, train=5, test_good=2, test_defect=1)
+    return data
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory: pytest.TempPathFactory, toy_data: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder for one test file: `data`, the record `mini.toml`, the suite `two.toml`, a cache; one thread."""
+    request.getfixturevalue("one_thread")
+    root = tmp_path_factory.mktemp("mini")
+    shutil.copytree(toy_data, root / "data")
+    write_text(root / "mini.toml", RECORD)
+    write_text(root / "two.toml", SUITE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMNIAL_BENCH_CACHE", str(root / "cache"))
+        yield root
