@@ -23,6 +23,7 @@ SHARED_CODE = ("nouns.py", "device.py", "data", "models", "metrics/quality.py")
 TRAINING_CODE = (*SHARED_CODE, "synthesis", "losses.py", "spread.py", "training.py")
 ATTACK_CODE = (*SHARED_CODE, "synthesis", "attacks")
 SCORING_CODE = (*SHARED_CODE, "metrics", "scoring.py", "examples.py", "store.py")
+EVALUATION_CODE = ("white_box.py", "worst.py")
 
 
 class Decided(NamedTuple):
@@ -112,7 +113,7 @@ class Study:
     def evaluating(self, model: Model, suite: Suite) -> Decided:
         return Decided(
             {
-                "code": made_by.code_version(*ATTACK_CODE, *SCORING_CODE, "white_box.py", "worst.py"),
+                "code": made_by.code_version(*ATTACK_CODE, *SCORING_CODE, *EVALUATION_CODE),
                 "suite": suite.model_dump(mode="json", exclude={"title"}),
                 "limit": self.plan.test_limit,
                 "model": self.model_key(model),

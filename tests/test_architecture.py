@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from omnial_bench.study import ATTACK_CODE, EVALUATION_CODE, SCORING_CODE, TRAINING_CODE
+
 PACKAGE = Path(__file__).parents[1] / "omnial_bench"
 LAYERS = [
     {"errors", "nouns", "records", "store", "lock", "provenance"},
@@ -75,6 +77,42 @@ def test_arrows_point_left(path: Path) -> None:
         assert not others & {"models", "attacks"}
     if own in LAYERS[4]:
         assert others <= {"errors", "store", "records", "data", "provenance", *LAYERS[4]}
+
+
+# What a task's modules may use without its key: no figure is computed there. `ranking` gives trainings the validation
+# AP of their log, which chooses nothing; `losses` is called in trainings alone; the bytes of sets are hashed.
+UNKEYED = {
+    "errors.py", "records.py", "store.py", "lock.py", "provenance.py", "jobs.py", "checkpoint.py", "metrics/ranking.py",
+    "losses.py", "attacks/sets.py",
+}  # fmt: skip
+KEYED = {
+    "errors.py", "records.py", "store.py", "lock.py", "provenance.py", "jobs.py", "checkpoint.py", "examples.py",
+    "scoring.py", "metrics/ranking.py", "metrics/bins.py",
+}  # fmt: skip
+KEYED = {
+    "training.py": TRAINING_CODE,
+    "attacks/sets.py": ATTACK_CODE,
+    "scoring.py": SCORING_CODE,
+    "white_box.py": (*ATTACK_CODE, *SCORING_CODE, *EVALUATION_CODE),
+}
+
+
+def reached(start: str) -> set[str]:
+    """The modules of the package that one imports, and those that these import, as far as they belong in a key."""
+    found, queue = {start}, [start]
+    while queue:
+        for name in imported(PACKAGE / queue.pop()):
+            path = "/".join(name.split(".")[1:]) + ".py"
+            if name.startswith("omnial_bench.") and (PACKAGE / path).is_file() and path not in found | UNKEYED:
+                found.add(path)
+                queue.append(path)
+    return found
+
+
+@pytest.mark.parametrize("start", KEYED)
+def test_keys_hold_the_code_that_tasks_use(start: str) -> None:
+    unkeyed = {path for path in reached(start) if not {path, path.split("/")[0]} & set(KEYED[start])}
+    assert unkeyed == set()
 
 
 def test_only_attacks_import_torchattacks_and_nothing_torchvision() -> None:

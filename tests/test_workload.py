@@ -1,0 +1,95 @@
+"""What a plan costs, counted by hand; and docs/scaling.md says what is counted."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from omnial_bench.errors import UserError
+from omnial_bench.models.registry import describe
+from omnial_bench.records import Plan, read_plan, read_recipe
+from omnial_bench.store import write_text
+from omnial_bench.workload import table, workload
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "scaling.md"
+SUITE = """
+name = "two"
+title = "Two"
+against = "{against}"
+limit = 8
+[[threats]]
+name = "two-hide"
+eps = "8/255"
+goal = "hide"
+steps = 5
+restarts = 2
+[[threats]]
+name = "two-noise"
+eps = "8/255"
+attack = "noise"
+steps = 1
+"""
+
+
+def plan(**changes: object) -> Plan:
+    table = {
+        "name": "two", "title": "Two", "dataset": "mvtec_ad", "categories": ("bottle", "grid"), "preset": "small",
+        "detectors": ("draem",), "suites": (),
+    }  # fmt: skip
+    return Plan.model_validate(table | changes)
+
+
+def test_trainings_and_scores() -> None:
+    """209 and 264 normals in batches of 8 for 20 epochs, or 1,500 steps: 1,183 together, 523 and 660 apart."""
+    (load,) = workload(plan(), seeds=3)
+    assert (load.trainings, load.steps, load.trained) == (9, 3 * (1183 + 523 + 660), 3 * 8 * (1183 + 523 + 660))
+    # 83 and 78 test pictures, seen by the unified and the separate model.
+    assert (load.set_passes, load.test_passes, load.scored) == (0, 0, 3 * 2 * (83 + 78))
+    flops = describe(read_recipe("draem", "small"))["flops"]
+    assert load.pflop == pytest.approx(flops * (3 * load.trained + load.scored) / 1e15, rel=1e-12)
+
+
+def test_sets_are_built_on_the_sources_and_seen_by_every_model() -> None:
+    """Three attacked threats of ten steps; the control costs no pass. The unified model is the only source."""
+    (load,) = workload(plan(suites=("paper",), limit=100))
+    assert load.set_passes == 3 * 10 * 200
+    assert load.scored == 2 * (83 + 78) + 4 * 2 * 200
+    (load,) = workload(plan(suites=("paper",), sources=("draem-unified", "draem-separate-grid")))
+    assert load.set_passes == 2 * 3 * 10 * (209 + 264)
+
+
+@pytest.mark.parametrize(("against", "others"), [("self", 0), ("each", 1)])
+def test_suites_that_attack_the_test_split(tmp_path: Path, against: str, others: int) -> None:
+    """Of 8 pictures a category 4 are taken for normal: hidden are 4 defects, in 5 steps from 2 starts."""
+    write_text(tmp_path / "two.toml", SUITE.format(against=against))
+    (load,) = workload(plan(suites=(str(tmp_path / "two.toml"),)))
+    assert load.test_passes == 2 * 2 * 4 * 5 * 2
+    # Each picture before the attack and after each threat, by the model and by the others; noise looks at it once more.
+    assert load.scored == 2 * (83 + 78) + 2 * 2 * 8 * (1 + 2 * (1 + others)) + 2 * 2 * 8
+
+
+def test_counts_that_nobody_published_are_an_error() -> None:
+    with pytest.raises(UserError, match="there are none; try mvtec or visa"):
+        workload(plan(dataset="toy", categories=("cap",)))
+    with pytest.raises(UserError, match="unknown data set 'other'"):
+        workload(plan(dataset="other"))
+    with pytest.raises(UserError, match="did you mean 'grid'"):
+        workload(plan(categories=("gird",)))
+
+
+def test_the_document_states_what_is_counted() -> None:
+    suites = ("paper", "white-box")
+    found = table([read_plan(name).model_copy(update={"suites": suites}) for name in ("mvtec", "visa")], seeds=5)
+    said = DOCUMENT.read_text(encoding="utf-8")
+    rows = {
+        tuple(cell.strip() for cell in line.strip("|\n").split("|"))
+        for line in said.splitlines()
+        if re.match(r"\| (mvtec_ad|visa|all) \|", line)
+    }
+    expected = {
+        (row["dataset"], row["detector"], *(f"{row[name]:,}" for name in found.columns[2:-1]), f"{row['pflop']:,.0f}")
+        for row in found.to_dict("records")
+    }
+    assert rows == expected
+    hours = found["pflop"].iloc[-1] * 1e3 / 3600
+    assert f"{hours:,.0f} / R" in said
