@@ -1,13 +1,14 @@
 """Speed side by side: each figure and its counterpart alternate in one process, and the table holds their ratio.
 
-`python -m benchmarks [--quick] [--only WORD...]` writes results.json and results.md beside this file and prints the
-table. Packages that are not installed are left out and named.
+`python -m benchmarks [--quick] [--only WORD...] [--again WORD...]` writes results.json and results.md beside this file
+and prints the table. Packages that are not installed are left out and named.
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from omnial_bench.provenance import commit, versions
 from omnial_bench.store import write_json, write_text
 
 PUBLIC = ("scikit-learn", "torchmetrics", "ADEval", "scikit-image", "kornia", "torchattacks", "anomalib")
+FOLDER = Path(__file__).parent
 Part = Callable[[], Row | list[Row]]
 
 
@@ -103,21 +105,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small presets, fewer repeats: three minutes")
     parser.add_argument("--only", nargs="*", help="parts whose name holds one of these words; nothing is written")
+    parser.add_argument("--again", nargs="+", help="as --only, and the figures take the place of theirs in the results")
     chosen = parser.parse_args()
+    words = chosen.again or chosen.only
     keep_freed_memory()
     console, rows = Console(), list[Row]()
     # Before the first of our own files is written, which would count as a change.
     made_by = commit()
     for name, part in (quick() if chosen.quick else full()).items():
-        if chosen.only and not any(word in name for word in chosen.only):
+        if words and not any(word in name for word in words):
             continue
         start = time.monotonic()
         made = part()
-        rows += made if isinstance(made, list) else [made]
+        rows += [replace(row, commit=made_by) for row in (made if isinstance(made, list) else [made])]
         console.print(f"{name}: {time.monotonic() - start:.0f} s", style="dim")
         if not chosen.only:
             # After each part, so that a run that is cut off leaves what it measured.
-            write(rows, made_by, quick=chosen.quick)
+            write(renewed(rows) if chosen.again else rows, quick=chosen.quick)
     shown = Table(title="seconds, medians; the ratio with lowest and highest; the rest is in results.md")
     for place in SHOWN:
         shown.add_column(COLUMNS[place])
@@ -126,26 +130,34 @@ def main() -> None:
     (console if console.is_terminal else Console(width=200)).print(shown)
 
 
-def write(rows: list[Row], made_by: str, *, quick: bool) -> None:
+def renewed(rows: list[Row]) -> list[Row]:
+    """The rows of the last results, those in place that were measured again."""
+    record = json.loads((FOLDER / "results.json").read_text(encoding="utf-8"))
+    before = [Row(**{"commit": record.get("commit", ""), **row}) for row in record["rows"]]
+    again = {(row.figure, row.counterpart): row for row in rows}
+    kept = [again.pop((row.figure, row.counterpart), row) for row in before]
+    return [*kept, *again.values()]
+
+
+def write(rows: list[Row], *, quick: bool) -> None:
     """results.json and results.md beside this file."""
     where, left_out = machine(), missing("torchmetrics", "adeval", "cv2", "kornia", "anomalib")
     record = {
         "quick": quick,
-        "commit": made_by,
         "versions": versions() | {name: _version(name) for name in PUBLIC},
         "machine": where,
         "left_out": left_out,
         "rows": [asdict(row) for row in rows],
     }
-    folder = Path(__file__).parent
-    write_json(folder / "results.json", record)
+    write_json(FOLDER / "results.json", record)
+    commits = ", ".join(sorted({row.commit for row in rows}))
     about = (
         f"{where['processor']}, {where['cores']} cores, {where['threads']} threads; torch {torch.__version__}; commit "
-        f"{record['commit']}; {'quick' if quick else 'full'} run. Seconds are medians, both sides in turn in "
+        f"{commits}; {'quick' if quick else 'full'} run. Seconds are medians, both sides in turn in "
         "one process after a warm-up. Peak memory is what either side takes on top of what lay there before. "
         + (f"Not installed, and so left out: {', '.join(left_out)}." if left_out else "")
     )
-    write_text(folder / "results.md", markdown(rows, about))
+    write_text(FOLDER / "results.md", markdown(rows, about))
 
 
 def _version(name: str) -> str:

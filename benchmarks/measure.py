@@ -1,6 +1,7 @@
 """Two sides of one figure: seconds in turn, peak memory, and the row that comes of them."""
 
 import ctypes
+import os
 import platform
 import statistics
 import time
@@ -42,6 +43,8 @@ class Row:
     """Largest differences from a reference, by what they are of."""
     precision: str = "float32"
     note: str = ""
+    commit: str = ""
+    """What it was measured at."""
 
 
 def side_by_side(
@@ -156,4 +159,7 @@ def machine() -> dict[str, str | int]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
         cores = sum(line.startswith("processor") for line in lines)
-    return {"processor": model, "cores": cores, "threads": torch.get_num_threads(), "python": platform.python_version()}
+    waiting = os.environ.get("OMP_WAIT_POLICY", "default")
+    threads = torch.get_num_threads()
+    python = platform.python_version()
+    return {"processor": model, "cores": cores, "threads": threads, "waiting threads": waiting, "python": python}

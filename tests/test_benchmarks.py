@@ -1,6 +1,9 @@
 """What the benchmarks say of two sides, and the published way that they time."""
 
+import json
 import time
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -71,3 +74,18 @@ def test_the_published_way_makes_samples() -> None:
         assert np.array_equal(sample[~mask], (image.astype(np.float32) / 255)[~mask])
     for operation in published.OPERATIONS:
         assert operation(published.Image.fromarray(texture), random).size == (64, 64)
+
+
+def test_figures_that_are_measured_again_take_the_place_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (
+        replace(side_by_side(name, "other", lambda: None, lambda: None, repeats=1), commit="") for name in ("a", "b")
+    )
+    rows = [{name: value for name, value in asdict(row).items() if name != "commit"} for row in (first, second)]
+    (tmp_path / "results.json").write_text(json.dumps({"commit": "old", "rows": rows}), encoding="utf-8")
+    monkeypatch.setattr(main, "FOLDER", tmp_path)
+    again, new = replace(first, ratio=7.0, commit="new"), replace(first, figure="c", commit="new")
+    kept = main.renewed([new, again])
+    assert [(row.figure, row.commit) for row in kept] == [("a", "new"), ("b", "old"), ("c", "new")]
+    assert kept[0].ratio == 7.0
