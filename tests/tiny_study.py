@@ -26,9 +26,6 @@ from omnial_bench.records import read_plan
 from omnial_bench.runner import run
 from omnial_bench.store import write_text
 
-# So that a training is stopped between two of its saves, not before the first.
-training.SAVE_SECONDS = 0.0
-
 RECORD = """
 detector = "tiny_study:small"
 title = "Mini"
@@ -74,8 +71,9 @@ def small() -> DRAEM:
     """A detector whose recipe is not tried on the meta device first, which takes half of such a run.
 
     Whoever builds it takes a file out of `deadly`, where there is one, and dies of it, but for the process that the
-    file names.
+    file names. Its training is saved after each step, to be stopped between two saves and not before the first.
     """
+    training.SAVE_SECONDS = 0.0
     for poison in Path("deadly").glob("*"):
         if poison.read_text() != str(os.getpid()):
             poison.unlink()
