@@ -35,6 +35,7 @@ def quick() -> dict[str, Part]:
         "metrics: regions": lambda: metrics.per_region(64, 256, (6, 64), 3),
         "metrics: quality": lambda: metrics.quality(8, 5),
         "synthesis: rate": lambda: synthesis.rate(5),
+        "training: convolution": lambda: training.convolution(5),
         "training: memory": lambda: training.recomputed("draem", "small", 8),
         "training: published": lambda: training.over_published("draem", "small", 3),
         "attack: torchattacks": lambda: attack.over_torchattacks("draem", "small", 4, 2),

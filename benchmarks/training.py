@@ -1,9 +1,11 @@
 """The training step beside the bare network, and beside the way of the published code."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch.nn import functional as F
 
 from benchmarks.common import PRECISIONS, autocast, pictures, ready, recipe_of
 from benchmarks.measure import Row, memory_handed_back, side_by_side
@@ -15,6 +17,24 @@ from omnial_bench.nouns import Detector, Synthetic
 from omnial_bench.training import Order, _Loop
 
 NORMALS = 32
+
+
+def convolution(repeats: int) -> Row:
+    """What the processor can give: one convolution of 256 channels alone, in bfloat16 and in float32."""
+    side, channels, batch = 64, 256, 4
+    images, kernel = torch.randn(batch, channels, side, side), torch.randn(channels, channels, 3, 3)
+    low, high = (
+        [values.to(dtype, memory_format=torch.channels_last) for values in (images, kernel)]
+        for dtype in (torch.bfloat16, torch.float32)
+    )
+    with torch.inference_mode():
+        row = side_by_side(
+            f"3x3 convolution of {channels} channels, {batch} pictures of {side}x{side}", "the same in float32",
+            lambda: F.conv2d(*low, padding=1), lambda: F.conv2d(*high, padding=1),
+            repeats=repeats, times=(5, 5), precision="bfloat16",
+        )  # fmt: skip
+    work = 2 * batch * (channels * 3 * side) ** 2 / 1e9
+    return replace(row, note=f"{work / row.ours:.0f} against {work / (row.theirs or 1):.0f} GFLOP/s")
 
 
 def bare(detector: Detector, batch: Synthetic, optimizer: torch.optim.Optimizer, precision: str) -> None:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int32, Int64
 from torch import Tensor
 
-from omnial_bench.metrics.keys import BLOCK, in_blocks, new_keys
+from omnial_bench.metrics.keys import blocks, new_keys
 
 OPEN = 16
 """Bits of a key that its cell, the first bin that it falls in, leaves open."""
@@ -16,7 +16,8 @@ MARGIN = 4
 FINEST = 4
 """Bits that a split decides at the least: four splits lead from a cell to one score."""
 SAMPLE = 8
-"""Of so many blocks one is looked at before cells are split."""
+"""Of so many stretches of keys one is looked at before cells are split."""
+STRETCH = 2**15
 
 
 class Pixels(NamedTuple):
@@ -37,7 +38,11 @@ class Pixels(NamedTuple):
         positive = torch.searchsorted(places, self.positive[chosen])
         overlap, found = (part if part is None else part[chosen] for part in (self.overlap, self.found))
         return Pixels(
-            self.keys[places], positive, overlap, self.mass if self.mass is None else self.mass[places], found
+            self.keys.index_select(0, places),
+            positive,
+            overlap,
+            self.mass if self.mass is None else self.mass[places],
+            found,
         )
 
     def to(self, device: torch.device) -> "Pixels":
@@ -139,9 +144,9 @@ class Bins:
 
     def _sample(self, keys: Int32[Tensor, " n"]) -> Float[Tensor, " cells"]:
         """How many of the keys each cell gets, about."""
-        every = SAMPLE if len(keys) >= 4 * SAMPLE * BLOCK and not keys.is_cuda else 1
+        every = SAMPLE if len(keys) >= 4 * SAMPLE * STRETCH and not keys.is_cuda else 1
         if every > 1:
-            keys = torch.cat([keys[start : start + BLOCK] for start in range(0, len(keys), every * BLOCK)])
+            keys = torch.cat([keys[start : start + STRETCH] for start in range(0, len(keys), every * STRETCH)])
         return torch.bincount(_cell(keys), minlength=CELLS).double() * every
 
     def _by_cell(self, held: Tensor) -> Float[Tensor, " cells"]:
@@ -178,12 +183,10 @@ class Bins:
         offset = (first - (self.lowest[:CELLS] >> shift)).int()
         at = new_keys(len(keys), keys.device)
 
-        def place(part: slice) -> None:
+        for part in blocks(len(keys), keys.device):
             cell = _cell(keys[part])
             torch.bitwise_right_shift(keys[part], shift.index_select(0, cell), out=at[part])
             at[part].add_(offset.index_select(0, cell))
-
-        in_blocks(place, len(keys), keys.device)
         return at
 
     def _count(
@@ -193,7 +196,7 @@ class Bins:
         size, cells = len(total), _cell(self.lowest)
         # From the cut on there are cells alone, none of them split.
         total[self.cut : CELLS] = 0
-        held, limit = self.held[0] + total, limits[cells]
+        held, limit = self.held[0] + total, limits.index_select(0, cells)
         heavy = ((held > limit) & (total > 0)).nonzero().flatten()
         heavy = heavy[(self.parts[heavy] < 0) & (self.width[heavy] > 0)]
         self._split(heavy, held, limit)
@@ -202,7 +205,7 @@ class Bins:
         if deeper:
             total[inner] = 0
         self.held[0, :size] += total
-        marked = at[pixels.positive]
+        marked = at.index_select(0, pixels.positive)
         more = [(self.held[1], pixels.found)]
         if pixels.overlap is not None:
             more.append((self.overlap, pixels.overlap))
@@ -213,10 +216,10 @@ class Bins:
                 counted[inner] = 0
             sums[:size] += counted.to(sums.dtype)
         if deeper:
-            places = inner[at].nonzero().flatten()
-            some, bins = pixels.at(places, inner[marked]), at[places]
-            first = self.parts[bins]
-            at = first + ((some.keys - self.lowest[bins]) >> self.width[first])
+            places = inner.index_select(0, at).nonzero().flatten()
+            some, bins = pixels.at(places, inner[marked]), at.index_select(0, places)
+            first = self.parts.index_select(0, bins)
+            at = first + ((some.keys - self.lowest.index_select(0, bins)) >> self.width.index_select(0, first))
             self._count(at, torch.bincount(at, some.mass, len(self.lowest)).long(), some, limits)
 
 

@@ -23,8 +23,8 @@ class Regions:
     masks; the false-positive rate is over all pixels outside them. The curve over all thresholds is integrated from 0
     to `limit`, cut there by interpolation, and divided by `limit`: 1 is perfect, a constant map gets limit/2 (Bergmann
     et al., "The MVTec anomaly detection dataset", IJCV 2021). A pixel of a region of s pixels thus counts 1/s, and the
-    curve is a weighted ROC curve. Exact up to 2^24 pixels or with `exact`; beyond, off by at most 4e-6 L, L as in
-    `Sketch`. `ranking` has the same pixels' AUROC, AP and F1: no second accumulator is needed for them.
+    curve is a weighted ROC curve. Exact up to 2^24 pixels or with `exact`; beyond, off by at most 8e-6 L, L as in
+    `Ranking`. `ranking` has the same pixels' AUROC, AP and F1: no second accumulator is needed for them.
     """
 
     def __init__(
