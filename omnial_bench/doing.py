@@ -3,20 +3,21 @@
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from omnial_bench.attacks.manifest import NAME as MANIFEST
 from omnial_bench.attacks.sets import build_sets, compose
-from omnial_bench.checkpoint import load, provenance_of
+from omnial_bench.checkpoint import RECIPE, WEIGHTS, load, provenance_of
 from omnial_bench.device import attack_dtype, placed
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import Example, Keeper, choose
-from omnial_bench.jobs import Progress, Watch
+from omnial_bench.jobs import Progress, Watch, read_memory
 from omnial_bench.scoring import labels_of, labels_on, score
 from omnial_bench.standing import Looked, keep, look
 from omnial_bench.store import Attempt, Result, set_aside
 from omnial_bench.study import Decided, Study
 from omnial_bench.tasks import Building, Evaluating, Scoring, Task, Training, decided
-from omnial_bench.training import train
+from omnial_bench.training import LOG, train
 from omnial_bench.white_box import Evaluation, evaluate
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 def do(study: Study, task: Task, watch: Watch) -> Evaluation:
     """Do a task if it is due, and give what it found; UserError where what it needs is not there."""
+    if study.mirror:
+        for name in task.needs:
+            study.mirror.fetch(name)
     by = decided(study, task)
     looked = look(study, task, by)
     set_damaged_aside(looked)
@@ -41,7 +45,26 @@ def do(study: Study, task: Task, watch: Watch) -> Evaluation:
                 found = _evaluated(study, task, watch)
                 paths = [study.out / EXAMPLES / example.path for example in found.examples]
         keep(study.out, task.name, by, asdict(found), paths)
+    if study.mirror:
+        study.mirror.send(task.name, left_by(study, task))
     return replace(found, rows=[replace(row, run=study.run) for row in found.rows])
+
+
+def left_by(study: Study, task: Task) -> list[Path]:
+    """The files of a finished task, those that name and vouch for the others after them."""
+    note = study.done / f"{task.name}.json"
+    match task:
+        case Training():
+            folder = study.folder_of(task.model)
+            files = [folder / name for name in (WEIGHTS, LOG, RECIPE)]
+        case Building():
+            folder = study.set_folder(task.pictures)
+            manifest = folder / MANIFEST
+            files = [*(path for path in sorted(folder.rglob("*")) if path.is_file() and path != manifest), manifest]
+        case _:
+            kept = read_memory(study.done, task.name) or {}
+            files = [study.out / path for path in kept.get("files", {})]
+    return [path for path in (*files, note) if path.is_file()]
 
 
 def set_damaged_aside(looked: Looked) -> None:

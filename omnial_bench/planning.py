@@ -10,6 +10,7 @@ from omnial_bench.data.folder import Dataset, Split, find_dataset
 from omnial_bench.data.textures import load_textures
 from omnial_bench.device import Precision, fabric
 from omnial_bench.errors import UserError, unknown
+from omnial_bench.mirror import Mirror
 from omnial_bench.models.registry import build, skeleton
 from omnial_bench.records import Paradigm, Plan, Recipe, Suite, read_recipe, read_suite
 from omnial_bench.spread import check_share
@@ -32,6 +33,8 @@ class Settings:
     """Trainings make features twice, for less memory."""
     keep_models: bool = False
     """Take finished trainings as they are where only code, packages or device have changed since."""
+    mirror: str | None = None
+    """A URL where the run folder is kept as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +101,8 @@ def check_plan(plan: Plan, settings: Settings) -> None:
         )
     fabric(settings.device, settings.precision, settings.devices)
     check_folder(settings.out)
+    if settings.mirror:
+        Mirror(settings.mirror, settings.out).check()
     dataset = find_dataset(settings.data, plan.categories, name=plan.dataset)
     load_textures(settings.textures, sizes[0])
     look_through(dataset, ("train", "test"), sizes[0])

@@ -16,7 +16,7 @@ from omnial_bench import provenance as made_by
 from omnial_bench.attacks.health import health
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.folder import Dataset
-from omnial_bench.doing import do, set_damaged_aside
+from omnial_bench.doing import do, left_by, set_damaged_aside
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import gallery, write_index
 from omnial_bench.jobs import THREADS, Each, Watch, crew, threads_of
@@ -50,6 +50,8 @@ REPORT_INPUTS = (
     "*.csv", "plan.toml", "environment.json", f"{EXAMPLES}/**/*", "models/*/log.csv", "models/*/recipe.toml",
     "sets/*/manifest.json",
 )  # fmt: skip
+WHOLE = "run"
+"""What lies at the mirror and belongs to no task of its own."""
 REPORT_FILES = ("report.*", "figures/*", "tables/*")
 
 
@@ -65,14 +67,16 @@ def run(
 
     What is there already, whole and still fitting the plan, is not done again; what is damaged is set aside and made
     again. Tasks run in `settings.jobs` processes here, or on a Ray `cluster`. `report` is called at the end, where
-    anything that it reads has changed. UserError for a mistake in the plan or the data, and while another process
-    works in that folder.
+    anything that it reads has changed. With `settings.mirror` all of it lies there as well. UserError for a mistake in
+    the plan or the data, and while another process works in that folder.
     """
     check_plan(plan, settings)
     study = Study(plan, settings)
     make_folder(study.out)
     with locked(study.out):
         sweep(study.out)
+        if study.mirror:
+            study.mirror.fetch(WHOLE)
         write_text(study.out / "plan.toml", tomli_w.dumps(without_none(plan.model_dump(mode="json"))))
         write_environment(
             study.out, study.dataset, device=study.device, threads=THREADS if cluster else threads_of(settings.jobs),
@@ -82,6 +86,9 @@ def run(
         with _engine(study, cluster, watch) as each:
             for one in each(do, tasks, places(tasks)):
                 found.extend(one)
+        if study.mirror:
+            for task in tasks:
+                study.mirror.fetch(task.name)
         normals = study.dataset.load("train", None, study.size)
         examples = gallery(
             study.out, normals, study.textures, seed=plan.seed, categories=plan.categories, detector="omnial"
@@ -90,13 +97,24 @@ def run(
         rows = write_found(study.out, found)
         if report is not None:
             _report(study.out, report)
+        if study.mirror:
+            of_tasks = {path for task in tasks for path in left_by(study, task)}
+            study.mirror.send(WHOLE, [path for path in _documents(study.out) if path not in of_tasks])
     return rows
+
+
+def _documents(out: Path) -> list[Path]:
+    """Files of a whole run that a person reads, or that its report is made from."""
+    found = {path for pattern in (*REPORT_INPUTS, *REPORT_FILES) for path in out.glob(pattern) if path.is_file()}
+    note = out / ".tasks" / "report.json"
+    return [*sorted(path for path in found if path.suffix != DAMAGED), *([note] if note.is_file() else [])]
 
 
 def dry_run(plan: Plan, settings: Settings) -> list[Standing]:
     """What `run` would do with each task of a plan, and why; in order, the report last.
 
-    Nothing is written but the cache of decoded pictures. UserError as of `run`, but a folder in use is no mistake.
+    Nothing is written but the cache of decoded pictures, and what is brought from the mirror. UserError as of `run`,
+    but a folder in use is no mistake.
     """
     check_plan(plan, settings)
     return standings(Study(plan, settings), lambda: reporting(settings.out))

@@ -35,7 +35,17 @@ class Looked(NamedTuple):
 
 
 def look(study: Study, task: Task, by: Decided) -> Looked:
-    """Whether a task is done under what decides it now, with everything that it left still as it was written."""
+    """Whether a task is done under what decides it now, with everything that it left still as it was written.
+
+    Where it is due here, what it left at the mirror is brought and looked at.
+    """
+    looked = _look(study, task, by)
+    if looked.reasons and study.mirror and study.mirror.fetch(task.name):
+        return _look(study, task, by)
+    return looked
+
+
+def _look(study: Study, task: Task, by: Decided) -> Looked:
     if isinstance(task, Training):
         return _look_at_model(study, task, by)
     looked = look_at(study.out, task.name, by)

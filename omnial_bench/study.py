@@ -12,6 +12,7 @@ from omnial_bench.data.folder import find_dataset
 from omnial_bench.data.textures import load_textures
 from omnial_bench.device import fabric
 from omnial_bench.errors import UserError
+from omnial_bench.mirror import Mirror
 from omnial_bench.models.registry import foreign_code
 from omnial_bench.planning import Model, Settings, models_of, sources_of
 from omnial_bench.records import Plan, Suite, read_suite, read_toml
@@ -41,6 +42,7 @@ class Study:
 
     def __init__(self, plan: Plan, settings: Settings) -> None:
         self.plan, self.settings, self.out, self.done = plan, settings, settings.out, settings.out / ".tasks"
+        self.mirror = Mirror(settings.mirror, settings.out) if settings.mirror else None
         self.models = models_of(plan)
         self.sources = sources_of(plan, self.models)
         suites = [read_suite(name) for name in plan.suites]

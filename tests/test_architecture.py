@@ -17,6 +17,7 @@ LAYERS = [
     {
         "checkpoint",
         "jobs",
+        "mirror",
         "ray_engine",
         "training",
         "scoring",

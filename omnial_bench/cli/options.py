@@ -16,7 +16,9 @@ class _Folder(click.ParamType[Path]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         if "://" in str(value):
-            self.fail(f"expected a folder, got the URL {value}; mount it, or copy what is there", param, ctx)
+            self.fail(
+                f"expected a folder, got the URL {value}; mount it, or give `run` a folder and --mirror URL", param, ctx
+            )
         return Path(value)
 
 

@@ -32,6 +32,10 @@ WHY = 3
         help="Where tasks run: in --jobs processes here, or on a Ray cluster.",
     ),
     click.option("--address", metavar="HOST:PORT", help="The Ray cluster's; default: $RAY_ADDRESS, else one here."),
+    click.option(
+        "--mirror", metavar="URL",
+        help="Keep the run there as well, and begin from what lies there: s3://bucket/run, gs://, sftp://, file://.",
+    ),
     click.option("--dry-run", is_flag=True, help="List the tasks: done, or due and why. Do none."),
     click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON instead of a table."),
 )  # fmt: skip

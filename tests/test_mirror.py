@@ -1,0 +1,170 @@
+"""A run that is kept at a URL: another machine goes on from there, and takes nothing that is damaged."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from tiny_study import SELF
+
+from omnial_bench import doing
+from omnial_bench.cli.main import main
+from omnial_bench.errors import UserError
+from omnial_bench.mirror import INDEX, Mirror
+from omnial_bench.planning import Settings
+from omnial_bench.records import Plan
+from omnial_bench.runner import dry_run, run
+from omnial_bench.store import sha256, write_text
+
+URL = "memory://bucket/run"
+
+
+def settings(mini: Path, out: str, url: str = URL) -> Settings:
+    return Settings(data=mini / "data", out=mini / out, device="cpu", mirror=url)
+
+
+def plan(mini: Path) -> Plan:
+    return Plan(
+        name="mini", title="Mini", dataset="toy", categories=("cap",), detectors=(str(mini / "mini.toml"),),
+        paradigms=("unified",), preset="tiny", suites=(str(mini / "two.toml"), str(mini / "self.toml")), test_limit=2,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def first(mini: Path) -> Iterator[Path]:
+    """A finished run, kept in memory too, and its folder."""
+
+    def report(out: Path) -> list[Path]:
+        (out / "report.md").write_text("# Report\n")
+        return [out / "report.md"]
+
+    write_text(mini / "self.toml", SELF)
+    run(plan(mini), settings(mini, "first"), report=report)
+    yield mini / "first"
+    fsspec.filesystem("memory").rm("/bucket", recursive=True)
+
+
+@pytest.fixture
+def copy(first: Path, tmp_path: Path) -> Path:
+    """What lies at the URL, as files that a test may damage."""
+    assert first.is_dir()
+    fsspec.filesystem("memory").get("/bucket/run", str(tmp_path / "there"), recursive=True)
+    return tmp_path / "there"
+
+
+def files(folder: Path, *, but: tuple[str, ...] = (".lock",)) -> dict[str, str]:
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in but]
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+
+
+def forbid(patch: pytest.MonkeyPatch, *names: str) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("done again")
+
+    for name in names:
+        patch.setattr(doing, name, refuse)
+
+
+def test_all_that_a_run_leaves_lies_at_the_url(first: Path, copy: Path) -> None:
+    assert files(copy) == files(first)
+    assert {"report.md", "results.csv", "models/mini-unified/checkpoint.safetensors"} <= set(files(copy))
+
+
+def test_another_machine_does_nothing_again(mini: Path, first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid(monkeypatch, "_train", "_build", "_scored", "_evaluated")
+    # The report is not written again either.
+    run(plan(mini), settings(mini, "second"), report=lambda _: pytest.fail("written again"))
+    assert files(mini / "second", but=(".lock", "environment.json")) == files(first, but=(".lock", "environment.json"))
+
+
+def test_a_dry_run_brings_what_is_done(mini: Path, first: Path) -> None:
+    assert first.is_dir()
+    assert all(one.done for one in dry_run(plan(mini), settings(mini, "dry")) if one.task.kind != "report")
+
+
+@pytest.mark.parametrize(
+    ("damaged", "again"),
+    [
+        ("models/mini-unified/checkpoint.safetensors", {"_train"}),
+        ("models/mini-unified/recipe.toml", {"_train"}),
+        ("sets/pgd-8/manifest.json", {"_build"}),
+        (f"{INDEX}/train-mini-unified.json", {"_train"}),
+        (".tasks/score-mini-unified-clean.json", {"_scored"}),
+    ],
+)
+@pytest.mark.parametrize("how", ["cut", "gone", "other"])
+def test_what_is_damaged_there_is_made_again_and_mended(
+    mini: Path, first: Path, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str, again: set[str],
+    how: str, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    content = (copy / damaged).read_bytes()
+    (copy / damaged).unlink()
+    if how != "gone":
+        (copy / damaged).write_bytes(content[: len(content) // 2] if how == "cut" else content[:-9] + b"x" * 9)
+    forbid(monkeypatch, *({"_train", "_build", "_scored", "_evaluated"} - again))
+    url = copy.as_uri()
+    shutil.rmtree(mini / "mended", ignore_errors=True)
+    run(plan(mini), settings(mini, "mended", url))
+    assert (mini / "mended" / "results.csv").read_bytes() == (first / "results.csv").read_bytes()
+    assert damaged in caplog.text or how == "gone"
+    ends = ("checkpoint.safetensors", "manifest.json", "results.csv")
+    assert {n: h for n, h in files(copy).items() if n.endswith(ends)} == {
+        n: h for n, h in files(first).items() if n.endswith(ends)
+    }
+    assert tmp_path.is_dir()
+
+
+def test_work_that_was_not_sent_yet_is_kept_and_sent(mini: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(plan(mini), settings(mini, "unsent", copy.as_uri()))
+    shutil.rmtree(copy / INDEX)
+    forbid(monkeypatch, "_train", "_build", "_scored", "_evaluated")
+    run(plan(mini), settings(mini, "unsent", copy.as_uri()))
+    assert files(copy) == files(mini / "unsent")
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "C:/out.txt", "a\\..\\out.txt", ""])
+def test_no_path_leaves_the_folder(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    there = tmp_path / "there"
+    (there / INDEX).mkdir(parents=True)
+    (tmp_path / "out.txt").write_text("theirs")
+    (there / INDEX / "task.json").write_text(json.dumps({name: sha256(tmp_path / "out.txt")}))
+    assert not Mirror(there.as_uri(), tmp_path / "here").fetch("task")
+    assert "damaged" in caplog.text and not (tmp_path / "here").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', "[" * 100_000, "\ud800"])
+def test_an_index_that_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "there" / INDEX).mkdir(parents=True)
+    (tmp_path / "there" / INDEX / "task.json").write_text(text, errors="surrogatepass")
+    assert not Mirror((tmp_path / "there").as_uri(), tmp_path / "here").fetch("task")
+
+
+def test_only_what_changed_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "a").write_text("a")
+    (here / "b").write_text("b")
+    mirror, sent = Mirror((tmp_path / "there").as_uri(), here), []
+    put = Mirror._put
+    monkeypatch.setattr(Mirror, "_put", lambda self, path, name: (sent.append(name), put(self, path, name)))
+    mirror.send("task", [here / "a", here / "b"])
+    mirror.send("task", [here / "a", here / "b"])
+    (here / "b").write_text("c")
+    mirror.send("task", [here / "a", here / "b"])
+    index = f"{INDEX}/task.json"
+    assert sent == ["a", "b", index, "b", index]
+
+
+def test_a_url_that_nothing_opens(mini: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="nosuch"):
+        Mirror("nosuch://bucket", mini).check()
+    words = f"run {mini / 'mini.toml'} --data {mini / 'data'} --out {mini / 'no'} --device cpu --mirror nosuch://bucket"
+    text = f'name = "m"\ntitle = "M"\ndataset = "toy"\ncategories = ["cap"]\ndetectors = ["{mini / "mini.toml"}"]\n'
+    (mini / "plan.toml").write_text(text + 'preset = "tiny"\nsuites = []\n')
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr("sys.argv", ["omnial-bench", *words.replace("mini.toml", "plan.toml").split()])
+        main()
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.count("\n") == 1 and "nosuch" in said and not (mini / "no").exists()
