@@ -21,6 +21,7 @@ from omnial_bench.device import Precision, attack_dtype, fabric, placed
 from omnial_bench.errors import UserError
 from omnial_bench.examples import FOLDER, write_index
 from omnial_bench.jobs import Progress, Watch, crew, threads_of
+from omnial_bench.lock import claimed
 from omnial_bench.models.adapter import adapt
 from omnial_bench.models.registry import build_foreign
 from omnial_bench.nouns import Detector
@@ -28,7 +29,7 @@ from omnial_bench.planning import check_names, look_through, names_of
 from omnial_bench.records import Suite, read_suite
 from omnial_bench.runner import write_environment, write_found
 from omnial_bench.scoring import Labels, labels_of, labels_on, score, with_means
-from omnial_bench.store import KEY, Result, check_folder, frame, read_rows, sha256
+from omnial_bench.store import KEY, Result, check_folder, frame, make_folder, read_rows, sha256
 from omnial_bench.white_box import Evaluation, Target, evaluate, remembered
 
 CALIBRATION = 32
@@ -46,6 +47,8 @@ class Request:
     out: Path
     checkpoints: tuple[str, ...] = ()
     detectors: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
+    """`package.module:factory` that checkpoints may run."""
     sets: tuple[Path, ...] = ()
     suites: tuple[str, ...] = ()
     """Suites that attack each model itself, or every model with each."""
@@ -111,7 +114,7 @@ class _Desk:
         return [other for other in self.names if other != name] if suite.against == "each" else []
 
     def _trained(self, path: str) -> _Candidate:
-        found, request = load(path), self.request
+        found, request = load(path, trusted=self.request.trusted), self.request
         made = found.provenance
         dataset = find_dataset(request.data, made.categories, name=made.dataset)
         labels = labels_of(found, made_by.key_of(model=found.sha256, data=dataset.fingerprint)[:8])
@@ -156,6 +159,12 @@ def assess(request: Request, *, watch: Watch = lambda _: None) -> pd.DataFrame:
     """
     desk = _Desk(request)
     _check(desk)
+    with claimed(make_folder(request.out), alone=True):
+        return _assessed(desk, watch)
+
+
+def _assessed(desk: _Desk, watch: Watch) -> pd.DataFrame:
+    request = desk.request
     dataset = desk.candidate(desk.names[0]).dataset
     write_environment(
         request.out, dataset, device=desk.device, threads=threads_of(request.jobs), precision=request.precision,
@@ -184,7 +193,13 @@ def _do(desk: _Desk, task: tuple[str, str, int], watch: Watch) -> Evaluation:
         suite = desk.suites[index]
         others = desk.others(name, suite)
         title = f"{suite.name} on {model}"
-        key = desk.key(candidate, suite=suite.model_dump(mode="json"), others=others, limit=desk.request.limit)
+        shown = [desk.open(other).key for other in others]
+        # Whose weights cannot be told may have changed.
+        key = (
+            None
+            if None in shown
+            else desk.key(candidate, suite=suite.model_dump(mode="json"), others=shown, limit=desk.request.limit)
+        )
         return desk.kept(f"{suite.name}-{model}", key, lambda: _evaluated(desk, candidate, suite, others, watch(title)))
     adversarial = None if index == 0 else desk.sets[index - 1]
     pictures = "clean" if adversarial is None else sha256(adversarial.folder / MANIFEST)
@@ -304,10 +319,33 @@ def benchmark(
     for every attack is on this detector. UserError for a mistake in the data or the suite, and for a detector that
     cannot be attacked.
     """
-    record = read_suite(suite)
+    modes = [(module, module.training) for module in detector.modules()]
+    try:
+        return _benchmarked(
+            detector, Path(data), read_suite(suite), categories, size, name, limit, seed=seed, device=device,
+            precision=precision,
+        )  # fmt: skip
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _benchmarked(
+    detector: nn.Module,
+    data: Path,
+    record: Suite,
+    categories: Sequence[str] | None,
+    size: tuple[int, int],
+    name: str,
+    limit: int | None,
+    *,
+    seed: int,
+    device: str,
+    precision: Precision,
+) -> pd.DataFrame:
     check_suite(record)
     on = fabric(device, precision).device
-    dataset = find_dataset(Path(data), categories)
+    dataset = find_dataset(data, categories)
     look_through(dataset, ("train", "test"), size)
     model = placed(adapted(detector, dataset, size, on), on)
     labels = Labels(

@@ -3,13 +3,15 @@
 import errno
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import tomli_w
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -24,15 +26,19 @@ from omnial_bench.store import sha256, whole, without_none, write_text
 WEIGHTS, RECIPE = "checkpoint.safetensors", "recipe.toml"
 
 
+Name = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]*[^/\\\x00-\x1f.][^/\\\x00-\x1f]*$")]
+"""A name that files are named after: it leads into no other folder."""
+
+
 class Provenance(Record):
     """Where a checkpoint comes from."""
 
-    model: str
+    model: Name
     """`<detector>-<paradigm>`, and `-<category>` for one of the separate models."""
-    detector: str
+    detector: Name
     """Name of the detector's record."""
     paradigm: Paradigm
-    categories: tuple[str, ...]
+    categories: tuple[Name, ...]
     dataset: str
     data_fingerprint: str
     seed: int
@@ -94,7 +100,8 @@ def provenance_of(
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     """A safetensors file, whole or not there; OSError where it cannot be written, on a full disk for one."""
-    laid_out = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # Cloned, for weights that two layers share are refused as they are.
+    laid_out = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with whole(path) as aside:
         try:
             save_file(laid_out, aside, metadata)
@@ -130,10 +137,12 @@ def read_provenance(folder: Path) -> Provenance | None:
     return parse(_File, read_toml(folder / RECIPE), str(folder / RECIPE)).provenance
 
 
-def load(path: str | Path) -> Trained:
+def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
     """A trained detector from its folder or its checkpoint file, in eval mode on the CPU.
 
-    UserError where a file is missing or damaged, the hash differs, or the weights belong to another detector.
+    A recipe that names code to run, `package.module:factory`, is refused unless that name is among `trusted`: a file
+    is no reason to run it. UserError for it, where a file is missing or damaged, the hash differs, or the weights
+    belong to another detector.
     """
     path = Path(path)
     folder = path.parent if path.name == WEIGHTS else path
@@ -145,12 +154,15 @@ def load(path: str | Path) -> Trained:
                 f"no checkpoint at {path}: {folder / name} is missing; give the folder of a finished training"
             )
     record = parse(_File, read_toml(folder / RECIPE), str(folder / RECIPE))
+    name = record.recipe.detector
+    if ":" in name and name not in trusted:
+        raise UserError(f"{folder / RECIPE} asks to run the code {name}; if you know and trust it, add --trust {name}")
     tensors, _ = read_tensors(folder / WEIGHTS)
     if sha256(folder / WEIGHTS) != record.sha256:
         raise UserError(
             f"{folder / WEIGHTS} does not match the hash in {RECIPE}; one of them was replaced, train again"
         )
-    if ":" not in record.recipe.detector:
+    if ":" not in name:
         # Without storage first: a recipe that was changed may ask for more memory than there is.
         _check_fit(skeleton(record.recipe), tensors, folder, record.recipe)
     detector = build(record.recipe)
@@ -166,6 +178,6 @@ def _check_fit(detector: Detector, tensors: dict[str, Tensor], folder: Path, rec
         raise UserError(f"{folder / WEIGHTS} holds the weights of another detector than {recipe.detector}")
 
 
-def load_detector(path: str | Path, *, device: str | torch.device = "cpu") -> Detector:
-    """The trained detector at `path`, in eval mode on `device`; raises as `load` does."""
-    return load(path).detector.to(device)
+def load_detector(path: str | Path, *, device: str | torch.device = "cpu", trusted: Collection[str] = ()) -> Detector:
+    """The trained detector at `path`, in eval mode on `device`; `trusted` and errors as of `load`."""
+    return load(path, trusted=trusted).detector.to(device)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omnial_bench.attacks.manifest import NAME as MANIFEST
 from omnial_bench.attacks.sets import build_sets, compose
-from omnial_bench.checkpoint import RECIPE, WEIGHTS, load, provenance_of
+from omnial_bench.checkpoint import RECIPE, WEIGHTS, provenance_of
 from omnial_bench.device import attack_dtype, placed
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import Example, Keeper, choose
@@ -109,7 +109,7 @@ def _build(study: Study, task: Building, watch: Watch) -> Evaluation:
         study.dataset.load("train", None, study.size), anomalous=suite.anomalous, limit=suite.limit,
         seed=plan.seed, dataset=plan.dataset, device=study.device,
     )  # fmt: skip
-    trained = {model.name: load(study.folder_of(model)) for model in study.sources}
+    trained = {model.name: study.load(model) for model in study.sources}
     build_sets(
         {name: placed(found.detector, study.device) for name, found in trained.items()}, composed, suite,
         out=study.out / "sets", seed=plan.seed, device=study.device,
@@ -159,7 +159,7 @@ def _evaluated(study: Study, task: Evaluating, watch: Watch) -> Evaluation:
     for category in model.categories:
         pictures = study.dataset.load("test", [category], study.size)
         others = [other for other in study.targets(model, suite) if category in other.categories]
-        targets = (study.target(load(study.folder_of(other))) for other in others)
+        targets = (study.target(study.load(other)) for other in others)
         found.extend(
             evaluate(
                 source, suite, pictures, category, targets, seed=study.plan.seed, device=study.device,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from omnial_bench.errors import UserError
+from omnial_bench.store import make_folder
 
 if sys.platform != "win32":
     import fcntl
@@ -43,11 +44,30 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Have others see by `abandoned` that somebody is at work in `folder`."""
+def waited_for(path: Path) -> Iterator[None]:
+    """Be the only one with the lock file at `path`, after those that have it now."""
+    make_folder(path.parent)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if sys.platform != "win32":
+            # Where the file system has no locks, what they guard is made twice.
+            with suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def claimed(folder: Path, *, alone: bool = False) -> Iterator[None]:
+    """Have others see by `abandoned` that somebody is at work in `folder`; nothing is written there.
+
+    `alone`: UserError where somebody has claimed it already.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        _take(descriptor)
+        if not _take(descriptor) and alone:
+            raise UserError(f"{folder} is in use by another process; wait for it, or choose another folder")
         yield
     finally:
         os.close(descriptor)

@@ -8,6 +8,7 @@ is not taken, and the task is done again.
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ import fsspec
 
 from omnial_bench.data.unpack import inside
 from omnial_bench.errors import UserError
+from omnial_bench.lock import waited_for
 from omnial_bench.store import sha256, whole, write_text
 
 log = logging.getLogger(__name__)
@@ -60,6 +62,11 @@ class Mirror:
 
         A damaged file costs a warning and its index, and nothing that comes after it in the index is brought.
         """
+        # Another process of this machine may bring the same, and take what is half there for damage.
+        with waited_for(self.folder / INDEX / f"{task}.lock"):
+            return self._fetch(task)
+
+    def _fetch(self, task: str) -> bool:
         text = self._read(task)
         if text is None or text == self._seen(task):
             return False
@@ -71,7 +78,8 @@ class Mirror:
             if not (target.is_file() and sha256(target) == digest) and not self._bring(target, name, digest):
                 # Without its index all of it is sent when it has been made again.
                 files, root = self._place
-                files.rm_file(f"{root}/{INDEX}/{task}.json")
+                with suppress(FileNotFoundError):
+                    files.rm_file(f"{root}/{INDEX}/{task}.json")
                 return True
         write_text(self._index(task), text)
         return True

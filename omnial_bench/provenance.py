@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+import re
 import subprocess
 import sys
 from functools import cache
@@ -16,7 +17,9 @@ PACKAGES = (
     "torchattacks",
     "lightning-fabric",
     "numpy",
+    "pillow",
     "scikit-image",
+    "scipy",
 )
 
 
@@ -64,8 +67,10 @@ def describe_machine() -> dict[str, str]:
 
 
 def command_line() -> str:
-    """The command as it was given, absolute paths by their last part alone: a report is no map of a machine."""
+    """The command as it was given, absolute paths by their last part alone and URLs without who opens them: a report is
+    no map of a machine, and holds no password."""
     words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    words = [re.sub(r"://[^/\s]*@", "://", word) for word in words]
     return " ".join([Path(sys.argv[0]).name, *words])
 
 

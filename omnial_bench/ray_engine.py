@@ -28,7 +28,7 @@ class Cluster:
 
     address: str | None = None
     cpus: float = 1
-    """CPU cores that each task is given."""
+    """CPU cores that each task is given at the least."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,14 @@ class _Place:
 
 @contextmanager
 def ray_crew(
-    make: Callable[..., Any], arguments: tuple[Any, ...], cluster: Cluster, watch: Watch, *, gpus: float = 0
+    make: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    cluster: Cluster,
+    watch: Watch,
+    *,
+    asks: Callable[[Any], tuple[float, float]] = lambda _: (1, 0),
 ) -> Iterator[Each]:
-    """As `jobs.crew`, on a Ray cluster: every task asks for CPU cores and `gpus` GPUs, and goes to where they are free.
+    """As `jobs.crew`, on a Ray cluster: every task goes to where the CPU cores and GPUs that it `asks` for are free.
 
     `make(*arguments)` is made once a worker, in this process's working folder, which every machine must have under the
     same path. A task whose worker dies is begun again; an error or an interrupt cancels all others. UserError where Ray
@@ -66,8 +71,6 @@ def ray_crew(
         raise UserError(f"no Ray cluster at {cluster.address or 'this machine'}: {line}; see `ray status`") from error
     engine = None
     try:
-        if gpus and not ray.cluster_resources().get("GPU"):
-            log.warning("the cluster has no GPU now, and every task waits for one; try --device cpu")
         place = _Place(
             str(Path.cwd()),
             {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT)},
@@ -77,7 +80,7 @@ def ray_crew(
             arguments,
             os.urandom(8).hex(),
         )
-        engine = _Engine(ray, place, cluster.cpus, gpus)
+        engine = _Engine(ray, place, cluster.cpus, asks)
         yield lambda work, tasks, needs=(): flow(engine, work, tasks, needs, watch("tasks"))
     except BaseException:
         if engine is not None:
@@ -100,13 +103,17 @@ def _ray() -> Any:
 class _Engine:
     """The cluster as an engine; a handle is the reference that Ray gives."""
 
-    def __init__(self, ray: Any, place: _Place, cpus: float, gpus: float) -> None:
-        self.ray, self.place = ray, ray.put(place)
-        self.do = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(_do)
+    def __init__(self, ray: Any, place: _Place, cpus: float, asks: Callable[[Any], tuple[float, float]]) -> None:
+        self.ray, self.place, self.cpus, self.asks = ray, ray.put(place), cpus, asks
+        self.do = ray.remote(max_retries=RETRIES)(_do)
         self.running: dict[Any, str] = {}
 
     def submit(self, work: Work, task: Any) -> Any:
-        handle = self.do.options(name=str(task)).remote(self.place, work, task)
+        cpus, gpus = self.asks(task)
+        if gpus and not self.ray.cluster_resources().get("GPU"):
+            log.warning("the cluster has no GPU now, and %s waits for one; try --device cpu", task)
+        options = {"name": str(task), "num_cpus": max(cpus, self.cpus), "num_gpus": gpus}
+        handle = self.do.options(**options).remote(self.place, work, task)
         self.running[handle] = str(task)
         return handle
 

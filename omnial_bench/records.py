@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -15,6 +16,8 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -31,7 +34,7 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _fraction(most: str, why: str) -> BeforeValidator:
+def _fraction(most: str, expected: str) -> BeforeValidator:
     def read(value: object) -> Fraction:
         try:
             # An exponent of many digits would be worked out, for hours.
@@ -39,7 +42,7 @@ def _fraction(most: str, why: str) -> BeforeValidator:
         except (ValueError, ZeroDivisionError) as error:
             raise ValueError("expected a number or a fraction such as 8/255") from error
         if not 0 <= found <= Fraction(most):
-            raise ValueError(f"expected a size from 0 to {most}, {why}; eight grey levels are 8/255")
+            raise ValueError(f"{expected}; eight grey levels are 8/255")
         return found
 
     return BeforeValidator(read)
@@ -52,8 +55,10 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-Eps = Annotated[Fraction, _fraction("1", "for pixels lie in [0, 1]")]
-Step = Annotated[Fraction, _fraction("5/2", "the longest step that an eps asks for")]
+_EPS = "expected a size from 0 to 1, for pixels lie in [0, 1], or in l2 a length up to 7095, for pictures to 4096x4096"
+Eps = Annotated[Fraction, _fraction("7095", _EPS)]
+_STEP = "expected a size from 0 to 5/2, in l2 to 5/2 eps, the longest step that an eps asks for"
+Step = Annotated[Fraction, _fraction("17738", _STEP)]
 Names = Annotated[tuple[str, ...], AfterValidator(_distinct)]
 Side = Annotated[int, Field(ge=32, le=4096)]
 
@@ -107,8 +112,8 @@ class Threat(Record):
     """One threat model of a suite with the attack that stands for it."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
-    eps: Eps
     norm: Literal["linf", "l2"] = "linf"
+    eps: Eps
     goal: Literal["any", "hide", "fabricate", "target"] = "any"
     where: Literal["frame", "foreground"] = "frame"
     attack: str = "pgd"
@@ -121,6 +126,21 @@ class Threat(Record):
     """Starts, of which each picture keeps the strongest result."""
     options: dict[str, Any] = {}
     """Settings of the attack's own, checked by it."""
+
+    @field_validator("eps")
+    @classmethod
+    def _in_range(cls, eps: Fraction, info: ValidationInfo) -> Fraction:
+        """A single value changes by 1 at the most; the length of a whole change may be more."""
+        if eps > 1 and info.data.get("norm") != "l2":
+            raise ValueError(f"{_EPS}; eight grey levels are 8/255")
+        return eps
+
+    @field_validator("step_size")
+    @classmethod
+    def _in_reach(cls, step: Fraction | None, info: ValidationInfo) -> Fraction | None:
+        if step is not None and step > Fraction(5, 2) * max(1, info.data.get("eps", 0)):
+            raise ValueError(f"{_STEP}; eight grey levels are 8/255")
+        return step
 
 
 class Suite(Record):
@@ -216,11 +236,11 @@ def _keys(kind: Any, path: tuple[int | str, ...]) -> list[str]:
     """The keys known at `path` inside a record type, spelled with the path in front."""
     prefix = ".".join(str(part) for part in path)
     for part in path:
-        fields: dict[str, Any] = getattr(kind, "model_fields", {})
-        if part in fields:
-            kind = fields[str(part)].annotation
+        inner: dict[str, Any] = getattr(kind, "model_fields", {})
+        if part in inner:
+            kind = inner[str(part)].annotation
         kind = next((a for a in getattr(kind, "__args__", ()) if isinstance(a, type) and issubclass(a, Record)), kind)
-    names = getattr(kind, "model_fields", None) or getattr(kind, "__dataclass_fields__", {})
+    names = getattr(kind, "model_fields", None) or ([one.name for one in fields(kind)] if is_dataclass(kind) else [])
     return [f"{prefix}.{name}" if prefix else name for name in names]
 
 

@@ -23,7 +23,7 @@ from omnial_bench.jobs import THREADS, Each, Watch, crew, threads_of
 from omnial_bench.lock import locked
 from omnial_bench.planning import Settings, check_plan
 from omnial_bench.ray_engine import Cluster, ray_crew
-from omnial_bench.records import Plan
+from omnial_bench.records import Plan, records_folder
 from omnial_bench.scoring import with_means
 from omnial_bench.standing import Standing, keep, look_at, standings
 from omnial_bench.store import (
@@ -39,7 +39,7 @@ from omnial_bench.store import (
     write_text,
 )  # fmt: skip
 from omnial_bench.study import Decided, Study
-from omnial_bench.tasks import graph, places
+from omnial_bench.tasks import Task, Training, graph, places
 from omnial_bench.white_box import Evaluation
 
 Report = Callable[[Path], Sequence[Path]]
@@ -126,7 +126,13 @@ def _engine(study: Study, cluster: Cluster | None, watch: Watch) -> AbstractCont
         return crew(Study, (plan, settings), settings.jobs, watch)
     # Spelt out, for what `auto` means differs from machine to machine.
     settings = replace(settings, device=study.device.type)
-    return ray_crew(Study, (plan, settings), cluster, watch, gpus=settings.devices * int(study.device.type == "cuda"))
+
+    def asks(task: Task) -> tuple[float, float]:
+        """CPU cores and GPUs: a training is shared among devices, all else uses one."""
+        devices = settings.devices if isinstance(task, Training) else 1
+        return (1, devices) if study.device.type == "cuda" else (devices, 0)
+
+    return ray_crew(Study, (plan, settings), cluster, watch, asks=asks)
 
 
 def reporting(out: Path) -> Decided:
@@ -138,6 +144,7 @@ def reporting(out: Path) -> Decided:
             "code": made_by.code_version(*REPORT_CODE),
             "templates": {path.name: sha256(path) for path in templates if path.suffix in (".j2", ".typ")},
             "versions": {name: metadata.version(name) for name in REPORT_PACKAGES},
+            "published": sha256(records_folder("reports") / "published.csv"),
             "inputs": {path.relative_to(out).as_posix(): sha256(path) for path in sorted(paths)},
         }
     )

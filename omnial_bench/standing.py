@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omnial_bench.checkpoint import RECIPE, WEIGHTS, Trained, load, read_provenance
+from omnial_bench.checkpoint import RECIPE, WEIGHTS, Trained, read_provenance
+from omnial_bench.data.unpack import inside
 from omnial_bench.errors import UserError
 from omnial_bench.jobs import read_memory, remember
 from omnial_bench.planning import Model
@@ -69,6 +70,8 @@ def look_at(out: Path, name: str, by: Decided) -> Looked:
     if kept.get("key") != by.key:
         return Looked(changes(kept.get("decided_by"), by.by))
     for path, digest in kept.get("files", {}).items():
+        if not inside(path):
+            return Looked((f"{done / name}.json names {path!r}, outside of the run",), damaged=(done / f"{name}.json",))
         if not (out / path).is_file():
             return Looked((f"{out / path} is missing",))
         if sha256(out / path) != digest:
@@ -89,7 +92,7 @@ def _look_at_model(study: Study, task: Training, by: Decided) -> Looked:
             return Looked((f"{folder / WEIGHTS} is missing",))
         if made.key != by.key and not study.settings.keep_models:
             return Looked(_other_training(study, task, by))
-        found = load(folder)
+        found = study.load(model)
     except UserError as error:
         return Looked((str(error),), damaged=tuple(path for path in files if path.is_file()))
     if made.key == by.key:
@@ -126,7 +129,7 @@ def _other_training(study: Study, task: Training, by: Decided) -> tuple[str, ...
     if made and kept and kept.get("key") == made.key:
         return changes(kept.get("decided_by"), by.by)
     try:
-        return _differs(study, model, load(study.folder_of(model))) or changes(None, by.by)
+        return _differs(study, model, study.load(model)) or changes(None, by.by)
     except UserError:
         return changes(None, by.by)
 

@@ -14,10 +14,11 @@ from omnial_bench.device import Precision, attack_dtype, fabric, placed
 from omnial_bench.doing import by_threat
 from omnial_bench.errors import UserError
 from omnial_bench.jobs import Watch
+from omnial_bench.lock import claimed
 from omnial_bench.planning import Model, check_names, check_recipe, look_through
 from omnial_bench.records import Paradigm, read_recipe, read_suite
 from omnial_bench.spread import check_share
-from omnial_bench.store import check_folder
+from omnial_bench.store import check_folder, make_folder
 from omnial_bench.training import is_trained, train
 
 
@@ -59,19 +60,20 @@ def train_models(
             textures=hashlib.sha256(bank.contiguous().numpy().data).hexdigest(), precision=precision,
         )  # fmt: skip
         folders.append(folder)
-        if not is_trained(folder, key):
+        if not is_trained(folder, key, recipe.detector):
             _check_free(folder, key)
             todo.append((model, folder, key))
-    for model, folder, key in todo:
-        describe = provenance_of(
-            model.detector, paradigm, model.categories, dataset=dataset.name, data_fingerprint=dataset.fingerprint,
-            seed=seed, precision=precision, key=key,
-        )  # fmt: skip
-        train(
-            recipe, dataset.load("train", model.categories, recipe.size), bank, out=folder, provenance=describe,
-            seed=seed, device=device, devices=devices, precision=precision,
-            recompute=recompute, progress=watch(f"train {model.name}"),
-        )  # fmt: skip
+    with claimed(make_folder(out), alone=True):
+        for model, folder, key in todo:
+            describe = provenance_of(
+                model.detector, paradigm, model.categories, dataset=dataset.name, data_fingerprint=dataset.fingerprint,
+                seed=seed, precision=precision, key=key,
+            )  # fmt: skip
+            train(
+                recipe, dataset.load("train", model.categories, recipe.size), bank, out=folder, provenance=describe,
+                seed=seed, device=device, devices=devices, precision=precision,
+                recompute=recompute, progress=watch(f"train {model.name}"),
+            )  # fmt: skip
     return folders
 
 
@@ -95,11 +97,12 @@ def attack_models(
     precision: Precision,
     seed: int,
     watch: Watch,
+    trusted: Sequence[str] = (),
 ) -> list[Path]:
     """Build the sets of a suite from the mean loss over trained models; the folders, one a threat."""
     suite = read_suite(suite_name)
     check_suite(suite)
-    found = [load(path) for path in sources]
+    found = [load(path, trusted=trusted) for path in sources]
     trained = {one.provenance.model: one for one in found}
     check_names("sources", [one.provenance.model for one in found])
     sizes = {one.recipe.size for one in found}
@@ -112,8 +115,9 @@ def attack_models(
     dataset = find_dataset(data, wanted, name=known_as.pop() if len(known_as) == 1 else None)
     normals = dataset.load("train", None, sizes.pop())
     composed = compose(normals, anomalous=suite.anomalous, limit=limit or suite.limit, seed=seed, dataset=dataset.name)
-    return build_sets(
-        {name: placed(one.detector, on) for name, one in trained.items()}, composed, suite, out=out, seed=seed,
-        device=on, source_hashes={name: one.sha256 for name, one in trained.items()}, dataset=dataset.name,
-        data_fingerprint=dataset.fingerprint, progress=by_threat(watch), precision=attack_dtype(precision),
-    )  # fmt: skip
+    with claimed(make_folder(out), alone=True):
+        return build_sets(
+            {name: placed(one.detector, on) for name, one in trained.items()}, composed, suite, out=out, seed=seed,
+            device=on, source_hashes={name: one.sha256 for name, one in trained.items()}, dataset=dataset.name,
+            data_fingerprint=dataset.fingerprint, progress=by_threat(watch), precision=attack_dtype(precision),
+        )  # fmt: skip

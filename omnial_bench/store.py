@@ -121,6 +121,11 @@ def beside(path: Path, kind: str) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.{kind}")
 
 
+def file_name(name: str) -> str:
+    """A name made fit for a file that stays in its folder and needs no escape in a document."""
+    return re.sub(r"[^\w.-]+|^\.+", "-", name)
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed processes left beside files of `folder`, at any depth; for one who is alone in it."""
     for left in [path for path in folder.rglob(".*") if _LEFT_OVER.fullmatch(path.name)]:

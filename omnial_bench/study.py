@@ -23,7 +23,8 @@ from omnial_bench.white_box import Target
 SHARED_CODE = ("nouns.py", "device.py", "data", "models", "metrics/quality.py")
 TRAINING_CODE = (*SHARED_CODE, "synthesis", "losses.py", "spread.py", "training.py")
 ATTACK_CODE = (*SHARED_CODE, "synthesis", "attacks")
-SCORING_CODE = (*SHARED_CODE, "metrics", "scoring.py", "examples.py", "store.py")
+SEALED_CODE = ("attacks/sealed.py", "attacks/manifest.py", "attacks/png.py")
+SCORING_CODE = (*SHARED_CODE, "metrics", "scoring.py", "examples.py", "store.py", *SEALED_CODE)
 EVALUATION_CODE = ("white_box.py", "worst.py")
 
 
@@ -146,8 +147,12 @@ class Study:
             self.opened[name] = load_set(self.set_folder(name))
         return self.opened[name]
 
+    def load(self, model: Model) -> Trained:
+        """A trained model, of the detector that the plan names and no other code."""
+        return load(self.folder_of(model), trusted=[model.recipe.detector])
+
     def open_model(self, model: Model) -> Trained:
         """A trained model; the last one stays at hand, for scorings come a model at a time."""
         if model.name not in self.loaded:
-            self.loaded = {model.name: load(self.folder_of(model))}
+            self.loaded = {model.name: self.load(model)}
         return self.loaded[model.name]

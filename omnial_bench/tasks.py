@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from omnial_bench.planning import Model
+from omnial_bench.planning import Model, check_names
 from omnial_bench.records import Suite
 from omnial_bench.study import Decided, Study
 
@@ -112,7 +112,9 @@ def graph(study: Study) -> list[Task]:
         for suite in study.evaluations
         for model in study.models
     ]
-    return [*trained.values(), *built, *scored, *evaluated]
+    tasks: list[Task] = [*trained.values(), *built, *scored, *evaluated]
+    check_names("tasks", [task.name for task in tasks])
+    return tasks
 
 
 def places(tasks: Sequence[Task]) -> list[set[int]]:

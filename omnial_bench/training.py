@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from torch import Tensor
 
-from omnial_bench.checkpoint import RECIPE, Provenance, load, read_tensors, save, write_tensors
+from omnial_bench.checkpoint import RECIPE, Provenance, load, read_provenance, read_tensors, save, write_tensors
 from omnial_bench.data.pictures import Pictures, to_float
 from omnial_bench.device import Precision, fabric
 from omnial_bench.errors import UserError
@@ -92,7 +92,7 @@ def train(
     tasks = [(order, made, rank, port, normals.images.numpy(), textures.numpy()) for rank in range(devices)]
     with crew(dict, (), devices, lambda _: progress) as each:
         each(_train_share, tasks)
-    return load(out).detector
+    return load(out, trusted=[recipe.detector]).detector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,12 +174,13 @@ def _train(
     return trained
 
 
-def is_trained(folder: Path, key: str) -> bool:
-    """Whether `folder` holds a finished and undamaged training that `key` describes."""
+def is_trained(folder: Path, key: str, detector: str = "") -> bool:
+    """Whether `folder` holds a finished and undamaged training that `key` describes; `detector` may be code to run."""
     if not (folder / RECIPE).is_file():
         return False
     try:
-        return load(folder).provenance.key == key
+        made = read_provenance(folder)
+        return made is not None and made.key == key and bool(load(folder, trusted=[detector]))
     except UserError as error:
         log.warning("trained again: %s", error)
         return False
@@ -306,7 +307,7 @@ def _digest(tensors: dict[str, Tensor], told: dict[str, str]) -> str:
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

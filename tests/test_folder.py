@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from omnial_bench.data import cache, decode
+from omnial_bench.data.decode import read_mask
 from omnial_bench.data.folder import find_dataset, scan
 from omnial_bench.errors import UserError
 
@@ -250,3 +251,15 @@ def test_a_cache_folder_that_cannot_be_written_costs_a_warning(
         assert len(dataset.load("train", None, (8, 8))) == 6
         assert len(dataset.fingerprint) == 64
     assert "are not kept" in caplog.text
+
+
+def test_a_mask_of_a_palette_counts_by_colour(tmp_path: Path) -> None:
+    mask = np.zeros((32, 32), dtype=np.uint8)
+    mask[4:12, 4:20] = 255
+    # Quantised, white comes first: the defect has the index 0.
+    quantised = Image.fromarray(mask).convert("RGB").quantize(2)
+    numbered = Image.fromarray((mask > 0).astype(np.uint8), mode=None)
+    numbered.putpalette([0, 0, 0] * 256)
+    for name, image in (("quantised", quantised), ("numbered", numbered)):
+        image.save(tmp_path / f"{name}.png")
+        assert np.array_equal(read_mask(tmp_path / f"{name}.png"), mask > 0)

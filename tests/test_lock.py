@@ -44,6 +44,9 @@ def test_a_claimed_folder_is_not_abandoned(tmp_path: Path) -> None:
         assert not abandoned(folder)
     assert abandoned(folder)
     assert not abandoned(tmp_path / "nowhere")
+    with claimed(folder, alone=True), pytest.raises(UserError, match="in use by another"), claimed(folder, alone=True):
+        pass
+    assert not list(folder.iterdir())
 
 
 def test_a_file_system_without_locks_is_a_warning(

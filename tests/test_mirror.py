@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -54,8 +56,8 @@ def copy(first: Path, tmp_path: Path) -> Path:
     return tmp_path / "there"
 
 
-def files(folder: Path, *, but: tuple[str, ...] = (".lock",)) -> dict[str, str]:
-    paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in but]
+def files(folder: Path, *, but: tuple[str, ...] = ()) -> dict[str, str]:
+    paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith((".lock", *but))]
     return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
 
 
@@ -76,7 +78,7 @@ def test_another_machine_does_nothing_again(mini: Path, first: Path, monkeypatch
     forbid(monkeypatch, "_train", "_build", "_scored", "_evaluated")
     # The report is not written again either.
     run(plan(mini), settings(mini, "second"), report=lambda _: pytest.fail("written again"))
-    assert files(mini / "second", but=(".lock", "environment.json")) == files(first, but=(".lock", "environment.json"))
+    assert files(mini / "second", but=("environment.json",)) == files(first, but=("environment.json",))
 
 
 def test_a_dry_run_brings_what_is_done(mini: Path, first: Path) -> None:
@@ -131,7 +133,7 @@ def test_no_path_leaves_the_folder(tmp_path: Path, name: str, caplog: pytest.Log
     (tmp_path / "out.txt").write_text("theirs")
     (there / INDEX / "task.json").write_text(json.dumps({name: sha256(tmp_path / "out.txt")}))
     assert not Mirror(there.as_uri(), tmp_path / "here").fetch("task")
-    assert "damaged" in caplog.text and not (tmp_path / "here").exists()
+    assert "damaged" in caplog.text and not files(tmp_path / "here")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', "[" * 100_000, "\ud800"])
@@ -168,3 +170,28 @@ def test_a_url_that_nothing_opens(mini: Path, capsys: pytest.CaptureFixture[str]
         main()
     said = capsys.readouterr().err
     assert end.value.code == 2 and said.count("\n") == 1 and "nosuch" in said and not (mini / "no").exists()
+
+
+def test_several_processes_of_a_machine_bring_the_same_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sees what another has half brought: who comes back from `fetch` finds whole files and nothing beside."""
+    there = tmp_path / "sent"
+    (there / "set").mkdir(parents=True)
+    for index in range(20):
+        (there / "set" / f"{index}.png").write_bytes(bytes([index]) * 100)
+    Mirror((tmp_path / "there").as_uri(), there).send("task", sorted((there / "set").iterdir()))
+    found: list[int] = []
+
+    def fetch(_: int) -> None:
+        Mirror((tmp_path / "there").as_uri(), tmp_path / "here").fetch("task")
+        found.append(len(list((tmp_path / "here" / "set").iterdir())))
+
+    bring = Mirror._bring
+
+    def slow(self: Mirror, target: Path, name: str, digest: str) -> bool:
+        time.sleep(0.002)
+        return bring(self, target, name, digest)
+
+    monkeypatch.setattr(Mirror, "_bring", slow)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fetch, range(4)))
+    assert found == [20] * 4

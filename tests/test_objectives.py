@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from omnial_bench.attacks.objectives import (
+    HIDDEN,
     OBJECTIVES,
     STEADY,
     Aim,
@@ -223,3 +224,15 @@ def test_unknown_objective_names_the_closest() -> None:
     assert objective_named("balanced") is balanced
     with pytest.raises(UserError, match="cross_entropy"):
         objective_named("cross-entropy")
+
+
+def test_a_defect_that_is_to_look_normal_is_averaged_apart() -> None:
+    """Two hidden pixels weigh as much as the fourteen others; in the plain mean they would be an eighth."""
+    labels = HIDDEN * TRUTH.byte()
+    hiding = Aim.at(labels, torch.zeros(1, 3, 4, 4), True, 0.0)
+    assert not hiding.truth.any() and torch.equal(hiding.apart, TRUTH)
+    expected = (math.log(2) + softplus(2)) / 2 + math.log(2)
+    for objective in (balanced, segpgd, cospgd):
+        assert objective(prediction(ODDS), hiding).tolist() == pytest.approx([expected])
+    found = torch.autograd.grad(balanced(prediction(odds := ODDS.clone().requires_grad_(True)), hiding).sum(), odds)[0]
+    assert found[0, 0, 0].item() == pytest.approx(0.25) and found[0, 3, 3].item() == pytest.approx(0.5 / 14)

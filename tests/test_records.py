@@ -189,3 +189,10 @@ def test_panels_are_the_only_difference_of_the_panel_records(name: str, preset: 
     detector = skeleton(panels)
     assert detector.options.panels
     assert not skeleton(plain).options.panels
+
+
+def test_a_length_in_l2_may_pass_1() -> None:
+    longer = {"name": "pgd", "eps": "5", "norm": "l2"}
+    assert parse(Suite, {**SUITE, "threats": [longer]}, "x").threats[0].eps == 5
+    for wrong in ({**longer, "norm": "linf"}, {**longer, "eps": "7096"}):
+        assert "threats.0.eps: expected a size from 0 to 1" in refusal(Suite, {**SUITE, "threats": [wrong]})

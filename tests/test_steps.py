@@ -299,6 +299,13 @@ class TestInHand:
             stored.set_index(["category", "metric"])["value"]
         )
 
+    def test_its_modes_are_as_before(self, place: Path) -> None:
+        detector = ob.load_detector(place / "one").train()
+        frozen = next(module for module in detector.modules() if not list(module.children()))
+        frozen.eval()
+        ob.benchmark(detector, place / "data", str(place / "two.toml"), categories=["cap"], size=(32, 32), device="cpu")
+        assert detector.training and not frozen.training
+
     def test_a_mistake_is_one_line(self, place: Path) -> None:
         detector = ob.load_detector(place / "one")
         with pytest.raises(ob.UserError, match="32 divides, got 40x40"):

@@ -12,7 +12,7 @@ from omnial_bench.attacks.corruptions import CORRUPTIONS
 from omnial_bench.attacks.levels import keeps, largest_change, quantise
 from omnial_bench.attacks.objectives import Aim, balanced
 from omnial_bench.attacks.pgd import DensePGD
-from omnial_bench.attacks.threats import ATTACKS, aims, build_attack, check_suite, step_size, threat_model
+from omnial_bench.attacks.threats import ATTACKS, aims, build_attack, check_suite, check_threat, step_size, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.data.pictures import to_bytes, to_float
 from omnial_bench.errors import UserError
@@ -118,7 +118,8 @@ def test_aims_of_each_goal() -> None:
     assert chosen.tolist() == [True, True]
     for goal, expected in (("target", [True, True]), ("hide", [True, False]), ("fabricate", [False, True])):
         labels, chosen = aims(goal, masks, regions, anomalous)
-        assert torch.equal(labels, regions)
+        assert torch.equal(labels == 1, regions)
+        assert torch.equal(labels == 2, masks)
         assert chosen.tolist() == expected
 
 
@@ -299,3 +300,9 @@ def test_settings_of_the_record_reach_the_attack() -> None:
     assert given.alpha == 4 / 255
     smooth, _ = built("ti", images, labels, options={"kernel": 5})
     assert (smooth.kernel, smooth.momentum, smooth.diversity) == (5, 1.0, 0.0)
+
+
+def test_a_step_of_nothing_is_refused() -> None:
+    still = Threat.model_validate({"name": "still", "eps": "8/255", "step_size": "0"})
+    with pytest.raises(UserError, match="step_size above 0"):
+        check_threat(still)

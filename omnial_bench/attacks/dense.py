@@ -54,7 +54,7 @@ class DenseAttack(Attack):  # type: ignore[misc]
         clean = images.detach().float()
         truth = self.get_target_label(clean, labels) if self.targeted else labels
         region = torch.ones_like(clean[:, 0], dtype=torch.bool) if where is None else where
-        return clean, truth.to(clean.device).bool(), region.to(clean.device).bool()
+        return clean, truth.to(clean.device), region.to(clean.device).bool()
 
     def keep_losses(self, losses: Sequence[Float[Tensor, ""]]) -> None:
         """Keep the mean objective before each step; UserError where the detector gave NaN or infinite values."""

@@ -15,6 +15,9 @@ from torch.nn import functional as F
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.nouns import Prediction
 
+NORMAL, ANOMALOUS, HIDDEN = 0, 1, 2
+"""Labels of pixels: what each is, or is to look like; hidden is a defect that is to look normal."""
+
 
 @dataclass(frozen=True)
 class Aim:
@@ -28,6 +31,20 @@ class Aim:
     """Whether `truth` is a target that the attack lowers the objective towards."""
     progress: float = 0.0
     """Share of the attack's steps that are done, in [0, 1)."""
+    hidden: Bool[Tensor, "b h w"] | None = None
+    """Defects that are to look normal: averaged apart as if they were anomalous, or normal pixels, nine in ten, would
+    decide again."""
+
+    @classmethod
+    def at(cls, labels: Tensor, images: Float[Tensor, "b 3 h w"], towards: bool, progress: float) -> "Aim":
+        """At `labels`, which are NORMAL, ANOMALOUS or HIDDEN."""
+        hidden = None if labels.dtype == torch.bool else labels == HIDDEN
+        return cls(labels == ANOMALOUS, images, towards, progress, hidden)
+
+    @property
+    def apart(self) -> Bool[Tensor, "b h w"]:
+        """The pixels that are averaged apart from all others."""
+        return self.truth if self.hidden is None else self.truth | self.hidden
 
 
 Objective = Callable[[Prediction, Aim], Float[Tensor, " b"]]
@@ -39,12 +56,12 @@ def cross_entropy(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
 
 
 def balanced(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
-    """Cross-entropy averaged apart over an image's anomalous and its normal pixels, and added.
+    """Cross-entropy averaged apart over an image's anomalous (or hidden) and its normal pixels, and added.
 
     In the plain mean the normal pixels, nine in ten, decide. An image with pixels of one kind has that term alone.
     After PatchGuard's balanced loss.
     """
-    anomalous, normal = _apart(_pixelwise(prediction, aim.truth), aim.truth)
+    anomalous, normal = _apart(_pixelwise(prediction, aim.truth), aim.apart)
     return anomalous + normal
 
 
@@ -91,8 +108,9 @@ def reconstruction(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
             "objective reconstruction: expected a prediction with a reconstruction, got one without; "
             "try objective balanced or joint"
         )
-    anomalous, normal = _apart((prediction.reconstruction - aim.images).square().mean(1), aim.truth)
-    return normal - anomalous
+    difference = (prediction.reconstruction - aim.images).square().mean(1)
+    anomalous, normal = _apart(torch.where(aim.truth, -difference, difference), aim.apart)
+    return anomalous + normal
 
 
 def joint(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
@@ -113,15 +131,15 @@ def _margin(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Tenso
 def _weighted(prediction: Prediction, aim: Aim, weight: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
     """The value of `balanced`; the gradient of its pixels times `weight`."""
     loss = _pixelwise(prediction, aim.truth)
-    anomalous, normal = _apart(loss.detach() + weight * (loss - loss.detach()), aim.truth)
+    anomalous, normal = _apart(loss.detach() + weight * (loss - loss.detach()), aim.apart)
     return anomalous + normal
 
 
 def _apart(
-    values: Float[Tensor, "b h w"], truth: Bool[Tensor, "b h w"]
+    values: Float[Tensor, "b h w"], apart: Bool[Tensor, "b h w"]
 ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-    """Means over each image's anomalous and its normal pixels; 0 for a kind that it has none of."""
-    weight = truth.float()
+    """Means over each image's pixels in `apart` and over its others; 0 for a kind that it has none of."""
+    weight = apart.float()
     anomalous = (values * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp_min(1)
     normal = (values * (1 - weight)).flatten(1).sum(1) / (1 - weight).flatten(1).sum(1).clamp_min(1)
     return anomalous, normal

@@ -107,7 +107,7 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         """The attacked images, in float32, inside the ball and [0, 1]; with `where`, equal to `images` outside of
         it. Raises UserError where the detector's output or gradient is NaN or infinite."""
         clean = images.detach().float()
-        truth = (self.get_target_label(clean, labels) if self.targeted else labels).to(clean.device).bool()
+        truth = (self.get_target_label(clean, labels) if self.targeted else labels).to(clean.device)
         region = None if where is None else where.to(clean.device).bool()[:, None]
         losses, flat = [], torch.ones(len(clean), dtype=torch.bool, device=clean.device)
         kept = gain = None

@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from pydantic import ConfigDict
 from torch import Tensor
 
 from omnial_bench.attacks import apgd, corruptions, noise, patch, pgd, square, transfer, universal
 from omnial_bench.attacks.apgd import DenseAPGD
-from omnial_bench.attacks.objectives import objective_named
+from omnial_bench.attacks.objectives import ANOMALOUS, HIDDEN, objective_named
 from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.transfer import DenseTransfer
 from omnial_bench.attacks.victim import Victim
@@ -179,6 +179,8 @@ def check_threat(threat: Threat) -> None:
                 f"threat {threat.name}: expected {key} = {value} for {threat.attack}, got {getattr(threat, key)}; "
                 f"write {key} = {value}, or try pgd"
             )
+    if threat.step_size == 0 < threat.eps:
+        raise UserError(f"threat {threat.name}: expected a step_size above 0, got 0; leave it out, or try eps / 4")
     if 0 < threat.eps < Fraction(1, 255):
         raise UserError(
             f"threat {threat.name}: expected eps 0 or at least 1/255, the step of an 8-bit file, got {threat.eps}; "
@@ -193,14 +195,16 @@ def _options(threat: Threat) -> Any:
 
 def aims(
     goal: Goal, masks: Bool[Tensor, "b h w"], regions: Bool[Tensor, "b h w"], anomalous: Bool[Tensor, " b"]
-) -> tuple[Bool[Tensor, "b h w"], Bool[Tensor, " b"]]:
+) -> tuple[Bool[Tensor, "b h w"] | UInt8[Tensor, "b h w"], Bool[Tensor, " b"]]:
     """The labels to attack with, and which images are attacked at all.
 
-    `any`: every image, against its true mask. `target`: anomalous images towards an all-normal map, normal images
-    towards their region of `regions`. `hide` attacks the anomalous images alone, `fabricate` the normal ones alone.
+    `any`: every image, against its true mask. `target`: anomalous images towards an all-normal map, their defects
+    HIDDEN, normal images towards their region of `regions`. `hide` attacks the anomalous images alone, `fabricate` the
+    normal ones alone.
     """
     if goal == "any":
         return masks, torch.ones_like(anomalous)
-    targets = regions & ~anomalous[:, None, None]
+    whole = anomalous[:, None, None]
+    targets = ANOMALOUS * (regions & ~whole).byte() + HIDDEN * (masks & whole).byte()
     chosen = {"target": torch.ones_like(anomalous), "hide": anomalous, "fabricate": ~anomalous}[goal]
     return targets, chosen

@@ -130,7 +130,7 @@ class DenseTransfer(DensePGD):
             truth[:, None].to(images.dtype), grid, mode="nearest", padding_mode="border", align_corners=False
         )
         loss, gradient = self.model.gradient(
-            shown, labels[:, 0] > 0.5, self.objective, towards=self.targeted, progress=progress
+            shown, labels[:, 0].to(truth.dtype), self.objective, towards=self.targeted, progress=progress
         )
         return loss, torch.autograd.grad(shown, images, gradient)[0]
 

@@ -69,12 +69,13 @@ class Victim(nn.Module):
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b 3 h w"]]:
         """The mean of `objective` over the detectors, an image at a time, and its gradient to the images.
 
-        `towards` and `progress` are what an Aim says. The images of a batch do not mix: an image's gradient is that of
-        its own loss. No weight gets a gradient. Raises UserError for a detector that gives no gradient to its input;
-        and, at progress 0 alone, for looking makes a GPU wait, for one whose logits or gradients are NaN or infinite.
+        `truth` holds labels as of `objectives`, where False is NORMAL and True ANOMALOUS; `towards` and `progress` are
+        what an Aim says. The images of a batch do not mix: an image's gradient is that of its own loss. No weight gets
+        a gradient. Raises UserError for a detector that gives no gradient to its input; and, at progress 0 alone, for
+        looking makes a GPU wait, for one whose logits or gradients are NaN or infinite.
         """
         images = images.detach().requires_grad_(True)
-        aim = Aim(truth, images, towards, progress)
+        aim = Aim.at(truth, images, towards, progress)
         loss, gradient = torch.zeros(len(images), device=images.device), torch.zeros_like(images)
         with torch.enable_grad():
             for detector, prediction in zip(self.detectors, self.predictions(images), strict=True):
@@ -97,7 +98,7 @@ class Victim(nn.Module):
         progress: float = 0.0,
     ) -> Float[Tensor, " b"]:
         """The mean of `objective` over the detectors, an image at a time, by forward passes alone."""
-        aim = Aim(truth, images, towards, progress)
+        aim = Aim.at(truth, images, towards, progress)
         loss = torch.zeros(len(images), device=images.device)
         for prediction in self.predictions(images):
             loss += objective(prediction, aim)

@@ -16,6 +16,10 @@ from omnial_bench.cli.progress import watching
         "--source", "sources", multiple=True, required=True, metavar="CHECKPOINT",
         help="Model to attack; several: their mean loss.",
     ),
+    click.option(
+        "--trust", "trusted", multiple=True, metavar="PACKAGE.MODULE:FACTORY",
+        help="Code that a checkpoint's recipe may run; without it such a checkpoint is refused.",
+    ),
     options.data,
     click.option("--category", "categories", multiple=True, metavar="C", help="Default: the source's categories."),
     click.option("--limit", type=click.IntRange(2), help="Pictures a category at the most; default: the suite's."),
@@ -23,7 +27,7 @@ from omnial_bench.cli.progress import watching
 )  # fmt: skip
 def attack(
     suite: str, sources: tuple[str, ...], data: Path, categories: tuple[str, ...], limit: int | None, out: Path,
-    device: str, precision: Any, seed: int,
+    device: str, precision: Any, seed: int, trusted: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Build the adversarial sets of SUITE, a record of attacks/ or the path of a TOML file."""
     from omnial_bench.steps import attack_models
@@ -31,7 +35,7 @@ def attack(
     with watching() as watch:
         folders = attack_models(
             suite, sources, data=data, categories=categories or None, limit=limit, out=out, device=device,
-            precision=precision, seed=seed, watch=watch,
+            precision=precision, seed=seed, watch=watch, trusted=trusted,
         )  # fmt: skip
     for folder in folders:
         click.echo(f"set {folder}")

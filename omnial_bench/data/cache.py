@@ -35,11 +35,12 @@ def cache_folder() -> Path:
 
 
 def file_stamps(root: Path, files: Iterable[Path]) -> list[Any]:
-    """What tells that files are the ones seen before: place, size in bytes and time of the last change."""
+    """What tells that files are the ones seen before: place, size in bytes, and times of the last change of
+    content and of record: the former can be set back."""
     stamps: list[Any] = [str(root.resolve())]
     for path in files:
         status = path.stat()
-        stamps.append([path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns])
+        stamps.append([path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns, status.st_ctime_ns])
     return stamps
 
 

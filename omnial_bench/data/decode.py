@@ -11,7 +11,9 @@ from PIL import Image, UnidentifiedImageError
 from omnial_bench.errors import UserError
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
-VERSION = 1
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
+"""Pillow's names of what files may hold, whatever they are called: others start programs, as EPS does Ghostscript."""
+VERSION = 2
 """Raised with every change of what decoding gives, so that older cached pictures are not found."""
 
 Bytes = npt.NDArray[np.uint8]
@@ -38,7 +40,7 @@ def read_picture(path: Path, size: Size | None = None) -> tuple[Bytes, Size]:
     passed through to the bit. Alpha is dropped, 16-bit grey levels are scaled by 1/257, EXIF rotation is not applied,
     since masks are drawn on the pixels as stored. UserError names a file that cannot be decoded.
     """
-    image = _open(path)
+    image = open_picture(path)
     if image.mode == "F":
         raise UserError(f"cannot use {path}: expected 8- or 16-bit pixels, got floating point; convert it to PNG")
     if image.mode.startswith("I"):
@@ -56,12 +58,15 @@ def read_mask(path: Path, size: Size | None = None, *, original: Size | None = N
 
     UserError where it cannot be decoded, or where its size in the file is not `original`, the picture's.
     """
-    image = _open(path)
+    image = open_picture(path)
     if original is not None and original != (image.height, image.width):
         raise UserError(
             f"mask {path} is {image.width}x{image.height}, expected its picture's {original[1]}x{original[0]}; "
             "give the mask that was drawn on this picture"
         )
+    # Of a palette the colours count, unless it paints every class black, as files do that only number them.
+    if image.mode == "P" and np.asarray(image.convert("RGB")).any():
+        image = image.convert("RGB")
     pixels = np.asarray(image)
     if pixels.ndim == 3:
         colours = len(image.getbands()) - (image.mode in ("RGBA", "LA", "PA"))
@@ -88,9 +93,10 @@ def _overlap(old: int, new: int) -> npt.NDArray[np.float32]:
     return share
 
 
-def _open(path: Path) -> Image.Image:
+def open_picture(path: Path) -> Image.Image:
+    """A decoded picture; UserError where it is too large or none."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
                 raise UserError(_too_large(path))
             image.load()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnial_bench.store import whole
+from omnial_bench.store import file_name, whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +34,8 @@ STYLE: Any = {
     "axes.axisbelow": True,
     "hatch.linewidth": 0.6,
     "figure.dpi": 100,
+    # Names of categories may hold dollars.
+    "text.parse_math": False,
     "svg.hashsalt": "omnial-bench",
     "svg.fonttype": "path",
 }
@@ -50,6 +52,9 @@ class Drawing:
     caption: str
     alt: str
     figure: "Figure"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", file_name(self.name))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from omnial_bench.data.decode import open_picture
 from omnial_bench.errors import UserError
 from omnial_bench.reports.drawing import Drawing, paper_style
 from omnial_bench.reports.grid import BAR, Grid, Picture
@@ -49,19 +50,15 @@ class Examples:
 
     def picture(self, rows: pd.DataFrame, role: str) -> Picture | None:
         """The first picture of a role as `h w 3` or `h w` bytes; UserError where it is missing, broken or outside."""
-        from PIL import Image
-
         paths = rows.loc[rows["role"] == role, "path"]
         if paths.empty:
             return None
         path = (self.folder / paths.iloc[0]).resolve()
         if not path.is_relative_to(self.folder):
             raise UserError(f"{self.folder / 'index.csv'} names {paths.iloc[0]!r}, which lies outside the examples")
-        try:
-            with Image.open(path) as image:
-                return np.asarray(image.convert("L" if role in ("truth", "map") else "RGB"))
-        except OSError as error:
-            raise UserError(f"cannot read the example picture {path}: {error}") from error
+        if not path.is_file():
+            raise UserError(f"cannot read the example picture {path}: it is missing")
+        return np.asarray(open_picture(path).convert("L" if role in ("truth", "map") else "RGB"))
 
 
 def gallery(examples: Examples, values: Values, notice: str | None) -> list[Drawing]:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from omnial_bench.store import file_name
+
 MINUS, DASH, TIMES = "\u2212", "\u2013", "\u00d7"
 Style = Literal["text", "percent", "change", "decibel", "fraction", "count"]
 
@@ -61,6 +63,9 @@ class Table:
     """Footnote letters behind cells."""
     notes: tuple[tuple[str, str], ...] = ()
     """Footnotes below the table: a letter, and what it says."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", file_name(self.name))
 
     def row(self, index: int) -> list[Cell]:
         record = self.frame.iloc[index]

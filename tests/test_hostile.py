@@ -1,0 +1,185 @@
+"""Files from elsewhere run no code and lead into no other folder: checkpoints, pictures, notes of tasks, indices."""
+
+import os
+import re
+import shutil
+import tomllib
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import tomli_w
+import torch
+from fake_run import fake_run
+from PIL import Image
+from pydantic import ValidationError
+
+from omnial_bench import standing
+from omnial_bench.assessment import Request, assess
+from omnial_bench.checkpoint import RECIPE, WEIGHTS, Provenance, load, load_detector, provenance_of, read_tensors, save
+from omnial_bench.checkpoint import write_tensors as write
+from omnial_bench.data.decode import open_picture
+from omnial_bench.errors import UserError
+from omnial_bench.jobs import remember
+from omnial_bench.models.registry import build
+from omnial_bench.records import Recipe, Suite
+from omnial_bench.reports.document import write_report
+from omnial_bench.store import read_rows, write_rows, write_text
+from omnial_bench.study import Decided
+
+TINY = Recipe(detector="draem", preset="tiny", size=(32, 32), options={"width": 4, "loc_width": 4, "pooling": 5})
+
+
+def trained(folder: Path, *, seed: int = 0, **about: Any) -> str:
+    """A checkpoint with untrained weights."""
+    made = provenance_of(
+        "mine", "unified", ["cap"], dataset="toy", data_fingerprint="f", seed=0, precision="32-true", key="k"
+    )(1).model_dump()
+    save(folder, build(TINY, torch.Generator().manual_seed(seed)), TINY, Provenance(**{**made, **about}))
+    return str(folder)
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    record = tomllib.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    record["recipe"] |= changes
+    write_text(folder / RECIPE, tomli_w.dumps(record))
+
+
+class TestCheckpoint:
+    def test_code_that_it_names_is_not_run_unless_trusted(self, tmp_path: Path) -> None:
+        trained(tmp_path / "model")
+        made = tmp_path / "made"
+        edit(tmp_path / "model", detector="os:mkdir", options={"path": str(made)})
+        for opened in (load, load_detector):
+            with pytest.raises(UserError, match=r"asks to run the code os:mkdir; .* --trust os:mkdir"):
+                opened(tmp_path / "model")
+        with pytest.raises(UserError, match="--trust"):
+            assess(Request(data=tmp_path, out=tmp_path / "out", checkpoints=(str(tmp_path / "model"),)))
+        assert not made.exists()
+        # Trusted, it is: what it makes is no detector then.
+        with pytest.raises(UserError, match="expected a"):
+            load(tmp_path / "model", trusted=["os:mkdir"])
+        assert made.is_dir()
+
+    @pytest.mark.parametrize("name", ["/../../../out", "a/b", "a\\b", "", "a\nb"])
+    @pytest.mark.parametrize("field", ["detector", "model", "categories"])
+    def test_names_lead_into_no_folder(self, tmp_path: Path, field: str, name: str) -> None:
+        with pytest.raises(ValidationError):
+            trained(tmp_path / "model", **{field: (name,) if field == "categories" else name})
+        trained(tmp_path / "model")
+        record = tomllib.loads((tmp_path / "model" / RECIPE).read_text(encoding="utf-8"))
+        record["provenance"][field] = [name] if field == "categories" else name
+        write_text(tmp_path / "model" / RECIPE, tomli_w.dumps(record))
+        with pytest.raises(UserError, match=field):
+            load(tmp_path / "model")
+
+    def test_layers_may_share_weights(self, tmp_path: Path) -> None:
+        weight = torch.rand(3)
+        write(tmp_path / WEIGHTS, {"one": weight, "two": weight, "part": weight[1:]}, {})
+        found, _ = read_tensors(tmp_path / WEIGHTS)
+        assert found["one"].equal(weight) and found["two"].equal(weight) and found["part"].equal(weight[1:])
+
+
+def test_a_picture_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path / 'ran'}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    (tmp_path / "x.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.raises(UserError, match="no known picture format"):
+        open_picture(tmp_path / "x.png")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["../victim", "/victim", "a/../../victim"])
+def test_a_note_of_a_task_names_no_file_outside(tmp_path: Path, name: str) -> None:
+    (tmp_path / "victim").write_text("mine")
+    by = Decided({"seed": 0})
+    remember(tmp_path / "run" / ".tasks", "score", by.key, {"files": {name: "0" * 64}})
+    looked = standing.look_at(tmp_path / "run", "score", by)
+    assert looked.damaged == (tmp_path / "run" / ".tasks" / "score.json",) and "outside" in looked.reasons[0]
+
+
+class TestReport:
+    @pytest.fixture
+    def run(self, tmp_path: Path) -> Path:
+        return fake_run(tmp_path / "deep" / "er" / "run", size=(32, 32))
+
+    def rename(self, run: Path, old: str, new: str) -> None:
+        """Another name for a paradigm, wherever rows and pictures name it."""
+        rows = read_rows(run)
+        rows["paradigm"] = rows["paradigm"].replace(old, new)
+        write_rows(run / "results.csv", rows)
+        index = pd.read_csv(run / "examples" / "index.csv", dtype=str, keep_default_na=False)
+        index["model"] = index["model"].str.replace(f"-{old}", f"-{new}", regex=False)
+        index.to_csv(run / "examples" / "index.csv", index=False)
+
+    @pytest.mark.parametrize("name", ["x)<img src=x onerror=alert(1)>", "/../../../outside", "$\\bad$"])
+    def test_names_are_text_and_lead_nowhere(self, run: Path, tmp_path: Path, name: str) -> None:
+        self.rename(run, "separate", name)
+        before = {path for path in tmp_path.rglob("*") if run not in path.parents}
+        write_report(run, ["md", "html"])
+        assert {path for path in tmp_path.rglob("*") if run not in path.parents} == before
+        text = (run / "report.md").read_text(encoding="utf-8")
+        assert "<img" not in text and "<img src=x" not in (run / "report.html").read_text(encoding="utf-8")
+        assert [link for link in re.findall(r"\]\(([^)]+)\)", text) if not (run / link).is_file()] == []
+
+    def test_a_bomb_among_the_pictures_is_one_line(self, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+        with pytest.raises(UserError, match="more than 500 pixels"):
+            write_report(run, ["md"])
+
+
+def test_a_command_line_holds_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    from omnial_bench.provenance import command_line
+
+    words = ["omnial-bench", "run", "p", "--mirror", "sftp://me:sec@ret@host/run", "--mirror=s3://key:pass@bucket/run"]
+    monkeypatch.setattr("sys.argv", words)
+    assert command_line() == "omnial-bench run p --mirror sftp://host/run --mirror=s3://bucket/run"
+
+
+def test_what_others_make_of_pictures_is_made_again_with_them(
+    toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A suite that shows pictures to every model: a model that was trained again is shown them again."""
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "cache"))
+    suite = Suite.model_validate(
+        {
+            "name": "seen",
+            "title": "Seen",
+            "against": "each",
+            "threats": [{"name": "seen-8", "eps": "8/255", "steps": 1}],
+        }
+    )
+    write_text(tmp_path / "seen.toml", tomli_w.dumps(suite.model_dump(mode="json", exclude_none=True)))
+
+    def rows(out: str) -> pd.DataFrame:
+        models = (str(tmp_path / "one"), str(tmp_path / "other"))
+        request = Request(
+            data=toy_data, out=tmp_path / out, checkpoints=models, suites=(str(tmp_path / "seen.toml"),), device="cpu"
+        )
+        return assess(request).drop(columns="run")
+
+    trained(tmp_path / "one", detector="one")
+    trained(tmp_path / "other", detector="other", seed=1)
+    first = rows("out")
+    shutil.rmtree(tmp_path / "other")
+    trained(tmp_path / "other", detector="other", seed=2)
+    again = rows("out")
+    assert not first.equals(again)
+    pd.testing.assert_frame_equal(again, rows("fresh"))
+
+
+def test_a_bomb_of_a_picture_is_one_line(tmp_path: Path) -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
+
+    header = (60_000).to_bytes(4) + (60_000).to_bytes(4) + bytes([8, 0, 0, 0, 0])
+    (tmp_path / "x.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    )
+    with pytest.raises(UserError, match="pixels; make it smaller"):
+        open_picture(tmp_path / "x.png")
