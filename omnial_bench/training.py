@@ -17,6 +17,7 @@ import torch
 from jaxtyping import UInt8
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from torch import Tensor
+from torch.distributed import DistError
 
 from omnial_bench.checkpoint import RECIPE, Provenance, load, read_provenance, read_tensors, save, write_tensors
 from omnial_bench.data.pictures import Pictures, to_float
@@ -90,8 +91,14 @@ def train(
     port = find_free_network_port()
     # As arrays, which are sent by value: tensors would need shared memory, of which a container may have little.
     tasks = [(order, made, rank, port, normals.images.numpy(), textures.numpy()) for rank in range(devices)]
-    with crew(dict, (), devices, lambda _: progress) as each:
-        each(_train_share, tasks)
+    try:
+        with crew(dict, (), devices, lambda _: progress) as each:
+            each(_train_share, tasks)
+    except RuntimeError as error:
+        # Who waits for one that died may be the first to tell of it.
+        if not isinstance(error, DistError) and "gloo" not in str(error):
+            raise
+        raise UserError("a worker process died, perhaps for lack of memory; run again with fewer devices") from error
     return load(out, trusted=[recipe.detector]).detector
 
 
