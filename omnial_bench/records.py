@@ -155,6 +155,8 @@ class Suite(Record):
     against: Literal["sources", "self", "each"] = "sources"
     worst: bool = False
     """Whether the worst over all threats, picture by picture, is a figure of its own; for `self`."""
+    slopes: bool = False
+    """Whether the gradient of the first threat that raises its loss by one is held against forward passes."""
     anomalous: Annotated[float, Field(gt=0, lt=1)] = 0.8
     limit: Annotated[int, Field(ge=2)] | None = None
     """Pictures a category at the most; None takes every one."""

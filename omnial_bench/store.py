@@ -76,6 +76,8 @@ class Attempt:
     """The mean objective before each step, with blanks between."""
     seed: int
     run: str
+    agreement: float | None = None
+    """Cosine of the slopes that the gradient tells and those that forward passes measure; None where not looked at."""
 
 
 COLUMNS = tuple(field.name for field in fields(Result))

@@ -11,7 +11,10 @@ from torch import Tensor
 from omnial_bench.attacks.attacking import attack_pictures
 from omnial_bench.attacks.compose import Composed, generator_for
 from omnial_bench.attacks.levels import keeps, largest_change
+from omnial_bench.attacks.objectives import objective_named
+from omnial_bench.attacks.slopes import agreement
 from omnial_bench.attacks.threats import label_of, threat_model
+from omnial_bench.attacks.victim import victim
 from omnial_bench.data.catalog import foreground_rule
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.device import placed
@@ -100,6 +103,8 @@ def evaluate(
             model, composed, suite, threat, source, category, seed=seed, device=device, precision=precision
         )
         found.attempts.append(attempt)
+    if suite.slopes:
+        _hold(found.attempts, model, suite, chosen, category, seed=seed, device=device)
     found.extend(_score_self(source, suite, chosen, attacked, category, device=device, out=out))
     for target in targets:
         for threat in suite.threats:
@@ -189,6 +194,27 @@ def _attack(
         losses=" ".join(repr(loss) for loss in (steps / max(weight, 1)).tolist()), seed=labels.seed, run=labels.run,
     )  # fmt: skip
     return replace(originals, images=images, references=originals.images), attempt
+
+
+def _hold(
+    attempts: list[Attempt],
+    model: Detector,
+    suite: Suite,
+    pictures: Pictures,
+    category: str,
+    *,
+    seed: int,
+    device: torch.device,
+) -> None:
+    """Hold the gradient of the first threat of goal `any` against forward passes; in float32, whatever attacks."""
+    for at, (attempt, threat) in enumerate(zip(attempts, suite.threats, strict=True)):
+        if threat.goal == "any" and attempt.flat is not None:
+            part = pictures.batch(range(min(BATCH, len(pictures))), device)
+            with victim([model]) as target:
+                objective, generator = objective_named(threat.objective), generator_for(seed, "slopes", category)
+                told = agreement(target, part.images, part.masks, objective, generator)
+            attempts[at] = replace(attempt, agreement=told)
+            return
 
 
 def _measure(threat: Threat, images: UInt8[Tensor, "n 3 h w"], originals: Pictures) -> float:

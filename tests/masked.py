@@ -1,4 +1,4 @@
-"""Three detectors that mask their gradients on purpose, the honest one that they are made of, and pictures for them."""
+"""Detectors that mask their gradients on purpose, the honest one that they are made of, and pictures for them."""
 
 import torch
 from torch import Tensor
@@ -56,6 +56,14 @@ class Saturated(Honest):
         honest = super().forward(images)
         odds = torch.logit(torch.sigmoid(1000 * honest.log_odds).clamp(1e-6, 1 - 1e-6))
         return Prediction(torch.stack((torch.zeros_like(odds), odds), 1), honest.reconstruction, pooling=5)
+
+
+class Cut(Honest):
+    """The coarse picture, the reconstruction, is detached: what is left of the gradient points the right way for fine
+    changes, and attacks succeed."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        return self.compare(images, images.detach())
 
 
 MASKED: dict[str, type[Honest]] = {"detached": Detached, "quantised": Quantised, "saturated": Saturated}

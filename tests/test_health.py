@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from masked import MASKED, Honest, toy_pictures
+from masked import MASKED, Cut, Honest, toy_pictures
 
 from omnial_bench.attacks.evidence import DENSE, REWEIGHTED
 from omnial_bench.attacks.health import CHECKS, COLUMNS, doubts, health
@@ -236,7 +236,7 @@ def test_frames_read_from_files_give_the_same(tmp_path) -> None:
     rows = frame([result("p", 0.9), result("l", 0.5), result("n", 0.4)])
     attempts.to_csv(tmp_path / "attacks.csv", index=False)
     read = pd.read_csv(tmp_path / "attacks.csv", dtype=str, keep_default_na=False)
-    for name in ("n", "attacked", "flat", "largest_change", "steps", "restarts", "seed"):
+    for name in ("n", "attacked", "flat", "largest_change", "steps", "restarts", "seed", "agreement"):
         read[name] = pd.to_numeric(read[name].replace("", None)).astype("float64")
     assert tuple(read.columns) == ATTEMPT_COLUMNS
     pd.testing.assert_frame_equal(health(rows, attempts), health(rows, read))
@@ -268,7 +268,7 @@ def examined(name: str) -> pd.DataFrame:
         Labels(detector=each, paradigm="unified", preset="", dataset="toy", seed=0, run="r") for each in ("other", name)
     ]
     first = "quantised" if name == "honest" else "honest"
-    kinds = {"honest": Honest, **MASKED}
+    kinds = {"honest": Honest, "cut": Cut, **MASKED}
     other, own = (Target(detector=kinds[k](), labels=one) for k, one in zip((first, name), labels, strict=True))
     pictures = toy_pictures()
     found = Evaluation()
@@ -294,7 +294,24 @@ def test_masked_detectors_work_and_are_caught(name: str) -> None:
     assert not set(examined(name)["status"]) & {"not run"}
 
 
+def test_a_detached_reconstruction_is_caught_although_attacks_succeed() -> None:
+    # The second needs another model; alone with this one, nothing else would tell.
+    assert failed("cut") == {"gradient is whole", "white-box beats transfer"}
+
+
+@pytest.mark.parametrize(
+    ("agreements", "status", "figure"),
+    [((0.99, 0.985), "passed", 0.985), ((0.99, 0.97), "failed", 0.97), ((None, 0.99), "passed", 0.99)],
+)
+def test_the_least_agreement_counts(agreements: tuple[float | None, ...], status: str, figure: float) -> None:
+    attempts = [attempt(name, agreement=value) for name, value in zip("pq", agreements, strict=True)]
+    found = one(checked([], attempts), "gradient is whole")
+    assert (found["status"], found["figure"], found["reference"]) == (status, figure, 0.98)
+    assert one(checked([], [attempt("p")]), "gradient is whole")["status"] == "not run"
+
+
 def test_each_mask_leaves_its_own_trace() -> None:
     assert "no zero gradients" not in failed("detached")
+    assert "gradient is whole" in failed("detached") & failed("quantised")
     assert {"no zero gradients", "huge eps breaks"} <= failed("quantised")
     assert {"no zero gradients", "huge eps breaks"} <= failed("saturated")

@@ -33,6 +33,9 @@ CHANCE = 0.5
 """What a huge ball must drive a detector down to: who follows a true gradient there reaches chance or worse."""
 SETTLED = 0.05
 """How far the figure may still move with more steps; beyond, a table would say something else after more of them."""
+WHOLE = 0.98
+"""The least cosine of slopes told and slopes measured: trained detectors gave 0.998 and more, and 0.80 to 0.999 once
+their reconstruction was detached: what matters little is not seen."""
 RISING = 0.75
 """Share of the steps that must not undo progress: in a ball of 1/255 signs flip about a maximum already after a few
 steps, on a network that masks nothing."""
@@ -184,6 +187,20 @@ def no_zero_gradients(model: Model) -> Verdict:
     )  # fmt: skip
 
 
+def gradient_is_whole(model: Model) -> Verdict:
+    """A branch that is detached leaves a gradient, and attacks that climb it, but not that of the map."""
+    known = model.attempts[model.attempts["agreement"].notna()]
+    if known.empty:
+        return _not_run("an attack whose gradient was held against forward passes, as in suite health")
+    worst = records_of(known.sort_values("agreement", kind="stable"))[0]
+    return _judged(
+        worst["agreement"] >= WHOLE,
+        f"slopes told by the gradient and measured by forward passes agree to a cosine of {worst['agreement']:.3f}",
+        "part of the detector hides its gradient; in doubt is every figure of a gradient attack on this model",
+        category="all", set=worst["set"], figure=worst["agreement"], reference=WHOLE,
+    )  # fmt: skip
+
+
 def bound_holds(model: Model) -> Verdict:
     """On the bytes. An attack that may change a value by its whole range, such as a patch, has no bound to keep."""
     bounded = [
@@ -211,6 +228,7 @@ CHECKS: Mapping[str, Callable[[Model], Verdict]] = {
     "more steps change little": more_steps_change_little,
     "loss rises": loss_rises,
     "no zero gradients": no_zero_gradients,
+    "gradient is whole": gradient_is_whole,
     "Square does not beat PGD": gradient_beats_square,
     "bound holds": bound_holds,
 }

@@ -1,0 +1,69 @@
+"""Whether a detector's gradient is that of its output: held against differences of forward passes."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from omnial_bench.attacks.objectives import Objective
+from omnial_bench.attacks.victim import Victim
+
+SCALES = (1, 4, 16, 64)
+"""Sides, in pixels, of the squares of one sign that a direction is made of: what reaches the map through a branch that
+is detached may be fine or coarse, and fine noise averages out of a coarse branch."""
+DIRECTIONS = 4
+"""At each scale."""
+SEEN = 0.05
+"""Of the steepest scale's slope: what is flatter says little of the gradient."""
+ROUNDING = 2.0**-17
+"""Of the objective: sums over a network leave differences of some 2^-20 between equal pictures."""
+STEPS = (1 / 32640, 1 / 8160, 1 / 2040, 1 / 510)
+"""Pixel units to each side. A network is far from linear along half a grey level, so that the first is a 128th; the
+others are for outputs that are flat along it."""
+
+
+def agreement(
+    victim: Victim,
+    images: Float[Tensor, "b 3 h w"],
+    truth: Bool[Tensor, "b h w"],
+    objective: Objective,
+    generator: torch.Generator,
+) -> float | None:
+    """The cosine of the slopes of the objective that the gradient tells and those that forward passes measure.
+
+    Along `DIRECTIONS` random directions at each of `SCALES`; a mean over the images, and the least over the scales:
+    near 1 where the gradient is whole, 0 where it is nothing. None where no slope stands out of rounding. The victim is
+    to compute in float32, for a slope is a difference of almost equal numbers.
+    """
+    loss, gradient = victim.gradient(images, truth, objective)
+    directions = [_direction(images, scale, generator) for scale in SCALES for _ in range(DIRECTIONS)]
+    told = torch.stack([(gradient * direction).flatten(1).double().sum(1) for direction in directions])
+    for step in STEPS:
+        measured = []
+        for direction in directions:
+            ahead, behind = (victim.value(images + side * step * direction, truth, objective) for side in (1, -1))
+            measured.append((ahead.double() - behind) / (2 * step))
+        found = _least_cosine(told, torch.stack(measured), ROUNDING / step * loss.double().abs().clamp_min(1))
+        if found is not None:
+            return found
+    return None
+
+
+def _least_cosine(
+    told: Float[Tensor, "d b"], measured: Float[Tensor, "d b"], rounding: Float[Tensor, " b"]
+) -> float | None:
+    told, measured = (slopes.view(len(SCALES), DIRECTIONS, -1) for slopes in (told, measured))
+    lengths = told.norm(dim=1), measured.norm(dim=1)
+    steepest = torch.maximum(*lengths)
+    seen = steepest > torch.maximum(SEEN * steepest.amax(0), rounding)
+    cosines = (told * measured).sum(1) / (lengths[0] * lengths[1]).clamp_min(torch.finfo(torch.float64).tiny)
+    means = [float(scale[which].mean()) for scale, which in zip(cosines, seen, strict=True) if which.any()]
+    return min(means, default=None)
+
+
+def _direction(images: Float[Tensor, "b 3 h w"], scale: int, generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+    """Random signs in squares of `scale` pixels."""
+    height, width = images.shape[-2:]
+    cells = (len(images), 3, -(-height // scale), -(-width // scale))
+    signs = 2.0 * torch.randint(0, 2, cells, generator=generator) - 1
+    return F.interpolate(signs, scale_factor=scale, mode="nearest")[..., :height, :width].to(images.device)

@@ -1,0 +1,60 @@
+"""Slopes that the gradient tells against slopes that forward passes measure."""
+
+import pytest
+import torch
+from masked import MASKED, Cut, Honest, toy_pictures
+from torch import Tensor
+
+from omnial_bench.attacks.objectives import balanced
+from omnial_bench.attacks.slopes import agreement
+from omnial_bench.attacks.victim import victim
+from omnial_bench.data.pictures import to_float
+from omnial_bench.models.registry import build
+from omnial_bench.nouns import Detector, Prediction
+from omnial_bench.records import read_recipe
+
+
+def agreed(detector: Detector, side: int = 32, seed: int = 0) -> float | None:
+    pictures = toy_pictures()
+    images = to_float(pictures.images, torch.device("cpu"))
+    images, masks = images.repeat(1, 1, side // 32, side // 32), pictures.masks.repeat(1, side // 32, side // 32)
+    with victim([detector]) as target:
+        return agreement(target, images, masks, balanced, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_whole_gradient_agrees_and_a_masked_one_does_not(seed: int) -> None:
+    found = agreed(Honest(), seed=seed)
+    assert found is not None and found > 0.99
+    for masked in (Cut, MASKED["detached"], MASKED["quantised"]):
+        found = agreed(masked(), seed=seed)
+        assert found is not None and found < 0.5, masked
+
+
+def settled(name: str) -> Detector:
+    """A detector whose map sees the picture, as after training: its batch norms know its features, its head is loud."""
+    detector = build(read_recipe(name, "tiny"), torch.Generator().manual_seed(0)).train()
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for _ in range(40):
+            detector(images)
+        detector.localisation.out.weight *= 300
+    return detector.eval()
+
+
+@pytest.mark.parametrize("name", ["draem", "jnld"])
+def test_the_detectors_of_this_project_hide_nothing(name: str) -> None:
+    found = agreed(settled(name), side=64)
+    assert found is not None and found > 0.98
+
+
+class Constant(Honest):
+    """Says the same of every picture, by way of it."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        odds = 0 * images.mean(1, keepdim=True)
+        return Prediction(torch.cat((odds, odds), 1), pooling=5)
+
+
+def test_where_nothing_slopes_nothing_is_told() -> None:
+    assert agreed(Constant()) is None
