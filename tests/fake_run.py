@@ -169,8 +169,8 @@ GOALS = {"white-box-any": "any", "white-box-hide": "hide", "white-box-fabricate"
 CORRUPTIONS = ("blur", "brightness", "contrast", "gaussian_noise", "jpeg")
 CHECKS = (
     "iterative beats one-step", "white-box beats transfer", "PGD beats noise", "larger eps never helps",
-    "huge eps breaks", "more steps change little", "loss rises", "no zero gradients", "Square does not beat PGD",
-    "bound holds",
+    "huge eps breaks", "more steps change little", "loss rises", "no zero gradients", "gradient is whole",
+    "Square does not beat PGD", "bound holds",
 )  # fmt: skip
 ATTACKS = (
     # suite, set, label, attack, objective, goal, eps, where, steps, hit
@@ -178,6 +178,7 @@ ATTACKS = (
     ("white-box", "white-box-hide", "linf 8/255 hide", "pgd", "balanced", "hide", 8, "frame", 20, 0.5),
     ("white-box", "white-box-fabricate", "linf 8/255 fabricate", "pgd", "balanced", "fabricate", 8, "frame", 20, 0.42),
     ("white-box", "white-box-foreground", "linf 8/255 foreground", "pgd", "balanced", "any", 8, "foreground", 20, 0.4),
+    ("white-box", "white-box-score", "linf 8/255", "pgd", "image_score", "any", 8, "frame", 20, 0.6),
     *(("curve", f"curve-{e}", f"linf {e}/255", "pgd", "balanced", "any", e, "frame", 20, h)
       for e, h in ((1, 0.12), (2, 0.28), (4, 0.5), (8, 0.7), (16, 0.85))),
     ("worst-case", "worst-apgd", "linf 8/255", "apgd", "balanced", "any", 8, "frame", 20, 0.77),

@@ -125,7 +125,8 @@ def test_command(tmp_path: Path) -> None:
     write_rows(tmp_path / "results.csv", fake_rows(sets={}))
     done = CliRunner().invoke(report, [str(tmp_path), "--format", "md, html"])
     assert done.exit_code == 0, done.output
-    assert done.output.split() == ["report", str(tmp_path / "report.md"), "report", str(tmp_path / "report.html")]
+    assert done.stdout.split() == ["report", str(tmp_path / "report.md"), "report", str(tmp_path / "report.html")]
+    assert "left out: training curves: no log.csv under models/" in done.stderr
     wrong = CliRunner().invoke(report, [str(tmp_path), "--format", "odt"])
     assert isinstance(wrong.exception, UserError)
 

@@ -62,8 +62,13 @@ def rows_of_both() -> pd.DataFrame:
     return _both().copy()
 
 
+def sentences(made: Campaign) -> tuple[str, ...]:
+    learnt = lessons.lessons(made)
+    return (*learnt.lead, *learnt.points)
+
+
 def said(made: Campaign, begins: str) -> str:
-    found = [sentence for sentence in lessons.lessons(made) if begins in sentence]
+    found = [sentence for sentence in sentences(made) if begins in sentence]
     assert len(found) == 1, begins
     return found[0]
 
@@ -77,7 +82,9 @@ def test_rows_go_to_their_suites_with_and_without_the_attacks_record(tmp_path: P
     fixed, evaluations = split(rows, campaign(tmp_path).attempts)
     assert set(fixed["set"]) == {"clean", "unattacked", "pgd-4", "pgd-8", "pgd-8-targeted"}
     names = {each.name: [trial.set for trial in each.trials] for each in evaluations}
-    assert names["white-box"] == ["white-box-any", "white-box-foreground", "white-box-hide", "white-box-fabricate"]
+    assert names["white-box"] == [
+        "white-box-any", "white-box-score", "white-box-foreground", "white-box-hide", "white-box-fabricate",
+    ]  # fmt: skip
     assert names["curve"] == [f"curve-{eps}" for eps in (1, 2, 4, 8, 16)]
     assert len(names["corruptions"]) == 25 and names["transfer"] == ["transfer-pgd"]
     assert "worst-apgd" in names["worst-case"]
@@ -121,7 +128,7 @@ def test_the_white_box_suite_and_its_common_size(tmp_path: Path) -> None:
 def test_suites_alone_take_their_control_for_the_clean_test(tmp_path: Path) -> None:
     made = campaign(tmp_path, fake_suites())
     assert made.fixed.clean is not None and made.fixed.attacks == () and made.fixed_set is None
-    assert not any("fixed set" in sentence for sentence in lessons.lessons(made))
+    assert not any("fixed set" in sentence for sentence in sentences(made))
 
 
 def test_white_box_table_holds_values_falls_and_the_worst(tmp_path: Path) -> None:
@@ -153,9 +160,9 @@ def test_a_failed_check_is_marked_at_its_number_and_named_below(tmp_path: Path) 
     table = white_box.white_box_table(made)
     assert table is not None
     marked = {(str(table.frame.loc[row, "model"]), key, text) for (row, key), text in table.letters.items()}
-    assert marked == {
-        ("JNLD separate", "any", "a"), ("OmniAL unified", "worst", "b"), ("DRAEM unified", "any", "c"),
-    }  # fmt: skip
+    # What a huge ball does not break is doubted in every column, other checks in the column of their set.
+    every = {("OmniAL unified", key, "b") for key in ("any", "any_score", "hide", "fabricate", "worst")}
+    assert marked == {("JNLD separate", "any", "a"), ("DRAEM unified", "any", "c")} | every
     assert table.notes[0] == (
         "a", "Check failed: PGD beats noise (figure : reference). JNLD separate (0.521\u00a0:\u00a00.430)."
     )  # fmt: skip
@@ -307,12 +314,14 @@ def test_what_was_learnt_follows_the_rows(tmp_path: Path) -> None:
     kept = said(made, "Under white-box attack")
     assert "most pixel AUROC is kept by OmniAL separate (91.5\u00a0→\u00a042.0\u00a0%)" in kept
     assert "least by DRAEM unified (83.5\u00a0→\u00a08.5\u00a0%)" in kept and "64 pictures, one seed (0)" in kept
-    assert "all 6 models in pixel AUROC and image AUROC" in said(made, "At or below chance (50")
+    assert "all 6 models at or below chance (50\u00a0%); most image AUROC, its score attacked, is kept by" in kept
     assert "from 4/255 on for DRAEM unified" in said(made, "growing eps")
     gap = said(made, "under the fixed set pgd-8 → white-box")
-    assert "DRAEM unified \u221237.2\u00a0→\u00a0\u221275.0" in gap and "overstates the robustness of 6 of 6" in gap
+    assert "DRAEM unified \u221237.2\u00a0→\u00a0\u221275.0" in gap
+    assert "pgd-8 overstates the robustness of 6 of 6" in said(made, "overstates")
     assert "in image AUROC hide takes more from 6 of 6 models and fabricate from 0" in said(made, "By goal")
     assert "worst of 5 attacks leaves between 0.5\u00a0% (DRAEM unified)" in said(made, "worst of 5")
+    assert "pixel AUROC and between" in said(made, "worst of 5")
     assert "6 of 6 models" in said(made, "any other source")
     assert "2 of 58 health checks of the attacks failed" in said(made, "health checks")
 
@@ -333,12 +342,12 @@ def test_a_tie_is_told_as_one(tmp_path: Path) -> None:
 def test_what_does_not_fall_is_not_said_to_fall(tmp_path: Path) -> None:
     rows = raised(rows_of_both(), 0.8, "pixel_auroc", set="white-box-any", detector="omnial")
     made = campaign(tmp_path, rows)
-    chance = said(made, "At or below chance (50")
-    assert "all but OmniAL unified and OmniAL separate in pixel AUROC; all 6 models in image AUROC" in chance
+    kept = said(made, "Under white-box attack")
+    assert "all but OmniAL unified and OmniAL separate at or below chance (50\u00a0%); most image AUROC" in kept
     gap = said(made, "under the fixed set")
     assert (
         "white-box takes less than the fixed set from OmniAL unified, which it leaves at 80.0\u00a0%" in gap
-        and "4 of 6 models" in gap
+        and "4 of 6 models" in said(made, "overstates")
     )
     rows = raised(rows_of_both(), 0.01, "pixel_auroc", set="transfer-pgd", source="jnld-unified", detector="draem")
     assert "for 4 of 6 models" in said(campaign(tmp_path, rows), "any other source")
@@ -359,11 +368,9 @@ def test_one_model_alone(tmp_path: Path) -> None:
 def test_health_in_words(tmp_path: Path) -> None:
     health = fake_health()
     health["status"] = health["status"].replace("failed", "passed")
-    assert "All 58 health checks of the attacks passed; 2 were not run." in lessons.lessons(
-        campaign(tmp_path, health=health)
-    )
+    assert "All 58 health checks of the attacks passed; 2 were not run." in sentences(campaign(tmp_path, health=health))
     made = campaign(tmp_path, health=health.head(0))
-    assert not any("health checks" in sentence for sentence in lessons.lessons(made))
+    assert not any("health checks" in sentence for sentence in sentences(made))
     assert any("No health check was run" in sentence for sentence in lessons.caveats(made))
     assert any("no zero gradients" in sentence for sentence in lessons.caveats(campaign(tmp_path)))
 
@@ -395,8 +402,57 @@ def test_undefined_figures_are_dashes_and_no_findings(tmp_path: Path) -> None:
     made = campaign(tmp_path, rows)
     table = white_box.white_box_table(made)
     assert table is not None and DASH in [cell for line in cells(table) for cell in line]
-    assert not any("fixed set" in sentence for sentence in lessons.lessons(made))
+    assert not any("fixed set" in sentence for sentence in sentences(made))
     assert "pixel AUROC" not in said(made, "Under white-box attack")
+
+
+def test_pictures_are_ranked_by_an_attack_on_their_score(tmp_path: Path) -> None:
+    made, metric = campaign(tmp_path), "image_auroc"
+    aimed = made.against(metric)
+    assert aimed is not None and aimed.set == "white-box-score" and made.against("pixel_ap") == made.goals["any"]
+    table = white_box.white_box_table(made)
+    assert table is not None and "it alone bounds image AUROC" in table.caption
+    record, model = table.frame[table.frame["metric"] == metric].iloc[0], made.models[0]
+    assert record["any_score"] == made.values.get(model, aimed.own, metric)
+    control = Condition("white-box-unattacked", "none", "none")
+    assert record["fall_white_box"] == record["any_score"] - made.values.get(model, control, metric)
+    # Without such an attack nothing is said of how well pictures are still ranked.
+    rows = rows_of_both()
+    without = campaign(tmp_path, rows[rows["set"] != "white-box-score"])
+    table = white_box.white_box_table(without)
+    assert table is not None and "nothing here bounds image AUROC" in table.caption
+    assert math.isnan(table.frame[table.frame["metric"] == metric].iloc[0]["fall_white_box"])
+    assert "image AUROC" not in said(without, "Under white-box attack")
+
+
+def test_a_doubt_stands_beside_every_figure_of_its_set(tmp_path: Path) -> None:
+    health = fake_health()
+    for check, name in (("larger eps never helps", "curve-8"), ("white-box beats transfer", "transfer-pgd")):
+        lost = (health["check"] == check) & (health["detector"] == "omnial") & (health["paradigm"] == "unified")
+        health.loc[lost, ["status", "set"]] = ["failed", name]
+    made = campaign(tmp_path, health=health)
+    [(name, suite, curve)] = curves.curves(made)
+    [(moved, trial)] = made.transfers
+    for table, wanted in (
+        (curves.curve_table(made, name, suite, curve), {("OmniAL unified", "eps_8")}),
+        (transfer.transfer_table(made, moved, trial), {("OmniAL unified", "omnial-unified")}),
+        (white_box.attacks_table(made), {("PGD, 8/255", "jnld-separate"), ("PGD, 8/255", "draem-unified")}),
+    ):
+        assert table is not None
+        head = table.columns[0].key
+        assert {(str(table.frame.loc[row, head]), key) for row, key in table.letters} == wanted
+        shown = {letter for letters in table.letters.values() for letter in letters.split(",")}
+        assert {letter for letter, _ in table.notes} == shown
+
+
+def test_a_mean_that_leaves_a_category_out_says_so(tmp_path: Path) -> None:
+    rows = rows_of_both()
+    whole = white_box.white_box_table(campaign(tmp_path, rows))
+    gap = (rows["set"] == "white-box-any") & (rows["metric"] == "pixel_auroc") & (rows["category"] == "grid")
+    rows.loc[gap, "value"] = math.nan
+    partly = white_box.white_box_table(campaign(tmp_path, rows))
+    assert whole is not None and "of those alone where" not in whole.caption
+    assert partly is not None and "of those alone where the figure is defined" in partly.caption
 
 
 @pytest.mark.parametrize(
@@ -436,7 +492,8 @@ def test_the_report_leads_with_what_was_learnt_and_holds_every_part(tmp_path: Pa
     write_rows(run / "results.csv", rows_of_both())
     write_text(run / "attacks.csv", fake_attempts().to_csv(index=False))
     write_text(run / "health.csv", fake_health().to_csv(index=False))
-    write_report(run)
+    told: list[str] = []
+    write_report(run, tell=told.append)
     text = (run / "report.md").read_text(encoding="utf-8")
     first = [line for line in text.splitlines() if line][2]
     assert first.startswith("**What was learnt.** Under white-box attack at 8/255")
@@ -446,6 +503,7 @@ def test_the_report_leads_with_what_was_learnt_and_holds_every_part(tmp_path: Pa
         "Common corruptions", "Health of the attacks",
     ]  # fmt: skip
     assert "Fixed sets" in titles and "none noted in examples/index.csv" in text
+    assert any("none noted in examples/index.csv" in line for line in told)
     assert (run / "report.pdf").read_bytes().startswith(b"%PDF-")
     for name in ("white_box", "curve_curve", "white_box_attacks", "transfer_transfer-pgd", "corruptions", "health"):
         assert {path.suffix for path in (run / "tables").glob(f"{name}.*")} == {".csv", ".tex"}

@@ -42,6 +42,9 @@ def test_headline_holds_values_changes_and_chance() -> None:
     assert chance[:3] == ["chance level", "3.1", "6.2"] and chance[4] == ""
     best = {(int(row), key) for row, key in table.strong}
     assert (5, "clean") in best and (4, "clean") not in best
+    rows.loc[(rows["metric"] == "pixel_ap") & (rows["set"] == "pgd-8"), "value"] = 0.0
+    tied = tables.headline(Values(rows))
+    assert "pgd-8" not in {key for row, key in tied.strong if tied.frame.loc[row, "metric"] == "pixel_ap"}
 
 
 def test_no_sets_no_control_and_undefined_figures() -> None:
@@ -113,12 +116,13 @@ def test_sets_table_reads_the_manifests() -> None:
 def test_settings_table_counts_trainings() -> None:
     made = {"recipe": {"size": [64, 96], "training": {"epochs": 20.0, "batch": 8, "lr": 0.002}}}
     sidecars = {
-        "jnld-separate-grid": {**made, "provenance": {"iterations": 150}},
-        "jnld-separate-bottle": {**made, "provenance": {"iterations": 90}},
+        "jnld-separate-grid": {**made, "provenance": {"iterations": 150, "precision": "32-true", "commit": "abc"}},
+        "jnld-separate-bottle": {**made, "provenance": {"iterations": 90, "precision": "32-true", "commit": "def"}},
     }
     table = making.settings_table(Values(fake_rows()), sidecars)
     assert table is not None
-    assert cells(table) == [["JNLD separate", "small", "2", "64 \u00d7 96", "8", "20", "0.002", "90", "150"]]
+    settings = ["small", "2", "64 \u00d7 96", "8", "20", "0.002", "90", "150"]
+    assert cells(table) == [["JNLD separate", *settings, "32-true", "abc, def"]]
     assert making.settings_table(Values(fake_rows()), {}) is None
 
 
@@ -131,10 +135,13 @@ def test_findings_by_rule() -> None:
     weak = (rows["detector"] == "jnld") & (rows["set"] == "clean") & (rows["metric"] == "pixel_auroc")
     rows.loc[weak & (rows["category"] == "bottle") & (rows["paradigm"] == "separate"), "value"] = 0.61
     rows.loc[(rows["set"] == "pgd-8") & (rows["detector"] == "omnial"), "value"] = 0.9
+    grey = (rows["detector"] == "draem") & (rows["set"] == "clean") & (rows["metric"] == "ssim")
+    rows.loc[grey & (rows["category"] == "grid") & (rows["paradigm"] == "unified"), "value"] = 0.13
     said = " ".join(findings.findings(Values(rows)))
     assert "Below 75\u00a0% pixel AUROC on the clean test: JNLD separate (bottle 61.0\u00a0%)" in said
     assert "8/255 does not hurt more than 4/255 for OmniAL unified" in said
     assert "does not carry over" in said
+    assert "SSIM of the reconstruction of normal pictures is below 0.5 for DRAEM unified (grid 0.13)" in said
 
 
 def test_limits_name_the_source_and_who_had_no_part_in_it() -> None:

@@ -14,5 +14,5 @@ def report(run: Path, formats: str, seed: int | None) -> None:
     from omnial_bench.reports.document import write_report
 
     chosen = [name.strip() for name in formats.split(",") if name.strip()]
-    for path in write_report(run, chosen, seed=seed):
+    for path in write_report(run, chosen, seed=seed, tell=lambda line: click.echo(f"left out: {line}", err=True)):
         click.echo(f"report {path}")

@@ -43,6 +43,19 @@ class Campaign:
         ]
         return max(sizes, key=lambda each: (len(each[0]), each[1] in fixed, each[1]), default=({}, 0.0))[0]
 
+    def against(self, metric: str) -> Trial | None:
+        """The white-box threat, towards any harm at the common size, that a metric is read under.
+
+        Metrics of pictures are read under an attack on the score that ranks them: under one on pixels alone they are
+        no bound. None where the suite has no such threat.
+        """
+        suite, pixels = self.white_box, self.goals.get("any")
+        if suite is None or pixels is None or not metric.startswith("image_"):
+            return pixels
+        return next(
+            (each for each in suite.ranks if (each.size, each.where, each.goal) == (pixels.size, "frame", "any")), None
+        )
+
     @property
     def size(self) -> str:
         """The common size of the white-box threats in words."""

@@ -8,7 +8,8 @@ import pandas as pd
 from omnial_bench.reports import looks
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.drawing import DOUBLE, Drawing, new_figure, paper_style
-from omnial_bench.reports.suites import Evaluation, Trial
+from omnial_bench.reports.health import doubts, footnotes
+from omnial_bench.reports.suites import RANKING, Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.tables import count_words, identity, mean_words, spread_words
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Values
@@ -52,7 +53,7 @@ def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: C
         f"{_attack_words(curve)}; eps 0 is the clean value, the same pictures before any attack; "
         f"{count_words(values, points.values())}.{spread_words(values, points.values(), 'Bars:')} Dotted: chance, "
         "50 % for AUROC and the share of anomalous pixels for AP; the chance of AUPRO is not drawn. "
-        "The axis of eps is linear up to its first size and then doubles at even steps."
+        "The axis of eps is linear up to its first size and then doubles at even steps." + _bound_words(curve, values)
     )
     return Drawing(name, caption, "Curves of each metric against the size of the perturbation, a line a model.", figure)
 
@@ -64,6 +65,7 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
     keys = {eps: "unattacked" if eps == 0 else f"eps_{_tick(eps, curve)}" for eps in points}
     columns += [Column(keys[eps], _tick(eps, curve), group="eps", spread=f"{keys[eps]}_sd") for eps in points]
     records: list[dict[str, Any]] = []
+    letters: dict[tuple[int, str], str] = {}
     for metric in (metric for metric in METRICS if metric in values.metrics):
         for model in values.models:
             record: dict[str, Any] = {"panel": METRIC_TITLES[metric], "kind": "model", "metric": metric}
@@ -71,6 +73,8 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
             for eps, condition in points.items():
                 record[keys[eps]] = values.get(model, condition, metric)
                 record[f"{keys[eps]}_sd"] = values.spread(model, condition, metric)
+                if (marks := doubts(campaign, model, condition)) and not math.isnan(record[keys[eps]]):
+                    letters[len(records), keys[eps]] = marks
             records.append(record)
         level = _chance(values, points, metric)
         if not math.isnan(level):
@@ -83,7 +87,9 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
         f"eps 0: the same pictures before any attack; {count_words(values, points.values())}."
         f"{spread_words(values, points.values(), '±:')}"
     )
-    return Table(name, caption, pd.DataFrame(records), tuple(columns))
+    caption += _bound_words(curve, values)
+    notes = footnotes(campaign, letters)
+    return Table(name, caption, pd.DataFrame(records), tuple(columns), letters=letters, notes=notes)
 
 
 def _panel(axes: "Axes", values: Values, points: dict[float, Condition], metric: str) -> None:
@@ -123,6 +129,13 @@ def _chance(values: Values, points: dict[float, Condition], metric: str) -> floa
 
 def _tick(eps: float, curve: Curve) -> str:
     return f"{255 * eps:g}" if curve[0].norm == "linf" else f"{eps:g}"
+
+
+def _bound_words(curve: Curve, values: Values) -> str:
+    """What an attack on pixels says of pictures."""
+    if "image_auroc" not in values.metrics or curve[-1].objective in ("", RANKING):
+        return ""
+    return " This attack is after pixels: image AUROC under it is no bound, and may rise with eps."
 
 
 def _attack_words(curve: Curve) -> str:

@@ -5,6 +5,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ TEMPLATES = Path(__file__).parent / "templates"
 _FACTS = ("commit", "command", "seed", "device", "threads", "precision", "started", "python", "platform")
 
 
-def write_report(run: Path, formats: Sequence[str] = FORMATS, *, seed: int | None = None) -> list[Path]:
+def write_report(
+    run: Path, formats: Sequence[str] = FORMATS, *, seed: int | None = None, tell: Callable[[str], object] | None = None
+) -> list[Path]:
     """Write the report of a run folder with its figures and tables, and say which documents were written.
 
-    `seed` keeps the rows of one seed. The same folder gives the same bytes. UserError where the folder holds no rows,
-    where one of its files is broken, or for an unknown format.
+    `seed` keeps the rows of one seed. `tell` hears of each part that is left out, and why. The same folder gives the
+    same bytes. UserError where the folder holds no rows, where one of its files is broken, or for an unknown format.
     """
     for name in formats:
         if name not in FORMATS:
@@ -41,6 +44,9 @@ def write_report(run: Path, formats: Sequence[str] = FORMATS, *, seed: int | Non
     values = campaign.fixed if campaign else Values(rows)
     make_folder(run / "figures")
     context = build_context(run, values, campaign)
+    if tell is not None:
+        for line in context["left_out"]:
+            tell(line)
     writers: dict[str, Callable[[dict[str, Any], Path], None]] = {"md": _markdown, "pdf": _pdf, "html": _html}
     written = []
     for name in dict.fromkeys(formats):
@@ -129,7 +135,7 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
     return {
         "title": _title(run, values),
         "subtitle": _subtitle(values),
-        "learnt": lessons.lessons(campaign) if campaign else [],
+        "learnt": asdict(lessons.lessons(campaign)) if campaign else {"lead": [], "points": []},
         "headline": head,
         "findings": findings.findings(values),
         "limits": findings.limits(values) + (lessons.caveats(campaign) if campaign else []),

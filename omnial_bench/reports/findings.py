@@ -6,13 +6,15 @@ from itertools import combinations
 from omnial_bench.reports.table import MINUS
 from omnial_bench.reports.values import Condition, Model, Values, sources_title
 
+REPAIRED = 0.5
+"""A reconstruction of normal pictures whose SSIM is below this shows little of them."""
 LEARNED = 0.75
 """A pixel AUROC on the clean test below this is said to have learned little."""
 
 
 def findings(values: Values) -> list[str]:
     """What the rows say, a sentence or two a finding, in the order of importance."""
-    found = [_below_threshold(values), _best_clean(values), _largest_drop(values)]
+    found = [_below_threshold(values), _unlike(values), _best_clean(values), _largest_drop(values)]
     found += _eps_on_sources(values)
     found += [_gains(values), _undefined(values)]
     return [sentence for sentence in found if sentence]
@@ -141,6 +143,21 @@ def _below_threshold(values: Values) -> str:
     return (
         f"Below {100 * LEARNED:.0f}\u00a0% pixel AUROC on the clean test: {_and(low)}. There the detector has learned "
         "little, and its figures under attack say nothing about robustness."
+    )
+
+
+def _unlike(values: Values) -> str:
+    low = []
+    for model in values.models:
+        figures = {name: values.get(model, values.clean, "ssim", name) for name in values.categories}
+        weak = [f"{name} {value:.2f}" for name, value in figures.items() if value < REPAIRED]
+        if weak:
+            low.append(f"{values.label(model)} ({', '.join(weak)})")
+    if not low:
+        return ""
+    return (
+        f"SSIM of the reconstruction of normal pictures is below {REPAIRED:g} for {_and(low)}: it shows little of the "
+        "picture, so PSNR and SSIM under attack say little there."
     )
 
 

@@ -1,6 +1,7 @@
 """The checks of the attacks' health: a table of all, and a footnote where one puts a figure in doubt. No torch here."""
 
 import math
+from collections.abc import Mapping
 from string import ascii_lowercase
 from typing import Any
 
@@ -9,8 +10,10 @@ import pandas as pd
 from omnial_bench.reports.attempts import FAILED, NOT_RUN, PASSED
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.table import DASH, MINUS, Column, Table
-from omnial_bench.reports.values import Model, detector_title
+from omnial_bench.reports.values import Condition, Model, detector_title
 
+WIDE = ("huge eps breaks", "no zero gradients", "gradient is whole")
+"""Checks that put every gradient attack on a model in doubt where they fail."""
 WHOLE = ("mean", "all", "")
 """Categories of a check on the class means, or on the pictures of all categories together."""
 
@@ -46,7 +49,7 @@ def health_table(campaign: Campaign) -> Table | None:
         f"Health of the white-box attacks: {(ran['status'] == PASSED).sum()} of {len(ran)} checks passed and "
         f"{(ran['status'] == FAILED).sum()} failed, each on one model{by_category}; {len(health) - len(ran)} were not "
         f"run. Below each verdict the figure of the check : its reference{means}. A failed check puts "
-        "the model's figures under attack in doubt: footnotes name it, here and in the table of the white-box attacks."
+        "the model's figures under attack in doubt: footnotes name it, here and beside those figures."
     )
     strong = frozenset(marks)
     return Table(
@@ -61,16 +64,32 @@ def letters_of(health: pd.DataFrame) -> dict[str, str]:
     return {check: ascii_lowercase[index % 26] * (1 + index // 26) for index, check in enumerate(failed)}
 
 
-def doubts(campaign: Campaign, model: Model) -> list[tuple[str, str]]:
-    """Each failed check of a model as (set that it was run on, footnote letter)."""
-    failed = _of(campaign.health[campaign.health["status"] == FAILED], model)
+def doubts(campaign: Campaign, model: Model, condition: Condition | None, *others: Condition | None) -> str:
+    """Footnote letters of the failed checks that put the model's figure under an attack on itself in doubt.
+
+    Those that were run on this set or, with `others`, on a set that none of `others` shows, and those that put every
+    gradient attack on the model in doubt.
+    """
+    if condition is None or not condition.white_box:
+        return ""
     letters = letters_of(campaign.health)
-    return list(
-        dict.fromkeys((name, letters[check]) for name, check in zip(failed["set"], failed["check"], strict=True))
-    )
+    shown = {other.set for other in others if other}
+    failed = _of(campaign.health[campaign.health["status"] == FAILED], model)
+    found = {
+        letters[check]
+        for check, name in zip(failed["check"], failed["set"], strict=True)
+        if check in WIDE or name == condition.set or (others and name not in shown)
+    }
+    return ",".join(sorted(found))
 
 
-def short_notes(campaign: Campaign) -> tuple[tuple[str, str], ...]:
+def footnotes(campaign: Campaign, letters: Mapping[tuple[int, str], str]) -> tuple[tuple[str, str], ...]:
+    """The notes of the letters that a table shows, each naming the failed check with its models and figures."""
+    used = {letter for marks in letters.values() for letter in marks.split(",")}
+    return tuple((letter, text) for letter, text in _short_notes(campaign) if letter in used)
+
+
+def _short_notes(campaign: Campaign) -> tuple[tuple[str, str], ...]:
     """Footnotes that name each failed check with its models, categories and figures."""
     failed = campaign.health[campaign.health["status"] == FAILED]
     notes = []

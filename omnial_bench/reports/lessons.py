@@ -1,7 +1,8 @@
-"""The report's first paragraph: what the test suites taught, in sentences that rows lead to by rule. No torch here."""
+"""What the test suites taught, in sentences that rows lead to by rule: the report's first words. No torch here."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from omnial_bench.reports.attempts import FAILED, NOT_RUN
 from omnial_bench.reports.campaign import Campaign
@@ -12,17 +13,27 @@ from omnial_bench.reports.transfer import figure_of, sources_of
 from omnial_bench.reports.values import Condition, Model, Values
 from omnial_bench.reports.white_box import falls
 
+CHANCE = 0.5
+"""The AUROC of a detector that knows nothing."""
 TIE = 0.01
 """Figures within a point of each other are told as a tie: fewer pictures or another seed would swap them."""
 _WORDS = {"pixel_auroc": "pixel AUROC", "image_auroc": "image AUROC"}
 Ranked = list[tuple[float, Model]]
 
 
-def lessons(campaign: Campaign) -> list[str]:
-    """Sentences in the order of importance; each only where its rows exist."""
-    said = [_kept(campaign), _to_chance(campaign), _along_the_curve(campaign), _overstated(campaign)]
-    said += [_goals(campaign), _worst(campaign), _transfer(campaign), _corrupted(campaign), _health(campaign)]
-    return [sentence for sentence in said if sentence]
+@dataclass(frozen=True)
+class Lessons:
+    """Sentences in the order of importance, each only where its rows exist: the paragraph, and the points below it."""
+
+    lead: tuple[str, ...]
+    points: tuple[str, ...]
+
+
+def lessons(campaign: Campaign) -> Lessons:
+    """Who is robust to what, how much the fixed set overstates it, whether to believe it, and what else was seen."""
+    lead = (_kept(campaign), _overstated(campaign), _health(campaign))
+    rest = (_changes, _along_the_curve, _goals, _worst, _transfer, _corrupted)
+    return Lessons(tuple(filter(None, lead)), tuple(filter(None, (point(campaign) for point in rest))))
 
 
 def caveats(campaign: Campaign) -> list[str]:
@@ -52,45 +63,40 @@ def _kept(campaign: Campaign) -> str:
         return ""
     clauses = []
     for metric, words in _WORDS.items():
-        ranked = _ranked(values, trial.own, metric)
+        aimed = campaign.against(metric)
+        ranked = _ranked(values, aimed.own, metric) if aimed else []
         if not ranked:
             continue
-        if len(ranked) == 1:
-            clauses.append(f"of {words} {_moves(values, suite.control, metric, ranked)} is left")
-            continue
+        words += ", its score attacked," if aimed != trial else ""
         best, worst = ranked[0][0], ranked[-1][0]
-        if best - worst <= TIE:
-            clauses.append(f"all models are left within a point of one another in {words} ({_range(worst, best)})")
-            continue
-        top = _near(ranked, best)
-        low = [pair for pair in _near(ranked, worst) if pair not in top]
-        clauses.append(
-            f"most {words} is kept by {_moves(values, suite.control, metric, top)} and least by "
-            f"{_moves(values, suite.control, metric, low)}"
-        )
+        if len(ranked) == 1:
+            clause = f"of {words} {_moves(values, suite.control, metric, ranked)} is left"
+        elif best - worst <= TIE:
+            clause = f"all models are left within a point of one another in {words} ({_range(worst, best)})"
+        else:
+            top = _near(ranked, best)
+            low = [pair for pair in _near(ranked, worst) if pair not in top]
+            clause = (
+                f"most {words} is kept by {_moves(values, suite.control, metric, top)} and least by "
+                f"{_moves(values, suite.control, metric, low)}"
+            )
+        clauses.append(f"{clause}, {_at_chance(values, ranked)}")
     if not clauses:
         return ""
     count = count_words(values, [trial.own])
-    return f"Under white-box attack at {trial.size}, {count}: {'; '.join(clauses)}."
+    return f"Under white-box attack at {trial.size} ({count}) {'; '.join(clauses)}."
 
 
-def _to_chance(campaign: Campaign) -> str:
-    trial, values = campaign.goals.get("any"), campaign.values
-    fallen: dict[str, list[str]] = {}
-    for metric, words in _WORDS.items():
-        ranked = _ranked(values, trial.own, metric) if trial else []
-        low = [values.label(model) for value, model in ranked if value <= 0.5]
-        if not ranked:
-            continue
-        if len(low) == len(ranked) > 1:
-            who = f"all {len(low)} models"
-        elif len(low) > 2 and 2 * len(low) > len(ranked):
-            who = f"all but {_and([values.label(model) for value, model in ranked if value > 0.5])}"
-        else:
-            who = _and(low) if low else "none"
-        fallen.setdefault(who, []).append(words)
-    clauses = [f"{who} in {_and(words)}" for who, words in fallen.items()]
-    return f"At or below chance (50\u00a0%) under this attack: {'; '.join(clauses)}." if clauses else ""
+def _at_chance(values: Values, ranked: Ranked) -> str:
+    """Whose figure says nothing any more."""
+    low = [values.label(model) for value, model in ranked if value <= CHANCE]
+    if len(low) == len(ranked):
+        who = f"all {len(low)} models" if len(low) > 1 else "it is"
+    elif len(low) > 2 and 2 * len(low) > len(ranked):
+        who = f"all but {_and([values.label(model) for value, model in ranked if value > CHANCE])}"
+    else:
+        who = _and(low) if low else "none"
+    return f"{who} at or below chance (50\u00a0%)"
 
 
 def _along_the_curve(campaign: Campaign) -> str:
@@ -107,7 +113,7 @@ def _along_the_curve(campaign: Campaign) -> str:
         # The size from which on no larger one lifts it above chance again.
         below: list[str] = []
         for trial, height in reversed(heights):
-            if height > 0.5:
+            if height > CHANCE:
                 break
             below.append(trial.size)
         groups.setdefault(below[-1] if below else "", []).append(values.label(model))
@@ -116,35 +122,45 @@ def _along_the_curve(campaign: Campaign) -> str:
     return f"With growing eps, pixel AUROC is at or below chance {', '.join(clauses)}." if clauses else ""
 
 
-def _overstated(campaign: Campaign) -> str:
-    compared, values = campaign.fixed_set, campaign.values
-    if compared is None or "pixel_auroc" not in values.metrics:
-        return ""
+def _found(campaign: Campaign) -> list[tuple[Model, dict[str, float]]]:
+    """The models whose pixel AUROC is known under the fixed set and under the white-box attack, with both falls."""
+    values = campaign.values
+    if campaign.fixed_set is None or "pixel_auroc" not in values.metrics:
+        return []
     found = [(model, falls(campaign, model, "pixel_auroc")) for model in values.models]
-    found = [(model, fall) for model, fall in found if not math.isnan(fall["overstated"])]
-    if not found:
+    return [(model, fall) for model, fall in found if not math.isnan(fall["overstated"])]
+
+
+def _overstated(campaign: Campaign) -> str:
+    found, compared = _found(campaign), campaign.fixed_set
+    if not found or compared is None:
+        return ""
+    more = sum(fall["overstated"] < -TIE for _, fall in found)
+    if not more:
+        return f"The fixed set {compared.set} overstates the robustness of none by more than a point of pixel AUROC."
+    model, fall = min(found, key=lambda pair: pair[1]["overstated"])
+    return (
+        f"The fixed set {compared.set} overstates the robustness of {more} of {len(found)} models by more than a point "
+        f"of pixel AUROC, most that of {campaign.values.label(model)}: {_number(fall['fall_fixed'])} points where "
+        f"white-box takes {_number(fall['fall_white_box'])}."
+    )
+
+
+def _changes(campaign: Campaign) -> str:
+    found, compared, values = _found(campaign), campaign.fixed_set, campaign.values
+    if not found or compared is None:
         return ""
     each = [
         f"{values.label(model)} {_number(fall['fall_fixed'])}\u00a0→\u00a0{_number(fall['fall_white_box'])}"
         for model, fall in found
     ]
-    gaps = [fall["overstated"] for _, fall in found]
-    more = sum(gap < -TIE for gap in gaps)
-    text = f"Change of pixel AUROC in points, under the fixed set {compared.set} → white-box: {', '.join(each)}"
-    if more:
-        deepest = min(found, key=lambda pair: pair[1]["overstated"])
-        text += (
-            f"; the fixed set overstates the robustness of {more} of {len(found)} models by more than a point, most "
-            f"that of {values.label(deepest[0])} (by {abs(100 * deepest[1]['overstated']):.1f})"
-        )
-    else:
-        text += "; it overstates the robustness of none by more than a point"
     own = campaign.goals["any"].own
     less = [
         f"{values.label(model)}, which it leaves at {_percent(values.get(model, own, 'pixel_auroc'))}"
         for model, fall in found
         if fall["overstated"] > TIE
     ]
+    text = f"Change of pixel AUROC in points, under the fixed set {compared.set} → white-box: {', '.join(each)}"
     return text + (f"; white-box takes less than the fixed set from {_and(less)}." if less else ".")
 
 
@@ -179,16 +195,19 @@ def _goals(campaign: Campaign) -> str:
 
 def _worst(campaign: Campaign) -> str:
     suite, values = campaign.worst, campaign.values
-    ranked = _ranked(values, suite.worst, "pixel_auroc") if suite else []
-    if not suite or not ranked:
+    clauses = []
+    for metric, words in _WORDS.items():
+        ranked = _ranked(values, suite.worst, metric) if suite else []
+        if len(ranked) == 1 or (ranked and ranked[0][0] - ranked[-1][0] <= TIE):
+            clauses.append(f"{_range(ranked[-1][0], ranked[0][0])} {words}")
+        elif ranked:
+            clauses.append(
+                f"between {_percent(ranked[-1][0])} ({values.label(ranked[-1][1])}) and {_percent(ranked[0][0])} "
+                f"({values.label(ranked[0][1])}) {words}"
+            )
+    if not suite or not clauses:
         return ""
-    text = f"Taking for each picture the worst of {len(suite.own)} attacks leaves "
-    if len(ranked) == 1 or ranked[0][0] - ranked[-1][0] <= TIE:
-        return f"{text}{_range(ranked[-1][0], ranked[0][0])} pixel AUROC."
-    return (
-        f"{text}between {_percent(ranked[-1][0])} ({values.label(ranked[-1][1])}) and {_percent(ranked[0][0])} "
-        f"({values.label(ranked[0][1])}) pixel AUROC."
-    )
+    return f"Taking for each picture the worst of {len(suite.own)} attacks leaves {_and(clauses)}."
 
 
 def _transfer(campaign: Campaign) -> str:

@@ -77,6 +77,8 @@ def settings_table(values: Values, sidecars: Mapping[str, Mapping[str, Any]]) ->
                 "lr": f"{training['lr']:g}" if "lr" in training else DASH,
                 "fewest": min(steps, default=math.nan),
                 "most": max(steps, default=math.nan),
+                "precision": _each(made, "precision"),
+                "commit": _each(made, "commit"),
             }
         )
     if not records:
@@ -91,9 +93,17 @@ def settings_table(values: Values, sidecars: Mapping[str, Mapping[str, Any]]) ->
         Column("lr", "lr", style="text"),
         Column("fewest", "fewest", group="Iterations done", style="count"),
         Column("most", "most", group="Iterations done", style="count"),
+        Column("precision", "precision", style="text"),
+        Column("commit", "commit", style="text"),
     )
     caption = (
         "Training settings: number of trainings behind each line (separate: one a category), network size in pixels, "
-        "the budget in epochs, and the iterations done, which a limit on iterations may cut short."
+        "the budget in epochs, the iterations done, which a limit on iterations may cut short, and the precision and "
+        "the commit of the code that trained."
     )
     return Table("settings", caption, pd.DataFrame(records), columns)
+
+
+def _each(records: list[dict[str, Any]], name: str) -> str:
+    """What the records say under a name, each once."""
+    return ", ".join(dict.fromkeys(str(record[name]) for record in records if name in record)) or DASH

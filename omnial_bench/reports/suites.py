@@ -14,6 +14,8 @@ ATTACK_TITLES = {
     "pgd": "PGD", "apgd": "APGD", "fgsm": "FGSM", "mi": "MI-FGSM", "di": "DI-FGSM", "ti": "TI-FGSM", "square": "Square",
     "noise": "uniform noise", "universal": "universal", "patch": "patch",
 }  # fmt: skip
+RANKING = "image_score"
+"""The objective that is after the score that ranks pictures."""
 CORRUPTIONS = "corruptions"
 """The suite that common corruptions belong to where attacks.csv does not say."""
 _CONTROL, _WORST = "-unattacked", "-worst"
@@ -91,6 +93,11 @@ class Evaluation:
         return tuple(trial for trial in self.trials if trial.own and trial.corruption is None)
 
     @property
+    def ranks(self) -> tuple[Trial, ...]:
+        """The threats that are after the score that ranks pictures."""
+        return tuple(trial for trial in self.own if trial.objective == RANKING)
+
+    @property
     def curves(self) -> tuple[tuple[Trial, ...], ...]:
         """Threats that differ in eps alone, by rising eps: at least three sizes each."""
         groups: dict[tuple[str, ...], dict[float, Trial]] = {}
@@ -109,10 +116,11 @@ class Evaluation:
         return sum(text in _titles(other) for other in self.trials) == 1
 
     def aimed(self, size: str) -> dict[str, Trial]:
-        """The threat of each goal at a size in the whole frame: the suite's commonest attack, most steps."""
+        """The threat of each goal at a size in the whole frame: on pixels, the suite's commonest attack, most steps."""
         common = Counter(trial.attack for trial in self.own)
         found: dict[str, Trial] = {}
-        for trial in sorted(self.own, key=lambda each: (-common[each.attack], each.attack != "pgd", -each.steps)):
+        pixels = [trial for trial in self.own if trial.objective != RANKING]
+        for trial in sorted(pixels, key=lambda each: (-common[each.attack], each.attack != "pgd", -each.steps)):
             if trial.size == size and trial.where == "frame":
                 found.setdefault(trial.goal, trial)
         return found

@@ -91,14 +91,14 @@ def _across(values: Values, model: Model, metric: str) -> dict[str, float]:
 
 
 def best_of(frame: pd.DataFrame, keys: Sequence[str]) -> frozenset[tuple[int, str]]:
-    """The highest printed value of each column in each block; ties are all best, and a lone model is not."""
+    """The highest printed value of each column in each block; ties are all best, unless all tie."""
     if frame.empty:
         return frozenset()
     best: set[tuple[int, str]] = set()
     for _, block in frame[frame["kind"] == "model"].groupby("panel", sort=False):
         for key in keys:
             printed = block[key].mul(100).round(1)
-            if printed.notna().sum() > 1:
+            if printed.nunique() > 1:
                 best |= {(int(str(index)), key) for index in printed.index[printed == printed.max()]}
     return frozenset(best)
 
@@ -107,7 +107,10 @@ def mean_words(values: Values) -> str:
     many = len(values.categories)
     seeds = f", averaged over {len(values.seeds)} seeds" if len(values.seeds) > 1 else ""
     names = ", ".join(values.categories) if many <= 6 else f"{', '.join(values.categories[:3])} and {many - 3} others"
-    return f"unweighted mean over {many} categories ({names}){seeds}" if many != 1 else f"category {names}{seeds}"
+    if many == 1:
+        return f"category {names}{seeds}"
+    some = ", of those alone where the figure is defined" if values.partial else ""
+    return f"unweighted mean over {many} categories ({names}){some}{seeds}"
 
 
 def count_words(values: Values, conditions: Iterable[Condition | None]) -> str:

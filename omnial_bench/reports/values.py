@@ -145,6 +145,12 @@ class Values:
         present = {key[3] for key in self._values}
         self.metrics: tuple[str, ...] = tuple(name for name in METRIC_TITLES if name in present)
 
+    @property
+    def partial(self) -> bool:
+        """Whether some mean leaves out a category whose figure is undefined."""
+        gaps = {(key[0], key[1], key[3]) for key, found in self._values.items() if any(map(math.isnan, found))}
+        return any(not math.isnan(self.get(model, condition, metric)) for model, condition, metric in gaps)
+
     def label(self, model: Model) -> str:
         """A model's label, with its preset where models of several presets share it."""
         twins = [other for other in self.models if other.label == model.label]

@@ -6,10 +6,13 @@ from typing import Any
 import pandas as pd
 
 from omnial_bench.reports.campaign import GOALS, Campaign
-from omnial_bench.reports.health import doubts, short_notes
+from omnial_bench.reports.health import doubts, footnotes
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.tables import HEADLINE, best_of, count_words, identity, mean_words, spread_words
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, detector_title, sources_title
+
+RANKS = "any_score"
+"""The column of the attack on the score that ranks pictures."""
 
 
 def white_box_table(campaign: Campaign) -> Table | None:
@@ -18,7 +21,9 @@ def white_box_table(campaign: Campaign) -> Table | None:
     if suite is None or not goals:
         return None
     values = campaign.values
+    ranks = campaign.against("image_auroc")
     shown = {"unattacked": suite.control, **{goal: trial.own for goal, trial in goals.items()}}
+    shown |= {RANKS: ranks.own} if ranks else {}
     if campaign.worst:
         shown["worst"] = campaign.worst.worst
     compared = campaign.fixed_set if "any" in goals else None
@@ -32,14 +37,20 @@ def white_box_table(campaign: Campaign) -> Table | None:
                 record[key] = values.get(model, condition, metric)
                 record[f"{key}_sd"] = values.spread(model, condition, metric)
             record |= falls(campaign, model, metric)
-            letters |= {(len(records), key): text for key, text in _letters(campaign, model, record).items()}
+            for key, condition in shown.items():
+                # Checks on sets that have no column here are told at the first goal.
+                others = shown.values() if key == next(iter(goals)) else ()
+                if (marks := doubts(campaign, model, condition, *others)) and not math.isnan(record[key]):
+                    letters[len(records), key] = marks
             records.append(record)
         chance = {key: values.chance(condition, metric) for key, condition in shown.items() if condition}
         if not all(math.isnan(level) for level in chance.values()):
             records.append({**panel, "kind": "chance", "model": "chance level", **chance})
     size = campaign.size
     columns = [Column("model", "Model", style="text"), Column("unattacked", "unattacked", spread="unattacked_sd")]
-    columns += [Column(goal, goal, group=f"White-box, {size}", spread=f"{goal}_sd") for goal in GOALS if goal in goals]
+    heads = {"any": "any", RANKS: "any, score", "hide": "hide", "fabricate": "fabricate"}
+    group = f"White-box, {size}"
+    columns += [Column(key, head, group, spread=f"{key}_sd") for key, head in heads.items() if key in shown]
     columns += [Column("worst", "worst", spread="worst_sd")] if "worst" in shown else []
     if "any" in goals:
         group = f"Fall at {size}" if compared else "Fall"
@@ -57,14 +68,14 @@ def white_box_table(campaign: Campaign) -> Table | None:
         tuple(columns),
         strong=best_of(frame, keys),
         letters=letters,
-        notes=short_notes(campaign),
+        notes=footnotes(campaign, letters),
     )
 
 
 def falls(campaign: Campaign, model: Model, metric: str) -> dict[str, float]:
     """Change under the fixed set from its control, under the white-box attack from its own, and the second less the
     first: below 0, the fixed set overstates robustness."""
-    suite, trial, values = campaign.white_box, campaign.goals.get("any"), campaign.values
+    suite, trial, values = campaign.white_box, campaign.against(metric), campaign.values
     own = trial.own if trial else None
     fixed, base = campaign.fixed_set, campaign.fixed.control
     white = values.get(model, own, metric) - values.get(model, suite.control if suite else None, metric)
@@ -88,6 +99,7 @@ def attacks_table(campaign: Campaign) -> Table | None:
     if metric is None or sum(len(each.own) for each in suites) < 2:
         return None
     records: list[dict[str, Any]] = []
+    letters: dict[tuple[int, str], str] = {}
     for suite in suites:
         lines: list[tuple[dict[str, Any], Condition | None]] = []
         if suite.control:
@@ -107,6 +119,8 @@ def attacks_table(campaign: Campaign) -> Table | None:
             for model in values.models:
                 record[model.name] = values.get(model, condition, metric)
                 record[f"{model.name}_sd"] = values.spread(model, condition, metric)
+                if (marks := doubts(campaign, model, condition)) and not math.isnan(record[model.name]):
+                    letters[len(records), model.name] = marks
             records.append(record)
     columns = [
         Column("attack", "Attack", style="text"),
@@ -124,7 +138,10 @@ def attacks_table(campaign: Campaign) -> Table | None:
         "model attacked itself. Bold: the single attack that takes each model lowest in its suite."
     )
     lowest = _lowest(frame, [model.name for model in values.models])
-    return Table("white_box_attacks", caption, frame, tuple(columns), strong=lowest)
+    return Table(
+        "white_box_attacks", caption, frame, tuple(columns),
+        strong=lowest, letters=letters, notes=footnotes(campaign, letters),
+    )  # fmt: skip
 
 
 def _lowest(frame: pd.DataFrame, keys: list[str]) -> frozenset[tuple[int, str]]:
@@ -136,19 +153,6 @@ def _lowest(frame: pd.DataFrame, keys: list[str]) -> frozenset[tuple[int, str]]:
             if printed.notna().sum() > 1:
                 low |= {(int(str(index)), key) for index in printed.index[printed == printed.min()]}
     return frozenset(low)
-
-
-def _letters(campaign: Campaign, model: Model, record: dict[str, Any]) -> dict[str, str]:
-    """Footnote letters by column: at the figure of the set that the check ran on, else at the white-box figure."""
-    by_set = {trial.set: goal for goal, trial in campaign.goals.items()}
-    if campaign.worst and campaign.worst.worst:
-        by_set[campaign.worst.worst.set] = "worst"
-    found: dict[str, list[str]] = {}
-    for name, letter in doubts(campaign, model):
-        column = by_set.get(name, next(iter(campaign.goals)))
-        if letter not in found.setdefault(column, []) and not math.isnan(record[column]):
-            found[column].append(letter)
-    return {column: ",".join(sorted(letters)) for column, letters in found.items() if letters}
 
 
 def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: Condition | None) -> str:
@@ -168,6 +172,10 @@ def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: C
     counts = {goal: campaign.attacked(trial) for goal, trial in goals.items()}
     words = [f"{goal}: {said[goal]}{f' ({counts[goal]})' if counts[goal] else ''}" for goal in GOALS if goal in goals]
     parts.append("; ".join(words).capitalize() + ".")
+    if RANKS in shown:
+        parts.append("Any, score: every picture, through the score that ranks pictures; it alone bounds image AUROC.")
+    elif "any" in goals and "image_auroc" in values.metrics:
+        parts.append("No attack was after the score that ranks pictures, so nothing here bounds image AUROC.")
     if worst and worst.worst:
         parts.append(
             f"Worst: for each picture the version that harms most of the {len(worst.own)} attacks of the suite "
@@ -175,10 +183,11 @@ def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: C
         )
     if compared:
         before = count_words(campaign.fixed, [compared])
+        mine = "; image AUROC: any, score" if RANKS in shown else ""
         parts.append(
             f"Fall, in points: the fixed set {compared.set} (source: {sources_title(compared.sources)}; {before}) from "
-            "its own control, and the white-box attack (any) from unattacked. The two are of different pictures and "
-            "anomalies, so compare the falls and not the values, and mind that none can pass its start; gap: "
+            f"its own control, and the white-box attack (any{mine}) from unattacked. The two are of different pictures "
+            "and anomalies, so compare the falls and not the values, and mind that none can pass its start; gap: "
             "white-box fall less that of the fixed set, below 0 where the fixed set overstates robustness."
         )
     spread = spread_words(values, conditions, "±:")
