@@ -23,7 +23,7 @@ from omnial_bench.white_box import Target
 SHARED_CODE = ("nouns.py", "device.py", "data", "models", "metrics/quality.py")
 TRAINING_CODE = (*SHARED_CODE, "synthesis", "losses.py", "spread.py", "training.py")
 ATTACK_CODE = (*SHARED_CODE, "synthesis", "attacks")
-SEALED_CODE = ("attacks/sealed.py", "attacks/manifest.py", "attacks/png.py")
+SEALED_CODE = ("attacks/sealed.py", "attacks/manifest.py", "attacks/levels.py", "attacks/png.py")
 SCORING_CODE = (*SHARED_CODE, "metrics", "scoring.py", "examples.py", "store.py", *SEALED_CODE)
 EVALUATION_CODE = ("white_box.py", "worst.py")
 

@@ -219,7 +219,7 @@ def sealed(place: Path) -> tuple[Path, Document]:
         "suite": "paper", "threat": {"name": "pgd-8", "eps": "8/255"}, "label": "linf 8/255",
         "sources": [{"name": "draem-unified", "sha256": "0" * 64}], "seed": 0, "dataset": "toy",
         "data_fingerprint": "f", "size": [4, 4], "counts": {"cap": {"good": 1, "synthetic": 1}},
-        "loss": {"steps": [0.5, 0.75]}, "largest_change": 8, "versions": {"torch": "2"}, "files": files,
+        "loss": {"steps": [0.5, 0.75]}, "largest_change": 0, "versions": {"torch": "2"}, "files": files,
     }  # fmt: skip
     put(folder / manifest.NAME, dump(table))
     manifest.verify(folder, manifest.read_manifest(folder))

@@ -352,6 +352,9 @@ def damage(folder: Path, what: str) -> str:
     elif what == "unpaired":
         del table["files"][name.replace("test", "clean")]
         expected = "is missing in its manifest"
+    elif what == "largest":
+        table["largest_change"] += 1
+        expected = "as the largest change, its files say"
     elif what == "counts":
         table["counts"]["weave"]["good"] += 1
         expected = "weave counts"
@@ -366,7 +369,20 @@ def damage(folder: Path, what: str) -> str:
 
 @pytest.mark.parametrize(
     "what",
-    ["changed", "missing", "foreign", "truncated", "gone", "key", "absolute", "upwards", "unpaired", "counts", "link"],
+    [
+        "changed",
+        "missing",
+        "foreign",
+        "truncated",
+        "gone",
+        "key",
+        "absolute",
+        "upwards",
+        "unpaired",
+        "counts",
+        "largest",
+        "link",
+    ],
 )
 def test_damaged_set_is_refused(tmp_path, whole_set, what) -> None:
     folder = shutil.copytree(whole_set, tmp_path / "set")
@@ -376,6 +392,22 @@ def test_damaged_set_is_refused(tmp_path, whole_set, what) -> None:
         load_set(folder)
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("claim", ["eps", "change"])
+def test_what_a_manifest_claims_of_the_attack_is_measured(tmp_path, whole_set, claim) -> None:
+    folder = shutil.copytree(whole_set, tmp_path / "set")
+    assert load_set(folder).load("weave").images.shape[1:] == (3, HEIGHT, WIDTH)
+    table = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    attacked = {name: file for name, file in table["files"].items() if file["change"]}
+    if claim == "eps":
+        table["threat"]["eps"] = "1/255"
+    else:
+        next(file for name, file in attacked.items() if name.startswith("weave/"))["change"] -= 1
+        table["largest_change"] = max(file["change"] for file in attacked.values())
+    (folder / "manifest.json").write_text(json.dumps(table), encoding="utf-8")
+    with pytest.raises(UserError, match=r"weave/test/.* from the picture before the attack, the manifest says"):
+        load_set(folder).load("weave")
 
 
 def test_unknown_category_names_the_closest(whole_set) -> None:

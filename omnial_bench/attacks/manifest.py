@@ -115,6 +115,12 @@ def verify(folder: Path, manifest: Manifest) -> None:
         if not _stays(folder, name):
             raise UserError(f"{folder / NAME} names {name!r}, expected a path inside the set; do not use this set")
     _compare(folder, manifest.files, _expected(manifest), "its manifest")
+    largest = max((file.change or 0 for file in manifest.files.values()), default=0)
+    if largest != manifest.largest_change:
+        raise UserError(
+            f"{folder / NAME} names {manifest.largest_change} as the largest change, its files say {largest}; "
+            "build the set again"
+        )
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()} - {NAME}
     _compare(folder, present, manifest.files, "the folder")
     names = sorted(manifest.files)

@@ -2,7 +2,7 @@
 
 import glob
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +14,13 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from omnial_bench.attacks.levels import keeps, largest_change
 from omnial_bench.attacks.manifest import NAME, THREADS, Manifest, companions, read_manifest, verify
 from omnial_bench.attacks.png import from_rows, read_png
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.lock import abandoned, claimed
+from omnial_bench.nouns import ThreatModel
 from omnial_bench.store import beside, make_folder, sync_folder, sync_tree
 
 
@@ -83,8 +85,10 @@ class AdversarialSet:
 
     def load(self, category: str) -> Pictures:
         """The attacked pictures of a category with their masks and, as references, the normals; bit for bit as
-        saved."""
+        saved. UserError for a picture that has left its ball, or was changed by more or less than the manifest says."""
         found = self._pictures(category)
+        images = self._stack(companions(category, *one)[0] for one in found)
+        self._measure([companions(category, *one)[0] for one in found], images, self.originals(category))
         masks = [
             torch.from_numpy(self._read(companions(category, *one)[3], "L") > 127)
             if one[0] == "synthetic"
@@ -92,7 +96,7 @@ class AdversarialSet:
             for one in found
         ]
         return Pictures(
-            images=self._stack(companions(category, *one)[0] for one in found),
+            images=images,
             masks=torch.stack(masks),
             categories=(category,) * len(found),
             defects=tuple(defect for defect, _ in found),
@@ -105,6 +109,20 @@ class AdversarialSet:
         return self._stack(
             companions(category, *one)[2 if one[0] == "synthetic" else 1] for one in self._pictures(category)
         )
+
+    def _measure(
+        self, names: Sequence[str], images: UInt8[Tensor, "n 3 h w"], originals: UInt8[Tensor, "n 3 h w"]
+    ) -> None:
+        """What the manifest claims of the attack, on the bytes."""
+        threat = self.manifest.threat
+        ball = ThreatModel(eps=threat.eps, norm=threat.norm, goal=threat.goal, where=threat.where)
+        for name, saved, original in zip(names, images.numpy(), originals.numpy(), strict=True):
+            change, said = largest_change(saved, original), self.manifest.files[name].change
+            if change != said or not keeps(ball, saved, original):
+                raise UserError(
+                    f"{self.folder / name} differs by up to {change}/255 from the picture before the attack, the "
+                    f"manifest says {said}/255 within {threat.norm} {threat.eps}; build the set again"
+                )
 
     def _pictures(self, category: str) -> list[tuple[str, str]]:
         if category not in self.categories:
