@@ -111,6 +111,22 @@ def test_channels_last_survives_every_convolution(norm: str) -> None:
     assert output.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("channels", [12, 16, 20, 24, 40])
+def test_dilated_gradients_in_bfloat16_are_those_of_float32(channels: int) -> None:
+    """Beyond 16 input channels that do not fill sixteens, oneDNN's were not finite."""
+    torch.manual_seed(0)
+    layer, features = unit(channels, 8, dilation=2)[0], noise(4, channels, 32, 32)
+    layer.to(memory_format=torch.channels_last)
+    found = []
+    for enabled in (False, True):
+        layer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            layer(features.contiguous(memory_format=torch.channels_last)).float().square().mean().backward()
+        found.append(layer.weight.grad.clone())
+    assert torch.isfinite(found[1]).all()
+    assert torch.allclose(found[1], found[0], atol=0.02 * float(found[0].abs().max()))
+
+
 def test_reset_depends_on_the_generator_alone() -> None:
     def weights(seed: int) -> list[torch.Tensor]:
         network = Reconstructor(outputs=3, width=4, style=Style(channel_attention=True))

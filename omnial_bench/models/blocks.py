@@ -67,9 +67,24 @@ def normalisation(norm: Norm, channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(channels, channels)
 
 
+class Dilated(nn.Conv2d):
+    """A dilated convolution whose gradient is right in bfloat16 on the CPU, too.
+
+    There, in channels-last order, oneDNN leaves part of the weights' gradient unwritten where more than 16 input
+    channels do not fill sixteens (torch 2.13): such a convolution is taken in float32.
+    """
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        if features.device.type != "cpu" or self.in_channels <= 16 or self.in_channels % 16 == 0:
+            return super().forward(features)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(features.to(self.weight.dtype))
+
+
 def unit(inputs: int, outputs: int, *, norm: Norm = "batch", dilation: int = 1) -> nn.Sequential:
     """3x3 convolution with bias, norm, ReLU; keeps the size."""
-    convolution = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
+    kind = nn.Conv2d if dilation == 1 else Dilated
+    convolution = kind(inputs, outputs, 3, padding=dilation, dilation=dilation)
     return nn.Sequential(convolution, normalisation(norm, outputs), nn.ReLU(inplace=True))
 
 
