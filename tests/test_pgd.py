@@ -210,6 +210,22 @@ def test_is_torchattacks_pgd_for_plain_cross_entropy(detector) -> None:
     assert not torch.equal(ours, images)
 
 
+def test_stands_where_torchattacks_stands() -> None:
+    """On a plain module of logits, which each leaves in the mode in which it was."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)).eval()
+    images, truth = pictures()
+    theirs = torchattacks.PGD(module, eps=8 / 255, alpha=2 / 255, steps=10, random_start=False)
+    ours = DensePGD(
+        module, ThreatModel(eps=Fraction(8, 255)), generator=torch.Generator(), objective=cross_entropy,
+        step_size=2 / 255, random_start=False,
+    )  # fmt: skip
+    assert torch.equal(ours(images, truth.long()), theirs(images, truth.long()))
+    assert not module.training and all(weight.grad is None for weight in module.parameters())
+    with pytest.raises(UserError, match=r"expected logits of shape \(b, 2, h, w\) from Conv2d, got shape"):
+        DensePGD(nn.Conv2d(3, 1, 1), ThreatModel(eps=Fraction(8, 255)), generator=torch.Generator())(images, truth)
+
+
 def test_same_seed_same_pictures_and_no_global_randomness() -> None:
     images, truth = pictures()
     threat = ThreatModel(eps=Fraction(8, 255))

@@ -7,11 +7,11 @@ from contextlib import redirect_stdout
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 from torchattacks.attack import Attack
 
 from omnial_bench.attacks.objectives import Objective, objective_named
-from omnial_bench.attacks.victim import Victim
+from omnial_bench.attacks.victim import as_victim
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import ThreatModel
 from omnial_bench.records import Threat
@@ -24,10 +24,10 @@ class DenseAttack(Attack):  # type: ignore[misc]
     labels, which are then target maps. Raises UserError for an unknown objective.
     """
 
-    def __init__(self, name: str, victim: Victim, threat: Threat, generator: torch.Generator) -> None:
+    def __init__(self, name: str, victim: nn.Module, threat: Threat, generator: torch.Generator) -> None:
         # For a model without weights the parent prints that it found no device; here the images' device counts.
         with redirect_stdout(io.StringIO()):
-            super().__init__(name, victim)
+            super().__init__(name, as_victim(victim))
         self.supported_mode = ["default", "targeted"]
         if threat.goal != "any":
             self.set_mode_targeted_by_label(quiet=True)

@@ -11,10 +11,10 @@ import torch
 import torchattacks
 from jaxtyping import Bool, Float
 from pydantic import ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from omnial_bench.attacks.objectives import Objective, balanced
-from omnial_bench.attacks.victim import Lookout, Victim
+from omnial_bench.attacks.victim import Lookout, as_victim
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import ThreatModel
 
@@ -49,6 +49,7 @@ class Climb:
 class DensePGD(torchattacks.PGD):  # type: ignore[misc]
     """torchattacks' PGD with the objective, the ball and the random numbers handed in.
 
+    `model` is a Victim, or a module from images to logits (b, 2, h, w) as torchattacks' own takes it.
     Goal `any` raises the objective against the labels, which are the truth; the other goals lower it towards the
     labels, which are then target maps. `step_size` is in pixel units; None is 2.5 eps / steps. The random start is
     uniform in the L-infinity ball and, in L2, of a uniform direction and radius. Of several `restarts` the first alone
@@ -60,7 +61,7 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
 
     def __init__(
         self,
-        model: Victim,
+        model: nn.Module,
         threat: ThreatModel,
         *,
         generator: torch.Generator,
@@ -77,7 +78,7 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         alpha = float(Fraction(5, 2) * threat.eps / steps) if step_size is None else step_size
         # For a model without weights the parent prints that it found no device; here the images' device counts.
         with redirect_stdout(io.StringIO()):
-            super().__init__(model, eps=eps, alpha=alpha, steps=steps, random_start=random_start)
+            super().__init__(as_victim(model), eps=eps, alpha=alpha, steps=steps, random_start=random_start)
         self.threat = threat
         self.objective = objective
         self.generator = generator
