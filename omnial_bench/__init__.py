@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omnial_bench.assessment import benchmark as benchmark
+    from omnial_bench.benchmarking import benchmark as benchmark
     from omnial_bench.checkpoint import load_detector as load_detector
     from omnial_bench.errors import UserError as UserError
     from omnial_bench.nouns import Detector as Detector
@@ -16,7 +16,7 @@ _HOMES = {
     "Prediction": "nouns",
     "ThreatModel": "nouns",
     "UserError": "errors",
-    "benchmark": "assessment",
+    "benchmark": "benchmarking",
     "load_detector": "checkpoint",
 }
 __all__ = list(_HOMES)

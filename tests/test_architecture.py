@@ -32,6 +32,7 @@ LAYERS = [
         "doing",
         "runner",
         "steps",
+        "benchmarking",
         "assessment",
     },
     {"reports", "check", "baseline"},

@@ -399,7 +399,8 @@ def test_one_seed_of_several(tmp_path: Path) -> None:
 
 
 def test_the_workflow_of_the_docs_checks_with_options_that_exist(run: Path, tmp_path: Path) -> None:
-    page = (Path(__file__).parents[1] / "docs/ci.md").read_text(encoding="utf-8")
+    docs = Path(__file__).parents[1] / "docs"
+    page = "".join((docs / name).read_text(encoding="utf-8") for name in ("robustness.yml", "ci.md"))
     lines = re.findall(r"omnial-bench check (run .+)", page)
     assert len(lines) == 2 and "--junit" in lines[0] and "--markdown" in lines[0] and "--update" in lines[1]
     write_rows(tmp_path / "baseline.csv", fake_rows())

@@ -4,16 +4,19 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from masked import MASKED, Cut, Honest, toy_pictures
+from masked import MASKED, SIDE, Cut, Honest, toy_pictures
 
+import omnial_bench as ob
 from omnial_bench.attacks.evidence import DENSE, REWEIGHTED
 from omnial_bench.attacks.health import CHECKS, COLUMNS, doubts, health
 from omnial_bench.attacks.objectives import OBJECTIVES
 from omnial_bench.attacks.threats import ATTACKS
+from omnial_bench.data.toy import draw_toy
 from omnial_bench.records import read_suite
 from omnial_bench.scoring import Labels, with_means
 from omnial_bench.store import ATTEMPT_COLUMNS, Attempt, Result, attempts_frame, frame
@@ -308,6 +311,14 @@ def test_the_least_agreement_counts(agreements: tuple[float | None, ...], status
     found = one(checked([], attempts), "gradient is whole")
     assert (found["status"], found["figure"], found["reference"]) == (status, figure, 0.98)
     assert one(checked([], [attempt("p")]), "gradient is whole")["status"] == "not run"
+
+
+def test_a_module_in_hand_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "cache"))
+    draw_toy(tmp_path / "data", size=SIDE, train=4, test_good=2, test_defect=1)
+    settings: Settings = {"suite": "health", "categories": ["cap"], "size": (SIDE, SIDE), "limit": 4, "device": "cpu"}
+    with pytest.warns(UserWarning, match=r"^masked: .*no zero gradients"):
+        ob.benchmark(MASKED["quantised"](), tmp_path / "data", name="masked", **settings)
 
 
 def test_each_mask_leaves_its_own_trace() -> None:

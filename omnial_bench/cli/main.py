@@ -65,7 +65,7 @@ def cli(verbose: bool) -> None:
 
 
 def main() -> None:
-    """Entry point: exit 0 done, 1 a check failed, 2 the input is wrong (one line), 130 interrupted."""
+    """Entry point: exit 0 done, 1 a check failed, 2 the input is wrong or work was interrupted (one line)."""
     try:
         sys.exit(cli(standalone_mode=False))
     except UserError as error:
@@ -77,7 +77,7 @@ def main() -> None:
         _fail(error.format_message())
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted; what is done stays, the same command goes on from there", err=True)
-        sys.exit(130)
+        sys.exit(2)
     except OSError as error:
         if error.errno is None:
             raise
