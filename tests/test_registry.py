@@ -11,7 +11,7 @@ from torch import nn
 from omnial_bench import records
 from omnial_bench.errors import UserError
 from omnial_bench.models import registry
-from omnial_bench.models.registry import DETECTORS, build, build_foreign, describe
+from omnial_bench.models.registry import DETECTORS, build, build_foreign, describe, foreign_code
 
 OUTSIDE = """
 from torch import nn
@@ -126,3 +126,22 @@ def test_a_factory_that_fails_is_one_line(outside: str, name: str, words: str) -
         build(recipe(name.format(outside)))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_foreign_code_is_the_whole_package_or_the_file_of_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("alone", "whole", "whole.deep", "whole.deep.made", "whole.other"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    (tmp_path / "whole/deep").mkdir(parents=True)
+    for file in ("alone.py", "beside.py", "whole/__init__.py", "whole/deep/__init__.py", "whole/deep/made.py"):
+        (tmp_path / file).write_text("make = None\n", encoding="utf-8")
+    (tmp_path / "whole/other.py").write_text("", encoding="utf-8")
+    alone, whole = foreign_code("alone:make"), foreign_code("whole.deep.made:make")
+    assert (foreign_code("alone:make"), foreign_code("whole.deep.made:make")) == (alone, whole)
+    (tmp_path / "whole/other.py").write_text("layers = 3\n", encoding="utf-8")
+    (tmp_path / "beside.py").write_text("layers = 3\n", encoding="utf-8")
+    assert foreign_code("alone:make") == alone and foreign_code("whole.deep.made:make") != whole
+    (tmp_path / "alone.py").write_text("make = 0\n", encoding="utf-8")
+    assert foreign_code("alone:make") != alone

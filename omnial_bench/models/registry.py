@@ -1,5 +1,6 @@
 """Detectors by name: recipe to network, and what a network costs."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -68,9 +69,17 @@ def build_foreign(name: str, options: Mapping[str, Any], generator: torch.Genera
 
 
 def foreign_code(name: str) -> str:
-    """Hash of the file in which `package.module:factory` lies; what that file imports is not followed."""
-    path = import_module(name.partition(":")[0]).__file__
-    return sha256(Path(path)) if path else "unknown"
+    """Hash of the code in which `package.module:factory` lies: all of its package, or the file of a module alone; what
+    that imports from elsewhere is not followed."""
+    module = import_module(name.partition(":")[0])
+    package = getattr(import_module(module.__name__.partition(".")[0]), "__path__", ())
+    files = [(path, path.relative_to(folder)) for folder in map(Path, package) for path in folder.rglob("*.py")]
+    if not files and module.__file__:
+        files = [(Path(module.__file__), Path(module.__name__))]
+    digest = hashlib.sha256()
+    for path, told in sorted(files, key=lambda one: one[1].as_posix()):
+        digest.update(told.as_posix().encode() + b"\0" + bytes.fromhex(sha256(path)))
+    return digest.hexdigest()
 
 
 def describe(recipe: records.Recipe) -> dict[str, Any]:
