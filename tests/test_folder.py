@@ -114,6 +114,14 @@ def test_every_kind_of_pixel_becomes_rgb_bytes(tmp_path: Path) -> None:
         assert np.array_equal(pixels, expected), name
 
 
+def test_the_grey_fringe_of_a_jpeg_mask_is_no_anomaly(tmp_path: Path) -> None:
+    painted = np.zeros((32, 32), np.uint8)
+    painted[5:19, 7:22] = 255
+    file = save(tmp_path / "m.jpg", painted)
+    assert np.asarray(Image.open(file)).astype(bool).sum() > painted.astype(bool).sum()
+    assert (decode.read_mask(file) == painted.astype(bool)).all()
+
+
 def test_alpha_of_a_mask_is_no_anomaly(tmp_path: Path) -> None:
     pixels = np.zeros((4, 4, 4), np.uint8)
     pixels[..., 3] = 255

@@ -13,7 +13,7 @@ from omnial_bench.errors import UserError
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 """Pillow's names of what files may hold, whatever they are called: others start programs, as EPS does Ghostscript."""
-VERSION = 2
+VERSION = 3
 """Raised with every change of what decoding gives, so that older cached pictures are not found."""
 
 Bytes = npt.NDArray[np.uint8]
@@ -56,7 +56,8 @@ def read_picture(path: Path, size: Size | None = None) -> tuple[Bytes, Size]:
 def read_mask(path: Path, size: Size | None = None, *, original: Size | None = None) -> Mask:
     """A ground-truth mask `h w` at `size`: non-zero is anomalous, area-averaged, and cut at one half.
 
-    UserError where it cannot be decoded, or where its size in the file is not `original`, the picture's.
+    JPEG leaves grey levels around a painted edge: of such a file the upper half of the range is anomalous. UserError
+    where it cannot be decoded, or where its size in the file is not `original`, the picture's.
     """
     image = open_picture(path)
     if original is not None and original != (image.height, image.width):
@@ -64,6 +65,7 @@ def read_mask(path: Path, size: Size | None = None, *, original: Size | None = N
             f"mask {path} is {image.width}x{image.height}, expected its picture's {original[1]}x{original[0]}; "
             "give the mask that was drawn on this picture"
         )
+    lossy = image.format == "JPEG"
     # Of a palette the colours count, unless it paints every class black, as files do that only number them.
     if image.mode == "P" and np.asarray(image.convert("RGB")).any():
         image = image.convert("RGB")
@@ -71,7 +73,7 @@ def read_mask(path: Path, size: Size | None = None, *, original: Size | None = N
     if pixels.ndim == 3:
         colours = len(image.getbands()) - (image.mode in ("RGBA", "LA", "PA"))
         pixels = pixels[..., :colours].max(axis=2)
-    mask: Mask = pixels.astype(np.bool_)
+    mask: Mask = pixels > (127 if lossy else 0)
     return mask if size is None else shrink_mask(mask, size)
 
 
