@@ -141,13 +141,20 @@ def test_weights_are_stable_where_probabilities_saturate(objective) -> None:
         assert (found[still] != 0).all()
 
 
-def test_image_score_is_cross_entropy_of_the_score_that_ranks_images() -> None:
+def test_image_score_is_the_score_that_ranks_images() -> None:
     odds = torch.stack((ODDS[0], ODDS[0] - 4))
     truth = torch.stack((TRUTH[0], torch.zeros_like(TRUTH[0])))
     shown = Prediction(prediction(odds).logits, pooling=1)
-    assert image_score(shown, aim(truth)).tolist() == pytest.approx([softplus(-2), softplus(-2)])
+    assert image_score(shown, aim(truth)).tolist() == pytest.approx([-2, -2])
     own = Prediction(shown.logits, score=torch.tensor([3.0, 1.0]))
-    assert image_score(own, aim(truth)).tolist() == pytest.approx([softplus(-3), softplus(1)])
+    assert image_score(own, aim(truth)).tolist() == pytest.approx([-3, 1])
+
+
+def test_image_score_has_a_gradient_however_sure_the_score() -> None:
+    odds = torch.full((1, 4, 4), 400.0, requires_grad=True)
+    shown = Prediction(torch.stack((torch.zeros_like(odds), odds), dim=1), pooling=1)
+    (found,) = torch.autograd.grad(image_score(shown, aim(torch.ones_like(odds, dtype=torch.bool))).sum(), odds)
+    assert found.any()
 
 
 def test_image_score_moves_the_pixels_of_the_best_window_alone() -> None:
@@ -182,7 +189,7 @@ def test_joint_adds_what_there_is() -> None:
     images = torch.full((1, 3, 4, 4), 0.5)
     shown, pure = Prediction(prediction(ODDS).logits, reconstruction=images + 0.2), prediction(ODDS)
     goal = aim(TRUTH, images=images)
-    both = balanced(pure, goal) + image_score(pure, goal)
+    both = balanced(pure, goal) + torch.nn.functional.softplus(image_score(pure, goal))
     assert torch.allclose(joint(pure, goal), both)
     assert torch.allclose(joint(shown, goal), both + 10 * reconstruction(shown, goal))
 

@@ -89,12 +89,13 @@ def cospgd(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
 
 
 def image_score(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
-    """Cross-entropy of the score that ranks images, read as log-odds; an image is anomalous if a pixel of it is.
+    """The score that ranks images, negative where it should be high; an image is anomalous if a pixel of it is.
 
-    What moves pixel figures need not move image figures: the score is a pooled maximum, one place decides.
+    What moves pixel figures need not move image figures: the score is a pooled maximum, one place decides. Not its
+    cross-entropy, which climbs the same way but has no gradient where a score is sure beyond log-odds of 100.
     """
     label = aim.truth.flatten(1).any(1)
-    return F.softplus(torch.where(label, -prediction.image_score, prediction.image_score))
+    return torch.where(label, -prediction.image_score, prediction.image_score)
 
 
 def reconstruction(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
@@ -114,11 +115,11 @@ def reconstruction(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
 
 
 def joint(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
-    """`balanced` + `image_score`, and 10 times `reconstruction` where there is one: pixels, ranking and repair at once.
+    """`balanced` + the cross-entropy of the score, and 10 times `reconstruction` where there is one: all at once.
 
     A squared difference is about a hundredth where a reconstruction is poor; tenfold, that is a tenth of a nat.
     """
-    total = balanced(prediction, aim) + image_score(prediction, aim)
+    total = balanced(prediction, aim) + F.softplus(image_score(prediction, aim))
     return total if prediction.reconstruction is None else total + 10 * reconstruction(prediction, aim)
 
 
