@@ -333,6 +333,8 @@ def test_a_tie_is_told_as_one(tmp_path: Path) -> None:
         "kept by OmniAL separate (91.5\u00a0→\u00a042.0\u00a0%) and OmniAL unified (91.5\u00a0→\u00a041.5\u00a0%)"
         in kept
     )
+    rows = raised(rows, 0.085, "pixel_auroc", set="white-box-any", detector="jnld")
+    assert "and least by 3 models (8.5\u00a0%)" in said(campaign(tmp_path, rows), "Under white-box attack")
     rows = raised(rows_of_both(), 0.3, "pixel_auroc", set="white-box-any")
     assert "all models are left within a point of one another in pixel AUROC (30.0\u00a0%)" in said(
         campaign(tmp_path, rows), "Under white-box attack"

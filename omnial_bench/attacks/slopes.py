@@ -18,8 +18,10 @@ SEEN = 0.05
 ROUNDING = 2.0**-17
 """Of the objective: sums over a network leave differences of some 2^-20 between equal pictures."""
 STEPS = (1 / 32640, 1 / 8160, 1 / 2040, 1 / 510)
-"""Pixel units to each side. A network is far from linear along half a grey level, so that the first is a 128th; the
-others are for outputs that are flat along it."""
+"""Pixel units to each side. A network is far from linear along half a grey level, so that the first is a 128th; where
+that is lost in rounding, as in group norms in channels-last order, or flat, a longer one may tell."""
+ENOUGH = 0.99
+"""No longer step is tried beyond this cosine: a gradient that is not that of the output reaches it at none."""
 
 
 def agreement(
@@ -32,21 +34,24 @@ def agreement(
     """The cosine of the slopes of the objective that the gradient tells and those that forward passes measure.
 
     Along `DIRECTIONS` random directions at each of `SCALES`; a mean over the images, and the least over the scales:
-    near 1 where the gradient is whole, 0 where it is nothing. None where no slope stands out of rounding. The victim is
-    to compute in float32, for a slope is a difference of almost equal numbers.
+    near 1 where the gradient is whole, 0 where it is nothing; of the step that suits best. None where no slope stands
+    out of rounding. The victim is to compute in float32, for a slope is a difference of almost equal numbers.
     """
     loss, gradient = victim.gradient(images, truth, objective)
     directions = [_direction(images, scale, generator) for scale in SCALES for _ in range(DIRECTIONS)]
     told = torch.stack([(gradient * direction).flatten(1).double().sum(1) for direction in directions])
+    best = None
     for step in STEPS:
         measured = []
         for direction in directions:
             ahead, behind = (victim.value(images + side * step * direction, truth, objective) for side in (1, -1))
             measured.append((ahead.double() - behind) / (2 * step))
         found = _least_cosine(told, torch.stack(measured), ROUNDING / step * loss.double().abs().clamp_min(1))
-        if found is not None:
-            return found
-    return None
+        if found is not None and (best is None or found > best):
+            best = found
+        if best is not None and best > ENOUGH:
+            break
+    return best
 
 
 def _least_cosine(

@@ -279,6 +279,9 @@ def _near(ranked: Ranked, value: float) -> Ranked:
 
 
 def _moves(values: Values, control: Condition | None, metric: str, ranked: Ranked) -> str:
+    """Each model with its figure before and after; of more than two their number, and the range after."""
+    if len(ranked) > 2:
+        return f"{len(ranked)} models ({_range(ranked[-1][0], ranked[0][0])})"
     said = [
         f"{values.label(model)} ({100 * values.get(model, control, metric):.1f}\u00a0→\u00a0{_percent(value)})"
         for value, model in ranked
