@@ -171,7 +171,7 @@ def test_a_failed_check_is_marked_at_its_number_and_named_below(tmp_path: Path) 
     assert "<sup>a</sup>" in to_markdown(table) and r"\textsuperscript{a}" in to_latex(table)
     shown = health_table(made)
     assert shown is not None
-    assert "55 of 58 checks passed and 3 failed" in shown.caption and "2 were not run" in shown.caption
+    assert "61 of 64 checks passed and 3 failed" in shown.caption and "2 were not run" in shown.caption
     assert [cell for line in cells(shown) for cell in line if cell == "failed"] == ["failed"] * 3
     assert [cell for line in cells(shown) for cell in line if cell == "not run"] == ["not run"] * 2
     assert shown.notes[0][1] == "JNLD separate: pixel AUROC 0.521 under white-box-any, 0.430 under health-other."
@@ -323,7 +323,7 @@ def test_what_was_learnt_follows_the_rows(tmp_path: Path) -> None:
     assert "worst of 5 attacks leaves between 0.5\u00a0% (DRAEM unified)" in said(made, "worst of 5")
     assert "pixel AUROC and between" in said(made, "worst of 5")
     assert "6 of 6 models" in said(made, "any other source")
-    assert "2 of 58 health checks of the attacks failed" in said(made, "health checks")
+    assert "2 of 64 health checks of the attacks failed" in said(made, "health checks")
 
 
 def test_a_tie_is_told_as_one(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_one_model_alone(tmp_path: Path) -> None:
 def test_health_in_words(tmp_path: Path) -> None:
     health = fake_health()
     health["status"] = health["status"].replace("failed", "passed")
-    assert "All 58 health checks of the attacks passed; 2 were not run." in sentences(campaign(tmp_path, health=health))
+    assert "All 64 health checks of the attacks passed; 2 were not run." in sentences(campaign(tmp_path, health=health))
     made = campaign(tmp_path, health=health.head(0))
     assert not any("health checks" in sentence for sentence in sentences(made))
     assert any("No health check was run" in sentence for sentence in lessons.caveats(made))
