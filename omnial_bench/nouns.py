@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omnial_bench.errors import UserError
+
 Goal = Literal["any", "hide", "fabricate", "target"]
 Where = Literal["frame", "foreground"]
 Norm = Literal["linf", "l2"]
@@ -122,6 +124,20 @@ class Detector(nn.Module, ABC):
     @abstractmethod
     def loss(self, batch: Synthetic) -> dict[str, Tensor]:
         """Named scalar terms; training minimises their sum."""
+
+
+class Untrained(Detector):
+    """A module of someone else's behind a detector's face: scored and attacked as it is."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def synthesize(self, *_: object) -> Synthetic:
+        raise UserError(f"{type(self.module).__name__} is taken as it is; only a Detector can be trained here")
+
+    def loss(self, _: Synthetic) -> dict[str, Tensor]:
+        raise UserError(f"{type(self.module).__name__} is taken as it is; only a Detector can be trained here")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,8 +34,8 @@ CHANCE = 0.5
 SETTLED = 0.05
 """How far the figure may still move with more steps; beyond, a table would say something else after more of them."""
 WHOLE = 0.98
-"""The least cosine of slopes told and slopes measured: trained detectors gave 0.987 and more, and 0.80 to 0.999 once
-their reconstruction was detached: what matters little is not seen."""
+"""The least cosine of slopes told and slopes measured: trained detectors gave 0.987 and more, and at the shortest step
+0.80 to 0.999 once their reconstruction was detached: what matters little is not seen."""
 RISING = 0.75
 """Share of the steps that must not undo progress: in a ball of 1/255 signs flip about a maximum already after a few
 steps, on a network that masks nothing."""

@@ -87,13 +87,18 @@ class AdversarialSet:
         """The attacked pictures of a category with their masks and, as references, the normals; bit for bit as
         saved. UserError for a picture that has left its ball, or was changed by more or less than the manifest says."""
         found = self._pictures(category)
-        images = self._stack(companions(category, *one)[0] for one in found)
-        self._measure([companions(category, *one)[0] for one in found], images, self.originals(category))
+        names = [companions(category, *one) for one in found]
+        images, references = self._stack(paths[0] for paths in names), self._stack(paths[1] for paths in names)
+        synthetic = [at for at, (defect, _) in enumerate(found) if defect == "synthetic"]
+        originals = references.clone()
+        if synthetic:
+            originals[synthetic] = self._stack(names[at][2] for at in synthetic)
+        self._measure([paths[0] for paths in names], images, originals)
         masks = [
-            torch.from_numpy(self._read(companions(category, *one)[3], "L") > 127)
-            if one[0] == "synthetic"
+            torch.from_numpy(self._read(paths[3], "L") > 127)
+            if defect == "synthetic"
             else torch.zeros(self.size, dtype=torch.bool)
-            for one in found
+            for (defect, _), paths in zip(found, names, strict=True)
         ]
         return Pictures(
             images=images,
@@ -101,7 +106,7 @@ class AdversarialSet:
             categories=(category,) * len(found),
             defects=tuple(defect for defect, _ in found),
             ids=tuple(f"{category}/test/{defect}/{stem}" for defect, stem in found),
-            references=self._stack(companions(category, *one)[1] for one in found),
+            references=references,
         )
 
     def originals(self, category: str) -> UInt8[Tensor, "n 3 h w"]:

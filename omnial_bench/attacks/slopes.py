@@ -21,7 +21,7 @@ STEPS = (1 / 32640, 1 / 8160, 1 / 2040, 1 / 510)
 """Pixel units to each side. A network is far from linear along half a grey level, so that the first is a 128th; where
 that is lost in rounding, as in group norms in channels-last order, or flat, a longer one may tell."""
 ENOUGH = 0.99
-"""No longer step is tried beyond this cosine: a gradient that is not that of the output reaches it at none."""
+"""No longer step is tried beyond this cosine."""
 
 
 def agreement(
@@ -40,18 +40,17 @@ def agreement(
     loss, gradient = victim.gradient(images, truth, objective)
     directions = [_direction(images, scale, generator) for scale in SCALES for _ in range(DIRECTIONS)]
     told = torch.stack([(gradient * direction).flatten(1).double().sum(1) for direction in directions])
-    best = None
+    found: list[float] = []
     for step in STEPS:
         measured = []
         for direction in directions:
             ahead, behind = (victim.value(images + side * step * direction, truth, objective) for side in (1, -1))
             measured.append((ahead.double() - behind) / (2 * step))
-        found = _least_cosine(told, torch.stack(measured), ROUNDING / step * loss.double().abs().clamp_min(1))
-        if found is not None and (best is None or found > best):
-            best = found
-        if best is not None and best > ENOUGH:
+        cosine = _least_cosine(told, torch.stack(measured), ROUNDING / step * loss.double().abs().clamp_min(1))
+        found += [] if cosine is None else [cosine]
+        if found and found[-1] > ENOUGH:
             break
-    return best
+    return max(found, default=None)
 
 
 def _least_cosine(

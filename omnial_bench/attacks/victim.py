@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from omnial_bench.attacks.objectives import STEADY, Aim, Objective
 from omnial_bench.errors import UserError
-from omnial_bench.nouns import Detector, Prediction, Synthetic
+from omnial_bench.nouns import Detector, Prediction, Untrained
 
 PRECISIONS = (None, torch.bfloat16)
 
@@ -158,12 +158,8 @@ class Lookout:
         return None if len(rows) == len(images) else rows
 
 
-class _Segmenter(Detector):
+class _Segmenter(Untrained):
     """A module as torchattacks knows them for dense labels: images in [0, 1] to logits of two classes (b, 2, h, w)."""
-
-    def __init__(self, module: nn.Module) -> None:
-        super().__init__()
-        self.module = module
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
         logits = self.module(images)
@@ -171,12 +167,6 @@ class _Segmenter(Detector):
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
             raise UserError(f"expected logits of shape (b, 2, h, w) from {type(self.module).__name__}, got {got}")
         return Prediction(logits)
-
-    def synthesize(self, *_: object) -> Synthetic:
-        raise UserError(f"{type(self.module).__name__} is attacked as it is; only a Detector can be trained here")
-
-    def loss(self, _: Synthetic) -> dict[str, Tensor]:
-        raise UserError(f"{type(self.module).__name__} is attacked as it is; only a Detector can be trained here")
 
 
 def as_victim(model: nn.Module) -> Victim:

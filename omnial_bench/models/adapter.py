@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omnial_bench.errors import UserError
-from omnial_bench.nouns import Detector, Prediction, Synthetic
+from omnial_bench.nouns import Detector, Prediction, Untrained
 
 QUANTILE = 0.995
 """Of the values on normal pictures: where log-odds of 0 come to lie."""
 
 
-class Adapted(Detector):
+class Adapted(Untrained):
     """A module that returns an anomaly map (b, h, w) or (b, 1, h, w), a pair of map and image score (b), or a
     Prediction.
 
@@ -26,8 +26,8 @@ class Adapted(Detector):
     def __init__(
         self, module: nn.Module, *, centre: tuple[float, float] = (0.0, 0.0), scale: tuple[float, float] = (1.0, 1.0)
     ) -> None:
-        super().__init__()
-        self.module, self.centre, self.scale = module, centre, scale
+        super().__init__(module)
+        self.centre, self.scale = centre, scale
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
         """UserError where the module returns something else than it may."""
@@ -39,12 +39,6 @@ class Adapted(Detector):
         if score is not None:
             score = (score - self.centre[1]) / self.scale[1]
         return Prediction(torch.stack((torch.zeros_like(odds), odds), dim=1), pooling=1, score=score)
-
-    def synthesize(self, *_: object) -> Synthetic:
-        raise UserError(f"{type(self.module).__name__} is scored as it is; only a Detector can be trained here")
-
-    def loss(self, _: Synthetic) -> dict[str, Tensor]:
-        raise UserError(f"{type(self.module).__name__} is scored as it is; only a Detector can be trained here")
 
 
 def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Detector:

@@ -4,7 +4,7 @@ import math
 from itertools import combinations
 
 from omnial_bench.reports.table import MINUS
-from omnial_bench.reports.values import Condition, Model, Values, sources_title
+from omnial_bench.reports.values import Condition, Model, Values, joined, sources_title
 
 REPAIRED = 0.5
 """A reconstruction of normal pictures whose SSIM is below this shows little of them."""
@@ -63,10 +63,10 @@ def _best_clean(values: Values) -> str:
             parts.append((values.label(best), f"{words} ({100 * value:.1f}\u00a0%)"))
     if not parts:
         return ""
-    joined: dict[str, list[str]] = {}
+    best_in: dict[str, list[str]] = {}
     for name, what in parts:
-        joined.setdefault(name, []).append(what)
-    clauses = [f"{name} has the highest {_and(what)}" for name, what in joined.items()]
+        best_in.setdefault(name, []).append(what)
+    clauses = [f"{name} has the highest {joined(what)}" for name, what in best_in.items()]
     return f"On the clean test {'; '.join(clauses)}."
 
 
@@ -115,11 +115,11 @@ def _eps_on_sources(values: Values) -> list[str]:
         if verdicts[True]:
             found.append(
                 f"{large.label} hurts localisation more than {small.label}, as it should, for these models of the "
-                f"source: {_and(verdicts[True])}."
+                f"source: {joined(verdicts[True])}."
             )
         if verdicts[False]:
             found.append(
-                f"{large.label} does not hurt more than {small.label} for {_and(verdicts[False])} although the set "
+                f"{large.label} does not hurt more than {small.label} for {joined(verdicts[False])} although the set "
                 "was made on it: read the figures of this attack with suspicion."
             )
     return found
@@ -141,8 +141,8 @@ def _below_threshold(values: Values) -> str:
     if not low:
         return ""
     return (
-        f"Below {100 * LEARNED:.0f}\u00a0% pixel AUROC on the clean test: {_and(low)}. There the detector has learned "
-        "little, and its figures under attack say nothing about robustness."
+        f"Below {100 * LEARNED:.0f}\u00a0% pixel AUROC on the clean test: {joined(low)}. There the detector has "
+        "learned little, and its figures under attack say nothing about robustness."
     )
 
 
@@ -156,8 +156,8 @@ def _unlike(values: Values) -> str:
     if not low:
         return ""
     return (
-        f"SSIM of the reconstruction of normal pictures is below {REPAIRED:g} for {_and(low)}: it shows little of the "
-        "picture, so PSNR and SSIM under attack say little there."
+        f"SSIM of the reconstruction of normal pictures is below {REPAIRED:g} for {joined(low)}: it shows little of "
+        "the picture, so PSNR and SSIM under attack say little there."
     )
 
 
@@ -168,7 +168,7 @@ def _gains(values: Values) -> str:
         for model in values.models
         if values.change(model, condition, "pixel_ap") > 0.0005
     ]
-    return f"Pixel AP rises over the control, so the attack does not carry over, for {_and(gains)}." if gains else ""
+    return f"Pixel AP rises over the control, so the attack does not carry over, for {joined(gains)}." if gains else ""
 
 
 def _undefined(values: Values) -> str:
@@ -179,19 +179,15 @@ def _undefined(values: Values) -> str:
         for category in values.categories
         if values.count(model, condition, category) and math.isnan(values.get(model, condition, "pixel_ap", category))
     ]
-    return f"Undefined or not measured: pixel AP of {_and(gaps[:6])}{' and more' * (len(gaps) > 6)}." if gaps else ""
+    return f"Undefined or not measured: pixel AP of {joined(gaps[:6])}{' and more' * (len(gaps) > 6)}." if gaps else ""
 
 
 def _points(change: float) -> str:
     return f"{'+' if change > 0 else MINUS}{abs(100 * change):.1f}\u00a0points"
 
 
-def _and(items: list[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
 def _listed(values: Values, models: list[Model]) -> str:
-    return _and([values.label(model) for model in models])
+    return joined([values.label(model) for model in models])
 
 
 def _categories(values: Values) -> str:

@@ -1,16 +1,15 @@
 """What the test suites taught, in sentences that rows lead to by rule: the report's first words. No torch here."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from omnial_bench.reports.attempts import FAILED, NOT_RUN
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.curves import curves
-from omnial_bench.reports.table import MINUS
+from omnial_bench.reports.table import show
 from omnial_bench.reports.tables import count_words
 from omnial_bench.reports.transfer import figure_of, sources_of
-from omnial_bench.reports.values import Condition, Model, Values
+from omnial_bench.reports.values import Condition, Model, Values, joined
 from omnial_bench.reports.white_box import falls
 
 CHANCE = 0.5
@@ -53,7 +52,7 @@ def caveats(campaign: Campaign) -> list[str]:
     if campaign.white_box and checks.empty:
         said.append("No health check was run, so a gradient that is masked would not have been noticed.")
     elif len(missing := list(dict.fromkeys(checks.loc[checks["status"] == NOT_RUN, "check"]))):
-        said.append(f"Health checks that were not run for some model: {_and(missing)}.")
+        said.append(f"Health checks that were not run for some model: {joined(missing)}.")
     return said
 
 
@@ -93,9 +92,9 @@ def _at_chance(values: Values, ranked: Ranked) -> str:
     if len(low) == len(ranked):
         who = f"all {len(low)} models" if len(low) > 1 else "it is"
     elif len(low) > 2 and 2 * len(low) > len(ranked):
-        who = f"all but {_and([values.label(model) for value, model in ranked if value > CHANCE])}"
+        who = f"all but {joined([values.label(model) for value, model in ranked if value > CHANCE])}"
     else:
-        who = _and(low) if low else "none"
+        who = joined(low) if low else "none"
     return f"{who} at or below chance (50\u00a0%)"
 
 
@@ -117,12 +116,14 @@ def _along_the_curve(campaign: Campaign) -> str:
                 break
             below.append(trial.size)
         groups.setdefault(below[-1] if below else "", []).append(values.label(model))
-    clauses = [f"from {size} on for {_and(groups[size])}" for size in (trial.size for trial in curve) if size in groups]
-    clauses += [f"at no size up to {curve[-1].size} for {_and(groups[''])}"] if "" in groups else []
+    clauses = [
+        f"from {size} on for {joined(groups[size])}" for size in (trial.size for trial in curve) if size in groups
+    ]
+    clauses += [f"at no size up to {curve[-1].size} for {joined(groups[''])}"] if "" in groups else []
     return f"With growing eps, pixel AUROC is at or below chance {', '.join(clauses)}." if clauses else ""
 
 
-def _found(campaign: Campaign) -> list[tuple[Model, dict[str, float]]]:
+def _both_falls(campaign: Campaign) -> list[tuple[Model, dict[str, float]]]:
     """The models whose pixel AUROC is known under the fixed set and under the white-box attack, with both falls."""
     values = campaign.values
     if campaign.fixed_set is None or "pixel_auroc" not in values.metrics:
@@ -132,7 +133,7 @@ def _found(campaign: Campaign) -> list[tuple[Model, dict[str, float]]]:
 
 
 def _overstated(campaign: Campaign) -> str:
-    found, compared = _found(campaign), campaign.fixed_set
+    found, compared = _both_falls(campaign), campaign.fixed_set
     if not found or compared is None:
         return ""
     more = sum(fall["overstated"] < -TIE for _, fall in found)
@@ -147,7 +148,7 @@ def _overstated(campaign: Campaign) -> str:
 
 
 def _changes(campaign: Campaign) -> str:
-    found, compared, values = _found(campaign), campaign.fixed_set, campaign.values
+    found, compared, values = _both_falls(campaign), campaign.fixed_set, campaign.values
     if not found or compared is None:
         return ""
     each = [
@@ -161,7 +162,7 @@ def _changes(campaign: Campaign) -> str:
         if fall["overstated"] > TIE
     ]
     text = f"Change of pixel AUROC in points, under the fixed set {compared.set} → white-box: {', '.join(each)}"
-    return text + (f"; white-box takes less than the fixed set from {_and(less)}." if less else ".")
+    return text + (f"; white-box takes less than the fixed set from {joined(less)}." if less else ".")
 
 
 def _goals(campaign: Campaign) -> str:
@@ -207,7 +208,7 @@ def _worst(campaign: Campaign) -> str:
             )
     if not suite or not clauses:
         return ""
-    return f"Taking for each picture the worst of {len(suite.own)} attacks leaves {_and(clauses)}."
+    return f"Taking for each picture the worst of {len(suite.own)} attacks leaves {joined(clauses)}."
 
 
 def _transfer(campaign: Campaign) -> str:
@@ -231,7 +232,7 @@ def _transfer(campaign: Campaign) -> str:
                 f"In transfer ({suite.title(trial)}), for {own} of {total} models their own attack takes pixel AUROC "
                 "at least as low as any other source"
             )
-            return text + (f"; not for {_and(others)}." if others else ".")
+            return text + (f"; not for {joined(others)}." if others else ".")
     return ""
 
 
@@ -264,7 +265,7 @@ def _health(campaign: Campaign) -> str:
         return "No health check of the attacks was run."
     if failed.empty:
         return f"All {len(ran)} health checks of the attacks passed{rest}."
-    names = _and([f"{check} ({count})" for check, count in failed["check"].value_counts(sort=False).items()])
+    names = joined([f"{check} ({count})" for check, count in failed["check"].value_counts(sort=False).items()])
     return f"{len(failed)} of {len(ran)} health checks of the attacks failed: {names}{rest}."
 
 
@@ -286,7 +287,7 @@ def _moves(values: Values, control: Condition | None, metric: str, ranked: Ranke
         f"{values.label(model)} ({100 * values.get(model, control, metric):.1f}\u00a0→\u00a0{_percent(value)})"
         for value, model in ranked
     ]
-    return _and(said)
+    return joined(said)
 
 
 def _range(low: float, high: float) -> str:
@@ -294,13 +295,8 @@ def _range(low: float, high: float) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.1f}\u00a0%"
+    return f"{show(value, 'percent')}\u00a0%"
 
 
 def _number(change: float) -> str:
-    points = f"{abs(100 * change):.1f}"
-    return points if float(points) == 0 else ("+" if change > 0 else MINUS) + points
-
-
-def _and(items: Sequence[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+    return show(change, "change")

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TypeVar
@@ -249,7 +249,12 @@ def sources_title(names: Iterable[str]) -> str:
     titles = [model_title(name) for name in names]
     if not titles:
         return "none"
-    return titles[0] if len(titles) == 1 else f"mean loss over {', '.join(titles[:-1])} and {titles[-1]}"
+    return titles[0] if len(titles) == 1 else f"mean loss over {joined(titles)}"
+
+
+def joined(items: Sequence[str]) -> str:
+    """One or more items as a list in a sentence."""
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def _distinct(items: Iterable[T]) -> list[T]:
