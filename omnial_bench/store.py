@@ -78,6 +78,8 @@ class Attempt:
     run: str
     agreement: float | None = None
     """Cosine of the slopes that the gradient tells and those that forward passes measure; None where not looked at."""
+    options: str = ""
+    """What the threat sets of the attack's own options, such as `decay`."""
 
 
 COLUMNS = tuple(field.name for field in fields(Result))

@@ -192,6 +192,7 @@ def _attack(
         restarts=threat.restarts, n=len(originals), attacked=weight, flat=flat if takes_gradient else None,
         largest_change=change, direction="up" if threat.goal == "any" else "down",
         losses=" ".join(repr(loss) for loss in (steps / max(weight, 1)).tolist()), seed=labels.seed, run=labels.run,
+        options=", ".join(name if value is True else f"{name} = {value}" for name, value in threat.options.items()),
     )  # fmt: skip
     return replace(originals, images=images, references=originals.images), attempt
 

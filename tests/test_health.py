@@ -24,6 +24,7 @@ from omnial_bench.white_box import Evaluation, Target, evaluate
 
 Settings = dict[str, Any]
 PGD: Settings = {"attack": "pgd", "steps": 10}
+MORE: Settings = {"attack": "pgd", "steps": 20}
 LONG: Settings = {"attack": "pgd", "steps": 50}
 ONE: Settings = {"attack": "pgd", "steps": 1}
 NOISE: Settings = {"attack": "noise"}
@@ -96,6 +97,9 @@ Case = tuple[float, Settings]
         ("more steps change little", {"p": (0.30, PGD), "l": (0.26, LONG)}, "passed", ("p", 0.04, 0.05)),
         ("more steps change little", {"p": (0.40, PGD), "l": (0.30, LONG)}, "failed", ("p", 0.10, 0.05)),
         ("more steps change little", {"p": (0.30, PGD), "l": (0.40, LONG)}, "failed", ("l", -0.10, 0.05)),
+        ("more steps change little", {"p": (0.5, PGD), "t": (0.4, MORE), "l": (0.3, LONG)}, "failed", ("t", 0.1, 0.05)),
+        ("more steps change little", {"p": (0.5, PGD), "t": (0.3, MORE), "l": (0.3, LONG)}, "failed", ("p", 0.2, 0.05)),
+        ("more steps change little", {"p": (0.4, PGD), "l": (0.3, LONG | {"options": "decay"})}, "not run", None),
         ("more steps change little", {"o": (0.40, ONE), "l": (0.30, LONG)}, "not run", None),
         ("more steps change little", {"p": (0.4, PGD), "l": (0.3, LONG | {"restarts": 5})}, "not run", None),
     ],

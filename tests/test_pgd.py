@@ -1,6 +1,7 @@
 """PGD against detectors whose worst picture is known in closed form, and against torchattacks' own."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from omnial_bench.attacks.objectives import (
     reconstruction,
     segpgd,
 )
-from omnial_bench.attacks.pgd import DensePGD, ascent, random_change
+from omnial_bench.attacks.pgd import DensePGD, ascent, first_step, random_change
 from omnial_bench.attacks.victim import Lookout, Victim, victim
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import Detector, Prediction, Synthetic, ThreatModel
@@ -87,14 +88,14 @@ def worst(images: Tensor, truth: Tensor, weight: Tensor, eps: float) -> Tensor:
     return (images + eps * sign).clamp(0, 1)
 
 
+@pytest.mark.parametrize("decay", [False, True])
 @pytest.mark.parametrize("random_start", [False, True])
 @pytest.mark.parametrize("objective", [balanced, cross_entropy, segpgd, cospgd])
 @pytest.mark.parametrize("eps", [Fraction(4, 255), Fraction(8, 255)])
-def test_reaches_the_optimum_of_a_linear_detector(eps, objective, random_start) -> None:
+def test_reaches_the_optimum_of_a_linear_detector(eps, objective, random_start, decay) -> None:
     detector, (images, truth) = Linear(), pictures()
-    attacked, losses = attack(
-        [detector], images, truth, ThreatModel(eps=eps), objective=objective, random_start=random_start
-    )
+    settings = {"objective": objective, "random_start": random_start, "decay": decay}
+    attacked, losses = attack([detector], images, truth, ThreatModel(eps=eps), **settings)
     aim = Aim(truth, images)
     before, after = objective(detector(images), aim), objective(detector(attacked), aim)
     best = objective(detector(worst(images, truth, detector.weight, float(eps))), aim)
@@ -141,12 +142,14 @@ def test_reaches_the_optimum_of_a_linear_reconstruction(goal) -> None:
     assert torch.allclose(attacked, best, atol=1e-6)
 
 
-@pytest.mark.parametrize(("random_start", "step_size"), [(False, None), (True, 0.5)])
-def test_reaches_the_optimum_in_l2(random_start, step_size) -> None:
+@pytest.mark.parametrize(
+    ("random_start", "settings"), [(False, {}), (True, {"step_size": 0.5}), (True, {"decay": True, "steps": 20})]
+)
+def test_reaches_the_optimum_in_l2(random_start, settings) -> None:
     """The log-odds are linear, so the best change is along the weights, and all of its length is used.
 
-    From a random start steps of the whole radius: ten of a quarter leave what lies across the weights, which only
-    projections shorten, and reach 98 %.
+    From a random start steps of the whole radius, or twenty that fall: ten of a quarter leave what lies across the
+    weights, which only projections shorten, and reach 98 %.
     """
     detector, images = Linear(), torch.full((2, 3, SIDE, SIDE), 0.5)
     truth = torch.zeros(2, SIDE, SIDE, dtype=torch.bool)
@@ -155,8 +158,7 @@ def test_reaches_the_optimum_in_l2(random_start, step_size) -> None:
         return prediction.log_odds.flatten(1).sum(1)
 
     threat = ThreatModel(eps=Fraction(1, 2), norm="l2")
-    settings = {"objective": odds, "random_start": random_start, "step_size": step_size}
-    attacked, _ = attack([detector], images, truth, threat, **settings)
+    attacked, _ = attack([detector], images, truth, threat, objective=odds, random_start=random_start, **settings)
     gained = odds(detector(attacked), Aim(truth, images)) - odds(detector(images), Aim(truth, images))
     best = 0.5 * detector.weight.norm()
     assert (gained >= 0.99 * best).all()
@@ -244,6 +246,32 @@ def test_default_step_is_two_and_a_half_eps_over_steps(capsys) -> None:
     assert pgd.alpha == pytest.approx(1 / 255)
     assert isinstance(pgd, torchattacks.PGD)
     assert capsys.readouterr().out == ""
+
+
+def test_steps_that_decay_fall_linearly() -> None:
+    """Up a slope and far from the bound, each step gains as much as it is long."""
+    detector, images = Linear(), torch.full((2, 3, SIDE, SIDE), 0.5)
+
+    def odds(prediction: Prediction, _: Aim) -> Tensor:
+        return prediction.log_odds.flatten(1).sum(1)
+
+    settings = {"objective": odds, "steps": 5, "decay": True, "random_start": False, "step_size": 0.01}
+    _, losses = attack(
+        [detector], images, torch.zeros(2, SIDE, SIDE).bool(), ThreatModel(eps=Fraction(1, 4)), **settings
+    )
+    slope = detector.weight.abs().sum().item()
+    gains = [(after - before) / slope for before, after in pairwise(losses)]
+    assert gains == pytest.approx([0.01, 0.008, 0.006, 0.004], rel=1e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 10, 50])
+@pytest.mark.parametrize("decay", [False, True])
+def test_default_steps_cross_the_ball(steps, decay) -> None:
+    """From one end to the other is 2 eps; the steps add up to 2.5, which no number of them falls short of."""
+    first = first_step(Fraction(8, 255), steps, decay=decay)
+    shares = [1 - Fraction(step, steps) if decay else 1 for step in range(steps)]
+    assert first * sum(shares) >= Fraction(5, 2) * Fraction(8, 255)
+    assert not decay or first >= Fraction(4, 255)
 
 
 def test_source_gradient_is_the_mean_over_detectors() -> None:

@@ -447,6 +447,28 @@ def test_a_doubt_stands_beside_every_figure_of_its_set(tmp_path: Path) -> None:
         assert {letter for letter, _ in table.notes} == shown
 
 
+def test_an_attack_that_had_not_settled_puts_its_kind_in_doubt_up_to_its_length(tmp_path: Path) -> None:
+    health, attempts = fake_health(), fake_attempts()
+    health["status"] = health["status"].replace("failed", "passed")
+    lost = (health["check"] == "more steps change little") & (health["detector"] == "omnial")
+    health.loc[lost & (health["paradigm"] == "unified"), ["status", "set"]] = ["failed", "white-box-any"]
+    steps = {"white-box-any": 10, "white-box-hide": 10, "white-box-fabricate": 20, "white-box-score": 5}
+    attempts["steps"] = attempts["set"].map(steps).fillna(30)
+    table = white_box.white_box_table(campaign(tmp_path, attempts=attempts, health=health))
+    assert table is not None
+    marked = {(str(table.frame.loc[row, "model"]), key) for row, key in table.letters}
+    assert marked == {("OmniAL unified", key) for key in ("any", "any_score", "hide")}
+
+
+def test_options_of_an_attack_stand_beside_its_name(tmp_path: Path) -> None:
+    attempts = fake_attempts()
+    attempts["options"] = (attempts["set"] == "white-box-any").map({True: "decay", False: ""})
+    table = white_box.attacks_table(campaign(tmp_path, attempts=attempts))
+    assert table is not None
+    names = list(table.frame.loc[table.frame["set"].isin(["white-box-any", "white-box-hide"]), "attack"])
+    assert names == ["PGD (decay), 8/255", "PGD, 8/255 hide"]
+
+
 def test_a_mean_that_leaves_a_category_out_says_so(tmp_path: Path) -> None:
     rows = rows_of_both()
     whole = white_box.white_box_table(campaign(tmp_path, rows))

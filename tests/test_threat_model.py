@@ -293,7 +293,10 @@ def test_settings_of_the_record_reach_the_attack() -> None:
     assert (attack.restarts, attack.best, attack.together, attack.random_start) == (3, True, 5, False)
     assert attack.alpha == float(step_size(threat("pgd")))
     plain, _ = built("pgd", images, labels)
-    assert (plain.restarts, plain.best) == (1, False)
+    assert (plain.restarts, plain.best, plain.decay) == (1, False, False)
+    falling, _ = built("pgd", images, labels, options={"decay": True})
+    assert falling.decay
+    assert falling.alpha == float(step_size(threat("pgd", options={"decay": True}))) == 4 / 255
     adaptive, _ = built("apgd", images, labels, options={"rho": 0.5})
     assert (adaptive.rho, adaptive.alpha) == (0.5, 16 / 255)
     given, _ = built("apgd", images, labels, step_size="4/255")

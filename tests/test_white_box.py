@@ -76,7 +76,9 @@ def values(rows: list[Result], name: str, metric: str, detector: str = "bright")
 
 class TestRows:
     def test_every_threat_and_the_pictures_before_it_are_scored(self) -> None:
-        threats = (threat("any"), threat("hide", goal="hide"), threat("invent", goal="fabricate"))
+        threats = (
+            threat("any", options={"decay": True}), threat("hide", goal="hide"), threat("invent", goal="fabricate"),
+        )  # fmt: skip
         found = evaluate(target(), suite(*threats), pictures(), "cap", seed=0)
         said = {(row.set, row.threat, row.source) for row in found.rows}
         assert said == {
@@ -92,6 +94,7 @@ class TestRows:
             ("any", 9, 0, "up"), ("hide", 6, 0, "down"), ("invent", 3, 0, "down"),
         ]  # fmt: skip
         assert {one.largest_change for one in found.attempts} == {8.0}
+        assert [one.options for one in found.attempts] == ["decay", "", ""]
         for one in found.attempts:
             first, *_, last = (float(loss) for loss in one.losses.split())
             assert last > first if one.direction == "up" else last < first

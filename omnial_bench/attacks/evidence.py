@@ -38,6 +38,7 @@ class Figure:
     where: str = "frame"
     steps: int = 0
     restarts: int = 1
+    options: str = ""
 
     @property
     def iterative(self) -> bool:
@@ -61,7 +62,7 @@ class Figure:
 
 BALL = ("norm", "where", "eps", "n")
 """What compared figures share at the least. In one run, as many pictures are the same pictures."""
-SETTINGS = ("attack", "objective", "steps", "restarts")
+SETTINGS = ("attack", "objective", "steps", "restarts", "options")
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,12 @@ class Model:
 
 def models_of(rows: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[tuple[tuple[str, str], Model]]:
     """Every (detector, paradigm) of results.csv and attacks.csv of one run, with what is known of it."""
+    # Read from a file, no options are a missing value.
+    attempts = attempts.fillna({"options": ""})
     keys = ["detector", "paradigm", "set", "source"]
     means = rows[(rows["metric"] == METRIC) & (rows["category"] == "mean")].dropna(subset="value")
     means = means.groupby(keys, sort=False, as_index=False).agg(value=("value", "mean"), n=("n", "sum"))
-    names = ("attack", "objective", "goal", "norm", "where")
+    names = ("attack", "objective", "goal", "norm", "where", "options")
     threats: dict[str, dict[str, Any]] = {f"{suite}-unattacked": {} for suite in attempts["suite"]}
     for row in records_of(attempts):
         numbers = {"eps": Fraction(row["eps"]), "steps": int(row["steps"]), "restarts": int(row["restarts"])}

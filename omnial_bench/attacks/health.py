@@ -141,19 +141,23 @@ def huge_eps_breaks(model: Model) -> Verdict:
 def more_steps_change_little(model: Model) -> Verdict:
     pairs = [
         (short, long)
-        for short, long in pairs_of(model.own, model.own, *BALL, "objective", "restarts")
+        for short, long in pairs_of(model.own, model.own, *BALL, "objective", "restarts", "options")
         if short.iterative and long.iterative and short.steps < long.steps
     ]
     if not pairs:
         return _not_run("PGD of two lengths, neither of one step, at the same eps and goal any, as in suite health")
-    short, long = max(pairs, key=lambda pair: abs(pair[0].value - pair[1].value))
+    # Of those that moved the longest is judged: attacks of fewer steps are in doubt with it.
+    moved = [pair for pair in pairs if abs(pair[0].value - pair[1].value) > SETTLED]
+    most = max((short.steps for short, _ in moved), default=None)
+    judged = [pair for pair in moved if pair[0].steps == most] or pairs
+    short, long = max(judged, key=lambda pair: abs(pair[0].value - pair[1].value))
     fall = short.value - long.value
     higher, why = (short, "the attack had not settled") if fall > 0 else (long, "more steps do less harm")
     return _judged(
         abs(fall) <= SETTLED,
         f"{TITLE} {short.value:.3f} after {short.steps} steps ({short.set}), "
         f"{long.value:.3f} after {long.steps} ({long.set})",
-        f"{why}; in doubt is the {higher.value:.3f} of {higher.set} and of attacks as long",
+        f"{why}; in doubt is the {higher.value:.3f} of {higher.set}, and of attacks of its kind that are no longer",
         set=higher.set, figure=fall, reference=SETTLED,
     )  # fmt: skip
 

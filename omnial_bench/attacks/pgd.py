@@ -28,6 +28,8 @@ class Options:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     best: bool = False
     """Whether a picture keeps its strongest iterate, the last one included, for one more forward pass."""
+    decay: bool = False
+    """Whether the step falls linearly to nothing, so that the last ones do not turn about a maximum."""
     together: Annotated[int, Field(ge=1)] = TOGETHER
     """Starts of pictures in one batch at the most; all pictures of a call at one start always lie in one."""
 
@@ -46,14 +48,21 @@ class Climb:
     is but one climb and so nothing to choose."""
 
 
+def first_step(eps: Fraction, steps: int, *, decay: bool = False) -> Fraction:
+    """2.5 eps / steps (Madry et al., ICLR 2018); with decay eps / 2, or more where so few steps would not add up to
+    2.5 eps."""
+    return max(eps / 2, 5 * eps / (steps + 1)) if decay else Fraction(5, 2) * eps / steps
+
+
 class DensePGD(torchattacks.PGD):  # type: ignore[misc]
     """torchattacks' PGD with the objective, the ball and the random numbers handed in.
 
     `model` is a Victim, or a module from images to logits (b, 2, h, w) as torchattacks' own takes it.
     Goal `any` raises the objective against the labels, which are the truth; the other goals lower it towards the
-    labels, which are then target maps. `step_size` is in pixel units; None is 2.5 eps / steps. The random start is
-    uniform in the L-infinity ball and, in L2, of a uniform direction and radius. Of several `restarts` the first alone
-    can be the picture itself, and each picture keeps what its objective calls the strongest.
+    labels, which are then target maps. `step_size` is in pixel units; None is that of `first_step`. With `decay` it is
+    the first one, and the others fall linearly. The random start is uniform in the L-infinity ball and, in L2, of a
+    uniform direction and radius. Of several `restarts` the first alone can be the picture itself, and each picture
+    keeps what its objective calls the strongest.
 
     `losses` holds the mean loss of the last call, over its pictures and starts, before each step; `flat` counts its
     pictures whose gradient was zero everywhere at every start and stayed so.
@@ -71,11 +80,12 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         random_start: bool = True,
         restarts: int = 1,
         best: bool = False,
+        decay: bool = False,
         together: int = TOGETHER,
     ) -> None:
         eps = float(threat.eps)
         # In fractions, as records reckon, so that a default written out gives the same bits.
-        alpha = float(Fraction(5, 2) * threat.eps / steps) if step_size is None else step_size
+        alpha = float(first_step(threat.eps, steps, decay=decay)) if step_size is None else step_size
         # For a model without weights the parent prints that it found no device; here the images' device counts.
         with redirect_stdout(io.StringIO()):
             super().__init__(as_victim(model), eps=eps, alpha=alpha, steps=steps, random_start=random_start)
@@ -84,6 +94,7 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         self.generator = generator
         self.restarts = restarts
         self.best = best
+        self.decay = decay
         self.together = together
         self.losses: list[float] = []
         self.flat: int | None = None
@@ -149,8 +160,9 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
             flat &= (gradient == 0).flatten(1).all(1)
             if self.best:
                 kept, gain = keep(kept, gain, attacked, self.sign * loss)
+            size = self.alpha * (1 - step / self.steps) if self.decay else self.alpha
             move = ascent(within(gradient, region), self.threat)
-            attacked = self.threat.project(attacked + self.sign * self.alpha * move, clean)
+            attacked = self.threat.project(attacked + self.sign * size * move, clean)
         if self.best or self.restarts > 1:
             kept, gain = keep(kept, gain, attacked, self.sign * lookout.value(attacked))
             return Climb(kept, torch.stack(losses), flat, gain)

@@ -47,8 +47,11 @@ class NoOptions:
 
 
 def _common_step(threat: Threat) -> Fraction:
-    """2.5 eps / steps (Madry et al., ICLR 2018)."""
-    return Fraction(5, 2) * threat.eps / threat.steps
+    return pgd.first_step(threat.eps, threat.steps)
+
+
+def _pgd_step(threat: Threat) -> Fraction:
+    return pgd.first_step(threat.eps, threat.steps, decay=_options(threat).decay)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +113,7 @@ ATTACKS: dict[str, Kind] = {
     "mi": Kind(build=partial(_climbing, DenseTransfer), options=transfer.Momentum),
     "noise": Kind(build=noise.build, fixed={"steps": 1, "restarts": 1}, step=None),
     "patch": Kind(build=patch.build, options=patch.Options, norms=("linf",), label=patch.label, fixed={"restarts": 1}),
-    "pgd": Kind(build=partial(_climbing, DensePGD), options=pgd.Options),
+    "pgd": Kind(build=partial(_climbing, DensePGD), options=pgd.Options, step=_pgd_step),
     "square": Kind(build=square.build, options=square.Options, fixed={"restarts": 1}, step=None),
     "ti": Kind(build=partial(_climbing, DenseTransfer), options=transfer.Translation),
     "universal": Kind(build=universal.build, options=universal.Options, whole=True, fixed={"restarts": 1}),

@@ -14,6 +14,7 @@ from omnial_bench.reports.values import Condition, Model, detector_title
 
 WIDE = ("huge eps breaks", "no zero gradients", "gradient is whole")
 """Checks that put every gradient attack on a model in doubt where they fail."""
+UNSETTLED = "more steps change little"
 WHOLE = ("mean", "all", "")
 """Categories of a check on the class means, or on the pictures of all categories together."""
 
@@ -68,7 +69,8 @@ def doubts(campaign: Campaign, model: Model, condition: Condition | None, *other
     """Footnote letters of the failed checks that put the model's figure under an attack on itself in doubt.
 
     Those that were run on this set or, with `others`, on a set that none of `others` shows, and those that put every
-    gradient attack on the model in doubt.
+    gradient attack on the model in doubt. An attack that had not settled puts those of its kind in doubt that are no
+    longer.
     """
     if condition is None or not condition.white_box:
         return ""
@@ -78,9 +80,20 @@ def doubts(campaign: Campaign, model: Model, condition: Condition | None, *other
     found = {
         letters[check]
         for check, name in zip(failed["check"], failed["set"], strict=True)
-        if check in WIDE or name == condition.set or (others and name not in shown)
+        if check in WIDE
+        or name == condition.set
+        or (_no_longer(campaign, condition.set, name) if check == UNSETTLED else others and name not in shown)
     }
     return ",".join(sorted(found))
+
+
+def _no_longer(campaign: Campaign, one: str, other: str) -> bool:
+    """Whether both are pictures of one kind of attack, the first of at most as many steps."""
+    known = campaign.attempts.drop_duplicates("set").set_index("set")
+    if one not in known.index or other not in known.index:
+        return False
+    ours, judged = known.loc[one], known.loc[other]
+    return bool(ours["attack"] == judged["attack"] and ours["steps"] <= judged["steps"])
 
 
 def footnotes(campaign: Campaign, letters: Mapping[tuple[int, str], str]) -> tuple[tuple[str, str], ...]:

@@ -38,6 +38,7 @@ class Trial:
     where: str
     steps: int
     restarts: int
+    options: str = ""
 
     @property
     def own(self) -> Condition | None:
@@ -69,7 +70,9 @@ class Trial:
 
     @property
     def attack_title(self) -> str:
-        return ATTACK_TITLES.get(self.attack, self.attack)
+        """The attack with the options that the suite sets."""
+        title = ATTACK_TITLES.get(self.attack, self.attack)
+        return f"{title} ({self.options})" if self.options else title
 
     @property
     def corruption(self) -> tuple[str, int] | None:
@@ -180,7 +183,8 @@ def _trial(name: str, conditions: Sequence[Condition], recorded: pd.DataFrame) -
     one = recorded.iloc[0]
     attack, objective, goal, norm, where = (str(one[key]) for key in ("attack", "objective", "goal", "norm", "where"))
     steps, restarts = (0 if math.isnan(one[key]) else int(one[key]) for key in ("steps", "restarts"))
-    return Trial(name, tuple(conditions), attack, objective, goal, norm, float(one["size"]), where, steps, restarts)
+    options, size = str(one.get("options", "")), float(one["size"])
+    return Trial(name, tuple(conditions), attack, objective, goal, norm, size, where, steps, restarts, options)
 
 
 def _titles(trial: Trial) -> tuple[str, ...]:
