@@ -104,5 +104,5 @@ def test_synthesis_gets_the_options(monkeypatch: pytest.MonkeyPatch, classes: in
     seen: dict[str, Any] = {}
     monkeypatch.setattr(jnld.synthesis, "synthesize", lambda *_, **switches: seen.update(switches) or batch())
     images = noise(2, 3, 32, 32)
-    tiny(panels=True, anomalous=0.25, classes=classes).synthesize(images, images, torch.Generator())
-    assert seen == {"panels": True, "anomalous": 0.25, "levels": levels}
+    tiny(panels=True, anomalous=0.25, classes=classes, free_energy=True).synthesize(images, images, torch.Generator())
+    assert seen == {"panels": True, "anomalous": 0.25, "levels": levels, "free_energy": True}

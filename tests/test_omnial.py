@@ -159,9 +159,18 @@ def test_forward_is_float32_under_autocast() -> None:
 def test_synthesis_gets_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, Any] = {}
     monkeypatch.setattr(omnial.synthesis, "synthesize", lambda *_, **switches: seen.update(switches) or batch())
-    options = replace(TINY, panels=False, anomalous=0.25, both_sides=True, additive=True, self_source=1.0)
+    options = replace(
+        TINY, panels=False, anomalous=0.25, both_sides=True, additive=True, self_source=1.0, free_energy=True
+    )
     build(options).synthesize(noise(2, 3, 32, 32), noise(2, 3, 32, 32), torch.Generator())
-    assert seen == {"panels": False, "anomalous": 0.25, "both_sides": True, "additive": True, "self_source": 1.0}
+    assert seen == {
+        "panels": False,
+        "anomalous": 0.25,
+        "both_sides": True,
+        "additive": True,
+        "self_source": 1.0,
+        "free_energy": True,
+    }
 
 
 def test_options_are_checked() -> None:

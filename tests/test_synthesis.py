@@ -1,16 +1,19 @@
 """Synthetic anomalies: masks, the JND map, panels, textures and the three recipes."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from skimage.feature import canny as reference_canny
 
+from omnial_bench.nouns import Synthetic
 from omnial_bench.synthesis import draem, jnld, omnial
 from omnial_bench.synthesis.canny import HYSTERESIS_STEPS, canny, follow, gaussian_blur, gaussian_kernel
 from omnial_bench.synthesis.draw import Draws
-from omnial_bench.synthesis.jnd import jnd_map, within_disc
+from omnial_bench.synthesis.free_energy import PATCH, SEARCH, disorder, free_energy_map, predicted
+from omnial_bench.synthesis.jnd import jnd_map, surroundings, within_disc
 from omnial_bench.synthesis.masks import masks_within, training_masks
 from omnial_bench.synthesis.panels import PANELS, draw_panels, panels_of
 from omnial_bench.synthesis.perlin import perlin_masks, perlin_noise
@@ -98,6 +101,60 @@ class TestJnd:
 
     def test_a_flat_picture_has_no_edge(self) -> None:
         assert not canny(torch.full((1, 1, 32, 32), 100.0)).any()
+
+
+class TestFreeEnergy:
+    @pytest.mark.parametrize(("grey", "lifted"), [(0, 32), (20, 47), (64, 80), (127, 127), (200, 200), (255, 255)])
+    def test_flat_grey(self, grey: int, lifted: int) -> None:
+        """Foreseen to the last level, so nothing but luminance and its own constant hides anything."""
+        luminance = 17 * (1 - math.sqrt(lifted / 127)) + 3 if lifted <= 127 else 3 / 128 * (lifted - 127) + 3
+        contrast = abs(0.5 - 0.01 * grey)
+        weight = 10 / 255 * (luminance + contrast - 0.3 * min(luminance, contrast))
+        found = free_energy_map(torch.full((1, 3, 24, 32), grey / 255))
+        assert found.flatten().tolist() == pytest.approx([weight] * 24 * 32, abs=1e-4)
+
+    def test_each_pixel_is_foreseen_from_patches_like_its_own(self) -> None:
+        """Against the sums written out, pixel by pixel, on pictures continued as in a mirror."""
+        size, reach = (14, 17), SEARCH + PATCH
+        noise = torch.rand(1, 1, *size, generator=generator(2)) * 60
+        grey = (noise + 140 * (torch.arange(size[1]) > 8)).round()
+        picture = np.pad(grey[0, 0].double().numpy(), reach, mode="symmetric")
+        background = np.floor(surroundings(grey)[0][0, 0].double().numpy())
+        dark = 17 * (1 - np.sqrt(np.round(32 + background.clip(0, 127) * 95 / 127) / 127)) + 3
+        limit = np.maximum(np.where(background <= 127, dark, 3 / 128 * (background - 127) + 3), 8)
+        expected = np.zeros(size)
+        for y, x in np.ndindex(size):
+            patch = picture[y + SEARCH : y + SEARCH + 7, x + SEARCH : x + SEARCH + 7]
+            spread = patch.std()
+            h = (limit[y, x] * np.sqrt(limit[y, x] / spread)) ** 2 if spread > limit[y, x] else limit[y, x] ** 2
+            weights = {
+                (down, right): np.exp(
+                    -((patch - picture[y + down : y + down + 7, x + right : x + right + 7]) ** 2).mean() / h
+                )
+                for down, right in np.ndindex(21, 21)
+            }
+            weights[SEARCH, SEARCH] = max(weight for at, weight in weights.items() if at != (SEARCH, SEARCH))
+            values = {at: picture[y + at[0] + PATCH, x + at[1] + PATCH] for at in weights}
+            expected[y, x] = sum(weights[at] * values[at] for at in weights) / sum(weights.values())
+        found = predicted(grey)[0, 0].double().numpy()
+        assert np.abs(found - expected).max() <= 0.5 + 1e-3
+        assert np.array_equal(found, found.round())
+
+    def test_what_cannot_be_foreseen_hides_more(self) -> None:
+        stripes = (0.3 + 0.15 * (torch.arange(48) // 4 % 2)).expand(1, 3, 48, 48)
+        speckles = 0.3 + 0.15 * torch.rand(1, 1, 48, 48, generator=generator()).expand(1, 3, 48, 48)
+        inner = (..., slice(14, 34), slice(14, 34))
+        greys = [255 * one.mean(1, keepdim=True) for one in (stripes, speckles)]
+        ordered, loose = (disorder(grey, predicted(grey))[inner].mean() for grey in greys)
+        assert ordered < 1 < 3 < loose
+        assert free_energy_map(stripes)[inner].mean() < free_energy_map(speckles)[inner].mean()
+
+    @pytest.mark.parametrize("recipe", [jnld.synthesize, omnial.synthesize])
+    def test_the_recipes_take_it(self, recipe: Callable[..., Synthetic]) -> None:
+        images, textures = photograph(2), photograph(2)
+        made = recipe(images, textures, generator(), free_energy=True)
+        assert made.jnd is not None
+        assert torch.equal(made.jnd, free_energy_map(images))
 
 
 class TestArithmetic:

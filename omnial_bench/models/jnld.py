@@ -30,6 +30,8 @@ class Options:
     """Probability that a training sample gets an anomaly; panels, where on, replace the rule."""
     panels: bool = False
     """Panel-guided synthesis (OmniAL, Table 4)."""
+    free_energy: bool = False
+    """Take the JND map by the free-energy principle (Wu et al. 2013) in place of nonlinear additivity; slower."""
     smoothing: OddSide = 1
     pooling: OddSide = 21
 
@@ -70,6 +72,7 @@ class JNLD(Detector):
             anomalous=options.anomalous,
             panels=options.panels,
             levels=options.classes - 1,
+            free_energy=options.free_energy,
         )
 
     def loss(self, batch: Synthetic) -> dict[str, Tensor]:

@@ -53,6 +53,8 @@ class Options:
     """Blend the levels by their clipped sum, the other reading of Eq. 1."""
     self_source: Fraction01 = 0.5
     """Probability that the anomaly texture is a crop of the image itself rather than of a texture."""
+    free_energy: bool = False
+    """Take the JND map by the free-energy principle (Wu et al. 2013) in place of nonlinear additivity; slower."""
     smoothing: OddSide = 5
     pooling: OddSide = 21
 
@@ -136,6 +138,7 @@ class OmniAL(Detector):
             both_sides=options.both_sides,
             additive=options.additive,
             self_source=options.self_source,
+            free_energy=options.free_energy,
         )
 
     def loss(self, batch: Synthetic) -> dict[str, Tensor]:

@@ -49,18 +49,44 @@ _DILATION = 6
 def jnd_map(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
     """JND of RGB images in [0, 1] as an opacity in [0, 1]; 0.307 on flat grey 64, 0.097 on 127."""
     grey = 255.0 * grey_of(images)
+    background, gradient = surroundings(grey)
+    texture = texture_masking(background, gradient * edge_weight(grey))
+    return opacity(overlapped(luminance_adaptation(background), texture))
+
+
+def surroundings(
+    grey: Float[Tensor, "b 1 h w"],
+) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"]]:
+    """The weighted mean luminance about each pixel and its largest gradient of four directions, in grey levels."""
     transposed = tuple(zip(*_VERTICAL, strict=True))
     kernels = torch.tensor((_LUMINANCE, _VERTICAL, _FALLING, _RISING, transposed), device=grey.device, dtype=grey.dtype)
     responses = F.conv2d(F.pad(grey, (2, 2, 2, 2), mode="reflect"), kernels[:, None])
-    background = responses[:, :1] / 32.0
-    luminance = either(
+    return responses[:, :1] / 32.0, responses[:, 1:].abs().amax(1, keepdim=True) / 16.0
+
+
+def luminance_adaptation(background: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """What darkness and glare hide, in grey levels."""
+    return either(
         background <= 127,
         17.0 * (1 - torch.sqrt(background.clamp_min(0) / 127.0)) + 3.0,
         3.0 / 128.0 * (background - 127.0) + 3.0,
     )
-    gradient = responses[:, 1:].abs().amax(1, keepdim=True) / 16.0 * edge_weight(grey)
-    texture = gradient * (0.0001 * background + 0.115) + (0.5 - 0.01 * background)
-    jnd = luminance + texture - 0.3 * torch.minimum(luminance, texture)
+
+
+def texture_masking(
+    background: Float[Tensor, "b 1 h w"], gradient: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 1 h w"]:
+    """What texture hides, in grey levels; below 0 on flat bright areas."""
+    return gradient * (0.0001 * background + 0.115) + (0.5 - 0.01 * background)
+
+
+def overlapped(one: Float[Tensor, "b 1 h w"], other: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """The sum of two thresholds, of which 0.3 of the smaller is counted twice."""
+    return one + other - 0.3 * torch.minimum(one, other)
+
+
+def opacity(jnd: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """10 JND / 255 in [0, 1]."""
     return (_SCALE * jnd).clamp(0, 1)
 
 

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnial_bench.nouns import Synthetic
+from omnial_bench.synthesis.free_energy import free_energy_map
 from omnial_bench.synthesis.jnd import jnd_map
 from omnial_bench.synthesis.masks import marked, training_masks
 from omnial_bench.synthesis.omnial import fuse, refine_labels
@@ -19,13 +20,14 @@ def synthesize(
     anomalous: float = 0.5,
     panels: bool = False,
     levels: int = 3,
+    free_energy: bool = False,
 ) -> Synthetic:
     """A batch with labels 0..3 (0 and 1 when `levels` is 1) and the JND map of the clean images.
 
     Masks and normal samples as in DRAEM, textures only from the texture source, labels corrected by SSIM.
     """
     masks, allowed = training_masks(3, images, generator, anomalous=anomalous, panels=panels)
-    jnd = jnd_map(images)
+    jnd = free_energy_map(images) if free_energy else jnd_map(images)
     sources = augment(textures, generator, wanted=marked(masks.any(0)))
     augmented, alphas = fuse(images, sources, masks, allowed, jnd=jnd)
     labels = refine_labels(images, augmented, alphas.amax(0) > 0)

@@ -8,6 +8,7 @@ from omnial_bench.metrics.quality import ssim_map
 from omnial_bench.nouns import Synthetic
 from omnial_bench.synthesis.canny import gaussian_blur
 from omnial_bench.synthesis.draw import chance
+from omnial_bench.synthesis.free_energy import free_energy_map
 from omnial_bench.synthesis.jnd import jnd_map
 from omnial_bench.synthesis.masks import marked, training_masks
 from omnial_bench.synthesis.transform import jittered_crop
@@ -31,17 +32,18 @@ def synthesize(
     both_sides: bool = False,
     additive: bool = False,
     self_source: float = 0.5,
+    free_energy: bool = False,
 ) -> Synthetic:
     """A batch with labels 0 normal, 1 easy, 2 medium, 3 hard and the JND map of the clean images.
 
     The anomaly texture is a jittered crop of the image itself with probability `self_source`, else of a texture.
     Without `panels` a sample stays normal with probability 1 - `anomalous`. `both_sides` and `additive` are the other
-    readings of the panel's size and of Eq. 1.
+    readings of the panel's size and of Eq. 1, `free_energy` the other JND model.
     """
     masks, allowed = training_masks(3, images, generator, anomalous=anomalous, panels=panels, both_sides=both_sides)
     own = chance(len(images), self_source, generator, images.device)[:, None, None, None]
     sources = jittered_crop(torch.where(own, images, textures), generator)
-    jnd = jnd_map(images)
+    jnd = free_energy_map(images) if free_energy else jnd_map(images)
     augmented, alphas = fuse(images, sources, masks, allowed, jnd=jnd, additive=additive)
     return Synthetic(augmented, images, refine_labels(images, augmented, alphas.amax(0) > 0), jnd)
 
