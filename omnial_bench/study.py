@@ -25,7 +25,7 @@ TRAINING_CODE = (*SHARED_CODE, "synthesis", "losses.py", "spread.py", "training.
 ATTACK_CODE = (*SHARED_CODE, "synthesis", "attacks")
 SEALED_CODE = ("attacks/sealed.py", "attacks/manifest.py", "attacks/levels.py", "attacks/png.py")
 SCORING_CODE = (*SHARED_CODE, "metrics", "scoring.py", "examples.py", "store.py", *SEALED_CODE)
-EVALUATION_CODE = ("white_box.py", "worst.py")
+EVALUATION_CODE = ("attempt.py", "white_box.py", "worst.py")
 
 
 class Decided(NamedTuple):

@@ -8,17 +8,12 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from omnial_bench.attacks.attacking import attack_pictures
-from omnial_bench.attacks.compose import Composed, generator_for
-from omnial_bench.attacks.levels import keeps, largest_change
-from omnial_bench.attacks.objectives import objective_named
-from omnial_bench.attacks.slopes import agreement
-from omnial_bench.attacks.threats import label_of, threat_model
-from omnial_bench.attacks.victim import victim
-from omnial_bench.data.catalog import foreground_rule
+from omnial_bench.attacks.compose import generator_for
+from omnial_bench.attacks.threats import label_of
+from omnial_bench.attempt import attempt, composed, hold
+from omnial_bench.checkpoint import model_name
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.device import placed
-from omnial_bench.errors import UserError
 from omnial_bench.examples import Example, Keeper
 from omnial_bench.jobs import Progress, recall, remember
 from omnial_bench.nouns import Batch, Detector, Prediction
@@ -26,11 +21,7 @@ from omnial_bench.records import Suite, Threat
 from omnial_bench.scoring import BATCH as SCORED
 from omnial_bench.scoring import Labels, Tally, Viewer, score
 from omnial_bench.store import Attempt, Result
-from omnial_bench.synthesis.foreground import foreground
 from omnial_bench.worst import Worst
-
-BATCH = 8
-"""Pictures attacked at once; fixed, for it decides which random numbers a picture gets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +37,7 @@ class Target:
     @property
     def name(self) -> str:
         """What rows of other models call it as their source."""
-        return f"{self.labels.detector}-{self.labels.paradigm}"
+        return model_name(self.labels.detector, self.labels.paradigm)
 
     @property
     def model(self) -> str:
@@ -93,18 +84,18 @@ def evaluate(
     chosen = spread(pictures, _smaller(limit, suite.limit), generator_for(seed, "pictures", category))
     device = torch.device(device)
     model = placed(source.detector, device)
-    composed = _composed(chosen, suite, source.labels.dataset, category)
+    shown = composed(chosen, suite, source.labels.dataset, category)
     found = Evaluation()
     attacked: dict[str, Pictures] = {}
     for done, threat in enumerate(suite.threats):
         if progress is not None:
             progress(done, len(suite.threats), threat.name)
-        attacked[threat.name], attempt = _attack(
-            model, composed, suite, threat, source, category, seed=seed, device=device, precision=precision
+        attacked[threat.name], went = attempt(
+            model, shown, suite, threat, source.labels, category, seed=seed, device=device, precision=precision
         )
-        found.attempts.append(attempt)
+        found.attempts.append(went)
     if suite.slopes:
-        _hold(found.attempts, model, suite, chosen, category, seed=seed, device=device)
+        hold(found.attempts, model, suite, chosen, category, seed=seed, device=device)
     found.extend(_score_self(source, suite, chosen, attacked, category, device=device, out=out))
     for target in targets:
         for threat in suite.threats:
@@ -149,95 +140,6 @@ def spread(pictures: Pictures, limit: int | None, generator: torch.Generator) ->
 
 def _smaller(one: int | None, other: int | None) -> int | None:
     return min((limit for limit in (one, other) if limit is not None), default=None)
-
-
-def _composed(pictures: Pictures, suite: Suite, dataset: str, category: str) -> Composed:
-    """The pictures with the object of each, and the region where a defect is to be invented: all of the object."""
-    objects = torch.ones_like(pictures.masks)
-    if any(threat.where == "foreground" for threat in suite.threats):
-        objects = foreground(pictures.images, foreground_rule(dataset, category))
-    return Composed(pictures, objects, torch.ones_like(pictures.masks))
-
-
-def _attack(
-    model: Detector,
-    composed: Composed,
-    suite: Suite,
-    threat: Threat,
-    source: Target,
-    category: str,
-    *,
-    seed: int,
-    device: torch.device,
-    precision: torch.dtype | None,
-) -> tuple[Pictures, Attempt]:
-    """The pictures after one threat, as bytes, each measured to lie in its ball; references are those before it."""
-    originals = composed.pictures
-    images = originals.images.clone()
-    steps, weight, flat = torch.zeros(0, dtype=torch.float64), 0, 0
-    takes_gradient = False
-    for part in attack_pictures([model], composed, threat, seed=seed, device=device, batch=BATCH, precision=precision):
-        images[part.rows] = part.images
-        if part.losses:
-            steps = (steps if len(steps) else 0) + part.weight * torch.tensor(part.losses, dtype=torch.float64)
-        if part.flat is not None:
-            takes_gradient, flat = True, flat + part.flat
-        weight += part.weight
-    change = _measure(threat, images, originals)
-    labels = source.labels
-    attempt = Attempt(
-        suite=suite.name, set=threat.name, detector=labels.detector, paradigm=labels.paradigm, category=category,
-        source="self" if suite.against == "self" else source.name, attack=threat.attack, objective=threat.objective,
-        goal=threat.goal, norm=threat.norm, eps=_levels(threat), where=threat.where, steps=threat.steps,
-        restarts=threat.restarts, n=len(originals), attacked=weight, flat=flat if takes_gradient else None,
-        largest_change=change, direction="up" if threat.goal == "any" else "down",
-        losses=" ".join(repr(loss) for loss in (steps / max(weight, 1)).tolist()), seed=labels.seed, run=labels.run,
-        options=", ".join(name if value is True else f"{name} = {value}" for name, value in threat.options.items()),
-    )  # fmt: skip
-    return replace(originals, images=images, references=originals.images), attempt
-
-
-def _hold(
-    attempts: list[Attempt],
-    model: Detector,
-    suite: Suite,
-    pictures: Pictures,
-    category: str,
-    *,
-    seed: int,
-    device: torch.device,
-) -> None:
-    """Hold the gradient of the first threat of goal `any` against forward passes; in float32, whatever attacks."""
-    for at, (attempt, threat) in enumerate(zip(attempts, suite.threats, strict=True)):
-        if threat.goal == "any" and attempt.flat is not None:
-            part = pictures.batch(range(min(BATCH, len(pictures))), device)
-            with victim([model]) as target:
-                objective, generator = objective_named(threat.objective), generator_for(seed, "slopes", category)
-                told = agreement(target, part.images, part.masks, objective, generator)
-            attempts[at] = replace(attempt, agreement=told)
-            return
-
-
-def _measure(threat: Threat, images: UInt8[Tensor, "n 3 h w"], originals: Pictures) -> float:
-    """The largest change on the bytes; UserError where a picture has left its ball."""
-    ball, largest = threat_model(threat), 0.0
-    for saved, original, name in zip(images.numpy(), originals.images.numpy(), originals.ids, strict=True):
-        if not keeps(ball, saved, original):
-            raise UserError(
-                f"threat {threat.name}: expected {name} within {threat.norm} {threat.eps} of its original, it is not; "
-                "the attack does not keep its bound"
-            )
-        if threat.norm == "linf":
-            largest = max(largest, float(largest_change(saved, original)))
-        else:
-            change = torch.from_numpy(saved).double() - torch.from_numpy(original)
-            largest = max(largest, float(change.norm()))
-    return largest
-
-
-def _levels(threat: Threat) -> str:
-    levels = 255 * threat.eps
-    return f"{levels.numerator}/255" if levels.denominator == 1 else str(threat.eps)
 
 
 def _score_self(

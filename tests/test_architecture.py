@@ -25,6 +25,7 @@ LAYERS = [
         "planning",
         "workload",
         "worst",
+        "attempt",
         "white_box",
         "study",
         "tasks",

@@ -9,6 +9,7 @@ import torch
 from masked import Honest
 from torch import Tensor, nn
 
+from omnial_bench.attempt import _measure
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.errors import UserError
 from omnial_bench.models.adapter import Adapted
@@ -16,7 +17,7 @@ from omnial_bench.nouns import Detector, Prediction
 from omnial_bench.records import Suite, Threat
 from omnial_bench.scoring import Labels
 from omnial_bench.store import METRICS, Result
-from omnial_bench.white_box import Evaluation, Target, _alike, _measure, evaluate, remembered, spread
+from omnial_bench.white_box import Evaluation, Target, _alike, evaluate, remembered, spread
 from omnial_bench.worst import Harm
 
 SIDE = 24
@@ -239,10 +240,10 @@ class TestPictures:
     def test_only_the_foreground_changes_where_it_is_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         left = torch.zeros(9, SIDE, SIDE, dtype=torch.bool)
         left[:, :, :12] = True
-        monkeypatch.setattr("omnial_bench.white_box.foreground", lambda images, _: left[: len(images)])
+        monkeypatch.setattr("omnial_bench.attempt.foreground", lambda images, _: left[: len(images)])
         seen: list[Tensor] = []
         monkeypatch.setattr(
-            "omnial_bench.white_box._measure", lambda _, images, before: seen.append(images != before.images) or 8.0
+            "omnial_bench.attempt._measure", lambda _, images, before: seen.append(images != before.images) or 8.0
         )
         evaluate(target(), suite(threat("fg", where="foreground"), threat("frame")), pictures(), "cap", seed=0)
         inside, everywhere = seen
