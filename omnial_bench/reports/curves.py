@@ -8,7 +8,7 @@ import pandas as pd
 from omnial_bench.reports import looks
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.drawing import DOUBLE, Drawing, new_figure, paper_style
-from omnial_bench.reports.health import doubts, footnotes
+from omnial_bench.reports.health import Marked
 from omnial_bench.reports.suites import RANKING, Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.tables import count_words, identity, mean_words, spread_words
@@ -65,16 +65,13 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
     keys = {eps: "unattacked" if eps == 0 else f"eps_{_tick(eps, curve)}" for eps in points}
     columns += [Column(keys[eps], _tick(eps, curve), group="eps", spread=f"{keys[eps]}_sd") for eps in points]
     records: list[dict[str, Any]] = []
-    letters: dict[tuple[int, str], str] = {}
+    marked = Marked(campaign)
     for metric in (metric for metric in METRICS if metric in values.metrics):
         for model in values.models:
             record: dict[str, Any] = {"panel": METRIC_TITLES[metric], "kind": "model", "metric": metric}
             record |= {"model": values.label(model), **identity(model)}
             for eps, condition in points.items():
-                record[keys[eps]] = values.get(model, condition, metric)
-                record[f"{keys[eps]}_sd"] = values.spread(model, condition, metric)
-                if (marks := doubts(campaign, model, condition)) and not math.isnan(record[keys[eps]]):
-                    letters[len(records), keys[eps]] = marks
+                marked.put(record, len(records), keys[eps], model, condition, metric)
             records.append(record)
         level = _chance(values, points, metric)
         if not math.isnan(level):
@@ -88,8 +85,7 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
         f"{spread_words(values, points.values(), '±:')}"
     )
     caption += _bound_words(curve, values)
-    notes = footnotes(campaign, letters)
-    return Table(name, caption, pd.DataFrame(records), tuple(columns), letters=letters, notes=notes)
+    return Table(name, caption, pd.DataFrame(records), tuple(columns), letters=marked.letters, notes=marked.notes)
 
 
 def _panel(axes: "Axes", values: Values, points: dict[float, Condition], metric: str) -> None:

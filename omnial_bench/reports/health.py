@@ -1,7 +1,7 @@
 """The checks of the attacks' health: a table of all, and a footnote where one puts a figure in doubt. No torch here."""
 
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from string import ascii_lowercase
 from typing import Any
 
@@ -96,10 +96,35 @@ def _no_longer(campaign: Campaign, one: str, other: str) -> bool:
     return bool(ours["attack"] == judged["attack"] and ours["steps"] <= judged["steps"])
 
 
-def footnotes(campaign: Campaign, letters: Mapping[tuple[int, str], str]) -> tuple[tuple[str, str], ...]:
-    """The notes of the letters that a table shows, each naming the failed check with its models and figures."""
-    used = {letter for marks in letters.values() for letter in marks.split(",")}
-    return tuple((letter, text) for letter, text in _short_notes(campaign) if letter in used)
+@dataclass(frozen=True)
+class Marked:
+    """Figures of models for a table, with the letters of the checks that put them in doubt."""
+
+    campaign: Campaign
+    letters: dict[tuple[int, str], str] = field(default_factory=dict)
+
+    def put(
+        self,
+        record: dict[str, Any],
+        row: int,
+        key: str,
+        model: Model,
+        condition: Condition | None,
+        metric: str,
+        *others: Condition | None,
+    ) -> None:
+        """Write a figure and its spread under `key` into the record of a row; `others` as in `doubts`."""
+        values = self.campaign.values
+        record[key] = values.get(model, condition, metric)
+        record[f"{key}_sd"] = values.spread(model, condition, metric)
+        if (marks := doubts(self.campaign, model, condition, *others)) and not math.isnan(record[key]):
+            self.letters[row, key] = marks
+
+    @property
+    def notes(self) -> tuple[tuple[str, str], ...]:
+        """The notes of the letters that are used, each naming the failed check with its models and figures."""
+        used = {letter for marks in self.letters.values() for letter in marks.split(",")}
+        return tuple((letter, text) for letter, text in _short_notes(self.campaign) if letter in used)
 
 
 def _short_notes(campaign: Campaign) -> tuple[tuple[str, str], ...]:

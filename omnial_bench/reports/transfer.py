@@ -7,7 +7,7 @@ import pandas as pd
 
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.drawing import DOUBLE, Drawing, new_figure, paper_style
-from omnial_bench.reports.health import doubts, footnotes
+from omnial_bench.reports.health import Marked
 from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.tables import count_words, mean_words, spread_words
@@ -83,7 +83,7 @@ def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> 
     """The matrix with pixel AP too, and the spread over seeds."""
     values = campaign.values
     records: list[dict[str, Any]] = []
-    letters: dict[tuple[int, str], str] = {}
+    marked = Marked(campaign)
     sources = sources_of(trial, values)
     for metric in (metric for metric in METRICS if metric in values.metrics):
         panel = {"panel": METRIC_TITLES[metric], "metric": metric}
@@ -93,10 +93,7 @@ def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> 
             record: dict[str, Any] = {**panel, "kind": "model", "source": source or "none", "title": title}
             for model in values.models:
                 condition = fixed or figure_of(trial, source, model)
-                record[_key(model, values)] = values.get(model, condition, metric)
-                record[f"{_key(model, values)}_sd"] = values.spread(model, condition, metric)
-                if (marks := doubts(campaign, model, condition)) and not math.isnan(record[_key(model, values)]):
-                    letters[len(records), _key(model, values)] = marks
+                marked.put(record, len(records), _key(model, values), model, condition, metric)
             records.append(record)
         level = values.chance(evaluation.control, metric) if evaluation.control else math.nan
         if not math.isnan(level):
@@ -120,7 +117,7 @@ def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> 
     )
     return Table(
         f"transfer_{trial.set}", caption, frame, tuple(columns),
-        strong=frozenset(diagonal), letters=letters, notes=footnotes(campaign, letters),
+        strong=frozenset(diagonal), letters=marked.letters, notes=marked.notes,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from omnial_bench.reports.campaign import GOALS, Campaign
-from omnial_bench.reports.health import doubts, footnotes
+from omnial_bench.reports.health import Marked
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.tables import HEADLINE, best_of, count_words, identity, mean_words, spread_words
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, detector_title, sources_title
@@ -28,21 +28,16 @@ def white_box_table(campaign: Campaign) -> Table | None:
         shown["worst"] = campaign.worst.worst
     compared = campaign.fixed_set if "any" in goals else None
     records: list[dict[str, Any]] = []
-    letters: dict[tuple[int, str], str] = {}
+    marked = Marked(campaign)
     for metric in (name for name in HEADLINE if name in values.metrics):
         panel = {"panel": METRIC_TITLES[metric], "metric": metric}
         for model in values.models:
             record: dict[str, Any] = {**panel, "kind": "model", "model": values.label(model), **identity(model)}
             for key, condition in shown.items():
-                record[key] = values.get(model, condition, metric)
-                record[f"{key}_sd"] = values.spread(model, condition, metric)
-            record |= falls(campaign, model, metric)
-            for key, condition in shown.items():
                 # Checks on sets that have no column here are told at the first goal.
                 others = shown.values() if key == next(iter(goals)) else ()
-                if (marks := doubts(campaign, model, condition, *others)) and not math.isnan(record[key]):
-                    letters[len(records), key] = marks
-            records.append(record)
+                marked.put(record, len(records), key, model, condition, metric, *others)
+            records.append(record | falls(campaign, model, metric))
         chance = {key: values.chance(condition, metric) for key, condition in shown.items() if condition}
         if not all(math.isnan(level) for level in chance.values()):
             records.append({**panel, "kind": "chance", "model": "chance level", **chance})
@@ -67,8 +62,8 @@ def white_box_table(campaign: Campaign) -> Table | None:
         frame,
         tuple(columns),
         strong=best_of(frame, keys),
-        letters=letters,
-        notes=footnotes(campaign, letters),
+        letters=marked.letters,
+        notes=marked.notes,
     )
 
 
@@ -99,7 +94,7 @@ def attacks_table(campaign: Campaign) -> Table | None:
     if metric is None or sum(len(each.own) for each in suites) < 2:
         return None
     records: list[dict[str, Any]] = []
-    letters: dict[tuple[int, str], str] = {}
+    marked = Marked(campaign)
     for suite in suites:
         lines: list[tuple[dict[str, Any], Condition | None]] = []
         if suite.control:
@@ -117,10 +112,7 @@ def attacks_table(campaign: Campaign) -> Table | None:
             pictures = values.total(condition) if condition else 0
             record = {"panel": panel, "suite": suite.name, "set": name, "kind": "attack", **facts, "pictures": pictures}
             for model in values.models:
-                record[model.name] = values.get(model, condition, metric)
-                record[f"{model.name}_sd"] = values.spread(model, condition, metric)
-                if (marks := doubts(campaign, model, condition)) and not math.isnan(record[model.name]):
-                    letters[len(records), model.name] = marks
+                marked.put(record, len(records), model.name, model, condition, metric)
             records.append(record)
     columns = [
         Column("attack", "Attack", style="text"),
@@ -140,7 +132,7 @@ def attacks_table(campaign: Campaign) -> Table | None:
     lowest = _lowest(frame, [model.name for model in values.models])
     return Table(
         "white_box_attacks", caption, frame, tuple(columns),
-        strong=lowest, letters=letters, notes=footnotes(campaign, letters),
+        strong=lowest, letters=marked.letters, notes=marked.notes,
     )  # fmt: skip
 
 
