@@ -7,7 +7,8 @@ from torch import Tensor
 
 from omnial_bench.models.registry import build
 from omnial_bench.nouns import Detector, Synthetic
-from omnial_bench.records import Recipe, read_recipe
+from omnial_bench.reading import read_recipe
+from omnial_bench.records import Recipe
 
 PRECISIONS = {"32-true": "float32", "bf16-mixed": "bfloat16"}
 

@@ -23,7 +23,8 @@ from omnial_bench.jobs import Progress, Watch, crew, threads_of
 from omnial_bench.lock import claimed
 from omnial_bench.models.registry import build_foreign
 from omnial_bench.planning import check_names, look_through, names_of
-from omnial_bench.records import Suite, read_suite
+from omnial_bench.reading import read_suite
+from omnial_bench.records import Suite
 from omnial_bench.runner import write_environment, write_found
 from omnial_bench.scoring import Labels, labels_of, labels_on, score
 from omnial_bench.store import KEY, check_folder, make_folder, read_rows, sha256

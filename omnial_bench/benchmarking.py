@@ -19,7 +19,8 @@ from omnial_bench.device import Precision, attack_dtype, fabric, placed
 from omnial_bench.models.adapter import adapt
 from omnial_bench.nouns import Detector
 from omnial_bench.planning import look_through
-from omnial_bench.records import Suite, read_suite
+from omnial_bench.reading import read_suite
+from omnial_bench.records import Suite
 from omnial_bench.scoring import Labels, labels_on, score, with_means
 from omnial_bench.store import Result, attempts_frame, frame
 from omnial_bench.white_box import Evaluation, Target, evaluate

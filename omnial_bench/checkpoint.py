@@ -20,7 +20,8 @@ from omnial_bench import provenance as made_by
 from omnial_bench.errors import UserError
 from omnial_bench.models.registry import build, skeleton
 from omnial_bench.nouns import Detector
-from omnial_bench.records import Paradigm, Recipe, Record, parse, read_toml
+from omnial_bench.reading import parse, read_toml
+from omnial_bench.records import Paradigm, Recipe, Record
 from omnial_bench.store import sha256, whole, without_none, write_text
 
 WEIGHTS, RECIPE = "checkpoint.safetensors", "recipe.toml"

@@ -12,7 +12,8 @@ from omnial_bench.device import Precision, fabric
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.mirror import Mirror
 from omnial_bench.models.registry import build, skeleton
-from omnial_bench.records import Paradigm, Plan, Recipe, Suite, read_recipe, read_suite
+from omnial_bench.reading import read_recipe, read_suite
+from omnial_bench.records import Paradigm, Plan, Recipe, Suite
 from omnial_bench.spread import check_share
 from omnial_bench.store import check_folder
 

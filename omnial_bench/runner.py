@@ -23,7 +23,8 @@ from omnial_bench.jobs import THREADS, Each, Watch, crew, threads_of
 from omnial_bench.lock import locked
 from omnial_bench.planning import Settings, check_plan
 from omnial_bench.ray_engine import Cluster, ray_crew
-from omnial_bench.records import Plan, records_folder
+from omnial_bench.reading import records_folder
+from omnial_bench.records import Plan
 from omnial_bench.scoring import with_means
 from omnial_bench.standing import Standing, keep, look_at, standings
 from omnial_bench.store import (
@@ -44,7 +45,7 @@ from omnial_bench.white_box import Evaluation
 
 Report = Callable[[Path], Sequence[Path]]
 """Writes the documents of a run folder and names them."""
-REPORT_CODE = ("reports", "check.py", "records.py", "store.py")
+REPORT_CODE = ("reports", "check.py", "reading.py", "records.py", "store.py")
 REPORT_PACKAGES = ("jinja2", "matplotlib", "pandas", "typst")
 REPORT_INPUTS = (
     "*.csv", "plan.toml", "environment.json", f"{EXAMPLES}/**/*", "models/*/log.csv", "models/*/recipe.toml",

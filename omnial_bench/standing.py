@@ -14,7 +14,7 @@ from omnial_bench.planning import Model
 from omnial_bench.store import sha256
 from omnial_bench.study import Decided, Study
 from omnial_bench.tasks import Building, Reporting, Task, Training, decided, graph
-from omnial_bench.training import STATE
+from omnial_bench.unfinished import STATE
 
 NEVER = "never done"
 UNNAMED = ("made by other code or settings",)

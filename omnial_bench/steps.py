@@ -16,7 +16,8 @@ from omnial_bench.errors import UserError
 from omnial_bench.jobs import Watch
 from omnial_bench.lock import claimed
 from omnial_bench.planning import Model, check_names, check_recipe, look_through
-from omnial_bench.records import Paradigm, read_recipe, read_suite
+from omnial_bench.reading import read_recipe, read_suite
+from omnial_bench.records import Paradigm
 from omnial_bench.spread import check_share
 from omnial_bench.store import check_folder, make_folder
 from omnial_bench.training import is_trained, train

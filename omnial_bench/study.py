@@ -15,13 +15,14 @@ from omnial_bench.errors import UserError
 from omnial_bench.mirror import Mirror
 from omnial_bench.models.registry import foreign_code
 from omnial_bench.planning import Model, Settings, models_of, sources_of
-from omnial_bench.records import Plan, Suite, read_suite, read_toml
+from omnial_bench.reading import read_suite, read_toml
+from omnial_bench.records import Plan, Suite
 from omnial_bench.scoring import labels_of
 from omnial_bench.store import sha256
 from omnial_bench.white_box import Target
 
 SHARED_CODE = ("nouns.py", "device.py", "data", "models", "metrics/quality.py")
-TRAINING_CODE = (*SHARED_CODE, "synthesis", "losses.py", "spread.py", "training.py")
+TRAINING_CODE = (*SHARED_CODE, "synthesis", "losses.py", "spread.py", "training.py", "unfinished.py")
 ATTACK_CODE = (*SHARED_CODE, "synthesis", "attacks")
 SEALED_CODE = ("attacks/sealed.py", "attacks/manifest.py", "attacks/levels.py", "attacks/png.py")
 SCORING_CODE = (*SHARED_CODE, "metrics", "scoring.py", "examples.py", "store.py", *SEALED_CODE)

@@ -1,7 +1,5 @@
 """The one training loop, for every detector and both paradigms; it goes on where it was stopped."""
 
-import hashlib
-import json
 import logging
 import math
 import os
@@ -19,7 +17,7 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 from torch import Tensor
 from torch.distributed import DistError
 
-from omnial_bench.checkpoint import RECIPE, Provenance, load, read_provenance, read_tensors, save, write_tensors
+from omnial_bench.checkpoint import RECIPE, Provenance, load, read_provenance, save
 from omnial_bench.data.pictures import Pictures, to_float
 from omnial_bench.device import Precision, fabric
 from omnial_bench.errors import UserError
@@ -30,11 +28,12 @@ from omnial_bench.models.registry import build
 from omnial_bench.nouns import Detector, Synthetic
 from omnial_bench.records import Recipe, Training
 from omnial_bench.spread import check_share, mean_of, share, share_norms
-from omnial_bench.store import make_folder, set_aside, write_text
+from omnial_bench.store import make_folder, write_text
+from omnial_bench.unfinished import STATE, Parts, Row, restore_state, save_state
 
 log = logging.getLogger(__name__)
 
-STATE, LOG = "last.safetensors", "log.csv"
+LOG = "log.csv"
 SAVE_SECONDS = 30.0
 """What an interrupt costs at the most."""
 LOGS, VALIDATIONS = 100, 10
@@ -43,7 +42,6 @@ VALIDATION_LIMIT = 32
 ECHO_SECONDS = 5.0
 """By how much a process that failed on its way lets one that died come first."""
 
-Row = dict[str, Any]
 Shipped = UInt8[np.ndarray, "n 3 h w"]
 
 
@@ -266,56 +264,20 @@ class _Loop:
         return average_precision(torch.cat(scores), torch.cat(labels))
 
     def save(self, key: str, rows: list[Row]) -> None:
-        """Everything that the next step depends on, and the log so far, in one file."""
-        tensors = {f"model.{name}": tensor for name, tensor in self.detector.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
-        tensors["generator"] = self.generator.get_state()
-        told = {"key": key, "step": str(self.step), "rows": json.dumps(rows)}
-        write_tensors(self.out / STATE, tensors, {**told, "sha256": _digest(tensors, told)})
+        save_state(self.out, key, self._parts(), step=self.step, rows=rows)
         _write_log(self.out, rows)
 
     def restore(self, key: str) -> list[Row]:
-        """Go back to the last saved step of the same training, if there is one; its log. A damaged one is set aside."""
-        path = self.out / STATE
-        if not path.is_file():
-            return []
-        try:
-            tensors, metadata = read_tensors(path)
-            if metadata.pop("sha256", None) != _digest(tensors, metadata):
-                raise UserError(f"{path} is damaged (its hash differs)")
-        except UserError as error:
-            log.warning("started afresh, the damaged one is kept as %s: %s", set_aside(path), error)
-            return []
-        if metadata.get("key") != key:
-            return []
-        self.detector.load_state_dict(
-            {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-        )
-        state = self.optimizer.state_dict()
-        for name, value in tensors.items():
-            if name.startswith("adam."):
-                _, index, field = name.split(".")
-                # Laid out as the weights are, as it was: work on two layouts at once is slow.
-                ordered = value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
-                state["state"].setdefault(int(index), {})[field] = ordered
-        self.optimizer.load_state_dict(state)
-        self.generator.set_state(tensors["generator"])
-        self.step = int(metadata["step"])
-        rows: list[Row] = json.loads(metadata["rows"])
+        """Go back to the last saved step of the same training, if there is one; its log."""
+        self.step, rows = restore_state(self.out, key, self._parts())
         return rows
+
+    def _parts(self) -> Parts:
+        return Parts(self.detector, self.optimizer, self.generator)
 
 
 def _write_log(out: Path, rows: list[Row]) -> None:
     write_text(out / LOG, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
-
-
-def _digest(tensors: dict[str, Tensor], told: dict[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _chunks(items: list[int], size: int) -> Iterator[list[int]]:

@@ -10,7 +10,8 @@ from omnial_bench.data.catalog import CATALOG, Category
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.models.registry import describe
 from omnial_bench.planning import Model, models_of, sources_of
-from omnial_bench.records import Plan, Suite, Threat, read_suite
+from omnial_bench.reading import read_suite
+from omnial_bench.records import Plan, Suite, Threat
 from omnial_bench.training import iterations_of
 
 NO_GRADIENT = ("noise", "square", *CORRUPTIONS)

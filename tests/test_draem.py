@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from omnial_bench import records
+from omnial_bench import reading
 from omnial_bench.errors import UserError
 from omnial_bench.models import draem
 from omnial_bench.models.blocks import reset
@@ -233,7 +233,7 @@ def test_synthesis_gets_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_options_are_checked() -> None:
     paper = Options(width=128, loc_width=64, anomalous=0.5, panels=False, smoothing=1, pooling=21)
-    assert records.parse(Options, {}, "here") == paper
+    assert reading.parse(Options, {}, "here") == paper
     for table, words in (({"widht": 8}, "did you mean 'width'"), ({"pooling": 4}, "odd"), ({"width": 0}, "width")):
         with pytest.raises(UserError, match=words):
-            records.parse(Options, table, "here")
+            reading.parse(Options, table, "here")

@@ -31,7 +31,8 @@ from omnial_bench.check import TOLERANCES, judge
 from omnial_bench.data.decode import read_mask, read_picture
 from omnial_bench.errors import UserError
 from omnial_bench.models.registry import build
-from omnial_bench.records import Recipe, read_detector, read_plan, read_recipe, read_suite, records_folder
+from omnial_bench.reading import read_detector, read_plan, read_recipe, read_suite, records_folder
+from omnial_bench.records import Recipe
 from omnial_bench.reports import categories, gate, table, tables
 from omnial_bench.reports.values import Values
 from omnial_bench.store import COLUMNS, KEY, read_rows, sha256, write_rows

@@ -17,7 +17,7 @@ from omnial_bench.attacks.health import CHECKS, COLUMNS, doubts, health
 from omnial_bench.attacks.objectives import OBJECTIVES
 from omnial_bench.attacks.threats import ATTACKS
 from omnial_bench.data.toy import draw_toy
-from omnial_bench.records import read_suite
+from omnial_bench.reading import read_suite
 from omnial_bench.scoring import Labels, with_means
 from omnial_bench.store import ATTEMPT_COLUMNS, Attempt, Result, attempts_frame, frame
 from omnial_bench.white_box import Evaluation, Target, evaluate

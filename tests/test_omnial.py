@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from omnial_bench import records
+from omnial_bench import reading
 from omnial_bench.errors import UserError
 from omnial_bench.models import omnial
 from omnial_bench.models.blocks import DCSA, reset
@@ -174,7 +174,7 @@ def test_synthesis_gets_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_options_are_checked() -> None:
-    assert records.parse(Options, {}, "here") == Options()
+    assert reading.parse(Options, {}, "here") == Options()
     for table, words in (({"output_stride": 16}, "output_stride"), ({"diffnek": True}, "'diffneck'")):
         with pytest.raises(UserError, match=words):
-            records.parse(Options, table, "here")
+            reading.parse(Options, table, "here")

@@ -28,7 +28,7 @@ from ray.cluster_utils import Cluster as Machines
 from omnial_bench import ray_engine
 from omnial_bench.errors import UserError
 from omnial_bench.ray_engine import Cluster, ray_crew
-from omnial_bench.records import read_plan
+from omnial_bench.reading import read_plan
 from omnial_bench.runner import run
 from tiny_study import settings, study
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from omnial_bench import records
+from omnial_bench import reading
 from omnial_bench.errors import UserError
 from omnial_bench.models import registry
 from omnial_bench.models.registry import DETECTORS, build, build_foreign, describe, foreign_code
+from omnial_bench.records import Recipe
 
 OUTSIDE = """
 from torch import nn
@@ -39,14 +40,14 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "outside_detectors"
 
 
-def recipe(detector: str, size: tuple[int, int] = (64, 64), **options: Any) -> records.Recipe:
-    return records.Recipe(detector=detector, preset="test", size=size, options=options)
+def recipe(detector: str, size: tuple[int, int] = (64, 64), **options: Any) -> Recipe:
+    return Recipe(detector=detector, preset="test", size=size, options=options)
 
 
 @pytest.mark.parametrize("name", DETECTORS)
 @pytest.mark.parametrize("preset", ["paper", "small", "tiny"])
 def test_every_record_is_valid_and_described(name: str, preset: str) -> None:
-    figures = describe(records.read_recipe(name, preset))
+    figures = describe(reading.read_recipe(name, preset))
     parts = figures["parameters"]
     assert parts["total"] == sum(count for part, count in parts.items() if part != "total")
     limits = {"paper": 500e9, "small": 4e9, "tiny": 0.5e9}
@@ -54,7 +55,7 @@ def test_every_record_is_valid_and_described(name: str, preset: str) -> None:
 
 
 def test_draem_paper_has_the_published_counts() -> None:
-    figures = describe(records.read_recipe("draem", "paper"))
+    figures = describe(reading.read_recipe("draem", "paper"))
     assert figures["parameters"] == {"total": 97_422_725, "reconstruction": 69_048_579, "localisation": 28_374_146}
 
 

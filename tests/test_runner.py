@@ -17,7 +17,8 @@ from omnial_bench.cli.main import main
 from omnial_bench.data.toy import draw_toy
 from omnial_bench.errors import UserError
 from omnial_bench.planning import Settings, models_of, sources_of
-from omnial_bench.records import Plan, read_suite
+from omnial_bench.reading import read_suite
+from omnial_bench.records import Plan
 from omnial_bench.runner import dry_run, run
 from omnial_bench.standing import changes
 from omnial_bench.store import METRICS, read_rows, without_none, write_text

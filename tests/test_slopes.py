@@ -11,7 +11,7 @@ from omnial_bench.attacks.victim import victim
 from omnial_bench.data.pictures import to_float
 from omnial_bench.models.registry import build
 from omnial_bench.nouns import Detector, Prediction
-from omnial_bench.records import read_recipe
+from omnial_bench.reading import read_recipe
 
 
 def agreed(detector: Detector, side: int = 32, seed: int = 0) -> float | None:

@@ -23,9 +23,11 @@ from omnial_bench.jobs import Each, Progress, crew
 from omnial_bench.losses import value_range
 from omnial_bench.nouns import Synthetic
 from omnial_bench.planning import Settings, check_plan
-from omnial_bench.records import Recipe, Training, read_plan
+from omnial_bench.reading import read_plan
+from omnial_bench.records import Recipe, Training
 from omnial_bench.spread import SharedNorm, check_share, extremes, mean_of, ranks, share, share_norms
-from omnial_bench.training import LOG, STATE, train
+from omnial_bench.training import LOG, train
+from omnial_bench.unfinished import STATE
 
 SIDE, STEPS, BATCH = 64, 3, 4
 

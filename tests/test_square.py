@@ -16,7 +16,7 @@ from omnial_bench.attacks.square import Options, build
 from omnial_bench.attacks.threats import build_attack, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.errors import UserError
-from omnial_bench.records import parse
+from omnial_bench.reading import parse
 
 
 def square(detector, images, labels, where=None, seed=0, options=None, **settings):

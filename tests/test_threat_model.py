@@ -17,7 +17,8 @@ from omnial_bench.attacks.victim import victim
 from omnial_bench.data.pictures import to_bytes, to_float
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import ThreatModel
-from omnial_bench.records import Suite, Threat, parse, read_suite
+from omnial_bench.reading import parse, read_suite
+from omnial_bench.records import Suite, Threat
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from omnial_bench.models.draem import DRAEM
 from omnial_bench.nouns import Detector, Synthetic
 from omnial_bench.records import Recipe, Training
 from omnial_bench.store import write_text
-from omnial_bench.training import LOG, STATE, is_trained, iterations_of, learning_rate, split_normals, train
+from omnial_bench.training import LOG, is_trained, iterations_of, learning_rate, split_normals, train
+from omnial_bench.unfinished import STATE
 
 STEPS = 6
 NORMALS = 20

@@ -17,7 +17,7 @@ from omnial_bench.attacks.transfer import DenseTransfer, Diversity, Momentum, Tr
 from omnial_bench.attacks.victim import victim
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import Prediction, ThreatModel
-from omnial_bench.records import parse
+from omnial_bench.reading import parse
 
 LINF = ThreatModel(eps=Fraction(8, 255))
 

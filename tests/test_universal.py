@@ -10,7 +10,7 @@ from omnial_bench.attacks.objectives import Aim, cross_entropy
 from omnial_bench.attacks.universal import Options, build
 from omnial_bench.attacks.victim import victim
 from omnial_bench.errors import UserError
-from omnial_bench.records import parse
+from omnial_bench.reading import parse
 
 
 def universal(detector, images, labels, where=None, seed=0, batch=3, **settings):

@@ -8,7 +8,8 @@ import pytest
 
 from omnial_bench.errors import UserError
 from omnial_bench.models.registry import describe
-from omnial_bench.records import Plan, read_plan, read_recipe
+from omnial_bench.reading import read_plan, read_recipe
+from omnial_bench.records import Plan
 from omnial_bench.store import write_text
 from omnial_bench.workload import table, workload
 

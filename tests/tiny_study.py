@@ -22,7 +22,7 @@ from omnial_bench import training
 from omnial_bench.data.toy import draw_toy
 from omnial_bench.models.draem import DRAEM, Options
 from omnial_bench.planning import Settings
-from omnial_bench.records import read_plan
+from omnial_bench.reading import read_plan
 from omnial_bench.runner import run
 from omnial_bench.store import write_text
 

@@ -9,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 
 from omnial_bench.errors import UserError
-from omnial_bench.records import Record, Threat, parse
+from omnial_bench.reading import parse
+from omnial_bench.records import Record, Threat
 from omnial_bench.store import sha256
 
 NAME = "manifest.json"

@@ -19,7 +19,8 @@ from omnial_bench.attacks.transfer import DenseTransfer
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.nouns import Goal, Norm, ThreatModel
-from omnial_bench.records import Suite, Threat, parse
+from omnial_bench.reading import parse
+from omnial_bench.records import Suite, Threat
 
 
 class Attack(Protocol):

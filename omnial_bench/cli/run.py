@@ -102,7 +102,7 @@ def _run(
 
 
 def _plan(name: str, seed: int | None) -> "Plan":
-    from omnial_bench.records import read_plan
+    from omnial_bench.reading import read_plan
 
     plan = read_plan(name)
     return plan if seed is None else plan.model_copy(update={"seed": seed})

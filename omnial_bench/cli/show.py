@@ -34,14 +34,14 @@ def show(kind: str, name: str | None, preset: str | None, seed: int | None, as_j
 
 
 def _rows(kind: str, names: list[str] | None, preset: str | None) -> list[dict[str, Any]]:
-    from omnial_bench import records
+    from omnial_bench import reading
 
     folder: Any = {"detectors": "models"}.get(kind, kind)
-    names = names or records.record_names(folder)
+    names = names or reading.record_names(folder)
     if kind == "detectors" and preset is not None:
         from omnial_bench.models.registry import describe
 
-        return [{"name": name, **describe(records.read_recipe(name, preset))} for name in names]
+        return [{"name": name, **describe(reading.read_recipe(name, preset))} for name in names]
     found = [(name, _read(kind, name)) for name in names]
     if kind == "detectors":
         return [
@@ -66,9 +66,9 @@ def _rows(kind: str, names: list[str] | None, preset: str | None) -> list[dict[s
 
 
 def _read(kind: str, name: str) -> dict[str, Any]:
-    from omnial_bench import records
+    from omnial_bench import reading
 
-    read = {"detectors": records.read_detector, "attacks": records.read_suite, "plans": records.read_plan}[kind]
+    read = {"detectors": reading.read_detector, "attacks": reading.read_suite, "plans": reading.read_plan}[kind]
     table: dict[str, Any] = read(name).model_dump(mode="json")
     return table
 

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from omnial_bench import records
+from omnial_bench import reading
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.models import draem, jnld, omnial
 from omnial_bench.models.blocks import reset
 from omnial_bench.nouns import Detector
+from omnial_bench.records import Recipe
 from omnial_bench.store import sha256
 
 DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
@@ -23,7 +24,7 @@ DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
 }
 
 
-def build(recipe: records.Recipe, generator: torch.Generator | None = None) -> Detector:
+def build(recipe: Recipe, generator: torch.Generator | None = None) -> Detector:
     """The recipe's detector on the CPU, its weights drawn from `generator` (on the CPU; None: one seeded with 0).
 
     `recipe.detector` is a name of DETECTORS or `package.module:factory`, called with the options as keywords. UserError
@@ -82,7 +83,7 @@ def foreign_code(name: str) -> str:
     return digest.hexdigest()
 
 
-def describe(recipe: records.Recipe) -> dict[str, Any]:
+def describe(recipe: Recipe) -> dict[str, Any]:
     """Parameters, in total and by subnetwork, and forward FLOPs (2 x multiply-adds) of one image at its size."""
     detector = build(recipe) if ":" in recipe.detector else skeleton(recipe)
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in detector.named_children()}
@@ -96,12 +97,12 @@ def describe(recipe: records.Recipe) -> dict[str, Any]:
     }
 
 
-def skeleton(recipe: records.Recipe) -> Detector:
+def skeleton(recipe: Recipe) -> Detector:
     """The detector without storage (on the meta device), its options and size checked."""
     if recipe.detector not in DETECTORS:
         raise unknown("detector", recipe.detector, DETECTORS)
     kind, options = DETECTORS[recipe.detector]
-    chosen: Any = records.parse(options, recipe.options, f"options of {recipe.detector}")
+    chosen: Any = reading.parse(options, recipe.options, f"options of {recipe.detector}")
     with torch.device("meta"):
         detector = kind(chosen)
     _forward(detector, recipe.size)

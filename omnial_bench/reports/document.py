@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.records import read_plan, read_toml
+from omnial_bench.reading import read_plan, read_toml
 from omnial_bench.reports import categories, findings, lessons, making, pictures, plots, robustness, tables
 from omnial_bench.reports.campaign import Campaign, campaign_of
 from omnial_bench.reports.drawing import Drawing, save

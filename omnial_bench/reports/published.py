@@ -5,7 +5,7 @@ from functools import cache
 
 import pandas as pd
 
-from omnial_bench.records import records_folder
+from omnial_bench.reading import records_folder
 
 
 @dataclass(frozen=True)
