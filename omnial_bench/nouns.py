@@ -6,6 +6,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import reduce
 from typing import Literal, NamedTuple
 
 import torch
@@ -103,9 +104,26 @@ def mean_filter(maps: Float[Tensor, "b h w"], side: int) -> Float[Tensor, "b h w
     """Box mean of an odd `side`, stride 1, zeros outside the frame counted."""
     if side == 1:
         return maps
-    # Columns, then rows: a square window at once takes eight times as long on the CPU.
-    columns = F.avg_pool2d(maps[:, None], (side, 1), stride=1, padding=(side // 2, 0))
-    return F.avg_pool2d(columns, (1, side), stride=1, padding=(0, side // 2))[:, 0]
+    half = side // 2
+    padded = F.pad(maps, (half, half, half, half))
+    return window_sums(window_sums(padded, side, axis=-2), side, axis=-1) / side**2
+
+
+def window_sums(values: Tensor, side: int, *, axis: int) -> Tensor:
+    """Sums of all windows of `side` neighbours along an axis, in about log2(side) additions of whole tensors.
+
+    Windows double, and those of the binary digits of `side` are put end to end: 21 is 1 + 4 + 16.
+    """
+    count, width, start, parts = values.shape[axis] - side + 1, 1, 0, []
+    while True:
+        if side & width:
+            parts.append(values.narrow(axis, start, count))
+            start += width
+        if 2 * width > side:
+            return reduce(torch.add, parts)
+        shorter = values.shape[axis] - width
+        values = values.narrow(axis, 0, shorter) + values.narrow(axis, width, shorter)
+        width *= 2
 
 
 class Detector(nn.Module, ABC):

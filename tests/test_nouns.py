@@ -53,10 +53,16 @@ class TestMeanFilter:
         maps = drawn()
         assert mean_filter(maps, 1) is maps
 
-    def test_rows_after_columns_are_the_square_window(self) -> None:
-        maps = torch.rand((2, 40, 30), generator=torch.Generator().manual_seed(0))
-        wanted = torch.nn.functional.avg_pool2d(maps[:, None], 21, stride=1, padding=10)[:, 0]
-        torch.testing.assert_close(mean_filter(maps, 21), wanted, rtol=0, atol=1e-6)
+    @pytest.mark.parametrize("side", [3, 5, 11, 21])
+    def test_sums_of_windows_are_the_square_window(self, side: int) -> None:
+        maps = torch.rand((2, 40, 30), generator=torch.Generator().manual_seed(0), requires_grad=True)
+        wanted = torch.nn.functional.avg_pool2d(maps[:, None], side, stride=1, padding=side // 2)[:, 0]
+        torch.testing.assert_close(mean_filter(maps, side), wanted, rtol=0, atol=1e-6)
+        slopes = [torch.autograd.grad(out.square().sum(), maps)[0] for out in (mean_filter(maps, side), wanted)]
+        torch.testing.assert_close(*slopes, rtol=0, atol=1e-6)
+
+    def test_a_window_larger_than_the_frame(self) -> None:
+        torch.testing.assert_close(mean_filter(torch.ones(1, 4, 6), 21), torch.full((1, 4, 6), 24 / 441))
 
 
 class TestScoreMap:
