@@ -90,7 +90,7 @@ def _at_chance(values: Values, ranked: Ranked) -> str:
     """Whose figure says nothing any more."""
     low = [values.label(model) for value, model in ranked if value <= CHANCE]
     if len(low) == len(ranked):
-        who = f"all {len(low)} models" if len(low) > 1 else "it is"
+        who = {1: "it is", 2: "both models"}.get(len(low), f"all {len(low)} models")
     elif len(low) > 2 and 2 * len(low) > len(ranked):
         who = f"all but {joined([values.label(model) for value, model in ranked if value > CHANCE])}"
     else:
