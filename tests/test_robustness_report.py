@@ -460,6 +460,19 @@ def test_an_attack_that_had_not_settled_puts_its_kind_in_doubt_up_to_its_length(
     assert marked == {("OmniAL unified", key) for key in ("any", "any_score", "hide")}
 
 
+def test_a_check_of_another_objective_casts_no_doubt_on_the_headline(tmp_path: Path) -> None:
+    health, attempts = fake_health(), fake_attempts()
+    health["status"] = health["status"].replace("failed", "passed")
+    lost = (health["check"] == "loss rises") & (health["detector"] == "draem") & (health["paradigm"] == "unified")
+    for name, columns in (("worst-score", set()), ("worst-pgd", {"any"})):
+        health.loc[lost, ["status", "set"]] = ["failed", name]
+        own = attempts.loc[attempts["set"] == "white-box-any"].assign(set=name)
+        own["objective"] = "image_score" if name == "worst-score" else own["objective"]
+        table = white_box.white_box_table(campaign(tmp_path, attempts=pd.concat([attempts, own]), health=health))
+        assert table is not None
+        assert {key for _, key in table.letters} == columns
+
+
 def test_options_of_an_attack_stand_beside_its_name(tmp_path: Path) -> None:
     attempts = fake_attempts()
     attempts["options"] = (attempts["set"] == "white-box-any").map({True: "decay", False: ""})

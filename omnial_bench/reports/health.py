@@ -68,9 +68,9 @@ def letters_of(health: pd.DataFrame) -> dict[str, str]:
 def doubts(campaign: Campaign, model: Model, condition: Condition | None, *others: Condition | None) -> str:
     """Footnote letters of the failed checks that put the model's figure under an attack on itself in doubt.
 
-    Those that were run on this set or, with `others`, on a set that none of `others` shows, and those that put every
-    gradient attack on the model in doubt. An attack that had not settled puts those of its kind in doubt that are no
-    longer.
+    Those that were run on this set or, with `others`, on a set of the same objective that none of `others` shows, and
+    those that put every gradient attack on the model in doubt. An attack that had not settled puts those of its kind in
+    doubt that are no longer.
     """
     if condition is None or not condition.white_box:
         return ""
@@ -82,9 +82,19 @@ def doubts(campaign: Campaign, model: Model, condition: Condition | None, *other
         for check, name in zip(failed["check"], failed["set"], strict=True)
         if check in WIDE
         or name == condition.set
-        or (_no_longer(campaign, condition.set, name) if check == UNSETTLED else others and name not in shown)
+        or (
+            _no_longer(campaign, condition.set, name)
+            if check == UNSETTLED
+            else others and name not in shown and _same_objective(campaign, condition.set, name)
+        )
     }
     return ",".join(sorted(found))
+
+
+def _same_objective(campaign: Campaign, one: str, other: str) -> bool:
+    """Whether both sets were attacked through one objective, or that cannot be told."""
+    known = campaign.attempts.drop_duplicates("set").set_index("set")["objective"]
+    return one not in known.index or other not in known.index or bool(known[one] == known[other])
 
 
 def _no_longer(campaign: Campaign, one: str, other: str) -> bool:
