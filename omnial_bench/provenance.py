@@ -45,13 +45,17 @@ def code_version(*parts: str) -> str:
 
 
 def commit() -> str:
-    """The checkout's commit, with `+changes` where files differ from it; `unknown` outside a checkout."""
+    """The checkout's commit, with `+changes` where files differ from it; `unknown` outside a checkout.
+
+    The results of benchmarks do not count: each measurement writes them before the next.
+    """
     root = Path(__file__).parents[1]
     if not (root / ".git").exists():
         return "unknown"
     try:
         head = _git(root, "rev-parse", "--short=12", "HEAD")
-        return f"{head}+changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else head
+        changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results.*")
+        return f"{head}+changes" if changes else head
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
