@@ -93,17 +93,20 @@ def doubts(campaign: Campaign, model: Model, condition: Condition | None, *other
 
 def _same_objective(campaign: Campaign, one: str, other: str) -> bool:
     """Whether both sets were attacked through one objective, or that cannot be told."""
-    known = campaign.attempts.drop_duplicates("set").set_index("set")["objective"]
-    return one not in known.index or other not in known.index or bool(known[one] == known[other])
+    pair = _attempts_on(campaign, one, other)
+    return pair is None or bool(pair[0]["objective"] == pair[1]["objective"])
 
 
 def _no_longer(campaign: Campaign, one: str, other: str) -> bool:
     """Whether both are pictures of one kind of attack, the first of at most as many steps."""
+    pair = _attempts_on(campaign, one, other)
+    return pair is not None and bool(pair[0]["attack"] == pair[1]["attack"] and pair[0]["steps"] <= pair[1]["steps"])
+
+
+def _attempts_on(campaign: Campaign, one: str, other: str) -> tuple[Any, Any] | None:
+    """A row of attacks.csv for either set; None where one has none."""
     known = campaign.attempts.drop_duplicates("set").set_index("set")
-    if one not in known.index or other not in known.index:
-        return False
-    ours, judged = known.loc[one], known.loc[other]
-    return bool(ours["attack"] == judged["attack"] and ours["steps"] <= judged["steps"])
+    return (known.loc[one], known.loc[other]) if {one, other} <= set(known.index) else None
 
 
 @dataclass(frozen=True)
