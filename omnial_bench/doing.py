@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from omnial_bench.attacks.manifest import NAME as MANIFEST
@@ -47,6 +48,8 @@ def do(study: Study, task: Task, watch: Watch) -> Evaluation:
         keep(study.out, task.name, by, asdict(found), paths)
     if study.mirror:
         study.mirror.send(task.name, left_by(study, task))
+        if isinstance(task, Training):
+            study.mirror.withdraw(_under_way(task))
     return replace(found, rows=[replace(row, run=study.run) for row in found.rows])
 
 
@@ -86,8 +89,15 @@ def _remembered(looked: Looked) -> Evaluation | None:
     )
 
 
+def _under_way(task: Training) -> str:
+    """The name under which a training that is not done yet lies at the mirror."""
+    return f"{task.name}.saved"
+
+
 def _train(study: Study, task: Training, by: Decided, watch: Watch) -> Evaluation:
-    model, plan = task.model, study.plan
+    model, plan, mirror = task.model, study.plan, study.mirror
+    if mirror:
+        mirror.fetch(_under_way(task))
     describe = provenance_of(
         model.detector, model.paradigm, model.categories, dataset=plan.dataset,
         data_fingerprint=study.dataset.fingerprint, seed=plan.seed, precision=study.settings.precision, key=by.key,
@@ -96,7 +106,7 @@ def _train(study: Study, task: Training, by: Decided, watch: Watch) -> Evaluatio
         model.recipe, study.dataset.load("train", model.categories, study.size), study.textures,
         out=study.folder_of(model), provenance=describe, seed=plan.seed, device=study.settings.device,
         devices=study.settings.devices, precision=study.settings.precision, recompute=study.settings.recompute,
-        progress=watch(str(task)),
+        progress=watch(str(task)), saved=partial(mirror.save, _under_way(task)) if mirror else None,
     )  # fmt: skip
     return Evaluation()
 

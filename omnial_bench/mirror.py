@@ -5,10 +5,12 @@ task has an index, written after its files, that names them with their SHA-256; 
 is not taken, and the task is done again.
 """
 
+import errno
 import json
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +27,10 @@ log = logging.getLogger(__name__)
 
 INDEX = ".mirror"
 """The folder of the indices, at the URL, and beside the files of those that are as the URL has them."""
+
+
+EVERY = 600.0
+"""Seconds between two copies of a training under way: it may be a gigabyte, and nothing is learnt while it is sent."""
 
 
 class _Damaged(Exception):
@@ -49,13 +55,28 @@ class Mirror:
             ) from error
         return files, root.rstrip("/")
 
+    @contextmanager
+    def _asked(self) -> Iterator[tuple[Any, str]]:
+        """The file system of the URL and the path there; whatever it raises is a UserError, but for a missing file.
+
+        Each library behind fsspec has exceptions of its own: keys that are missing, a host that does not answer.
+        """
+        place = self._place
+        try:
+            yield place
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise UserError(
+                f"{self.url}: {error or type(error).__name__}; put that right and give the same command again"
+            ) from error
+
     def check(self) -> None:
         """UserError where the URL cannot be opened or asked."""
-        files, root = self._place
-        try:
+        with self._asked() as (files, root):
             files.exists(f"{root}/{INDEX}")
-        except OSError as error:
-            raise UserError(f"cannot reach {self.url}: {error}; try another URL, or leave --mirror out") from error
 
     def fetch(self, task: str) -> bool:
         """Bring what a task left at the URL, where it differs from what was last seen there; whether anything came.
@@ -77,20 +98,18 @@ class Mirror:
             target = self.folder / name
             if not (target.is_file() and sha256(target) == digest) and not self._bring(target, name, digest):
                 # Without its index all of it is sent when it has been made again.
-                files, root = self._place
-                with suppress(FileNotFoundError):
-                    files.rm_file(f"{root}/{INDEX}/{task}.json")
+                self._remove(f"{INDEX}/{task}.json")
                 return True
         write_text(self._index(task), text)
         return True
 
     def _bring(self, target: Path, name: str, digest: str) -> bool:
         """Bring one file whole; False, with a warning, where it is not what it should be."""
-        files, root = self._place
         try:
             with whole(target) as aside:
                 try:
-                    files.get_file(f"{root}/{name}", str(aside))
+                    with self._asked() as (files, root):
+                        files.get_file(f"{root}/{name}", str(aside))
                 except FileNotFoundError as error:
                     raise _Damaged from error
                 if sha256(aside) != digest:
@@ -116,19 +135,40 @@ class Mirror:
         elif before != self._seen(task):
             write_text(self._index(task), text)
 
+    def save(self, name: str, path: Path) -> None:
+        """As `send`, of a file that changes often: once in `EVERY` seconds, and where it fails with a warning alone."""
+        index = self._index(name)
+        if not index.is_file() or time.time() - index.stat().st_mtime > EVERY:
+            try:
+                self.send(name, [path])
+            except UserError as error:
+                log.warning("goes on without a copy: %s", error)
+
+    def withdraw(self, name: str) -> None:
+        """Remove what was sent under that name, which nobody needs any more."""
+        text = self._read(name)
+        if text is not None:
+            for path in (f"{INDEX}/{name}.json", *(self._parsed(name, text) or ())):
+                self._remove(path)
+        self._index(name).unlink(missing_ok=True)
+
+    def _remove(self, name: str) -> None:
+        with suppress(FileNotFoundError), self._asked() as (files, root):
+            files.rm_file(f"{root}/{name}")
+
     def _put(self, path: Path, name: str) -> None:
-        files, root = self._place
-        there = f"{root}/{name}"
-        files.makedirs(there.rpartition("/")[0], exist_ok=True)
-        files.put_file(str(path), there)
+        with self._asked() as (files, root):
+            there = f"{root}/{name}"
+            files.makedirs(there.rpartition("/")[0], exist_ok=True)
+            files.put_file(str(path), there)
 
     def _index(self, task: str) -> Path:
         return self.folder / INDEX / f"{task}.json"
 
     def _read(self, task: str) -> str | None:
-        files, root = self._place
         try:
-            return str(files.cat_file(f"{root}/{INDEX}/{task}.json").decode("utf-8", "replace"))
+            with self._asked() as (files, root):
+                return str(files.cat_file(f"{root}/{INDEX}/{task}.json").decode("utf-8", "replace"))
         except FileNotFoundError:
             return None
 

@@ -70,20 +70,23 @@ def train(
     recompute: bool = False,
     devices: int = 1,
     progress: Progress | None = None,
+    saved: Callable[[Path], None] | None = None,
 ) -> Detector:
     """Train on normal pictures and write checkpoint, recipe and log to `out`; an interrupted training goes on.
 
     `provenance` is told the number of iterations. What decides a resumed training's steps is saved with its key, so it
     ends with the weights of an undisturbed one. With `recompute` features are made twice, which takes less memory and
     changes no weight. With `devices` as many processes share each batch, and the weights differ by rounding alone.
-    UserError where the loss stops being finite, and for a batch that the devices cannot share.
+    `saved` is told the file of each save, which a training goes on from. UserError where the loss stops being finite,
+    and for a batch that the devices cannot share.
     """
     check_share(recipe.training.batch, devices)
     make_folder(out)
     made = provenance(iterations_of(recipe.training, len(normals)))
     order = Order(
-        recipe=recipe, out=out, seed=seed, device=device, precision=precision, recompute=recompute, devices=devices
-    )
+        recipe=recipe, out=out, seed=seed, device=device, precision=precision, recompute=recompute, devices=devices,
+        saved=saved,
+    )  # fmt: skip
     if devices == 1:
         return _train(order, made, normals.images, textures, progress)
     port = find_free_network_port()
@@ -111,6 +114,7 @@ class Order:
     precision: Precision = "32-true"
     recompute: bool = False
     devices: int = 1
+    saved: Callable[[Path], None] | None = None
 
 
 def _train_share(_: Any, task: tuple[Order, Provenance, int, int, Shipped, Shipped], watch: Watch) -> None:
@@ -213,7 +217,7 @@ class _Loop:
         optimizer = torch.optim.Adam(detector.parameters(), lr=training.lr, foreach=True)
         self.wrapped, self.optimizer = self.fabric.setup(self.detector, optimizer)
         self.wrapped.mark_forward_method("loss")
-        self.batch, self.generator, self.out = training.batch, generator, order.out
+        self.batch, self.generator, self.out, self.saved = training.batch, generator, order.out, order.saved
         self.step = 0
 
     def advance(self, images: Tensor, chosen: Tensor, textures: Tensor, lr: float) -> dict[str, Tensor]:
@@ -266,6 +270,8 @@ class _Loop:
     def save(self, key: str, rows: list[Row]) -> None:
         save_state(self.out, key, self._parts(), step=self.step, rows=rows)
         _write_log(self.out, rows)
+        if self.saved is not None:
+            self.saved(self.out / STATE)
 
     def restore(self, key: str) -> list[Row]:
         """Go back to the last saved step of the same training, if there is one; its log."""

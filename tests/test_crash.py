@@ -20,6 +20,7 @@ from tiny_study import Nursery, nursery, prepare
 from omnial_bench.attacks.sets import load_set
 from omnial_bench.checkpoint import load
 from omnial_bench.cli.main import main
+from omnial_bench.runner import REPORT_FILES
 from omnial_bench.store import read_rows
 
 KILLS = int(os.environ.get("TORTURE", "3"))
@@ -86,6 +87,28 @@ def test_a_run_that_is_killed_again_and_again_ends_too(place: Place) -> None:
     status, _, said = place.nursery.run("again", jobs=2)
     assert (status, said) == (0, "")
     check(place.root / "again", place.rows)
+
+
+def test_a_run_that_is_killed_while_it_writes_its_report(place: Place) -> None:
+    """The next one writes the same text, figures and tables, but for the time of its start; of the PDF, which holds
+    that as well, only that it is there."""
+
+    def left(name: str) -> dict[str, bytes]:
+        check(place.root / name, place.rows)
+        paths = [path for pattern in REPORT_FILES for path in (place.root / name).glob(pattern) if path.is_file()]
+        found = {path.relative_to(place.root / name).as_posix(): path.read_bytes() for path in paths}
+        return {file: re.sub(rb"20..-..-..T..:..:..|%PDF(?s:.*)", b"", content) for file, content in found.items()}
+
+    status, seconds, said = place.nursery.run("reported", document=True)
+    assert (status, said) == (0, "")
+    whole = left("reported")
+    assert {"report.md", "report.pdf", "report.html"} < set(whole)
+    for moment in moments(max(1, KILLS // 10), "report"):
+        name = f"report-{moment:.6f}"
+        place.nursery.run(name, document=True, kill_after=place.seconds + moment * (seconds - place.seconds))
+        status, _, said = place.nursery.run(name, document=True)
+        assert (status, said) == (0, "")
+        assert left(name) == whole
 
 
 @pytest.mark.parametrize("after", [round(90 * moment) for moment in moments(max(1, KILLS // 10), "syncs")])

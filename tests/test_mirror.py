@@ -9,9 +9,10 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from tiny_study import SELF
 
-from omnial_bench import doing
+from omnial_bench import doing, mirror, training
 from omnial_bench.cli.main import main
 from omnial_bench.errors import UserError
 from omnial_bench.mirror import INDEX, Mirror
@@ -124,6 +125,65 @@ def test_work_that_was_not_sent_yet_is_kept_and_sent(mini: Path, copy: Path, mon
     forbid(monkeypatch, "_train", "_build", "_scored", "_evaluated")
     run(plan(mini), settings(mini, "unsent", copy.as_uri()))
     assert files(copy) == files(mini / "unsent")
+
+
+def test_a_training_under_way_goes_on_on_another_machine(
+    mini: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "EVERY", -1.0)
+    monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)
+    url, steps, advance = (tmp_path / "there").as_uri(), [], training._Loop.advance
+
+    def stop(self: training._Loop, *given: object) -> object:
+        steps.append(self.step)
+        if steps == [0, 1]:
+            raise KeyboardInterrupt
+        return advance(self, *given)
+
+    monkeypatch.setattr(training._Loop, "advance", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(plan(mini), settings(mini, "lost", url))
+    assert "models/mini-unified/last.safetensors" in files(tmp_path / "there")
+    run(plan(mini), settings(mini, "found", url))
+    assert steps == [0, 1, 1]
+    assert (mini / "found" / "results.csv").read_bytes() == (first / "results.csv").read_bytes()
+    assert not [name for name in files(tmp_path / "there") if "last" in name or "saved" in name]
+
+
+def test_a_training_goes_on_while_the_url_cannot_be_reached(
+    mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (mini / "state").write_text("weights")
+    one = Mirror((tmp_path / "there").as_uri(), mini)
+    monkeypatch.setattr(Mirror, "_put", lambda *_: pytest.fail("sent"))
+    refuse(monkeypatch)
+    one.save("training.saved", mini / "state")
+    assert "goes on without a copy" in caplog.text and "no keys were found" in caplog.text
+
+
+def refuse(patch: pytest.MonkeyPatch) -> None:
+    """Let the file system behind `file://` raise what only its own library knows."""
+
+    class NoKeysError(Exception):
+        pass
+
+    def raising(*_: object, **__: object) -> None:
+        raise NoKeysError("no keys were found")
+
+    for name in ("exists", "cat_file", "get_file", "put_file", "makedirs", "rm_file"):
+        patch.setattr(LocalFileSystem, name, raising)
+
+
+def test_what_other_libraries_raise_is_one_line(mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Mirror((tmp_path / "there").as_uri(), tmp_path / "here")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "a").write_text("a")
+    refuse(monkeypatch)
+    for ask in (one.check, lambda: one.fetch("task"), lambda: one.send("task", [tmp_path / "here" / "a"])):
+        with pytest.raises(UserError, match=r"there: no keys were found; "):
+            ask()
+    with pytest.raises(UserError, match="no keys were found"):
+        run(plan(mini), settings(mini, "unreached", one.url))
 
 
 @pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "C:/out.txt", "a\\..\\out.txt", ""])

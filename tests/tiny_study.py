@@ -23,6 +23,7 @@ from omnial_bench.data.toy import draw_toy
 from omnial_bench.models.draem import DRAEM, Options
 from omnial_bench.planning import Settings
 from omnial_bench.reading import read_plan
+from omnial_bench.reports.document import write_report
 from omnial_bench.runner import run
 from omnial_bench.store import write_text
 
@@ -92,9 +93,12 @@ def settings(out: str, jobs: int = 1) -> Settings:
     return Settings(data=Path("data"), out=Path(out), device="cpu", jobs=jobs)
 
 
-def study(out: str, *, jobs: int = 1, threads: int = 1, wait: str | None = None, full_after: int | None = None) -> None:
+def study(
+    out: str, *, jobs: int = 1, threads: int = 1, wait: str | None = None, full_after: int | None = None,
+    document: bool = False,
+) -> None:  # fmt: skip
     """Run the plan in the working folder. With `wait` it begins its report and ends when a file of that name is there;
-    with `full_after` the disk is full from that many syncs on."""
+    with `full_after` the disk is full from that many syncs on; the report is written with `document` alone."""
     torch.set_num_threads(threads)
     if full_after is not None:
         _fill(full_after)
@@ -104,7 +108,7 @@ def study(out: str, *, jobs: int = 1, threads: int = 1, wait: str | None = None,
             Path(f"{wait}.begun").touch()
         while wait is not None and not Path(wait).exists():
             time.sleep(0.05)
-        return []
+        return write_report(Path(out)) if document else []
 
     run(read_plan("plan.toml"), settings(out, jobs), report=report)
 
