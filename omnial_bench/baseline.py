@@ -25,7 +25,7 @@ def figures(table: pd.DataFrame) -> list[tuple[str, ...]]:
 
 def provenance_path(baseline: Path) -> Path:
     """Where the provenance of a baseline file lies."""
-    return baseline.with_name(f"{baseline.stem}.provenance.json")
+    return baseline.absolute().with_name(f"{baseline.stem}.provenance.json")
 
 
 def update(run: Path, baseline: Path, moved: str) -> Path:

@@ -22,6 +22,8 @@ COMPARED = (*KEY, "baseline_seeds", "seeds", "baseline", "value", "change", "tol
 """Columns of what was compared: `seed` is empty where means over the seeds of each side were."""
 FAILING = ("regression", "missing", "other pictures")
 UNMOVED = "unmoved"
+ROUNDING = 1e-6
+"""By which a fraction may pass its bounds."""
 VERDICTS = (*FAILING, "improvement", "new", UNMOVED)
 
 _Side = dict[int, tuple[float, int]]
@@ -105,16 +107,31 @@ def judge_files(
 
     With `first` a baseline that does not exist is an empty one: every row is new.
     """
-    rows = read_rows(run)
+    rows = _read(run)
     if first and not baseline.exists():
         return _judge(rows, rows.head(0), tolerances)
-    known = read_rows(baseline)
+    known = _read(baseline)
     warn_of_changes(baseline)
     if seed is not None:
         rows, known = rows[rows["seed"] == seed], known[known["seed"] == seed]
         if known.empty:
             raise UserError(f"expected rows of seed {seed} in {baseline}, got none; name a seed that it has")
     return judge(rows, known, tolerances)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """The rows of a run or a baseline; UserError for a value that its metric cannot have: a percentage, say."""
+    rows = read_rows(path)
+    lowest = rows["metric"].map({"psnr": -math.inf, "ssim": -1.0}).fillna(0.0) - ROUNDING
+    highest = rows["metric"].map({"psnr": math.inf}).fillna(1.0) + ROUNDING
+    strange = rows[(rows["value"] < lowest) | (rows["value"] > highest)]
+    if len(strange):
+        one = strange.iloc[0]
+        raise UserError(
+            f"{path} says {one['value']:g} for {one['metric']} of {one['detector']}-{one['paradigm']}, "
+            f"{one['category']}, {one['set']}; expected a fraction of at most 1"
+        )
+    return rows
 
 
 def _judge(rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float]) -> pd.DataFrame:

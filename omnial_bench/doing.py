@@ -11,15 +11,15 @@ from omnial_bench.attacks.sets import build_sets, compose
 from omnial_bench.checkpoint import RECIPE, WEIGHTS, provenance_of
 from omnial_bench.device import attack_dtype, placed
 from omnial_bench.examples import FOLDER as EXAMPLES
-from omnial_bench.examples import Example, Keeper, choose
+from omnial_bench.examples import Keeper, choose
 from omnial_bench.jobs import Progress, Watch, read_memory
 from omnial_bench.scoring import labels_of, labels_on, score
 from omnial_bench.standing import Looked, keep, look
-from omnial_bench.store import Attempt, Result, set_aside
+from omnial_bench.store import set_aside
 from omnial_bench.study import Decided, Study
 from omnial_bench.tasks import Building, Evaluating, Scoring, Task, Training, decided
 from omnial_bench.training import LOG, train
-from omnial_bench.white_box import Evaluation, evaluate
+from omnial_bench.white_box import Evaluation, evaluate, evaluation_of
 
 log = logging.getLogger(__name__)
 
@@ -82,11 +82,7 @@ def _remembered(looked: Looked) -> Evaluation | None:
     kept = looked.kept
     if "commit" in kept:
         log.warning("%s is kept as it was trained at commit %s", kept["model"], kept["commit"])
-    return Evaluation(
-        [Result(**row) for row in kept.get("rows", [])],
-        [Attempt(**attempt) for attempt in kept.get("attempts", [])],
-        [Example(**example) for example in kept.get("examples", [])],
-    )
+    return evaluation_of(kept, "a finished task")
 
 
 def _under_way(task: Training) -> str:

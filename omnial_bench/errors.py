@@ -1,5 +1,6 @@
 """The one kind of error that a user can mend."""
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -12,7 +13,17 @@ class UserError(Exception):
     """
 
     def __init__(self, line: str) -> None:
-        super().__init__("".join(one if one.isprintable() else repr(one)[1:-1] for one in line))
+        super().__init__(printable(line))
+
+
+def printable(text: str) -> str:
+    """The text with every character that is not printed, or that a terminal acts on, shown by its escape."""
+    return "".join(one if is_printable(one) else repr(one)[1:-1] for one in text)
+
+
+def is_printable(text: str) -> bool:
+    """Whether a text has a place on one line of a table: blanks of any width do, line ends and escapes do not."""
+    return text.isprintable() or all(one.isprintable() or unicodedata.category(one) == "Zs" for one in text)
 
 
 def unknown(what: str, got: str, known: Iterable[str]) -> UserError:

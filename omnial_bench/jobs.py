@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
+from omnial_bench.data.unpack import inside
 from omnial_bench.errors import UserError
 from omnial_bench.store import set_aside, write_json
 
@@ -41,6 +42,7 @@ class Each(Protocol):
 
 
 Handle = TypeVar("Handle")
+Kept = TypeVar("Kept")
 
 
 class Engine(Protocol[Handle]):
@@ -200,18 +202,22 @@ def read_memory(folder: Path, task: str) -> dict[str, Any] | None:
         raise UserError(f"{path} is damaged ({error})") from error
     if not isinstance(found, dict) or found.pop("sha256", None) != _hash(found):
         raise UserError(f"{path} is damaged (its hash differs)")
+    files = found.get("files", {})
+    if not isinstance(files, dict) or not all(inside(name) for name in files):
+        raise UserError(f"{path} is damaged (it names files outside of its folder)")
     return found
 
 
-def recall(folder: Path, task: str, key: str) -> dict[str, Any] | None:
-    """What a finished task left in `folder`, if it was done under the same key; what is damaged is set aside."""
+def recall(folder: Path, task: str, key: str, read: Callable[[dict[str, Any]], Kept]) -> Kept | None:
+    """What `read` makes of what a finished task left in `folder`, if it was done under the same key; what is damaged,
+    or a UserError to `read`, is set aside."""
     try:
         found = read_memory(folder, task)
+        return read(found) if found is not None and found.get("key") == key else None
     except UserError as error:
         log.warning("done again: %s", error)
         set_aside(folder / f"{task}.json")
         return None
-    return found if found is not None and found.get("key") == key else None
 
 
 def remember(folder: Path, task: str, key: str, value: dict[str, Any]) -> None:

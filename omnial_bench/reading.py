@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from omnial_bench.errors import UserError, unknown
+from omnial_bench.errors import UserError, is_printable, unknown
 from omnial_bench.records import DetectorRecord, Plan, Recipe, Record, Suite
 
 Kind = Literal["models", "attacks", "plans"]
@@ -16,7 +16,9 @@ Parsed = TypeVar("Parsed")
 
 
 def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
-    """`table` as a `kind` (a record or a dataclass). UserError, one line, names the key and the closest known one."""
+    """`table` as a `kind` (a record or a dataclass). UserError, one line, names the key and the closest known one, or a
+    text that cannot be printed: names of records end in tables, documents and files."""
+    _check_texts(table, where)
     try:
         return TypeAdapter(kind).validate_python(dict(table))
     except ValidationError as error:
@@ -29,6 +31,21 @@ def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
             raise UserError(f"{where}: the key {path!r} is missing; add it") from error
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{where}: {path or 'record'}: {message}, got {first['input']!r}"[:300]) from error
+
+
+def _check_texts(table: Mapping[str, Any], where: str) -> None:
+    waiting: list[tuple[str, Any]] = [("", table)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [(path, name) for name in value]
+            waiting += [(f"{path}.{name}" if path else str(name), inner) for name, inner in value.items()]
+        elif isinstance(value, list | tuple):
+            waiting += [(path, inner) for inner in value]
+        elif isinstance(value, str) and not is_printable(value):
+            raise UserError(
+                f"{where}: {path or 'record'}: expected text of one line that can be printed, got {value!r}"[:300]
+            )
 
 
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")

@@ -51,6 +51,8 @@ _STEP = "expected a size from 0 to 5/2, in l2 to 5/2 eps, the longest step that 
 Step = Annotated[Fraction, _fraction("17738", _STEP)]
 Names = Annotated[tuple[str, ...], AfterValidator(_distinct)]
 Side = Annotated[int, Field(ge=32, le=4096)]
+Batch = Annotated[int, Field(ge=1, le=65536)]
+"""Pictures a training step."""
 
 
 class Training(Record):
@@ -58,7 +60,7 @@ class Training(Record):
 
     epochs: Annotated[float, Field(gt=0)] = 700
     max_iterations: Annotated[int, Field(ge=1)] | None = None
-    batch: Annotated[int, Field(ge=1)] = 8
+    batch: Batch = 8
     lr: Annotated[float, Field(gt=0)] = 1e-4
     milestones: tuple[float, ...] = (0.8, 0.9)
     """Fractions of the budget at which the learning rate is multiplied by `gamma`."""
@@ -192,7 +194,7 @@ class Plan(Record):
     preset: str = "paper"
     size: tuple[Side, Side] | None = None
     """None: the preset's."""
-    batch: Annotated[int, Field(ge=1)] | None = None
+    batch: Batch | None = None
     """Training pictures a step; None: the preset's."""
     suites: Names = ("paper",)
     sources: Names = ()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from omnial_bench.checkpoint import RECIPE, WEIGHTS, Trained, read_provenance
-from omnial_bench.data.unpack import inside
 from omnial_bench.errors import UserError
 from omnial_bench.jobs import read_memory, remember
 from omnial_bench.planning import Model
@@ -15,6 +14,7 @@ from omnial_bench.store import sha256
 from omnial_bench.study import Decided, Study
 from omnial_bench.tasks import Building, Reporting, Task, Training, decided, graph
 from omnial_bench.unfinished import STATE
+from omnial_bench.white_box import evaluation_of
 
 NEVER = "never done"
 UNNAMED = ("made by other code or settings",)
@@ -55,6 +55,12 @@ def _look(study: Study, task: Task, by: Decided) -> Looked:
             study.open_set(task.pictures)
         except UserError as error:
             return Looked((str(error),), damaged=(study.set_folder(task.pictures),))
+    if looked.kept is not None:
+        note = study.done / f"{task.name}.json"
+        try:
+            evaluation_of(looked.kept, str(note))
+        except UserError as error:
+            return Looked((str(error),), damaged=(note,))
     return looked
 
 
@@ -70,8 +76,6 @@ def look_at(out: Path, name: str, by: Decided) -> Looked:
     if kept.get("key") != by.key:
         return Looked(changes(kept.get("decided_by"), by.by))
     for path, digest in kept.get("files", {}).items():
-        if not inside(path):
-            return Looked((f"{done / name}.json names {path!r}, outside of the run",), damaged=(done / f"{name}.json",))
         if not (out / path).is_file():
             return Looked((f"{out / path} is missing",))
         if sha256(out / path) != digest:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, is_printable
 
 METRICS = (
     "image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro", "psnr", "ssim",
@@ -244,19 +244,30 @@ def attempts_frame(attempts: Iterable[Attempt]) -> pd.DataFrame:
 def read_rows(path: Path) -> pd.DataFrame:
     """results.csv, or the one of a run folder, as a frame; UserError names what is wrong with the file."""
     file = path / "results.csv" if path.is_dir() else path
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise UserError(f"no results at {file}; give a run folder or a results.csv") from error
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"cannot read {file} as rows: {error}") from error
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise UserError(f"{file} lacks the column {missing[0]!r}; expected {', '.join(COLUMNS)}")
+    table = read_texts(file, COLUMNS)
+    if table is None:
+        raise UserError(f"no results at {file}; give a run folder or a results.csv")
     try:
         return _typed(table.loc[:, list(COLUMNS)])
     except ValueError as error:
         raise UserError(f"{file} holds a value that is no number: {error}") from error
+
+
+def read_texts(file: Path, columns: Iterable[str]) -> pd.DataFrame | None:
+    """A CSV file as a frame of texts, None where there is none. UserError where it is no such file, lacks a column,
+    or holds a text that cannot be printed."""
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"cannot read {file} as a table: {error}") from error
+    if missing := [name for name in columns if name not in table.columns]:
+        raise UserError(f"{file} lacks the column {missing[0]!r}; expected {', '.join(columns)}")
+    for name in table.columns:
+        if strange := [text for text in table[name].unique() if not is_printable(str(text))]:
+            raise UserError(f"{file}: expected text of one line that can be printed for {name!r}, got {strange[0]!r}")
+    return table
 
 
 def _integers(numbers: pd.Series, name: str) -> pd.Series:

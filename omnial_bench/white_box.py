@@ -1,8 +1,9 @@
 """Models attacked on the real test split, in memory: what is scored are the bytes that a file would hold."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -17,6 +18,7 @@ from omnial_bench.device import placed
 from omnial_bench.examples import Example, Keeper
 from omnial_bench.jobs import Progress, recall, remember
 from omnial_bench.nouns import Batch, Detector, Prediction
+from omnial_bench.reading import parse
 from omnial_bench.records import Suite, Threat
 from omnial_bench.scoring import BATCH as SCORED
 from omnial_bench.scoring import Labels, Tally, Viewer, score
@@ -113,18 +115,17 @@ def remembered(
 ) -> Evaluation:
     """What `folder` keeps of a task under its key, if its pictures still lie in `examples`; else what is made now,
     which it then keeps."""
-    kept = recall(folder, task, key)
-    if kept is not None:
-        found = Evaluation(
-            [Result(**row) for row in kept["rows"]],
-            [Attempt(**attempt) for attempt in kept["attempts"]],
-            [Example(**example) for example in kept["examples"]],
-        )
-        if examples is None or all((examples / example.path).is_file() for example in found.examples):
-            return found
+    found = recall(folder, task, key, lambda kept: evaluation_of(kept, f"{folder / task}.json"))
+    if found is not None and all(examples is None or (examples / one.path).is_file() for one in found.examples):
+        return found
     made = make()
     remember(folder, task, key, asdict(made))
     return made
+
+
+def evaluation_of(kept: Mapping[str, Any], where: str) -> Evaluation:
+    """What the note of a finished task keeps of what it found; UserError where that is none."""
+    return parse(Evaluation, {each.name: kept[each.name] for each in fields(Evaluation) if each.name in kept}, where)
 
 
 def spread(pictures: Pictures, limit: int | None, generator: torch.Generator) -> Pictures:

@@ -271,8 +271,24 @@ def run(made: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.parametrize(("value", "side"), [(37.5, "run"), (1e308, "run"), (-5.0, "baseline")])
+def test_a_percentage_is_no_improvement(run: Path, tmp_path: Path, value: float, side: str) -> None:
+    rows = fake_rows()
+    write_rows(tmp_path / "baseline.csv", rows)
+    rows.loc[rows.index[rows["metric"] == "pixel_ap"][0], "value"] = value
+    write_rows(run / "results.csv" if side == "run" else tmp_path / "baseline.csv", rows)
+    said = invoke(run, "--baseline", tmp_path / "baseline.csv")
+    assert isinstance(said.exception, UserError) and "expected a fraction" in str(said.exception)
+
+
+def test_the_folder_of_a_baseline(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run)
+    assert invoke(".", "--baseline", ".").exit_code == 0
+
+
 def test_the_files_of_a_failed_check_are_written(run: Path, tmp_path: Path) -> None:
-    rows, baseline = mixed()
+    # A file may hold none of the characters that cannot be printed.
+    rows, baseline = (table.replace({"category": {NASTY: 'a|b<&">`*_[x](y) é'}}) for table in mixed())
     write_rows(run / "results.csv", rows)
     write_rows(tmp_path / "baseline.csv", baseline)
     outputs = ("--junit", tmp_path / "new/check.xml", "--markdown", tmp_path / "check.md")

@@ -14,7 +14,8 @@ from fake_run import fake_rows, fake_run
 
 from omnial_bench.cli.report import report
 from omnial_bench.errors import UserError
-from omnial_bench.reports.document import read_manifests, write_report
+from omnial_bench.reports.document import write_report
+from omnial_bench.reports.origins import MadeSet, read_sets
 from omnial_bench.store import write_rows, write_text
 
 
@@ -47,9 +48,9 @@ def test_markdown_says_source_limits_and_provenance(run: Path) -> None:
 
 
 def test_a_set_that_was_set_aside_as_damaged_is_not_reported(tmp_path: Path) -> None:
-    for name, text in (("pgd", '{"name": "pgd"}'), ("pgd.damaged", "{")):
+    for name, text in (("pgd", '{"largest_change": 8}'), ("pgd.damaged", "{")):
         write_text(tmp_path / "sets" / name / "manifest.json", text)
-    assert read_manifests(tmp_path) == {"pgd": {"name": "pgd"}}
+    assert read_sets(tmp_path) == {"pgd": MadeSet(largest_change=8)}
 
 
 class _Page(HTMLParser):

@@ -339,6 +339,21 @@ def test_a_promised_length_that_is_not_the_published_one(server: Server, tmp_pat
     assert len(server.ranges) == 1
 
 
+def test_a_length_of_thousands_of_digits_throws_nothing_away(server: Server, tmp_path: Path) -> None:
+    archive, digits = publish(server), "9" * 5000
+    server.answers = [cut(1000), lambda h, c: send(h, 200, c, Content_Length=digits)]
+    assert obtain(archive, tmp_path / "out", waits=(0, 0, 0))
+    server.answers = [cut(1000), lambda h, c: send(h, 206, c, Content_Range=f"bytes {digits}-{digits}/*")]
+    failed(archive, tmp_path / "other", "something else than the part it was asked for")
+
+
+def test_a_record_of_what_was_fetched_that_is_none(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / download.RECORD).write_text("[" * 200_000)
+    with pytest.raises(UserError, match="is not empty"):
+        obtain(publish(server), tmp_path / "out", waits=NOW)
+
+
 def test_a_stream_without_a_length_is_not_taken_beyond_the_published_one(server: Server, tmp_path: Path) -> None:
     archive = publish(server)
     server.answers = [lambda h, c: send(h, 200, c + b"x" * 500_000, Content_Length=None)]

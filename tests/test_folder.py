@@ -1,4 +1,5 @@
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -187,6 +188,22 @@ def test_folders_in_another_layout_are_refused_with_what_was_found(mvtec: Path, 
         with pytest.raises(UserError, match=message) as raised:
             find_dataset(folder)
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name", [b"bottle/train/good/\xff.png", b"bottle/test/a\x1b[2J/1.png", b"g\nrid/test/good/1.png"]
+)
+def test_names_that_cannot_be_printed_are_refused(mvtec: Path, name: bytes) -> None:
+    path = Path(os.fsdecode(os.fsencode(mvtec) + b"/" + name))
+    save(path, noise(1, 8, 8, 3))
+    with pytest.raises(UserError, match="its name holds characters that cannot be printed") as caught:
+        find_dataset(mvtec)
+    assert str(caught.value).isprintable()
+
+
+def test_names_of_any_script_are_read(mvtec: Path) -> None:
+    (mvtec / "grid").rename(mvtec / "格子\u3000é")
+    assert find_dataset(mvtec).categories == ("bottle", "格子\u3000é")
 
 
 def test_unknown_category_names_the_closest(mvtec: Path) -> None:

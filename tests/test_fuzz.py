@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 import json
 import shutil
 import struct
@@ -29,11 +30,12 @@ from omnial_bench.attacks import manifest
 from omnial_bench.attacks.png import read_png, write_png
 from omnial_bench.check import TOLERANCES, judge
 from omnial_bench.data.decode import read_mask, read_picture
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, is_printable
 from omnial_bench.models.registry import build
 from omnial_bench.reading import read_detector, read_plan, read_recipe, read_suite, records_folder
 from omnial_bench.records import Recipe
-from omnial_bench.reports import categories, gate, table, tables
+from omnial_bench.reports import categories, gate, making, origins, table, tables
+from omnial_bench.reports.table import Table, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Values
 from omnial_bench.store import COLUMNS, KEY, read_rows, sha256, write_rows
 
@@ -201,6 +203,53 @@ def test_detectors(place: Path, content: bytes) -> None:
             assert recipe is not None and recipe.training.batch >= 1
             # As text, for a NaN is unlike itself.
             assert repr({**recipe.options, **found.options}) == repr(recipe.options)
+
+
+# What a report reads beside rows.
+
+TOLD = {
+    "sets/a/manifest.json": {
+        "counts": {"cap": {"good": 1, "synthetic": 2}}, "loss": {"steps": [0.5, 1]}, "largest_change": 8,
+    },
+    "environment.json": {
+        "versions": {"torch": "2"}, "dataset": {"fingerprint": "f"}, "data_notice": "none", "seed": 0, "command": "run",
+    },
+    "models/draem-unified/recipe.toml": {
+        "recipe": {"size": [32, 32], "training": {"batch": 8, "epochs": 1.5, "lr": 1e-4}},
+        "provenance": {"iterations": 9, "precision": "32-true", "commit": "c"},
+    },
+    "models/draem-unified/log.csv": {"iteration": [1, 2], "loss": [0.5, 0.25], "validation_ap": [None, 0.5]},
+}  # fmt: skip
+
+
+@fuzz(600)
+@given(data=st.data())
+def test_what_a_run_says_of_itself(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    run, name = tmp_path_factory.getbasetemp() / "told", data.draw(st.sampled_from(sorted(TOLD)))
+    shutil.rmtree(run, ignore_errors=True)
+    if name.endswith("csv"):
+        table = data.draw(changed(TOLD[name]))
+        columns = [value if isinstance(value, list) else [value] for value in table.values()]
+        lines = [",".join(map(str, line)) for line in (table, *itertools.zip_longest(*columns, fillvalue=""))]
+        content = "\n".join(lines).encode("utf-8", "surrogatepass")
+    else:
+        content = data.draw(documents(TOLD[name], toml if name.endswith("toml") else dump))
+    put(run / name, content)
+    logs, environment = read(origins.read_logs, run), read(origins.read_environment, run)
+    for log in (logs or {}).values():
+        assert set(log.columns) <= set(origins.LOGGED) and not (log.abs() > origins.MOST).any(axis=None)
+    assert environment is None or all(map(is_printable, [*environment.facts.values(), environment.notice]))
+    read(origins.read_sets, run), read(origins.read_models, run)
+    values = Values(SOME.assign(set="a", threat="linf 8/255", detector="draem", paradigm="unified"))
+    for make, told in ((making.sets_table, origins.read_sets), (making.settings_table, origins.read_models)):
+        found = read(told, run)
+        made = None if found is None else make(values, found)
+        if made is not None:
+            assert made.data()["rows"] and table_texts(made)
+
+
+def table_texts(made: Table) -> str:
+    return to_csv(made) + to_markdown(made) + to_latex(made)
 
 
 # Manifests of adversarial sets.

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import tomli_w
 import torch
-from fake_run import fake_run
+from fake_run import fake_rows, fake_run
 from PIL import Image
 from pydantic import ValidationError
 
@@ -20,14 +20,17 @@ from omnial_bench import standing
 from omnial_bench.assessment import Request, assess
 from omnial_bench.checkpoint import RECIPE, WEIGHTS, Provenance, load, load_detector, provenance_of, read_tensors, save
 from omnial_bench.checkpoint import write_tensors as write
-from omnial_bench.data.decode import open_picture
+from omnial_bench.cli.tables import show
+from omnial_bench.data.decode import open_picture, read_mask, read_picture
 from omnial_bench.errors import UserError
 from omnial_bench.jobs import remember
 from omnial_bench.models.registry import build
+from omnial_bench.reading import read_suite
 from omnial_bench.records import Recipe, Suite
 from omnial_bench.reports.document import write_report
 from omnial_bench.store import read_rows, write_rows, write_text
 from omnial_bench.study import Decided
+from omnial_bench.white_box import Evaluation, remembered
 
 TINY = Recipe(detector="draem", preset="tiny", size=(32, 32), options={"width": 4, "loc_width": 4, "pooling": 5})
 
@@ -183,3 +186,52 @@ def test_a_bomb_of_a_picture_is_one_line(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="pixels; make it smaller"):
         open_picture(tmp_path / "x.png")
+
+
+def test_a_side_of_millions_of_pixels_is_refused(tmp_path: Path) -> None:
+    """Few pixels, and what reduces them to the network's size would need all memory."""
+    Image.new("1", (200_000, 1)).save(tmp_path / "x.png")
+    for read in (open_picture, read_picture, read_mask):
+        with pytest.raises(UserError, match=r"more than 32,768 pixels on a side"):
+            read(tmp_path / "x.png")
+
+
+def test_a_palette_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    Image.new("P", (4, 4)).save(tmp_path / "x.png", transparency=0)
+    content = (tmp_path / "x.png").read_bytes()
+    start = content.index(b"PLTE") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4])
+    (tmp_path / "x.png").write_bytes(content[:start] + content[end:])
+    for read in (read_picture, read_mask):
+        with pytest.raises(UserError, match=r"cannot decode .*x\.png"):
+            read(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"rows": 3}, {"rows": None}, {"rows": [{"x": 1}]}, {"rows": [], "attempts": [{}]}, {"examples": [7]},
+        {"rows": [], "attempts": [], "examples": [], "files": [1]}, {"files": None}, {"files": {"\ud800": ""}},
+    ],
+)  # fmt: skip
+def test_a_note_of_a_task_that_is_none_is_done_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, value: dict[str, Any]
+) -> None:
+    remember(tmp_path, "score", "key", value)
+    assert remembered(tmp_path, "score", "key", Evaluation) == Evaluation()
+    assert "done again" in caplog.text and (tmp_path / "score.json.damaged").is_file()
+
+
+def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    show(pd.DataFrame({"source": ["[/x]", "[red]hid"]}), title="[/q]", as_json=False)
+    said = capsys.readouterr().out
+    assert all(text in said for text in ("[/x]", "[red]hid", "[/q]"))
+
+
+def test_records_hold_no_text_that_cannot_be_printed(tmp_path: Path) -> None:
+    write_text(tmp_path / "x.toml", 'name = "x"\ntitle = "a\\u001b[2J"\nthreats = [{ name = "a", eps = "0" }]\n')
+    with pytest.raises(UserError, match=r"x\.toml: title: expected text of one line"):
+        read_suite(str(tmp_path / "x.toml"))
+    write_rows(tmp_path / "results.csv", fake_rows().assign(category="a\x1b[2J"))
+    with pytest.raises(UserError, match="for 'category'"):
+        read_rows(tmp_path)

@@ -168,6 +168,13 @@ def test_a_bomb_by_its_number_of_members(tmp_path: Path) -> None:
         refused(archive, "more than 20 members", most_members=20)
 
 
+def test_a_bomb_by_its_number_of_folders(tmp_path: Path) -> None:
+    for write in (tar, zipped):
+        archive = write(tmp_path / write.__name__, {f"{n}/a/b/c/d/e/f": b"" for n in range(9)})
+        refused(archive, "more than 20 folders", most_members=20)
+        unpack(archive, tmp_path / f"{write.__name__}-out", most_bytes=100, most_members=60)
+
+
 def test_a_huge_declared_size_in_a_tar_file(tmp_path: Path) -> None:
     info = tarfile.TarInfo("a")
     info.size = 1 << 50

@@ -138,3 +138,14 @@ def test_a_link_is_no_picture(tmp_path: Path) -> None:
     picture.symlink_to(tmp_path / "elsewhere.JPG")
     with pytest.raises(UserError, match="which is not in"):
         one_class(raw, tmp_path / "out")
+
+
+def test_a_folder_behind_a_link_is_not_emptied(tmp_path: Path) -> None:
+    raw = published(tmp_path / "raw")
+    folder = raw / "candle/Data/Images/Normal"
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    before = sorted(path.name for path in (tmp_path / "elsewhere").iterdir())
+    with pytest.raises(UserError, match="which is not in"):
+        one_class(raw, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == before

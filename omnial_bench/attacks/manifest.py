@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import Field
 
 from omnial_bench.errors import UserError
 from omnial_bench.reading import parse
@@ -35,8 +38,8 @@ class File(Record):
 
 
 class Counts(Record):
-    good: int
-    synthetic: int
+    good: Annotated[int, Field(ge=0)]
+    synthetic: Annotated[int, Field(ge=0)]
 
 
 class Loss(Record):
@@ -153,7 +156,7 @@ def _expected(manifest: Manifest) -> set[str]:
         pictures = manifest.pictures(category)
         kinds = [defect for defect, _ in pictures]
         found = Counts(good=kinds.count("good"), synthetic=kinds.count("synthetic"))
-        if found != counts:
+        if found != counts or not kinds:
             raise UserError(f"manifest of {manifest.threat.name}: {category} counts {counts}, files say {found}")
         expected |= {path for defect, stem in pictures for path in companions(category, defect, stem)}
     return expected

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from omnial_bench.cli import options
-from omnial_bench.errors import UserError, unknown
+from omnial_bench.errors import UserError, printable, unknown
 
 
 @click.group()
@@ -176,7 +176,7 @@ def verify(context: click.Context, folder: Path, seed: int | None, as_json: bool
     from rich.table import Table
 
     console = Console()
-    console.print(f"{found.name} in {escape(str(folder))}, {found.layout} layout", highlight=False)
+    console.print(f"{found.name} in {escape(printable(str(folder)))}, {found.layout} layout", highlight=False)
     table = Table("category", "train", "test good", "test defect", "defects", box=None)
     for count in found.counts:
         rows = [f"{name} {number}" for name, number in count.defects.items()] or ["none"]
@@ -192,11 +192,11 @@ def verify(context: click.Context, folder: Path, seed: int | None, as_json: bool
         )
         parts = [f"{number} of {known} {part}" for part, number, known in pairs if known not in (None, number)]
         if parts:
-            console.print(f"not as published: {count.category}, {', '.join(parts)}", highlight=False)
+            console.print(f"not as published: {escape(count.category)}, {', '.join(parts)}", highlight=False)
     if found.problems:
         problems = Table("file", "problem", box=None, title=f"problems: {len(found.problems)}")
         for problem in found.problems:
-            problems.add_row(escape(problem.path), escape(problem.what))
+            problems.add_row(escape(printable(problem.path)), escape(problem.what))
         console.print(problems)
         context.exit(1)
     console.print("every picture can be read and every defect has a mask of its size", highlight=False)

@@ -15,14 +15,16 @@ def show(table: "pd.DataFrame", *, title: str, as_json: bool) -> None:
         click.echo(json.dumps(json.loads(table.to_json(orient="records", double_precision=15)), indent=2))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
-    view = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    view = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in table.columns:
         numeric = table[name].dtype.kind in "if"
         view.add_column(str(name), justify="right" if numeric else "left")
     for row in table.itertuples(index=False):
-        view.add_row(*(_text(value) for value in row))
+        view.add_row(*(Text(_text(value)) for value in row))
     console = Console()
     # A pipe has no width of its own: figures there must not be cut at 80 columns.
     (console if console.is_terminal else Console(width=160)).print(view)

@@ -2,6 +2,8 @@
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from omnial_bench.errors import UserError
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 """Pillow's names of what files may hold, whatever they are called: others start programs, as EPS does Ghostscript."""
+MOST_SIDE = 1 << 15
+"""Pixels of a side: a picture of one row and millions of columns is small, and what reduces it is not."""
 VERSION = 3
 """Raised with every change of what decoding gives, so that older cached pictures are not found."""
 
@@ -21,7 +25,9 @@ Mask = npt.NDArray[np.bool_]
 Size = tuple[int, int]
 
 # What Pillow's decoders are known to raise on damaged files.
-_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, struct.error, zlib.error)
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, AssertionError, struct.error, zlib.error,
+)  # fmt: skip
 
 
 def picture_files(folder: Path) -> list[Path]:
@@ -46,7 +52,7 @@ def read_picture(path: Path, size: Size | None = None) -> tuple[Bytes, Size]:
     if image.mode.startswith("I"):
         image = _from_16_bit(image, path)
     if image.mode not in ("L", "RGB"):
-        image = image.convert("RGB")
+        image = converted(image, "RGB", path)
     original = (image.height, image.width)
     if size is not None and size != original:
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -67,8 +73,8 @@ def read_mask(path: Path, size: Size | None = None, *, original: Size | None = N
         )
     lossy = image.format == "JPEG"
     # Of a palette the colours count, unless it paints every class black, as files do that only number them.
-    if image.mode == "P" and np.asarray(image.convert("RGB")).any():
-        image = image.convert("RGB")
+    if image.mode == "P" and np.asarray(coloured := converted(image, "RGB", path)).any():
+        image = coloured
     pixels = np.asarray(image)
     if pixels.ndim == 3:
         colours = len(image.getbands()) - (image.mode in ("RGBA", "LA", "PA"))
@@ -97,12 +103,25 @@ def _overlap(old: int, new: int) -> npt.NDArray[np.float32]:
 
 def open_picture(path: Path) -> Image.Image:
     """A decoded picture; UserError where it is too large or none."""
+    with _decoding(path), Image.open(path, formats=FORMATS) as image:
+        if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+            raise UserError(_too_large(path))
+        if max(image.size) > MOST_SIDE:
+            raise UserError(f"cannot decode {path}: more than {MOST_SIDE:,} pixels on a side; make it smaller")
+        image.load()
+        return image
+
+
+def converted(image: Image.Image, mode: str, path: Path) -> Image.Image:
+    """The picture of `path` in another of Pillow's modes; UserError where its palette is damaged."""
+    with _decoding(path):
+        return image.convert(mode)
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[None]:
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-                raise UserError(_too_large(path))
-            image.load()
-            return image
+        yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(_too_large(path)) from error
     except UnidentifiedImageError as error:
@@ -117,7 +136,10 @@ def _too_large(path: Path) -> str:
 
 
 def _from_16_bit(image: Image.Image, path: Path) -> Image.Image:
-    levels = np.asarray(image).astype(np.int64)
+    levels = np.asarray(image)
     if levels.min() < 0 or levels.max() > 65535:
         raise UserError(f"cannot use {path}: expected grey levels up to 65535, got {levels.max()}; convert it to PNG")
-    return Image.fromarray(((levels + 128) // 257).astype(np.uint8))
+    levels = levels.astype(np.uint32)
+    levels += 128
+    levels //= 257
+    return Image.fromarray(levels.astype(np.uint8))

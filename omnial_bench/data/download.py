@@ -114,7 +114,7 @@ def _is_done(archive: Archive, folder: Path) -> bool:
     """Whether this archive was unpacked to `folder` here: the record comes with the folder, which comes whole."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(record, dict) and record.get("digest") == archive.digest
 

@@ -1,7 +1,7 @@
 """Folders of pictures in MVTec AD's layout and in VisA's official one-class layout."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from omnial_bench import store
 from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import guess_name
 from omnial_bench.data.pictures import Pictures
-from omnial_bench.errors import UserError, unknown
+from omnial_bench.errors import UserError, is_printable, unknown
 
 Split = Literal["train", "test"]
 Layout = Literal["mvtec", "visa"]
@@ -149,6 +149,7 @@ def _find_categories(root: Path) -> tuple[str, ...]:
     try:
         found = tuple(path.name for path in _folders(root) if _is_category(path))
         if found:
+            _check_names(root, map(Path, found))
             return found
         raise UserError(f"no data set in {root}: looked for {LOOKED_FOR}; {_found(root)}{_hint(root)}")
     except PermissionError as error:
@@ -184,12 +185,20 @@ def _hint(root: Path) -> str:
 def _find_files(root: Path, category: str) -> list[File]:
     files = _split_files(category, "train", [root / category / "train" / "good"])
     files += _split_files(category, "test", _test_folders(root / category))
+    _check_names(root, (path.relative_to(root) for file in files for path in (file.path, file.mask) if path))
     seen: dict[str, Path] = {}
     for file in files:
         if file.id in seen:
             raise UserError(f"two pictures have one name, {seen[file.id]} and {file.path.name}; rename or remove one")
         seen[file.id] = file.path
     return files
+
+
+def _check_names(root: Path, paths: Iterable[Path]) -> None:
+    """UserError for a name that no table, document or record of a set could hold."""
+    for path in paths:
+        if not is_printable(path.as_posix()):
+            raise UserError(f"cannot use {root / path}: its name holds characters that cannot be printed; rename it")
 
 
 def _split_files(category: str, split: Split, folders: Sequence[Path]) -> list[File]:

@@ -138,7 +138,8 @@ class Resuming:
         """Where in the file the answer begins."""
         if response.status == 200:
             return 0
-        found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+        told = response.headers.get("Content-Range", "").strip()
+        found = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", told)
         if response.status == 206 and found and int(found[1]) == have and found[3] in ("*", str(self.archive.size)):
             return have
         if response.status == 206:
@@ -148,7 +149,7 @@ class Resuming:
 
     def _check_length(self, url: str, response: Any, start: int) -> None:
         promised = response.headers.get("Content-Length", "")
-        if promised.isdecimal() and start + int(promised) != self.archive.size:
+        if re.fullmatch(r"\d{1,18}", promised) and start + int(promised) != self.archive.size:
             raise self._other_length(url, f"{start + int(promised):,}")
 
     def _other_length(self, url: str, length: str) -> UserError:

@@ -108,7 +108,7 @@ def fill(
     archive: Path, folder: Path, *, most_bytes: int, most_members: int = MEMBERS, tell: Tell | None = None
 ) -> None:
     """As `unpack`, into an empty folder that is there: what was written stays in it when it fails."""
-    count = written = 0
+    count = folders = written = 0
     try:
         with _members(archive, tell) as members:
             for count, member in enumerate(members, start=1):
@@ -119,10 +119,13 @@ def fill(
                     raise _refused(archive, f"its member {_short(member.name)} is no plain path inside the folder")
                 if member.size < 0 or written + member.size > most_bytes:
                     raise _refused(archive, f"it declares more than {most_bytes:,} bytes, at {_short(member.name)}")
-                if member.read is None:
-                    _make(archive, name, folder)
-                else:
-                    _make(archive, name.parent, folder)
+                home = name if member.read is None else name.parent
+                if not folder.joinpath(*home.parts).is_dir():
+                    folders += len(home.parts)
+                    if folders > most_members:
+                        raise _refused(archive, f"it holds more than {most_members:,} folders")
+                    _make(archive, home, folder)
+                if member.read is not None:
                     written += _write(archive, name, folder.joinpath(*name.parts), member.size, member.read)
     except _DAMAGE as error:
         raise _damaged(archive, " ".join(str(error).split()) or type(error).__name__) from error
@@ -139,7 +142,12 @@ def inside(name: str) -> PurePosixPath | None:
     if not name or name.startswith("/") or "\\" in name or "\0" in name:
         return None
     parts = PurePosixPath(name).parts
-    if len(parts) > DEPTH or any(part == ".." or _DRIVE.match(part) or len(os.fsencode(part)) > 255 for part in parts):
+    try:
+        longest = max((len(os.fsencode(part)) for part in parts), default=0)
+    except UnicodeError:
+        # Half a character: no file is called that.
+        return None
+    if len(parts) > DEPTH or longest > 255 or any(part == ".." or _DRIVE.match(part) for part in parts):
         return None
     return PurePosixPath(*parts)
 

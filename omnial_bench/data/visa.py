@@ -57,7 +57,7 @@ def _plan(raw: Path, split: str) -> list[Move]:
     sources = set()
     for move in moves:
         path = raw / move.source
-        if path.is_symlink() or not path.is_file():
+        if not path.is_file() or path.resolve() != raw.resolve() / move.source:
             raise UserError(f"{table} names {move.source}, which is not in {raw}; fetch the published archive")
         # One stem is one picture, whatever its extension, and some file systems do not tell a from A.
         key = move.target.with_suffix("").as_posix().casefold()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from omnial_bench.errors import UserError
+from omnial_bench.store import read_texts
 
 ATTEMPTS = (
     "suite", "set", "detector", "paradigm", "category", "source", "attack", "objective", "goal", "norm", "eps",
@@ -47,14 +48,9 @@ def losses_of(text: str) -> list[float]:
 
 
 def _read(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
+    table = read_texts(file, columns)
+    if table is None:
         table = pd.DataFrame(columns=list(columns), dtype=str)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"cannot read {file} as rows: {error}") from error
-    if missing := [name for name in columns if name not in table.columns]:
-        raise UserError(f"{file} lacks the column {missing[0]!r}; expected {', '.join(columns)}")
     for name in (name for name in _NUMBERS if name in columns):
         try:
             table[name] = pd.to_numeric(table[name].replace("", None)).astype("float64")

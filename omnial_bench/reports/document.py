@@ -9,21 +9,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from omnial_bench.errors import UserError, unknown
-from omnial_bench.reading import read_plan, read_toml
-from omnial_bench.reports import categories, findings, lessons, making, pictures, plots, robustness, tables
+from omnial_bench.errors import unknown
+from omnial_bench.reading import read_plan
+from omnial_bench.reports import categories, findings, lessons, making, origins, pictures, plots, robustness, tables
 from omnial_bench.reports.campaign import Campaign, campaign_of
 from omnial_bench.reports.drawing import Drawing, save
 from omnial_bench.reports.extremes import extremes
 from omnial_bench.reports.table import Table, markdown_text, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Values
-from omnial_bench.store import DAMAGED, make_folder, read_rows, whole, write_text
+from omnial_bench.store import make_folder, read_rows, whole, write_text
 
 FORMATS = ("md", "pdf", "html")
 TEMPLATES = Path(__file__).parent / "templates"
-_FACTS = ("commit", "command", "seed", "device", "threads", "precision", "started", "python", "platform")
 
 
 def write_report(
@@ -55,23 +52,15 @@ def write_report(
     return written
 
 
-def read_manifests(run: Path) -> dict[str, dict[str, Any]]:
-    """The manifest of every set of a run folder, but of those that were set aside as damaged."""
-    paths = [path for path in sorted(run.glob("sets/*/manifest.json")) if path.parent.suffix != DAMAGED]
-    return {path.parent.name: read_json(path) for path in paths}
-
-
 def build_context(run: Path, values: Values, campaign: Campaign | None = None) -> dict[str, Any]:
     """What every format says, as plain data; the figures and tables that it names are written to the run folder.
 
     `values` are those of the clean test and the fixed sets, `campaign` holds the test suites.
     """
-    environment = read_json(run / "environment.json")
-    manifests = read_manifests(run)
-    logs = {path.parent.name: _read_log(path) for path in sorted(run.glob("models/*/log.csv"))}
-    recipes = {path.parent.name: read_toml(path) for path in sorted(run.glob("models/*/recipe.toml"))}
+    environment, made_sets = origins.read_environment(run), origins.read_sets(run)
+    logs, made_models = origins.read_logs(run), origins.read_models(run)
     examples = pictures.Examples(run / "examples")
-    notice = environment.get("data_notice") or None
+    notice = environment.notice or None
     numbers = {"table": 0, "figure": 0}
     left_out: list[str] = []
 
@@ -94,14 +83,14 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
     head = table(tables.headline(values), "the headline: no image AUROC, pixel AUROC or pixel AP in the rows")
     robust = robustness.sections(campaign, table, figures) if campaign else []
     attack = (
-        table(making.sets_table(values, manifests), "the table of the sets: no manifests under sets/")
+        table(making.sets_table(values, made_sets), "the table of the sets: no manifests under sets/")
         if values.sets
         else []
     )
     attack += figures([plots.localisation(values)], "localisation under attack: no pixel metrics in the rows")
     if values.attacks:
         attack += figures([plots.drops(values)], "changes by category: no control among the rows")
-        attack += figures([plots.attack_loss(manifests, values)], "the attacked loss: no manifest holds one")
+        attack += figures([plots.attack_loss(made_sets, values)], "the attacked loss: no manifest holds one")
     quality = figures([plots.reconstruction(values)], "reconstruction quality: no PSNR and SSIM in the rows")
     clean = [
         item
@@ -121,7 +110,7 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
         seen += figures(noted, "strongest and weakest pictures: none noted in examples/index.csv")
     seen += figures(pictures.gallery(examples, values, notice), "synthetic anomalies: none in examples/")
     trained = figures([plots.training(logs, values)], "training curves: no log.csv under models/")
-    trained += table(making.settings_table(values, recipes), "training settings: no recipe.toml under models/")
+    trained += table(making.settings_table(values, made_models), "training settings: no recipe.toml under models/")
     every = table(tables.every_metric(values), "the table of every metric")
     sections = [
         *robust,
@@ -142,31 +131,9 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
         "sections": [{"title": name, "items": items} for name, items in sections if items],
         "left_out": left_out,
         "facts": _facts(environment, values),
-        "versions": [[name, str(version)] for name, version in sorted(dict(environment.get("versions") or {}).items())],
+        "versions": [list(pair) for pair in environment.versions.items()],
         "notice": notice,
     }
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, empty where the file is not there; UserError where it is something else."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path} as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UserError(f"expected a JSON object in {path}, got {type(value).__name__}")
-    return value
-
-
-def _read_log(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path)
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path} as a training log: {error}") from error
 
 
 def _figure(run: Path, drawing: Drawing, numbers: dict[str, int]) -> dict[str, Any]:
@@ -197,14 +164,9 @@ def _subtitle(values: Values) -> str:
     return f"Data set {values.dataset} ({', '.join(names)}); preset {presets}"
 
 
-def _facts(environment: dict[str, Any], values: Values) -> list[list[str]]:
-    dataset = environment.get("dataset") or {}
-    fingerprint = str(dataset.get("fingerprint") or "not recorded")
-    facts = [["data set", values.dataset], ["fingerprint", fingerprint]]
-    for name in _FACTS:
-        value = environment.get(name)
-        facts.append([name, "not recorded" if value in (None, "") else str(value)])
-    return facts
+def _facts(environment: origins.Environment, values: Values) -> list[list[str]]:
+    names = ("fingerprint", *origins.FACTS)
+    return [["data set", values.dataset], *([name, environment.facts[name] or "not recorded"] for name in names)]
 
 
 def _templates() -> Any:

@@ -1,25 +1,25 @@
 """Tables of how models and sets were made, from their records on disk. No torch here."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from omnial_bench.reports.origins import MadeModel, MadeSet
 from omnial_bench.reports.table import DASH, TIMES, Column, Table
 from omnial_bench.reports.tables import identity
 from omnial_bench.reports.values import Values, sources_title
 
 
-def sets_table(values: Values, manifests: Mapping[str, Mapping[str, Any]]) -> Table | None:
+def sets_table(values: Values, made: Mapping[str, MadeSet]) -> Table | None:
     """What each set is: threat model, source, pictures, loss at the first and the last step, largest change on disk."""
     records: list[dict[str, Any]] = []
-    for condition in (item for item in values.conditions if item.set in manifests and not item.white_box):
-        manifest = manifests[condition.set]
-        counts = [part for part in manifest.get("counts", {}).values() if isinstance(part, dict)]
-        synthetic = sum(int(part.get("synthetic", 0)) for part in counts)
-        pictures = synthetic + sum(int(part.get("good", 0)) for part in counts)
-        steps = list(manifest.get("loss", {}).get("steps", []))
+    for condition in (item for item in values.conditions if item.set in made and not item.white_box):
+        manifest = made[condition.set]
+        synthetic = sum(part.synthetic for part in manifest.counts.values())
+        pictures = synthetic + sum(part.good for part in manifest.counts.values())
+        steps = manifest.loss.steps
         records.append(
             {
                 "set": condition.set,
@@ -28,9 +28,9 @@ def sets_table(values: Values, manifests: Mapping[str, Mapping[str, Any]]) -> Ta
                 "pictures": pictures or math.nan,
                 "anomalous": synthetic / pictures if pictures else math.nan,
                 "steps": len(steps) if condition.attacked and steps else math.nan,
-                "loss_first": float(steps[0]) if condition.attacked and steps else math.nan,
-                "loss_last": float(steps[-1]) if condition.attacked and steps else math.nan,
-                "largest_change": manifest.get("largest_change", math.nan),
+                "loss_first": steps[0] if condition.attacked and steps else math.nan,
+                "loss_last": steps[-1] if condition.attacked and steps else math.nan,
+                "largest_change": _known(manifest.largest_change),
             }
         )
     if not records:
@@ -54,31 +54,28 @@ def sets_table(values: Values, manifests: Mapping[str, Mapping[str, Any]]) -> Ta
     return Table("sets", caption, pd.DataFrame(records), columns)
 
 
-def settings_table(values: Values, sidecars: Mapping[str, Mapping[str, Any]]) -> Table | None:
-    """How each model was trained, from the recipe.toml beside each checkpoint, by the name of its folder."""
+def settings_table(values: Values, made: Mapping[str, MadeModel]) -> Table | None:
+    """How each model was trained, from what lies beside each checkpoint, by the name of its folder."""
     records: list[dict[str, Any]] = []
     for model in values.models:
-        names = [name for name in sidecars if name == model.name or name.startswith(f"{model.name}-")]
-        if not names:
+        mine = [one for name, one in made.items() if name == model.name or name.startswith(f"{model.name}-")]
+        if not mine:
             continue
-        recipe = dict(sidecars[names[0]].get("recipe", {}))
-        training = dict(recipe.get("training", {}))
-        size = recipe.get("size", ())
-        made = [sidecars[name].get("provenance", {}) for name in names]
-        steps = [int(record["iterations"]) for record in made if "iterations" in record]
+        recipe, training = mine[0].recipe, mine[0].recipe.training
+        steps = [one.provenance.iterations for one in mine if one.provenance.iterations is not None]
         records.append(
             {
                 "model": values.label(model),
                 **identity(model),
-                "trainings": len(names),
-                "size": f" {TIMES} ".join(str(side) for side in size),
-                "batch": training.get("batch", math.nan),
-                "epochs": training.get("epochs", math.nan),
-                "lr": f"{training['lr']:g}" if "lr" in training else DASH,
+                "trainings": len(mine),
+                "size": f" {TIMES} ".join(str(side) for side in recipe.size),
+                "batch": _known(training.batch),
+                "epochs": _known(training.epochs),
+                "lr": DASH if training.lr is None else f"{training.lr:g}",
                 "fewest": min(steps, default=math.nan),
                 "most": max(steps, default=math.nan),
-                "precision": _each(made, "precision"),
-                "commit": _each(made, "commit"),
+                "precision": _each(one.provenance.precision for one in mine),
+                "commit": _each(one.provenance.commit for one in mine),
             }
         )
     if not records:
@@ -104,6 +101,10 @@ def settings_table(values: Values, sidecars: Mapping[str, Mapping[str, Any]]) ->
     return Table("settings", caption, pd.DataFrame(records), columns)
 
 
-def _each(records: list[dict[str, Any]], name: str) -> str:
-    """What the records say under a name, each once."""
-    return ", ".join(dict.fromkeys(str(record[name]) for record in records if name in record)) or DASH
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _each(said: Iterable[str | None]) -> str:
+    """What is said, each once."""
+    return ", ".join(dict.fromkeys(one for one in said if one is not None)) or DASH

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from omnial_bench.data.decode import open_picture
+from omnial_bench.data.decode import converted, open_picture
 from omnial_bench.errors import UserError
 from omnial_bench.reports.drawing import Drawing, paper_style
 from omnial_bench.reports.grid import BAR, Grid, Picture
 from omnial_bench.reports.table import TIMES
 from omnial_bench.reports.tables import set_words
 from omnial_bench.reports.values import Condition, Values, detector_title
+from omnial_bench.store import read_texts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,15 +33,8 @@ class Examples:
     def __init__(self, folder: Path) -> None:
         """Reads `index.csv` of the folder; UserError where it is no such index. A missing file is an empty index."""
         self.folder = folder.resolve()
-        file = folder / "index.csv"
-        try:
-            self.index = pd.read_csv(file, dtype=str, keep_default_na=False)
-        except FileNotFoundError:
-            self.index = pd.DataFrame(columns=list(COLUMNS), dtype=str)
-        except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise UserError(f"cannot read {file} as an index of pictures: {error}") from error
-        if missing := [name for name in COLUMNS if name not in self.index.columns]:
-            raise UserError(f"{file} lacks the column {missing[0]!r}; expected {', '.join(COLUMNS)}")
+        index = read_texts(folder / "index.csv", COLUMNS)
+        self.index = pd.DataFrame(columns=list(COLUMNS), dtype=str) if index is None else index
 
     def rows(self, **wanted: str) -> pd.DataFrame:
         found = self.index
@@ -58,7 +52,7 @@ class Examples:
             raise UserError(f"{self.folder / 'index.csv'} names {paths.iloc[0]!r}, which lies outside the examples")
         if not path.is_file():
             raise UserError(f"cannot read the example picture {path}: it is missing")
-        return np.asarray(open_picture(path).convert("L" if role in ("truth", "map") else "RGB"))
+        return np.asarray(converted(open_picture(path), "L" if role in ("truth", "map") else "RGB", path))
 
 
 def gallery(examples: Examples, values: Values, notice: str | None) -> list[Drawing]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from omnial_bench.reports.drawing import DOUBLE, OTHER_COLOURS, SINGLE, Drawing, colour, new_figure, paper_style
+from omnial_bench.reports.origins import MadeSet
 from omnial_bench.reports.table import MINUS
 from omnial_bench.reports.tables import set_words, spread_words
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Values, detector_title, model_title
@@ -188,13 +189,9 @@ def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None
     return Drawing("training", caption, "Curves of training loss and validation AP for each model.", figure)
 
 
-def attack_loss(manifests: Mapping[str, Mapping[str, Any]], values: Values) -> Drawing | None:
+def attack_loss(made: Mapping[str, MadeSet], values: Values) -> Drawing | None:
     """Mean attacked loss along the steps of each set."""
-    curves = [
-        (condition, [float(value) for value in manifests[condition.set].get("loss", {}).get("steps", [])])
-        for condition in values.sets
-        if condition.set in manifests
-    ]
+    curves = [(condition, made[condition.set].loss.steps) for condition in values.sets if condition.set in made]
     curves = [(condition, curve) for condition, curve in curves if len(curve) > 1]
     if not curves:
         return None

@@ -41,6 +41,8 @@ def white_box_table(campaign: Campaign) -> Table | None:
         chance = {key: values.chance(condition, metric) for key, condition in shown.items() if condition}
         if not all(math.isnan(level) for level in chance.values()):
             records.append({**panel, "kind": "chance", "model": "chance level", **chance})
+    if not records:
+        return None
     size = campaign.size
     columns = [Column("model", "Model", style="text"), Column("unattacked", "unattacked", spread="unattacked_sd")]
     heads = {"any": "any", RANKS: "any, score", "hide": "hide", "fabricate": "fabricate"}

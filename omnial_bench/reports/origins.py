@@ -1,0 +1,143 @@
+"""What a run folder says of itself beside its rows: sets, models, logs, environment. No torch here.
+
+Reports are made of folders from elsewhere and of earlier versions too: unknown keys are left alone, missing ones are
+undefined, and what is no record at all is a UserError.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from omnial_bench.errors import UserError, printable
+from omnial_bench.reading import parse, read_toml
+from omnial_bench.store import DAMAGED
+
+MOST = 1e30
+"""No count, loss or rate of a training or an attack is larger, and axes can be drawn up to there."""
+LOGGED = ("iteration", "loss", "validation_ap")
+FACTS = ("commit", "command", "seed", "device", "threads", "precision", "started", "python", "platform")
+
+_Count = Annotated[int, Field(ge=0, le=10**9)]
+_Number = Annotated[float, Field(ge=-MOST, le=MOST)]
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Pictures(_Said):
+    """Those of one category of a set."""
+
+    good: _Count = 0
+    synthetic: _Count = 0
+
+
+class Loss(_Said):
+    steps: tuple[_Number, ...] = ()
+
+
+class MadeSet(_Said):
+    """manifest.json of a set."""
+
+    counts: dict[str, Pictures] = {}
+    loss: Loss = Loss()
+    largest_change: _Count | None = None
+
+
+class Training(_Said):
+    batch: _Count | None = None
+    epochs: _Number | None = None
+    lr: _Number | None = None
+
+
+class Recipe(_Said):
+    size: tuple[_Count, ...] = ()
+    training: Training = Training()
+
+
+class Provenance(_Said):
+    iterations: _Count | None = None
+    precision: str | None = None
+    commit: str | None = None
+
+
+class MadeModel(_Said):
+    """recipe.toml beside a checkpoint."""
+
+    recipe: Recipe = Recipe()
+    provenance: Provenance = Provenance()
+
+
+@dataclass(frozen=True)
+class Environment:
+    """environment.json, as text."""
+
+    facts: dict[str, str]
+    """By the names of `FACTS`, and `fingerprint` of the data; empty where nothing is recorded."""
+    versions: dict[str, str]
+    notice: str
+
+
+def read_sets(run: Path) -> dict[str, MadeSet]:
+    """The manifest of every set of a run folder, but of those that were set aside as damaged."""
+    paths = [path for path in sorted(run.glob("sets/*/manifest.json")) if path.parent.suffix != DAMAGED]
+    return {path.parent.name: parse(MadeSet, _read_json(path), str(path)) for path in paths}
+
+
+def read_models(run: Path) -> dict[str, MadeModel]:
+    """What lies beside each checkpoint of a run folder, by the name of its folder."""
+    paths = sorted(run.glob("models/*/recipe.toml"))
+    return {path.parent.name: parse(MadeModel, read_toml(path), str(path)) for path in paths}
+
+
+def read_logs(run: Path) -> dict[str, pd.DataFrame]:
+    """The log of each training of a run folder: the columns of `LOGGED` that it has, as numbers."""
+    return {path.parent.name: _read_log(path) for path in sorted(run.glob("models/*/log.csv"))}
+
+
+def read_environment(run: Path) -> Environment:
+    """What environment.json says; nothing where there is none."""
+    found = _read_json(run / "environment.json")
+    data, versions = found.get("dataset"), found.get("versions")
+    return Environment(
+        facts={name: _text(found.get(name)) for name in FACTS}
+        | {"fingerprint": _text(data.get("fingerprint") if isinstance(data, dict) else None)},
+        versions={_text(name): _text(version) for name, version in sorted(versions.items())}
+        if isinstance(versions, dict)
+        else {},
+        notice=_text(found.get("data_notice")),
+    )
+
+
+def _text(value: object) -> str:
+    return printable(str(value)) if isinstance(value, str | int | float) else ""
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where the file is not there; UserError where it is something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot read {path} as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"expected a JSON object in {path}, got {type(value).__name__}")
+    return value
+
+
+def _read_log(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path)
+        log: pd.DataFrame = table[[name for name in LOGGED if name in table]].apply(pd.to_numeric).astype("float64")
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    except (OSError, ValueError, TypeError, OverflowError) as error:
+        raise UserError(f"cannot read {path} as a training log: {error}") from error
+    if (log.abs() > MOST).any(axis=None):
+        raise UserError(f"cannot read {path} as a training log: it holds a number that no training has")
+    return log
