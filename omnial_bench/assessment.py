@@ -1,5 +1,6 @@
 """Models on disk and foreign modules -> rows: on the clean test split, on sealed sets, and attacked on the spot."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,8 @@ from omnial_bench.data.folder import Dataset, find_dataset
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.device import Precision, attack_dtype, fabric
 from omnial_bench.errors import UserError
-from omnial_bench.examples import FOLDER, write_index
+from omnial_bench.examples import FOLDER as EXAMPLES
+from omnial_bench.examples import write_index
 from omnial_bench.jobs import Progress, Watch, crew, threads_of
 from omnial_bench.lock import claimed
 from omnial_bench.models.registry import build_foreign
@@ -27,8 +29,12 @@ from omnial_bench.reading import read_suite
 from omnial_bench.records import Suite
 from omnial_bench.runner import write_environment, write_found
 from omnial_bench.scoring import Labels, labels_of, labels_on, score
-from omnial_bench.store import KEY, check_folder, make_folder, read_rows, sha256
-from omnial_bench.white_box import Evaluation, Target, evaluate, remembered
+from omnial_bench.standing import remembered
+from omnial_bench.store import KEY, check_folder, make_folder, read_rows, set_aside, sha256, sweep
+from omnial_bench.study import Decided
+from omnial_bench.white_box import Evaluation, Target, evaluate
+
+log = logging.getLogger(__name__)
 
 NAMED = tuple(name for name in KEY if name != "metric")
 """The columns that tell the rows of one model on one set of pictures from others."""
@@ -130,20 +136,20 @@ class _Desk:
         target = Target(detector=detector, labels=labels)
         return _Candidate(target, dataset.categories, request.size, dataset, None)
 
-    def key(self, candidate: _Candidate, **parts: object) -> str | None:
-        """Of a task on a model, by all that decides it; None where that cannot be told."""
+    def decided(self, candidate: _Candidate, **parts: object) -> Decided | None:
+        """All that decides a task on a model; None where that cannot be told."""
         if candidate.key is None:
             return None
-        return made_by.key_of(
-            code=made_by.code_version("."), model=candidate.key, data=candidate.dataset.fingerprint,
-            versions=made_by.versions(), precision=self.request.precision, device=self.device.type,
-            seed=self.request.seed, **parts,
+        return Decided(
+            {
+                "code": made_by.code_version("."), "model": candidate.key, "data": candidate.dataset.fingerprint,
+                "versions": made_by.versions(), "precision": self.request.precision, "device": self.device.type,
+                "seed": self.request.seed, **parts,
+            }
         )  # fmt: skip
 
-    def kept(self, task: str, key: str | None, make: Callable[[], Evaluation]) -> Evaluation:
-        if key is None:
-            return make()
-        return remembered(self.request.out / ".tasks", task, key, make, examples=self.request.out / FOLDER)
+    def kept(self, task: str, by: Decided | None, make: Callable[[], Evaluation]) -> Evaluation:
+        return make() if by is None else remembered(self.request.out, task, by, make)
 
 
 def assess(request: Request, *, watch: Watch = lambda _: None) -> pd.DataFrame:
@@ -154,8 +160,12 @@ def assess(request: Request, *, watch: Watch = lambda _: None) -> pd.DataFrame:
     mistake in the request, and where the results.csv that is there holds rows which these do not replace.
     """
     desk = _Desk(request)
-    _check(desk)
+    rows = _check(desk)
     with claimed(make_folder(request.out), alone=True):
+        _check_rows(request.out / "results.csv", rows, [name for suite in desk.suites for name in names_of(suite)])
+        sweep(request.out / EXAMPLES)
+        for folder in (request.out, request.out / ".tasks"):
+            sweep(folder, deep=False)
         return _assessed(desk, watch)
 
 
@@ -191,18 +201,18 @@ def _do(desk: _Desk, task: tuple[str, str, int], watch: Watch) -> Evaluation:
         title = f"{suite.name} on {model}"
         shown = [desk.open(other).key for other in others]
         # Whose weights cannot be told may have changed.
-        key = (
+        by = (
             None
             if None in shown
-            else desk.key(candidate, suite=suite.model_dump(mode="json"), others=shown, limit=desk.request.limit)
+            else desk.decided(candidate, suite=suite.model_dump(mode="json"), others=shown, limit=desk.request.limit)
         )
-        return desk.kept(f"{suite.name}-{model}", key, lambda: _evaluated(desk, candidate, suite, others, watch(title)))
+        return desk.kept(f"{suite.name}-{model}", by, lambda: _evaluated(desk, candidate, suite, others, watch(title)))
     adversarial = None if index == 0 else desk.sets[index - 1]
     pictures = "clean" if adversarial is None else sha256(adversarial.folder / MANIFEST)
     label = "clean" if adversarial is None else adversarial.name
     return desk.kept(
         f"score-{model}-{label}-{index}",
-        desk.key(candidate, pictures=pictures),
+        desk.decided(candidate, pictures=pictures),
         lambda: _scored(desk, candidate, adversarial, watch(f"score {model} on {label}")),
     )
 
@@ -238,8 +248,8 @@ def _evaluated(
     return found
 
 
-def _check(desk: _Desk) -> None:
-    """UserError for what would be stumbled over later; nothing is written."""
+def _check(desk: _Desk) -> list[tuple[str, ...]]:
+    """UserError for what would be stumbled over later; nothing is written. The names of the rows that there will be."""
     request = desk.request
     if not desk.names:
         raise UserError("expected a checkpoint or a detector to score, got none; name one")
@@ -269,7 +279,7 @@ def _check(desk: _Desk) -> None:
     for row in rows:
         if rows.count(row) > 1:
             raise UserError(f"the same rows twice, {_row(row)}; score them into different folders")
-    _check_rows(request.out / "results.csv", rows, [name for suite in desk.suites for name in names_of(suite)])
+    return rows
 
 
 def _check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str]) -> None:
@@ -277,7 +287,13 @@ def _check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str
     if not path.is_file():
         return
     models = {tuple(dict(zip(NAMED, name, strict=True))[column] for column in MODEL) for name in names}
-    for values in read_rows(path).to_dict("records"):
+    try:
+        known = read_rows(path)
+    except UserError as error:
+        # What it held lies in the notes of the tasks as well.
+        log.warning("made again, the damaged one is kept as %s: %s", set_aside(path), error)
+        return
+    for values in known.to_dict("records"):
         if values["category"] == "mean" or _name(values) in names:
             continue
         if values["set"] in sets and tuple(str(values[column]) for column in MODEL) in models:

@@ -1,6 +1,8 @@
 """A trained detector on disk: weights as safetensors, its recipe and provenance as TOML, each checked when read."""
 
 import errno
+import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -52,8 +54,15 @@ class Provenance(Record):
 
 class _File(Record):
     sha256: str
+    """Of the weights."""
     recipe: Recipe
     provenance: Provenance
+    checksum: str | None = None
+    """SHA-256 of the entries above."""
+
+    def digest(self) -> str:
+        entries = without_none(self.model_dump(mode="json", exclude={"checksum"}))
+        return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -123,12 +132,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def save(folder: Path, detector: Detector, recipe: Recipe, provenance: Provenance) -> None:
     """Write the weights, then the recipe that names their hash: a folder with a recipe is complete."""
     write_tensors(folder / WEIGHTS, detector.state_dict(), {"recipe": recipe.model_dump_json()})
-    table = {
-        "sha256": sha256(folder / WEIGHTS),
-        "recipe": without_none(recipe.model_dump(mode="json")),
-        "provenance": provenance.model_dump(mode="json"),
-    }
-    write_text(folder / RECIPE, tomli_w.dumps(table))
+    record = _File(sha256=sha256(folder / WEIGHTS), recipe=recipe, provenance=provenance)
+    table = {"checksum": record.digest(), **record.model_dump(mode="json", exclude_none=True)}
+    write_text(folder / RECIPE, tomli_w.dumps(without_none(table)))
 
 
 def read_provenance(folder: Path) -> Provenance | None:
@@ -168,6 +174,8 @@ def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
         _check_fit(skeleton(record.recipe), tensors, folder, record.recipe)
     detector = build(record.recipe)
     _check_fit(detector, tensors, folder, record.recipe)
+    if record.checksum not in (None, record.digest()):
+        raise UserError(f"{folder / RECIPE} is damaged (its checksum differs); copy it again, or train again")
     detector.load_state_dict(tensors)
     detector.eval()
     return Trained(detector, record.recipe, record.provenance, record.sha256)

@@ -14,8 +14,7 @@ from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import Keeper, choose
 from omnial_bench.jobs import Progress, Watch, read_memory
 from omnial_bench.scoring import labels_of, labels_on, score
-from omnial_bench.standing import Looked, keep, look
-from omnial_bench.store import set_aside
+from omnial_bench.standing import Looked, keep, look, set_damaged_aside
 from omnial_bench.study import Decided, Study
 from omnial_bench.tasks import Building, Evaluating, Scoring, Task, Training, decided
 from omnial_bench.training import LOG, train
@@ -36,7 +35,7 @@ def do(study: Study, task: Task, watch: Watch) -> Evaluation:
     if found is None:
         match task:
             case Training():
-                found, paths = _train(study, task, by, watch), []
+                found, paths = _train(study, task, by, watch), [study.folder_of(task.model) / LOG]
             case Building():
                 found, paths = _build(study, task, watch), [study.set_folder(task.pictures) / MANIFEST]
             case Scoring():
@@ -46,6 +45,8 @@ def do(study: Study, task: Task, watch: Watch) -> Evaluation:
                 found = _evaluated(study, task, watch)
                 paths = [study.out / EXAMPLES / example.path for example in found.examples]
         keep(study.out, task.name, by, asdict(found), paths)
+    elif looked.damaged:
+        keep(study.out, task.name, by, asdict(found))
     if study.mirror:
         study.mirror.send(task.name, left_by(study, task))
         if isinstance(task, Training):
@@ -68,12 +69,6 @@ def left_by(study: Study, task: Task) -> list[Path]:
             kept = read_memory(study.done, task.name) or {}
             files = [study.out / path for path in kept.get("files", {})]
     return [path for path in (*files, note) if path.is_file()]
-
-
-def set_damaged_aside(looked: Looked) -> None:
-    """Rename what is damaged, and say so in the log."""
-    for path in looked.damaged:
-        log.warning("made again, the damaged one is kept as %s: %s", set_aside(path), looked.reasons[0])
 
 
 def _remembered(looked: Looked) -> Evaluation | None:

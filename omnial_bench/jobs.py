@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 import multiprocessing
 import os
 import signal
@@ -18,9 +17,7 @@ import torch
 
 from omnial_bench.data.unpack import inside
 from omnial_bench.errors import UserError
-from omnial_bench.store import set_aside, write_json
-
-log = logging.getLogger(__name__)
+from omnial_bench.store import write_json
 
 Progress = Callable[[int, int, str], None]
 """Called with steps done, steps in all, and a note for the reader."""
@@ -42,7 +39,6 @@ class Each(Protocol):
 
 
 Handle = TypeVar("Handle")
-Kept = TypeVar("Kept")
 
 
 class Engine(Protocol[Handle]):
@@ -95,12 +91,14 @@ def threads_of(jobs: int) -> int:
 
 
 @contextmanager
-def crew(make: Callable[..., Any], arguments: tuple[Any, ...], jobs: int, watch: Watch) -> Iterator[Each]:
+def crew(
+    make: Callable[..., Any], arguments: tuple[Any, ...], jobs: int, watch: Watch, *, called: str = "jobs"
+) -> Iterator[Each]:
     """A function that does a piece of work for every task and gives the values in order.
 
     `make(*arguments)` is what the tasks share, made once a process. One job runs here; more run in processes of their
     own, so all of it is pickled. The first error ends every task and reaches the caller; UserError where a process
-    dies.
+    dies, with the advice to take fewer of what they are `called`.
     """
     if jobs == 1:
         shared = make(*arguments)
@@ -123,13 +121,17 @@ def crew(make: Callable[..., Any], arguments: tuple[Any, ...], jobs: int, watch:
         for child in set(multiprocessing.active_children()) - set(before):
             child.terminate()
         if isinstance(error, BrokenProcessPool):
-            raise UserError("a worker process died, perhaps for lack of memory; run again with fewer jobs") from error
+            raise died(called) from error
         raise
     finally:
         pool.shutdown(cancel_futures=True)
         over.set()
         # A process that died while it told something leaves half a message, which would be waited for without end.
         reader.join(timeout=2)
+
+
+def died(called: str) -> UserError:
+    return UserError(f"a worker process died, perhaps for lack of memory; run again with fewer {called}")
 
 
 class _Pool:
@@ -206,18 +208,6 @@ def read_memory(folder: Path, task: str) -> dict[str, Any] | None:
     if not isinstance(files, dict) or not all(inside(name) for name in files):
         raise UserError(f"{path} is damaged (it names files outside of its folder)")
     return found
-
-
-def recall(folder: Path, task: str, key: str, read: Callable[[dict[str, Any]], Kept]) -> Kept | None:
-    """What `read` makes of what a finished task left in `folder`, if it was done under the same key; what is damaged,
-    or a UserError to `read`, is set aside."""
-    try:
-        found = read_memory(folder, task)
-        return read(found) if found is not None and found.get("key") == key else None
-    except UserError as error:
-        log.warning("done again: %s", error)
-        set_aside(folder / f"{task}.json")
-        return None
 
 
 def remember(folder: Path, task: str, key: str, value: dict[str, Any]) -> None:

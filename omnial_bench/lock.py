@@ -27,20 +27,25 @@ def locked(folder: Path) -> Iterator[None]:
     The lock is `flock`'s on the file `.lock`, which stays. Where the file system has no such locks, a warning says so.
     """
     path = folder / NAME
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        if not _take(descriptor):
-            holder = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
-            raise UserError(
-                f"{folder} is in use by {holder}; expected one run at a time, wait for it or choose another folder"
-            )
-        with suppress(OSError):
-            # A full disk is no reason not to begin: what is there may be all that is needed.
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, _myself().encode())
-        yield
-    finally:
-        os.close(descriptor)
+    with claimed(folder, alone=True):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not _take(descriptor):
+                raise _in_use(folder, descriptor)
+            with suppress(OSError):
+                # A full disk is no reason not to begin: what is there may be all that is needed.
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, _myself().encode())
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _in_use(folder: Path, descriptor: int) -> UserError:
+    holder = os.read(descriptor, 200).decode("utf-8", "replace").strip() or "another process"
+    return UserError(
+        f"{folder} is in use by {holder}; expected one run at a time, wait for it or choose another folder"
+    )
 
 
 @contextmanager
@@ -62,13 +67,31 @@ def waited_for(path: Path) -> Iterator[None]:
 def claimed(folder: Path, *, alone: bool = False) -> Iterator[None]:
     """Have others see by `abandoned` that somebody is at work in `folder`; nothing is written there.
 
-    `alone`: UserError where somebody has claimed it already.
+    `alone`: UserError where somebody has claimed it already, or has it or a folder around it locked.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        if not _take(descriptor) and alone:
-            raise UserError(f"{folder} is in use by another process; wait for it, or choose another folder")
+        free = _take(descriptor)
+        if alone:
+            for around in (folder.absolute(), *folder.absolute().parents):
+                _check_free(around)
+            if not free:
+                raise UserError(f"{folder} is in use by another process; wait for it, or choose another folder")
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _check_free(folder: Path) -> None:
+    """UserError where a run is at work in a folder."""
+    try:
+        descriptor = os.open(folder / NAME, os.O_RDWR)
+    except OSError:
+        return
+    try:
+        # Other programs have files of that name as well.
+        if os.pread(descriptor, 8, 0) == b"process " and not _take(descriptor):
+            raise _in_use(folder, descriptor)
     finally:
         os.close(descriptor)
 

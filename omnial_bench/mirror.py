@@ -78,18 +78,19 @@ class Mirror:
         with self._asked() as (files, root):
             files.exists(f"{root}/{INDEX}")
 
-    def fetch(self, task: str) -> bool:
+    def fetch(self, task: str, *, again: bool = False) -> bool:
         """Bring what a task left at the URL, where it differs from what was last seen there; whether anything came.
 
-        A damaged file costs a warning and its index, and nothing that comes after it in the index is brought.
+        `again`: where it was seen before too, for what is here may be lost or damaged. A file that is damaged there
+        costs a warning and its index, and nothing that comes after it in the index is brought.
         """
         # Another process of this machine may bring the same, and take what is half there for damage.
         with waited_for(self.folder / INDEX / f"{task}.lock"):
-            return self._fetch(task)
+            return self._fetch(task, again)
 
-    def _fetch(self, task: str) -> bool:
+    def _fetch(self, task: str, again: bool) -> bool:
         text = self._read(task)
-        if text is None or text == self._seen(task):
+        if text is None or (text == self._seen(task) and not again):
             return False
         index = self._parsed(task, text)
         if index is None:

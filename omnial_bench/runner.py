@@ -16,7 +16,7 @@ from omnial_bench import provenance as made_by
 from omnial_bench.attacks.health import health
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.folder import Dataset
-from omnial_bench.doing import do, left_by, set_damaged_aside
+from omnial_bench.doing import do, left_by
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import gallery, write_index
 from omnial_bench.jobs import THREADS, Each, Watch, crew, threads_of
@@ -26,7 +26,7 @@ from omnial_bench.ray_engine import Cluster, ray_crew
 from omnial_bench.reading import records_folder
 from omnial_bench.records import Plan
 from omnial_bench.scoring import with_means
-from omnial_bench.standing import Standing, keep, look_at, standings
+from omnial_bench.standing import Standing, keep, look_at, set_damaged_aside, standings
 from omnial_bench.store import (
     DAMAGED,
     attempts_frame,

@@ -1,20 +1,25 @@
 """Whether a task is done, or why it is due; and what a finished one leaves, with the hashes of all that it wrote."""
 
 import json
+import logging
+import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omnial_bench.checkpoint import RECIPE, WEIGHTS, Trained, read_provenance
 from omnial_bench.errors import UserError
+from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.jobs import read_memory, remember
 from omnial_bench.planning import Model
-from omnial_bench.store import sha256
+from omnial_bench.store import set_aside, sha256
 from omnial_bench.study import Decided, Study
 from omnial_bench.tasks import Building, Reporting, Task, Training, decided, graph
 from omnial_bench.unfinished import STATE
-from omnial_bench.white_box import evaluation_of
+from omnial_bench.white_box import Evaluation, evaluation_of
+
+log = logging.getLogger(__name__)
 
 NEVER = "never done"
 UNNAMED = ("made by other code or settings",)
@@ -32,7 +37,7 @@ class Looked(NamedTuple):
     kept: dict[str, Any] | None = None
     """What it left in `.tasks/`, where it is done."""
     damaged: tuple[Path, ...] = ()
-    """Files and folders that are not what was written."""
+    """Files and folders that are not what was written; without a reason, such as decide no figure."""
 
 
 def look(study: Study, task: Task, by: Decided) -> Looked:
@@ -41,8 +46,10 @@ def look(study: Study, task: Task, by: Decided) -> Looked:
     Where it is due here, what it left at the mirror is brought and looked at.
     """
     looked = _look(study, task, by)
-    if looked.reasons and study.mirror and study.mirror.fetch(task.name):
-        return _look(study, task, by)
+    if (looked.reasons or looked.damaged) and study.mirror and study.mirror.fetch(task.name, again=True):
+        before, looked = looked, _look(study, task, by)
+        if before.damaged and not looked.damaged:
+            log.warning("brought again from %s: %s", study.mirror.url, before.damaged[0])
     return looked
 
 
@@ -55,12 +62,6 @@ def _look(study: Study, task: Task, by: Decided) -> Looked:
             study.open_set(task.pictures)
         except UserError as error:
             return Looked((str(error),), damaged=(study.set_folder(task.pictures),))
-    if looked.kept is not None:
-        note = study.done / f"{task.name}.json"
-        try:
-            evaluation_of(looked.kept, str(note))
-        except UserError as error:
-            return Looked((str(error),), damaged=(note,))
     return looked
 
 
@@ -69,6 +70,7 @@ def look_at(out: Path, name: str, by: Decided) -> Looked:
     done = out / ".tasks"
     try:
         kept = read_memory(done, name)
+        evaluation_of(kept or {}, str(done / f"{name}.json"))
     except UserError as error:
         return Looked((str(error),), damaged=(done / f"{name}.json",))
     if kept is None:
@@ -101,10 +103,47 @@ def _look_at_model(study: Study, task: Training, by: Decided) -> Looked:
         return Looked((str(error),), damaged=tuple(path for path in files if path.is_file()))
     if made.key == by.key:
         if found.recipe == model.recipe and found.provenance.categories == model.categories:
-            return Looked((), {})
+            return Looked((), {}, _damaged_beside(study, task, by))
         return Looked((f"{folder / RECIPE} is damaged (its recipe is not that of its key)",), damaged=files)
     fits = _differs(study, model, found)
     return Looked(fits, None if fits else {"model": made.model, "commit": made.commit})
+
+
+def _damaged_beside(study: Study, task: Training, by: Decided) -> tuple[Path, ...]:
+    """What of a training is damaged or lost and decides no figure: its note, or files that it tells the hash of."""
+    note = study.done / f"{task.name}.json"
+    try:
+        kept = read_memory(study.done, task.name)
+    except UserError:
+        return (note,)
+    files = kept["files"] if kept and kept.get("key") == by.key else {}
+    return tuple(
+        path
+        for path, digest in ((study.out / name, digest) for name, digest in files.items())
+        if not path.is_file() or sha256(path) != digest
+    )
+
+
+def set_damaged_aside(looked: Looked) -> None:
+    """Rename what is damaged, and say so in the log."""
+    for path in looked.damaged:
+        if not os.path.lexists(path):
+            log.warning("done without %s, which is missing", path)
+        elif looked.reasons:
+            log.warning("made again, the damaged one is kept as %s: %s", set_aside(path), looked.reasons[0])
+        else:
+            log.warning("done without, the damaged one is kept as %s: its hash differs", set_aside(path))
+
+
+def remembered(out: Path, name: str, by: Decided, make: Callable[[], Evaluation]) -> Evaluation:
+    """What a task found, kept in `out` under all that decides it with the pictures that it wrote; else it is done."""
+    looked = look_at(out, name, by)
+    set_damaged_aside(looked)
+    if looked.kept is not None and not looked.reasons:
+        return evaluation_of(looked.kept, name)
+    made = make()
+    keep(out, name, by, asdict(made), [out / EXAMPLES / example.path for example in made.examples])
+    return made
 
 
 def _differs(study: Study, model: Model, found: Trained) -> tuple[str, ...]:

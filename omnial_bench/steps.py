@@ -19,7 +19,7 @@ from omnial_bench.planning import Model, check_names, check_recipe, look_through
 from omnial_bench.reading import read_recipe, read_suite
 from omnial_bench.records import Paradigm
 from omnial_bench.spread import check_share
-from omnial_bench.store import check_folder, make_folder
+from omnial_bench.store import check_folder, make_folder, sweep
 from omnial_bench.training import is_trained, train
 
 
@@ -66,6 +66,7 @@ def train_models(
             todo.append((model, folder, key))
     with claimed(make_folder(out), alone=True):
         for model, folder, key in todo:
+            sweep(folder, deep=False)
             describe = provenance_of(
                 model.detector, paradigm, model.categories, dataset=dataset.name, data_fingerprint=dataset.fingerprint,
                 seed=seed, precision=precision, key=key,

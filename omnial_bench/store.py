@@ -3,10 +3,12 @@
 import errno
 import hashlib
 import json
+import logging
 import math
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +20,8 @@ from typing import Any
 import pandas as pd
 
 from omnial_bench.errors import UserError, is_printable
+
+log = logging.getLogger(__name__)
 
 METRICS = (
     "image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro", "psnr", "ssim",
@@ -109,6 +113,8 @@ def whole(path: Path) -> Iterator[Path]:
         aside.chmod(mode)
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
+        if path.is_dir() and not path.is_symlink():
+            log.warning("a folder has the place of a file, it is kept as %s", set_aside(path))
         aside.replace(path)
         sync_folder(path.parent)
     except OSError as error:
@@ -130,9 +136,11 @@ def file_name(name: str) -> str:
     return re.sub(r"[^\w.-]+|^\.+", "-", name)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes left beside files of `folder`, at any depth; for one who is alone in it."""
-    for left in [path for path in folder.rglob(".*") if _LEFT_OVER.fullmatch(path.name)]:
+def sweep(folder: Path, *, deep: bool = True, older_than: float = 0.0) -> None:
+    """Remove what killed processes left beside files of `folder`, at any depth or at the top alone; for one who is
+    alone in it, or where it was not touched for so many seconds."""
+    found = [path for path in (folder.rglob(".*") if deep else folder.glob(".*")) if _LEFT_OVER.fullmatch(path.name)]
+    for left in [path for path in found if not older_than or time.time() - path.lstat().st_mtime > older_than]:
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:

@@ -21,7 +21,7 @@ from omnial_bench.checkpoint import RECIPE, Provenance, load, read_provenance, s
 from omnial_bench.data.pictures import Pictures, to_float
 from omnial_bench.device import Precision, fabric
 from omnial_bench.errors import UserError
-from omnial_bench.jobs import THREADS, Progress, Watch, crew
+from omnial_bench.jobs import THREADS, Progress, Watch, crew, died
 from omnial_bench.metrics.ranking import average_precision
 from omnial_bench.models.blocks import recompute_features
 from omnial_bench.models.registry import build
@@ -93,13 +93,13 @@ def train(
     # As arrays, which are sent by value: tensors would need shared memory, of which a container may have little.
     tasks = [(order, made, rank, port, normals.images.numpy(), textures.numpy()) for rank in range(devices)]
     try:
-        with crew(dict, (), devices, lambda _: progress) as each:
+        with crew(dict, (), devices, lambda _: progress, called="devices") as each:
             each(_train_share, tasks)
     except RuntimeError as error:
         # Who waits for one that died may be the first to tell of it.
         if not isinstance(error, DistError) and "gloo" not in str(error):
             raise
-        raise UserError("a worker process died, perhaps for lack of memory; run again with fewer devices") from error
+        raise died("devices") from error
     return load(out, trusted=[recipe.detector]).detector
 
 

@@ -1,7 +1,7 @@
 """Models attacked on the real test split, in memory: what is scored are the bytes that a file would hold."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from omnial_bench.checkpoint import model_name
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.device import placed
 from omnial_bench.examples import Example, Keeper
-from omnial_bench.jobs import Progress, recall, remember
+from omnial_bench.jobs import Progress
 from omnial_bench.nouns import Batch, Detector, Prediction
 from omnial_bench.reading import parse
 from omnial_bench.records import Suite, Threat
@@ -108,19 +108,6 @@ def evaluate(
     if progress is not None:
         progress(len(suite.threats), len(suite.threats), category)
     return found
-
-
-def remembered(
-    folder: Path, task: str, key: str, make: Callable[[], Evaluation], *, examples: Path | None = None
-) -> Evaluation:
-    """What `folder` keeps of a task under its key, if its pictures still lie in `examples`; else what is made now,
-    which it then keeps."""
-    found = recall(folder, task, key, lambda kept: evaluation_of(kept, f"{folder / task}.json"))
-    if found is not None and all(examples is None or (examples / one.path).is_file() for one in found.examples):
-        return found
-    made = make()
-    remember(folder, task, key, asdict(made))
-    return made
 
 
 def evaluation_of(kept: Mapping[str, Any], where: str) -> Evaluation:

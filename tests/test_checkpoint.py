@@ -118,6 +118,8 @@ def take_the_weights_of_another(folder: Path) -> None:
         (turn_a_bit, "does not match the hash"),
         (remove_weights, "checkpoint.safetensors is missing"),
         (remove_recipe, "recipe.toml is missing"),
+        (change_recipe("\nseed = ", "\nseed = 1"), "its checksum differs"),
+        (change_recipe('dataset = "', 'dataset = "x'), "its checksum differs"),
         (change_recipe('detector = "draem"', 'detector = "jnld"'), "the weights of another detector than jnld"),
         (change_recipe('detector = "draem"', 'detector = "draam"'), "did you mean 'draem'"),
         (change_recipe("preset = ", "prest = "), "unknown key 'recipe.prest'; did you mean 'recipe.preset'?"),
@@ -131,6 +133,12 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(folder: Path, damage: Calla
         load(folder)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_of_an_earlier_version_has_no_checksum(folder: Path) -> None:
+    text = (folder / RECIPE).read_text()
+    (folder / RECIPE).write_text(text[text.index("sha256") :])
+    assert load(folder).provenance == ABOUT(12)
 
 
 def test_a_path_beside_a_checkpoint_is_not_taken_for_it(folder: Path) -> None:

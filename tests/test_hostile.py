@@ -28,9 +28,10 @@ from omnial_bench.models.registry import build
 from omnial_bench.reading import read_suite
 from omnial_bench.records import Recipe, Suite
 from omnial_bench.reports.document import write_report
+from omnial_bench.standing import remembered
 from omnial_bench.store import read_rows, write_rows, write_text
 from omnial_bench.study import Decided
-from omnial_bench.white_box import Evaluation, remembered
+from omnial_bench.white_box import Evaluation
 
 TINY = Recipe(detector="draem", preset="tiny", size=(32, 32), options={"width": 4, "loc_width": 4, "pooling": 5})
 
@@ -217,9 +218,11 @@ def test_a_palette_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 def test_a_note_of_a_task_that_is_none_is_done_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, value: dict[str, Any]
 ) -> None:
-    remember(tmp_path, "score", "key", value)
-    assert remembered(tmp_path, "score", "key", Evaluation) == Evaluation()
-    assert "done again" in caplog.text and (tmp_path / "score.json.damaged").is_file()
+    by = Decided({"seed": 0})
+    remember(tmp_path / ".tasks", "score", by.key, value)
+    assert remembered(tmp_path, "score", by, Evaluation) == Evaluation()
+    assert "made again" in caplog.text and (tmp_path / ".tasks" / "score.json.damaged").is_file()
+    assert remembered(tmp_path, "score", by, lambda: pytest.fail("made again")) == Evaluation()
 
 
 def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

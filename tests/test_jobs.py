@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from omnial_bench.errors import UserError
-from omnial_bench.jobs import THREADS, Progress, Watch, crew, flow, read_memory, recall, remember, threads_of
+from omnial_bench.jobs import THREADS, Progress, Watch, crew, flow, read_memory, remember, threads_of
 from omnial_bench.store import write_text
 
 News = list[tuple[str, int, int, str]]
@@ -130,27 +130,25 @@ def test_threads_do_not_depend_on_how_many_processes_there_are() -> None:
 
 
 class TestMemory:
-    def test_what_was_left_is_found_under_the_same_key_alone(self, tmp_path: Path) -> None:
+    def test_what_was_left_is_found(self, tmp_path: Path) -> None:
         remember(tmp_path, "score", "key", {"rows": [0.1, None]})
-        assert recall(tmp_path, "score", "key", dict) == {"rows": [0.1, None], "key": "key"}
-        assert recall(tmp_path, "score", "other", dict) is None
-        assert recall(tmp_path, "set", "key", dict) is None
+        assert read_memory(tmp_path, "score") == {"rows": [0.1, None], "key": "key"}
+        assert read_memory(tmp_path, "set") is None
 
     @pytest.mark.parametrize("text", ["", '{"key": "key"', "[]", "null", '{"key": "key"}'])
-    def test_a_damaged_memory_is_none_and_set_aside(self, tmp_path: Path, text: str) -> None:
+    def test_a_damaged_memory_is_named(self, tmp_path: Path, text: str) -> None:
         path = tmp_path / "score.json"
         write_text(path, text)
         with pytest.raises(UserError, match=r"score\.json is damaged"):
             read_memory(tmp_path, "score")
         assert path.exists()
-        assert recall(tmp_path, "score", "key", dict) is None
-        assert [one.name for one in tmp_path.iterdir()] == ["score.json.damaged"]
 
     def test_a_memory_with_another_figure_is_damaged(self, tmp_path: Path) -> None:
         remember(tmp_path, "score", "key", {"rows": [0.1, 0.25]})
         path = tmp_path / "score.json"
         write_text(path, path.read_text().replace("0.25", "0.75"))
-        assert recall(tmp_path, "score", "key", dict) is None
+        with pytest.raises(UserError, match="its hash differs"):
+            read_memory(tmp_path, "score")
 
 
 ORPHANS = """

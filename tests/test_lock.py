@@ -49,6 +49,30 @@ def test_a_claimed_folder_is_not_abandoned(tmp_path: Path) -> None:
     assert not list(folder.iterdir())
 
 
+def test_one_at_a_time_in_a_run_and_in_its_folders(tmp_path: Path) -> None:
+    inner = tmp_path / "models" / "one"
+    inner.mkdir(parents=True)
+    with locked(tmp_path):
+        for folder in (tmp_path, tmp_path / "models", inner):
+            with pytest.raises(UserError, match=rf"in use by process {os.getpid()} on"), claimed(folder, alone=True):
+                pass
+        with claimed(inner):
+            pass
+    with claimed(tmp_path, alone=True), pytest.raises(UserError, match="in use by another"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+def test_a_lock_file_of_another_program_keeps_nobody_out(tmp_path: Path) -> None:
+    (tmp_path / lock.NAME).write_text("theirs")
+    (tmp_path / "inner").mkdir()
+    with (tmp_path / lock.NAME).open() as file:
+        lock.fcntl.flock(file, lock.fcntl.LOCK_EX)
+        with claimed(tmp_path / "inner", alone=True):
+            pass
+
+
 def test_a_file_system_without_locks_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,6 +16,7 @@ from omnial_bench.attacks.sets import load_set
 from omnial_bench.cli.main import main
 from omnial_bench.data.toy import draw_toy
 from omnial_bench.errors import UserError
+from omnial_bench.jobs import read_memory
 from omnial_bench.planning import Settings, models_of, sources_of
 from omnial_bench.reading import read_suite
 from omnial_bench.records import Plan
@@ -199,6 +200,34 @@ class TestAgain:
             ".tasks/score-mini-unified-clean.json",
             ".tasks/score-mini-unified-pgd-4.json",
         }
+
+    def test_a_recipe_that_was_changed_is_no_model(
+        self, place: Path, copied: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        recipe = copied / "models" / "mini-unified" / "recipe.toml"
+        write_text(recipe, recipe.read_text(encoding="utf-8").replace("seed = 0", "seed = 1"))
+        (copied / ".tasks" / "score-mini-unified-clean.json").unlink()
+        run(plan(place), settings(place, copied))
+        assert "recipe.toml is damaged (its checksum differs)" in caplog.text
+        assert (copied / "results.csv").read_bytes() == (place / "run" / "results.csv").read_bytes()
+
+    def test_what_decides_no_figure_is_set_aside_and_nothing_trained(
+        self, place: Path, copied: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        before = times(copied, TRAINED, BUILT, SCORED)
+        damaged = [copied / "models" / "mini-unified" / "log.csv", copied / ".tasks" / "train-mini-separate-cap.json"]
+        for path in damaged:
+            path.write_bytes(b"\xff" + path.read_bytes()[1:])
+        (copied / "results.csv").unlink()
+        (copied / "results.csv").mkdir()
+        for _ in range(2):
+            run(plan(place), settings(place, copied))
+        assert times(copied, TRAINED, BUILT, SCORED) == before
+        for path in (*damaged, copied / "results.csv"):
+            assert path.with_name(f"{path.name}.damaged").exists()
+            assert caplog.text.count(f"is kept as {path}.damaged") == 1
+        assert read_memory(copied / ".tasks", "train-mini-separate-cap")
+        assert (copied / "results.csv").read_bytes() == (place / "run" / "results.csv").read_bytes()
 
     def test_another_limit_is_new_sets_and_scores_but_no_training(self, place: Path, copied: Path) -> None:
         trained, built, scored = (times(copied, pattern) for pattern in (TRAINED, BUILT, SCORED))

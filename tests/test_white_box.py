@@ -16,8 +16,10 @@ from omnial_bench.models.adapter import Adapted
 from omnial_bench.nouns import Detector, Prediction
 from omnial_bench.records import Suite, Threat
 from omnial_bench.scoring import Labels
+from omnial_bench.standing import remembered
 from omnial_bench.store import METRICS, Result
-from omnial_bench.white_box import Evaluation, Target, _alike, evaluate, remembered, spread
+from omnial_bench.study import Decided
+from omnial_bench.white_box import Evaluation, Target, _alike, evaluate, spread
 from omnial_bench.worst import Harm
 
 SIDE = 24
@@ -303,19 +305,27 @@ class TestMistakes:
 
 
 class TestRemembered:
-    def test_a_task_is_done_once_for_a_key_and_again_when_its_pictures_are_gone(self, tmp_path: Path) -> None:
+    def test_a_task_is_done_once_and_again_when_its_pictures_are_gone_or_damaged(
+        self, tmp_path: Path
+    ) -> None:
         made: list[int] = []
 
         def make() -> Evaluation:
             made.append(1)
             return evaluate(target(), suite(threat("any")), pictures(), "cap", seed=0, out=tmp_path)
 
-        first, again = (remembered(tmp_path, "t", "k", make, examples=tmp_path / "examples") for _ in range(2))
+        by = Decided({"seed": 0})
+        first, again = (remembered(tmp_path, "t", by, make) for _ in range(2))
         assert first == again and len(made) == 1
-        (tmp_path / "examples" / first.examples[0].path).unlink()
-        remembered(tmp_path, "t", "k", make, examples=tmp_path / "examples")
-        remembered(tmp_path, "t", "other", make, examples=tmp_path / "examples")
-        assert len(made) == 3
+        picture = tmp_path / "examples" / first.examples[0].path
+        picture.unlink()
+        remembered(tmp_path, "t", by, make)
+        assert len(made) == 2
+        picture.write_bytes(picture.read_bytes()[:-9])
+        remembered(tmp_path, "t", by, make)
+        assert len(made) == 3 and picture.with_name(f"{picture.name}.damaged").is_file()
+        remembered(tmp_path, "t", Decided({"seed": 1}), make)
+        assert len(made) == 4
 
 
 def test_the_eps_of_an_attempt_is_written_in_grey_levels() -> None:

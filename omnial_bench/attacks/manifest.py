@@ -144,8 +144,8 @@ def _stays(folder: Path, name: str) -> bool:
         return False
     try:
         return (folder / name).resolve().is_relative_to(folder.resolve())
-    except ValueError:
-        # A zero byte or half a character: no file is called that.
+    except (ValueError, OSError, RuntimeError):
+        # A zero byte or half a character, which no file is called, or links in a circle.
         return False
 
 

@@ -24,6 +24,9 @@ from omnial_bench.errors import UserError
 
 log = logging.getLogger(__name__)
 
+A_DAY = 86_400.0
+"""Seconds after which nobody writes any more at what is not whole."""
+
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
@@ -55,6 +58,7 @@ def remember(name: str, decided_by: Sequence[Any], make: Callable[[], Mapping[st
         return found
     tensors = {key: tensor.contiguous() for key, tensor in make().items()}
     try:
+        store.sweep(path.parent, deep=False, older_than=A_DAY)
         with store.whole(path) as aside:
             save_file(tensors, aside, metadata={"crc32": _checksum(tensors)})
     except (UserError, OSError, SafetensorError) as error:
