@@ -73,7 +73,7 @@ def claimed(folder: Path, *, alone: bool = False) -> Iterator[None]:
     try:
         free = _take(descriptor)
         if alone:
-            for around in (folder.absolute(), *folder.absolute().parents):
+            for around in (folder, *folder.absolute().parents):
                 _check_free(around)
             if not free:
                 raise UserError(f"{folder} is in use by another process; wait for it, or choose another folder")

@@ -11,6 +11,7 @@ from PIL import Image
 from omnial_bench.errors import UserError
 from omnial_bench.reports import drawing as look
 from omnial_bench.reports import pictures, plots
+from omnial_bench.reports.origins import Loss, MadeSet
 from omnial_bench.reports.values import Values
 
 
@@ -57,7 +58,7 @@ def test_nothing_to_draw() -> None:
     values = Values(rows[rows["metric"] == "image_auroc"])
     assert plots.reconstruction(values) is None and plots.localisation(values) is None and plots.drops(values) is None
     assert plots.training({}, values) is None and plots.training({"draem-unified": pd.DataFrame()}, values) is None
-    assert plots.attack_loss({"pgd-4": {"loss": {"steps": []}}}, Values(fake_rows())) is None
+    assert plots.attack_loss({"pgd-4": MadeSet()}, Values(fake_rows())) is None
 
 
 def test_a_log_without_validation_and_a_loss_of_each_set() -> None:
@@ -65,7 +66,7 @@ def test_a_log_without_validation_and_a_loss_of_each_set() -> None:
     log = pd.DataFrame({"iteration": [1, 2, 3], "loss": [2.0, 1.0, 0.5]})
     drawing = plots.training({"draem-separate-bottle": log}, values)
     assert drawing is not None and len(drawing.figure.axes) == 2
-    curves = plots.attack_loss({"pgd-8": {"loss": {"steps": [1.0, 1.5, 1.75]}}}, values)
+    curves = plots.attack_loss({"pgd-8": MadeSet(loss=Loss(steps=(1.0, 1.5, 1.75)))}, values)
     assert curves is not None
     assert list(curves.figure.axes[0].lines[0].get_ydata()) == [1.0, 1.5, 1.75]
 

@@ -175,7 +175,7 @@ def run(
 
     with pytest.MonkeyPatch.context() as patch:
         if each is not None:
-            patch.setattr(training, "crew", lambda *_: nullcontext(each))
+            patch.setattr(training, "crew", lambda *_, **__: nullcontext(each))
         return train(
             made, normals, bytes_of(8, 5), out=out, provenance=provenance, device="cpu", devices=devices,
             progress=progress, recompute=recompute,

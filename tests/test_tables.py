@@ -9,6 +9,7 @@ from fake_run import fake_rows
 
 from omnial_bench.errors import UserError
 from omnial_bench.reports import categories, findings, making, tables
+from omnial_bench.reports.origins import MadeModel, MadeSet
 from omnial_bench.reports.published import published, published_categories
 from omnial_bench.reports.table import Column, Table, latex_text, markdown_text, show, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Condition, Model, Values, model_title, panels_of, sources_title
@@ -106,7 +107,7 @@ def test_sets_table_reads_the_manifests() -> None:
         "loss": {"steps": [1.0, 1.25, 1.5]},
         "largest_change": 4,
     }
-    table = making.sets_table(Values(fake_rows()), {"pgd-4": manifest})
+    table = making.sets_table(Values(fake_rows()), {"pgd-4": MadeSet.model_validate(manifest)})
     assert table is not None
     assert cells(table)[0][3:] == ["40", "80.0", "3", "1.000", "1.500", "4"]
     assert cells(table)[0][2] == "mean loss over DRAEM unified, JNLD unified and OmniAL unified"
@@ -119,7 +120,8 @@ def test_settings_table_counts_trainings() -> None:
         "jnld-separate-grid": {**made, "provenance": {"iterations": 150, "precision": "32-true", "commit": "abc"}},
         "jnld-separate-bottle": {**made, "provenance": {"iterations": 90, "precision": "32-true", "commit": "def"}},
     }
-    table = making.settings_table(Values(fake_rows()), sidecars)
+    told = {name: MadeModel.model_validate(one) for name, one in sidecars.items()}
+    table = making.settings_table(Values(fake_rows()), told)
     assert table is not None
     settings = ["small", "2", "64 \u00d7 96", "8", "20", "0.002", "90", "150"]
     assert cells(table) == [["JNLD separate", *settings, "32-true", "abc, def"]]

@@ -305,9 +305,7 @@ class TestMistakes:
 
 
 class TestRemembered:
-    def test_a_task_is_done_once_and_again_when_its_pictures_are_gone_or_damaged(
-        self, tmp_path: Path
-    ) -> None:
+    def test_a_task_is_done_once_and_again_when_its_pictures_are_gone_or_damaged(self, tmp_path: Path) -> None:
         made: list[int] = []
 
         def make() -> Evaluation:
