@@ -4,6 +4,9 @@ import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_JOINERS = "\u200c\u200d"
+"""Without width, of which Persian, Indic scripts and emoji are composed."""
+
 
 class UserError(Exception):
     """A mistake in what the user gave: one line that says what was expected, what came, and what to try.
@@ -22,8 +25,11 @@ def printable(text: str) -> str:
 
 
 def is_printable(text: str) -> bool:
-    """Whether a text has a place on one line of a table: blanks of any width do, line ends and escapes do not."""
-    return text.isprintable() or all(one.isprintable() or unicodedata.category(one) == "Zs" for one in text)
+    """Whether a text has a place on one line of a table: blanks of any width and joiners do, line ends, escapes and
+    what turns the order of reading round do not."""
+    return text.isprintable() or all(
+        one.isprintable() or one in _JOINERS or unicodedata.category(one) == "Zs" for one in text
+    )
 
 
 def unknown(what: str, got: str, known: Iterable[str]) -> UserError:
