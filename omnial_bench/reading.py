@@ -13,6 +13,8 @@ from omnial_bench.records import DetectorRecord, Plan, Recipe, Record, Suite
 
 Kind = Literal["models", "attacks", "plans"]
 Parsed = TypeVar("Parsed")
+MOST_DOTS = 1000
+"""On a line of TOML: the time that a key of many parts takes grows with their square."""
 
 
 def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
@@ -76,7 +78,10 @@ def record_names(kind: Kind) -> list[str]:
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a table; UserError where it is missing or is not TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if max(line.count(".") for line in (text.splitlines() or [""])) > MOST_DOTS:
+            raise ValueError(f"a line of it holds more than {MOST_DOTS} dots")
+        return tomllib.loads(text)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; give the path of a TOML file") from error
     except (ValueError, RecursionError) as error:
