@@ -290,7 +290,9 @@ def _check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str
     try:
         known = read_rows(path)
     except UserError as error:
-        # What it held lies in the notes of the tasks as well.
+        if not any(path.parent.glob(".tasks/*.json")):
+            raise
+        # What was scored here lies in the notes of the tasks as well.
         log.warning("made again, the damaged one is kept as %s: %s", set_aside(path), error)
         return
     for values in known.to_dict("records"):

@@ -129,7 +129,7 @@ def _read(path: Path) -> pd.DataFrame:
         one = strange.iloc[0]
         raise UserError(
             f"{path} says {one['value']:g} for {one['metric']} of {one['detector']}-{one['paradigm']}, "
-            f"{one['category']}, {one['set']}; expected a fraction of at most 1"
+            f"{one['category']}, {one['set']}; expected a fraction from 0 to 1"
         )
     return rows
 

@@ -76,7 +76,7 @@ def _remembered(looked: Looked) -> Evaluation | None:
         return None
     kept = looked.kept
     if "commit" in kept:
-        log.warning("%s is kept as it was trained at commit %s", kept["model"], kept["commit"])
+        log.warning("%s is kept as it was trained at commit %s", kept.get("model"), kept["commit"])
     return evaluation_of(kept, "a finished task")
 
 

@@ -4,8 +4,8 @@ import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-_JOINERS = "\u200c\u200d"
-"""Without width, of which Persian, Indic scripts and emoji are composed."""
+_ACTS = frozenset("\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufffe\uffff")
+"""What turns the order of reading round, and what no XML file may hold."""
 
 
 class UserError(Exception):
@@ -25,10 +25,10 @@ def printable(text: str) -> str:
 
 
 def is_printable(text: str) -> bool:
-    """Whether a text has a place on one line of a table: blanks of any width and joiners do, line ends, escapes and
-    what turns the order of reading round do not."""
-    return text.isprintable() or all(
-        one.isprintable() or one in _JOINERS or unicodedata.category(one) == "Zs" for one in text
+    """Whether a text has a place on one line of a table or a terminal: letters of every script do, line ends, control
+    characters and halves of characters do not."""
+    return text.isprintable() or not any(
+        one in _ACTS or unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") for one in text
     )
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -18,6 +19,8 @@ if sys.platform != "win32":
 log = logging.getLogger(__name__)
 
 NAME = ".lock"
+_PAUSES = (0.02, 0.1, 0.1)
+"""Seconds between attempts: who only looks whether a lock is free has it for an instant."""
 
 
 @contextmanager
@@ -30,8 +33,7 @@ def locked(folder: Path) -> Iterator[None]:
     with claimed(folder, alone=True):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if not _take(descriptor):
-                raise _in_use(folder, descriptor)
+            _take_or_refuse(folder, descriptor)
             with suppress(OSError):
                 # A full disk is no reason not to begin: what is there may be all that is needed.
                 os.ftruncate(descriptor, 0)
@@ -39,6 +41,14 @@ def locked(folder: Path) -> Iterator[None]:
             yield
         finally:
             os.close(descriptor)
+
+
+def _take_or_refuse(folder: Path, descriptor: int) -> None:
+    for pause in _PAUSES:
+        if _take(descriptor):
+            return
+        time.sleep(pause)
+    raise _in_use(folder, descriptor)
 
 
 def _in_use(folder: Path, descriptor: int) -> UserError:
@@ -90,8 +100,19 @@ def _check_free(folder: Path) -> None:
         return
     try:
         # Other programs have files of that name as well.
-        if os.pread(descriptor, 8, 0) == b"process " and not _take(descriptor):
-            raise _in_use(folder, descriptor)
+        with suppress(OSError):
+            if os.pread(descriptor, 8, 0) == b"process " and not _flock(descriptor, shared=True):
+                raise _in_use(folder, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_idle(folder: Path) -> None:
+    """UserError where somebody is at work in a folder of a run that this process has locked."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if not _take(descriptor):
+            raise UserError(f"{folder} is in use by another process; wait for it, or choose another folder")
     finally:
         os.close(descriptor)
 
@@ -118,10 +139,10 @@ def _take(descriptor: int) -> bool:
         return True
 
 
-def _flock(descriptor: int) -> bool:
+def _flock(descriptor: int, *, shared: bool = False) -> bool:
     if sys.platform != "win32":
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
     return True

@@ -142,7 +142,7 @@ class Mirror:
         if not index.is_file() or time.time() - index.stat().st_mtime > EVERY:
             try:
                 self.send(name, [path])
-            except UserError as error:
+            except (UserError, OSError) as error:
                 log.warning("goes on without a copy: %s", error)
 
     def withdraw(self, name: str) -> None:

@@ -20,7 +20,13 @@ MOST_DOTS = 1000
 def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
     """`table` as a `kind` (a record or a dataclass). UserError, one line, names the key and the closest known one, or a
     text that cannot be printed: names of records end in tables, documents and files."""
-    _check_texts(table, where)
+    told = {name: " ".join(table[name].split()) for name in _PROSE if isinstance(table.get(name), str)}
+    _check_texts({**table, **told}, where)
+    return validated(kind, {**table, **told}, where)
+
+
+def validated(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
+    """As `parse`, whatever its texts hold."""
     try:
         return TypeAdapter(kind).validate_python(dict(table))
     except ValidationError as error:
@@ -50,6 +56,8 @@ def _check_texts(table: Mapping[str, Any], where: str) -> None:
             )
 
 
+_PROSE = ("title", "source")
+"""Texts that may be written on several lines."""
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 

@@ -20,7 +20,7 @@ from omnial_bench.doing import do, left_by
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import gallery, write_index
 from omnial_bench.jobs import THREADS, Each, Watch, crew, threads_of
-from omnial_bench.lock import locked
+from omnial_bench.lock import check_idle, locked
 from omnial_bench.planning import Settings, check_plan
 from omnial_bench.ray_engine import Cluster, ray_crew
 from omnial_bench.reading import records_folder
@@ -75,6 +75,9 @@ def run(
     study = Study(plan, settings)
     make_folder(study.out)
     with locked(study.out):
+        for folder in (study.out / "sets", study.out / "models", *study.out.glob("models/*/")):
+            if folder.is_dir():
+                check_idle(folder)
         sweep(study.out)
         if study.mirror:
             study.mirror.fetch(WHOLE)

@@ -16,6 +16,7 @@ from omnial_bench.planning import Model
 from omnial_bench.store import set_aside, sha256
 from omnial_bench.study import Decided, Study
 from omnial_bench.tasks import Building, Reporting, Task, Training, decided, graph
+from omnial_bench.training import LOG
 from omnial_bench.unfinished import STATE
 from omnial_bench.white_box import Evaluation, evaluation_of
 
@@ -110,18 +111,16 @@ def _look_at_model(study: Study, task: Training, by: Decided) -> Looked:
 
 
 def _damaged_beside(study: Study, task: Training, by: Decided) -> tuple[Path, ...]:
-    """What of a training is damaged or lost and decides no figure: its note, or files that it tells the hash of."""
-    note = study.done / f"{task.name}.json"
+    """What of a training is damaged or lost and decides no figure: its note, or the log that it tells the hash of."""
+    note, log_file = study.done / f"{task.name}.json", study.folder_of(task.model) / LOG
     try:
         kept = read_memory(study.done, task.name)
     except UserError:
         return (note,)
-    files = kept["files"] if kept and kept.get("key") == by.key else {}
-    return tuple(
-        path
-        for path, digest in ((study.out / name, digest) for name, digest in files.items())
-        if not path.is_file() or sha256(path) != digest
-    )
+    files = kept.get("files", {}) if kept and kept.get("key") == by.key else {}
+    digest = files.get(log_file.relative_to(study.out).as_posix())
+    whole = digest is None or (log_file.is_file() and sha256(log_file) == digest)
+    return () if whole else (log_file,)
 
 
 def set_damaged_aside(looked: Looked) -> None:

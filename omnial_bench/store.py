@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -140,11 +140,15 @@ def sweep(folder: Path, *, deep: bool = True, older_than: float = 0.0) -> None:
     """Remove what killed processes left beside files of `folder`, at any depth or at the top alone; for one who is
     alone in it, or where it was not touched for so many seconds."""
     found = [path for path in (folder.rglob(".*") if deep else folder.glob(".*")) if _LEFT_OVER.fullmatch(path.name)]
-    for left in [path for path in found if not older_than or time.time() - path.lstat().st_mtime > older_than]:
-        if left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+    for left in found:
+        # Another process may have removed it by now.
+        with suppress(FileNotFoundError):
+            if older_than and time.time() - left.lstat().st_mtime < older_than:
+                continue
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink()
 
 
 def set_aside(path: Path) -> Path:
@@ -261,9 +265,9 @@ def read_rows(path: Path) -> pd.DataFrame:
         raise UserError(f"{file} holds a value that is no number: {error}") from error
 
 
-def read_texts(file: Path, columns: Iterable[str]) -> pd.DataFrame | None:
+def read_texts(file: Path, columns: Iterable[str], *, also: Iterable[str] = ()) -> pd.DataFrame | None:
     """A CSV file as a frame of texts, None where there is none. UserError where it is no such file, lacks a column,
-    or holds a text that cannot be printed."""
+    or holds a text that cannot be printed in one of them or in those that may be there `also`."""
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
     except FileNotFoundError:
@@ -272,7 +276,7 @@ def read_texts(file: Path, columns: Iterable[str]) -> pd.DataFrame | None:
         raise UserError(f"cannot read {file} as a table: {error}") from error
     if missing := [name for name in columns if name not in table.columns]:
         raise UserError(f"{file} lacks the column {missing[0]!r}; expected {', '.join(columns)}")
-    for name in table.columns:
+    for name in (*columns, *(name for name in also if name in table)):
         if strange := [text for text in table[name].unique() if not is_printable(str(text))]:
             raise UserError(f"{file}: expected text of one line that can be printed for {name!r}, got {strange[0]!r}")
     return table

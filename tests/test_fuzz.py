@@ -60,7 +60,7 @@ def read(function: Callable[..., T], *arguments: Any, **keywords: Any) -> T | No
         return function(*arguments, **keywords)
     except UserError as error:
         # No line ends, and nothing that a terminal acts on.
-        assert str(error).isprintable() and str(error), f"not one line: {error!r}"
+        assert is_printable(str(error)) and str(error), f"not one line: {error!r}"
         return None
 
 
@@ -310,7 +310,7 @@ def test_manifests_of_a_set(sealed: tuple[Path, Document], data: st.DataObject) 
         try:
             manifest.verify(folder, found)
         except UserError as error:
-            assert str(error).isprintable()
+            assert is_printable(str(error))
             return
         assert found.model_dump() == before
         assert set(found.files) == set(table["files"]), "a set is taken whole or not at all"

@@ -231,6 +231,22 @@ def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None
     assert all(text in said for text in ("[/x]", "[red]hid", "[/q]"))
 
 
+def test_prose_may_stand_on_several_lines(tmp_path: Path) -> None:
+    text = 'name = "x"\ntitle = """\nTwo\n\tlines\n"""\nthreats = [{ name = "a", eps = "0" }]\n'
+    write_text(tmp_path / "x.toml", text)
+    assert read_suite(str(tmp_path / "x.toml")).title == "Two lines"
+
+
+def test_a_table_of_others_is_left_alone(toy_data: Path, tmp_path: Path) -> None:
+    """A results.csv that no rows are in, in a folder that nothing was scored into."""
+    trained(tmp_path / "model")
+    (tmp_path / "out").mkdir()
+    write_text(tmp_path / "out" / "results.csv", "run,accuracy\n1,0.9\n")
+    with pytest.raises(UserError, match="lacks the column"):
+        assess(Request(data=toy_data, out=tmp_path / "out", checkpoints=(str(tmp_path / "model"),)))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.csv"]
+
+
 def test_records_hold_no_text_that_cannot_be_printed(tmp_path: Path) -> None:
     write_text(tmp_path / "x.toml", 'name = "x"\ntitle = "a\\u001b[2J"\nthreats = [{ name = "a", eps = "0" }]\n')
     with pytest.raises(UserError, match=r"x\.toml: title: expected text of one line"):

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,28 @@ def test_one_at_a_time_in_a_run_and_in_its_folders(tmp_path: Path) -> None:
         pass
 
 
+def test_runs_in_folders_beside_each_other_begin_at_once(tmp_path: Path) -> None:
+    """In a folder where a run once was: those who look for it do not take each other for it."""
+    with locked(tmp_path):
+        pass
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+
+    def begin(name: str) -> None:
+        for _ in range(200):
+            with locked(tmp_path / name):
+                pass
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(begin, "abcd"))
+
+
 def test_a_lock_file_of_another_program_keeps_nobody_out(tmp_path: Path) -> None:
+    (tmp_path / "inner" / "er").mkdir(parents=True)
+    os.mkfifo(tmp_path / "inner" / lock.NAME)
+    with claimed(tmp_path / "inner" / "er", alone=True):
+        pass
     (tmp_path / lock.NAME).write_text("theirs")
-    (tmp_path / "inner").mkdir()
     with (tmp_path / lock.NAME).open() as file:
         lock.fcntl.flock(file, lock.fcntl.LOCK_EX)
         with claimed(tmp_path / "inner", alone=True):

@@ -176,6 +176,14 @@ def test_a_training_goes_on_while_the_url_cannot_be_reached(
     refuse(monkeypatch)
     one.save("training.saved", mini / "state")
     assert "goes on without a copy" in caplog.text and "no keys were found" in caplog.text
+    monkeypatch.undo()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LocalFileSystem, "put_file", full)
+    one.save("training.saved", mini / "state")
+    assert "No space left on device" in caplog.text
 
 
 def refuse(patch: pytest.MonkeyPatch) -> None:

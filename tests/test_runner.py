@@ -17,6 +17,7 @@ from omnial_bench.cli.main import main
 from omnial_bench.data.toy import draw_toy
 from omnial_bench.errors import UserError
 from omnial_bench.jobs import read_memory
+from omnial_bench.lock import claimed
 from omnial_bench.planning import Settings, models_of, sources_of
 from omnial_bench.reading import read_suite
 from omnial_bench.records import Plan
@@ -228,6 +229,11 @@ class TestAgain:
             assert caplog.text.count(f"is kept as {path}.damaged") == 1
         assert read_memory(copied / ".tasks", "train-mini-separate-cap")
         assert (copied / "results.csv").read_bytes() == (place / "run" / "results.csv").read_bytes()
+
+    @pytest.mark.parametrize("inner", ["models", "models/mini-unified", "sets"])
+    def test_a_step_at_work_in_a_folder_of_the_run(self, place: Path, copied: Path, inner: str) -> None:
+        with claimed(copied / inner, alone=True), pytest.raises(UserError, match=f"{inner} is in use by another"):
+            run(plan(place), settings(place, copied))
 
     def test_another_limit_is_new_sets_and_scores_but_no_training(self, place: Path, copied: Path) -> None:
         trained, built, scored = (times(copied, pattern) for pattern in (TRAINED, BUILT, SCORED))

@@ -152,6 +152,8 @@ def _stays(folder: Path, name: str) -> bool:
 def _expected(manifest: Manifest) -> set[str]:
     """Every file that the pictures and the counts of a manifest call for."""
     expected = set()
+    if not manifest.counts:
+        raise UserError(f"manifest of {manifest.threat.name}: expected pictures of some category, got none")
     for category, counts in manifest.counts.items():
         pictures = manifest.pictures(category)
         kinds = [defect for defect, _ in pictures]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from omnial_bench.errors import UserError, printable
-from omnial_bench.reading import parse, read_toml
+from omnial_bench.reading import read_toml, validated
 from omnial_bench.store import DAMAGED
 
 MOST = 1e30
@@ -23,6 +23,7 @@ FACTS = ("commit", "command", "seed", "device", "threads", "precision", "started
 
 _Count = Annotated[int, Field(ge=0, le=10**9)]
 _Number = Annotated[float, Field(ge=-MOST, le=MOST)]
+_Text = Annotated[str, AfterValidator(printable)]
 
 
 class _Said(BaseModel):
@@ -61,8 +62,8 @@ class Recipe(_Said):
 
 class Provenance(_Said):
     iterations: _Count | None = None
-    precision: str | None = None
-    commit: str | None = None
+    precision: _Text | None = None
+    commit: _Text | None = None
 
 
 class MadeModel(_Said):
@@ -85,13 +86,13 @@ class Environment:
 def read_sets(run: Path) -> dict[str, MadeSet]:
     """The manifest of every set of a run folder, but of those that were set aside as damaged."""
     paths = [path for path in sorted(run.glob("sets/*/manifest.json")) if path.parent.suffix != DAMAGED]
-    return {path.parent.name: parse(MadeSet, _read_json(path), str(path)) for path in paths}
+    return {path.parent.name: validated(MadeSet, _read_json(path), str(path)) for path in paths}
 
 
 def read_models(run: Path) -> dict[str, MadeModel]:
     """What lies beside each checkpoint of a run folder, by the name of its folder."""
     paths = sorted(run.glob("models/*/recipe.toml"))
-    return {path.parent.name: parse(MadeModel, read_toml(path), str(path)) for path in paths}
+    return {path.parent.name: validated(MadeModel, read_toml(path), str(path)) for path in paths}
 
 
 def read_logs(run: Path) -> dict[str, pd.DataFrame]:
