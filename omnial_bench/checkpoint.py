@@ -141,7 +141,14 @@ def read_provenance(folder: Path) -> Provenance | None:
     """The provenance of a finished training, None where there is none."""
     if not (folder / RECIPE).is_file() or not (folder / WEIGHTS).is_file():
         return None
-    return parse(_File, read_toml(folder / RECIPE), str(folder / RECIPE)).provenance
+    return _read(folder / RECIPE).provenance
+
+
+def _read(path: Path, *, check: bool = True) -> _File:
+    record = parse(_File, read_toml(path), str(path))
+    if check and record.checksum not in (None, record.digest()):
+        raise UserError(f"{path} is damaged (its checksum differs); copy it again, or train again")
+    return record
 
 
 def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
@@ -160,7 +167,7 @@ def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
             raise UserError(
                 f"no checkpoint at {path}: {folder / name} is missing; give the folder of a finished training"
             )
-    record = parse(_File, read_toml(folder / RECIPE), str(folder / RECIPE))
+    record = _read(folder / RECIPE, check=False)
     name = record.recipe.detector
     if ":" in name and name not in trusted:
         raise UserError(f"{folder / RECIPE} asks to run the code {name}; if you know and trust it, add --trust {name}")
@@ -174,8 +181,7 @@ def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
         _check_fit(skeleton(record.recipe), tensors, folder, record.recipe)
     detector = build(record.recipe)
     _check_fit(detector, tensors, folder, record.recipe)
-    if record.checksum not in (None, record.digest()):
-        raise UserError(f"{folder / RECIPE} is damaged (its checksum differs); copy it again, or train again")
+    _read(folder / RECIPE)
     detector.load_state_dict(tensors)
     detector.eval()
     return Trained(detector, record.recipe, record.provenance, record.sha256)

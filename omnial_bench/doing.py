@@ -10,14 +10,17 @@ from omnial_bench.attacks.manifest import NAME as MANIFEST
 from omnial_bench.attacks.sets import build_sets, compose
 from omnial_bench.checkpoint import RECIPE, WEIGHTS, provenance_of
 from omnial_bench.device import attack_dtype, placed
+from omnial_bench.errors import UserError
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import Keeper, choose
 from omnial_bench.jobs import Progress, Watch, read_memory
 from omnial_bench.scoring import labels_of, labels_on, score
 from omnial_bench.standing import Looked, keep, look, set_damaged_aside
+from omnial_bench.store import read_texts
 from omnial_bench.study import Decided, Study
 from omnial_bench.tasks import Building, Evaluating, Scoring, Task, Training, decided
 from omnial_bench.training import LOG, train
+from omnial_bench.unfinished import STATE, is_whole
 from omnial_bench.white_box import Evaluation, evaluate, evaluation_of
 
 log = logging.getLogger(__name__)
@@ -46,7 +49,8 @@ def do(study: Study, task: Task, watch: Watch) -> Evaluation:
                 paths = [study.out / EXAMPLES / example.path for example in found.examples]
         keep(study.out, task.name, by, asdict(found), paths)
     elif looked.damaged:
-        keep(study.out, task.name, by, asdict(found))
+        # Of a training, whose note is lost or damaged, or its log, which is out of the way by now.
+        keep(study.out, task.name, by, asdict(found), _readable_logs(study, task))
     if study.mirror:
         study.mirror.send(task.name, left_by(study, task))
         if isinstance(task, Training):
@@ -80,6 +84,19 @@ def _remembered(looked: Looked) -> Evaluation | None:
     return evaluation_of(kept, "a finished task")
 
 
+def _readable_logs(study: Study, task: Task) -> list[Path]:
+    """The log of a training, if it is there; one that is no table is set aside."""
+    path = study.folder_of(task.model) / LOG if isinstance(task, Training) else None
+    if path is None or not path.is_file():
+        return []
+    try:
+        read_texts(path, ["iteration", "loss"])
+    except UserError:
+        set_damaged_aside(Looked((), damaged=(path,)))
+        return []
+    return [path]
+
+
 def _under_way(task: Training) -> str:
     """The name under which a training that is not done yet lies at the mirror."""
     return f"{task.name}.saved"
@@ -88,7 +105,7 @@ def _under_way(task: Training) -> str:
 def _train(study: Study, task: Training, by: Decided, watch: Watch) -> Evaluation:
     model, plan, mirror = task.model, study.plan, study.mirror
     if mirror:
-        mirror.fetch(_under_way(task))
+        mirror.resume(_under_way(task), study.folder_of(model) / STATE, is_whole)
     describe = provenance_of(
         model.detector, model.paradigm, model.categories, dataset=plan.dataset,
         data_fingerprint=study.dataset.fingerprint, seed=plan.seed, precision=study.settings.precision, key=by.key,

@@ -6,10 +6,13 @@ is not taken, and the task is done again.
 """
 
 import errno
+import glob
 import json
 import logging
+import math
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,8 +36,18 @@ EVERY = 600.0
 """Seconds between two copies of a training under way: it may be a gigabyte, and nothing is learnt while it is sent."""
 
 
+_COPY = "copy"
+"""What the index of a copy names it, whatever its place."""
+_NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, FileExistsError)
+"""What asking for a file raises where there is none, or a folder."""
+
+
 class _Damaged(Exception):
     """A file at the URL is not what its index says."""
+
+
+def _place_of(name: str, digest: str) -> str:
+    return f"{INDEX}/{name}.{digest[:16]}"
 
 
 @dataclass(frozen=True)
@@ -56,21 +69,22 @@ class Mirror:
         return files, root.rstrip("/")
 
     @contextmanager
-    def _asked(self) -> Iterator[tuple[Any, str]]:
-        """The file system of the URL and the path there; whatever it raises is a UserError, but for a missing file.
+    def _asked(self, *, missing: bool = False) -> Iterator[tuple[Any, str]]:
+        """The file system of the URL and the path there; whatever it raises is a UserError, or _Damaged where a file
+        may be `missing` and there is none.
 
         Each library behind fsspec has exceptions of its own: keys that are missing, a host that does not answer.
         """
         place = self._place
         try:
             yield place
-        except FileNotFoundError:
-            raise
         except Exception as error:
+            if missing and isinstance(error, _NO_FILE):
+                raise _Damaged from error
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise UserError(
-                f"{self.url}: {error or type(error).__name__}; put that right and give the same command again"
+                f"{self.url}: {str(error) or type(error).__name__}; put that right and give the same command again"
             ) from error
 
     def check(self) -> None:
@@ -108,11 +122,8 @@ class Mirror:
         """Bring one file whole; False, with a warning, where it is not what it should be."""
         try:
             with whole(target) as aside:
-                try:
-                    with self._asked() as (files, root):
-                        files.get_file(f"{root}/{name}", str(aside))
-                except FileNotFoundError as error:
-                    raise _Damaged from error
+                with self._asked(missing=True) as (files, root):
+                    files.get_file(f"{root}/{name}", str(aside))
                 if sha256(aside) != digest:
                     raise _Damaged
         except _Damaged:
@@ -137,24 +148,69 @@ class Mirror:
             write_text(self._index(task), text)
 
     def save(self, name: str, path: Path) -> None:
-        """As `send`, of a file that changes often: once in `EVERY` seconds, and where it fails with a warning alone."""
-        index = self._index(name)
-        if not index.is_file() or time.time() - index.stat().st_mtime > EVERY:
-            try:
-                self.send(name, [path])
-            except (UserError, OSError) as error:
-                log.warning("goes on without a copy: %s", error)
+        """Take a copy of a file that changes often to the URL, once in `EVERY` seconds; a failure is but a warning.
+
+        The copy before it stays until this one is whole there and named.
+        """
+        if time.monotonic() - self._saved.get(name, -math.inf) < EVERY:
+            return
+        self._saved[name] = time.monotonic()
+        try:
+            before, digest = self._copy(name), sha256(path)
+            self._put(path, _place_of(name, digest))
+            text = json.dumps({_COPY: digest})
+            with self._asked() as (files, root):
+                files.pipe_file(f"{root}/{INDEX}/{name}.json", text.encode())
+            # After the other: who is killed between them may find as much there as here, and never less.
+            write_text(self._index(name), text)
+            if before not in (None, digest):
+                self._remove(_place_of(name, str(before)))
+        except (UserError, OSError) as error:
+            log.warning("goes on without a copy: %s", error)
+
+    def resume(self, name: str, path: Path, is_whole: Callable[[Path], bool]) -> None:
+        """Bring the copy of a file where the one here is not whole, or another machine has sent one since."""
+        try:
+            text, digest = self._read(name), self._copy(name)
+            if digest is not None and (text != self._seen(name) or not is_whole(path)):
+                self._bring(path, _place_of(name, digest), digest)
+                write_text(self._index(name), str(text))
+        except UserError as error:
+            log.warning("goes on without the copy: %s", error)
 
     def withdraw(self, name: str) -> None:
-        """Remove what was sent under that name, which nobody needs any more."""
-        text = self._read(name)
-        if text is not None:
-            for path in (f"{INDEX}/{name}.json", *(self._parsed(name, text) or ())):
-                self._remove(path)
+        """Remove the copy of that name, which nobody needs any more, and those that killed processes left beside it."""
+        self._remove(f"{INDEX}/{name}.json")
+        with suppress(_Damaged), self._asked(missing=True) as (files, root):
+            for path in files.glob(f"{root}/{INDEX}/{glob.escape(name)}.*"):
+                files.rm_file(path)
         self._index(name).unlink(missing_ok=True)
 
+    @cached_property
+    def _saved(self) -> dict[str, float]:
+        """When a copy was last tried to be sent, by its name."""
+        return {}
+
+    def _copy(self, name: str) -> str | None:
+        """The SHA-256 of the copy of that name, None where there is none or its index is damaged."""
+        text = self._read(name)
+        found = None if text is None else self._parsed(name, text)
+        digest = (found or {}).get(_COPY, "")
+        return digest if re.fullmatch("[0-9a-f]{64}", digest) else None
+
+    def mend(self, task: str, lost: Collection[Path]) -> bool:
+        """Bring files of a task that are lost or damaged here, if all others are here as the URL has them."""
+        with waited_for(self.folder / INDEX / f"{task}.lock"):
+            text = self._read(task)
+            index = (self._parsed(task, text) if text is not None else None) or {}
+            names = {path.relative_to(self.folder).as_posix() for path in lost}
+            others = ((self.folder / name, digest) for name, digest in index.items() if name not in names)
+            if not names <= index.keys() or not all(path.is_file() and sha256(path) == it for path, it in others):
+                return False
+            return all(self._bring(self.folder / name, name, index[name]) for name in sorted(names))
+
     def _remove(self, name: str) -> None:
-        with suppress(FileNotFoundError), self._asked() as (files, root):
+        with suppress(_Damaged), self._asked(missing=True) as (files, root):
             files.rm_file(f"{root}/{name}")
 
     def _put(self, path: Path, name: str) -> None:
@@ -168,9 +224,9 @@ class Mirror:
 
     def _read(self, task: str) -> str | None:
         try:
-            with self._asked() as (files, root):
+            with self._asked(missing=True) as (files, root):
                 return str(files.cat_file(f"{root}/{INDEX}/{task}.json").decode("utf-8", "replace"))
-        except FileNotFoundError:
+        except _Damaged:
             return None
 
     def _seen(self, task: str) -> str | None:

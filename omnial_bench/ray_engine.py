@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from omnial_bench.jobs import THREADS, Each, Watch, Work, flow
 
 log = logging.getLogger(__name__)
 
+ANSWER_SECONDS = 10.0
 RETRIES = 5
 """Times that a task is begun again after its worker or its machine was lost."""
 ENVIRONMENT = "OMNIAL_BENCH_"
@@ -64,9 +66,10 @@ def ray_crew(
     ray = _ray()
     # A cluster that is begun here tells nobody of its use.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _check_address(cluster.address or os.environ.get("RAY_ADDRESS", ""))
     try:
         ray.init(address=cluster.address, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises that very class for a node that does not come up.
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"no Ray cluster at {cluster.address or 'this machine'}: {line}; see `ray status`") from error
     engine = None
@@ -88,6 +91,17 @@ def ray_crew(
         raise
     finally:
         ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """UserError where nobody answers at `host:port`: Ray itself asks for many minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"no Ray cluster at {address}: {error}; see `ray status`") from error
 
 
 def _ray() -> Any:

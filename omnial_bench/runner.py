@@ -75,9 +75,8 @@ def run(
     study = Study(plan, settings)
     make_folder(study.out)
     with locked(study.out):
-        for folder in (study.out / "sets", study.out / "models", *study.out.glob("models/*/")):
-            if folder.is_dir():
-                check_idle(folder)
+        for folder in (*study.out.glob("*/"), *study.out.glob("models/*/")):
+            check_idle(folder)
         sweep(study.out)
         if study.mirror:
             study.mirror.fetch(WHOLE)
@@ -141,7 +140,9 @@ def _engine(study: Study, cluster: Cluster | None, watch: Watch) -> AbstractCont
 
 def reporting(out: Path) -> Decided:
     """What decides the report of a run folder: all that it reads, and what writes it."""
-    paths = {path for pattern in REPORT_INPUTS for path in out.glob(pattern) if path.is_file()}
+    paths = {
+        path for pattern in REPORT_INPUTS for path in out.glob(pattern) if path.is_file() and path.suffix != DAMAGED
+    }
     templates = sorted((Path(__file__).parent / "reports").rglob("*.*"))
     return Decided(
         {

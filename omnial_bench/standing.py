@@ -39,6 +39,8 @@ class Looked(NamedTuple):
     """What it left in `.tasks/`, where it is done."""
     damaged: tuple[Path, ...] = ()
     """Files and folders that are not what was written; without a reason, such as decide no figure."""
+    other: bool = False
+    """What there is was made by other code or settings, and may be wanted under those."""
 
 
 def look(study: Study, task: Task, by: Decided) -> Looked:
@@ -46,11 +48,14 @@ def look(study: Study, task: Task, by: Decided) -> Looked:
 
     Where it is due here, what it left at the mirror is brought and looked at.
     """
-    looked = _look(study, task, by)
-    if (looked.reasons or looked.damaged) and study.mirror and study.mirror.fetch(task.name, again=True):
-        before, looked = looked, _look(study, task, by)
-        if before.damaged and not looked.damaged:
-            log.warning("brought again from %s: %s", study.mirror.url, before.damaged[0])
+    looked, mirror = _look(study, task, by), study.mirror
+    if mirror is None or not (looked.reasons or looked.damaged):
+        return looked
+    # Where nothing is due, all else stays as it is here: it may be newer.
+    came = mirror.fetch(task.name, again=not looked.other) if looked.reasons else mirror.mend(task.name, looked.damaged)
+    before, looked = looked, _look(study, task, by) if came else looked
+    if before.damaged and not looked.damaged:
+        log.warning("brought again from %s: %s", mirror.url, before.damaged[0])
     return looked
 
 
@@ -77,7 +82,7 @@ def look_at(out: Path, name: str, by: Decided) -> Looked:
     if kept is None:
         return Looked((NEVER,))
     if kept.get("key") != by.key:
-        return Looked(changes(kept.get("decided_by"), by.by))
+        return Looked(changes(kept.get("decided_by"), by.by), other=True)
     for path, digest in kept.get("files", {}).items():
         if not (out / path).is_file():
             return Looked((f"{out / path} is missing",))
@@ -98,7 +103,7 @@ def _look_at_model(study: Study, task: Training, by: Decided) -> Looked:
         if made is None:
             return Looked((f"{folder / WEIGHTS} is missing",))
         if made.key != by.key and not study.settings.keep_models:
-            return Looked(_other_training(study, task, by))
+            return Looked(_other_training(study, task, by), other=True)
         found = study.load(model)
     except UserError as error:
         return Looked((str(error),), damaged=tuple(path for path in files if path.is_file()))
@@ -116,8 +121,10 @@ def _damaged_beside(study: Study, task: Training, by: Decided) -> tuple[Path, ..
     try:
         kept = read_memory(study.done, task.name)
     except UserError:
+        kept = None
+    if kept is None:
         return (note,)
-    files = kept.get("files", {}) if kept and kept.get("key") == by.key else {}
+    files = kept.get("files", {}) if kept.get("key") == by.key else {}
     digest = files.get(log_file.relative_to(study.out).as_posix())
     whole = digest is None or (log_file.is_file() and sha256(log_file) == digest)
     return () if whole else (log_file,)
@@ -131,7 +138,7 @@ def set_damaged_aside(looked: Looked) -> None:
         elif looked.reasons:
             log.warning("made again, the damaged one is kept as %s: %s", set_aside(path), looked.reasons[0])
         else:
-            log.warning("done without, the damaged one is kept as %s: its hash differs", set_aside(path))
+            log.warning("done without, the damaged one is kept as %s", set_aside(path))
 
 
 def remembered(out: Path, name: str, by: Decided, make: Callable[[], Evaluation]) -> Evaluation:

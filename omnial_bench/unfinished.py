@@ -73,6 +73,15 @@ def restore_state(folder: Path, key: str, parts: Parts) -> tuple[int, list[Row]]
     return int(metadata["step"]), json.loads(metadata["rows"])
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a training can go on from a file."""
+    try:
+        tensors, metadata = read_tensors(path)
+    except UserError:
+        return False
+    return metadata.pop("sha256", None) == _digest(tensors, metadata)
+
+
 def _digest(tensors: dict[str, Tensor], told: dict[str, str]) -> str:
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -144,8 +145,9 @@ def test_work_that_was_not_sent_yet_is_kept_and_sent(mini: Path, copy: Path, mon
     assert files(copy) == files(mini / "unsent")
 
 
-def test_a_training_under_way_goes_on_on_another_machine(
-    mini: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["all", "cut", "folder", "nothing"])
+def test_a_training_under_way_goes_on_from_its_copy(
+    mini: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(mirror, "EVERY", -1.0)
     monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)
@@ -158,13 +160,68 @@ def test_a_training_under_way_goes_on_on_another_machine(
         return advance(self, *given)
 
     monkeypatch.setattr(training._Loop, "advance", stop)
+    lost, state = mini / f"lost-{how}", mini / f"lost-{how}" / "models" / "mini-unified" / "last.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        run(plan(mini), settings(mini, "lost", url))
-    assert "models/mini-unified/last.safetensors" in files(tmp_path / "there")
-    run(plan(mini), settings(mini, "found", url))
+        run(plan(mini), settings(mini, lost.name, url))
+    assert [name for name in files(tmp_path / "there") if "train-mini-unified.saved." in name]
+    if how == "all":
+        shutil.rmtree(lost)
+    elif how == "cut":
+        state.write_bytes(state.read_bytes()[:-9])
+    elif how == "folder":
+        state.unlink()
+        state.mkdir()
+    run(plan(mini), settings(mini, lost.name, url))
     assert steps == [0, 1, 1]
-    assert (mini / "found" / "results.csv").read_bytes() == (first / "results.csv").read_bytes()
+    assert (lost / "results.csv").read_bytes() == (first / "results.csv").read_bytes()
     assert not [name for name in files(tmp_path / "there") if "last" in name or "saved" in name]
+
+
+def test_a_copy_is_there_until_the_next_one_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "EVERY", -1.0)
+    here, there = Mirror((tmp_path / "there").as_uri(), tmp_path / "here"), tmp_path / "there" / INDEX
+    path, pipe = tmp_path / "here" / "state", LocalFileSystem.pipe_file
+    write_text(path, "first")
+    here.save("it", path)
+    write_text(path, "second")
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalFileSystem, "pipe_file", die)
+    with pytest.raises(KeyboardInterrupt):
+        here.save("it", path)
+    monkeypatch.setattr(LocalFileSystem, "pipe_file", pipe)
+    other = Mirror(here.url, tmp_path / "other")
+    other.resume("it", tmp_path / "other" / "state", Path.is_file)
+    assert (tmp_path / "other" / "state").read_text() == "first"
+    here.save("it", path)
+    other.resume("it", tmp_path / "other" / "state", Path.is_file)
+    assert (tmp_path / "other" / "state").read_text() == "second"
+    write_text(path, "third, not sent")
+    here.resume("it", path, Path.is_file)
+    assert path.read_text() == "third, not sent"
+    here.withdraw("it")
+    assert not list(there.iterdir())
+
+
+def test_what_is_newer_here_is_not_lost_to_the_url(mini: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training of another recipe, made without the URL, whose log alone is damaged."""
+    longer = (mini / "mini.toml").read_text().replace("max_iterations = 2", "max_iterations = 3", 1)
+    write_text(mini / "longer" / "mini.toml", longer)
+    other = plan(mini).model_copy(update={"detectors": (str(mini / "longer" / "mini.toml"),)})
+    shutil.rmtree(mini / "newer", ignore_errors=True)
+    run(plan(mini), settings(mini, "newer", copy.as_uri()))
+    run(other, replace(settings(mini, "newer"), mirror=None))
+    folder = mini / "newer" / "models" / "mini-unified"
+    weights = (folder / "checkpoint.safetensors").read_bytes()
+    (folder / "log.csv").write_bytes((folder / "log.csv").read_bytes()[:-9])
+    for given in (other, plan(mini)):
+        dry_run(given, settings(mini, "newer", copy.as_uri()))
+        assert (folder / "checkpoint.safetensors").read_bytes() == weights
+    forbid(monkeypatch, "_train")
+    run(other, settings(mini, "newer", copy.as_uri()))
+    assert (folder / "checkpoint.safetensors").read_bytes() == weights
 
 
 def test_a_training_goes_on_while_the_url_cannot_be_reached(
@@ -182,7 +239,7 @@ def test_a_training_goes_on_while_the_url_cannot_be_reached(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(LocalFileSystem, "put_file", full)
-    one.save("training.saved", mini / "state")
+    one.save("other.saved", mini / "state")
     assert "No space left on device" in caplog.text
 
 

@@ -179,6 +179,13 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         pass
 
 
+def test_nobody_at_an_address_is_told_at_once() -> None:
+    with pytest.raises(UserError, match=r"^no Ray cluster at 127\.0\.0\.1:9: .*refused"):
+        ray_engine._check_address("127.0.0.1:9")
+    for other in ("auto", "local", "", "ray://head:10001", "http://head:8265"):
+        ray_engine._check_address(other)
+
+
 def test_ray_is_not_imported_unless_asked_for() -> None:
     code = "import sys, omnial_bench.runner; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

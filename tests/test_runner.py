@@ -230,6 +230,19 @@ class TestAgain:
         assert read_memory(copied / ".tasks", "train-mini-separate-cap")
         assert (copied / "results.csv").read_bytes() == (place / "run" / "results.csv").read_bytes()
 
+    def test_a_log_without_its_note(self, place: Path, copied: Path, caplog: pytest.LogCaptureFixture) -> None:
+        before = times(copied, TRAINED, BUILT, SCORED)
+        note, log_file = copied / ".tasks" / "train-mini-unified.json", copied / "models" / "mini-unified" / "log.csv"
+        note.unlink()
+        run(plan(place), settings(place, copied))
+        assert list(read_memory(note.parent, note.stem)["files"]) == ["models/mini-unified/log.csv"]
+        note.write_text("{")
+        log_file.write_bytes(b"\xff" * 99)
+        run(plan(place), settings(place, copied))
+        assert log_file.with_name("log.csv.damaged").is_file() and note.with_name(f"{note.name}.damaged").is_file()
+        assert not log_file.exists() and read_memory(note.parent, note.stem)["files"] == {}
+        assert times(copied, TRAINED, BUILT, SCORED) == before and "log.csv.damaged" in caplog.text
+
     @pytest.mark.parametrize("inner", ["models", "models/mini-unified", "sets"])
     def test_a_step_at_work_in_a_folder_of_the_run(self, place: Path, copied: Path, inner: str) -> None:
         with claimed(copied / inner, alone=True), pytest.raises(UserError, match=f"{inner} is in use by another"):
