@@ -141,12 +141,11 @@ def read_provenance(folder: Path) -> Provenance | None:
     """The provenance of a finished training, None where there is none."""
     if not (folder / RECIPE).is_file() or not (folder / WEIGHTS).is_file():
         return None
-    return _read(folder / RECIPE).provenance
+    return _check(parse(_File, read_toml(folder / RECIPE), str(folder / RECIPE)), folder / RECIPE).provenance
 
 
-def _read(path: Path, *, check: bool = True) -> _File:
-    record = parse(_File, read_toml(path), str(path))
-    if check and record.checksum not in (None, record.digest()):
+def _check(record: _File, path: Path) -> _File:
+    if record.checksum not in (None, record.digest()):
         raise UserError(f"{path} is damaged (its checksum differs); copy it again, or train again")
     return record
 
@@ -167,7 +166,7 @@ def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
             raise UserError(
                 f"no checkpoint at {path}: {folder / name} is missing; give the folder of a finished training"
             )
-    record = _read(folder / RECIPE, check=False)
+    record = parse(_File, read_toml(folder / RECIPE), str(folder / RECIPE))
     name = record.recipe.detector
     if ":" in name and name not in trusted:
         raise UserError(f"{folder / RECIPE} asks to run the code {name}; if you know and trust it, add --trust {name}")
@@ -181,7 +180,7 @@ def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
         _check_fit(skeleton(record.recipe), tensors, folder, record.recipe)
     detector = build(record.recipe)
     _check_fit(detector, tensors, folder, record.recipe)
-    _read(folder / RECIPE)
+    _check(record, folder / RECIPE)
     detector.load_state_dict(tensors)
     detector.eval()
     return Trained(detector, record.recipe, record.provenance, record.sha256)

@@ -30,12 +30,8 @@ log = logging.getLogger(__name__)
 
 INDEX = ".mirror"
 """The folder of the indices, at the URL, and beside the files of those that are as the URL has them."""
-
-
 EVERY = 600.0
 """Seconds between two copies of a training under way: it may be a gigabyte, and nothing is learnt while it is sent."""
-
-
 _COPY = "copy"
 """What the index of a copy names it, whatever its place."""
 _NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, FileExistsError)
