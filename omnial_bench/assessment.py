@@ -221,7 +221,7 @@ def _scored(
     desk: _Desk, candidate: _Candidate, adversarial: AdversarialSet | None, progress: Progress | None
 ) -> Evaluation:
     found, target = Evaluation(), candidate.target
-    labels = labels_on(target.labels, adversarial)
+    labels = labels_on(target.labels, adversarial, target.model)
     categories = candidate.on(adversarial)
     for done, category in enumerate(categories):
         pictures = adversarial.load(category) if adversarial else candidate.pictures(category)
@@ -274,7 +274,7 @@ def _check(desk: _Desk) -> list[tuple[str, ...]]:
             if one is not None and one.size != candidate.size:
                 model = candidate.target.model
                 raise UserError(f"expected pictures of {candidate.size} for {model}, set {one.folder} has {one.size}")
-            labels = labels_on(candidate.target.labels, one)
+            labels = labels_on(candidate.target.labels, one, candidate.target.model)
             rows += [_name({**vars(labels), "category": category}) for category in candidate.on(one)]
     for row in rows:
         if rows.count(row) > 1:

@@ -1,13 +1,14 @@
 """A baseline file and, beside it, where its rows come from. No torch here."""
 
-import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from omnial_bench.errors import UserError
+from omnial_bench.protocol import check_protocol, protocol_of, read_table
 from omnial_bench.store import KEY, read_rows, sha256, write_json, write_rows
 
 log = logging.getLogger(__name__)
@@ -28,50 +29,67 @@ def provenance_path(baseline: Path) -> Path:
     return baseline.absolute().with_name(f"{baseline.stem}.provenance.json")
 
 
-def update(run: Path, baseline: Path, moved: str) -> Path:
-    """Make the rows of a run folder the new `baseline`, and write its provenance beside it; the path of that.
+def update(runs: Sequence[Path], baseline: Path, moved: str) -> Path:
+    """Make the rows of run folders together the new `baseline`, and write its provenance beside it; the path of that.
 
-    The provenance says where the rows come from (commit, versions, command, seed, date, machine: from the run's
-    environment.json), what `moved` by it in words, and the SHA-256 of the new file and of the one that it replaces.
-    UserError, and nothing is written, where `run` is no run folder with an environment.json, where it has no rows or
-    none that is defined, or where a figure is undefined that the baseline defines: the gate would be blind to it.
+    The provenance says where the rows come from (commit, versions, command, seed, date, machine: from the first run's
+    environment.json), by which protocol they were made, what `moved` by it in words, and the SHA-256 of the new file
+    and of the one that it replaces. UserError, and nothing is written, where one of `runs` is no run folder with an
+    environment.json or was made by another protocol than the first, where they have no rows or none that is defined, or
+    where a figure is undefined that the baseline defines: the gate would be blind to it.
     """
     if baseline.is_dir():
         raise UserError(f"expected a file to write the new baseline to, got the folder {baseline}; name a file in it")
-    environment, rows = _environment(run), read_rows(run)
+    environment, *_ = [_environment(run) for run in runs]
+    protocol = protocol_of(runs[0])
+    for run in runs[1:]:
+        check_protocol(protocol_of(run), protocol, runs[0])
+    rows = pd.concat([read_rows(run) for run in runs], ignore_index=True)
     undefined = rows["value"].isna()
     if undefined.all():
-        raise UserError(f"expected defined rows in {run} for a new baseline, got none; look into the log of the run")
+        raise UserError(
+            f"expected defined rows in {runs[0]} for a new baseline, got none; look into the log of the run"
+        )
     replaced = None
     if baseline.exists():
         replaced, known = sha256(baseline), read_rows(baseline)
         defined = set(figures(known)) - set(figures(known[known["value"].isna()]))
         if lost := sorted(defined & set(figures(rows[undefined]))):
             raise UserError(
-                f"{' '.join(lost[0])} is undefined in {run} and defined in {baseline}, {len(lost)} such figures in "
+                f"{' '.join(lost[0])} is undefined in {runs[0]} and defined in {baseline}, {len(lost)} such figures in "
                 "all; look into the log of the run, or remove the baseline to begin a new one"
             )
     write_rows(baseline, rows)
     made_by = {"date" if name == "started" else name: environment[name] for name in _KEPT if name in environment}
-    made = {
+    facts = {
         "baseline": baseline.name,
         "sha256": sha256(baseline),
         "replaces": replaced,
         "moved": moved,
+        "protocol": protocol,
         "rows": len(rows),
         "undefined": int(undefined.sum()),
         "seeds": sorted({int(seed) for seed in rows["seed"]}),
         "runs": sorted(set(rows["run"])),
     }
-    write_json(provenance_path(baseline), {**made_by, **made})
+    write_json(provenance_path(baseline), {**made_by, **facts})
     return provenance_path(baseline)
 
 
-def warn_of_changes(baseline: Path) -> None:
-    """Log a warning where the provenance beside a baseline tells of other bytes: someone changed one by hand."""
+def protocol_known(baseline: Path) -> dict[str, Any]:
+    """The protocol that the provenance beside a baseline tells of; empty where it tells of none.
+
+    A provenance of other bytes tells nothing, with a warning: someone changed one of the two by hand.
+    """
     path = provenance_path(baseline)
-    if path.is_file() and _read_table(path).get("sha256") != sha256(baseline):
+    if not path.is_file():
+        return {}
+    facts = read_table(path)
+    if facts.get("sha256") != sha256(baseline):
         log.warning("%s does not describe %s, which is another file; --update renews both", path, baseline)
+        return {}
+    protocol = facts.get("protocol")
+    return protocol if isinstance(protocol, dict) else {}
 
 
 def _environment(run: Path) -> dict[str, Any]:
@@ -79,18 +97,8 @@ def _environment(run: Path) -> dict[str, Any]:
     why = "a new baseline is made from a run folder, whose environment.json says where its rows come from"
     if not path.is_file():
         raise UserError(f"found no {path}; {why}")
-    found = _read_table(path)
+    environment = read_table(path)
     for name in _NEEDED:
-        if name not in found:
+        if name not in environment:
             raise UserError(f"{path} does not say {name!r}; {why}")
-    return found
-
-
-def _read_table(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"cannot read {path}: {error}; write it again") from error
-    if not isinstance(found, dict):
-        raise UserError(f"cannot read {path}: expected a table, got {type(found).__name__}; write it again")
-    return found
+    return environment

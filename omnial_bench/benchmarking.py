@@ -119,7 +119,7 @@ def _on_sets(
             precision=attack_dtype(precision),
         )  # fmt: skip
         for one in map(load_set, folders):
-            labels = labels_on(target.labels, one)
+            labels = labels_on(target.labels, one, target.model)
             labels = replace(labels, source="self" if one.source == target.model else one.source)
             for category in dataset.categories:
                 rows += score(target.detector, one.load(category), labels, category, device=device)

@@ -1,55 +1,109 @@
 """Rows against a baseline: what got worse, better, lost or new. No torch here."""
 
+import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from omnial_bench.baseline import FIGURE, figures, warn_of_changes
-from omnial_bench.errors import UserError, unknown
-from omnial_bench.store import KEY, METRICS, read_rows
+from omnial_bench.baseline import FIGURE, figures, protocol_known
+from omnial_bench.errors import UserError
+from omnial_bench.protocol import check_protocol, protocol_of
+from omnial_bench.store import KEY, read_rows
+from omnial_bench.tolerances import ANEW, SAME, is_aimed, is_chance, kind_of, of_same_weights, of_seeds
 
-TOLERANCES: Mapping[str, float] = {
-    **dict.fromkeys(METRICS, 0.02),
-    "psnr": 0.5,
-    "image_ap_chance": 0.02,
-    "pixel_ap_chance": 0.02,
-}
-"""How far a figure may move either way and count as unmoved: fractions, and dB for PSNR."""
+log = logging.getLogger(__name__)
+
 COMPARED = (*KEY, "baseline_seeds", "seeds", "baseline", "value", "change", "tolerance", "verdict")
 """Columns of what was compared: `seed` is empty where means over the seeds of each side were."""
 FAILING = ("regression", "missing", "other pictures")
 UNMOVED = "unmoved"
+NOT_HELD = "not held"
+"""Moved by more than its tolerance, in a figure that says nothing by moving."""
 ROUNDING = 1e-6
 """By which a fraction may pass its bounds."""
-VERDICTS = (*FAILING, "improvement", "new", UNMOVED)
-
-_Side = dict[int, tuple[float, int]]
-"""Value and number of pictures of one figure by seed."""
+VERDICTS = (*FAILING, "improvement", "new", NOT_HELD, UNMOVED)
 
 
-def judge(rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float] = TOLERANCES) -> pd.DataFrame:
+class _Value(NamedTuple):
+    """A figure of one seed."""
+
+    value: float
+    pictures: int
+    weights: str
+    aim: str
+
+
+_Side = Mapping[int, _Value]
+"""A figure by seed."""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What is held against what: a figure of one seed, or of the seeds of either side together."""
+
+    figure: Mapping[str, str]
+    old: _Side
+    new: _Side
+
+    @property
+    def metric(self) -> str:
+        return self.figure["metric"]
+
+    @property
+    def same_weights(self) -> bool:
+        """Whether the very same networks are behind both sides."""
+        weights = {seed: value.weights for seed, value in self.old.items()}
+        return all(weights.values()) and weights == {seed: value.weights for seed, value in self.new.items()}
+
+    @property
+    def trained_anew(self) -> bool:
+        """Whether other networks of the same recipe are behind either side."""
+        sides = [{value.weights for value in side.values()} for side in (self.old, self.new)]
+        return bool(self.old and self.new) and not self.same_weights and all("" not in side for side in sides)
+
+    @property
+    def held(self) -> bool:
+        """Whether a move of the figure means anything: of figures that are no chance levels, those that an attack goes
+        for, and of networks trained anew the class means."""
+        aims = [value.aim for side in (self.new, self.old) for value in side.values() if value.aim]
+        if is_chance(self.metric):
+            return True
+        mean = self.figure["category"] == "mean"
+        return is_aimed(self.metric, aims[0] if aims else "") and (mean or not self.trained_anew)
+
+    @property
+    def by_seeds(self) -> bool:
+        """Whether the spread over the baseline's seeds tells how far the figure may move."""
+        return len(self.old) > 1 and bool(self.new) and not self.same_weights
+
+
+def judge(
+    rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float] | None = None, *, strict: bool = False
+) -> pd.DataFrame:
     """Every figure of either side with its verdict, the worst first and the unmoved last; columns `COMPARED`.
 
     Higher is better for every metric but the `*_chance` levels, of which any move is a regression. An undefined figure
     that was defined is a regression, the reverse an improvement. `other pictures`: the figure is made of another number
-    of pictures, whatever its value.
+    of pictures, whatever its value. `tolerances` by metric stand in place of the least ones, `ANEW` and `SAME`.
 
-    Where the baseline holds several seeds of a figure, and the run holds several too or one that the baseline has not,
-    the means over the seeds are compared, and the tolerance is at least two standard errors of their difference,
-    `s sqrt(1/m + 1/n)` with `m` seeds in the baseline and `n` in the run. The spread `s` is the baseline's alone:
-    that is the spread to expect of a run that is as good as the baseline, and a run of which one seed collapsed would
-    otherwise widen its own tolerance until it passes. Everywhere else each seed is compared with itself, and a seed of
-    one side alone is missing or new: where the baseline has one seed, nobody knows how far another may lie from it,
-    and a seed that both sides have is a repetition, for which no allowance is needed.
+    How far a figure may move depends on what is behind it. The very same weights: what kernels of another processor do
+    (`of_same_weights`). Networks trained anew, where the baseline holds several seeds: means over the seeds of either
+    side are compared, within what the baseline's spread over seeds lets expect (`of_seeds`). Where it holds one seed,
+    nobody knows how far another training lies from it: each seed is compared with itself within `ANEW`, a seed of one
+    side alone is missing or new.
+
+    `not held`: a figure that the attack does not go for, which is left wherever the attack happened to end, and a
+    single category of networks trained anew. With `strict` these are regressions and improvements, too.
 
     UserError where the baseline is empty or either side holds a row twice.
     """
     if baseline.empty:
         raise UserError("expected rows in the baseline, got none; a baseline is a results.csv that was good")
-    return _judge(rows, baseline, tolerances)
+    return _judge(rows, baseline, tolerances or {}, strict=strict)
 
 
 def moved(judged: pd.DataFrame) -> pd.DataFrame:
@@ -57,7 +111,7 @@ def moved(judged: pd.DataFrame) -> pd.DataFrame:
     return judged[judged["verdict"] != UNMOVED].reset_index(drop=True)
 
 
-def compare(rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float] = TOLERANCES) -> pd.DataFrame:
+def compare(rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float] | None = None) -> pd.DataFrame:
     """What moved by more than its tolerance, as `judge` finds it."""
     return moved(judge(rows, baseline, tolerances))
 
@@ -78,45 +132,34 @@ def summary(judged: pd.DataFrame) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts(judged).items()) or "nothing moved"
 
 
-def parse_tolerances(settings: Iterable[str]) -> dict[str, float]:
-    """`TOLERANCES` with `metric=value` replaced; UserError for an unknown metric or no number of at least 0."""
-    tolerances = dict(TOLERANCES)
-    for setting in settings:
-        metric, _, text = setting.partition("=")
-        if metric not in tolerances:
-            raise unknown("metric", metric, tolerances)
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not 0 <= value < math.inf:
-            raise UserError(f"expected a tolerance such as {metric}=0.02, got {setting!r}; give a number of at least 0")
-        tolerances[metric] = value
-    return tolerances
-
-
 def judge_files(
-    run: Path,
+    runs: Sequence[Path],
     baseline: Path,
-    tolerances: Mapping[str, float] = TOLERANCES,
+    tolerances: Mapping[str, float] | None = None,
     *,
     seed: int | None = None,
     first: bool = False,
+    strict: bool = False,
 ) -> pd.DataFrame:
-    """`judge` on a run folder (or a results.csv) and a baseline file; `seed` keeps the rows of one seed.
+    """`judge` on the rows of run folders (or of files such as results.csv) together and a baseline file; `seed` keeps
+    the rows of one seed.
 
-    With `first` a baseline that does not exist is an empty one: every row is new.
+    With `first` a new baseline is made: one that does not exist is an empty one, of which every row is new, and one of
+    another protocol is replaced. Otherwise UserError where the baseline was made by another protocol than a run.
     """
-    rows = _read(run)
+    rows = pd.concat([_read(run) for run in runs], ignore_index=True)
     if first and not baseline.exists():
-        return _judge(rows, rows.head(0), tolerances)
+        return _judge(rows, rows.head(0), tolerances or {}, strict=strict)
     known = _read(baseline)
-    warn_of_changes(baseline)
+    protocol = protocol_known(baseline)
+    if not first:
+        for run in runs:
+            check_protocol(protocol_of(run), protocol, baseline)
     if seed is not None:
         rows, known = rows[rows["seed"] == seed], known[known["seed"] == seed]
         if known.empty:
             raise UserError(f"expected rows of seed {seed} in {baseline}, got none; name a seed that it has")
-    return judge(rows, known, tolerances)
+    return judge(rows, known, tolerances, strict=strict)
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -134,53 +177,89 @@ def _read(path: Path) -> pd.DataFrame:
     return rows
 
 
-def _judge(rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float]) -> pd.DataFrame:
+def _judge(
+    rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float], *, strict: bool
+) -> pd.DataFrame:
     for name, table in (("run", rows), ("baseline", baseline)):
         twice = table[table.duplicated(list(KEY))]
         if len(twice):
             raise UserError(f"the {name} holds a row twice: {', '.join(repr(twice.iloc[0][key])[:100] for key in KEY)}")
     old, new = _by_figure(baseline), _by_figure(rows)
-    records = []
-    for figure in old.keys() | new.keys():
-        named = dict(zip(FIGURE, figure, strict=True))
-        tolerance = tolerances.get(named["metric"], 0.02)
-        two_sided = named["metric"].endswith("_chance")
-        pairs = _pairs(old.get(figure, {}), new.get(figure, {}))
-        records += [{**named, **_record(*pair, tolerance, two_sided=two_sided)} for pair in pairs]
+    pairs = [
+        pair
+        for figure in old.keys() | new.keys()
+        for pair in _pairs(dict(zip(FIGURE, figure, strict=True)), old.get(figure, {}), new.get(figure, {}))
+    ]
+    if any(pair.trained_anew and len(pair.old) == 1 for pair in pairs):
+        log.warning(
+            "networks were trained anew and the baseline holds one seed: nobody knows how far another training lies "
+            "from it, tolerances are a guess; make a baseline of several seeds"
+        )
+    chance = {_place(pair.figure): pair for pair in pairs if is_chance(pair.metric)}
+    many = sum(pair.by_seeds and (strict or pair.held) and not is_chance(pair.metric) for pair in pairs)
+    records = [_record(pair, _tolerance(pair, chance, tolerances, many), strict=strict) for pair in pairs]
     records.sort(key=lambda one: (VERDICTS.index(one["verdict"]), *(one[name] for name in FIGURE), one["seed"] or 0))
     return pd.DataFrame(records, columns=list(COMPARED)).astype({"seed": "Int64"})
 
 
-def _by_figure(table: pd.DataFrame) -> dict[tuple[str, ...], _Side]:
-    found: dict[tuple[str, ...], _Side] = {}
-    for figure, seed, value, n in zip(figures(table), table["seed"], table["value"], table["n"], strict=True):
-        found.setdefault(figure, {})[int(seed)] = (float(value), int(n))
-    return found
+def _by_figure(table: pd.DataFrame) -> dict[tuple[str, ...], dict[int, _Value]]:
+    sides: dict[tuple[str, ...], dict[int, _Value]] = {}
+    columns = (table[name] for name in ("seed", "value", "n", "weights", "aim"))
+    for figure, seed, value, pictures, weights, aim in zip(figures(table), *columns, strict=True):
+        sides.setdefault(figure, {})[int(seed)] = _Value(float(value), int(pictures), str(weights), str(aim))
+    return sides
 
 
-def _pairs(old: _Side, new: _Side) -> list[tuple[_Side, _Side]]:
+def _pairs(figure: Mapping[str, str], old: _Side, new: _Side) -> list[_Pair]:
     """What is compared with what: all seeds of a figure together, or each with itself."""
-    if len(old) > 1 and new and (len(new) > 1 or not old.keys() & new.keys()):
-        return [(old, new)]
+    together = _Pair(figure, old, new)
+    if together.by_seeds:
+        return [together]
     return [
-        tuple({seed: side[seed]} if seed in side else {} for side in (old, new))  # type: ignore[misc]
+        _Pair(figure, *({seed: side[seed]} if seed in side else {} for side in (old, new)))
         for seed in old.keys() | new.keys()
     ]
 
 
-def _record(old: _Side, new: _Side, tolerance: float, *, two_sided: bool) -> dict[str, Any]:
+def _place(figure: Mapping[str, str], metric: str | None = None) -> tuple[str, ...]:
+    """What names the pictures of a figure, and the metric."""
+    return tuple(metric or figure[name] if name == "metric" else figure[name] for name in FIGURE)
+
+
+def _tolerance(
+    pair: _Pair, chance: Mapping[tuple[str, ...], _Pair], tolerances: Mapping[str, float], many: int
+) -> float:
+    """How far the two may lie apart; `many` figures are held by the spread over seeds."""
+    metric = pair.metric
+    if is_chance(metric):
+        return tolerances.get(metric, SAME.get(metric, 0.002))
+    if pair.same_weights:
+        beside = chance.get(_place(pair.figure, f"{kind_of(metric)}_ap_chance"))
+        share = _mean(beside.new) if beside is not None else math.nan
+        pictures = next(iter(pair.new.values())).pictures
+        own = of_same_weights(metric, pictures, None if math.isnan(share) else share)
+        return tolerances.get(metric, own)
+    least = tolerances.get(metric, ANEW.get(metric, 0.02))
+    return max(least, of_seeds(_defined(pair.old), len(_defined(pair.new)), many) if pair.by_seeds else 0.0)
+
+
+def _record(pair: _Pair, tolerance: float, *, strict: bool) -> dict[str, Any]:
+    old, new = pair.old, pair.new
     seeds = sorted(old.keys() | new.keys())
     before, now = _mean(old), _mean(new)
-    allowed = max(tolerance, 2 * _standard_error(old, new))
+    verdict = _verdict(old, new, before, now, tolerance, two_sided=is_chance(pair.metric))
+    if verdict in ("regression", "improvement") and not (strict or pair.held) and not math.isnan(now):
+        verdict = NOT_HELD
     return {
+        **pair.figure,
         "seed": seeds[0] if len(seeds) == 1 else None,
         "baseline_seeds": ",".join(map(str, sorted(old))),
         "seeds": ",".join(map(str, sorted(new))),
         "baseline": before,
         "value": now,
         "change": now - before,
-        "tolerance": allowed,
-        "verdict": _verdict(old, new, before, now, allowed, two_sided=two_sided),
+        "tolerance": tolerance,
+        "verdict": verdict,
     }
 
 
@@ -191,7 +270,8 @@ def _verdict(old: _Side, new: _Side, before: float, now: float, tolerance: float
     lost = _undefined(new) / len(new) - _undefined(old) / len(old)
     if lost > 0:
         return "regression"
-    if _undefined(old) < len(old) and {n for _, n in old.values()} != {n for _, n in new.values()}:
+    counted = [{value.pictures for value in side.values()} for side in (old, new)]
+    if _undefined(old) < len(old) and counted[0] != counted[1]:
         return "other pictures"
     # Decimal tolerances are not exact in binary: a move of just the tolerance is within it.
     if before == now or abs(now - before) <= tolerance + 1e-9 or math.isnan(before):
@@ -200,7 +280,7 @@ def _verdict(old: _Side, new: _Side, before: float, now: float, tolerance: float
 
 
 def _defined(side: _Side) -> list[float]:
-    return [value for value, _ in side.values() if not math.isnan(value)]
+    return [entry.value for entry in side.values() if not math.isnan(entry.value)]
 
 
 def _undefined(side: _Side) -> int:
@@ -210,13 +290,3 @@ def _undefined(side: _Side) -> int:
 def _mean(side: _Side) -> float:
     values = _defined(side)
     return sum(values) / len(values) if values else math.nan
-
-
-def _standard_error(old: _Side, new: _Side) -> float:
-    """Of the difference of the means, by the spread over the baseline's seeds; 0 where it is not known."""
-    values, count = _defined(old), len(_defined(new))
-    if len(values) < 2 or not count:
-        return 0.0
-    mean = _mean(old)
-    variance = sum((value - mean) * (value - mean) for value in values) / (len(values) - 1)
-    return math.sqrt(variance * (1 / len(values) + 1 / count)) if math.isfinite(variance) else 0.0

@@ -156,7 +156,7 @@ def _scored(study: Study, task: Scoring, watch: Watch) -> Evaluation:
     model, name = task.model, task.pictures
     trained = study.open_model(model)
     adversarial = None if name == "clean" else study.open_set(name)
-    labels = labels_on(labels_of(trained, study.run), adversarial)
+    labels = labels_on(labels_of(trained, study.run), adversarial, model.name)
     progress, found = watch(str(task)), Evaluation()
     for done, category in enumerate(model.categories):
         pictures = adversarial.load(category) if adversarial else study.dataset.load("test", [category], study.size)

@@ -1,5 +1,6 @@
 """A detector on pictures -> one number a row."""
 
+import hashlib
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 16
 """Pictures scored at once."""
+DIGITS = 12
+"""Of a hash, in a row."""
 Viewer = Callable[[Batch, Prediction], None]
 """Called with every batch and what the detector said of it."""
 
@@ -42,6 +45,8 @@ class Labels:
     set: str = "clean"
     threat: str = "none"
     source: str = "none"
+    aim: str = "none"
+    weights: str = ""
 
 
 def labels_of(trained: Trained, run: str) -> Labels:
@@ -49,15 +54,18 @@ def labels_of(trained: Trained, run: str) -> Labels:
     made = trained.provenance
     return Labels(
         detector=made.detector, paradigm=made.paradigm, preset=trained.recipe.preset, dataset=made.dataset,
-        seed=made.seed, run=run,
+        seed=made.seed, run=run, weights=trained.sha256[:DIGITS],
     )  # fmt: skip
 
 
-def labels_on(labels: Labels, adversarial: AdversarialSet | None) -> Labels:
-    """A model's labels on an adversarial set; None: as they are."""
+def labels_on(labels: Labels, adversarial: AdversarialSet | None, model: str) -> Labels:
+    """The labels of a model, which has that name among the sources of sets, on an adversarial set; None: as they
+    are."""
     if adversarial is None:
         return labels
-    return replace(labels, set=adversarial.name, threat=adversarial.label, source=adversarial.source)
+    return replace(
+        labels, set=adversarial.name, threat=adversarial.label, source=adversarial.source, aim=adversarial.aim_at(model)
+    )
 
 
 class Tally:
@@ -180,7 +188,7 @@ def with_means(rows: Iterable[Result]) -> list[Result]:
     """The rows, and after them the unweighted class means, `category = mean`.
 
     A mean is over the categories where the figure is defined, and undefined where it is so in none; `n` counts their
-    images.
+    images, and the weights are those of all models together.
     """
     rows = list(rows)
     groups: dict[tuple[object, ...], list[Result]] = {}
@@ -191,5 +199,13 @@ def with_means(rows: Iterable[Result]) -> list[Result]:
         values = [row.value for row in members if row.value is not None]
         mean = math.fsum(values) / len(values) if values else None
         count = sum(row.n for row in members if row.value is not None)
-        rows.append(replace(members[0], category="mean", value=mean, n=count))
+        rows.append(replace(members[0], category="mean", value=mean, n=count, weights=_together(members)))
     return rows
+
+
+def _together(members: Iterable[Result]) -> str:
+    """One hash for the weights behind several rows, which may be those of one model."""
+    hashes = list(dict.fromkeys(row.weights for row in members))
+    if len(hashes) == 1:
+        return hashes[0]
+    return "" if "" in hashes else hashlib.sha256("".join(hashes).encode()).hexdigest()[:DIGITS]

@@ -45,6 +45,12 @@ class Result:
     n: int
     seed: int
     run: str
+    aim: str = "none"
+    """Which figures of this model the attack goes for: kinds of metric (`pixel`, `image`, `reconstruction`) joined by
+    `+`, `none` where nothing was optimised, `other` where another model was attacked. Empty in files that do not say.
+    """
+    weights: str = ""
+    """The first digits of the SHA-256 of the model's weights; empty where they cannot be told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +94,9 @@ class Attempt:
 
 COLUMNS = tuple(field.name for field in fields(Result))
 ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
-KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run"))
+LATER = ("aim", "weights")
+"""Columns that files of earlier versions lack."""
+KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run", *LATER))
 
 _LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{8}\.(part|old)")
 DAMAGED = ".damaged"
@@ -256,9 +264,11 @@ def attempts_frame(attempts: Iterable[Attempt]) -> pd.DataFrame:
 def read_rows(path: Path) -> pd.DataFrame:
     """results.csv, or the one of a run folder, as a frame; UserError names what is wrong with the file."""
     file = path / "results.csv" if path.is_dir() else path
-    table = read_texts(file, COLUMNS)
+    table = read_texts(file, [name for name in COLUMNS if name not in LATER], also=LATER)
     if table is None:
         raise UserError(f"no results at {file}; give a run folder or a results.csv")
+    for name in LATER:
+        table[name] = table.get(name, "")
     try:
         return _typed(table.loc[:, list(COLUMNS)])
     except ValueError as error:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from omnial_bench.attacks.compose import generator_for
-from omnial_bench.attacks.threats import label_of
+from omnial_bench.attacks.threats import aim_of, label_of
 from omnial_bench.attempt import attempt, composed, hold
 from omnial_bench.checkpoint import model_name
 from omnial_bench.data.pictures import Pictures
@@ -101,7 +101,7 @@ def evaluate(
     found.extend(_score_self(source, suite, chosen, attacked, category, device=device, out=out))
     for target in targets:
         for threat in suite.threats:
-            labels = replace(target.labels, set=threat.name, threat=label_of(threat), source=source.name)
+            labels = replace(target.labels, set=threat.name, threat=label_of(threat), source=source.name, aim="other")
             found.rows.extend(
                 score(target.detector, attacked[threat.name], labels, category, device=device, normals_only=True)
             )
@@ -147,7 +147,7 @@ def _score_self(
     found.rows.extend(score(source.detector, originals, control, category, device=device, viewer=before))
     worst = Worst(before.maps, before.scores, originals.masks, _anomalous(originals))
     for index, threat in enumerate(suite.threats):
-        labels = replace(source.labels, set=threat.name, threat=label_of(threat), source="self")
+        labels = replace(source.labels, set=threat.name, threat=label_of(threat), source="self", aim=aim_of(threat))
         seen, pictures = _Seen(), attacked[threat.name]
         said = {start: before.said[start] for start in alike[threat.name]}
         found.rows.extend(
@@ -159,7 +159,11 @@ def _score_self(
         if index == 0 and out is not None and suite.against == "self":
             found.examples.extend(_extremes(source, threat, pictures, harms, device=device, out=out))
     if suite.worst:
-        labels = replace(source.labels, set=suite.worst_name, threat=f"worst of {len(suite.threats)}", source="self")
+        aims = sorted({kind for threat in suite.threats for kind in aim_of(threat).split("+")} - {"none"})
+        labels = replace(
+            source.labels, set=suite.worst_name, threat=f"worst of {len(suite.threats)}", source="self",
+            aim="+".join(aims) or "none",
+        )  # fmt: skip
         tally = Tally(maps_only=True)
         tally.add(worst.maps(), originals.masks, worst.scores, _anomalous(originals))
         found.rows.extend(tally.rows(labels, category))

@@ -37,7 +37,7 @@ LAYERS = [
         "benchmarking",
         "assessment",
     },
-    {"reports", "check", "baseline"},
+    {"reports", "check", "baseline", "protocol", "tolerances"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

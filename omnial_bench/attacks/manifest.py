@@ -54,6 +54,8 @@ class Manifest(Record):
     suite: str
     threat: Threat
     label: str
+    aim: str = ""
+    """Which figures of the sources the attack went for; empty in sets that do not say."""
     sources: tuple[Source, ...]
     seed: int
     dataset: str

@@ -166,6 +166,17 @@ OBJECTIVES: dict[str, Objective] = {
     "segpgd": segpgd,
 }
 
+AIMS: dict[str, str] = {
+    "balanced": "pixel",
+    "cospgd": "pixel",
+    "cross_entropy": "pixel",
+    "image_score": "image",
+    "joint": "image+pixel+reconstruction",
+    "reconstruction": "reconstruction",
+    "segpgd": "pixel",
+}
+"""The kinds of metric that each objective goes for."""
+
 STEADY: frozenset[Objective] = frozenset(OBJECTIVES.values()) - {segpgd}
 """Those whose gradient is the same at any progress: a picture that has not moved need not be looked at again."""
 

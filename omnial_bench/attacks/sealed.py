@@ -74,6 +74,11 @@ class AdversarialSet:
         """The source models joined by `+`, `none` for the control."""
         return self.manifest.source
 
+    def aim_at(self, model: str) -> str:
+        """Which figures of a model the attack went for, as rows say it."""
+        sources = [source.name for source in self.manifest.sources]
+        return "other" if sources and model not in sources else self.manifest.aim
+
     @property
     def categories(self) -> tuple[str, ...]:
         return tuple(self.manifest.counts)

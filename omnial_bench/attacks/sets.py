@@ -25,7 +25,7 @@ from omnial_bench.attacks.manifest import (
 )
 from omnial_bench.attacks.png import from_rows, read_png, to_rows, write_png
 from omnial_bench.attacks.sealed import AdversarialSet, load_set, sealed
-from omnial_bench.attacks.threats import check_suite, label_of, step_size, threat_model
+from omnial_bench.attacks.threats import aim_of, check_suite, label_of, step_size, threat_model
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import Detector
@@ -86,6 +86,7 @@ def build_sets(
                 suite=suite.name,
                 threat=threat.model_copy(update={"step_size": step_size(threat)}),
                 label=label_of(threat),
+                aim=aim_of(threat),
                 sources=tuple(sources),
                 seed=seed,
                 dataset=dataset,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from omnial_bench.attacks import apgd, corruptions, noise, patch, pgd, square, transfer, universal
 from omnial_bench.attacks.apgd import DenseAPGD
-from omnial_bench.attacks.objectives import ANOMALOUS, HIDDEN, objective_named
+from omnial_bench.attacks.objectives import AIMS, ANOMALOUS, HIDDEN, objective_named
 from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.transfer import DenseTransfer
 from omnial_bench.attacks.victim import Victim
@@ -71,6 +71,8 @@ class Kind:
     """The label in the rows where the ball does not tell it; None: the threat model's."""
     fixed: Mapping[str, object] = field(default_factory=dict)
     """Keys of the record that fit with one value alone."""
+    aims: bool = True
+    """Whether it goes for the objective; noise and corruptions change pictures whatever the detector says of them."""
     step: Callable[[Threat], Fraction] | None = _common_step
     """The step, in pixel units, where the record names none; None: the attack has none, and takes none."""
 
@@ -101,7 +103,7 @@ def _fgsm(victim: Victim, threat: Threat, generator: torch.Generator, options: N
 
 CORRUPTION = Kind(
     build=corruptions.build, options=corruptions.Options, norms=("linf",), goals=("any",), label=corruptions.label,
-    fixed={"eps": Fraction(1), "steps": 1, "restarts": 1}, step=None,
+    fixed={"eps": Fraction(1), "steps": 1, "restarts": 1}, aims=False, step=None,
 )  # fmt: skip
 
 ATTACKS: dict[str, Kind] = {
@@ -112,7 +114,7 @@ ATTACKS: dict[str, Kind] = {
     "di": Kind(build=partial(_climbing, DenseTransfer), options=transfer.Diversity),
     "fgsm": Kind(build=_fgsm, fixed={"steps": 1, "restarts": 1}, step=lambda threat: threat.eps),
     "mi": Kind(build=partial(_climbing, DenseTransfer), options=transfer.Momentum),
-    "noise": Kind(build=noise.build, fixed={"steps": 1, "restarts": 1}, step=None),
+    "noise": Kind(build=noise.build, fixed={"steps": 1, "restarts": 1}, aims=False, step=None),
     "patch": Kind(build=patch.build, options=patch.Options, norms=("linf",), label=patch.label, fixed={"restarts": 1}),
     "pgd": Kind(build=partial(_climbing, DensePGD), options=pgd.Options, step=_pgd_step),
     "square": Kind(build=square.build, options=square.Options, fixed={"restarts": 1}, step=None),
@@ -135,6 +137,11 @@ def label_of(threat: Threat) -> str:
         return "none"
     label = ATTACKS[threat.attack].label
     return str(threat_model(threat)) if label is None else label(threat)
+
+
+def aim_of(threat: Threat) -> str:
+    """Which figures of the attacked model the threat goes for: kinds of metric joined by `+`, or `none`."""
+    return AIMS[threat.objective] if threat.eps and ATTACKS[threat.attack].aims else "none"
 
 
 def threat_model(threat: Threat) -> ThreatModel:

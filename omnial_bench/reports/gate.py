@@ -8,11 +8,15 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from omnial_bench.check import FAILING, UNMOVED, VERDICTS, failed, moved, summary
+from omnial_bench.check import FAILING, NOT_HELD, UNMOVED, VERDICTS, failed, moved, summary
 from omnial_bench.reports.table import DASH, MINUS, markdown_text
 
 SHOWN = 300
 """Lines of the Markdown table at the most: a page of a build has room for about a megabyte."""
+MEANS = (
+    "Means over several seeds may move by what the spread over the baseline's seeds lets one run in a hundred exceed."
+)
+UNHELD = "Not held: what an attack does not go for, and single categories of networks trained anew."
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BASE = ("detector", "paradigm", "category", "set", "metric")
 
@@ -47,7 +51,7 @@ def junit(judged: pd.DataFrame) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
 
 
-def markdown(judged: pd.DataFrame, tolerances: Mapping[str, float], baseline: str, note: str = "") -> str:
+def markdown(judged: pd.DataFrame, baseline: str, note: str = "") -> str:
     """A verdict, counts, what moved with what fails first, and the tolerances; `baseline` is its name, `note` a line.
 
     At most `SHOWN` lines of what moved, and how many more there are.
@@ -66,14 +70,13 @@ def markdown(judged: pd.DataFrame, tolerances: Mapping[str, float], baseline: st
     if len(changed) > SHOWN:
         lines += [f"{len(changed) - SHOWN} more moved; the table shows the first {SHOWN}.", ""]
     lines += ["| metric | tolerance |", "| :--- | ---: |"]
-    for metric in sorted(set(judged["metric"])):
-        lines.append(f"| {markdown_text(metric)} | {tolerances.get(metric, 0.02):g} |")
+    for metric, tolerances in judged.groupby("metric")["tolerance"]:
+        ends = [f"{end:.3g}" for end in (tolerances.min(), tolerances.max())]
+        lines.append(f"| {markdown_text(str(metric))} | {' to '.join(dict.fromkeys(ends))} |")
     if judged["seed"].isna().any():
-        lines += [
-            "",
-            "Means over several seeds may move by two standard errors of their difference (spread of the baseline), "
-            "where that is more.",
-        ]
+        lines += ["", MEANS]
+    if (judged["verdict"] == NOT_HELD).any():
+        lines += ["", UNHELD]
     return "\n".join(lines) + "\n"
 
 
