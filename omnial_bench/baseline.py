@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from omnial_bench.errors import UserError
+from omnial_bench.links import check_links
 from omnial_bench.store import KEY, read_rows, sha256, write_json, write_rows
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ def update(run: Path, baseline: Path, moved: str) -> Path:
     """
     if baseline.is_dir():
         raise UserError(f"expected a file to write the new baseline to, got the folder {baseline}; name a file in it")
+    check_links(run)
     environment, rows = _environment(run), read_rows(run)
     undefined = rows["value"].isna()
     if undefined.all():

@@ -9,6 +9,7 @@ import pandas as pd
 
 from omnial_bench.baseline import FIGURE, figures, warn_of_changes
 from omnial_bench.errors import UserError, unknown
+from omnial_bench.links import check_links
 from omnial_bench.store import KEY, METRICS, read_rows
 
 TOLERANCES: Mapping[str, float] = {
@@ -107,6 +108,7 @@ def judge_files(
 
     With `first` a baseline that does not exist is an empty one: every row is new.
     """
+    check_links(run)
     rows = _read(run)
     if first and not baseline.exists():
         return _judge(rows, rows.head(0), tolerances)

@@ -20,6 +20,7 @@ from omnial_bench.doing import do, left_by
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import gallery, write_index
 from omnial_bench.jobs import THREADS, Each, Watch, crew, threads_of
+from omnial_bench.links import check_links
 from omnial_bench.lock import check_idle, locked
 from omnial_bench.planning import Settings, check_plan
 from omnial_bench.ray_engine import Cluster, ray_crew
@@ -69,8 +70,9 @@ def run(
     What is there already, whole and still fitting the plan, is not done again; what is damaged is set aside and made
     again. Tasks run in `settings.jobs` processes here, or on a Ray `cluster`. `report` is called at the end, where
     anything that it reads has changed. With `settings.mirror` all of it lies there as well. UserError for a mistake in
-    the plan or the data, and while another process works in that folder.
+    the plan or the data, while another process works in that folder, and where there is a link in it.
     """
+    check_links(settings.out)
     check_plan(plan, settings)
     study = Study(plan, settings)
     make_folder(study.out)
@@ -119,6 +121,7 @@ def dry_run(plan: Plan, settings: Settings) -> list[Standing]:
     Nothing is written but the cache of decoded pictures, and what is brought from the mirror. UserError as of `run`,
     but a folder in use is no mistake.
     """
+    check_links(settings.out)
     check_plan(plan, settings)
     return standings(Study(plan, settings), lambda: reporting(settings.out))
 
