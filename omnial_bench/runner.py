@@ -14,6 +14,7 @@ import torch
 
 from omnial_bench import provenance as made_by
 from omnial_bench.attacks.health import health
+from omnial_bench.cells import csv_text
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.folder import Dataset
 from omnial_bench.doing import do, left_by
@@ -175,8 +176,8 @@ def write_found(out: Path, found: Evaluation) -> pd.DataFrame:
     write_rows(out / "results.csv", rows)
     if found.attempts:
         attempts = attempts_frame(found.attempts)
-        write_text(out / "attacks.csv", attempts.to_csv(index=False, lineterminator="\n"))
-        write_text(out / "health.csv", health(rows, attempts).to_csv(index=False, lineterminator="\n"))
+        write_text(out / "attacks.csv", csv_text(attempts))
+        write_text(out / "health.csv", csv_text(health(rows, attempts)))
     return rows
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 
+from omnial_bench.cells import csv_text, unescaped
 from omnial_bench.errors import UserError, is_printable
 
 log = logging.getLogger(__name__)
@@ -245,7 +246,7 @@ def write_rows(path: Path, rows: pd.DataFrame) -> None:
     """Write results.csv whole; values are printed so that reading gives the same bits."""
     table = rows.loc[:, list(COLUMNS)].copy()
     table["value"] = ["" if math.isnan(value) else repr(float(value)) for value in table["value"]]
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    write_text(path, csv_text(table))
 
 
 def attempts_frame(attempts: Iterable[Attempt]) -> pd.DataFrame:
@@ -269,7 +270,7 @@ def read_texts(file: Path, columns: Iterable[str], *, also: Iterable[str] = ()) 
     """A CSV file as a frame of texts, None where there is none. UserError where it is no such file, lacks a column,
     or holds a text that cannot be printed in one of them or in those that may be there `also`."""
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = unescaped(pd.read_csv(file, dtype=str, keep_default_na=False))
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
