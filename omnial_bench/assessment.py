@@ -22,6 +22,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import write_index
 from omnial_bench.jobs import Progress, Watch, crew, threads_of
+from omnial_bench.leftovers import swept
 from omnial_bench.links import check_links
 from omnial_bench.lock import claimed
 from omnial_bench.models.registry import build_foreign
@@ -31,7 +32,7 @@ from omnial_bench.records import Suite
 from omnial_bench.runner import write_environment, write_found
 from omnial_bench.scoring import Labels, labels_of, labels_on, score
 from omnial_bench.standing import remembered
-from omnial_bench.store import KEY, check_folder, make_folder, read_rows, set_aside, sha256, sweep
+from omnial_bench.store import KEY, check_folder, make_folder, read_rows, set_aside, sha256
 from omnial_bench.study import Decided
 from omnial_bench.white_box import Evaluation, Target, evaluate
 
@@ -168,10 +169,8 @@ def assess(request: Request, *, watch: Watch = lambda _: None) -> pd.DataFrame:
     rows = _check(desk)
     with claimed(make_folder(request.out), alone=True):
         _check_rows(request.out / "results.csv", rows, [name for suite in desk.suites for name in names_of(suite)])
-        sweep(request.out / EXAMPLES)
-        for folder in (request.out, request.out / ".tasks"):
-            sweep(folder, deep=False)
-        return _assessed(desk, watch)
+        with swept(request.out, request.out / ".tasks", deep=False), swept(request.out / EXAMPLES):
+            return _assessed(desk, watch)
 
 
 def _assessed(desk: _Desk, watch: Watch) -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """A plan -> trainings, adversarial sets, scores -> rows. Each task is kept under the hash of all that decides it."""
 
 import json
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -15,12 +15,14 @@ import torch
 from omnial_bench import provenance as made_by
 from omnial_bench.attacks.health import health
 from omnial_bench.cells import csv_text
+from omnial_bench.data.cache import sweep_cache
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.folder import Dataset
 from omnial_bench.doing import do, left_by
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import gallery, write_index
 from omnial_bench.jobs import THREADS, Each, Watch, crew, threads_of
+from omnial_bench.leftovers import swept
 from omnial_bench.links import check_links
 from omnial_bench.lock import check_idle, locked
 from omnial_bench.planning import Settings, check_plan
@@ -35,7 +37,6 @@ from omnial_bench.store import (
     frame,
     make_folder,
     sha256,
-    sweep,
     without_none,
     write_json,
     write_rows,
@@ -43,6 +44,7 @@ from omnial_bench.store import (
 )  # fmt: skip
 from omnial_bench.study import Decided, Study
 from omnial_bench.tasks import Task, Training, graph, places
+from omnial_bench.unfinished import drop_state
 from omnial_bench.white_box import Evaluation
 
 Report = Callable[[Path], Sequence[Path]]
@@ -77,10 +79,7 @@ def run(
     check_plan(plan, settings)
     study = Study(plan, settings)
     make_folder(study.out)
-    with locked(study.out):
-        for folder in (*study.out.glob("*/"), *study.out.glob("models/*/")):
-            check_idle(folder)
-        sweep(study.out)
+    with _alone(study):
         if study.mirror:
             study.mirror.fetch(WHOLE)
         write_text(study.out / "plan.toml", tomli_w.dumps(without_none(plan.model_dump(mode="json"))))
@@ -107,6 +106,27 @@ def run(
             of_tasks = {path for task in tasks for path in left_by(study, task)}
             study.mirror.send(WHOLE, [path for path in _documents(study.out) if path not in of_tasks])
     return rows
+
+
+@contextmanager
+def _alone(study: Study) -> Iterator[None]:
+    """Be the only run in its folder, where nothing of killed processes lies at the beginning, nor at the end."""
+    with locked(study.out), _saves_dropped(study), swept(study.out, workers=study.done):
+        for folder in (*study.out.glob("*/"), *study.out.glob("models/*/")):
+            check_idle(folder)
+        yield
+
+
+@contextmanager
+def _saves_dropped(study: Study) -> Iterator[None]:
+    """Have no save of a training that is finished, and no beginnings of cached files, at the end."""
+    keys = {study.folder_of(model): study.train_key(model) for model in study.models}
+    try:
+        yield
+    finally:
+        sweep_cache()
+        for folder, key in keys.items():
+            drop_state(folder, key)
 
 
 def _documents(out: Path) -> list[Path]:

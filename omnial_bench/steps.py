@@ -14,15 +14,16 @@ from omnial_bench.device import Precision, attack_dtype, fabric, placed
 from omnial_bench.doing import by_threat
 from omnial_bench.errors import UserError
 from omnial_bench.jobs import Watch
+from omnial_bench.leftovers import swept
 from omnial_bench.links import check_links
 from omnial_bench.lock import claimed
 from omnial_bench.planning import Model, check_names, check_recipe, look_through
 from omnial_bench.reading import read_recipe, read_suite
 from omnial_bench.records import Paradigm
 from omnial_bench.spread import check_share
-from omnial_bench.store import check_folder, make_folder, sweep
+from omnial_bench.store import check_folder, make_folder
 from omnial_bench.training import LOG, is_trained, train
-from omnial_bench.unfinished import STATE
+from omnial_bench.unfinished import STATE, drop_state
 
 FILES = (WEIGHTS, RECIPE, LOG, STATE)
 """What a training writes to its folder."""
@@ -62,20 +63,21 @@ def train_models(
         Model(detector=Path(detector).stem, paradigm=paradigm, categories=group, recipe=recipe) for group in groups
     ]
     check_links(out, FILES if paradigm == "unified" else [model.name for model in models])
-    folders, todo = [], []
+    keys, todo = {}, []
     for model in models:
         folder = out if paradigm == "unified" else out / model.name
         key = made_by.key_of(
             recipe=recipe.model_dump(mode="json"), categories=model.categories, data=dataset.fingerprint, seed=seed,
             textures=hashlib.sha256(bank.contiguous().numpy().data).hexdigest(), precision=precision,
         )  # fmt: skip
-        folders.append(folder)
+        keys[folder] = key
         if not is_trained(folder, key, recipe.detector):
             _check_free(folder, key)
             todo.append((model, folder, key))
-    with claimed(make_folder(out), alone=True):
+    with claimed(make_folder(out), alone=True), swept(*keys, deep=False):
+        for folder, key in keys.items():
+            drop_state(folder, key)
         for model, folder, key in todo:
-            sweep(folder, deep=False)
             describe = provenance_of(
                 model.detector, paradigm, model.categories, dataset=dataset.name, data_fingerprint=dataset.fingerprint,
                 seed=seed, precision=precision, key=key,
@@ -85,7 +87,7 @@ def train_models(
                 seed=seed, device=device, devices=devices, precision=precision,
                 recompute=recompute, progress=watch(f"train {model.name}"),
             )  # fmt: skip
-    return folders
+    return list(keys)
 
 
 def _check_free(folder: Path, key: str) -> None:
@@ -130,7 +132,7 @@ def attack_models(
     dataset = find_dataset(data, wanted, name=known_as.pop() if len(known_as) == 1 else None)
     normals = dataset.load("train", None, sizes.pop())
     composed = compose(normals, anomalous=suite.anomalous, limit=limit or suite.limit, seed=seed, dataset=dataset.name)
-    with claimed(make_folder(out), alone=True):
+    with claimed(make_folder(out), alone=True), swept(out, deep=False):
         return build_sets(
             {name: placed(one.detector, on) for name, one in trained.items()}, composed, suite, out=out, seed=seed,
             device=on, source_hashes={name: one.sha256 for name, one in trained.items()}, dataset=dataset.name,

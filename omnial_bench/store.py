@@ -8,11 +8,10 @@ import math
 import os
 import re
 import shutil
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -91,7 +90,6 @@ COLUMNS = tuple(field.name for field in fields(Result))
 ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
 KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run"))
 
-_LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{8}\.(part|old)")
 DAMAGED = ".damaged"
 """What ends the name of a file or folder that was set aside."""
 _CANNOT_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES)
@@ -99,14 +97,18 @@ _CANNOT_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES)
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, *, apart: bool = False) -> Iterator[Path]:
     """An empty file beside `path` to write to; it is synced and renamed onto `path` when the block ends well.
 
-    OSError names `path` where it cannot be written, on a full disk for one; nothing is left beside it then.
+    `apart` it lies in a folder of its own, for libraries that write a file of another name beside it first. OSError
+    names `path` where it cannot be written, on a full disk for one; nothing is left beside it then.
     """
     make_folder(path.parent)
-    aside = beside(path, "part")
+    part = aside = beside(path, "part")
     try:
+        if apart:
+            part.mkdir()
+            aside = part / path.name
         aside.touch()
         mode = aside.stat().st_mode
         yield aside
@@ -124,32 +126,21 @@ def whole(path: Path) -> Iterator[Path]:
         # What comes out of a write names no file.
         raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
     finally:
-        aside.unlink(missing_ok=True)
+        if apart:
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
 
 
 def beside(path: Path, kind: str) -> Path:
-    """A free name beside `path` for what is not whole yet (`part`) or not wanted any more (`old`)."""
+    """A free name beside `path` for what is not whole yet (`part`) or not wanted any more (`old`); one that a killed
+    process left is known by it and swept."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.{kind}")
 
 
 def file_name(name: str) -> str:
     """A name made fit for a file that stays in its folder and needs no escape in a document."""
     return re.sub(r"[^\w.-]+|^\.+", "-", name)
-
-
-def sweep(folder: Path, *, deep: bool = True, older_than: float = 0.0) -> None:
-    """Remove what killed processes left beside files of `folder`, at any depth or at the top alone; for one who is
-    alone in it, or where it was not touched for so many seconds."""
-    found = [path for path in (folder.rglob(".*") if deep else folder.glob(".*")) if _LEFT_OVER.fullmatch(path.name)]
-    for left in found:
-        # Another process may have removed it by now.
-        with suppress(FileNotFoundError):
-            if older_than and time.time() - left.lstat().st_mtime < older_than:
-                continue
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink()
 
 
 def set_aside(path: Path) -> Path:
