@@ -110,23 +110,21 @@ def run(
 
 @contextmanager
 def _alone(study: Study) -> Iterator[None]:
-    """Be the only run in its folder, where nothing of killed processes lies at the beginning, nor at the end."""
-    with locked(study.out), _saves_dropped(study), swept(study.out, workers=study.done):
-        for folder in (*study.out.glob("*/"), *study.out.glob("models/*/")):
-            check_idle(folder)
-        yield
+    """Be the only run in its folder, where nothing of killed processes lies at the beginning, nor at the end.
 
-
-@contextmanager
-def _saves_dropped(study: Study) -> Iterator[None]:
-    """Have no save of a training that is finished, and no beginnings of cached files, at the end."""
+    At the end no save of a finished training is left either, and nothing that was begun in the cache.
+    """
     keys = {study.folder_of(model): study.train_key(model) for model in study.models}
-    try:
-        yield
-    finally:
-        sweep_cache()
-        for folder, key in keys.items():
-            drop_state(folder, key)
+    with locked(study.out):
+        try:
+            with swept(study.out, workers=study.done):
+                for folder in (*study.out.glob("*/"), *study.out.glob("models/*/")):
+                    check_idle(folder)
+                yield
+        finally:
+            sweep_cache()
+            for folder, key in keys.items():
+                drop_state(folder, key)
 
 
 def _documents(out: Path) -> list[Path]:
