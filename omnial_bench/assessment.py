@@ -22,6 +22,8 @@ from omnial_bench.errors import UserError
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import write_index
 from omnial_bench.jobs import Progress, Watch, crew, threads_of
+from omnial_bench.leftovers import swept
+from omnial_bench.links import check_links
 from omnial_bench.lock import claimed
 from omnial_bench.models.registry import build_foreign
 from omnial_bench.planning import check_names, look_through, names_of
@@ -30,7 +32,7 @@ from omnial_bench.records import Suite
 from omnial_bench.runner import write_environment, write_found
 from omnial_bench.scoring import Labels, labels_of, labels_on, score
 from omnial_bench.standing import remembered
-from omnial_bench.store import KEY, check_folder, make_folder, read_rows, set_aside, sha256, sweep
+from omnial_bench.store import KEY, check_folder, make_folder, read_rows, set_aside, sha256
 from omnial_bench.study import Decided
 from omnial_bench.white_box import Evaluation, Target, evaluate
 
@@ -39,6 +41,8 @@ log = logging.getLogger(__name__)
 NAMED = tuple(name for name in KEY if name != "metric")
 """The columns that tell the rows of one model on one set of pictures from others."""
 MODEL = ("detector", "paradigm", "preset", "dataset", "category", "seed")
+WRITTEN = ("results.csv", "attacks.csv", "health.csv", "environment.json", ".tasks", EXAMPLES)
+"""What lies in the folder of a request afterwards; all else there is the user's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,16 +161,16 @@ def assess(request: Request, *, watch: Watch = lambda _: None) -> pd.DataFrame:
 
     They lie in results.csv in `out`, with attacks.csv and health.csv where anything was attacked. A suite that attacks
     `each` model shows its pictures to all models of the request. Done work in `out` is not done again. UserError for a
-    mistake in the request, and where the results.csv that is there holds rows which these do not replace.
+    mistake in the request, where the results.csv that is there holds rows which these do not replace, and where what
+    is to be written is a link or holds one.
     """
+    check_links(request.out, WRITTEN)
     desk = _Desk(request)
     rows = _check(desk)
     with claimed(make_folder(request.out), alone=True):
         _check_rows(request.out / "results.csv", rows, [name for suite in desk.suites for name in names_of(suite)])
-        sweep(request.out / EXAMPLES)
-        for folder in (request.out, request.out / ".tasks"):
-            sweep(folder, deep=False)
-        return _assessed(desk, watch)
+        with swept(request.out, request.out / ".tasks", deep=False), swept(request.out / EXAMPLES):
+            return _assessed(desk, watch)
 
 
 def _assessed(desk: _Desk, watch: Watch) -> pd.DataFrame:

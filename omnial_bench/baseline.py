@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from omnial_bench.errors import UserError
+from omnial_bench.links import check_links
 from omnial_bench.protocol import check_protocol, protocol_of, read_table
 from omnial_bench.store import KEY, read_rows, sha256, write_json, write_rows
 
@@ -40,6 +41,8 @@ def update(runs: Sequence[Path], baseline: Path, moved: str) -> Path:
     """
     if baseline.is_dir():
         raise UserError(f"expected a file to write the new baseline to, got the folder {baseline}; name a file in it")
+    for run in runs:
+        check_links(run)
     environment, *_ = [_environment(run) for run in runs]
     protocol = protocol_of(runs[0])
     for run in runs[1:]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from omnial_bench.baseline import FIGURE, figures, protocol_known
 from omnial_bench.errors import UserError
+from omnial_bench.links import check_links
 from omnial_bench.protocol import check_protocol, protocol_of
 from omnial_bench.store import KEY, read_rows
 from omnial_bench.tolerances import ANEW, SAME, is_aimed, is_chance, kind_of, of_same_weights, of_seeds
@@ -147,6 +148,8 @@ def judge_files(
     With `first` a new baseline is made: one that does not exist is an empty one, of which every row is new, and one of
     another protocol is replaced. Otherwise UserError where the baseline was made by another protocol than a run.
     """
+    for run in runs:
+        check_links(run)
     rows = pd.concat([_read(run) for run in runs], ignore_index=True)
     if first and not baseline.exists():
         return _judge(rows, rows.head(0), tolerances or {}, strict=strict)

@@ -112,7 +112,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     """A safetensors file, whole or not there; OSError where it cannot be written, on a full disk for one."""
     # Cloned, for weights that two layers share are refused as they are.
     laid_out = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with whole(path) as aside:
+    with whole(path, apart=True) as aside:
         try:
             save_file(laid_out, aside, metadata)
         except SafetensorError as error:

@@ -14,9 +14,10 @@ from omnial_bench.errors import UserError
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import Keeper, choose
 from omnial_bench.jobs import Progress, Watch, read_memory
+from omnial_bench.lock import shared
 from omnial_bench.scoring import labels_of, labels_on, score
 from omnial_bench.standing import Looked, keep, look, set_damaged_aside
-from omnial_bench.store import read_texts
+from omnial_bench.store import make_folder, read_texts
 from omnial_bench.study import Decided, Study
 from omnial_bench.tasks import Building, Evaluating, Scoring, Task, Training, decided
 from omnial_bench.training import LOG, train
@@ -28,6 +29,11 @@ log = logging.getLogger(__name__)
 
 def do(study: Study, task: Task, watch: Watch) -> Evaluation:
     """Do a task if it is due, and give what it found; UserError where what it needs is not there."""
+    with shared(make_folder(study.done)):
+        return _do(study, task, watch)
+
+
+def _do(study: Study, task: Task, watch: Watch) -> Evaluation:
     if study.mirror:
         for name in task.needs:
             study.mirror.fetch(name)

@@ -1,17 +1,17 @@
 """Pictures kept for the report: a few of every category and set, and the synthetic anomalies by panel."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 
+import pandas as pd
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from omnial_bench.cells import csv_text
 from omnial_bench.data.pictures import Pictures, to_bytes, to_float
 from omnial_bench.nouns import Batch, Prediction, Synthetic
 from omnial_bench.store import make_folder, whole, write_text
@@ -133,9 +133,7 @@ def _one_of_each_panel(image: Float[Tensor, "1 3 h w"], textures: Tensor, genera
 
 def write_index(run: Path, examples: Iterable[Example]) -> None:
     """examples/index.csv, a picture a row."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Example))
-    writer.writerows(astuple(example) for example in examples)
+    columns = [field.name for field in fields(Example)]
+    index = pd.DataFrame([astuple(example) for example in examples], columns=columns)
     make_folder(run / FOLDER)
-    write_text(run / FOLDER / "index.csv", text.getvalue())
+    write_text(run / FOLDER / "index.csv", csv_text(index))

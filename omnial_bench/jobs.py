@@ -117,9 +117,12 @@ def crew(
     try:
         yield lambda work, tasks, needs=(): flow(_Pool(pool), work, tasks, needs)
     except BaseException as error:
-        # Nobody waits for tasks whose result is not wanted any more.
-        for child in set(multiprocessing.active_children()) - set(before):
-            child.terminate()
+        # Nobody waits for tasks whose result is not wanted any more, and what they were writing is swept next.
+        children = set(multiprocessing.active_children()) - set(before)
+        for child in children:
+            child.kill()
+        for child in children:
+            child.join()
         if isinstance(error, BrokenProcessPool):
             raise died(called) from error
         raise

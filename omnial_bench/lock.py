@@ -1,13 +1,15 @@
 """One process at a time in a folder: a lock that the system lets go of when its holder dies, however it dies."""
 
+import errno
 import logging
 import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from omnial_bench.errors import UserError
@@ -27,28 +29,60 @@ _PAUSES = (0.02, 0.1, 0.1)
 def locked(folder: Path) -> Iterator[None]:
     """Be the only one in `folder`, which exists; UserError, one line, names the process that is there already.
 
-    The lock is `flock`'s on the file `.lock`, which stays. Where the file system has no such locks, a warning says so.
+    The lock is `flock`'s on the file `.lock`, which goes with its holder, but for a killed one. Where the file system
+    has no such locks, a warning says so.
     """
-    path = folder / NAME
-    with claimed(folder, alone=True):
+    with (
+        claimed(folder, alone=True),
+        _held(folder / NAME, partial(_take_or_refuse, folder)) as descriptor,
+    ):
+        with suppress(OSError):
+            # A full disk is no reason not to begin: what is there may be all that is needed.
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, _myself().encode())
+        yield
+
+
+@contextmanager
+def _held(path: Path, take: Callable[[int], None]) -> Iterator[int]:
+    """The lock file at `path`, open and taken; its holder removes it, so who has taken a removed one begins again."""
+    while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            _take_or_refuse(folder, descriptor)
-            with suppress(OSError):
-                # A full disk is no reason not to begin: what is there may be all that is needed.
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, _myself().encode())
-            yield
+            take(descriptor)
+            if not _lies_at(path, descriptor):
+                continue
+            try:
+                yield descriptor
+            finally:
+                with suppress(OSError):
+                    if _lies_at(path, descriptor):
+                        path.unlink()
+            return
         finally:
             os.close(descriptor)
 
 
+def _lies_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESTALE):
+            raise
+        return False
+
+
 def _take_or_refuse(folder: Path, descriptor: int) -> None:
+    if not _take_in_time(descriptor):
+        raise _in_use(folder, descriptor)
+
+
+def _take_in_time(descriptor: int) -> bool:
     for pause in _PAUSES:
         if _take(descriptor):
-            return
+            return True
         time.sleep(pause)
-    raise _in_use(folder, descriptor)
+    return False
 
 
 def _in_use(folder: Path, descriptor: int) -> UserError:
@@ -62,15 +96,15 @@ def _in_use(folder: Path, descriptor: int) -> UserError:
 def waited_for(path: Path) -> Iterator[None]:
     """Be the only one with the lock file at `path`, after those that have it now."""
     make_folder(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        if sys.platform != "win32":
-            # Where the file system has no locks, what they guard is made twice.
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+    # Where the file system has no locks, what they guard is made twice.
+    with _held(path, partial(_wait_for, exclusive=True)):
         yield
-    finally:
-        os.close(descriptor)
+
+
+def _wait_for(descriptor: int, *, exclusive: bool) -> None:
+    if sys.platform != "win32":
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
 
 
 @contextmanager
@@ -81,7 +115,7 @@ def claimed(folder: Path, *, alone: bool = False) -> Iterator[None]:
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        free = _take(descriptor)
+        free = _take_in_time(descriptor) if alone else _take(descriptor)
         if alone:
             for around in (folder, *folder.absolute().parents):
                 _check_free(around)
@@ -119,16 +153,60 @@ def check_idle(folder: Path) -> None:
 
 def abandoned(folder: Path) -> bool:
     """Whether nobody has claimed a folder; where that cannot be told, somebody has."""
+    with vacant(folder) as free:
+        return free
+
+
+def occupied(folder: Path) -> bool:
+    """Whether somebody has claimed or shares a folder; where that cannot be told, nobody does."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
         return False
     try:
-        return sys.platform != "win32" and _flock(descriptor)
+        return not _flock(descriptor)
     except OSError:
         return False
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def shared(folder: Path) -> Iterator[None]:
+    """Be one of several at work in `folder`, which exists: `occupied` tells whether any is."""
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _wait_for(descriptor, exclusive=False)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def vacant(folder: Path) -> Iterator[bool]:
+    """Whether nobody is at work in a folder, and so it stays in the block; False where that cannot be told."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        yield False
+        return
+    try:
+        free = False
+        with suppress(OSError):
+            free = sys.platform != "win32" and _flock(descriptor)
+        yield free
+    finally:
+        os.close(descriptor)
+
+
+def wait_until_left(folder: Path, seconds: float) -> None:
+    """Wait until nobody shares a folder any more, so many seconds at the most."""
+    limit = time.monotonic() + seconds
+    while occupied(folder) and time.monotonic() < limit:
+        time.sleep(_PAUSES[0])
 
 
 def _take(descriptor: int) -> bool:

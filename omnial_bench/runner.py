@@ -1,8 +1,8 @@
 """A plan -> trainings, adversarial sets, scores -> rows. Each task is kept under the hash of all that decides it."""
 
 import json
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -14,12 +14,16 @@ import torch
 
 from omnial_bench import provenance as made_by
 from omnial_bench.attacks.health import health
+from omnial_bench.cells import csv_text
+from omnial_bench.data.cache import sweep_cache
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.folder import Dataset
 from omnial_bench.doing import do, left_by
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import gallery, write_index
 from omnial_bench.jobs import THREADS, Each, Watch, crew, threads_of
+from omnial_bench.leftovers import swept
+from omnial_bench.links import check_links
 from omnial_bench.lock import check_idle, locked
 from omnial_bench.planning import Settings, check_plan
 from omnial_bench.ray_engine import Cluster, ray_crew
@@ -33,7 +37,6 @@ from omnial_bench.store import (
     frame,
     make_folder,
     sha256,
-    sweep,
     without_none,
     write_json,
     write_rows,
@@ -41,6 +44,7 @@ from omnial_bench.store import (
 )  # fmt: skip
 from omnial_bench.study import Decided, Study
 from omnial_bench.tasks import Task, Training, graph, places
+from omnial_bench.unfinished import drop_state
 from omnial_bench.white_box import Evaluation
 
 Report = Callable[[Path], Sequence[Path]]
@@ -69,15 +73,13 @@ def run(
     What is there already, whole and still fitting the plan, is not done again; what is damaged is set aside and made
     again. Tasks run in `settings.jobs` processes here, or on a Ray `cluster`. `report` is called at the end, where
     anything that it reads has changed. With `settings.mirror` all of it lies there as well. UserError for a mistake in
-    the plan or the data, and while another process works in that folder.
+    the plan or the data, while another process works in that folder, and where there is a link in it.
     """
+    check_links(settings.out)
     check_plan(plan, settings)
     study = Study(plan, settings)
     make_folder(study.out)
-    with locked(study.out):
-        for folder in (*study.out.glob("*/"), *study.out.glob("models/*/")):
-            check_idle(folder)
-        sweep(study.out)
+    with _alone(study):
         if study.mirror:
             study.mirror.fetch(WHOLE)
         write_text(study.out / "plan.toml", tomli_w.dumps(without_none(plan.model_dump(mode="json"))))
@@ -106,6 +108,25 @@ def run(
     return rows
 
 
+@contextmanager
+def _alone(study: Study) -> Iterator[None]:
+    """Be the only run in its folder, where nothing of killed processes lies at the beginning, nor at the end.
+
+    At the end no save of a finished training is left either, and nothing that was begun in the cache.
+    """
+    keys = {study.folder_of(model): study.train_key(model) for model in study.models}
+    with locked(study.out):
+        try:
+            with swept(study.out, workers=study.done):
+                for folder in (*study.out.glob("*/"), *study.out.glob("models/*/")):
+                    check_idle(folder)
+                yield
+        finally:
+            sweep_cache()
+            for folder, key in keys.items():
+                drop_state(folder, key)
+
+
 def _documents(out: Path) -> list[Path]:
     """Files of a whole run that a person reads, or that its report is made from."""
     found = {path for pattern in (*REPORT_INPUTS, *REPORT_FILES) for path in out.glob(pattern) if path.is_file()}
@@ -119,6 +140,7 @@ def dry_run(plan: Plan, settings: Settings) -> list[Standing]:
     Nothing is written but the cache of decoded pictures, and what is brought from the mirror. UserError as of `run`,
     but a folder in use is no mistake.
     """
+    check_links(settings.out)
     check_plan(plan, settings)
     return standings(Study(plan, settings), lambda: reporting(settings.out))
 
@@ -172,8 +194,8 @@ def write_found(out: Path, found: Evaluation) -> pd.DataFrame:
     write_rows(out / "results.csv", rows)
     if found.attempts:
         attempts = attempts_frame(found.attempts)
-        write_text(out / "attacks.csv", attempts.to_csv(index=False, lineterminator="\n"))
-        write_text(out / "health.csv", health(rows, attempts).to_csv(index=False, lineterminator="\n"))
+        write_text(out / "attacks.csv", csv_text(attempts))
+        write_text(out / "health.csv", csv_text(health(rows, attempts)))
     return rows
 
 

@@ -7,20 +7,26 @@ from pathlib import Path
 from omnial_bench import provenance as made_by
 from omnial_bench.attacks.sets import build_sets, compose
 from omnial_bench.attacks.threats import check_suite
-from omnial_bench.checkpoint import load, provenance_of, read_provenance
+from omnial_bench.checkpoint import RECIPE, WEIGHTS, load, provenance_of, read_provenance
 from omnial_bench.data.folder import find_dataset
 from omnial_bench.data.textures import load_textures
 from omnial_bench.device import Precision, attack_dtype, fabric, placed
 from omnial_bench.doing import by_threat
 from omnial_bench.errors import UserError
 from omnial_bench.jobs import Watch
+from omnial_bench.leftovers import swept
+from omnial_bench.links import check_links
 from omnial_bench.lock import claimed
 from omnial_bench.planning import Model, check_names, check_recipe, look_through
 from omnial_bench.reading import read_recipe, read_suite
 from omnial_bench.records import Paradigm
 from omnial_bench.spread import check_share
-from omnial_bench.store import check_folder, make_folder, sweep
-from omnial_bench.training import is_trained, train
+from omnial_bench.store import check_folder, make_folder
+from omnial_bench.training import LOG, is_trained, train
+from omnial_bench.unfinished import STATE, drop_state
+
+FILES = (WEIGHTS, RECIPE, LOG, STATE)
+"""What a training writes to its folder."""
 
 
 def train_models(
@@ -41,7 +47,8 @@ def train_models(
 ) -> list[Path]:
     """Train one unified model into `out`, or a separate one a category into folders under it; the folders.
 
-    A finished training is not done again. UserError where a folder holds another one, which would be lost.
+    A finished training is not done again. UserError where a folder holds another one, which would be lost, and where
+    what is to be written is a link or lies behind one.
     """
     recipe = read_recipe(detector, preset)
     check_recipe(recipe)
@@ -52,21 +59,25 @@ def train_models(
     bank = load_textures(textures, recipe.size)
     look_through(dataset, ("train",), recipe.size)
     groups = [dataset.categories] if paradigm == "unified" else [(name,) for name in dataset.categories]
-    folders, todo = [], []
-    for group in groups:
-        model = Model(detector=Path(detector).stem, paradigm=paradigm, categories=group, recipe=recipe)
+    models = [
+        Model(detector=Path(detector).stem, paradigm=paradigm, categories=group, recipe=recipe) for group in groups
+    ]
+    check_links(out, FILES if paradigm == "unified" else [model.name for model in models])
+    keys, todo = {}, []
+    for model in models:
         folder = out if paradigm == "unified" else out / model.name
         key = made_by.key_of(
-            recipe=recipe.model_dump(mode="json"), categories=group, data=dataset.fingerprint, seed=seed,
+            recipe=recipe.model_dump(mode="json"), categories=model.categories, data=dataset.fingerprint, seed=seed,
             textures=hashlib.sha256(bank.contiguous().numpy().data).hexdigest(), precision=precision,
         )  # fmt: skip
-        folders.append(folder)
+        keys[folder] = key
         if not is_trained(folder, key, recipe.detector):
             _check_free(folder, key)
             todo.append((model, folder, key))
-    with claimed(make_folder(out), alone=True):
+    with claimed(make_folder(out), alone=True), swept(*keys, deep=False):
+        for folder, key in keys.items():
+            drop_state(folder, key)
         for model, folder, key in todo:
-            sweep(folder, deep=False)
             describe = provenance_of(
                 model.detector, paradigm, model.categories, dataset=dataset.name, data_fingerprint=dataset.fingerprint,
                 seed=seed, precision=precision, key=key,
@@ -76,7 +87,7 @@ def train_models(
                 seed=seed, device=device, devices=devices, precision=precision,
                 recompute=recompute, progress=watch(f"train {model.name}"),
             )  # fmt: skip
-    return folders
+    return list(keys)
 
 
 def _check_free(folder: Path, key: str) -> None:
@@ -101,9 +112,13 @@ def attack_models(
     watch: Watch,
     trusted: Sequence[str] = (),
 ) -> list[Path]:
-    """Build the sets of a suite from the mean loss over trained models; the folders, one a threat."""
+    """Build the sets of a suite from the mean loss over trained models; the folders, one a threat.
+
+    UserError where one of these is a link or holds one.
+    """
     suite = read_suite(suite_name)
     check_suite(suite)
+    check_links(out, [threat.name for threat in suite.threats])
     found = [load(path, trusted=trusted) for path in sources]
     trained = {one.provenance.model: one for one in found}
     check_names("sources", [one.provenance.model for one in found])
@@ -117,7 +132,7 @@ def attack_models(
     dataset = find_dataset(data, wanted, name=known_as.pop() if len(known_as) == 1 else None)
     normals = dataset.load("train", None, sizes.pop())
     composed = compose(normals, anomalous=suite.anomalous, limit=limit or suite.limit, seed=seed, dataset=dataset.name)
-    with claimed(make_folder(out), alone=True):
+    with claimed(make_folder(out), alone=True), swept(out, deep=False):
         return build_sets(
             {name: placed(one.detector, on) for name, one in trained.items()}, composed, suite, out=out, seed=seed,
             device=on, source_hashes={name: one.sha256 for name, one in trained.items()}, dataset=dataset.name,

@@ -8,17 +8,17 @@ import math
 import os
 import re
 import shutil
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from omnial_bench.cells import csv_text, unescaped
 from omnial_bench.errors import UserError, is_printable
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,6 @@ LATER = ("aim", "weights")
 """Columns that files of earlier versions lack."""
 KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run", *LATER))
 
-_LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{8}\.(part|old)")
 DAMAGED = ".damaged"
 """What ends the name of a file or folder that was set aside."""
 _CANNOT_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES)
@@ -106,14 +105,18 @@ _CANNOT_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES)
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, *, apart: bool = False) -> Iterator[Path]:
     """An empty file beside `path` to write to; it is synced and renamed onto `path` when the block ends well.
 
-    OSError names `path` where it cannot be written, on a full disk for one; nothing is left beside it then.
+    `apart` it lies in a folder of its own, for libraries that write a file of another name beside it first. OSError
+    names `path` where it cannot be written, on a full disk for one; nothing is left beside it then.
     """
     make_folder(path.parent)
-    aside = beside(path, "part")
+    part = aside = beside(path, "part")
     try:
+        if apart:
+            part.mkdir()
+            aside = part / path.name
         aside.touch()
         mode = aside.stat().st_mode
         yield aside
@@ -131,32 +134,21 @@ def whole(path: Path) -> Iterator[Path]:
         # What comes out of a write names no file.
         raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
     finally:
-        aside.unlink(missing_ok=True)
+        if apart:
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
 
 
 def beside(path: Path, kind: str) -> Path:
-    """A free name beside `path` for what is not whole yet (`part`) or not wanted any more (`old`)."""
+    """A free name beside `path` for what is not whole yet (`part`) or not wanted any more (`old`); one that a killed
+    process left is known by it and swept."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.{kind}")
 
 
 def file_name(name: str) -> str:
     """A name made fit for a file that stays in its folder and needs no escape in a document."""
     return re.sub(r"[^\w.-]+|^\.+", "-", name)
-
-
-def sweep(folder: Path, *, deep: bool = True, older_than: float = 0.0) -> None:
-    """Remove what killed processes left beside files of `folder`, at any depth or at the top alone; for one who is
-    alone in it, or where it was not touched for so many seconds."""
-    found = [path for path in (folder.rglob(".*") if deep else folder.glob(".*")) if _LEFT_OVER.fullmatch(path.name)]
-    for left in found:
-        # Another process may have removed it by now.
-        with suppress(FileNotFoundError):
-            if older_than and time.time() - left.lstat().st_mtime < older_than:
-                continue
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink()
 
 
 def set_aside(path: Path) -> Path:
@@ -253,7 +245,7 @@ def write_rows(path: Path, rows: pd.DataFrame) -> None:
     """Write results.csv whole; values are printed so that reading gives the same bits."""
     table = rows.loc[:, list(COLUMNS)].copy()
     table["value"] = ["" if math.isnan(value) else repr(float(value)) for value in table["value"]]
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    write_text(path, csv_text(table))
 
 
 def attempts_frame(attempts: Iterable[Attempt]) -> pd.DataFrame:
@@ -279,7 +271,7 @@ def read_texts(file: Path, columns: Iterable[str], *, also: Iterable[str] = ()) 
     """A CSV file as a frame of texts, None where there is none. UserError where it is no such file, lacks a column,
     or holds a text that cannot be printed in one of them or in those that may be there `also`."""
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = unescaped(pd.read_csv(file, dtype=str, keep_default_na=False))
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:

@@ -17,6 +17,7 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 from torch import Tensor
 from torch.distributed import DistError
 
+from omnial_bench.cells import csv_text
 from omnial_bench.checkpoint import RECIPE, Provenance, load, read_provenance, save
 from omnial_bench.data.pictures import Pictures, to_float
 from omnial_bench.device import Precision, fabric
@@ -283,7 +284,7 @@ class _Loop:
 
 
 def _write_log(out: Path, rows: list[Row]) -> None:
-    write_text(out / LOG, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+    write_text(out / LOG, csv_text(pd.DataFrame(rows)))
 
 
 def _chunks(items: list[int], size: int) -> Iterator[list[int]]:

@@ -3,13 +3,14 @@
 import hashlib
 import json
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from omnial_bench.checkpoint import read_tensors, write_tensors
+from omnial_bench.checkpoint import read_provenance, read_tensors, write_tensors
 from omnial_bench.errors import UserError
 from omnial_bench.store import set_aside
 
@@ -71,6 +72,16 @@ def restore_state(folder: Path, key: str, parts: Parts) -> tuple[int, list[Row]]
     optimizer.load_state_dict(state)
     generator.set_state(tensors["generator"])
     return int(metadata["step"]), json.loads(metadata["rows"])
+
+
+def drop_state(folder: Path, key: str) -> None:
+    """Remove what was saved on the way where the training that `key` describes is finished: nothing goes on from it."""
+    path = folder / STATE
+    if path.is_file():
+        with suppress(UserError, OSError):
+            finished = read_provenance(folder)
+            if finished is not None and finished.key == key:
+                path.unlink()
 
 
 def is_whole(path: Path) -> bool:

@@ -111,7 +111,8 @@ def _manifest(path: Path, name: str, label: str) -> None:
     up = -1 if "targeted" in name else 1
     steps = [1.2 + up * HIT[name] * 2 * (1 - np.exp(-i / 3)) for i in range(10)] if label != "none" else []
     manifest = {
-        "suite": "paper", "threat": {"name": name, "attack": "pgd", "steps": 10}, "label": label, "sources": sources, "seed": 0,
+        "suite": "paper", "threat": {"name": name, "attack": "pgd", "steps": 10}, "label": label, "sources": sources,
+        "seed": 0,
         "dataset": "mvtec_ad", "data_fingerprint": "f" * 64, "size": [96, 96],
         "loss": {"steps": [float(s) for s in steps]},
         "counts": {"bottle": {"good": 8, "synthetic": 32}, "grid": {"good": 8, "synthetic": 32}},

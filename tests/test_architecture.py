@@ -11,7 +11,7 @@ from omnial_bench.study import ATTACK_CODE, EVALUATION_CODE, SCORING_CODE, TRAIN
 
 PACKAGE = Path(__file__).parents[1] / "omnial_bench"
 LAYERS = [
-    {"errors", "nouns", "reading", "records", "store", "lock", "provenance"},
+    {"cells", "errors", "leftovers", "links", "nouns", "reading", "records", "store", "lock", "provenance"},
     {"data", "synthesis", "losses", "metrics", "device", "spread"},
     {"models", "attacks"},
     {
@@ -80,14 +80,14 @@ def test_arrows_point_left(path: Path) -> None:
     if own in ("models", "attacks"):
         assert not others & {"models", "attacks"}
     if own in LAYERS[4]:
-        assert others <= {"errors", "store", "reading", "records", "data", "provenance", *LAYERS[4]}
+        assert others <= {"cells", "errors", "links", "store", "reading", "records", "data", "provenance", *LAYERS[4]}
 
 
 # What a task's modules may use without its key: no figure is computed there. `ranking` gives trainings the validation
 # AP of their log, which chooses nothing; `losses` is called in trainings alone; the bytes of sets are hashed.
 UNKEYED = {
     "errors.py", "reading.py", "records.py", "store.py", "lock.py", "provenance.py", "jobs.py", "checkpoint.py",
-    "metrics/ranking.py", "losses.py", "attacks/sets.py",
+    "cells.py", "leftovers.py", "links.py", "metrics/ranking.py", "losses.py", "attacks/sets.py",
 }  # fmt: skip
 KEYED = {
     "training.py": TRAINING_CODE,

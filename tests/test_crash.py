@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import pytest
-from tiny_study import Nursery, nursery, prepare
+from tiny_study import Nursery, left_in, nursery, prepare
 
 from omnial_bench.attacks.sets import load_set
 from omnial_bench.checkpoint import load
@@ -58,8 +58,7 @@ def check(out: Path, rows: bytes) -> None:
         load(path, trusted=["tiny_study:small"])
     for path in (out / "sets").iterdir():
         load_set(path)
-    left = {path.name for path in out.rglob("*")}
-    assert not {name for name in left if name.endswith((".part", ".old", ".damaged"))}
+    assert left_in(out) == [] and not list(out.rglob("*.damaged"))
 
 
 def moments(kills: int, name: str) -> list[float]:

@@ -11,7 +11,7 @@ import pytest
 
 from omnial_bench import lock
 from omnial_bench.errors import UserError
-from omnial_bench.lock import abandoned, claimed, locked
+from omnial_bench.lock import abandoned, claimed, locked, waited_for
 
 HOLD = """
 import sys
@@ -35,6 +35,56 @@ def test_the_holder_is_named_and_leaves_the_lock_however_it_dies(tmp_path: Path)
         assert f"process {os.getpid()} on " in (tmp_path / lock.NAME).read_text()
     with locked(tmp_path):
         pass
+
+
+def test_the_file_goes_with_its_holder_and_one_of_a_killed_holder_with_the_next(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), locked(tmp_path):
+        assert (tmp_path / lock.NAME).is_file()
+        raise KeyError
+    assert not list(tmp_path.iterdir())
+    (tmp_path / lock.NAME).write_text("process 1 on elsewhere\n")
+    with locked(tmp_path), pytest.raises(UserError, match=f"in use by process {os.getpid()}"), locked(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_was_removed_is_no_lock(tmp_path: Path) -> None:
+    """Who opened it before its holder went, and took it after that, begins again with the file that is there now."""
+    path, opened = tmp_path / "a.lock", []
+
+    def go(descriptor: int) -> None:
+        opened.append(os.fstat(descriptor).st_ino)
+        if len(opened) == 1:
+            path.unlink()
+
+    with lock._held(path, go) as descriptor:
+        assert len(opened) == 2 and os.fstat(descriptor).st_ino == path.stat().st_ino
+        path.unlink()
+        path.write_text("another's")
+    assert path.read_text() == "another's"
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_one_alone_has_a_lock_whose_file_comes_and_goes(tmp_path: Path, waits: bool) -> None:
+    inside, most = [], []
+
+    def work(_: int) -> int:
+        for turn in range(1, 10_000):
+            try:
+                with waited_for(tmp_path / "a.lock") if waits else locked(tmp_path):
+                    inside.append(1)
+                    most.append(len(inside))
+                    inside.pop()
+                    if not waits or turn == 50:
+                        return turn
+            except UserError:
+                continue
+        raise AssertionError("never got the lock")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert set(most) == {1} and len(most) == (8 * 50 if waits else 8)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_claimed_folder_is_not_abandoned(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def copy(first: Path, tmp_path: Path) -> Path:
 
 
 def files(folder: Path, *, but: tuple[str, ...] = ()) -> dict[str, str]:
-    paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith((".lock", *but))]
+    paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(but)]
     return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
 
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_study import prepare
+from tiny_study import left_in, prepare
 
 from omnial_bench import ray_engine
 from omnial_bench.errors import UserError
@@ -89,7 +89,7 @@ if __name__ == "__main__":
     cluster = Cluster(address=machines.address)
     try:
         Path("deadly").mkdir()
-        Path("deadly", "poison").write_text(str(os.getpid()))
+        Path("deadly", "ray").write_text(str(os.getpid()))
         threading.Thread(target=lose, args=(second,), daemon=True).start()
         told = []
         watch = lambda name: lambda done, total, note: told.append((name, done, total, note))
@@ -148,7 +148,8 @@ def said(place: Path) -> dict[str, object]:
 def test_lost_workers_and_a_lost_machine_change_nothing(place: Path, said: dict[str, object]) -> None:
     assert (said["poison"], said["lost"]) == (0, True)
     assert (place / "ray" / "results.csv").read_bytes() == (place / "local" / "results.csv").read_bytes()
-    assert not [path for path in (place / "ray").rglob("*") if path.name.endswith((".part", ".old", ".damaged"))]
+    assert left_in(place / "ray") == left_in(place / "cache") == []
+    assert not list((place / "ray").rglob("*.damaged"))
 
 
 def test_progress_counts_tasks(place: Path, said: dict[str, object]) -> None:

@@ -135,34 +135,6 @@ def test_what_is_no_table_of_rows_is_refused(tmp_path: Path, text: str | None, w
     assert words in str(caught.value)
 
 
-def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
-    kept = ["results.csv", ".hidden", ".a.part", "a.0123abcd.part", ".tasks/score.json", ".a.0123ABCD.part"]
-    for name in (
-        *kept,
-        ".a.0123abcd.part",
-        "deep/.b.csv.89abcdef.part",
-        "sets/.pgd.01234567.part/x.png",
-        ".c.01234567.old",
-    ):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("")
-    store.sweep(tmp_path)
-    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
-
-
-def test_what_was_left_at_the_top_or_long_ago_alone(tmp_path: Path) -> None:
-    old, new, deep = (tmp_path / name for name in (".a.0123abcd.part", ".b.0123abcd.part", "deep/.c.0123abcd.part"))
-    deep.parent.mkdir()
-    for path in (old, new, deep):
-        path.touch()
-    os.utime(old, (0, 0))
-    store.sweep(tmp_path, deep=False, older_than=3600)
-    assert [path.exists() for path in (old, new, deep)] == [False, True, True]
-    store.sweep(tmp_path, deep=False)
-    assert [path.exists() for path in (new, deep)] == [False, True]
-
-
 def test_a_folder_in_the_place_of_a_file_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / "a.txt" / "inner").mkdir(parents=True)
     store.write_text(tmp_path / "a.txt", "text")

@@ -19,13 +19,14 @@ from typing import Any
 import torch
 
 from omnial_bench import training
+from omnial_bench.data.cache import cache_folder
 from omnial_bench.data.toy import draw_toy
 from omnial_bench.models.draem import DRAEM, Options
 from omnial_bench.planning import Settings
 from omnial_bench.reading import read_plan
 from omnial_bench.reports.document import write_report
 from omnial_bench.runner import run
-from omnial_bench.store import write_text
+from omnial_bench.store import beside, write_text
 
 RECORD = """
 detector = "tiny_study:small"
@@ -71,15 +72,36 @@ suites = ["sets.toml", "self.toml"]
 def small() -> DRAEM:
     """A detector whose recipe is not tried on the meta device first, which takes half of such a run.
 
-    Whoever builds it takes a file out of `deadly`, where there is one, and dies of it, but for the process that the
-    file names. Its training is saved after each step, to be stopped between two saves and not before the first.
+    Whoever builds it takes a file out of `deadly`, where there is one, and dies of it while it writes to the run folder
+    of that name, but for the process that the file names. Its training is saved after each step, to be stopped between
+    two saves and not before the first.
     """
     training.SAVE_SECONDS = 0.0
     for poison in Path("deadly").glob("*"):
         if poison.read_text() != str(os.getpid()):
-            poison.unlink()
+            # Another may have taken it at the same time, and dies as well.
+            poison.unlink(missing_ok=True)
+            leave(Path(poison.name))
             os.kill(os.getpid(), signal.SIGKILL)
     return DRAEM(Options(width=4, loc_width=4, pooling=5))
+
+
+def leave(out: Path) -> list[Path]:
+    """What one leaves who is killed while he writes to a run folder and to the cache: files and folders."""
+    files = [out / name for name in ("results.csv", "models/mini-unified/log.csv", "examples/deep/a.png")]
+    left = [beside(path, "part") for path in (*files, cache_folder() / "decoded.json")]
+    left += [beside(out / "sets" / "pgd-8", "old") / "image.png"]
+    left += [beside(folder / "a.safetensors", "part") / ".tmpAbCdEf" for folder in (out / "models", cache_folder())]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    return left
+
+
+def left_in(folder: Path) -> list[Path]:
+    """What nobody is to find in a folder where all work has ended."""
+    ends = (".part", ".old", ".lock", "last.safetensors")
+    return sorted(path for path in folder.rglob("*") if path.name.endswith(ends))
 
 
 def prepare(root: Path) -> None:

@@ -1,5 +1,6 @@
 """`report`: the documents of a run again, from its rows."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -11,8 +12,17 @@ import click
 @click.option("--seed", type=click.IntRange(0), default=None, help="Report on the rows of this seed alone.")
 def report(run: Path, formats: str, seed: int | None) -> None:
     """Write the report of the run folder RUN again from its rows: report.md, .pdf, .html, figures/ and tables/."""
+    from omnial_bench.leftovers import swept
+    from omnial_bench.links import check_links
+    from omnial_bench.lock import claimed
     from omnial_bench.reports.document import write_report
 
     chosen = [name.strip() for name in formats.split(",") if name.strip()]
-    for path in write_report(run, chosen, seed=seed, tell=lambda line: click.echo(f"left out: {line}", err=True)):
+    with ExitStack() as stack:
+        if run.is_dir():
+            check_links(run)
+            stack.enter_context(claimed(run, alone=True))
+            stack.enter_context(swept(run))
+        paths = write_report(run, chosen, seed=seed, tell=lambda line: click.echo(f"left out: {line}", err=True))
+    for path in paths:
         click.echo(f"report {path}")

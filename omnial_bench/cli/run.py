@@ -9,6 +9,7 @@ import click
 from omnial_bench.cli import options
 from omnial_bench.cli.progress import watching
 from omnial_bench.errors import UserError
+from omnial_bench.links import check_links
 from omnial_bench.store import make_folder
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def demo(out: Path, device: str, precision: Any, seed: int | None, jobs: int) ->
     from omnial_bench.device import fabric
 
     fabric(device, precision)
+    check_links(out)
     data = make_folder(out) / "data"
     draw_toy(data)
     _run("demo", seed, data=data, textures=None, out=out, device=device, precision=precision, jobs=jobs)

@@ -8,9 +8,9 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,8 @@ from torch import Tensor
 
 from omnial_bench import store
 from omnial_bench.errors import UserError
+from omnial_bench.leftovers import sweep
+from omnial_bench.lock import shared, vacant
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +60,7 @@ def remember(name: str, decided_by: Sequence[Any], make: Callable[[], Mapping[st
         return found
     tensors = {key: tensor.contiguous() for key, tensor in make().items()}
     try:
-        store.sweep(path.parent, deep=False, older_than=A_DAY)
-        with store.whole(path) as aside:
+        with _writing(), store.whole(path, apart=True) as aside:
             save_file(tensors, aside, metadata={"crc32": _checksum(tensors)})
     except (UserError, OSError, SafetensorError) as error:
         log.warning("decoded pictures are not kept: %s", error)
@@ -79,10 +80,27 @@ def remember_text(name: str, decided_by: Sequence[Any], make: Callable[[], str])
             _set_aside(path, error)
     text = make()
     try:
-        store.write_json(path, {"text": text, "sha256": _digest([text])})
+        with _writing():
+            store.write_json(path, {"text": text, "sha256": _digest([text])})
     except (UserError, OSError) as error:
         log.warning("the data fingerprint is not kept: %s", error)
     return text
+
+
+def sweep_cache() -> None:
+    """Remove what killed processes left in the cache: all of it where nobody writes there now, else what is old."""
+    folder = cache_folder()
+    with vacant(folder) as free:
+        sweep(folder, deep=False, older_than=0.0 if free else A_DAY)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Write in the cache, beside others; what killed ones left is swept first."""
+    folder = store.make_folder(cache_folder())
+    sweep_cache()
+    with shared(folder):
+        yield
 
 
 def in_parallel(work: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:

@@ -20,6 +20,8 @@ from omnial_bench.data.canvas import Canvas, Draw
 from omnial_bench.data.toy_objects import cap, gear
 from omnial_bench.data.toy_textures import brushed, weave
 from omnial_bench.errors import UserError
+from omnial_bench.leftovers import sweep, swept
+from omnial_bench.lock import claimed
 
 VERSION = 1
 MARKER = "toy.json"
@@ -52,7 +54,8 @@ def draw_toy(
     """Draw the data set into `root`: per category `train` and `test_good` normals, `test_defect` of each defect.
 
     The same arguments give the same bytes. Files that are there already are kept, so that drawing goes on where it was
-    stopped. UserError for a size outside 32 to 1024, for counts below 1, and for a folder that holds anything else.
+    stopped. UserError for a size outside 32 to 1024, for counts below 1, for a folder that holds anything else, and
+    while another process works there.
     """
     if not 32 <= size <= 1024:
         raise UserError(f"expected a picture size from 32 to 1024 pixels, got {size}; try 64")
@@ -62,7 +65,6 @@ def draw_toy(
     if seed < 0:
         raise UserError(f"expected a seed of at least 0, got {seed}")
     settings = {"version": VERSION, "size": size, "train": train, "test_good": test_good, "test_defect": test_defect}
-    _claim(root, {**settings, "seed": seed})
     jobs: list[tuple[str, str, str, int, int]] = []
     for category, subject in SUBJECTS.items():
         jobs += [(category, "train", "good", index, index) for index in range(train)]
@@ -83,7 +85,11 @@ def draw_toy(
         if defect != "good":
             _save(mask_path, mask.astype(np.uint8) * 255)
 
-    in_parallel(work, jobs)
+    with claimed(store.make_folder(root), alone=True):
+        sweep(root, deep=False)
+        _claim(root, {**settings, "seed": seed})
+        with swept(root):
+            in_parallel(work, jobs)
 
 
 def draw_picture(

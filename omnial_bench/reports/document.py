@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from omnial_bench.errors import unknown
+from omnial_bench.links import check_links
 from omnial_bench.reading import read_plan
 from omnial_bench.reports import categories, findings, lessons, making, origins, pictures, plots, robustness, tables
 from omnial_bench.reports.campaign import Campaign, campaign_of
@@ -29,8 +30,10 @@ def write_report(
     """Write the report of a run folder with its figures and tables, and say which documents were written.
 
     `seed` keeps the rows of one seed. `tell` hears of each part that is left out, and why. The same folder gives the
-    same bytes. UserError where the folder holds no rows, where one of its files is broken, or for an unknown format.
+    same bytes. UserError where the folder holds no rows or a link, where one of its files is broken, or for an unknown
+    format.
     """
+    check_links(run)
     for name in formats:
         if name not in FORMATS:
             raise unknown("format", name, FORMATS)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from omnial_bench.cells import csv_text
 from omnial_bench.store import file_name
 
 MINUS, DASH, TIMES = "\u2212", "\u2013", "\u00d7"
@@ -135,7 +136,7 @@ def show(value: object, style: Style) -> str:
 
 def to_csv(table: Table) -> str:
     """All values of the table, unrounded and as in the rows; undefined ones are empty."""
-    return table.frame.to_csv(index=False, lineterminator="\n")
+    return csv_text(table.frame)
 
 
 def to_markdown(table: Table) -> str:

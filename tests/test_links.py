@@ -1,0 +1,217 @@
+"""A link inside a run folder is refused at every door, and nothing is written to where it leads."""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_run import fake_run
+
+from omnial_bench.assessment import Request, assess
+from omnial_bench.baseline import update
+from omnial_bench.check import judge_files
+from omnial_bench.cli.main import main
+from omnial_bench.errors import UserError
+from omnial_bench.links import check_links
+from omnial_bench.planning import Settings
+from omnial_bench.reading import read_plan
+from omnial_bench.reports.document import write_report
+from omnial_bench.runner import dry_run, run
+from omnial_bench.steps import attack_models, train_models
+from omnial_bench.store import write_text
+
+SET, MODEL = "pgd-8", "mini-unified"
+PARTS = (
+    "tables", "figures", "models", f"models/{MODEL}", "sets", f"sets/{SET}", f"sets/{SET}/cap", ".tasks", "examples",
+    "results.csv", "report.md", "plan.toml", ".lock", "models/nothing",
+)  # fmt: skip
+PLAN = """
+name = "linked"
+title = "Linked"
+dataset = "toy"
+categories = ["cap"]
+detectors = ["mini.toml"]
+preset = "tiny"
+suites = ["two.toml"]
+"""
+RUN_DOORS = {
+    "run": ["run", "plan.toml", "--data", "data", "--out", "RUN"],
+    "dry run": ["run", "plan.toml", "--data", "data", "--out", "RUN", "--dry-run"],
+    "demo": ["demo", "--out", "RUN"],
+    "report": ["report", "RUN"],
+    "check": ["check", "RUN", "--baseline", "good.csv"],
+    "update": ["check", "RUN", "--baseline", "good.csv", "--update"],
+}
+"""What looks at a whole run folder."""
+TRAIN = ["train", "mini.toml", "--data", "data", "--category", "cap", "--preset", "tiny", "--out", "RUN"]
+STEP_DOORS = {
+    **{name: (TRAIN, name) for name in ("checkpoint.safetensors", "recipe.toml", "log.csv", "last.safetensors")},
+    **{
+        name: ([*TRAIN, "--paradigm", "separate"], name)
+        for name in ("mini-separate-cap", "mini-separate-cap/log.csv")
+    },
+    **{
+        name: (["attack", "two.toml", "--source", "none", "--data", "data", "--out", "RUN"], name)
+        for name in ("unattacked", "pgd-8", "pgd-8/cap")
+    },
+    **{
+        name: (["score", "none", "--data", "data", "--out", "RUN"], name)
+        for name in (
+            "results.csv", "attacks.csv", "health.csv", "environment.json", ".tasks", ".tasks/score.json", "examples",
+            "examples/index.csv",
+        )
+    },
+}  # fmt: skip
+"""What writes a few files to a folder, and one of those."""
+
+
+@pytest.fixture
+def place(mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working folder with data, records and a baseline; `outside` is what no link may lead to."""
+    for name in ("data", "mini.toml", "two.toml"):
+        (tmp_path / name).symlink_to(mini / name)
+    write_text(tmp_path / "plan.toml", PLAN)
+    (tmp_path / "outside" / "deep").mkdir(parents=True)
+    (tmp_path / "outside" / "file").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    before = snapshot(tmp_path / "outside")
+    yield tmp_path
+    assert snapshot(tmp_path / "outside") == before
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fake_run(tmp_path_factory.mktemp("drawn") / "run", size=(16, 16))
+
+
+def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        path.relative_to(folder).as_posix(): (path.read_bytes() if path.is_file() else b"", path.lstat().st_mtime_ns)
+        for path in (folder, *folder.rglob("*"))
+    }
+
+
+def copied(drawn: Path, out: Path) -> Path:
+    """The run folder again, of hard links: a copy that costs nothing."""
+    for path in drawn.rglob("*"):
+        target = out / path.relative_to(drawn)
+        if path.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.hardlink_to(path)
+    return out
+
+
+def lead_outside(link: Path, outside: Path) -> None:
+    """Put a link in the place of a file or a folder: to a folder where that is one, to a file, or to nothing."""
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if link.name == "nothing":
+        link.symlink_to(outside / "nowhere")
+        return
+    folder = link.is_dir() or not link.suffix
+    if link.is_dir():
+        link.rename(link.with_name("moved-away"))
+    link.unlink(missing_ok=True)
+    link.symlink_to(outside if folder else outside / "file", target_is_directory=folder)
+
+
+def refused(command: list[str], link: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["omnial-bench", *command])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    said = capsys.readouterr()
+    assert (caught.value.code, said.out) == (2, "")
+    assert said.err == (
+        f"error: expected no links inside RUN, got RUN/{link}; put what it leads to in its place, or remove it\n"
+    )
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_door_of_a_run_refuses(
+    place: Path, drawn: Path, part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = copied(drawn, place / "RUN")
+    (place / "good.csv").hardlink_to(drawn / "results.csv")
+    lead_outside(out / part, place / "outside")
+    before = snapshot(out)
+    for command in RUN_DOORS.values():
+        refused(command, part, monkeypatch, capsys)
+    plan, settings = read_plan("plan.toml"), Settings(data=Path("data"), out=out)
+    for door in (
+        lambda: run(plan, settings),
+        lambda: dry_run(plan, settings),
+        lambda: write_report(out),
+        lambda: judge_files(out, Path("good.csv")),
+        lambda: update(out, Path("good.csv"), "nothing"),
+    ):
+        with pytest.raises(UserError, match="expected no links inside"):
+            door()
+    assert snapshot(out) == before
+
+
+@pytest.mark.parametrize("name", STEP_DOORS)
+def test_every_step_refuses_links_where_it_writes(
+    place: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, link = STEP_DOORS[name]
+    lead_outside(place / "RUN" / link, place / "outside")
+    refused(command, link, monkeypatch, capsys)
+
+
+def test_functions_of_the_steps_refuse_too(place: Path) -> None:
+    out = place / "RUN"
+    for name in ("log.csv", "pgd-8", "results.csv"):
+        lead_outside(out / name, place / "outside")
+    data, how = Path("data"), {"device": "cpu", "precision": "32-true", "seed": 0, "watch": lambda _: None}
+    for door in (
+        lambda: train_models(
+            "mini.toml", data=data, categories=["cap"], paradigm="unified", preset="tiny", textures=None, out=out, **how
+        ),
+        lambda: attack_models("two.toml", ["none"], data=data, categories=None, limit=None, out=out, **how),
+        lambda: assess(Request(data=data, out=out, checkpoints=("none",))),
+    ):
+        with pytest.raises(UserError, match="expected no links inside"):
+            door()
+
+
+def test_links_of_the_user_beside_what_a_step_writes_are_let_be(place: Path) -> None:
+    """And a run folder that is a link itself, and a model that is read where it is one."""
+    out = place / "RUN"
+    (out / "mine").mkdir(parents=True)
+    (out / "mine" / "there").symlink_to(place / "outside", target_is_directory=True)
+    (place / "linked").symlink_to(out, target_is_directory=True)
+    (folder,) = train_models(
+        "mini.toml", data=Path("data"), categories=["cap"], paradigm="unified", preset="tiny", textures=None,
+        out=Path("linked"), device="cpu", precision="32-true", seed=0, watch=lambda _: None,
+    )  # fmt: skip
+    (place / "model").mkdir()
+    for name in ("checkpoint.safetensors", "recipe.toml"):
+        (place / "model" / name).symlink_to(place / folder / name)
+    rows = assess(Request(data=Path("data"), out=Path("linked"), checkpoints=("model",), device="cpu"))
+    assert len(rows) and (out / "results.csv").is_file()
+
+
+def test_the_first_link_is_named_at_any_depth(tmp_path: Path) -> None:
+    deep = tmp_path / Path(*["d"] * 50)
+    deep.mkdir(parents=True)
+    (deep / "link").symlink_to(tmp_path)
+    (tmp_path / "e").symlink_to(tmp_path)
+    with pytest.raises(UserError, match=r"/d/link; put"):
+        check_links(tmp_path)
+    (deep / "link").unlink()
+    with pytest.raises(UserError, match=r"got \S+/e; put"):
+        check_links(tmp_path)
+    check_links(tmp_path, ["d", "nowhere"])
+    check_links(tmp_path / "nowhere")
+
+
+def test_a_folder_of_many_files_is_looked_through_in_no_time(tmp_path: Path) -> None:
+    for folder in range(20):
+        (tmp_path / f"{folder}").mkdir()
+        for file in range(100):
+            (tmp_path / f"{folder}" / f"{file}").touch()
+    begun = time.process_time()
+    check_links(tmp_path)
+    assert time.process_time() - begun < 0.5
