@@ -25,7 +25,8 @@ from omnial_bench.jobs import Progress, Watch, crew, threads_of
 from omnial_bench.leftovers import swept
 from omnial_bench.links import check_links
 from omnial_bench.lock import claimed
-from omnial_bench.models.registry import build_foreign
+from omnial_bench.models.foreign import make
+from omnial_bench.models.registry import drawing_from
 from omnial_bench.planning import check_names, look_through, names_of
 from omnial_bench.reading import read_suite
 from omnial_bench.records import Suite
@@ -47,14 +48,14 @@ WRITTEN = ("results.csv", "attacks.csv", "health.csv", "environment.json", ".tas
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is to be scored on what; `detectors` are written `package.module:factory`."""
+    """What is to be scored on what; `detectors` are written `package.module:object`, and trusted by that."""
 
     data: Path
     out: Path
     checkpoints: tuple[str, ...] = ()
     detectors: tuple[str, ...] = ()
     trusted: tuple[str, ...] = ()
-    """`package.module:factory` that checkpoints may run."""
+    """`package.module:object` that checkpoints may run."""
     sets: tuple[Path, ...] = ()
     suites: tuple[str, ...] = ()
     """Suites that attack each model itself, or every model with each."""
@@ -131,7 +132,8 @@ class _Desk:
     def _foreign(self, name: str) -> _Candidate:
         request, seed = self.request, self.request.seed or 0
         dataset = find_dataset(request.data, request.categories)
-        module = build_foreign(name, {}, torch.Generator().manual_seed(seed))
+        with drawing_from(torch.Generator().manual_seed(seed)):
+            module = make(name, {}, trusted=request.detectors)
         detector = adapted(module, dataset, request.size, self.device)
         labels = Labels(
             detector=name.rpartition(":")[2].replace("_", "-").lower(), paradigm="unified", preset="given",

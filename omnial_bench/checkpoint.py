@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from omnial_bench import provenance as made_by
 from omnial_bench.errors import UserError
+from omnial_bench.models.foreign import check_trust, is_foreign
 from omnial_bench.models.registry import build, skeleton
 from omnial_bench.nouns import Detector
 from omnial_bench.reading import parse, read_toml
@@ -150,13 +151,42 @@ def _check(record: _File, path: Path) -> _File:
     return record
 
 
+@dataclass(frozen=True)
+class Stored:
+    """What a checkpoint on disk is, without the network: nothing of it is run."""
+
+    recipe: Recipe
+    provenance: Provenance
+    sha256: str
+    tensors: Mapping[str, Tensor]
+    folder: Path
+
+
+def examine(path: str | Path) -> Stored:
+    """A checkpoint from its folder or its file, checked as far as that can be done without building its network.
+
+    UserError where a file is missing or damaged, the hash differs, or the weights belong to another detector.
+    """
+    return _examined(path, None)
+
+
 def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
     """A trained detector from its folder or its checkpoint file, in eval mode on the CPU.
 
-    A recipe that names code to run, `package.module:factory`, is refused unless that name is among `trusted`: a file
-    is no reason to run it. UserError for it, where a file is missing or damaged, the hash differs, or the weights
-    belong to another detector.
+    A recipe that names code to run, `package.module:object`, is refused unless that name is among `trusted`: a file
+    is no reason to run it. UserError for it, and as of `examine`.
     """
+    stored = _examined(path, trusted)
+    where = str(stored.folder / RECIPE)
+    detector = build(stored.recipe, trusted=trusted, where=where)
+    _check_fit(detector, stored.tensors, stored.folder, stored.recipe)
+    detector.load_state_dict(dict(stored.tensors))
+    detector.eval()
+    return Trained(detector, stored.recipe, stored.provenance, stored.sha256)
+
+
+def _examined(path: str | Path, trusted: Collection[str] | None) -> Stored:
+    """As `examine`; where its code is to be run, that it may is the first thing looked at."""
     path = Path(path)
     folder = path.parent if path.name == WEIGHTS else path
     if folder.is_file():
@@ -168,25 +198,21 @@ def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
             )
     record = parse(_File, read_toml(folder / RECIPE), str(folder / RECIPE))
     name = record.recipe.detector
-    if ":" in name and name not in trusted:
-        raise UserError(f"{folder / RECIPE} asks to run the code {name}; if you know and trust it, add --trust {name}")
+    if is_foreign(name) and trusted is not None:
+        check_trust(name, trusted, str(folder / RECIPE))
     tensors, _ = read_tensors(folder / WEIGHTS)
     if sha256(folder / WEIGHTS) != record.sha256:
         raise UserError(
             f"{folder / WEIGHTS} does not match the hash in {RECIPE}; one of them was replaced, train again"
         )
-    if ":" not in name:
+    if not is_foreign(name):
         # Without storage first: a recipe that was changed may ask for more memory than there is.
         _check_fit(skeleton(record.recipe), tensors, folder, record.recipe)
-    detector = build(record.recipe)
-    _check_fit(detector, tensors, folder, record.recipe)
     _check(record, folder / RECIPE)
-    detector.load_state_dict(tensors)
-    detector.eval()
-    return Trained(detector, record.recipe, record.provenance, record.sha256)
+    return Stored(record.recipe, record.provenance, record.sha256, tensors, folder)
 
 
-def _check_fit(detector: Detector, tensors: dict[str, Tensor], folder: Path, recipe: Recipe) -> None:
+def _check_fit(detector: Detector, tensors: Mapping[str, Tensor], folder: Path, recipe: Recipe) -> None:
     expected = {name: (tensor.shape, tensor.dtype) for name, tensor in detector.state_dict().items()}
     if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}:
         raise UserError(f"{folder / WEIGHTS} holds the weights of another detector than {recipe.detector}")

@@ -119,7 +119,8 @@ def _train(study: Study, task: Training, by: Decided, watch: Watch) -> Evaluatio
     train(
         model.recipe, study.dataset.load("train", model.categories, study.size), study.textures,
         out=study.folder_of(model), provenance=describe, seed=plan.seed, device=study.settings.device,
-        devices=study.settings.devices, precision=study.settings.precision, recompute=study.settings.recompute,
+        devices=study.settings.devices, trusted=study.settings.trusted, precision=study.settings.precision,
+        recompute=study.settings.recompute,
         progress=watch(str(task)), saved=partial(mirror.save, _under_way(task)) if mirror else None,
     )  # fmt: skip
     return Evaluation()

@@ -1,6 +1,6 @@
 """What a plan asks for: its models and the sources of its sets, and every mistake in it before any work."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from omnial_bench.data.textures import load_textures
 from omnial_bench.device import Precision, fabric
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.mirror import Mirror
+from omnial_bench.models.foreign import is_foreign
 from omnial_bench.models.registry import build, skeleton
 from omnial_bench.reading import read_recipe, read_suite
 from omnial_bench.records import Paradigm, Plan, Recipe, Suite
@@ -36,6 +37,8 @@ class Settings:
     """Take finished trainings as they are where only code, packages or device have changed since."""
     mirror: str | None = None
     """A URL where the run folder is kept as well."""
+    trusted: tuple[str, ...] = ()
+    """`package.module:object` that records, plans and checkpoints may run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +81,11 @@ def sources_of(plan: Plan, models: Sequence[Model]) -> list[Model]:
     return chosen or list(models)
 
 
-def check_plan(plan: Plan, settings: Settings) -> None:
+def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None:
     """UserError for what a run of the plan would stumble over later: records, models, device, folders, every picture.
 
-    Nothing is written but the cache of decoded pictures, which the run finds again.
+    Nothing is written but the cache of decoded pictures, which the run finds again. A detector from elsewhere is built
+    once, unless one is only `looking`.
     """
     models = models_of(plan)
     check_names("models", [model.name for model in models])
@@ -90,8 +94,9 @@ def check_plan(plan: Plan, settings: Settings) -> None:
     for suite in suites:
         check_suite(suite)
     check_names("threats", [name for suite in suites for name in names_of(suite)])
-    for recipe in {model.detector: model.recipe for model in models}.values():
-        check_recipe(recipe)
+    for name, recipe in {model.detector: model.recipe for model in models}.items():
+        if not (looking and is_foreign(recipe.detector)):
+            check_recipe(recipe, settings.trusted, f"the record {name} of plan {plan.name}")
         check_share(recipe.training.batch, settings.devices)
     sizes = sorted({model.recipe.size for model in models})
     if len(sizes) > 1:
@@ -109,10 +114,11 @@ def check_plan(plan: Plan, settings: Settings) -> None:
     look_through(dataset, ("train", "test"), sizes[0])
 
 
-def check_recipe(recipe: Recipe) -> None:
-    """UserError for a detector that is not there, an option that it has not, or a size that it cannot take."""
-    if ":" in recipe.detector:
-        build(recipe)
+def check_recipe(recipe: Recipe, trusted: Collection[str], where: str) -> None:
+    """UserError for a detector that is not there, an option that it has not, a size that it cannot take, or code that
+    is not among `trusted`, which the record `where` asks to run."""
+    if is_foreign(recipe.detector):
+        build(recipe, trusted=trusted, where=where)
     else:
         skeleton(recipe)
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omnial_bench.checkpoint import RECIPE, WEIGHTS, Trained, read_provenance
+from omnial_bench.checkpoint import RECIPE, WEIGHTS, Stored, read_provenance
 from omnial_bench.errors import UserError
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.jobs import read_memory, remember
@@ -104,7 +104,7 @@ def _look_at_model(study: Study, task: Training, by: Decided) -> Looked:
             return Looked((f"{folder / WEIGHTS} is missing",))
         if made.key != by.key and not study.settings.keep_models:
             return Looked(_other_training(study, task, by), other=True)
-        found = study.load(model)
+        found = study.examine(model)
     except UserError as error:
         return Looked((str(error),), damaged=tuple(path for path in files if path.is_file()))
     if made.key == by.key:
@@ -152,7 +152,7 @@ def remembered(out: Path, name: str, by: Decided, make: Callable[[], Evaluation]
     return made
 
 
-def _differs(study: Study, model: Model, found: Trained) -> tuple[str, ...]:
+def _differs(study: Study, model: Model, found: Stored) -> tuple[str, ...]:
     """What of a training that was made under another key differs beside code, packages, device and textures."""
     made = found.provenance
     return changes(
@@ -178,7 +178,7 @@ def _other_training(study: Study, task: Training, by: Decided) -> tuple[str, ...
     if made and kept and kept.get("key") == made.key:
         return changes(kept.get("decided_by"), by.by)
     try:
-        return _differs(study, model, study.load(model)) or changes(None, by.by)
+        return _differs(study, model, study.examine(model)) or changes(None, by.by)
     except UserError:
         return changes(None, by.by)
 

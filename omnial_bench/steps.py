@@ -44,14 +44,15 @@ def train_models(
     watch: Watch,
     devices: int = 1,
     recompute: bool = False,
+    trusted: Sequence[str] = (),
 ) -> list[Path]:
     """Train one unified model into `out`, or a separate one a category into folders under it; the folders.
 
-    A finished training is not done again. UserError where a folder holds another one, which would be lost, and where
-    what is to be written is a link or lies behind one.
+    A finished training is not done again. UserError for a record that asks for code which is not among `trusted`, where
+    a folder holds another training, which would be lost, and where what is to be written is a link or lies behind one.
     """
     recipe = read_recipe(detector, preset)
-    check_recipe(recipe)
+    check_recipe(recipe, trusted, f"the record {detector}")
     check_share(recipe.training.batch, devices)
     fabric(device, precision, devices)
     check_folder(out)
@@ -71,7 +72,7 @@ def train_models(
             textures=hashlib.sha256(bank.contiguous().numpy().data).hexdigest(), precision=precision,
         )  # fmt: skip
         keys[folder] = key
-        if not is_trained(folder, key, recipe.detector):
+        if not is_trained(folder, key):
             _check_free(folder, key)
             todo.append((model, folder, key))
     with claimed(make_folder(out), alone=True), swept(*keys, deep=False):
@@ -85,7 +86,7 @@ def train_models(
             train(
                 recipe, dataset.load("train", model.categories, recipe.size), bank, out=folder, provenance=describe,
                 seed=seed, device=device, devices=devices, precision=precision,
-                recompute=recompute, progress=watch(f"train {model.name}"),
+                recompute=recompute, trusted=trusted, progress=watch(f"train {model.name}"),
             )  # fmt: skip
     return list(keys)
 

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 from omnial_bench import provenance as made_by
 from omnial_bench.attacks.manifest import NAME as MANIFEST
 from omnial_bench.attacks.sets import AdversarialSet, load_set
-from omnial_bench.checkpoint import RECIPE, Trained, load
+from omnial_bench.checkpoint import RECIPE, Stored, Trained, examine, load
 from omnial_bench.data.folder import find_dataset
 from omnial_bench.data.textures import load_textures
 from omnial_bench.device import fabric
 from omnial_bench.errors import UserError
 from omnial_bench.mirror import Mirror
-from omnial_bench.models.registry import foreign_code
+from omnial_bench.models.foreign import code_of, is_foreign
 from omnial_bench.planning import Model, Settings, models_of, sources_of
 from omnial_bench.reading import read_suite, read_toml
 from omnial_bench.records import Plan, Suite
@@ -83,7 +83,7 @@ class Study:
     def training(self, model: Model) -> Decided:
         recipe = model.recipe.model_dump(mode="json")
         code = made_by.code_version(*TRAINING_CODE)
-        foreign = {"detector": foreign_code(model.recipe.detector)} if ":" in model.recipe.detector else {}
+        foreign = {"detector": code_of(model.recipe.detector)} if is_foreign(model.recipe.detector) else {}
         return Decided({"code": code, **foreign, "recipe": recipe, "categories": model.categories, **self.base})
 
     def train_key(self, model: Model) -> str:
@@ -148,9 +148,13 @@ class Study:
             self.opened[name] = load_set(self.set_folder(name))
         return self.opened[name]
 
+    def examine(self, model: Model) -> Stored:
+        """What there is of a model, without building it."""
+        return examine(self.folder_of(model))
+
     def load(self, model: Model) -> Trained:
-        """A trained model, of the detector that the plan names and no other code."""
-        return load(self.folder_of(model), trusted=[model.recipe.detector])
+        """A trained model; of code from elsewhere what the plan names and the user trusts, and no other."""
+        return load(self.folder_of(model), trusted={model.recipe.detector} & set(self.settings.trusted))
 
     def open_model(self, model: Model) -> Trained:
         """A trained model; the last one stays at hand, for scorings come a model at a time."""

@@ -4,7 +4,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributed import DistError
 
 from omnial_bench.cells import csv_text
-from omnial_bench.checkpoint import RECIPE, Provenance, load, read_provenance, save
+from omnial_bench.checkpoint import RECIPE, Provenance, examine, load, read_provenance, save
 from omnial_bench.data.pictures import Pictures, to_float
 from omnial_bench.device import Precision, fabric
 from omnial_bench.errors import UserError
@@ -70,6 +70,7 @@ def train(
     precision: Precision = "32-true",
     recompute: bool = False,
     devices: int = 1,
+    trusted: Collection[str] = (),
     progress: Progress | None = None,
     saved: Callable[[Path], None] | None = None,
 ) -> Detector:
@@ -79,14 +80,14 @@ def train(
     ends with the weights of an undisturbed one. With `recompute` features are made twice, which takes less memory and
     changes no weight. With `devices` as many processes share each batch, and the weights differ by rounding alone.
     `saved` is told the file of each save, which a training goes on from. UserError where the loss stops being finite,
-    and for a batch that the devices cannot share.
+    for a batch that the devices cannot share, and for code from elsewhere that is not among `trusted`.
     """
     check_share(recipe.training.batch, devices)
     make_folder(out)
     made = provenance(iterations_of(recipe.training, len(normals)))
     order = Order(
         recipe=recipe, out=out, seed=seed, device=device, precision=precision, recompute=recompute, devices=devices,
-        saved=saved,
+        trusted=tuple(trusted), saved=saved,
     )  # fmt: skip
     if devices == 1:
         return _train(order, made, normals.images, textures, progress)
@@ -101,7 +102,7 @@ def train(
         if not isinstance(error, DistError) and "gloo" not in str(error):
             raise
         raise died("devices") from error
-    return load(out, trusted=[recipe.detector]).detector
+    return load(out, trusted=trusted).detector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +116,7 @@ class Order:
     precision: Precision = "32-true"
     recompute: bool = False
     devices: int = 1
+    trusted: tuple[str, ...] = ()
     saved: Callable[[Path], None] | None = None
 
 
@@ -145,7 +147,7 @@ def _train(
 ) -> Detector:
     recipe, out, training = order.recipe, order.out, order.recipe.training
     generator = torch.Generator().manual_seed(order.seed)
-    detector = build(recipe, generator)
+    detector = build(recipe, generator, trusted=order.trusted, where="a recipe")
     recompute_features(detector, order.recompute)
     chosen, held_out = split_normals(len(images), training.validation, generator)
     steps = made.iterations
@@ -184,13 +186,13 @@ def _train(
     return trained
 
 
-def is_trained(folder: Path, key: str, detector: str = "") -> bool:
-    """Whether `folder` holds a finished and undamaged training that `key` describes; `detector` may be code to run."""
+def is_trained(folder: Path, key: str) -> bool:
+    """Whether `folder` holds a finished and undamaged training that `key` describes; nothing of it is run."""
     if not (folder / RECIPE).is_file():
         return False
     try:
         made = read_provenance(folder)
-        return made is not None and made.key == key and bool(load(folder, trusted=[detector]))
+        return made is not None and made.key == key and bool(examine(folder))
     except UserError as error:
         log.warning("trained again: %s", error)
         return False

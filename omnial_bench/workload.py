@@ -73,6 +73,8 @@ def workload(plan: Plan, *, seeds: int = 1) -> list[Load]:
                     seen += (1 + len(suite.threats) * (1 + _others(models, model, suite, category))) * sum(pair)
         seen += sum(_sum(counts, model, "test_good") + _sum(counts, model, "test_defect") for model in own)
         flops = describe(own[0].recipe)["flops"]
+        if flops is None:
+            raise UserError(f"cannot count the work of {name}, whose code is not run; leave it out of the plan")
         everything = TRAINING * trained + PASS * (in_sets + in_tests) + seen
         rows.append(
             Load(

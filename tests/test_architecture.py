@@ -123,8 +123,8 @@ def test_only_attacks_import_torchattacks_and_nothing_torchvision() -> None:
 
 # What reads or runs more than data. `provenance` asks git for the commit, by a fixed command, no shell. `jobs` keeps a
 # process pool; what passes between its own processes is pickled by the standard library. `ray_engine` has Ray do that
-# between the machines of a cluster, which trust each other. `registry` imports the `package.module:factory` that a user
-# names, the one way for foreign code to come in; the others import by fixed names.
+# between the machines of a cluster, which trust each other. `foreign` imports the `package.module:object` that a user
+# trusts, the one way for foreign code to come in; the others import by fixed names.
 MODULES = {
     "pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "dbm", "yaml", "code", "codeop", "runpy",
     "subprocess", "importlib.import_module", "importlib.util", "importlib.machinery", "multiprocessing",
@@ -135,7 +135,7 @@ ALLOWED = {
     "provenance.py": {"subprocess"},
     "jobs.py": {"multiprocessing", "concurrent.futures.ProcessPoolExecutor"},
     "ray_engine.py": {"ray"},
-    "models/registry.py": {"importlib.import_module"},
+    "models/foreign.py": {"importlib.import_module"},
     "cli/main.py": {"importlib.import_module"},
 }
 CALLS = {"eval", "exec", "compile", "__import__"}

@@ -139,8 +139,8 @@ def test_a_run_of_such_names_equals_a_baseline_of_them(
     """One that this version writes, and one that an earlier one wrote, without apostrophes."""
     shutil.copy(strange / "results.csv", tmp_path / "now.csv")
     read_rows(strange).to_csv(tmp_path / "before.csv", index=False)
-    assert set(judge_files(strange, tmp_path / "now.csv")["verdict"]) == {"unmoved"}
-    judged = judge_files(strange, tmp_path / "before.csv")
+    assert set(judge_files([strange], tmp_path / "now.csv")["verdict"]) == {"unmoved"}
+    judged = judge_files([strange], tmp_path / "before.csv")
     # An apostrophe that an earlier version wrote as it was is one too few.
     assert set(judged.loc[judged["verdict"] != "unmoved", "set"]) == {"'-none", "-none"}
     assert "=SUM(A1)" in set(judged.loc[judged["verdict"] == "unmoved", "category"])

@@ -12,14 +12,14 @@ from torch.nn import functional as F
 from omnial_bench import reading
 from omnial_bench.errors import UserError
 from omnial_bench.models import draem
-from omnial_bench.models.blocks import reset
+from omnial_bench.models.blocks import initialise
 from omnial_bench.models.draem import DRAEM, Options, load_official
 from omnial_bench.nouns import Synthetic
 
 
 def tiny(**options: Any) -> DRAEM:
     detector = DRAEM(Options(**{"width": 4, "loc_width": 4, "pooling": 5} | options))
-    reset(detector, torch.Generator().manual_seed(0))
+    initialise(detector, torch.Generator().manual_seed(0))
     return detector
 
 

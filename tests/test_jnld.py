@@ -8,14 +8,14 @@ from torch import nn
 
 from omnial_bench.errors import UserError
 from omnial_bench.models import jnld
-from omnial_bench.models.blocks import reset
+from omnial_bench.models.blocks import initialise
 from omnial_bench.models.jnld import JNLD, Options
 from omnial_bench.nouns import Synthetic
 
 
 def tiny(**options: Any) -> JNLD:
     detector = JNLD(Options(**{"width": 4, "loc_width": 4, "pooling": 5} | options))
-    reset(detector, torch.Generator().manual_seed(0))
+    initialise(detector, torch.Generator().manual_seed(0))
     return detector
 
 

@@ -122,8 +122,8 @@ def doors(root: Path) -> dict[str, tuple[Any, str, Callable[[Path], object]]]:
     """What works in a folder: the function that does the work there, and a call that comes to it."""
     data, how = root / "data", {"device": "cpu", "precision": "32-true", "seed": 0, "watch": lambda _: None}
     train = {"data": data, "categories": ["cap"], "preset": "tiny", "textures": None, **how}
+    train["trusted"] = trusted = ("tiny_study:small",)
     model = str(root / "undisturbed" / "models" / "mini-unified")
-    trusted = ("tiny_study:small",)
     return {
         "train": (steps, "train", lambda out: train_models("mini.toml", paradigm="unified", out=out, **train)),
         "train apart": (

@@ -143,8 +143,8 @@ def test_every_door_of_a_run_refuses(
         lambda: run(plan, settings),
         lambda: dry_run(plan, settings),
         lambda: write_report(out),
-        lambda: judge_files(out, Path("good.csv")),
-        lambda: update(out, Path("good.csv"), "nothing"),
+        lambda: judge_files([out], Path("good.csv")),
+        lambda: update([out], Path("good.csv"), "nothing"),
     ):
         with pytest.raises(UserError, match="expected no links inside"):
             door()

@@ -1,5 +1,8 @@
 """Detectors by name, from records, and from outside; what a network costs."""
 
+import hashlib
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,8 @@ from torch import nn
 from omnial_bench import reading
 from omnial_bench.errors import UserError
 from omnial_bench.models import registry
-from omnial_bench.models.registry import DETECTORS, build, build_foreign, describe, foreign_code
+from omnial_bench.models.foreign import code_of, make
+from omnial_bench.models.registry import DETECTORS, build, describe
 from omnial_bench.records import Recipe
 
 OUTSIDE = """
@@ -86,6 +90,24 @@ def test_build_is_decided_by_the_generator(name: str) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+HASH = """
+import hashlib
+from omnial_bench.models.registry import DETECTORS, build
+from omnial_bench.reading import read_recipe
+states = [build(read_recipe(name, "tiny")).state_dict() for name in DETECTORS]
+print(hashlib.sha256(b"".join(tensor.numpy().tobytes() for state in states for tensor in state.values())).hexdigest())
+"""
+
+
+def test_weights_are_the_same_whatever_the_processor() -> None:
+    """Drawn by kernels without AVX, in another process, and by this one's."""
+    other = {**os.environ, "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+    drawn = subprocess.run([sys.executable, "-c", HASH], env=other, capture_output=True, text=True, check=True)
+    states = [build(reading.read_recipe(name, "tiny")).state_dict() for name in DETECTORS]
+    numbers = b"".join(tensor.numpy().tobytes() for state in states for tensor in state.values())
+    assert drawn.stdout.strip() == hashlib.sha256(numbers).hexdigest()
+
+
 def test_bad_recipes_are_one_line() -> None:
     cases = [
         (recipe("omnal"), "unknown detector 'omnal'; did you mean 'omnial'?"),
@@ -102,14 +124,14 @@ def test_bad_recipes_are_one_line() -> None:
 
 def test_a_factory_from_outside_is_called_with_the_options(outside: str) -> None:
     before = torch.get_rng_state()
-    made = [build(recipe(f"{outside}:make", width=8), torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    name = f"{outside}:make"
+    made = [build(recipe(name, width=8), torch.Generator().manual_seed(s), trusted=[name]) for s in (1, 1, 2)]
     assert torch.equal(torch.get_rng_state(), before)
     first, again, other = (part.reconstruction.out.weight for part in made)
     assert first.shape[1] == 8
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert isinstance(build_foreign(f"{outside}:plain", {}, torch.Generator()), nn.Conv2d)
-    assert describe(recipe(f"{outside}:make"))["parameters"]["total"] > 0
+    assert isinstance(make(f"{outside}:plain", {}, trusted=[f"{outside}:plain"]), nn.Conv2d)
 
 
 @pytest.mark.parametrize(
@@ -124,12 +146,12 @@ def test_a_factory_from_outside_is_called_with_the_options(outside: str) -> None
 )
 def test_a_factory_that_fails_is_one_line(outside: str, name: str, words: str) -> None:
     with pytest.raises(UserError) as caught:
-        build(recipe(name.format(outside)))
+        build(recipe(name.format(outside)), trusted=[name.format(outside)])
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_foreign_code_is_the_whole_package_or_the_file_of_a_module(
+def test_the_code_of_a_detector_is_the_whole_package_or_the_file_of_a_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
@@ -139,10 +161,10 @@ def test_foreign_code_is_the_whole_package_or_the_file_of_a_module(
     for file in ("alone.py", "beside.py", "whole/__init__.py", "whole/deep/__init__.py", "whole/deep/made.py"):
         (tmp_path / file).write_text("make = None\n", encoding="utf-8")
     (tmp_path / "whole/other.py").write_text("", encoding="utf-8")
-    alone, whole = foreign_code("alone:make"), foreign_code("whole.deep.made:make")
-    assert (foreign_code("alone:make"), foreign_code("whole.deep.made:make")) == (alone, whole)
+    alone, whole = code_of("alone:make"), code_of("whole.deep.made:make")
+    assert (code_of("alone:make"), code_of("whole.deep.made:make")) == (alone, whole)
     (tmp_path / "whole/other.py").write_text("layers = 3\n", encoding="utf-8")
     (tmp_path / "beside.py").write_text("layers = 3\n", encoding="utf-8")
-    assert foreign_code("alone:make") == alone and foreign_code("whole.deep.made:make") != whole
+    assert code_of("alone:make") == alone and code_of("whole.deep.made:make") != whole
     (tmp_path / "alone.py").write_text("make = 0\n", encoding="utf-8")
-    assert foreign_code("alone:make") != alone
+    assert code_of("alone:make") != alone

@@ -178,7 +178,7 @@ def run(
             patch.setattr(training, "crew", lambda *_, **__: nullcontext(each))
         return train(
             made, normals, bytes_of(8, 5), out=out, provenance=provenance, device="cpu", devices=devices,
-            progress=progress, recompute=recompute,
+            progress=progress, recompute=recompute, trusted=[made.detector],
         ).state_dict()  # fmt: skip
 
 
@@ -188,7 +188,12 @@ def curve(out: Path) -> pd.DataFrame:
 
 def assert_same_training(out: Path, other: Path) -> None:
     """In float64, where each step magnifies rounding: 3e-11 of a loss was seen, 8e-9 of weights that moved by 3e-4."""
-    pd.testing.assert_frame_equal(curve(out), curve(other), rtol=1e-8, atol=0)
+    one, two = curve(out), curve(other)
+    pd.testing.assert_frame_equal(
+        one.drop(columns="validation_ap"), two.drop(columns="validation_ap"), rtol=1e-8, atol=0
+    )
+    # In float32, and of ranks: pixels that lie next to each other may change places.
+    pd.testing.assert_series_equal(one["validation_ap"], two["validation_ap"], rtol=0, atol=1e-5)
     first, second = (load(folder, trusted=["shared_detectors:exact"]).detector.state_dict() for folder in (out, other))
     assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-6
 

@@ -217,7 +217,11 @@ class TestCheckPlan:
             "name": "mini", "title": "Mini", "dataset": "toy", "categories": ("cap", "weave"), "preset": "tiny",
             "detectors": (str(place / "mini.toml"),), "suites": (str(place / "two.toml"),),
         }  # fmt: skip
-        where = {name: changes.pop(name) for name in ("data", "textures", "device", "precision") if name in changes}
+        where = {
+            name: changes.pop(name)
+            for name in ("data", "textures", "device", "precision", "trusted")
+            if name in changes
+        }
         check_plan(Plan(**{**table, **changes}), Settings(**{"data": place / "data", "out": out, **where}))
 
     def test_a_sound_plan_passes_and_nothing_is_made(self, place: Path, tmp_path: Path) -> None:
@@ -270,8 +274,9 @@ class TestCheckPlan:
     def test_a_detector_from_outside_is_built(self, place: Path, tmp_path: Path) -> None:
         record = (place / "mini.toml").read_text(encoding="utf-8")
         write_text(tmp_path / "foreign.toml", record.replace('"draem"', '"no_such_package:make"'))
-        with pytest.raises(UserError, match="no_such_package"):
-            self.check(place, tmp_path / "out", detectors=(str(tmp_path / "foreign.toml"),))
+        given: dict[str, Any] = {"detectors": (str(tmp_path / "foreign.toml"),), "trusted": ("no_such_package:make",)}
+        with pytest.raises(UserError, match="cannot load the detector 'no_such_package:make'"):
+            self.check(place, tmp_path / "out", **given)
 
 
 class TestInHand:

@@ -16,10 +16,7 @@ from omnial_bench.cli.progress import watching
         "--source", "sources", multiple=True, required=True, metavar="CHECKPOINT",
         help="Model to attack; several: their mean loss.",
     ),
-    click.option(
-        "--trust", "trusted", multiple=True, metavar="PACKAGE.MODULE:FACTORY",
-        help="Code that a checkpoint's recipe may run; without it such a checkpoint is refused.",
-    ),
+    options.trust,
     options.data,
     click.option("--category", "categories", multiple=True, metavar="C", help="Default: the source's categories."),
     click.option("--limit", type=click.IntRange(2), help="Pictures a category at the most; default: the suite's."),

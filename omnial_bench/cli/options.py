@@ -51,6 +51,10 @@ recompute = click.option(
     "--recompute", is_flag=True,
     help="Make a network's features twice: a fifth of the memory for them, a quarter more time, the same weights.",
 )  # fmt: skip
+trust = click.option(
+    "--trust", "trusted", multiple=True, metavar="PACKAGE.MODULE:OBJECT",
+    help="Code that a record or a checkpoint may run; without it such a file is refused.",
+)  # fmt: skip
 preset = click.option("--preset", default="paper", show_default=True, help="paper, small or tiny.")
 
 

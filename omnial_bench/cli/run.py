@@ -23,7 +23,7 @@ WHY = 3
 @click.argument("plan")
 @options.together(
     options.data, options.textures, options.out, options.device, options.devices, options.precision, options.plan_seed,
-    options.jobs, options.recompute,
+    options.jobs, options.recompute, options.trust,
     click.option(
         "--keep-models", is_flag=True,
         help="Take finished trainings of the same recipe, data and seed as they are, whatever code made them.",

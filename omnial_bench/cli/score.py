@@ -13,13 +13,10 @@ from omnial_bench.cli.progress import watching
 @click.argument("checkpoints", nargs=-1, metavar="[CHECKPOINT]...")
 @options.together(
     click.option(
-        "--detector", "detectors", multiple=True, metavar="PACKAGE.MODULE:FACTORY",
+        "--detector", "detectors", multiple=True, metavar="PACKAGE.MODULE:OBJECT",
         help="A model of your own: runs code from that module, which makes a torch module.",
     ),
-    click.option(
-        "--trust", "trusted", multiple=True, metavar="PACKAGE.MODULE:FACTORY",
-        help="Code that a checkpoint's recipe may run; without it such a checkpoint is refused.",
-    ),
+    options.trust,
     options.data,
     click.option(
         "--set", "sets", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="An adversarial set."

@@ -19,11 +19,12 @@ from omnial_bench.cli.progress import watching
     ),
     click.option("--paradigm", type=click.Choice(["unified", "separate"]), default="unified", show_default=True),
     options.preset, options.textures, options.out, options.device, options.devices, options.precision,
-    options.recompute, options.seed,
+    options.recompute, options.trust, options.seed,
 )  # fmt: skip
 def train(
     detector: str, data: Path, categories: tuple[str, ...], paradigm: Any, preset: str, textures: Path | None,
-    out: Path, device: str, devices: int, precision: Any, recompute: bool, seed: int,
+    out: Path, device: str, devices: int, precision: Any, recompute: bool, trusted: tuple[str, ...],
+    seed: int,
 ) -> None:  # fmt: skip
     """Train DETECTOR, a record of models/ or the path of a TOML file.
 
@@ -34,8 +35,8 @@ def train(
     with watching() as watch:
         folders = train_models(
             detector, data=data, categories=categories or None, paradigm=paradigm, preset=preset, textures=textures,
-            out=out, device=device, devices=devices, precision=precision, recompute=recompute, seed=seed,
-            watch=watch,
+            out=out, device=device, devices=devices, precision=precision, recompute=recompute, trusted=trusted,
+            seed=seed, watch=watch,
         )  # fmt: skip
     for folder in folders:
         click.echo(f"model {folder}")

@@ -270,20 +270,27 @@ def check_size(images: Float[Tensor, "b 3 h w"], multiple: int) -> None:
         )
 
 
-def reset(module: nn.Module, generator: torch.Generator) -> None:
-    """Initialise parameters and buffers as DRAEM does: convolutions N(0, 0.02), norm scales N(1, 0.02), norm shifts 0.
+def initialise(network: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Draw the weights as DRAEM does: convolutions N(0, 0.02), norm scales N(1, 0.02), norm shifts 0.
 
-    Convolution biases, which DRAEM leaves to torch, are U(-1/sqrt(fan in), 1/sqrt(fan in)). Module and `generator` are
-    on the CPU; the values depend on the generator alone.
+    Convolution biases, which DRAEM leaves to torch, are U(-1/sqrt(fan in), 1/sqrt(fan in)) as there. All are
+    drawn from `generator` (None: torch's global one) in float64: float32 drawn by kernels of different processors
+    differs in its last digit.
     """
-    for part in module.modules():
+    for part in network.modules():
         if isinstance(part, nn.Conv2d):
-            nn.init.normal_(part.weight, 0.0, 0.02, generator=generator)
+            part.weight = _rounded(_float64(part.weight).normal_(0.0, 0.02, generator=generator))
             if part.bias is not None:
                 bound = 1 / sqrt(part.weight[0].numel())
-                nn.init.uniform_(part.bias, -bound, bound, generator=generator)
+                part.bias = _rounded(_float64(part.bias).uniform_(-bound, bound, generator=generator))
         elif isinstance(part, nn.BatchNorm2d | nn.GroupNorm):
-            nn.init.normal_(part.weight, 1.0, 0.02, generator=generator)
+            part.weight = _rounded(_float64(part.weight).normal_(1.0, 0.02, generator=generator))
             nn.init.zeros_(part.bias)
-            if isinstance(part, nn.BatchNorm2d):
-                part.reset_running_stats()
+
+
+def _float64(like: Tensor) -> Tensor:
+    return torch.empty_like(like, dtype=torch.float64, requires_grad=False)
+
+
+def _rounded(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.to(torch.get_default_dtype()))

@@ -11,7 +11,16 @@ from torch import Tensor, nn
 
 from omnial_bench.errors import UserError
 from omnial_bench.losses import focal_loss, mse_loss, ssim_loss
-from omnial_bench.models.blocks import Fraction01, Localiser, OddSide, Reconstructor, Style, Width, check_size
+from omnial_bench.models.blocks import (
+    Fraction01,
+    Localiser,
+    OddSide,
+    Reconstructor,
+    Style,
+    Width,
+    check_size,
+    initialise,
+)
 from omnial_bench.nouns import Detector, Prediction, Synthetic
 from omnial_bench.synthesis import draem as synthesis
 
@@ -45,6 +54,7 @@ class DRAEM(Detector):
         self.options = options
         self.reconstruction = Reconstructor(outputs=3, width=options.width, style=Style())
         self.localisation = Localiser(inputs=6, classes=2, width=options.loc_width, style=Style())
+        initialise(self)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
         """Logits of normal and anomalous, and the reconstruction; UserError for a size that 32 does not divide."""

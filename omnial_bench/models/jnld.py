@@ -9,7 +9,16 @@ from pydantic import ConfigDict
 from torch import Tensor
 
 from omnial_bench.losses import focal_loss, mse_loss, ssim_loss
-from omnial_bench.models.blocks import Fraction01, Localiser, OddSide, Reconstructor, Style, Width, check_size
+from omnial_bench.models.blocks import (
+    Fraction01,
+    Localiser,
+    OddSide,
+    Reconstructor,
+    Style,
+    Width,
+    check_size,
+    initialise,
+)
 from omnial_bench.nouns import Detector, Prediction, Synthetic
 from omnial_bench.synthesis import jnld as synthesis
 
@@ -47,6 +56,7 @@ class JNLD(Detector):
         self.options = options
         self.reconstruction = Reconstructor(outputs=4, width=options.width, style=Style())
         self.localisation = Localiser(inputs=7, classes=options.classes, width=options.loc_width, style=Style())
+        initialise(self)
 
     def networks(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 4 h w"], Float[Tensor, "b k h w"]]:
         """The reconstruction (image, then JND map) and the logits; UserError for a size that 32 does not divide."""

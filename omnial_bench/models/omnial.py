@@ -20,6 +20,7 @@ from omnial_bench.models.blocks import (
     Width,
     block,
     check_size,
+    initialise,
 )
 from omnial_bench.nouns import Detector, Prediction, Synthetic
 from omnial_bench.synthesis import omnial as synthesis
@@ -111,6 +112,7 @@ class OmniAL(Detector):
         self.neck: nn.Module = DiffNeck(options.loc_width) if options.diffneck else nn.Identity()
         inputs = options.loc_width if options.diffneck else 7
         self.localisation = Localiser(inputs=inputs, classes=4, width=options.loc_width, style=localisation)
+        initialise(self)
 
     def networks(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 4 h w"], Float[Tensor, "b 4 h w"]]:
         """The reconstruction (image, then JND map) and the logits; UserError for a size the stride does not divide."""

@@ -1,9 +1,7 @@
 """Detectors by name: recipe to network, and what a network costs."""
 
-import hashlib
-from collections.abc import Callable, Mapping
-from importlib import import_module
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,11 +9,9 @@ from torch import nn
 
 from omnial_bench import reading
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.models import draem, jnld, omnial
-from omnial_bench.models.blocks import reset
+from omnial_bench.models import draem, foreign, jnld, omnial
 from omnial_bench.nouns import Detector
 from omnial_bench.records import Recipe
-from omnial_bench.store import sha256
 
 DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
     "draem": (draem.DRAEM, draem.Options),
@@ -24,74 +20,62 @@ DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
 }
 
 
-def build(recipe: Recipe, generator: torch.Generator | None = None) -> Detector:
-    """The recipe's detector on the CPU, its weights drawn from `generator` (on the CPU; None: one seeded with 0).
+def build(
+    recipe: Recipe, generator: torch.Generator | None = None, *, trusted: Collection[str] = (), where: str = "a record"
+) -> Detector:
+    """The recipe's detector on the CPU, in training mode.
 
-    `recipe.detector` is a name of DETECTORS or `package.module:factory`, called with the options as keywords. UserError
-    for an unknown name or option, and for a size that the network cannot take.
+    Weights and buffers are what its own constructor makes. What that draws from torch's global generator comes from
+    `generator` (on the CPU; None: one seeded with 0), which stands in for that one during the call. `recipe.detector`
+    is a name of DETECTORS or one of `trusted`, `package.module:object`, called with the options as keywords. UserError
+    for an unknown name or option, for code that is not trusted (`where` says who asks for it), and for a size that the
+    network cannot take.
     """
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
-    if ":" in recipe.detector:
-        detector = build_foreign(recipe.detector, recipe.options, generator)
-        if not isinstance(detector, Detector):
-            raise UserError(
-                f"{recipe.detector}: expected a Detector of omnial_bench.nouns, got {type(detector).__name__}; "
-                "only a Detector can be trained"
-            )
-        return detector
-    detector = skeleton(recipe)
-    detector.to_empty(device="cpu")
-    reset(detector, generator)
+    if not foreign.is_foreign(recipe.detector):
+        skeleton(recipe)
+    with drawing_from(generator):
+        if foreign.is_foreign(recipe.detector):
+            detector = foreign.make(recipe.detector, recipe.options, trusted=trusted, where=where)
+        else:
+            detector = _make(recipe)
+    if not isinstance(detector, Detector):
+        raise UserError(
+            f"{recipe.detector}: expected a Detector of omnial_bench.nouns, got {type(detector).__name__}; "
+            "only a Detector can be trained"
+        )
     return detector.train()
 
 
-def build_foreign(name: str, options: Mapping[str, Any], generator: torch.Generator) -> nn.Module:
-    """What `package.module:factory` makes of the options.
-
-    Weights that it draws from torch's global generator come from `generator` (on the CPU), which stands in for that one
-    during the call. UserError, one line, where the module or the factory is not there, or the factory fails.
-    """
-    module, _, attribute = name.partition(":")
-    try:
-        factory = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"cannot load the detector {name!r}: {error}; expected package.module:factory") from error
+@contextmanager
+def drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Have `generator`, on the CPU, stand in for torch's global one, which is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(generator.get_state())
-        try:
-            made = factory(**options)
-        except Exception as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{name} failed to build: {type(error).__name__}: {reason}"[:300]) from error
+        yield
         generator.set_state(torch.get_rng_state())
-    if not isinstance(made, nn.Module):
-        raise UserError(f"{name}: expected a torch.nn.Module, got {type(made).__name__}")
-    return made
 
 
-def foreign_code(name: str) -> str:
-    """Hash of the code in which `package.module:factory` lies: all of its package, or the file of a module alone; what
-    that imports from elsewhere is not followed."""
-    module = import_module(name.partition(":")[0])
-    package = getattr(import_module(module.__name__.partition(".")[0]), "__path__", ())
-    files = [(path, path.relative_to(folder)) for folder in map(Path, package) for path in folder.rglob("*.py")]
-    if not files and module.__file__:
-        files = [(Path(module.__file__), Path(module.__name__))]
-    digest = hashlib.sha256()
-    for path, told in sorted(files, key=lambda one: one[1].as_posix()):
-        digest.update(told.as_posix().encode() + b"\0" + bytes.fromhex(sha256(path)))
-    return digest.hexdigest()
+def _make(recipe: Recipe) -> Detector:
+    if recipe.detector not in DETECTORS:
+        raise unknown("detector", recipe.detector, DETECTORS)
+    kind, options = DETECTORS[recipe.detector]
+    return kind(reading.parse(options, recipe.options, f"options of {recipe.detector}"))
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
-    """Parameters, in total and by subnetwork, and forward FLOPs (2 x multiply-adds) of one image at its size."""
-    detector = build(recipe) if ":" in recipe.detector else skeleton(recipe)
+    """Parameters, in total and by subnetwork, and forward FLOPs (2 x multiply-adds) of one image at its size.
+
+    Both are None for a detector from elsewhere: looking runs no code.
+    """
+    facts = {"detector": recipe.detector, "preset": recipe.preset, "size": list(recipe.size)}
+    if foreign.is_foreign(recipe.detector):
+        return {**facts, "parameters": None, "flops": None}
+    detector = skeleton(recipe)
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in detector.named_children()}
     total = sum(p.numel() for p in detector.parameters())
     return {
-        "detector": recipe.detector,
-        "preset": recipe.preset,
-        "size": list(recipe.size),
+        **facts,
         "parameters": {"total": total, **{name: count for name, count in counts.items() if count}},
         "flops": _flops(detector, recipe.size),
     }
@@ -99,12 +83,8 @@ def describe(recipe: Recipe) -> dict[str, Any]:
 
 def skeleton(recipe: Recipe) -> Detector:
     """The detector without storage (on the meta device), its options and size checked."""
-    if recipe.detector not in DETECTORS:
-        raise unknown("detector", recipe.detector, DETECTORS)
-    kind, options = DETECTORS[recipe.detector]
-    chosen: Any = reading.parse(options, recipe.options, f"options of {recipe.detector}")
     with torch.device("meta"):
-        detector = kind(chosen)
+        detector = _make(recipe)
     _forward(detector, recipe.size)
     return detector
 

@@ -1,0 +1,104 @@
+"""Detectors from elsewhere, `package.module:object`: what may run, what it makes, and where its code lies.
+
+The one place where a name becomes code. A record, a plan, a recipe or a checkpoint is a file, and a file is no reason
+to run anything: only names that the user has given are imported.
+"""
+
+import copy
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from omnial_bench.errors import UserError
+from omnial_bench.nouns import Detector
+from omnial_bench.store import sha256
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a detector's name is that of code from elsewhere."""
+    return ":" in name
+
+
+def check_trust(name: str, trusted: Collection[str], where: str = "a record") -> None:
+    """UserError, which says what to add, where `where` names code that is not among `trusted`, or that no trust makes
+    a detector of: the standard library. Nothing is imported."""
+    if _top(name) in sys.stdlib_module_names:
+        raise UserError(f"{where} asks to run {name}, of Python's standard library, which holds no detector; mend it")
+    if name not in trusted:
+        raise UserError(f"{where} asks to run the code {name}; if you know and trust it, add --trust {name}")
+
+
+def make(name: str, options: Mapping[str, Any], *, trusted: Collection[str], where: str = "a record") -> nn.Module:
+    """What `package.module:object` makes of the options, drawing from torch's global generator.
+
+    The object is a subclass of nn.Module, a function defined in that very module that returns a module, or a Detector,
+    of which a copy is given. UserError as of `check_trust`, and, one line, where it is none of these, is not there, or
+    fails.
+    """
+    check_trust(name, trusted, where)
+    source = _resolve(name)
+    try:
+        module = copy.deepcopy(source) if isinstance(source, Detector) and not options else source(**options)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{name} failed to build: {type(error).__name__}: {reason}"[:300]) from error
+    if not isinstance(module, nn.Module):
+        raise UserError(f"{name}: expected a torch.nn.Module, got {type(module).__name__}")
+    return module
+
+
+def _resolve(name: str) -> Callable[..., Any]:
+    module_name, _, attribute = name.partition(":")
+    try:
+        module = import_module(module_name)
+        source = getattr(module, attribute)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"cannot load the detector {name!r}: {reason}; expected package.module:object, and the package installed "
+            "or on PYTHONPATH"
+        ) from error
+    is_class = isinstance(source, type) and issubclass(source, nn.Module)
+    if not (is_class or isinstance(source, Detector)):
+        own = inspect.isfunction(source) and source.__module__ == module.__name__
+        if not own:
+            raise UserError(
+                f"{name}: expected a torch.nn.Module class, a Detector or a function defined in {module_name} itself, "
+                f"got {' '.join(repr(source).split())}"[:300]
+            )
+    return source  # type: ignore[no-any-return]
+
+
+def code_of(name: str) -> str:
+    """Hash of the code in which `package.module:object` lies: all of its package, or the file of a module alone; what
+    that imports from elsewhere is not followed. Nothing is imported. UserError where it is not found."""
+    module = name.partition(":")[0]
+    folders, file = _locate(_top(name))
+    files = [(path, path.relative_to(folder)) for folder in folders for path in folder.rglob("*.py")]
+    if not files and file is not None:
+        files = [(file, Path(module))]
+    digest = hashlib.sha256()
+    for path, label in sorted(files, key=lambda pair: pair[1].as_posix()):
+        digest.update(label.as_posix().encode() + b"\0" + bytes.fromhex(sha256(path)))
+    return digest.hexdigest()
+
+
+def _top(name: str) -> str:
+    """The name of the package or module at the top."""
+    return name.partition(":")[0].partition(".")[0]
+
+
+def _locate(top: str) -> tuple[Sequence[Path], Path | None]:
+    """The folders of a package or the file of a module at the top, as the import system would find it."""
+    for finder in sys.meta_path:
+        spec = finder.find_spec(top, None)
+        if spec is not None:
+            folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+            return folders, Path(spec.origin) if spec.has_location and spec.origin else None
+    raise UserError(f"found no module {top!r}; install its package, or name its folder in PYTHONPATH")

@@ -1,0 +1,323 @@
+"""Files never run code by themselves: every door, with code that leaves a trace when it is imported."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import tomli_w
+import torch
+from click.testing import CliRunner, Result
+from torch import nn
+
+import omnial_bench as ob
+from omnial_bench.assessment import Request, assess
+from omnial_bench.attacks.threats import NoOptions
+from omnial_bench.checkpoint import examine, load, load_detector, read_provenance, save
+from omnial_bench.cli.main import cli
+from omnial_bench.errors import UserError
+from omnial_bench.models import registry
+from omnial_bench.models.foreign import code_of, make
+from omnial_bench.models.registry import build, describe
+from omnial_bench.nouns import Synthetic
+from omnial_bench.planning import Settings
+from omnial_bench.reading import read_plan, read_recipe
+from omnial_bench.records import Recipe
+from omnial_bench.runner import dry_run, run
+from omnial_bench.steps import attack_models, train_models
+from omnial_bench.store import write_text
+from omnial_bench.training import is_trained
+
+CODE = """
+from functools import partial
+from os import system
+from pathlib import Path
+from subprocess import run as renamed
+
+from torch import nn
+
+from omnial_bench.models.draem import DRAEM, Options
+
+Path("imported").touch()
+
+
+def network():
+    Path("built").touch()
+    return DRAEM(Options(width=4, loc_width=4, pooling=5))
+
+
+class Late(nn.Module):
+    pass
+
+
+borrowed = partial(network)
+number = 3
+ready = network()
+"""
+NAME = "traced_detector:network"
+PLAN = {
+    "name": "own", "title": "Own", "dataset": "toy", "categories": ["cap"], "detectors": ["own.toml"],
+    "paradigms": ["unified"], "preset": "tiny", "suites": ["two.toml"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def place(mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a module, a record that names it, a plan that names the record, and data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "traced_detector", raising=False)
+    write_text(tmp_path / "traced_detector.py", CODE)
+    record = (mini / "mini.toml").read_text(encoding="utf-8")
+    for file, name in (("own.toml", NAME), ("shell.toml", "os:system")):
+        text = record.replace('"draem"', f'"{name}"')
+        options = 'options = { command = "touch run" }' if file == "shell.toml" else ""
+        write_text(tmp_path / file, text.replace("options = { width = 4, loc_width = 4, pooling = 5 }", options))
+    for file, name in (("own-plan.toml", "own.toml"), ("shell-plan.toml", "shell.toml")):
+        write_text(tmp_path / file, tomli_w.dumps({**PLAN, "detectors": [name]}))
+    shutil.copy(mini / "two.toml", tmp_path)
+    (tmp_path / "data").symlink_to(mini / "data")
+    yield tmp_path
+    monkeypatch.delitem(sys.modules, "traced_detector", raising=False)
+
+
+def trained(place: Path, name: str = NAME) -> Path:
+    """A finished training whose recipe names code, without that code having been run."""
+    folder = place / "model"
+    train_models(
+        "own.toml", data=place / "data", categories=["cap"], paradigm="unified", preset="tiny", textures=None,
+        out=folder, device="cpu", precision="32-true", seed=0, watch=lambda _: None, trusted=[NAME],
+    )  # fmt: skip
+    stored = examine(folder)
+    provenance = read_provenance(folder)
+    assert provenance is not None
+    recipe = stored.recipe.model_copy(update={"detector": name})
+    save(folder, load(folder, trusted=[NAME]).detector, recipe, provenance)
+    forget(place)
+    return folder
+
+
+def forget(place: Path) -> None:
+    sys.modules.pop("traced_detector", None)
+    for trace in ("imported", "built", "run"):
+        (place / trace).unlink(missing_ok=True)
+
+
+def nothing_ran(place: Path) -> bool:
+    return not any((place / trace).exists() for trace in ("imported", "built", "run"))
+
+
+def invoke(*words: str) -> Result:
+    return CliRunner().invoke(cli, words)
+
+
+COMMANDS = {
+    "run": ("run", "own-plan.toml", "--data", "data", "--out", "out", "--device", "cpu"),
+    "train": ("train", "own.toml", "--data", "data", "--preset", "tiny", "--out", "out", "--device", "cpu"),
+    "attack": ("attack", "two.toml", "--source", "model", "--data", "data", "--out", "out", "--device", "cpu"),
+    "score": ("score", "model", "--data", "data", "--out", "out", "--device", "cpu"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_runs_only_what_its_own_line_trusts(place: Path, command: str) -> None:
+    if command in ("attack", "score"):
+        trained(place)
+    words = COMMANDS[command]
+    for other in ((), ("--trust", "traced_detector:other"), ("--trust", "traced_detector")):
+        refused = invoke(*words, *other)
+        assert isinstance(refused.exception, UserError)
+        line = str(refused.exception)
+        assert f"asks to run the code {NAME}; if you know and trust it, add --trust {NAME}" in line
+        assert "\n" not in line and nothing_ran(place) and not (place / "out").exists()
+    done = invoke(*words, "--trust", NAME)
+    assert done.exit_code == 0, done.exception
+    assert (place / "built").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_the_standard_library_is_never_a_detector(place: Path, command: str) -> None:
+    words = [word.replace("own", "shell") for word in COMMANDS[command]]
+    for trust in ((), ("--trust", "os:system")):
+        refused = invoke(*words, *trust)
+        assert isinstance(refused.exception, UserError) and "standard library" in str(refused.exception)
+        assert nothing_ran(place)
+
+
+@pytest.mark.parametrize("kind", ["own", "shell"])
+def test_looking_never_builds(place: Path, kind: str) -> None:
+    for words in (
+        ("show", "detectors", f"{kind}.toml", "--preset", "tiny"),
+        ("show", "detectors", f"{kind}.toml", "--preset", "tiny", "--json"),
+        ("show", "detectors", f"{kind}.toml"),
+        ("show", "plans", f"{kind}-plan.toml"),
+    ):
+        shown = invoke(*words)
+        assert shown.exit_code == 0, shown.exception
+    facts = json.loads(invoke("show", "detectors", f"{kind}.toml", "--preset", "tiny", "--json").stdout)
+    assert facts[0]["parameters"] is facts[0]["flops"] is None and facts[0]["size"] == [32, 32]
+    for trust in ((), ("--trust", NAME)):
+        listed = invoke("run", f"{kind}-plan.toml", "--data", "data", "--out", "out", "--dry-run", *trust)
+        assert listed.exit_code == 0, listed.exception
+        assert "due" in listed.output
+    assert nothing_ran(place) and not (place / "out").exists()
+
+
+def test_a_dry_run_over_a_finished_run_never_builds(place: Path) -> None:
+    assert invoke(*COMMANDS["run"], "--trust", NAME).exit_code == 0
+    forget(place)
+    listed = invoke("run", "own-plan.toml", "--data", "data", "--out", "out", "--device", "cpu", "--dry-run")
+    assert listed.exit_code == 0 and ", 0 due" in listed.output
+    assert nothing_ran(place)
+    # A recipe of the run that was changed to name other code is no reason either.
+    path = next((place / "out/models").glob("*/recipe.toml"))
+    write_text(path, path.read_text(encoding="utf-8").replace(NAME, "os:system"))
+    listed = invoke("run", "own-plan.toml", "--data", "data", "--out", "out", "--device", "cpu", "--dry-run")
+    assert listed.exit_code == 0 and "damaged" in listed.output and nothing_ran(place)
+    assert invoke("report", "out").exit_code == 0 and nothing_ran(place)
+
+
+def python_doors(place: Path) -> dict[str, Callable[[], object]]:
+    settings = Settings(data=place / "data", out=place / "out", device="cpu")
+    where = {"data": place / "data", "device": "cpu", "precision": "32-true", "seed": 0, "watch": lambda _: None}
+    return {
+        "build": lambda: build(read_recipe("own.toml", "tiny")),
+        "run": lambda: run(read_plan("own-plan.toml"), settings),
+        "train": lambda: train_models(
+            "own.toml", categories=None, paradigm="unified", preset="tiny", textures=None, out=place / "out", **where
+        ),
+        "attack": lambda: attack_models(
+            "two.toml", ["model"], categories=None, limit=None, out=place / "out", **where
+        ),
+        "assess": lambda: assess(Request(data=place / "data", out=place / "out", checkpoints=("model",))),
+        "load": lambda: load("model"),
+        "load_detector": lambda: load_detector("model"),
+        "ob.load_detector": lambda: ob.load_detector("model", trusted=["traced_detector:other"]),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def with_model(place: Path) -> Path:
+    trained(place)
+    return place
+
+
+def test_from_python_nothing_runs_that_is_not_trusted(with_model: Path) -> None:
+    for name, door in python_doors(with_model).items():
+        with pytest.raises(UserError, match=f"--trust {NAME}"):
+            door()
+        assert nothing_ran(with_model), name
+
+
+def test_from_python_looking_runs_nothing(with_model: Path) -> None:
+    assert describe(read_recipe("own.toml", "tiny"))["parameters"] is None
+    dry_run(read_plan("own-plan.toml"), Settings(data=with_model / "data", out=with_model / "out", trusted=(NAME,)))
+    assert examine("model").recipe.detector == NAME
+    assert not is_trained(with_model / "model", "another key")
+    assert len(code_of(NAME)) == 64
+    assert nothing_ran(with_model)
+    assert isinstance(load_detector("model", trusted=[NAME]), ob.Detector)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("os:system", "standard library"),
+        ("posix:system", "standard library"),
+        ("subprocess:run", "standard library"),
+        ("builtins:eval", "standard library"),
+        ("os.path:join", "standard library"),
+        ("traced_detector:system", "expected a torch.nn.Module class, a Detector or a function defined in"),
+        ("traced_detector:renamed", "expected a torch.nn.Module class"),
+        ("traced_detector:borrowed", "expected a torch.nn.Module class"),
+        ("traced_detector:number", "expected a torch.nn.Module class"),
+        ("traced_detector:__builtins__", "expected a torch.nn.Module class"),
+        ("traced_detector:Path", "expected a torch.nn.Module class"),
+        ("traced_detector:network.__globals__", "cannot load the detector"),
+        ("traced_detector:", "cannot load the detector"),
+        ("no_such_module:network", "cannot load the detector"),
+        (":network", "cannot load the detector"),
+    ],
+)
+def test_a_trusted_name_that_is_no_detector_is_one_line(place: Path, name: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        make(name, {}, trusted=[name])
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert not (place / "run").exists()
+
+
+@pytest.mark.usefixtures("place")
+def test_what_a_name_may_stand_for() -> None:
+    for attribute, kind in (("network", ob.Detector), ("Late", nn.Module), ("ready", ob.Detector)):
+        name = f"traced_detector:{attribute}"
+        assert isinstance(make(name, {}, trusted=[name]), kind)
+    first, second = (make("traced_detector:ready", {}, trusted=["traced_detector:ready"]) for _ in range(2))
+    assert first is not second
+
+
+def test_a_module_that_fails_when_it_is_imported_is_one_line(place: Path) -> None:
+    write_text(place / "traced_detector.py", "raise RuntimeError('two\\nlines')\n")
+    with pytest.raises(UserError, match=r"cannot load the detector .* two lines"):
+        make(NAME, {}, trusted=[NAME])
+
+
+def test_code_in_a_package_is_found_without_running_it(place: Path) -> None:
+    package = place / "traced_package" / "inner"
+    package.mkdir(parents=True)
+    for path in (package / "__init__.py", package.parent / "__init__.py", package / "leaf.py"):
+        write_text(path, CODE)
+    before = code_of("traced_package.inner.leaf:network")
+    assert nothing_ran(place) and "traced_package" not in sys.modules
+    write_text(package.parent / "other.py", "")
+    assert code_of("traced_package.inner.leaf:network") != before
+    with pytest.raises(UserError, match="found no module 'no_such_module'"):
+        code_of("no_such_module.inner:network")
+
+
+class Everything(ob.Detector):
+    """A network of all that the detectors here do without."""
+
+    def __init__(self, options: object) -> None:
+        super().__init__()
+        self.options = options
+        self.linear, self.norm, self.table = nn.Linear(3, 5), nn.LayerNorm(5), nn.Embedding(4, 5)
+        self.scale = nn.Parameter(torch.randn(7))
+        self.register_buffer("noise", torch.randn(3))
+        self.register_buffer("steps", torch.arange(4))
+        self.register_buffer("spare", torch.zeros(2), persistent=False)
+        self.tied = nn.Linear(3, 5)
+        self.tied.weight = self.linear.weight
+
+    def forward(self, images: torch.Tensor) -> ob.Prediction:
+        maps = images.mean(1) * self.scale.sum()
+        return ob.Prediction(torch.stack((-maps, maps), 1))
+
+    def synthesize(self, images: torch.Tensor, textures: torch.Tensor, generator: torch.Generator) -> Synthetic:
+        raise NotImplementedError
+
+    def loss(self, batch: Synthetic) -> dict[str, torch.Tensor]:
+        raise NotImplementedError
+
+
+def test_weights_and_buffers_are_what_the_constructor_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.DETECTORS, "everything", (Everything, NoOptions))
+    recipe = Recipe(detector="everything", preset="test", size=(32, 32))
+    before = torch.get_rng_state()
+    generator = torch.Generator().manual_seed(3)
+    built = build(recipe, generator)
+    again, other = (build(recipe, torch.Generator().manual_seed(seed)) for seed in (3, 4))
+    assert torch.equal(torch.get_rng_state(), before)
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        expected = Everything(NoOptions())
+        assert torch.equal(generator.get_state(), torch.get_rng_state())
+    tensors = dict(expected.named_parameters()) | dict(expected.named_buffers())
+    for name, tensor in tensors.items():
+        for detector in (built, again):
+            assert torch.equal((dict(detector.named_parameters()) | dict(detector.named_buffers()))[name], tensor)
+        assert tensor.isfinite().all()
+    assert built.tied.weight is built.linear.weight
+    assert not torch.equal(built.scale, other.scale) and not torch.equal(built.noise, other.noise)
+    assert built.training
