@@ -49,6 +49,8 @@ steps = 2
 
 # Several processes share the cores. OMP_NUM_THREADS=2 runs all that does not set it itself with two threads.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
+# No test cuts the power, and a run waits hundreds of times until the disk has written.
+os.fsync = lambda _: None
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,18 @@ def skeleton(recipe: Recipe) -> Detector:
         raise unknown("detector", recipe.detector, DETECTORS)
     kind, options = DETECTORS[recipe.detector]
     chosen: Any = reading.parse(options, recipe.options, f"options of {recipe.detector}")
+    _try(kind, chosen, recipe.size)
     with torch.device("meta"):
-        detector = kind(chosen)
-    _forward(detector, recipe.size)
-    return detector
+        return kind(chosen)
+
+
+@lru_cache(maxsize=64)
+def _try(kind: Callable[[Any], Detector], options: Any, size: tuple[int, int]) -> None:
+    """Raise what a forward of one image of this size raises. Once a process: on the meta device it takes longer than on
+    the CPU, and every model that is built or opened asks for it."""
+    with torch.device("meta"):
+        detector = kind(options)
+    _forward(detector, size)
 
 
 def _flops(detector: nn.Module, size: tuple[int, int]) -> int:
