@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Processes that share the tests; each computes with one thread.
+WORKERS ?= 2
 
 .PHONY: demo test torture lint bench clean
 
@@ -10,7 +12,7 @@ demo: $(STAMP)
 	$(BIN)/omnial-bench demo --out demo-run
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 # The tests of killed runs, at fifty moments in place of a few.
 torture: $(STAMP)

@@ -1,5 +1,6 @@
 """What several test files share: one thread, a small data set drawn once, a narrow detector and a short suite."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +46,11 @@ name = "pgd-8"
 eps = "8/255"
 steps = 2
 """
+
+# Several processes share the cores. OMP_NUM_THREADS=2 runs all that does not set it itself with two threads.
+torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
+# No test cuts the power, and a run waits hundreds of times until the disk has written.
+os.fsync = lambda _: None
 
 
 @pytest.fixture(scope="module")

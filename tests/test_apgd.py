@@ -137,12 +137,19 @@ def by_the_book(detector: Detector, image: Tensor, truth: Tensor, threat: Threat
 @pytest.mark.parametrize("steps", [10, 40])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_goes_by_the_algorithm_of_the_paper(norm, steps) -> None:
-    """A batch of pictures against one picture at a time, whose steps are halved at different times."""
+    """A batch of pictures against one picture at a time, whose steps are halved at different times.
+
+    Around a maximum all that is nearer than the root of float32's precision (6e-8) has the same value but for rounding:
+    which of these iterates is the best is chance, what they reach is not.
+    """
     detector, (images, truth) = Rippled(), pictures(6)
     threat = ThreatModel(eps=Fraction(8, 255) if norm == "linf" else Fraction(1, 4), norm=norm)
     ours, _ = apgd(detector, images, truth, threat, steps=steps, random_start=False)
     expected = [by_the_book(detector, images[i : i + 1], truth[i : i + 1], threat, steps) for i in range(6)]
-    assert torch.allclose(ours, torch.cat([one for one, _ in expected]), atol=1e-6)
+    theirs = torch.cat([one for one, _ in expected])
+    assert torch.allclose(ours, theirs, rtol=0, atol=6e-8**0.5)
+    # Means over 64 pixels.
+    torch.testing.assert_close(*values(balanced, detector, truth, ours, theirs), rtol=64 * 6e-8, atol=0)
     assert len({halvings for _, halvings in expected}) > 1
 
 
@@ -157,7 +164,7 @@ def test_each_picture_has_a_step_of_its_own() -> None:
     both, _ = apgd(Bowl(peak), images, truth, **settings)
     for row in range(2):
         alone, _ = apgd(Bowl(peak[row : row + 1]), images[:1], truth[:1], **settings)
-        assert torch.equal(both[row], alone[0])
+        assert torch.allclose(both[row], alone[0], rtol=0, atol=4 * 6e-8 * 30)
     assert torch.allclose(both[1] - images[1], torch.full((), EPS))
     assert (both[0] - peak[0]).abs().max() < 0.002
 

@@ -24,16 +24,18 @@ def test_ratios_and_goals() -> None:
     )
 
 
-def test_both_sides_take_turns_and_the_ratio_is_of_one_run() -> None:
+def test_both_sides_take_turns_and_the_ratio_is_of_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[str] = []
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
 
     def ours() -> None:
         turns.append("ours")
-        time.sleep(0.002)
+        clock[0] += 0.002
 
     def theirs() -> None:
         turns.append("theirs")
-        time.sleep(0.02)
+        clock[0] += 0.02
 
     row = side_by_side("figure", "other", ours, theirs, repeats=2, times=(2, 1), goal=">= 2")
     # A warm-up and two repeats, and once more each for the memory.

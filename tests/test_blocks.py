@@ -113,7 +113,10 @@ def test_channels_last_survives_every_convolution(norm: str) -> None:
 
 @pytest.mark.parametrize("channels", [12, 16, 20, 24, 40])
 def test_dilated_gradients_in_bfloat16_are_those_of_float32(channels: int) -> None:
-    """Beyond 16 input channels that do not fill sixteens, oneDNN's were not finite."""
+    """Beyond 16 input channels that do not fill sixteens, oneDNN's were not finite.
+
+    Features, weights, and the slope that comes back are rounded by up to 0.4 % each: all three ways, 1.2 %.
+    """
     torch.manual_seed(0)
     layer, features = unit(channels, 8, dilation=2)[0], noise(4, channels, 32, 32)
     layer.to(memory_format=torch.channels_last)

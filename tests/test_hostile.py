@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import tomli_w
 import torch
-from fake_run import fake_rows, fake_run
+from fake_run import DETECTORS, fake_rows, fake_run
 from PIL import Image
 from pydantic import ValidationError
 
@@ -109,18 +109,20 @@ class TestReport:
     def run(self, tmp_path: Path) -> Path:
         return fake_run(tmp_path / "deep" / "er" / "run", size=(32, 32))
 
-    def rename(self, run: Path, old: str, new: str) -> None:
-        """Another name for a paradigm, wherever rows and pictures name it."""
+    def rename(self, run: Path, detector: str, old: str, new: str) -> None:
+        """Another name for a detector's paradigm, wherever rows and pictures name it."""
         rows = read_rows(run)
-        rows["paradigm"] = rows["paradigm"].replace(old, new)
+        mine = rows["detector"] == detector
+        rows.loc[mine, "paradigm"] = rows.loc[mine, "paradigm"].replace(old, new)
         write_rows(run / "results.csv", rows)
         index = pd.read_csv(run / "examples" / "index.csv", dtype=str, keep_default_na=False)
-        index["model"] = index["model"].str.replace(f"-{old}", f"-{new}", regex=False)
+        index["model"] = index["model"].str.replace(f"{detector}-{old}", f"{detector}-{new}", regex=False)
         index.to_csv(run / "examples" / "index.csv", index=False)
 
-    @pytest.mark.parametrize("name", ["x)<img src=x onerror=alert(1)>", "/../../../outside", "$\\bad$"])
-    def test_names_are_text_and_lead_nowhere(self, run: Path, tmp_path: Path, name: str) -> None:
-        self.rename(run, "separate", name)
+    def test_names_are_text_and_lead_nowhere(self, run: Path, tmp_path: Path) -> None:
+        names = ("x)<img src=x onerror=alert(1)>", "/../../../outside", "$\\bad$")
+        for detector, name in zip(DETECTORS, names, strict=True):
+            self.rename(run, detector, "separate", name)
         before = {path for path in tmp_path.rglob("*") if run not in path.parents}
         write_report(run, ["md", "html"])
         assert {path for path in tmp_path.rglob("*") if run not in path.parents} == before

@@ -5,14 +5,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
 from omnial_bench.errors import UserError
-from omnial_bench.jobs import THREADS, Progress, Watch, crew, flow, read_memory, remember, threads_of
+from omnial_bench.jobs import THREADS, Each, Progress, Watch, crew, flow, read_memory, remember, threads_of
 from omnial_bench.store import write_text
 
 News = list[tuple[str, int, int, str]]
@@ -59,15 +60,28 @@ def test_one_job_runs_here_and_in_order() -> None:
     assert news == [(f"add {n}", done, 2, f"note {done}") for n in (3, 1, 2) for done in (1, 2)]
 
 
-def test_two_processes_equal_one_and_tell_their_progress() -> None:
-    news: News = []
+NEWS: News = []
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[Each]:
+    """Two processes for all tests that lose none; what they tell is in NEWS."""
+    with crew(make, (10,), 2, listener(NEWS)) as each:
+        yield each
+
+
+def test_two_processes_equal_one_and_tell_their_progress(two: Each) -> None:
+    NEWS.clear()
     tasks = list(range(8))
-    with crew(make, (10,), 2, listener(news)) as each:
-        assert each(add, tasks) == [10 + task for task in tasks]
-        found = each(where, tasks)
+    assert two(add, tasks) == [10 + task for task in tasks]
+    found = two(where, tasks)
     assert {threads for _, threads in found} == {THREADS}
     assert os.getpid() not in {process for process, _ in found}
-    assert sorted(news) == [(f"add {n}", done, 2, f"note {done}") for n in tasks for done in (1, 2)]
+    # News travel beside the values.
+    limit = time.monotonic() + 60
+    while len(NEWS) < 2 * len(tasks) and time.monotonic() < limit:
+        time.sleep(0.01)
+    assert sorted(NEWS) == [(f"add {n}", done, 2, f"note {done}") for n in tasks for done in (1, 2)]
 
 
 def after(_: dict[str, int], task: tuple[str, str, tuple[str, ...]], __: Watch) -> float:
@@ -80,11 +94,12 @@ def after(_: dict[str, int], task: tuple[str, str, tuple[str, ...]], __: Watch) 
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_task_begins_when_what_it_needs_is_done(tmp_path: Path, jobs: int) -> None:
+def test_a_task_begins_when_what_it_needs_is_done(tmp_path: Path, jobs: int, request: pytest.FixtureRequest) -> None:
     names = {"a": (), "b": (), "c": ("a", "b"), "d": ("a",), "e": ("c", "d")}
     tasks = [(str(tmp_path), name, others) for name, others in names.items()]
     needs = [{list(names).index(other) for other in others} for others in names.values()]
-    with crew(make, (0,), jobs, lambda _: None) as each:
+    here = crew(make, (0,), 1, lambda _: None) if jobs == 1 else nullcontext(request.getfixturevalue("two"))
+    with here as each:
         ends = dict(zip(names, each(after, tasks, needs), strict=True))
     assert all(ends[name] > ends[other] for name, others in names.items() for other in others)
 
@@ -114,13 +129,10 @@ def test_flow_gives_out_all_that_is_ready_and_counts() -> None:
     assert told == [(1, 3, "b"), (2, 3, "a"), (3, 3, "c")]
 
 
-def test_a_workers_mistake_is_the_callers() -> None:
-    with pytest.raises(UserError, match=r"^expected 1, got 2; try 1$"), crew(make, (0,), 2, lambda _: None) as each:
-        each(refuse, [1, 2, 3])
-
-
-def test_a_dead_worker_is_one_line() -> None:
+def test_a_workers_mistake_is_the_callers_and_its_death_is_one_line() -> None:
     with pytest.raises(UserError, match="worker process died"), crew(make, (0,), 2, lambda _: None) as each:
+        with pytest.raises(UserError, match=r"^expected 1, got 2; try 1$"):
+            each(refuse, [1, 2, 3])
         each(die, [1, 2, 3])
 
 

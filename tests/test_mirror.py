@@ -30,6 +30,7 @@ def settings(mini: Path, out: str, url: str = URL) -> Settings:
 
 
 def plan(mini: Path) -> Plan:
+    write_text(mini / "self.toml", SELF)
     return Plan(
         name="mini", title="Mini", dataset="toy", categories=("cap",), detectors=(str(mini / "mini.toml"),),
         paradigms=("unified",), preset="tiny", suites=(str(mini / "two.toml"), str(mini / "self.toml")), test_limit=2,
@@ -44,7 +45,6 @@ def first(mini: Path) -> Iterator[Path]:
         (out / "report.md").write_text("# Report\n")
         return [out / "report.md"]
 
-    write_text(mini / "self.toml", SELF)
     run(plan(mini), settings(mini, "first"), report=report)
     yield mini / "first"
     fsspec.filesystem("memory").rm("/bucket", recursive=True)

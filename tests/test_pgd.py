@@ -20,11 +20,15 @@ from omnial_bench.attacks.objectives import (
     segpgd,
 )
 from omnial_bench.attacks.pgd import DensePGD, ascent, first_step, random_change
-from omnial_bench.attacks.victim import Lookout, Victim, victim
+from omnial_bench.attacks.victim import Lookout, Victim, as_victim, victim
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import Detector, Prediction, Synthetic, ThreatModel
 
 SIDE = 8
+TURNED = 1e-4
+"""Relative, between the objectives that two attacks reach whose sums were taken in another order. Sums of 27 products
+and 64 pixels differ by 91 x 6e-8 at the most. A value whose slope is 0 but for that may be moved the other way, by two
+steps d of 0.0065: it costs half of d squared times the curvature, below 0.3 for these weights, so some 2e-5."""
 
 
 class Untrained(Detector):
@@ -80,6 +84,14 @@ def attack(detectors: list[Detector], images: Tensor, labels: Tensor, threat: Th
     with victim(detectors) as target:
         pgd = DensePGD(target, threat, generator=torch.Generator().manual_seed(seed), **settings)
         return pgd(images, labels, where), pgd.losses
+
+
+def assert_as_strong(target: Victim, one: Tensor, other: Tensor, truth: Tensor) -> None:
+    """Two attacks reach the same, though a value here and there went the other way."""
+    assert ((one - other).abs() > 1e-6).float().mean() < 0.01
+    for objective in (cross_entropy, balanced):
+        values = [target.value(images, truth.bool(), objective) for images in (one, other)]
+        torch.testing.assert_close(*values, rtol=TURNED, atol=0)
 
 
 def worst(images: Tensor, truth: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -209,7 +221,7 @@ def test_is_torchattacks_pgd_for_plain_cross_entropy(detector) -> None:
     with victim([detector]) as target:
         theirs = torchattacks.PGD(target, eps=8 / 255, alpha=2 / 255, steps=10, random_start=False)
         expected = theirs(images, truth.long())
-    assert torch.equal(ours, expected)
+        assert_as_strong(target, ours, expected, truth)
     assert not torch.equal(ours, images)
 
 
@@ -223,7 +235,7 @@ def test_stands_where_torchattacks_stands() -> None:
         module, ThreatModel(eps=Fraction(8, 255)), generator=torch.Generator(), objective=cross_entropy,
         step_size=2 / 255, random_start=False,
     )  # fmt: skip
-    assert torch.equal(ours(images, truth.long()), theirs(images, truth.long()))
+    assert_as_strong(as_victim(module), ours(images, truth.long()), theirs(images, truth.long()), truth)
     assert not module.training and all(weight.grad is None for weight in module.parameters())
     with pytest.raises(UserError, match=r"expected logits of shape \(b, 2, h, w\) from Conv2d, got shape"):
         DensePGD(nn.Conv2d(3, 1, 1), ThreatModel(eps=Fraction(8, 255)), generator=torch.Generator())(images, truth)
@@ -486,12 +498,19 @@ def plain_steps(detector: Detector, images: Tensor, truth: Tensor, threat: Threa
 @pytest.mark.parametrize("objective", [balanced, segpgd])
 @pytest.mark.parametrize("detector", [Shown(), Convolution(2), Wavy()], ids=["linear", "convolution", "wavy"])
 def test_stuck_pictures_leave_the_batch_and_nothing_changes(detector, objective, norm) -> None:
+    """To the bit where a picture's numbers meet no others; a convolution may sum otherwise in a smaller batch."""
     images, truth = pictures()
     threat = ThreatModel(eps=Fraction(8, 255), norm=norm)
     expected, losses = plain_steps(detector, images, truth, threat, objective, 12)
     attacked, same = attack([detector], images, truth, threat, objective=objective, steps=12, random_start=False)
-    assert torch.equal(attacked, expected)
-    assert same == losses
+    if isinstance(detector, Convolution):
+        assert same == pytest.approx(losses, rel=TURNED)
+        with victim([detector]) as target:
+            assert_as_strong(target, attacked, expected, truth)
+        assert (threat.distance(attacked, images) <= 8 / 255 + 1e-6).all()
+    else:
+        assert torch.equal(attacked, expected)
+        assert same == losses
 
 
 def test_pictures_in_their_corner_are_not_shown_again() -> None:

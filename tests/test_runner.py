@@ -633,6 +633,8 @@ class TestOnTheSpot:
         done = times(copied, ".tasks/*.json")
         run(given, settings(place, copied))
         assert times(copied, ".tasks/*.json") == done
+        # What two processes train, build and score is seen above.
+        shutil.copytree(place / "run", tmp_path / "again")
         run(given, settings(place, tmp_path / "again", jobs=2))
         assert (tmp_path / "again" / "results.csv").read_bytes() == before
         for name in ("attacks.csv", "health.csv", "examples/index.csv"):

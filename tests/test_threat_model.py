@@ -267,7 +267,9 @@ def test_fgsm_is_one_step_of_eps_from_the_picture(norm) -> None:
             expected = torchattacks.FGSM(target, eps=8 / 255)(images, labels.long())
         assert torch.allclose(attacked, expected, atol=1e-6)
     else:
-        assert threat_model(threat("fgsm", norm="l2")).distance(attacked, images).tolist() == pytest.approx([EPS] * 4)
+        # 192 values below 1 are rounded by up to 3e-8: of the length that is 4e-7.
+        length = threat_model(threat("fgsm", norm="l2")).distance(attacked, images)
+        assert length.tolist() == pytest.approx([EPS] * 4, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["apgd", "di", "mi", "patch", "pgd", "ti", "universal"])

@@ -23,7 +23,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.leftovers import sweep, swept
 from omnial_bench.lock import claimed
 
-VERSION = 1
+VERSION = 2
 MARKER = "toy.json"
 """Lies in the data set's folder and says how it was drawn."""
 SMALLEST_DEFECT = 0.006
@@ -53,9 +53,9 @@ def draw_toy(
 ) -> None:
     """Draw the data set into `root`: per category `train` and `test_good` normals, `test_defect` of each defect.
 
-    The same arguments give the same bytes. Files that are there already are kept, so that drawing goes on where it was
-    stopped. UserError for a size outside 32 to 1024, for counts below 1, for a folder that holds anything else, and
-    while another process works there.
+    The same arguments give the same bytes, on every processor. Files that are there already are kept, so that drawing
+    goes on where it was stopped. UserError for a size outside 32 to 1024, for counts below 1, for a folder that holds
+    anything else, and while another process works there.
     """
     if not 32 <= size <= 1024:
         raise UserError(f"expected a picture size from 32 to 1024 pixels, got {size}; try 64")

@@ -3,7 +3,23 @@
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from omnial_bench.data.canvas import Canvas, Cover, Field, blob, distance_to_line, dome, flat, jagged, paint, tint, turn
+from omnial_bench.data.canvas import (
+    Canvas,
+    Cover,
+    Double,
+    Field,
+    blob,
+    cosine,
+    distance_to_line,
+    dome,
+    flat,
+    jagged,
+    paint,
+    polar,
+    sine,
+    tint,
+    turn,
+)
 
 TEETH, FLUTES = 14, 21
 BORE, HUB, WEB, ROOT, TIP = 0.17, 0.31, 0.54, 0.70, 0.86
@@ -18,7 +34,7 @@ def gear(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.
     picture *= (1 + 0.10 * canvas.noise(rng, 48) + 0.12 * (-canvas.x - canvas.y))[..., None]
 
     u, v = turn(canvas.x, canvas.y, angle, centre, scale)
-    r, theta = np.hypot(u, v), np.arctan2(v, u)
+    r, theta = polar(u, v)
     body = _gear_outline(u, v, r, theta)
     edge = np.zeros(r.shape, bool)
     if defect == "broken_tooth":
@@ -30,9 +46,9 @@ def gear(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.
     picture *= (1 - 0.6 * shadow)[..., None]
 
     # Turned steel mirrors the light in two opposite fans; chamfers catch it on the side that faces it.
-    toward = np.cos(theta + angle - light)
+    toward = cosine(theta + angle - light)
     spun = np.interp(r, np.linspace(0, 1, grooves.size), grooves).astype(np.float32)
-    fan = np.asarray(0.56 + 0.16 * np.abs(toward) ** 4 + 0.04 * spun, np.float32)
+    fan = np.asarray(0.56 + 0.16 * np.square(np.square(toward)) + 0.04 * spun, np.float32)
     fan *= np.where((r > HUB) & (r < WEB), 0.80, 1.0)
     for radius, sign in ((BORE + 0.02, -1), (HUB, 1), (WEB, -1), (ROOT - 0.04, 1)):
         fan += sign * 0.20 * toward * np.clip(1 - np.abs(r - radius) / 0.035, 0, None)
@@ -49,7 +65,7 @@ def gear(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.
     return picture
 
 
-def _gear_outline(u: Field, v: Field, r: Field, theta: Field) -> Cover:
+def _gear_outline(u: Field, v: Field, r: Field, theta: Double) -> Cover:
     within = np.abs((theta * TEETH / (2 * np.pi)) % 1 - 0.5)
     flank = np.clip((0.31 - within) / 0.12, 0, 1)
     body = (r < ROOT + (TIP - ROOT) * flank) & (r > BORE)
@@ -60,7 +76,7 @@ def _gear_outline(u: Field, v: Field, r: Field, theta: Field) -> Cover:
     return np.asarray(body)
 
 
-def _break_teeth(flaw: np.random.Generator, body: Cover, r: Field, theta: Field) -> tuple[Cover, Cover]:
+def _break_teeth(flaw: np.random.Generator, body: Cover, r: Field, theta: Double) -> tuple[Cover, Cover]:
     """Two or three teeth broken off with a piece of the rim; the rough face of the break is left bright."""
     at, half = flaw.uniform(0, 2 * np.pi), flaw.uniform(0.36, 0.62)
     away = np.abs((theta - at + np.pi) % (2 * np.pi) - np.pi)
@@ -103,8 +119,8 @@ def cap(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.G
     slope_u, slope_v = np.zeros_like(u), np.zeros_like(u)
     if defect == "dent":
         u, v, slope_u, slope_v = _dent(flaw, u, v)
-    r, theta = np.hypot(u, v), np.arctan2(v, u)
-    flute = np.cos(FLUTES * theta)
+    r, theta = polar(u, v)
+    flute = cosine(FLUTES * theta)
     body = r < 0.84 * (1 + 0.035 * flute)
 
     side = canvas.size * canvas.factor
@@ -133,11 +149,11 @@ def cap(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.G
 
 def _star(u: Field, v: Field) -> Cover:
     """A five-pointed star inside a ring."""
-    r, theta = np.hypot(u, v), np.arctan2(v, u)
+    r, theta = polar(u, v)
     sector = np.abs((theta * 5 / (2 * np.pi)) % 1 - 0.5) * (2 * np.pi / 5)
     # The edge from the tip (angle 0) to the notch ( angle 36 degrees), in polar form.
     tip, notch, wide = 0.42, 0.18, np.pi / 5
-    edge = tip * notch * np.sin(wide) / (tip * np.sin(sector) + notch * np.sin(wide - sector))
+    edge = tip * notch * np.sin(wide) / (tip * sine(sector) + notch * sine(wide - sector))
     return np.asarray((r < edge) | (np.abs(r - 0.55) < 0.045))
 
 

@@ -6,6 +6,8 @@ from omnial_bench.data.canvas import (
     Canvas,
     Cover,
     Field,
+    bell,
+    cosine,
     curve,
     distance_to_line,
     dome,
@@ -45,8 +47,9 @@ def weave(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random
     over = (i + j) % 2 == 0
 
     picture = flat(canvas, (0.09, 0.08, 0.09))
-    warp_light = _round(a) * (0.72 + 0.33 * np.cos(np.pi * b) * np.where(over, 1, -0.3)) * shades[0][i % 64] + twist
-    weft_light = _round(b) * (0.72 + 0.33 * np.cos(np.pi * a) * np.where(over, -0.3, 1)) * shades[1][j % 64] + twist
+    across, along = (cosine(np.pi * place).astype(np.float32) for place in (a, b))
+    warp_light = _round(a) * (0.72 + 0.33 * along * np.where(over, 1, -0.3)) * shades[0][i % 64] + twist
+    weft_light = _round(b) * (0.72 + 0.33 * across * np.where(over, -0.3, 1)) * shades[1][j % 64] + twist
     warp_colour, weft_colour = tint((0.88, 0.80, 0.64), warp_light), tint((0.22, 0.38, 0.66), weft_light)
     paint(picture, weft, weft_colour)
     paint(picture, warp & (over | ~weft), warp_colour)
@@ -107,7 +110,7 @@ def brushed(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.rand
     sheen, tone = rng.uniform(-0.8, 0.8), rng.uniform(0.50, 0.58)
     x, y = turn(canvas.x, canvas.y, rng.normal(0, 0.02))
     coarse, fine = canvas.noise(rng, (64, 4)), canvas.noise(rng, (128, 12))
-    picture = tone + 0.035 * coarse + 0.035 * fine + 0.10 * np.exp(-(((y - sheen) / 0.5) ** 2)) + 0.03 * x
+    picture = tone + 0.035 * coarse + 0.035 * fine + 0.10 * bell((y - sheen) / 0.5) + 0.03 * x
     if defect == "dent":
         centre, radius = tuple(flaw.uniform(-0.55, 0.55, 2)), flaw.uniform(0.24, 0.36)
         _, du, dv = dome(x, y, centre, (radius, radius * flaw.uniform(0.8, 1.0)), flaw.uniform(0, np.pi))

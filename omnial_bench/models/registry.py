@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -32,13 +33,15 @@ def build(
     network cannot take.
     """
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
-    if not foreign.is_foreign(recipe.detector):
-        skeleton(recipe)
+    make: Callable[[], nn.Module]
+    if foreign.is_foreign(recipe.detector):
+        make = partial(foreign.make, recipe.detector, recipe.options, trusted=trusted, where=where)
+    else:
+        kind, options = _chosen(recipe)
+        _try(kind, options, recipe.size)
+        make = partial(kind, options)
     with drawing_from(generator):
-        if foreign.is_foreign(recipe.detector):
-            detector = foreign.make(recipe.detector, recipe.options, trusted=trusted, where=where)
-        else:
-            detector = _make(recipe)
+        detector = make()
     if not isinstance(detector, Detector):
         raise UserError(
             f"{recipe.detector}: expected a Detector of omnial_bench.nouns, got {type(detector).__name__}; "
@@ -56,11 +59,12 @@ def drawing_from(generator: torch.Generator) -> Iterator[None]:
         generator.set_state(torch.get_rng_state())
 
 
-def _make(recipe: Recipe) -> Detector:
+def _chosen(recipe: Recipe) -> tuple[Callable[[Any], Detector], Any]:
+    """The recipe's class and its checked options."""
     if recipe.detector not in DETECTORS:
         raise unknown("detector", recipe.detector, DETECTORS)
     kind, options = DETECTORS[recipe.detector]
-    return kind(reading.parse(options, recipe.options, f"options of {recipe.detector}"))
+    return kind, reading.parse(options, recipe.options, f"options of {recipe.detector}")
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
@@ -83,10 +87,19 @@ def describe(recipe: Recipe) -> dict[str, Any]:
 
 def skeleton(recipe: Recipe) -> Detector:
     """The detector without storage (on the meta device), its options and size checked."""
+    kind, options = _chosen(recipe)
+    _try(kind, options, recipe.size)
     with torch.device("meta"):
-        detector = _make(recipe)
-    _forward(detector, recipe.size)
-    return detector
+        return kind(options)
+
+
+@lru_cache(maxsize=64)
+def _try(kind: Callable[[Any], Detector], options: Any, size: tuple[int, int]) -> None:
+    """Raise what a forward of one image of this size raises. Once a process: on the meta device it takes longer than on
+    the CPU, and every model that is built or opened asks for it."""
+    with torch.device("meta"):
+        detector = kind(options)
+    _forward(detector, size)
 
 
 def _flops(detector: nn.Module, size: tuple[int, int]) -> int:

@@ -4,9 +4,8 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -25,8 +24,7 @@ _THREAT = re.compile(r"^(?P<norm>linf|l2) (?P<size>[\d.]+)(?P<levels>/255)?(?: (
 _GOALS = (None, "targeted", "hide", "fabricate")
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(NamedTuple):
     """A detector trained in one paradigm: one line of the headline."""
 
     detector: str
@@ -43,8 +41,7 @@ class Model:
         return f"{self.detector}-{self.paradigm}"
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(NamedTuple):
     """What a model was scored on: the clean test, the control, a fixed set, or an attack on the model itself."""
 
     set: str
@@ -130,12 +127,12 @@ class Values:
             "n",
             "seed",
         )
-        for record in zip(*(rows[name] for name in columns), strict=True):
+        for record in zip(*(rows[name].tolist() for name in columns), strict=True):
             model, condition = Model(*record[:3]), Condition(*record[3:6])
-            self._values[model, condition, record[6], record[7]].append(float(record[8]))
-            self._by_seed[model, condition, record[6], record[7]][int(record[10])] = float(record[8])
-            key = (model, condition, record[6])
-            self._counts[key] = max(self._counts.get(key, 0), int(record[9]))
+            key = (model, condition, record[6], record[7])
+            self._values[key].append(float(record[8]))
+            self._by_seed[key][int(record[10])] = float(record[8])
+            self._counts[key[:3]] = max(self._counts.get(key[:3], 0), int(record[9]))
         self.models: tuple[Model, ...] = tuple(sorted(_distinct(key[0] for key in self._values), key=_model_order))
         self.conditions: tuple[Condition, ...] = tuple(
             sorted(_distinct(key[1] for key in self._values), key=_condition_order)
