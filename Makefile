@@ -14,9 +14,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-# The tests of killed runs, at fifty moments in place of a few.
+# The tests of killed runs, at fifty moments in place of a few, and twice as many damaged files.
 torture: $(STAMP)
-	TORTURE=50 $(BIN)/python -m pytest tests/test_crash.py
+	TORTURE=50 $(BIN)/python -m pytest tests/test_crash.py tests/test_fuzz.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
