@@ -1,4 +1,4 @@
-# Six targets; each makes its own environment in .venv from constraints.txt.
+# Seven targets; each makes its own environment in .venv from constraints.txt.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Processes that share the tests; each computes with one thread.
 WORKERS ?= 2
 
-.PHONY: demo test torture lint bench clean
+.PHONY: demo test torture lint baseline bench clean
 
 demo: $(STAMP)
 	$(BIN)/omnial-bench demo --out demo-run
@@ -22,6 +22,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The rows that tests/test_gate.py holds; a commit of its own, with the reason.
+baseline: $(STAMP)
+	$(BIN)/python tests/gate_runs.py baseline
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
