@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 COMPARED = (*KEY, "baseline_seeds", "seeds", "baseline", "value", "change", "tolerance", "verdict")
 """Columns of what was compared: `seed` is empty where means over the seeds of each side were."""
-FAILING = ("regression", "missing", "other pictures")
+FAILING = ("regression", "changed", "missing", "other pictures")
 UNMOVED = "unmoved"
 NOT_HELD = "not held"
 """Moved by more than its tolerance, in a figure that says nothing by moving."""
@@ -92,7 +92,8 @@ def judge(
     of pictures, whatever its value. `tolerances` by metric stand in place of the least ones, `ANEW` and `SAME`.
 
     How far a figure may move depends on what is behind it. The very same weights: what kernels of another processor do
-    (`of_same_weights`). Networks trained anew, where the baseline holds several seeds: means over the seeds of either
+    (`of_same_weights`), and more is `changed`, whether it is better or worse: scores and attacks are not the same, and
+    under a weaker attack every figure looks better. Networks trained anew, where the baseline holds several seeds: means over the seeds of either
     side are compared, within what the baseline's spread over seeds lets expect (`of_seeds`). Where it holds one seed,
     nobody knows how far another training lies from it: each seed is compared with itself within `ANEW`, a seed of one
     side alone is missing or new.
@@ -251,8 +252,11 @@ def _record(pair: _Pair, tolerance: float, *, strict: bool) -> dict[str, Any]:
     seeds = sorted(old.keys() | new.keys())
     before, now = _mean(old), _mean(new)
     verdict = _verdict(old, new, before, now, tolerance, two_sided=is_chance(pair.metric))
-    if verdict in ("regression", "improvement") and not (strict or pair.held) and not math.isnan(now):
-        verdict = NOT_HELD
+    if verdict in ("regression", "improvement") and not math.isnan(before + now):
+        if not (strict or pair.held):
+            verdict = NOT_HELD
+        elif pair.same_weights and not is_chance(pair.metric):
+            verdict = "changed"
     return {
         **pair.figure,
         "seed": seeds[0] if len(seeds) == 1 else None,
