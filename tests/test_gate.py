@@ -107,9 +107,7 @@ def shifted_masks(patch: pytest.MonkeyPatch) -> None:
 def flipped_images(patch: pytest.MonkeyPatch) -> None:
     """Scoring: the first of each batch has the label of the last."""
     update = Ranking.update
-    patch.setattr(
-        Ranking, "update", lambda self, scores, labels, **rest: update(self, scores, labels.roll(1, 0), **rest)
-    )
+    patch.setattr(Ranking, "update", lambda self, scores, labels, *rest: update(self, scores, labels.roll(1, 0), *rest))
 
 
 def smaller_pooling(patch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLOURS = {
-    "regression": "red", "changed": "red", "missing": "red", "other pictures": "red", "improvement": "green", "new": "cyan",
-    "not held": "dim",
+    "regression": "red", "changed": "red", "missing": "red", "other pictures": "red", "improvement": "green",
+    "new": "cyan", "not held": "dim",
 }  # fmt: skip
 FILE = click.Path(path_type=Path, dir_okay=False)
 
