@@ -177,7 +177,8 @@ def assess(request: Request, *, watch: Watch = lambda _: None) -> pd.DataFrame:
 
 def _assessed(desk: _Desk, watch: Watch) -> pd.DataFrame:
     request = desk.request
-    dataset = desk.candidate(desk.names[0]).dataset
+    categories = sorted({category for name in desk.names for category in desk.candidate(name).categories})
+    dataset = find_dataset(request.data, categories, name=desk.candidate(desk.names[0]).dataset.name)
     write_environment(
         request.out, dataset, device=desk.device, threads=threads_of(request.jobs), precision=request.precision,
         seed=request.seed or 0,

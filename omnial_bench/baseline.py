@@ -82,8 +82,11 @@ def update(runs: Sequence[Path], baseline: Path, moved: str) -> Path:
 def protocol_known(baseline: Path) -> dict[str, Any]:
     """The protocol that the provenance beside a baseline tells of; empty where it tells of none.
 
-    A provenance of other bytes tells nothing, with a warning: someone changed one of the two by hand.
+    A run folder tells its own. A provenance of other bytes tells nothing, with a warning: someone changed one of the
+    two by hand.
     """
+    if baseline.is_dir():
+        return protocol_of(baseline)
     path = provenance_path(baseline)
     if not path.is_file():
         return {}

@@ -26,6 +26,8 @@ NOT_HELD = "not held"
 """Moved by more than its tolerance, in a figure that says nothing by moving."""
 ROUNDING = 1e-6
 """By which a fraction may pass its bounds."""
+DECIBELS = 1000.0
+"""More than any PSNR that is finite."""
 VERDICTS = (*FAILING, "improvement", "new", NOT_HELD, UNMOVED)
 
 
@@ -49,6 +51,8 @@ class _Pair:
     figure: Mapping[str, str]
     old: _Side
     new: _Side
+    alone: bool = False
+    """Whether there is no class mean of the figure."""
 
     @property
     def metric(self) -> str:
@@ -69,12 +73,12 @@ class _Pair:
     @property
     def held(self) -> bool:
         """Whether a move of the figure means anything: of figures that are no chance levels, those that an attack goes
-        for, and of networks trained anew the class means."""
-        aims = [value.aim for side in (self.new, self.old) for value in side.values() if value.aim]
+        for, as the baseline says, and of networks trained anew the class means."""
         if is_chance(self.metric):
             return True
-        mean = self.figure["category"] == "mean"
-        return is_aimed(self.metric, aims[0] if aims else "") and (mean or not self.trained_anew)
+        aims = {value.aim for value in self.old.values()}
+        aimed = any(is_aimed(self.metric, aim) for aim in aims)
+        return aimed and (self.alone or self.figure["category"] == "mean" or not self.trained_anew)
 
     @property
     def by_seeds(self) -> bool:
@@ -93,10 +97,10 @@ def judge(
 
     How far a figure may move depends on what is behind it. The very same weights: what kernels of another processor do
     (`of_same_weights`), and more is `changed`, whether it is better or worse: scores and attacks are not the same, and
-    under a weaker attack every figure looks better. Networks trained anew, where the baseline holds several seeds: means over the seeds of either
-    side are compared, within what the baseline's spread over seeds lets expect (`of_seeds`). Where it holds one seed,
-    nobody knows how far another training lies from it: each seed is compared with itself within `ANEW`, a seed of one
-    side alone is missing or new.
+    under a weaker attack every figure looks better. Networks trained anew, where the baseline holds several seeds:
+    means over the seeds of either side are compared, within what the baseline's spread over seeds lets expect
+    (`of_seeds`). Where it holds one seed, nobody knows how far another training lies from it: each seed is compared
+    with itself within `ANEW`, a seed of one side alone is missing or new.
 
     `not held`: a figure that the attack does not go for, which is left wherever the attack happened to end, and a
     single category of networks trained anew. With `strict` these are regressions and improvements, too.
@@ -169,14 +173,14 @@ def judge_files(
 def _read(path: Path) -> pd.DataFrame:
     """The rows of a run or a baseline; UserError for a value that its metric cannot have: a percentage, say."""
     rows = read_rows(path)
-    lowest = rows["metric"].map({"psnr": -math.inf, "ssim": -1.0}).fillna(0.0) - ROUNDING
-    highest = rows["metric"].map({"psnr": math.inf}).fillna(1.0) + ROUNDING
+    lowest = rows["metric"].map({"psnr": -DECIBELS, "ssim": -1.0}).fillna(0.0) - ROUNDING
+    highest = rows["metric"].map({"psnr": DECIBELS}).fillna(1.0) + ROUNDING
     strange = rows[(rows["value"] < lowest) | (rows["value"] > highest)]
     if len(strange):
         one = strange.iloc[0]
         raise UserError(
             f"{path} says {one['value']:g} for {one['metric']} of {one['detector']}-{one['paradigm']}, "
-            f"{one['category']}, {one['set']}; expected a fraction from 0 to 1"
+            f"{one['category']}, {one['set']}; expected a fraction from 0 to 1, or decibels for psnr"
         )
     return rows
 
@@ -189,19 +193,27 @@ def _judge(
         if len(twice):
             raise UserError(f"the {name} holds a row twice: {', '.join(repr(twice.iloc[0][key])[:100] for key in KEY)}")
     old, new = _by_figure(baseline), _by_figure(rows)
-    pairs = [
-        pair
-        for figure in old.keys() | new.keys()
-        for pair in _pairs(dict(zip(FIGURE, figure, strict=True)), old.get(figure, {}), new.get(figure, {}))
-    ]
+    pairs = []
+    for values in old.keys() | new.keys():
+        figure = dict(zip(FIGURE, values, strict=True))
+        mean = tuple({**figure, "category": "mean"}.values())
+        alone = mean not in old or mean not in new
+        pairs += _pairs(figure, old.get(values, {}), new.get(values, {}), alone=alone)
     if any(pair.trained_anew and len(pair.old) == 1 for pair in pairs):
         log.warning(
             "networks were trained anew and the baseline holds one seed: nobody knows how far another training lies "
             "from it, tolerances are a guess; make a baseline of several seeds"
         )
-    chance = {_place(pair.figure): pair for pair in pairs if is_chance(pair.metric)}
-    many = sum(pair.by_seeds and (strict or pair.held) and not is_chance(pair.metric) for pair in pairs)
-    records = [_record(pair, _tolerance(pair, chance, tolerances, many), strict=strict) for pair in pairs]
+    shares = _shares(new)
+    held = [pair for pair in pairs if pair.by_seeds and (strict or pair.held) and not is_chance(pair.metric)]
+    records = [_record(pair, _tolerance(pair, shares, tolerances, len(held)), strict=strict) for pair in pairs]
+    blind = [pair for pair in held if _tolerance(pair, shares, tolerances, len(held)) >= abs(_mean(pair.old))]
+    if blind:
+        log.warning(
+            "%d of %d figures could fall to nothing unnoticed, for they are spread too widely over the %d seeds of the "
+            "baseline; make one of more seeds, and run several",
+            len(blind), len(held), max(len(pair.old) for pair in blind),
+        )  # fmt: skip
     records.sort(key=lambda one: (VERDICTS.index(one["verdict"]), *(one[name] for name in FIGURE), one["seed"] or 0))
     return pd.DataFrame(records, columns=list(COMPARED)).astype({"seed": "Int64"})
 
@@ -214,37 +226,55 @@ def _by_figure(table: pd.DataFrame) -> dict[tuple[str, ...], dict[int, _Value]]:
     return sides
 
 
-def _pairs(figure: Mapping[str, str], old: _Side, new: _Side) -> list[_Pair]:
-    """What is compared with what: all seeds of a figure together, or each with itself."""
-    together = _Pair(figure, old, new)
-    if together.by_seeds:
-        return [together]
-    return [
-        _Pair(figure, *({seed: side[seed]} if seed in side else {} for side in (old, new)))
-        for seed in old.keys() | new.keys()
+def _pairs(figure: Mapping[str, str], old: _Side, new: _Side, *, alone: bool) -> list[_Pair]:
+    """What is compared with what: each seed with itself where the weights are the same, all others of the run together
+    with the baseline where that holds several seeds, and else each seed with itself, if it has one."""
+    same = {seed for seed in old.keys() & new.keys() if old[seed].weights and old[seed].weights == new[seed].weights}
+    pairs = [_Pair(figure, {seed: old[seed]}, {seed: new[seed]}, alone) for seed in same]
+    others = _Pair(figure, old, {seed: value for seed, value in new.items() if seed not in same}, alone)
+    if others.by_seeds:
+        return [*pairs, others]
+    if len(old) > 1 and same:
+        return pairs
+    return pairs + [
+        _Pair(figure, {seed: old[seed]} if seed in old else {}, {seed: new[seed]} if seed in new else {}, alone)
+        for seed in (old.keys() | new.keys()) - same
     ]
 
 
-def _place(figure: Mapping[str, str], metric: str | None = None) -> tuple[str, ...]:
-    """What names the pictures of a figure, and the metric."""
-    return tuple(metric or figure[name] if name == "metric" else figure[name] for name in FIGURE)
+_Pictures = Mapping[tuple[str, ...], Mapping[str, tuple[int, float]]]
+"""By what names the pictures and the kind of metric: each category's number of pictures and anomalous share."""
 
 
-def _tolerance(
-    pair: _Pair, chance: Mapping[tuple[str, ...], _Pair], tolerances: Mapping[str, float], many: int
-) -> float:
+def _shares(new: Mapping[tuple[str, ...], Mapping[int, _Value]]) -> _Pictures:
+    shares: dict[tuple[str, ...], dict[str, tuple[int, float]]] = {}
+    for values, side in new.items():
+        figure = dict(zip(FIGURE, values, strict=True))
+        if is_chance(figure["metric"]) and figure["category"] != "mean" and _defined(side):
+            pictures = next(iter(side.values())).pictures
+            shares.setdefault(_place(figure), {})[figure["category"]] = (pictures, _mean(side))
+    return shares
+
+
+def _place(figure: Mapping[str, str]) -> tuple[str, ...]:
+    """What names the pictures of a figure but for their category, and the kind of metric."""
+    return (*(figure[name] for name in FIGURE if name not in ("metric", "category")), kind_of(figure["metric"]))
+
+
+def _tolerance(pair: _Pair, shares: _Pictures, tolerances: Mapping[str, float], many: int) -> float:
     """How far the two may lie apart; `many` figures are held by the spread over seeds."""
-    metric = pair.metric
+    metric, category = pair.metric, pair.figure["category"]
+    by_seeds = of_seeds(_defined(pair.old), len(_defined(pair.new)), many) if pair.by_seeds else 0.0
     if is_chance(metric):
-        return tolerances.get(metric, SAME.get(metric, 0.002))
+        # Which pictures of a set are anomalous is drawn by the seed.
+        return tolerances.get(metric, max(SAME.get(metric, 0.002), by_seeds))
     if pair.same_weights:
-        beside = chance.get(_place(pair.figure, f"{kind_of(metric)}_ap_chance"))
-        share = _mean(beside.new) if beside is not None else math.nan
-        pictures = next(iter(pair.new.values())).pictures
-        own = of_same_weights(metric, pictures, None if math.isnan(share) else share)
-        return tolerances.get(metric, own)
-    least = tolerances.get(metric, ANEW.get(metric, 0.02))
-    return max(least, of_seeds(_defined(pair.old), len(_defined(pair.new)), many) if pair.by_seeds else 0.0)
+        own = shares.get(_place(pair.figure), {})
+        if category != "mean":
+            return tolerances.get(metric, of_same_weights(metric, *own.get(category, (0, None))))
+        each = [of_same_weights(metric, *pictures) / len(own) for pictures in own.values()]
+        return tolerances.get(metric, max([of_same_weights(metric, 0, None), *each]))
+    return max(tolerances.get(metric, ANEW.get(metric, 0.02)), by_seeds)
 
 
 def _record(pair: _Pair, tolerance: float, *, strict: bool) -> dict[str, Any]:
@@ -252,7 +282,8 @@ def _record(pair: _Pair, tolerance: float, *, strict: bool) -> dict[str, Any]:
     seeds = sorted(old.keys() | new.keys())
     before, now = _mean(old), _mean(new)
     verdict = _verdict(old, new, before, now, tolerance, two_sided=is_chance(pair.metric))
-    if verdict in ("regression", "improvement") and not math.isnan(before + now):
+    defined = _undefined(old) == _undefined(new) == 0
+    if verdict in ("regression", "improvement") and defined:
         if not (strict or pair.held):
             verdict = NOT_HELD
         elif pair.same_weights and not is_chance(pair.metric):

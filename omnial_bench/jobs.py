@@ -109,28 +109,43 @@ def crew(
 
         yield here
         return
-    before, context = multiprocessing.active_children(), multiprocessing.get_context("spawn")
-    news, over = context.SimpleQueue(), threading.Event()
-    reader = threading.Thread(target=_tell, args=(news, watch, over), daemon=True)
-    reader.start()
-    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(news, make, arguments))
+    with _safe_path():
+        before, context = multiprocessing.active_children(), multiprocessing.get_context("spawn")
+        news, over = context.SimpleQueue(), threading.Event()
+        reader = threading.Thread(target=_tell, args=(news, watch, over), daemon=True)
+        reader.start()
+        pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(news, make, arguments))
+        try:
+            yield lambda work, tasks, needs=(): flow(_Pool(pool), work, tasks, needs)
+        except BaseException as error:
+            # Nobody waits for tasks whose result is not wanted any more, and what they were writing is swept next.
+            children = set(multiprocessing.active_children()) - set(before)
+            for child in children:
+                child.kill()
+            for child in children:
+                child.join()
+            if isinstance(error, BrokenProcessPool):
+                raise died(called) from error
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+            over.set()
+            # A process that died while it told something leaves half a message, which would be waited for without end.
+            reader.join(timeout=2)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Have processes that are begun look for no module in the working folder, where anybody's may lie."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
-        yield lambda work, tasks, needs=(): flow(_Pool(pool), work, tasks, needs)
-    except BaseException as error:
-        # Nobody waits for tasks whose result is not wanted any more, and what they were writing is swept next.
-        children = set(multiprocessing.active_children()) - set(before)
-        for child in children:
-            child.kill()
-        for child in children:
-            child.join()
-        if isinstance(error, BrokenProcessPool):
-            raise died(called) from error
-        raise
+        yield
     finally:
-        pool.shutdown(cancel_futures=True)
-        over.set()
-        # A process that died while it told something leaves half a message, which would be waited for without end.
-        reader.join(timeout=2)
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def died(called: str) -> UserError:

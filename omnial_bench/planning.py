@@ -1,5 +1,6 @@
 """What a plan asks for: its models and the sources of its sets, and every mistake in it before any work."""
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from omnial_bench.data.textures import load_textures
 from omnial_bench.device import Precision, fabric
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.mirror import Mirror
-from omnial_bench.models.foreign import is_foreign
+from omnial_bench.models.foreign import check_trust, is_foreign
 from omnial_bench.models.registry import build, skeleton
 from omnial_bench.reading import read_recipe, read_suite
 from omnial_bench.records import Paradigm, Plan, Recipe, Suite
 from omnial_bench.spread import check_share
 from omnial_bench.store import check_folder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +98,13 @@ def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None
         check_suite(suite)
     check_names("threats", [name for suite in suites for name in names_of(suite)])
     for name, recipe in {model.detector: model.recipe for model in models}.items():
-        if not (looking and is_foreign(recipe.detector)):
-            check_recipe(recipe, settings.trusted, f"the record {name} of plan {plan.name}")
+        where = f"the record {name} of plan {plan.name}"
+        if looking and is_foreign(recipe.detector):
+            check_trust(recipe.detector, [recipe.detector], where)
+            if recipe.detector not in settings.trusted:
+                log.warning("%s names the code %s: a run wants --trust %s", where, *2 * (recipe.detector,))
+        else:
+            check_recipe(recipe, settings.trusted, where)
         check_share(recipe.training.batch, settings.devices)
     sizes = sorted({model.recipe.size for model in models})
     if len(sizes) > 1:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omnial_bench.errors import UserError
-from omnial_bench.store import read_texts
+from omnial_bench.store import DAMAGED, read_texts
 
 SETTINGS = ("attack", "objective", "goal", "norm", "eps", "where", "steps", "step_size", "restarts", "options")
 """What of a threat decides how hard it attacks."""
@@ -51,6 +51,8 @@ def read_table(path: Path) -> dict[str, Any]:
     """A JSON file that holds a table; UserError where it does not."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
+        # Neither NaN nor a number that is infinite as a float can be written again.
+        json.dumps(table, allow_nan=False)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}; write it again") from error
     if not isinstance(table, dict):
@@ -60,7 +62,8 @@ def read_table(path: Path) -> dict[str, Any]:
 
 def _sealed(run: Path) -> dict[str, Any]:
     """The threats of the sets that lie in a run folder."""
-    threats = {path.parent.name: read_table(path).get("threat") for path in sorted(run.glob("sets/*/manifest.json"))}
+    paths = [path for path in sorted(run.glob("sets/*/manifest.json")) if path.parent.suffix != DAMAGED]
+    threats = {path.parent.name: read_table(path).get("threat") for path in paths}
     return {name: _settings(threat) for name, threat in threats.items() if isinstance(threat, dict)}
 
 

@@ -208,4 +208,4 @@ def _together(members: Iterable[Result]) -> str:
     hashes = list(dict.fromkeys(row.weights for row in members))
     if len(hashes) == 1:
         return hashes[0]
-    return "" if "" in hashes else hashlib.sha256("".join(hashes).encode()).hexdigest()[:DIGITS]
+    return "" if "" in hashes else hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()[:DIGITS]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import stdev
 
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.store import METRICS
@@ -11,6 +12,8 @@ ANEW: Mapping[str, float] = {**dict.fromkeys(METRICS, 0.02), "psnr": 0.5}
 SAME: Mapping[str, float] = {**dict.fromkeys(METRICS, 0.002), "psnr": 0.02}
 """Of the very same weights, on whatever processor. Last digits of a map move no figure of clean pictures by more than
 1e-5; an attack makes more of them, yet ends about as high: what it aims at moved by up to 5e-4 between kernels."""
+SWAPS = 2
+"""Pairs of images that may change places: seen once between kernels without AVX and with it, of 24 by 24."""
 FALSE_ALARMS = 0.01
 """Share of runs, as good as the baseline, that may fail by the spread over seeds."""
 
@@ -37,8 +40,9 @@ def is_aimed(metric: str, aim: str) -> bool:
 def of_same_weights(metric: str, pictures: int, anomalous: float | None) -> float:
     """The tolerance of a figure of the same weights, on that many pictures of which a share is `anomalous`.
 
-    Figures of images are made of few ranks: they may move by what two neighbours do that change places, which for AUROC
-    is 1/(n+ n-), and for AP and F1 at most 1/(2 n+) and 1/(2 n+ + 1) with n+ anomalous and n- normal pictures.
+    Figures of images are made of few ranks: they may move by what SWAPS pairs of neighbours do that change places. One
+    is worth 1/(n+ n-) of AUROC, and at most 1/(2 n+) of AP and 1/(2 n+ + 1) of F1, with n+ anomalous and n- normal
+    pictures.
     """
     least = SAME.get(metric, 0.002)
     if kind_of(metric) != "image" or is_chance(metric) or anomalous is None:
@@ -52,7 +56,7 @@ def of_same_weights(metric: str, pictures: int, anomalous: float | None) -> floa
         "image_ap": 1 / (2 * positive),
         "image_f1max": 1 / (2 * positive + 1),
     }
-    return max(least, swaps.get(metric, 0.0))
+    return max(least, SWAPS * swaps.get(metric, 0.0))
 
 
 def of_seeds(values: Sequence[float], runs: int, figures: int) -> float:
@@ -64,17 +68,16 @@ def of_seeds(values: Sequence[float], runs: int, figures: int) -> float:
     below (Bonferroni). 0 where the baseline has fewer than two values.
     """
     count = len(values)
-    if count < 2 or not runs:
+    if count < 2 or not runs or not all(map(math.isfinite, values)):
         return 0.0
-    mean = math.fsum(values) / count
-    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
-    if not 0 < variance < math.inf:
+    spread = stdev(values)
+    if not spread:
         return 0.0
     # Imported here: it takes a third of a second that no other check needs.
     from scipy.stats import t
 
     quantile = float(t.isf(FALSE_ALARMS / max(figures, 1), count - 1))
-    return quantile * math.sqrt(variance * (1 / count + 1 / runs))
+    return quantile * spread * math.sqrt(1 / count + 1 / runs)
 
 
 def parse_tolerances(settings: Iterable[str]) -> dict[str, float]:

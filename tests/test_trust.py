@@ -1,6 +1,7 @@
 """Files never run code by themselves: every door, with code that leaves a trace when it is imported."""
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from omnial_bench.attacks.threats import NoOptions
 from omnial_bench.checkpoint import examine, load, load_detector, read_provenance, save
 from omnial_bench.cli.main import cli
 from omnial_bench.errors import UserError
+from omnial_bench.jobs import crew
 from omnial_bench.models import registry
 from omnial_bench.models.foreign import code_of, make
 from omnial_bench.models.registry import build, describe
@@ -52,6 +54,10 @@ class Late(nn.Module):
     pass
 
 
+def leave():
+    raise SystemExit(0)
+
+
 borrowed = partial(network)
 number = 3
 ready = network()
@@ -70,6 +76,7 @@ def place(mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "traced_detector", raising=False)
     write_text(tmp_path / "traced_detector.py", CODE)
+    write_text(tmp_path / "leaving.py", "raise SystemExit(0)\n")
     record = (mini / "mini.toml").read_text(encoding="utf-8")
     for file, name in (("own.toml", NAME), ("shell.toml", "os:system")):
         text = record.replace('"draem"', f'"{name}"')
@@ -160,8 +167,11 @@ def test_looking_never_builds(place: Path, kind: str) -> None:
     assert facts[0]["parameters"] is facts[0]["flops"] is None and facts[0]["size"] == [32, 32]
     for trust in ((), ("--trust", NAME)):
         listed = invoke("run", f"{kind}-plan.toml", "--data", "data", "--out", "out", "--dry-run", *trust)
-        assert listed.exit_code == 0, listed.exception
-        assert "due" in listed.output
+        if kind == "own":
+            assert listed.exit_code == 0, listed.exception
+            assert "due" in listed.output
+        else:
+            assert isinstance(listed.exception, UserError) and "standard library" in str(listed.exception)
     assert nothing_ran(place) and not (place / "out").exists()
 
 
@@ -235,10 +245,16 @@ def test_from_python_looking_runs_nothing(with_model: Path) -> None:
         ("traced_detector:number", "expected a torch.nn.Module class"),
         ("traced_detector:__builtins__", "expected a torch.nn.Module class"),
         ("traced_detector:Path", "expected a torch.nn.Module class"),
-        ("traced_detector:network.__globals__", "cannot load the detector"),
-        ("traced_detector:", "cannot load the detector"),
+        ("test.support.os_helper:rmtree", "standard library"),
+        ("__hello__:main", "standard library"),
+        ("traced_detector:network.__globals__", "expected package.module:object"),
+        ("traced_detector:", "expected package.module:object"),
+        ("os\0:popen", "expected package.module:object"),
+        ("../traced_detector:network", "expected package.module:object"),
+        ("leaving:network", "cannot load the detector 'leaving:network': SystemExit"),
+        ("traced_detector:leave", "traced_detector:leave failed to build: SystemExit"),
         ("no_such_module:network", "cannot load the detector"),
-        (":network", "cannot load the detector"),
+        (":network", "expected package.module:object"),
     ],
 )
 def test_a_trusted_name_that_is_no_detector_is_one_line(place: Path, name: str, words: str) -> None:
@@ -246,6 +262,23 @@ def test_a_trusted_name_that_is_no_detector_is_one_line(place: Path, name: str, 
         make(name, {}, trusted=[name])
     assert words in str(caught.value) and "\n" not in str(caught.value)
     assert not (place / "run").exists()
+
+
+def test_processes_that_are_begun_import_nothing_from_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = os.environ.get("PYTHONSAFEPATH")
+    for name in ("signal", "multiprocessing", "json"):
+        write_text(tmp_path / f"{name}.py", "open('run', 'w').close()\n")
+    with crew(dict, (), 2, lambda _: None) as each:
+        assert each(_double, [1, 2]) == [2, 4]
+    assert nothing_ran(tmp_path)
+    assert os.environ.get("PYTHONSAFEPATH") == before
+
+
+def _double(_: object, task: int, __: object) -> int:
+    return 2 * task
 
 
 @pytest.mark.usefixtures("place")

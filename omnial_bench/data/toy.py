@@ -21,6 +21,7 @@ from omnial_bench.data.toy_objects import cap, gear
 from omnial_bench.data.toy_textures import brushed, weave
 from omnial_bench.errors import UserError
 from omnial_bench.leftovers import sweep, swept
+from omnial_bench.links import check_links
 from omnial_bench.lock import claimed
 
 VERSION = 2
@@ -64,6 +65,7 @@ def draw_toy(
             raise UserError(f"expected at least one picture for {name}, got {count}")
     if seed < 0:
         raise UserError(f"expected a seed of at least 0, got {seed}")
+    check_links(root)
     settings = {"version": VERSION, "size": size, "train": train, "test_good": test_good, "test_defect": test_defect}
     jobs: list[tuple[str, str, str, int, int]] = []
     for category, subject in SUBJECTS.items():

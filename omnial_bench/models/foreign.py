@@ -8,8 +8,10 @@ import copy
 import hashlib
 import inspect
 import sys
+import sysconfig
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,10 @@ def is_foreign(name: str) -> bool:
 def check_trust(name: str, trusted: Collection[str], where: str = "a record") -> None:
     """UserError, which says what to add, where `where` names code that is not among `trusted`, or that no trust makes
     a detector of: the standard library. Nothing is imported."""
-    if _top(name) in sys.stdlib_module_names:
+    module, _, attribute = name.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        raise UserError(f"{where} asks to run {name!r}; expected package.module:object, names with dots between them")
+    if _is_standard(_top(name)):
         raise UserError(f"{where} asks to run {name}, of Python's standard library, which holds no detector; mend it")
     if name not in trusted:
         raise UserError(f"{where} asks to run the code {name}; if you know and trust it, add --trust {name}")
@@ -45,7 +50,7 @@ def make(name: str, options: Mapping[str, Any], *, trusted: Collection[str], whe
     source = _resolve(name)
     try:
         module = copy.deepcopy(source) if isinstance(source, Detector) and not options else source(**options)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{name} failed to build: {type(error).__name__}: {reason}"[:300]) from error
     if not isinstance(module, nn.Module):
@@ -58,11 +63,11 @@ def _resolve(name: str) -> Callable[..., Any]:
     try:
         module = import_module(module_name)
         source = getattr(module, attribute)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"cannot load the detector {name!r}: {reason}; expected package.module:object, and the package installed "
-            "or on PYTHONPATH"
+            f"cannot load the detector {name!r}: {type(error).__name__}: {reason}; expected package.module:object, and "
+            "the package installed or on PYTHONPATH"
         ) from error
     is_class = isinstance(source, type) and issubclass(source, nn.Module)
     if not (is_class or isinstance(source, Detector)):
@@ -94,11 +99,31 @@ def _top(name: str) -> str:
     return name.partition(":")[0].partition(".")[0]
 
 
+def _is_standard(top: str) -> bool:
+    """Whether a module at the top belongs to Python itself: its tests do as well, which no list of names has."""
+    if top in sys.stdlib_module_names:
+        return True
+    try:
+        spec = _find(top)
+    except UserError:
+        return False
+    if not spec.has_location:
+        return spec.origin in ("built-in", "frozen")
+    folder = Path(spec.origin or "").resolve()
+    homes = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
+    return any(home in folder.parents for home in homes) and not {"site-packages", "dist-packages"} & set(folder.parts)
+
+
 def _locate(top: str) -> tuple[Sequence[Path], Path | None]:
     """The folders of a package or the file of a module at the top, as the import system would find it."""
+    spec = _find(top)
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    return folders, Path(spec.origin) if spec.has_location and spec.origin else None
+
+
+def _find(top: str) -> ModuleSpec:
     for finder in sys.meta_path:
         spec = finder.find_spec(top, None)
         if spec is not None:
-            folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
-            return folders, Path(spec.origin) if spec.has_location and spec.origin else None
+            return spec
     raise UserError(f"found no module {top!r}; install its package, or name its folder in PYTHONPATH")

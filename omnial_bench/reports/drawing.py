@@ -59,10 +59,12 @@ class Drawing:
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Fonts, lines and hash salt of every figure; the settings of the process are put back."""
+    """Fonts, lines and hash salt of every figure, whatever a matplotlibrc in the working folder says; the settings of
+    the process are put back."""
     import matplotlib as mpl
 
-    with mpl.rc_context(dict(STYLE)):
+    defaults = {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")}
+    with mpl.rc_context({**defaults, **STYLE}):
         yield
 
 
