@@ -25,8 +25,7 @@ from omnial_bench.jobs import Progress, Watch, crew, threads_of
 from omnial_bench.leftovers import swept
 from omnial_bench.links import check_links
 from omnial_bench.lock import claimed
-from omnial_bench.models.foreign import make
-from omnial_bench.models.registry import drawing_from
+from omnial_bench.models.foreign import drawing_from, make
 from omnial_bench.planning import check_names, look_through, names_of
 from omnial_bench.reading import read_suite
 from omnial_bench.records import Suite

@@ -10,7 +10,7 @@ from torch import nn
 from omnial_bench import reading
 from omnial_bench.errors import UserError
 from omnial_bench.models import omnial
-from omnial_bench.models.blocks import DCSA, reset
+from omnial_bench.models.blocks import DCSA, initialise
 from omnial_bench.models.omnial import ABLATION, DiffNeck, OmniAL, Options
 from omnial_bench.nouns import Synthetic
 
@@ -35,7 +35,7 @@ ROWS = [{"config": name, **dict(zip(COLUMNS, ticks, strict=True))} for name, tic
 
 def build(options: Options = TINY) -> OmniAL:
     detector = OmniAL(options)
-    reset(detector, torch.Generator().manual_seed(0))
+    initialise(detector, torch.Generator().manual_seed(0))
     return detector
 
 
@@ -122,7 +122,7 @@ def test_output_stride_is_the_coarsest_of_the_localisation(output_stride: int) -
 
 def test_diffneck_weighs_the_separate_paths_by_a_tenth() -> None:
     neck = DiffNeck(3).eval()
-    reset(neck, torch.Generator().manual_seed(0))
+    initialise(neck, torch.Generator().manual_seed(0))
     joint = noise(1, 7, 8, 8)
     rec, jnd, inp = joint[:, :3], joint[:, 3:4], joint[:, 4:]
     image, depth = neck.image(torch.cat((rec, inp), 1)), neck.jnd(torch.cat((jnd, inp), 1))

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,8 @@ def test_from_python_looking_runs_nothing(with_model: Path) -> None:
         ("../traced_detector:network", "expected package.module:object"),
         ("leaving:network", "cannot load the detector 'leaving:network': SystemExit"),
         ("traced_detector:leave", "traced_detector:leave failed to build: SystemExit"),
+        ("traced_detector:network; touch ran", "expected package.module:object"),
+        ("$(touch ran):network", "expected package.module:object"),
         ("no_such_module:network", "cannot load the detector"),
         (":network", "expected package.module:object"),
     ],
@@ -288,6 +291,15 @@ def test_what_a_name_may_stand_for() -> None:
         assert isinstance(make(name, {}, trusted=[name]), kind)
     first, second = (make("traced_detector:ready", {}, trusted=["traced_detector:ready"]) for _ in range(2))
     assert first is not second
+
+
+def test_what_a_module_draws_when_it_is_imported_moves_no_weight(place: Path) -> None:
+    text = (place / "traced_detector.py").read_text(encoding="utf-8")
+    write_text(place / "traced_detector.py", f"{text}\nimport torch\nSTART = torch.randn(3)\n")
+    recipe, before = Recipe(detector=NAME, preset="test", size=(32, 32)), torch.get_rng_state()
+    first, again = (build(recipe, torch.Generator().manual_seed(1), trusted=[NAME]).state_dict() for _ in range(2))
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_module_that_fails_when_it_is_imported_is_one_line(place: Path) -> None:
@@ -354,3 +366,22 @@ def test_weights_and_buffers_are_what_the_constructor_makes(monkeypatch: pytest.
     assert built.tied.weight is built.linear.weight
     assert not torch.equal(built.scale, other.scale) and not torch.equal(built.noise, other.noise)
     assert built.training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    widths: list[int]
+
+
+class Late(Everything):
+    def __init__(self, options: Listed) -> None:
+        super().__init__(NoOptions())
+        self.last = nn.Linear(3, options.widths[0])
+
+
+def test_options_may_be_lists_and_another_default_device_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.DETECTORS, "late", (Late, Listed))
+    recipe = Recipe(detector="late", preset="test", size=(32, 32), options={"widths": [2]})
+    with torch.device("meta"):
+        built = build(recipe)
+    assert {part.device.type for part in (*built.parameters(), *built.buffers())} == {"cpu"}

@@ -9,12 +9,14 @@ import hashlib
 import inspect
 import sys
 import sysconfig
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from omnial_bench.errors import UserError
@@ -29,10 +31,11 @@ def is_foreign(name: str) -> bool:
 
 def check_trust(name: str, trusted: Collection[str], where: str = "a record") -> None:
     """UserError, which says what to add, where `where` names code that is not among `trusted`, or that no trust makes
-    a detector of: the standard library. Nothing is imported."""
+    a detector of: the standard library, and what is no name. Nothing is imported."""
+    # What is to be added is copied to a shell, where a file's `;` or `$` would run.
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), attribute)):
-        raise UserError(f"{where} asks to run {name!r}; expected package.module:object, names with dots between them")
+        raise UserError(f"{where} names the detector {name!r}; expected package.module:object"[:300])
     if _is_standard(_top(name)):
         raise UserError(f"{where} asks to run {name}, of Python's standard library, which holds no detector; mend it")
     if name not in trusted:
@@ -61,7 +64,9 @@ def make(name: str, options: Mapping[str, Any], *, trusted: Collection[str], whe
 def _resolve(name: str) -> Callable[..., Any]:
     module_name, _, attribute = name.partition(":")
     try:
-        module = import_module(module_name)
+        # What a module draws when it is imported, once a process, is not to move the draws of its detector.
+        with drawing_from(torch.Generator().manual_seed(0)):
+            module = import_module(module_name)
         source = getattr(module, attribute)
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())
@@ -78,6 +83,16 @@ def _resolve(name: str) -> Callable[..., Any]:
                 f"got {' '.join(repr(source).split())}"[:300]
             )
     return source  # type: ignore[no-any-return]
+
+
+@contextmanager
+def drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Have `generator`, on the CPU, stand in for torch's global one, which is left as it was; what
+    names no device is made there, too."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.set_rng_state(generator.get_state())
+        yield
+        generator.set_state(torch.get_rng_state())
 
 
 def code_of(name: str) -> str:

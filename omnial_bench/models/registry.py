@@ -1,7 +1,6 @@
 """Detectors by name: recipe to network, and what a network costs."""
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from functools import lru_cache, partial
 from typing import Any
 
@@ -38,9 +37,9 @@ def build(
         make = partial(foreign.make, recipe.detector, recipe.options, trusted=trusted, where=where)
     else:
         kind, options = _chosen(recipe)
-        _try(kind, options, recipe.size)
+        _try(kind, recipe.model_dump_json())
         make = partial(kind, options)
-    with drawing_from(generator):
+    with foreign.drawing_from(generator):
         detector = make()
     if not isinstance(detector, Detector):
         raise UserError(
@@ -48,15 +47,6 @@ def build(
             "only a Detector can be trained"
         )
     return detector.train()
-
-
-@contextmanager
-def drawing_from(generator: torch.Generator) -> Iterator[None]:
-    """Have `generator`, on the CPU, stand in for torch's global one, which is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(generator.get_state())
-        yield
-        generator.set_state(torch.get_rng_state())
 
 
 def _chosen(recipe: Recipe) -> tuple[Callable[[Any], Detector], Any]:
@@ -88,18 +78,19 @@ def describe(recipe: Recipe) -> dict[str, Any]:
 def skeleton(recipe: Recipe) -> Detector:
     """The detector without storage (on the meta device), its options and size checked."""
     kind, options = _chosen(recipe)
-    _try(kind, options, recipe.size)
+    _try(kind, recipe.model_dump_json())
     with torch.device("meta"):
         return kind(options)
 
 
 @lru_cache(maxsize=64)
-def _try(kind: Callable[[Any], Detector], options: Any, size: tuple[int, int]) -> None:
-    """Raise what a forward of one image of this size raises. Once a process: on the meta device it takes longer than on
-    the CPU, and every model that is built or opened asks for it."""
+def _try(kind: Callable[[Any], Detector], recipe_json: str) -> None:
+    """Raise what a forward of one image of the recipe's size raises. Once a process: on the meta device it takes longer
+    than on the CPU, and every model that is built or opened asks for it. As JSON, for options may have no hash."""
+    recipe = Recipe.model_validate_json(recipe_json)
     with torch.device("meta"):
-        detector = kind(options)
-    _forward(detector, size)
+        detector = kind(_chosen(recipe)[1])
+    _forward(detector, recipe.size)
 
 
 def _flops(detector: nn.Module, size: tuple[int, int]) -> int:
