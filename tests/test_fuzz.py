@@ -410,7 +410,7 @@ def check_pipes(text: str) -> None:
 def test_environments_of_a_new_baseline(place: Path, content: bytes) -> None:
     put(place / "run/environment.json", content)
     write_rows(place / "run/results.csv", SOME)
-    if read(baseline.update, place / "run", place / "base.csv", "nothing moved") is not None:
+    if read(baseline.update, [place / "run"], place / "base.csv", "nothing moved") is not None:
         written = json.loads((place / "base.provenance.json").read_text(encoding="utf-8"))
         assert written["sha256"] == sha256(place / "base.csv")
 
