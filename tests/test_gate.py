@@ -74,12 +74,12 @@ def attacked(data: Path, out: Path) -> pd.DataFrame:
     suite = tomllib.loads((GATE / "suite.toml").read_text(encoding="utf-8"))
     threats = [threat for threat in suite["threats"] if threat["name"] in KEPT]
     write_text(out / "suite.toml", tomli_w.dumps({**suite, "threats": threats, "worst": False}))
-    checkpoint = str(GATE / "weights" / "jnld")
+    checkpoint = str(GATE / "weights" / "draem")
     rows = assess(
         Request(data=data, out=out / "rows", checkpoints=(checkpoint,), suites=(str(out / "suite.toml"),), device="cpu")
     )
     baseline = known("fixed")
-    alike = (baseline["detector"] == "jnld") & baseline["set"].isin(rows["set"])
+    alike = (baseline["detector"] == "draem") & baseline["set"].isin(rows["set"])
     return compare(rows, baseline[alike])
 
 
