@@ -205,14 +205,19 @@ def _judge(
             "from it, tolerances are a guess; make a baseline of several seeds"
         )
     shares = _shares(new)
-    held = [pair for pair in pairs if pair.by_seeds and (strict or pair.held) and not is_chance(pair.metric)]
-    records = [_record(pair, _tolerance(pair, shares, tolerances, len(held)), strict=strict) for pair in pairs]
-    blind = [pair for pair in held if _tolerance(pair, shares, tolerances, len(held)) >= abs(_mean(pair.old))]
+    spread = [pair.by_seeds and (strict or pair.held) and not is_chance(pair.metric) for pair in pairs]
+    allowed = [_tolerance(pair, shares, tolerances, sum(spread)) for pair in pairs]
+    records = [_record(pair, tolerance, strict=strict) for pair, tolerance in zip(pairs, allowed, strict=True)]
+    blind = [
+        pair
+        for pair, held, tolerance in zip(pairs, spread, allowed, strict=True)
+        if held and tolerance >= abs(_mean(pair.old))
+    ]
     if blind:
         log.warning(
             "%d of %d figures could fall to nothing unnoticed, for they are spread too widely over the %d seeds of the "
             "baseline; make one of more seeds, and run several",
-            len(blind), len(held), max(len(pair.old) for pair in blind),
+            len(blind), sum(spread), max(len(pair.old) for pair in blind),
         )  # fmt: skip
     records.sort(key=lambda one: (VERDICTS.index(one["verdict"]), *(one[name] for name in FIGURE), one["seed"] or 0))
     return pd.DataFrame(records, columns=list(COMPARED)).astype({"seed": "Int64"})

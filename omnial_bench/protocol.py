@@ -25,12 +25,12 @@ def protocol_of(run: Path) -> Protocol:
         return {}
     environment = read_table(run / "environment.json") if (run / "environment.json").is_file() else {}
     dataset = environment.get("dataset")
-    told = {
+    facts = {
         "dataset": {name: dataset.get(name) for name in ("name", "fingerprint")} if isinstance(dataset, dict) else None,
         "precision": environment.get("precision"),
         "threats": {**_sealed(run), **_attempted(run)},
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in facts.items() if value}
 
 
 def check_protocol(run: Mapping[str, Any], baseline: Mapping[str, Any], path: Path) -> None:

@@ -87,8 +87,8 @@ def _resolve(name: str) -> Callable[..., Any]:
 
 @contextmanager
 def drawing_from(generator: torch.Generator) -> Iterator[None]:
-    """Have `generator`, on the CPU, stand in for torch's global one, which is left as it was; what
-    names no device is made there, too."""
+    """Have `generator`, on the CPU, stand in for torch's global one, which is left as it was; what names no device is
+    made there, too."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.set_rng_state(generator.get_state())
         yield
