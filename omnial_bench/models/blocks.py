@@ -281,8 +281,10 @@ def initialise(network: nn.Module, generator: torch.Generator | None = None) -> 
 
     Convolution biases, which DRAEM leaves to torch, are U(-1/sqrt(fan in), 1/sqrt(fan in)) as there. All are
     drawn from `generator` (None: torch's global one) in float64: float32 drawn by kernels of different processors
-    differs in its last digit.
+    differs in its last digit. A network without storage has nothing to draw, which would take most of its making.
     """
+    if any(parameter.is_meta for parameter in network.parameters()):
+        return
     for part in network.modules():
         if isinstance(part, nn.Conv2d):
             part.weight = _rounded(_float64(part.weight).normal_(0.0, 0.02, generator=generator))
