@@ -268,7 +268,7 @@ def test_doubts_have_a_row_a_model() -> None:
 @pytest.mark.parametrize(
     ("ssim", "ap", "status", "words"),
     [
-        (0.7, 0.3, "passed", "SSIM 0.70"), (0.59, 0.3, "failed", "SSIM 0.59 on nut"), 
+        (0.7, 0.3, "passed", "SSIM 0.70"), (0.59, 0.3, "failed", "SSIM 0.59 on nut"),
         (None, 0.3, "passed", "3.0 times"),
         (None, 0.14, "failed", "pixel AP 0.140 on nut"), (0.9, 0.14, "failed", "pixel AP 0.140 on nut"),
         (0.9, None, "not run", "needs"),
