@@ -345,6 +345,20 @@ def test_what_was_learnt_follows_the_rows(tmp_path: Path) -> None:
     assert "2 of 64 health checks of the attacks failed" in said(made, "health checks")
 
 
+@pytest.mark.parametrize("source", ["omnial-separate", "omnial-separate-grid", "elsewhere-unified"])
+def test_transfer_leaves_out_what_was_made_on_the_model_itself(tmp_path: Path, source: str) -> None:
+    rows = rows_of_both()
+    lent = (rows["set"] == "transfer-pgd") & (rows["source"] == "draem-unified")
+    extra = rows[lent & (rows["detector"] == "omnial")].assign(source=source, aim="")
+    extra = raised(extra, 0.02, "pixel_auroc", set="transfer-pgd", detector="omnial")
+    rows = rows[~((rows["set"] == "transfer-pgd") & (rows["source"] == source))]
+    made = campaign(tmp_path, pd.concat([rows, extra], ignore_index=True))
+    sentence = said(made, "any other source")
+    # OmniAL unified met pictures of another model that take it lower; OmniAL separate met its own, where it is named.
+    assert "OmniAL unified" in sentence
+    assert ("OmniAL separate" in sentence) == (source == "elsewhere-unified")
+
+
 def test_a_tie_is_told_as_one(tmp_path: Path) -> None:
     rows = raised(rows_of_both(), 0.415, "pixel_auroc", set="white-box-any", detector="omnial", paradigm="unified")
     kept = said(campaign(tmp_path, rows), "Under white-box attack")

@@ -219,8 +219,9 @@ def _transfer(campaign: Campaign) -> str:
         total = 0
         for model in values.models:
             mine = values.get(model, figure_of(trial, model.name, model), "pixel_auroc")
-            names = [name for name in sources_of(trial, values) if name != model.name]
-            lent = [values.get(model, figure_of(trial, name, model), "pixel_auroc") for name in names]
+            met = [figure_of(trial, name, model) for name in sources_of(trial, values) if name != model.name]
+            others_made = [condition for condition in met if condition and not values.part(model, condition)]
+            lent = [values.get(model, condition, "pixel_auroc") for condition in others_made]
             lent = [value for value in lent if not math.isnan(value)]
             if math.isnan(mine) or not lent:
                 continue

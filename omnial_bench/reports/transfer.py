@@ -27,6 +27,11 @@ def figure_of(trial: Trial, source: str, target: Model) -> Condition | None:
     return next((item for item in trial.transferred if item.source == source), None)
 
 
+def is_own(values: Values, model: Model, condition: Condition | None) -> bool:
+    """Whether the model was attacked itself, in every category that it was scored on."""
+    return bool(condition and (mine := values.part(model, condition)) and mine == values.scored(model, condition))
+
+
 def sources_of(trial: Trial, values: Values) -> list[str]:
     """Names of the models that pictures were made on, in the order of the models."""
     named = {item.source for item in trial.transferred}
@@ -58,7 +63,7 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
             axes.axhline(0.5, color="white", lw=4)
         for i, name in enumerate(sources):
             for j, model in enumerate(values.models):
-                if name == model.name:
+                if is_own(values, model, figure_of(trial, name, model)):
                     _outline(axes, i + lead, j)
         axes.set_yticks(range(len(rows)), [label for label, _ in rows])
         names = [values.label(model).replace(" ", "\n", 1) for model in values.models]
@@ -108,7 +113,7 @@ def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> 
         (int(str(index)), _key(model, values))
         for index, record in frame.iterrows()
         for model in values.models
-        if record["source"] == model.name
+        if is_own(values, model, figure_of(trial, str(record["source"]), model))
     ]
     caption = (
         f"Transfer, {evaluation.title(trial)}: pixel AUROC and pixel AP in per cent of each target model (column) on "

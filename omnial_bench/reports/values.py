@@ -114,6 +114,7 @@ class Values:
         self._values: dict[tuple[Model, Condition, str, str], list[float]] = defaultdict(list)
         self._by_seed: dict[tuple[Model, Condition, str, str], dict[int, float]] = defaultdict(dict)
         self._counts: dict[tuple[Model, Condition, str], int] = {}
+        self._aims: dict[tuple[Model, Condition, str], set[str]] = defaultdict(set)
         columns = (
             "detector",
             "paradigm",
@@ -126,6 +127,7 @@ class Values:
             "value",
             "n",
             "seed",
+            "aim",
         )
         for record in zip(*(rows[name].tolist() for name in columns), strict=True):
             model, condition = Model(*record[:3]), Condition(*record[3:6])
@@ -133,6 +135,7 @@ class Values:
             self._values[key].append(float(record[8]))
             self._by_seed[key][int(record[10])] = float(record[8])
             self._counts[key[:3]] = max(self._counts.get(key[:3], 0), int(record[9]))
+            self._aims[key[:3]].add(record[11])
         self.models: tuple[Model, ...] = tuple(sorted(_distinct(key[0] for key in self._values), key=_model_order))
         self.conditions: tuple[Condition, ...] = tuple(
             sorted(_distinct(key[1] for key in self._values), key=_condition_order)
@@ -192,6 +195,27 @@ class Values:
     def count(self, model: Model, condition: Condition, category: str) -> int:
         """Number of pictures of a category that the model was scored on; some metrics use a part of them."""
         return self._counts.get((model, condition, category), 0)
+
+    def part(self, model: Model, condition: Condition) -> tuple[str, ...]:
+        """The categories whose images were made by attacking this very model, alone or with others.
+
+        `aim` decides where the rows tell it. Where they do not, the names of the source do: a separate model goes by
+        its name with the category, or by its name alone for all of its categories.
+        """
+        return tuple(
+            name
+            for name in self.categories
+            if self.count(model, condition, name) and self._attacked(model, condition, name)
+        )
+
+    def _attacked(self, model: Model, condition: Condition, category: str) -> bool:
+        if told := self._aims[model, condition, category] - {"", "none"}:
+            return told != {"other"}
+        return condition.white_box or not {model.name, f"{model.name}-{category}"}.isdisjoint(condition.sources)
+
+    def scored(self, model: Model, condition: Condition) -> tuple[str, ...]:
+        """The categories that the model was scored on."""
+        return tuple(name for name in self.categories if self.count(model, condition, name))
 
     def total(self, condition: Condition, model: Model | None = None) -> int:
         """Number of pictures of all categories together."""
