@@ -42,11 +42,40 @@ def test_headline_holds_values_changes_and_chance() -> None:
     assert len(table.frame) == 3 * 6 + 1
     chance = cells(table)[-1]
     assert chance[:3] == ["chance level", "3.1", "6.2"] and chance[4] == ""
-    best = {(int(row), key) for row, key in table.strong}
-    assert (5, "clean") in best and (4, "clean") not in best
-    rows.loc[(rows["metric"] == "pixel_ap") & (rows["set"] == "pgd-8"), "value"] = 0.0
-    tied = tables.headline(Values(rows))
-    assert "pgd-8" not in {key for row, key in tied.strong if tied.frame.loc[row, "metric"] == "pixel_ap"}
+    # A fixed set bounds nothing, so nothing is bold.
+    assert not table.strong
+    assert [column.heading for column in table.columns][1:3] == ["Clean test,\nn = 161", "Control,\nn = 80"]
+    assert table.columns[3].group == "4/255, n = 80"
+
+
+def test_the_best_of_a_column_is_the_highest_of_those_that_may_be_compared() -> None:
+    frame = pd.DataFrame({"kind": "model", "panel": "p", "a": [0.9, 0.5, 0.5001, 0.2], "b": [0.1, 0.1, 0.1, 0.4]})
+    among = {(row, key) for row in (1, 2, 3) for key in "ab"} - {(3, "b")}
+    assert tables.best_of(frame, ["a", "b"], among) == {(1, "a"), (2, "a")}
+    assert tables.best_of(frame, ["a", "b"], set()) == frozenset()
+    assert tables.best_of(frame.head(0), ["a"], among) == frozenset()
+
+
+def with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(low=rows["value"] - 0.07, high=rows["value"] + 0.05)
+
+
+def test_an_interval_stands_behind_every_figure_of_the_headline() -> None:
+    rows = fake_rows()
+    plain, table = tables.headline(Values(rows)), tables.headline(Values(with_intervals(rows)))
+    assert "Brackets" not in plain.caption and "[" not in to_markdown(plain)
+    assert "95 % interval over images" in table.caption
+    figures = [cell for line in cells(table) for cell in line[1:4] if line[0] != "chance level"]
+    assert all(re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\]", cell) for cell in figures) and len(figures) == 54
+    first = cells(table)[0][1]
+    value = Values(rows).get(Values(rows).models[0], Values(rows).clean, "image_auroc")
+    assert first == f"{100 * value:.1f} [{100 * value - 7:.1f}, {100 * value + 5:.1f}]"
+    assert "clean_low" in to_csv(table).splitlines()[0] and "clean_low" not in to_csv(plain).splitlines()[0]
+    assert f"{first} &" in to_latex(table)
+    # A row without an interval keeps its bare figure.
+    part = with_intervals(rows)
+    part.loc[part["detector"] == "draem", "high"] = math.nan
+    assert "[" not in cells(tables.headline(Values(part)))[0][1]
 
 
 def test_no_sets_no_control_and_undefined_figures() -> None:
@@ -304,7 +333,7 @@ def test_latex_is_escaped_and_balanced() -> None:
 
 def test_latex_rows_have_as_many_cells_as_columns() -> None:
     for line in to_latex(tables.headline(Values(fake_rows()))).splitlines():
-        if line.strip().startswith(("Model &", "DRAEM", "chance")):
+        if line.strip().startswith(("DRAEM", "chance")):
             assert line.count(" & ") + line.count("& &") >= 8 and line.count("&") == 8
 
 

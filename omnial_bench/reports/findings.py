@@ -15,7 +15,7 @@ LEARNED = 0.75
 
 def findings(values: Values) -> list[str]:
     """What the rows say, a sentence or two a finding, in the order of importance."""
-    found = [_below_threshold(values), _unlike(values), _best_clean(values), _largest_drop(values)]
+    found = [_below_threshold(values), _unlike(values), best_clean(values), _largest_drop(values)]
     found += _eps_on_sources(values)
     found += [_gains(values), _undefined(values)]
     return [sentence for sentence in found if sentence]
@@ -86,10 +86,11 @@ def parts(values: Values, condition: Condition) -> tuple[list[str], list[str]]:
     return outside, inside
 
 
-def _best_clean(values: Values) -> str:
+def best_clean(values: Values) -> str:
+    """Which model has the highest figure of each kind on the clean test."""
     parts = []
     for metric, words in (("pixel_auroc", "pixel AUROC"), ("pixel_ap", "pixel AP"), ("image_auroc", "image AUROC")):
-        ranked = [(values.get(model, values.clean, metric), model) for model in values.models]
+        ranked = [(values.get(model, values.clean, metric), model) for model in values.judged]
         ranked = [(value, model) for value, model in ranked if not math.isnan(value)]
         if ranked:
             value, best = max(ranked, key=lambda pair: pair[0])
@@ -107,7 +108,7 @@ def _largest_drop(values: Values) -> str:
     drops = [
         (values.change(model, condition, "pixel_ap"), model, condition)
         for condition in values.attacks
-        for model in values.models
+        for model in values.judged
     ]
     drops = [drop for drop in drops if not math.isnan(drop[0])]
     if not drops or min(drop[0] for drop in drops) >= 0:
@@ -135,7 +136,7 @@ def _eps_on_sources(values: Values) -> list[str]:
         if not same or not small.eps < large.eps:
             continue
         verdicts: dict[bool, list[str]] = {True: [], False: []}
-        for model in values.models:
+        for model in values.judged:
             mine, every = values.part(model, large), values.scored(model, large)
             where = (MEAN,) if mine == every else mine
             if not mine:
@@ -203,7 +204,7 @@ def _gains(values: Values) -> str:
     lent: list[str] = []
     own: list[str] = []
     for condition in values.attacks:
-        for model in values.models:
+        for model in values.judged:
             if (change := values.change(model, condition, "pixel_ap")) > 0.0005:
                 found = own if values.part(model, condition) else lent
                 found.append(f"{values.label(model)} under {condition.label} ({_points(change)})")

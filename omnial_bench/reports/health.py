@@ -7,16 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from omnial_bench.reports.attempts import FAILED, NOT_RUN, PASSED
+from omnial_bench.reports.attempts import FAILED, LEARNT, NOT_RUN, PASSED, WHOLE
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.table import DASH, MINUS, Column, Table
 from omnial_bench.reports.values import Condition, Model, detector_title
 
-WIDE = ("huge eps breaks", "no zero gradients", "gradient is whole")
+WIDE = (LEARNT, "huge eps breaks", "no zero gradients", "gradient is whole")
 """Checks that put every gradient attack on a model in doubt where they fail."""
 UNSETTLED = "more steps change little"
-WHOLE = ("mean", "all", "")
-"""Categories of a check on the class means, or on the pictures of all categories together."""
 
 
 def health_table(campaign: Campaign) -> Table | None:

@@ -113,12 +113,13 @@ def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> 
         (int(str(index)), _key(model, values))
         for index, record in frame.iterrows()
         for model in values.models
-        if is_own(values, model, figure_of(trial, str(record["source"]), model))
+        if is_own(values, model, condition := figure_of(trial, str(record["source"]), model))
+        and campaign.bounds(model, condition, str(record["metric"]))
     ]
     caption = (
         f"Transfer, {evaluation.title(trial)}: pixel AUROC and pixel AP in per cent of each target model (column) on "
         f"pictures attacked with each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}."
-        f"{spread_words(values, trial.conditions, '±:')} Bold: the model attacked itself."
+        f"{spread_words(values, trial.conditions, '±:')} Bold: the model attacked itself, through this figure's kind."
     )
     return Table(
         f"transfer_{trial.set}", caption, frame, tuple(columns),

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple, TypeVar
 
@@ -102,8 +102,11 @@ class Condition(NamedTuple):
 class Values:
     """The rows of one data set by model, condition, category and metric; several seeds are averaged."""
 
-    def __init__(self, rows: pd.DataFrame) -> None:
-        """UserError where there are no rows, or where they are of several data sets."""
+    def __init__(self, rows: pd.DataFrame, unlearnt: Mapping[tuple[str, str], tuple[str, ...]] | None = None) -> None:
+        """`unlearnt` names by detector and paradigm what a check says has not learnt, with the categories or none.
+
+        UserError where there are no rows, or where they are of several data sets.
+        """
         if rows.empty:
             raise UserError("expected rows to report on, got none; score a model into this run first")
         datasets = list(dict.fromkeys(rows["dataset"]))
@@ -113,6 +116,7 @@ class Values:
         self.seeds: tuple[int, ...] = tuple(sorted({int(seed) for seed in rows["seed"]}))
         self._values: dict[tuple[Model, Condition, str, str], list[float]] = defaultdict(list)
         self._by_seed: dict[tuple[Model, Condition, str, str], dict[int, float]] = defaultdict(dict)
+        self._ends: dict[tuple[Model, Condition, str, str], list[tuple[float, float]]] = defaultdict(list)
         self._counts: dict[tuple[Model, Condition, str], int] = {}
         self._aims: dict[tuple[Model, Condition, str], set[str]] = defaultdict(set)
         columns = (
@@ -128,15 +132,24 @@ class Values:
             "n",
             "seed",
             "aim",
+            "low",
+            "high",
         )
         for record in zip(*(rows[name].tolist() for name in columns), strict=True):
             model, condition = Model(*record[:3]), Condition(*record[3:6])
             key = (model, condition, record[6], record[7])
             self._values[key].append(float(record[8]))
             self._by_seed[key][int(record[10])] = float(record[8])
+            self._ends[key].append((float(record[12]), float(record[13])))
             self._counts[key[:3]] = max(self._counts.get(key[:3], 0), int(record[9]))
             self._aims[key[:3]].add(record[11])
         self.models: tuple[Model, ...] = tuple(sorted(_distinct(key[0] for key in self._values), key=_model_order))
+        told = unlearnt or {}
+        self.unlearnt: dict[Model, tuple[str, ...]] = {
+            model: told[model.detector, model.paradigm]
+            for model in self.models
+            if (model.detector, model.paradigm) in told
+        }
         self.conditions: tuple[Condition, ...] = tuple(
             sorted(_distinct(key[1] for key in self._values), key=_condition_order)
         )
@@ -155,6 +168,15 @@ class Values:
         """A model's label, with its preset where models of several presets share it."""
         twins = [other for other in self.models if other.label == model.label]
         return model.label if len(twins) == 1 else f"{model.label} ({model.preset})"
+
+    @property
+    def judged(self) -> tuple[Model, ...]:
+        """The models that anything is concluded on: all but those that a check says have not learnt."""
+        return tuple(model for model in self.models if model not in self.unlearnt)
+
+    def aims(self, model: Model, condition: Condition) -> set[str]:
+        """What the rows say that the attack went for, over the categories; `""` among it where one does not say."""
+        return set().union(*(self._aims[model, condition, name] for name in self.scored(model, condition)))
 
     def get(self, model: Model, condition: Condition | None, metric: str, category: str = MEAN) -> float:
         """The figure as in the rows (a fraction, or dB); NaN where it is undefined or was not measured."""
@@ -179,6 +201,13 @@ class Values:
         base = self._by_seed.get((model, less, category, metric), {}) if less else dict.fromkeys(found, 0.0)
         known = [value - base[seed] for seed, value in found.items() if seed in base]
         return stdev(known) if len(known) > 1 else math.nan
+
+    def interval(
+        self, model: Model, condition: Condition | None, metric: str, category: str = MEAN
+    ) -> tuple[float, float]:
+        """Both ends of the 95 % interval over images, averaged over the seeds; NaN where a row has none."""
+        found = self._ends.get((model, condition, category, metric), []) if condition else []
+        return (fmean(low for low, _ in found), fmean(high for _, high in found)) if found else (math.nan, math.nan)
 
     def seeds_of(self, conditions: Iterable[Condition]) -> tuple[int, ...]:
         """The seeds that have a figure under any of the conditions."""

@@ -29,6 +29,7 @@ def white_box_table(campaign: Campaign) -> Table | None:
     compared = campaign.fixed_set if "any" in goals else None
     records: list[dict[str, Any]] = []
     marked = Marked(campaign)
+    bounds: set[tuple[int, str]] = set()
     for metric in (name for name in HEADLINE if name in values.metrics):
         panel = {"panel": METRIC_TITLES[metric], "metric": metric}
         for model in values.models:
@@ -37,6 +38,8 @@ def white_box_table(campaign: Campaign) -> Table | None:
                 # Checks on sets that have no column here are told at the first goal.
                 others = shown.values() if key == next(iter(goals)) else ()
                 marked.put(record, len(records), key, model, condition, metric, *others)
+                if campaign.bounds(model, condition, metric) and model in values.judged:
+                    bounds.add((len(records), key))
             records.append(record | falls(campaign, model, metric))
         chance = {key: values.chance(condition, metric) for key, condition in shown.items() if condition}
         if not all(math.isnan(level) for level in chance.values()):
@@ -63,7 +66,7 @@ def white_box_table(campaign: Campaign) -> Table | None:
         _caption(campaign, shown, compared),
         frame,
         tuple(columns),
-        strong=best_of(frame, keys),
+        strong=best_of(frame, keys, bounds),
         letters=marked.letters,
         notes=marked.notes,
     )
@@ -97,6 +100,7 @@ def attacks_table(campaign: Campaign) -> Table | None:
         return None
     records: list[dict[str, Any]] = []
     marked = Marked(campaign)
+    bounds: set[tuple[int, str]] = set()
     for suite in suites:
         lines: list[tuple[dict[str, Any], Condition | None]] = []
         if suite.control:
@@ -115,6 +119,8 @@ def attacks_table(campaign: Campaign) -> Table | None:
             record = {"panel": panel, "suite": suite.name, "set": name, "kind": "attack", **facts, "pictures": pictures}
             for model in values.models:
                 marked.put(record, len(records), model.name, model, condition, metric)
+                if campaign.bounds(model, condition, metric) and condition != suite.worst:
+                    bounds.add((len(records), model.name))
             records.append(record)
     columns = [
         Column("attack", "Attack", style="text"),
@@ -129,21 +135,22 @@ def attacks_table(campaign: Campaign) -> Table | None:
     caption = (
         f"Every white-box attack by suite: {METRIC_TITLES[metric]} in per cent, {mean_words(values)}; steps are those "
         f"of all starts together; {count_words(values, conditions)}.{spread_words(values, conditions, '±:')} Each "
-        "model attacked itself. Bold: the single attack that takes each model lowest in its suite."
+        "model attacked itself. Bold: the single attack that takes each model lowest in its suite, of those "
+        "that aim at this figure; the others bound nothing."
     )
-    lowest = _lowest(frame, [model.name for model in values.models])
+    lowest = _lowest(frame, [model.name for model in values.models], bounds)
     return Table(
         "white_box_attacks", caption, frame, tuple(columns),
         strong=lowest, letters=marked.letters, notes=marked.notes,
     )  # fmt: skip
 
 
-def _lowest(frame: pd.DataFrame, keys: list[str]) -> frozenset[tuple[int, str]]:
+def _lowest(frame: pd.DataFrame, keys: list[str], bounds: set[tuple[int, str]]) -> frozenset[tuple[int, str]]:
     low: set[tuple[int, str]] = set()
-    single = frame[~frame["attack"].isin(["before any attack", "worst of all, by picture"])]
-    for _, block in single.groupby("panel", sort=False):
+    for _, block in frame.groupby("panel", sort=False):
         for key in keys:
-            printed = block[key].mul(100).round(1)
+            allowed = [index for index in block.index if (int(str(index)), key) in bounds]
+            printed = block.loc[allowed, key].mul(100).round(1)
             if printed.notna().sum() > 1:
                 low |= {(int(str(index)), key) for index in printed.index[printed == printed.min()]}
     return frozenset(low)
@@ -156,7 +163,7 @@ def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: C
         f"White-box attacks at {campaign.size}: each model attacked itself on pictures of the test split, so the "
         f"source is the model of the row. Figures in per cent, {mean_words(values)}; "
         f"{count_words(values, conditions)}; the "
-        "highest of each column in bold."
+        "highest of each column in bold, of the figures that an attack on them bounds."
     ]
     said = {
         "any": "every picture attacked against its truth",
