@@ -296,7 +296,7 @@ def test_losses_are_means_over_categories_and_squares_are_left_out(tmp_path: Pat
 def test_every_attack_of_a_suite_and_the_lowest_in_bold(tmp_path: Path) -> None:
     table = white_box.attacks_table(campaign(tmp_path))
     assert table is not None
-    assert [panel for panel, _, _ in table.lines() if panel] == ["white-box (64 pictures)", "worst-case (64 pictures)"]
+    assert [panel for panel, _, _ in table.lines() if panel] == ["white-box (64 images)", "worst-case (64 images)"]
     lowest = {table.frame.loc[row, "set"] for row, _ in table.strong}
     assert lowest == {"white-box-any", "worst-apgd"}
 
@@ -343,7 +343,7 @@ def test_what_was_learnt_follows_the_rows(tmp_path: Path) -> None:
     made = campaign(tmp_path)
     kept = said(made, "nder white-box attack")
     assert "most pixel AUROC is kept by OmniAL separate (91.5\u00a0→\u00a042.0\u00a0%)" in kept
-    assert "least by DRAEM unified (83.5\u00a0→\u00a08.5\u00a0%)" in kept and "64 pictures, one seed (0)" in kept
+    assert "least by DRAEM unified (83.5\u00a0→\u00a08.5\u00a0%)" in kept and "64 images, one seed (0)" in kept
     assert "all 6 models at or below chance (50\u00a0%); most image AUROC, its score attacked, is kept by" in kept
     assert "from 4/255 on for DRAEM unified" in said(made, "growing eps")
     gap = said(made, "under the fixed set pgd-8 → white-box")

@@ -173,7 +173,7 @@ def test_findings_by_rule() -> None:
     assert "Below 75\u00a0% pixel AUROC on the clean test: JNLD separate (bottle 61.0\u00a0%)" in said
     assert "8/255 does not hurt more than 4/255 for OmniAL unified" in said
     assert "does not carry over" in said
-    assert "SSIM of the reconstruction of normal pictures is below 0.5 for DRAEM unified (grid 0.13)" in said
+    assert "SSIM of the reconstruction of normal images is below 0.5 for DRAEM unified (grid 0.13)" in said
 
 
 def test_limits_name_the_source_and_who_had_no_part_in_it() -> None:

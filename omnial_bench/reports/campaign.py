@@ -47,7 +47,7 @@ class Campaign:
     def against(self, metric: str) -> Trial | None:
         """The white-box threat, towards any harm at the common size, that a metric is read under.
 
-        Metrics of pictures are read under an attack on the score that ranks them: under one on pixels alone they are
+        Metrics of images are read under an attack on the score that ranks them: under one on pixels alone they are
         no bound. None where the suite has no such threat.
         """
         suite, pixels = self.white_box, self.goals.get("any")
@@ -85,7 +85,7 @@ class Campaign:
 
     @property
     def worst(self) -> Evaluation | None:
-        """The suite that has the worst over its threats, picture by picture."""
+        """The suite that has the worst over its threats, image by image."""
         own = [each for each in self.evaluations if each.worst]
         return max(own, key=lambda each: (each.name == "worst-case", len(each.trials)), default=None)
 
@@ -104,7 +104,7 @@ class Campaign:
 
     @property
     def transfers(self) -> tuple[tuple[Evaluation, Trial], ...]:
-        """Threats whose pictures other models are scored on."""
+        """Threats whose images other models are scored on."""
         return tuple((each, trial) for each in self.evaluations for trial in each.trials if trial.transferred)
 
     @property
@@ -114,7 +114,7 @@ class Campaign:
         return held[0] if held else None
 
     def attacked(self, trial: Trial) -> int:
-        """Pictures of all categories that the goal attacks, the most of any model; 0 where attacks.csv does not say."""
+        """Images of all categories that the goal attacks, the most of any model; 0 where attacks.csv does not say."""
         rows = self.attempts[(self.attempts["set"] == trial.set) & (self.attempts["source"] == "self")]
         counts = rows.groupby(["detector", "paradigm", "seed"])["attacked"].sum()
         return int(counts.max()) if len(counts) else 0

@@ -104,13 +104,13 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
     panels = categories.panel_comparison(values)
     clean += table(panels, "") if panels is not None else []
     seen = figures(
-        pictures.detections(examples, values, notice), "detections: no pictures of the clean test in examples/"
+        pictures.detections(examples, values, notice), "detections: no images of the clean test in examples/"
     )
     if values.attacks:
-        seen += figures(pictures.under_attack(examples, values, notice), "pictures under attack: none in examples/")
+        seen += figures(pictures.under_attack(examples, values, notice), "images under attack: none in examples/")
     if campaign and campaign.white_box:
         noted = extremes(examples, campaign, notice)
-        seen += figures(noted, "strongest and weakest pictures: none noted in examples/index.csv")
+        seen += figures(noted, "strongest and weakest images: none noted in examples/index.csv")
     seen += figures(pictures.gallery(examples, values, notice), "synthetic anomalies: none in examples/")
     trained = figures([plots.training(logs, values)], "training curves: no log.csv under models/")
     trained += table(making.settings_table(values, made_models), "training settings: no recipe.toml under models/")
@@ -120,7 +120,7 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
         (("Fixed sets" if robust else "Under attack") if values.attacks else "Localisation", attack),
         ("Reconstruction", quality),
         ("Clean test by category", clean),
-        ("Pictures", seen),
+        ("Images", seen),
         ("Training", trained),
         ("Every metric", every),
     ]
@@ -144,7 +144,7 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
 def _figure(run: Path, drawing: Drawing, numbers: dict[str, int]) -> dict[str, Any]:
     save(drawing, run / "figures")
     numbers["figure"] += 1
-    # Plots are sharpest as vectors; pictures are pixels either way, and smaller as one PNG.
+    # Plots are sharpest as vectors; images are pixels either way, and smaller as one PNG.
     vector = not drawing.name.startswith(("pictures_", "synthesis_"))
     return {
         "kind": "figure",

@@ -8,7 +8,7 @@ from omnial_bench.reports.table import MINUS
 from omnial_bench.reports.values import MEAN, Condition, Model, Values, joined, sources_title
 
 REPAIRED = 0.5
-"""A reconstruction of normal pictures whose SSIM is below this shows little of them."""
+"""A reconstruction of normal images whose SSIM is below this shows little of them."""
 LEARNED = 0.75
 """A pixel AUROC on the clean test below this is said to have learned little."""
 
@@ -28,8 +28,8 @@ def limits(values: Values) -> list[str]:
         said += _origins(values)
         said.append(
             "The sets are made from the training normals of the detectors with synthetic anomalies; only their change "
-            "from the control, the same pictures before the attack, tells of the attack. The step from the clean test "
-            "to the control changes the pictures and the anomalies."
+            "from the control, the same images before the attack, tells of the attack. The step from the clean test "
+            "to the control changes the images and the anomalies."
         )
     if any(condition.white_box for condition in values.conditions):
         said.append("White-box figures attack each model itself with the stated budget; a longer attack may go lower.")
@@ -39,7 +39,7 @@ def limits(values: Values) -> list[str]:
             "differences of a few points may be noise."
         )
     if values.clean and (total := values.total(values.clean)) < 500:
-        said.append(f"The clean test has {total} pictures in {_categories(values)}: a small sample.")
+        said.append(f"The clean test has {total} images in {_categories(values)}: a small sample.")
     return said
 
 
@@ -195,8 +195,8 @@ def _unlike(values: Values) -> str:
     if not low:
         return ""
     return (
-        f"SSIM of the reconstruction of normal pictures is below {REPAIRED:g} for {joined(low)}: it shows little of "
-        "the picture, so PSNR and SSIM under attack say little there."
+        f"SSIM of the reconstruction of normal images is below {REPAIRED:g} for {joined(low)}: it shows little of "
+        "the image, so PSNR and SSIM under attack say little there."
     )
 
 

@@ -96,7 +96,7 @@ def _same_objective(campaign: Campaign, one: str, other: str) -> bool:
 
 
 def _no_longer(campaign: Campaign, one: str, other: str) -> bool:
-    """Whether both are pictures of one kind of attack, the first of at most as many steps."""
+    """Whether both are images of one kind of attack, the first of at most as many steps."""
     pair = _attempts_on(campaign, one, other)
     return pair is not None and bool(pair[0]["attack"] == pair[1]["attack"] and pair[0]["steps"] <= pair[1]["steps"])
 

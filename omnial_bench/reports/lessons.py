@@ -14,7 +14,7 @@ from omnial_bench.reports.white_box import falls
 CHANCE = 0.5
 """The AUROC of a detector that knows nothing."""
 TIE = 0.01
-"""Figures within a point of each other are told as a tie: fewer pictures or another seed would swap them."""
+"""Figures within a point of each other are told as a tie: fewer images or another seed would swap them."""
 _WORDS = {"pixel_auroc": "pixel AUROC", "image_auroc": "image AUROC"}
 Ranked = list[tuple[float, Model]]
 
@@ -205,7 +205,7 @@ def _worst(campaign: Campaign) -> str:
             )
     if not suite or not clauses:
         return ""
-    return f"Taking for each picture the worst of {len(suite.own)} attacks leaves {joined(clauses)}."
+    return f"Taking for each image the worst of {len(suite.own)} attacks leaves {joined(clauses)}."
 
 
 def _transfer(campaign: Campaign) -> str:

@@ -27,7 +27,7 @@ from omnial_bench.reports.tables import (
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, joined, sources_title
 
 _WORDS = {"pixel_auroc": "pixel AUROC", "image_auroc": "image AUROC"}
-_HEADS = {"any": "any", "hide": "missed defect\n(hide)", "fabricate": "false alarm\n(fabricate)"}
+_HEADS = {"any": "any harm", "hide": "missed defect\n(hide)", "fabricate": "false alarm\n(fabricate)"}
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,15 @@ def _caption(campaign: Campaign, frame: pd.DataFrame) -> str:
     values, goals = campaign.values, campaign.goals
     conditions = [trial.own for trial in goals.values()]
     said = {
-        "any": "any: every image, against its truth (image AUROC: through the score that ranks images)",
+        "any": "any harm: every image, against its truth (image AUROC: through the score that ranks images)",
         "hide": "missed defect: anomalous images alone, towards normal maps",
         "fabricate": "false alarm: normal images alone, towards anomalous maps",
     }
+    words = "; ".join(said[goal] for goal in goals)
     parts = [
         f"Robustness to white-box attack at {campaign.size}: each model attacked itself on test images. Figures in per "
         f"cent, {mean_words(values)}; {count_words(values, conditions)}; n: number of images. "
-        f"{'; '.join(said[goal] for goal in goals).capitalize()}.",
+        f"{words[0].upper()}{words[1:]}.",
     ]
     worst = _worst(campaign)
     if worst and frame["worst"].notna().any():
@@ -157,7 +158,7 @@ def _apart(campaign: Campaign) -> str:
         ends = [values.interval(model, trial.own, metric) for model in (most, least)]
         if any(math.isnan(end) for pair in ends for end in pair):
             continue
-        shown = [f"[{percent(low)}, {percent(high)}]" for low, high in ends]
+        shown = [f"({100 * low:.1f} to {percent(high)})" for low, high in ends]
         pair = f"{values.label(most)} {shown[0]} and {values.label(least)} {shown[1]}"
         overlap = "overlap, so their order may be chance" if ends[0][0] <= ends[1][1] else "lie apart"
         clauses.append(f"in {words} those of {pair} {overlap}")

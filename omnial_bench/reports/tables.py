@@ -71,8 +71,8 @@ def every_metric(values: Values) -> Table:
         columns.append(Column(metric, (short or level) + unit, group=group, style=_STYLES.get(metric, "percent")))
     columns.append(Column("pictures", "n", style="count"))
     caption = (
-        f"Every metric, {mean_words(values)}; per cent, PSNR in dB and SSIM as a fraction; n counts the pictures. "
-        "PSNR and SSIM: reconstruction against the normal picture, on the clean test for its normal pictures alone."
+        f"Every metric, {mean_words(values)}; per cent, PSNR in dB and SSIM as a fraction; n counts the images. "
+        "PSNR and SSIM: reconstruction against the normal image, on the clean test for its normal images alone."
     )
     return Table("all_metrics", caption, pd.DataFrame(records), tuple(columns))
 
@@ -144,14 +144,14 @@ def mean_words(values: Values) -> str:
 
 
 def count_words(values: Values, conditions: Iterable[Condition | None]) -> str:
-    """Number of pictures and seeds behind the figures under these conditions."""
+    """Number of images and seeds behind the figures under these conditions."""
     known = [condition for condition in conditions if condition is not None]
     counts = {values.total(condition, model) for condition in known for model in values.models} - {0}
     seeds = values.seeds_of(known)
-    pictures = f"{min(counts, default=0)}" + (f" to {max(counts)}" if len(counts) > 1 else "")
+    images = f"{min(counts, default=0)}" + (f" to {max(counts)}" if len(counts) > 1 else "")
     if len(seeds) == 1:
-        return f"{pictures} pictures, one seed ({seeds[0]})"
-    return f"{pictures} pictures, {len(seeds)} seeds ({', '.join(map(str, seeds))})"
+        return f"{images} images, one seed ({seeds[0]})"
+    return f"{images} images, {len(seeds)} seeds ({', '.join(map(str, seeds))})"
 
 
 def spread_words(values: Values, conditions: Iterable[Condition | None], shown: str) -> str:
@@ -176,12 +176,12 @@ def _headline_caption(values: Values) -> str:
     )
     parts += [f"Figures in per cent, {mean_words(values)}."]
     if values.clean:
-        parts.append(f"Clean test: the test split, {values.total(values.clean)} pictures.")
+        parts.append(f"Clean test: the test split, {values.total(values.clean)} images.")
     if values.control:
         count = values.total(values.control)
         parts.append(
-            f"Control: the {count} pictures of the sets before any attack, training normals of the detectors with and "
-            "without synthetic anomalies. Δ: change from the control in points, the same pictures before and after."
+            f"Control: the {count} images of the sets before any attack, training normals of the detectors with and "
+            "without synthetic anomalies. Δ: change from the control in points, the same images before and after."
         )
     if values.sets:
         parts.append(set_words(values))

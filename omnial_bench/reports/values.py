@@ -54,7 +54,7 @@ class Condition(NamedTuple):
 
     @property
     def control(self) -> bool:
-        """The pictures of the sets before any attack."""
+        """The images of the sets before any attack."""
         return self.set != "clean" and self.threat == "none"
 
     @property
@@ -216,13 +216,13 @@ class Values:
         return tuple(sorted({seed for seeds in found for seed in seeds}))
 
     def chance(self, condition: Condition, metric: str, category: str = MEAN) -> float:
-        """The chance level of a metric: the prevalence decides it, hence the pictures and not the model."""
+        """The chance level of a metric: the prevalence decides it, hence the images and not the model."""
         levels = [self.get(model, condition, f"{metric}_chance", category) for model in self.models]
         known = [level for level in levels if not math.isnan(level)]
         return known[0] if known else math.nan
 
     def count(self, model: Model, condition: Condition, category: str) -> int:
-        """Number of pictures of a category that the model was scored on; some metrics use a part of them."""
+        """Number of images of a category that the model was scored on; some metrics use a part of them."""
         return self._counts.get((model, condition, category), 0)
 
     def part(self, model: Model, condition: Condition) -> tuple[str, ...]:
@@ -247,7 +247,7 @@ class Values:
         return tuple(name for name in self.categories if self.count(model, condition, name))
 
     def total(self, condition: Condition, model: Model | None = None) -> int:
-        """Number of pictures of all categories together."""
+        """Number of images of all categories together."""
         models = self.models if model is None else (model,)
         return max(sum(self.count(each, condition, name) for name in self.categories) for each in models)
 

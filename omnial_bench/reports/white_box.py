@@ -12,7 +12,7 @@ from omnial_bench.reports.tables import HEADLINE, best_of, count_words, identity
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, detector_title, sources_title
 
 RANKS = "any_score"
-"""The column of the attack on the score that ranks pictures."""
+"""The column of the attack on the score that ranks images."""
 
 
 def white_box_table(campaign: Campaign) -> Table | None:
@@ -111,8 +111,8 @@ def attacks_table(campaign: Campaign) -> Table | None:
             objective = trial.objective.replace("_", " ")
             lines.append(({"attack": attack, "objective": objective, "steps": steps}, trial.own))
         if suite.worst:
-            lines.append(({"attack": "worst of all, by picture", "steps": math.nan, "objective": ""}, suite.worst))
-        panel = f"{suite.name} ({max(values.total(item) for _, item in lines if item)} pictures)"
+            lines.append(({"attack": "worst of all, by image", "steps": math.nan, "objective": ""}, suite.worst))
+        panel = f"{suite.name} ({max(values.total(item) for _, item in lines if item)} images)"
         for facts, condition in lines:
             name = condition.set if condition else ""
             pictures = values.total(condition) if condition else 0
@@ -160,26 +160,26 @@ def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: C
     values, goals, worst = campaign.values, campaign.goals, campaign.worst
     conditions = [shown["unattacked"], *(trial.own for trial in goals.values())]
     parts = [
-        f"White-box attacks at {campaign.size}: each model attacked itself on pictures of the test split, so the "
+        f"White-box attacks at {campaign.size}: each model attacked itself on images of the test split, so the "
         f"source is the model of the row. Figures in per cent, {mean_words(values)}; "
         f"{count_words(values, conditions)}; the "
         "highest of each column in bold, of the figures that an attack on them bounds."
     ]
     said = {
-        "any": "every picture attacked against its truth",
-        "hide": "anomalous pictures alone, towards normal maps",
-        "fabricate": "normal pictures alone, towards anomalous maps",
+        "any": "every image attacked against its truth",
+        "hide": "anomalous images alone, towards normal maps",
+        "fabricate": "normal images alone, towards anomalous maps",
     }
     counts = {goal: campaign.attacked(trial) for goal, trial in goals.items()}
     words = [f"{goal}: {said[goal]}{f' ({counts[goal]})' if counts[goal] else ''}" for goal in GOALS if goal in goals]
     parts.append("; ".join(words).capitalize() + ".")
     if RANKS in shown:
-        parts.append("Any, score: every picture, through the score that ranks pictures; it alone bounds image AUROC.")
+        parts.append("Any, score: every image, through the score that ranks images; it alone bounds image AUROC.")
     elif "any" in goals and "image_auroc" in values.metrics:
-        parts.append("No attack was after the score that ranks pictures, so nothing here bounds image AUROC.")
+        parts.append("No attack was after the score that ranks images, so nothing here bounds image AUROC.")
     if worst and worst.worst:
         parts.append(
-            f"Worst: for each picture the version that harms most of the {len(worst.own)} attacks of the suite "
+            f"Worst: for each image the version that harms most of the {len(worst.own)} attacks of the suite "
             f"{worst.name} ({count_words(values, [worst.worst])})."
         )
     if compared:
@@ -187,7 +187,7 @@ def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: C
         mine = "; image AUROC: any, score" if RANKS in shown else ""
         parts.append(
             f"Fall, in points: the fixed set {compared.set} (source: {sources_title(compared.sources)}; {before}) from "
-            f"its own control, and the white-box attack (any{mine}) from unattacked. The two are of different pictures "
+            f"its own control, and the white-box attack (any{mine}) from unattacked. The two are of different images "
             "and anomalies, so compare the falls and not the values, and mind that none can pass its start; gap: "
             "white-box fall less that of the fixed set, below 0 where the fixed set overstates robustness."
         )
