@@ -87,7 +87,8 @@ def test_what_is_trained_there_scores_here(name: str, precision: str, tmp_path: 
     record = tmp_path / "record.toml"
     record.write_text(
         f'detector = "{name}"\ntitle = "t"\nsource = "none"\n[presets.tiny]\nsize = [32, 32]\n'
-        "training = { epochs = 9, max_iterations = 3, batch = 4 }\noptions = { width = 4, loc_width = 4, pooling = 5 }\n"
+        "training = { epochs = 9, max_iterations = 3, batch = 4 }\n"
+        "options = { width = 4, loc_width = 4, pooling = 5 }\n"
     )
     draw_toy(tmp_path / "data", size=32, train=6, test_good=3, test_defect=1)
     train_models(
