@@ -15,6 +15,8 @@ SINGLE, DOUBLE = 3.25, 6.875
 """Widths of one column and of both in inches."""
 DPI = 200
 """Pixels of a PNG, and of the images inside an SVG, to the inch."""
+PACKED = 4
+"""How hard PNGs are packed, of 9: half the time that the usual 6 takes, for 3 % more bytes."""
 STYLE: Any = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
@@ -74,9 +76,8 @@ def save(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
     """Write the PNG and the SVG, both without dates."""
     paths = folder / f"{drawing.name}.png", folder / f"{drawing.name}.svg"
     with paper_style():
-        # To pack a PNG at the fourth of nine levels takes half the time of the sixth, for 3 % more bytes.
         plainly: list[dict[str, Any]] = [
-            {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 4}},
+            {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": PACKED}},
             {"metadata": {"Date": None, "Creator": None}},
         ]
         for path, how in zip(paths, plainly, strict=True):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ class Examples:
     def __init__(self, folder: Path) -> None:
         """Reads `index.csv` of the folder; UserError where it is no such index. A missing file is an empty index."""
         self.folder = folder.resolve()
-        self._read: dict[tuple[Path, str], Picture] = {}
+        self._read: dict[tuple[str, str], Picture] = {}
         index = read_texts(folder / "index.csv", COLUMNS)
         self.index = pd.DataFrame(columns=list(COLUMNS), dtype=str) if index is None else index
 
@@ -48,15 +48,15 @@ class Examples:
         paths = rows.loc[rows["role"] == role, "path"]
         if paths.empty:
             return None
-        path = (self.folder / paths.iloc[0]).resolve()
-        if not path.is_relative_to(self.folder):
-            raise UserError(f"{self.folder / 'index.csv'} names {paths.iloc[0]!r}, which lies outside the examples")
-        mode: Literal["L", "RGB"] = "L" if role in ("truth", "map") else "RGB"
-        if (path, mode) not in self._read:
+        name, mode = str(paths.iloc[0]), "L" if role in ("truth", "map") else "RGB"
+        if (name, mode) not in self._read:
+            path = (self.folder / name).resolve()
+            if not path.is_relative_to(self.folder):
+                raise UserError(f"{self.folder / 'index.csv'} names {name!r}, which lies outside the examples")
             if not path.is_file():
                 raise UserError(f"cannot read the example image {path}: it is missing")
-            self._read[path, mode] = np.asarray(converted(open_picture(path), mode, path))
-        return self._read[path, mode]
+            self._read[name, mode] = np.asarray(converted(open_picture(path), mode, path))
+        return self._read[name, mode]
 
 
 def gallery(examples: Examples, values: Values, notice: str | None) -> list[Drawing]:
