@@ -55,6 +55,7 @@ def kept(campaign: Campaign) -> str:
     for metric, words in _WORDS.items():
         aimed = campaign.against(metric)
         ranked = ranked_by(values, aimed.own, metric) if aimed else []
+        ranked = [pair for pair in ranked if aimed and campaign.bounds(pair[1], aimed.own, metric)] or ranked
         if not ranked:
             continue
         robust |= ranked[0][0] > CHANCE
@@ -167,6 +168,8 @@ def _goals(campaign: Campaign) -> str:
     for metric, words in _WORDS.items():
         pairs = []
         for model in values.judged:
+            if not all(campaign.bounds(model, goals[goal].own, metric) for goal in ("hide", "fabricate")):
+                continue
             before = values.get(model, suite.control, metric)
             pair = tuple(values.get(model, goals[goal].own, metric) - before for goal in ("hide", "fabricate"))
             pairs += [] if any(math.isnan(change) for change in pair) else [pair]
@@ -196,6 +199,7 @@ def _worst(campaign: Campaign) -> str:
     clauses = []
     for metric, words in _WORDS.items():
         ranked = ranked_by(values, suite.worst, metric) if suite else []
+        ranked = [pair for pair in ranked if suite and campaign.bounds(pair[1], suite.worst, metric)]
         if len(ranked) == 1 or (ranked and ranked[0][0] - ranked[-1][0] <= TIE):
             clauses.append(f"{_range(ranked[-1][0], ranked[0][0])} {words}")
         elif ranked:

@@ -88,7 +88,9 @@ def opening_table(campaign: Campaign) -> Table | None:
             for key, condition in {"unattacked": suite.control, **shown}.items():
                 bound = campaign.bounds(model, condition, metric)
                 said = condition if bound or key == "unattacked" else None
-                marked.put(record, len(records), key, model, said, metric)
+                # Checks on sets that have no column here are told at the first goal.
+                others = shown.values() if key == next(iter(goals)) else ()
+                marked.put(record, len(records), key, model, said, metric, *others)
                 put_interval(record, key, values, model, said, metric)
                 if bound and model in values.judged:
                     bounds.add((len(records), key))

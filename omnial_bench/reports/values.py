@@ -209,6 +209,11 @@ class Values:
         found = self._ends.get((model, condition, category, metric), []) if condition else []
         return (fmean(low for low, _ in found), fmean(high for _, high in found)) if found else (math.nan, math.nan)
 
+    @property
+    def intervals(self) -> bool:
+        """Whether any row has an interval over images."""
+        return any(not math.isnan(end) for found in self._ends.values() for pair in found for end in pair)
+
     def seeds_of(self, conditions: Iterable[Condition]) -> tuple[int, ...]:
         """The seeds that have a figure under any of the conditions."""
         wanted = set(conditions)
