@@ -353,6 +353,7 @@ def test_what_was_learnt_follows_the_rows(tmp_path: Path) -> None:
     gap = said(made, "under the fixed set pgd-8 → white-box")
     assert "DRAEM unified \u221237.2\u00a0→\u00a0\u221275.0" in gap
     assert "pgd-8 overstates the robustness of 6 of 6" in said(made, "overstates")
+    assert "most that of DRAEM separate (transfer): " in said(made, "overstates")
     assert "missed defects (hide) cost more pixel AUROC for 6 of 6 models and false alarms (fabricate) for 0" in said(
         made, "By goal"
     )
@@ -431,6 +432,8 @@ def test_a_run_of_fixed_sets_alone_heeds_the_check_too(tmp_path: Path) -> None:
     line = next(each for each in (tmp_path / "report.md").read_text("utf-8").splitlines() if "What was found" in each)
     assert "On the fixed set pgd-8 (8/255, made on mean loss over" in line and "OmniAL separate (grid) has not" in line
     assert "kept by OmniAL separate" not in line
+    text = (tmp_path / "report.md").read_text("utf-8")
+    assert text.count("| OmniAL separate<sup>a</sup> |") == 3 and "<sup>a</sup> OmniAL separate (grid) has not" in text
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["aim in the rows", "aim not told"])

@@ -88,6 +88,15 @@ def parts(values: Values, condition: Condition) -> tuple[list[str], list[str]]:
     return outside, inside
 
 
+def kind_words(values: Values, model: Model, condition: Condition) -> str:
+    """What a figure on a fixed set is for a model: transfer, or an attack on itself."""
+    mine, every = values.part(model, condition), values.scored(model, condition)
+    if not mine:
+        return "transfer"
+    own = "white-box" if len(condition.sources) < 2 else "one of the sources"
+    return own if mine == every else f"{own} on {joined(list(mine))}, else transfer"
+
+
 def best_clean(values: Values) -> str:
     """Which model has the highest figure of each kind on the clean test."""
     parts = []

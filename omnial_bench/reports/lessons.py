@@ -5,6 +5,7 @@ import math
 from omnial_bench.reports.attempts import FAILED, LEARNT, NOT_RUN
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.curves import curves
+from omnial_bench.reports.findings import kind_words
 from omnial_bench.reports.table import show
 from omnial_bench.reports.tables import count_words
 from omnial_bench.reports.transfer import figure_of, sources_of
@@ -135,10 +136,11 @@ def overstated(campaign: Campaign) -> str:
     if not more:
         return f"The fixed set {compared.set} overstates the robustness of none by more than a point of pixel AUROC."
     model, fall = min(found, key=lambda pair: pair[1]["overstated"])
+    kind = kind_words(campaign.fixed, model, compared)
     return (
         f"The fixed set {compared.set} overstates the robustness of {more} of {len(found)} models by more than a point "
-        f"of pixel AUROC, most that of {campaign.values.label(model)}: {_number(fall['fall_fixed'])} points where "
-        f"white-box takes {_number(fall['fall_white_box'])}."
+        f"of pixel AUROC, most that of {campaign.values.label(model)} ({kind}): {_number(fall['fall_fixed'])} points "
+        f"where white-box takes {_number(fall['fall_white_box'])}."
     )
 
 
