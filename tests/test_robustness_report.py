@@ -23,7 +23,7 @@ from omnial_bench.reports import (
     transfer,
     white_box,
 )
-from omnial_bench.reports.attempts import HEALTH, losses_of, read_attempts, read_health
+from omnial_bench.reports.attempts import HEALTH, losses_of, read_attempts, read_health, unlearnt_of
 from omnial_bench.reports.campaign import Campaign, campaign_of
 from omnial_bench.reports.corruptions import corruption_table
 from omnial_bench.reports.document import write_report
@@ -385,7 +385,7 @@ def unlearnt(health: pd.DataFrame, *where: tuple[str, str, str]) -> pd.DataFrame
             "check": "has learnt", "detector": detector, "paradigm": paradigm, "category": category, "set": "clean",
             "figure": 0.04, "reference": 0.03,
             "status": "failed" if (detector, paradigm, category) in where else "passed",
-            "note": "pixel AP 0.040 on the clean test, chance 0.030",
+            "note": "pixel AP 1.3 times chance and more in every category",
         }
         for detector, paradigm, category in sorted(asked)
     ]  # fmt: skip
@@ -412,6 +412,23 @@ def test_nothing_is_concluded_on_a_model_that_has_not_learnt(tmp_path: Path) -> 
         assert not names & {"DRAEM unified", "OmniAL separate"}
         assert any("Check failed: has learnt" in text for _, text in table.notes)
     assert "has learnt" in list(health_table(made).frame["check"])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("category", "note", "where"),
+    [
+        ("all", "SSIM 0.13 on grid; pixel AP 0.031 on metal_nut, where chance is 0.030: no", "grid, metal_nut"),
+        ("all", "SSIM 0.13 on grid; pixel AP 0.031 on grid, where chance is 0.030; it has not learnt", "grid"),
+        ("all", "something else", ""),
+        ("bottle", "something else", "bottle"),
+        ("mean", "", ""),
+    ],
+)  # fmt: skip
+def test_where_a_model_has_not_learnt_is_told(category: str, note: str, where: str) -> None:
+    row = {"check": "has learnt", "detector": "jnld", "paradigm": "unified", "category": category, "status": "failed"}
+    found = unlearnt_of(pd.DataFrame([{**row, "note": note}]))
+    assert found == {("jnld", "unified"): tuple(where.split(", ")) if where else ()}
+    assert unlearnt_of(pd.DataFrame([{**row, "note": note, "status": "passed"}])) == {}
 
 
 def test_where_no_model_has_learnt_that_is_the_finding(tmp_path: Path) -> None:
