@@ -44,6 +44,7 @@ def test_markdown_says_source_limits_and_provenance(run: Path) -> None:
     text = (run / "report.md").read_text(encoding="utf-8")
     assert "mean loss over DRAEM unified, JNLD unified and OmniAL unified" in text
     assert "training normals of the detectors" in text and "no white-box figure" in text
+    assert text.rstrip().splitlines()[-1].startswith("How to cite: The omnial-bench authors, omnial-bench 0.1.0:")
     assert "0123456789abcdef" in text and "torch 2.11.0" in text and "Images: invented." in text
 
 

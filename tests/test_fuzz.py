@@ -333,7 +333,7 @@ SOME = SOME.reset_index(drop=True)
 @st.composite
 def spoiled_rows(draw: st.DrawFn) -> bytes:
     """A results.csv with cells, rows or columns changed."""
-    cells = [list(COLUMNS), *SOME.astype(str).to_numpy().tolist()]
+    cells = [list(COLUMNS), *SOME.astype(str).fillna("").to_numpy().tolist()]
     for _ in range(draw(st.integers(1, 4))):
         row, column = draw(st.integers(0, len(cells) - 1)), draw(st.integers(0, len(COLUMNS) - 1))
         what = draw(st.sampled_from(["cell", "cell", "cell", "column", "double", "remove", "short"]))

@@ -1,6 +1,7 @@
 """Figures: drawn from rows alone, the same bytes twice, left out where there is nothing to draw."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,23 @@ from PIL import Image
 from omnial_bench.errors import UserError
 from omnial_bench.reports import drawing as look
 from omnial_bench.reports import pictures, plots
+from omnial_bench.reports.grid import Grid
 from omnial_bench.reports.origins import Loss, MadeSet
 from omnial_bench.reports.values import Values
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """What is shown in cells from here on."""
+    cells: list[np.ndarray] = []
+    show = Grid.show
+
+    def noted(self: Grid, row: int, column: int, picture: np.ndarray | None, **how: Any) -> None:
+        cells.extend([] if picture is None else [picture])
+        show(self, row, column, picture, **how)
+
+    monkeypatch.setattr(Grid, "show", noted)
+    return cells
 
 
 @pytest.fixture(scope="module")
@@ -89,15 +105,36 @@ def test_figures_under_attack_state_the_factor_and_the_notice(run: Path) -> None
     assert {"change \u00d7 15", "OmniAL", "Control"} <= set(words)
 
 
-def test_the_shown_perturbation_is_centred_on_grey_and_amplified(run: Path) -> None:
+def test_the_shown_perturbation_is_centred_on_grey_and_amplified(run: Path, shown: list[np.ndarray]) -> None:
     examples = pictures.Examples(run / "examples")
     rows = examples.rows(set="pgd-8", model="draem-unified", category="bottle")
     after, before = examples.picture(rows, "input"), examples.picture(rows, "original")
     assert after is not None and before is not None
-    drawing = pictures.under_attack(examples, Values(fake_rows()), None)[0]
-    shown = [np.asarray(image.get_array()) for image in drawing.figure.axes[0].images]
+    pictures.under_attack(examples, Values(fake_rows()), None)
     wanted = np.clip(128 + 15 * (after.astype(int) - before.astype(int)), 0, 255)
     assert any(image.shape == wanted.shape and (image == wanted).all() for image in shown)
+
+
+@pytest.mark.parametrize("scale", [False, True], ids=["grey levels", "map"])
+def test_a_file_shows_every_pixel_of_a_cell(tmp_path: Path, scale: bool) -> None:
+    from matplotlib import colormaps
+
+    cell = np.arange(6 * 8, dtype=np.uint8).reshape(6, 8) * 5
+    with look.paper_style():
+        grid = Grid(2, 3, 6 / 8)
+        grid.show(1, 2, cell, scale=scale)
+        grid.show(0, 0, None, none="none")
+        figure = grid.done()
+    png, _ = look.save(look.Drawing("cells", "", "", figure), tmp_path)
+    with Image.open(png) as image:
+        file = np.asarray(image.convert("RGB"))
+    left, top = 0.62 + 2 * (grid.width + 0.05), 0.42 + grid.height + 0.05
+    for i in range(6):
+        for j in range(8):
+            x, y = left + (j + 0.5) * grid.width / 8, top + (i + 0.5) * grid.height / 6
+            colour = np.round(255 * np.array(colormaps["magma"](int(cell[i, j]))[:3])) if scale else [cell[i, j]] * 3
+            assert np.abs(file[int(y * look.DPI), int(x * look.DPI)].astype(float) - colour).max() <= 1
+    assert (file[0] == 255).all() and (file[int((top + grid.height) * look.DPI) + 2] == 255).all()
 
 
 def test_clean_detections_and_galleries(run: Path) -> None:

@@ -8,6 +8,7 @@ import resource
 import stat
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from fake_run import fake_rows
 
@@ -75,6 +76,18 @@ def test_json_has_no_nan_and_one_order(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.json"]
 
 
+def test_files_of_earlier_versions_have_no_intervals(tmp_path: Path) -> None:
+    write_rows(tmp_path / "results.csv", fake_rows())
+    table = pd.read_csv(tmp_path / "results.csv", dtype=str).drop(columns=["low", "high"])
+    table.to_csv(tmp_path / "results.csv", index=False)
+    rows = read_rows(tmp_path)
+    assert list(rows.columns) == list(COLUMNS) and rows[["low", "high"]].isna().all(axis=None)
+    table.assign(low="about 0.4").to_csv(tmp_path / "results.csv", index=False)
+    with pytest.raises(UserError, match="no number") as caught:
+        read_rows(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("inside", ["file/run", "file", "file/deep/er"])
 def test_a_folder_that_cannot_be_is_told_before_and_after(tmp_path: Path, inside: str) -> None:
     (tmp_path / "file").write_text("kept")
@@ -104,6 +117,7 @@ def test_rows_come_back_to_the_bit(tmp_path: Path) -> None:
     rows = fake_rows()
     rows.loc[0, "value"] = math.nan
     rows.loc[1, "value"] = 1 / 3
+    rows.loc[1, ["low", "high"]] = 1 / 7, 2 / 3
     rows.loc[2, "category"] = 'with, comma and "quotes"'
     write_rows(tmp_path / "results.csv", rows)
     again = read_rows(tmp_path)

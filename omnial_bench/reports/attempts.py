@@ -1,5 +1,6 @@
 """What a run records of its attacks (attacks.csv) and of the checks of their health (health.csv). No torch here."""
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +20,8 @@ LEARNT = "has learnt"
 """The check that a model has learnt at all; where it failed, its figures say nothing of an attack."""
 WHOLE = ("mean", "all", "")
 """Categories of a check on the class means, or on the images of all categories together."""
+_PLACE = re.compile(r"(?:SSIM|pixel AP) [\d.]+ on ([^,;:]+)")
+"""How the note of that check names a category."""
 _NUMBERS = ("steps", "restarts", "n", "attacked", "flat", "largest_change", "seed", "figure", "reference")
 
 
@@ -44,12 +47,17 @@ def read_health(run: Path) -> pd.DataFrame:
 
 
 def unlearnt_of(health: pd.DataFrame) -> dict[tuple[str, str], tuple[str, ...]]:
-    """The detectors and paradigms that a check says have not learnt, with the categories; none where it is all."""
+    """The detectors and paradigms that a check says have not learnt, with the categories, from the check's own or its
+    note; none where these do not tell."""
     failed = health[(health["check"] == LEARNT) & (health["status"] == FAILED)]
     found: dict[tuple[str, str], tuple[str, ...]] = {}
     for (detector, paradigm), part in failed.groupby(["detector", "paradigm"], sort=False):
-        whole = part["category"].isin(WHOLE).any()
-        found[str(detector), str(paradigm)] = () if whole else tuple(dict.fromkeys(part["category"]))
+        each = [
+            [str(row.category)] if row.category not in WHOLE else _PLACE.findall(str(row.note))
+            for row in part.itertuples()
+        ]
+        told = dict.fromkeys(name for names in each for name in names)
+        found[str(detector), str(paradigm)] = tuple(told) if all(each) else ()
     return found
 
 

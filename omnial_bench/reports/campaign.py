@@ -11,6 +11,8 @@ from omnial_bench.reports.values import Condition, Model, Values
 from omnial_bench.tolerances import kind_of
 
 GOALS = ("any", "hide", "fabricate")
+_KINDS = {RANKING: "image", "joint": "image+pixel+reconstruction", "reconstruction": "reconstruction"}
+"""The kinds of metric that an objective goes for, where rows do not tell; others go for pixels."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Campaign:
                 return {"+".join(sorted(kinds))} if kinds else set()
             for trial in suite.own:
                 if condition == trial.own and trial.objective:
-                    return {"image" if trial.objective == RANKING else "pixel"}
+                    return {_KINDS.get(trial.objective, "pixel")}
         return set()
 
     @property

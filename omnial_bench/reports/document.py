@@ -138,6 +138,7 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
         "facts": _facts(environment, values),
         "versions": [list(pair) for pair in environment.versions.items()],
         "notice": notice,
+        "cite": _cite(environment),
     }
 
 
@@ -172,6 +173,15 @@ def _subtitle(values: Values) -> str:
 def _facts(environment: origins.Environment, values: Values) -> list[list[str]]:
     names = ("fingerprint", *origins.FACTS)
     return [["data set", values.dataset], *([name, environment.facts[name] or "not recorded"] for name in names)]
+
+
+def _cite(environment: origins.Environment) -> str:
+    version = environment.versions.get("omnial-bench", "")
+    name = f"omnial-bench {version}".rstrip()
+    return (
+        f"How to cite: The omnial-bench authors, {name}: robustness benchmark for unsupervised industrial anomaly "
+        "localisation (CITATION.cff); and the papers of the detectors and of the data."
+    )
 
 
 def _templates() -> Any:

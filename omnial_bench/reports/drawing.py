@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 SINGLE, DOUBLE = 3.25, 6.875
 """Widths of one column and of both in inches."""
+DPI = 200
+"""Pixels of a PNG, and of the images inside an SVG, to the inch."""
+PACKED = 4
+"""How hard PNGs are packed, of 9: half the time that the usual 6 takes, for 3 % more bytes."""
 STYLE: Any = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
@@ -72,9 +76,15 @@ def save(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
     """Write the PNG and the SVG, both without dates."""
     paths = folder / f"{drawing.name}.png", folder / f"{drawing.name}.svg"
     with paper_style():
-        for path, metadata in zip(paths, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
+        plainly: list[dict[str, Any]] = [
+            {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": PACKED}},
+            {"metadata": {"Date": None, "Creator": None}},
+        ]
+        for path, how in zip(paths, plainly, strict=True):
             with whole(path) as aside:
-                drawing.figure.savefig(aside, format=path.suffix[1:], dpi=200, metadata=metadata)
+                drawing.figure.savefig(aside, format=path.suffix[1:], dpi=DPI, **how)
+            # What the layout found for the first file holds for the second, which is then drawn once and not twice.
+            drawing.figure.set_layout_engine(None)
     return paths
 
 

@@ -92,7 +92,7 @@ def _draw(examples: Examples, rows: Sequence[Row], amplify: int) -> "Figure":
                 grid.head(_CELLS * j + k, 1, head)
             grid.head(_CELLS * j, _CELLS, {"strongest": "harmed most", "weakest": "harmed least"}[note], upper=True)
         grid.colour_bar()
-    return grid.figure
+    return grid.done()
 
 
 def _cells(grid: Grid, examples: Examples, found: pd.DataFrame, place: tuple[int, int], amplify: int) -> None:

@@ -38,6 +38,8 @@ def limits(values: Values) -> list[str]:
             f"One seed ({values.seeds[0]}): how far the figures would spread over trainings was not measured, and "
             "differences of a few points may be noise."
         )
+    if not values.intervals:
+        said.append("How far the figures would move over other images was not measured: the rows hold no intervals.")
     if values.clean and (total := values.total(values.clean)) < 500:
         said.append(f"The clean test has {total} images in {_categories(values)}: a small sample.")
     return said
@@ -61,7 +63,7 @@ def _origins(values: Values) -> list[str]:
         if inside and len(sources) > 1:
             said.append(
                 f"{name} were made on {joined(inside)} too, but by an attack on the mean loss of {len(sources)} "
-                "models, which is weaker than an attack on one alone: its own white-box figure should be lower."
+                "models, which is weaker than an attack on one alone: the white-box figure of each should be lower."
             )
         elif inside:
             said.append(
@@ -84,6 +86,15 @@ def parts(values: Values, condition: Condition) -> tuple[list[str], list[str]]:
                 where = "" if names == every else f" ({', '.join(names)})"
                 found.append(values.label(model) + where)
     return outside, inside
+
+
+def kind_words(values: Values, model: Model, condition: Condition) -> str:
+    """What a figure on a fixed set is for a model: transfer, or an attack on itself."""
+    mine, every = values.part(model, condition), values.scored(model, condition)
+    if not mine:
+        return "transfer"
+    own = "white-box" if len(condition.sources) < 2 else "one of the sources"
+    return own if mine == every else f"{own} on {joined(list(mine))}, else transfer"
 
 
 def best_clean(values: Values) -> str:

@@ -7,7 +7,7 @@ from omnial_bench.reports import looks
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.drawing import DOUBLE, Drawing, colour, new_figure, paper_style
 from omnial_bench.reports.tables import count_words, mean_words, spread_words
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Values
+from omnial_bench.reports.values import METRIC_TITLES, Condition, Values, joined
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,6 +47,9 @@ def goals_figure(campaign: Campaign) -> Drawing | None:
         f"{count_words(values, shown.values())}.{spread_words(values, shown.values(), 'Bars:')} The images that a "
         "goal does not attack are scored as they were."
     )
+    attacks = [(model, goals[goal].own) for goal in ("hide", "fabricate") for model in values.models]
+    free = [METRIC_TITLES[name] for name in metrics if not all(campaign.bounds(*each, name) for each in attacks)]
+    caption += f" No attack here was after {joined(free)}, so it is not bounded." if free else ""
     alt = "Dots of image AUROC and pixel AUROC of each model before any attack, under hide and under fabricate."
     return Drawing("goals", caption, alt, figure)
 

@@ -1,12 +1,20 @@
 """Images in rows and columns, laid out in inches. No torch here."""
 
 import re
-from typing import Any
+from base64 import b64encode
+from functools import cache
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from omnial_bench.reports.drawing import DOUBLE, SINGLE, new_figure
+from omnial_bench.reports.drawing import DOUBLE, DPI, PACKED, SINGLE, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
 
 Picture = NDArray[np.uint8]
 BAR = 0.48
@@ -27,13 +35,14 @@ class Grid:
         self.total = _HEAD + down * (self.height + _GAP) + foot
         self.wide = max(SINGLE, min(DOUBLE, _LEFT + across * (self.width + _GAP) + bar))
         self.figure = new_figure(self.wide, self.total)
-        self.figure.set_layout_engine("none")
+        self.figure.set_layout_engine(None)
         self.plane = self.figure.add_axes((0, 0, 1, 1))
         self.plane.set_axis_off()
+        self._sheet = np.full((round(self.total * DPI), round(self.wide * DPI), 4), 255, dtype=np.uint8)
         self._hold()
 
     def _hold(self) -> None:
-        """Images and contours pull the limits towards themselves: put them back."""
+        """Contours pull the limits towards themselves: put them back."""
         self.plane.set_xlim(0, self.wide)
         self.plane.set_ylim(self.total, 0)
 
@@ -48,20 +57,27 @@ class Grid:
             middle = (left + right) / 2, (top + bottom) / 2
             self.plane.text(*middle, none, ha="center", va="center", size=8, color="#777777")
             return
-        colours: dict[str, Any] = {"cmap": "magma", "vmin": 0, "vmax": 255} if scale else {}
-        self.plane.imshow(picture, extent=(left, right, bottom, top), interpolation="nearest", aspect="auto", **colours)
-        self._hold()
+        # All cells are laid into one image at the resolution of the file: to draw each apart takes ten times as long.
+        place = [slice(round(DPI * start), round(DPI * end)) for start, end in ((top, bottom), (left, right))]
+        cell = self._sheet[place[0], place[1]]
+        pairs = zip(cell.shape[:2], picture.shape[:2], strict=True)
+        shown = picture[np.ix_(*((2 * np.arange(count) + 1) * size // (2 * count) for count, size in pairs))]
+        if shown.ndim == 2:
+            shown = _magma()[shown] if scale else np.repeat(shown[..., None], 3, axis=2)
+        cell[..., :3] = shown
 
     def contour(self, row: int, column: int, truth: Picture | None) -> None:
         """The outline of what is bright in `truth`."""
         if truth is None or not (truth > 127).any() or (truth > 127).all():
             return
+        from matplotlib.patheffects import withStroke
+
         left, right, bottom, top = self._extent(row, column)
         h, w = truth.shape
         x = left + (np.arange(w) + 0.5) * (right - left) / w
         y = top + (np.arange(h) + 0.5) * (bottom - top) / h
-        for width, shade in ((1.4, "black"), (0.7, "#39FF14")):
-            self.plane.contour(x, y, (truth > 127).astype(float), levels=[0.5], colors=shade, linewidths=width)
+        line = self.plane.contour(x, y, (truth > 127).astype(float), levels=[0.5], colors="#39FF14", linewidths=0.7)
+        line.set_path_effects([withStroke(linewidth=1.4, foreground="black")])
         self._hold()
 
     def label(self, row: int, text: str) -> None:
@@ -75,17 +91,60 @@ class Grid:
         top = 0.2 if upper else _HEAD - 0.05
         self.plane.text(middle, top, text, ha="center", va="bottom", size=9 if upper else 8)
 
-    def colour_bar(self) -> None:
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import Normalize
+    def done(self) -> "Figure":
+        """The figure, once all cells are shown."""
+        self.figure.add_artist(_sheet(self._sheet))
+        return self.figure
 
+    def colour_bar(self) -> None:
+        """The scale of maps at the right; painted, for an axis of its own takes as long as all cells."""
         height = self.down * (self.height + _GAP) - _GAP
         short = min(height, 2.2)
-        bottom = self.total - _HEAD - (height + short) / 2
-        place = ((self.wide - BAR + 0.08) / self.wide, bottom / self.total, 0.09 / self.wide, short / self.total)
-        scale = ScalarMappable(Normalize(0, 1), "magma")
-        bar = self.figure.colorbar(scale, cax=self.figure.add_axes(place), ticks=[0, 0.5, 1])
-        bar.ax.set_yticklabels(["0", "\u00bd", "1"], size=8)
+        left, top = self.wide - BAR + 0.08, _HEAD + (height - short) / 2
+        right, bottom = left + 0.09, top + short
+        rows, columns = (slice(round(DPI * start), round(DPI * end)) for start, end in ((top, bottom), (left, right)))
+        count = rows.stop - rows.start
+        self._sheet[rows, columns, :3] = _magma()[255 - 256 * np.arange(count) // count][:, None]
+        look: dict[str, Any] = {"color": "black", "lw": 0.6, "clip_on": False}
+        self.plane.plot([left, right, right, left, left], [top, top, bottom, bottom, top], **look)
+        for part, name in ((0.0, "0"), (0.5, "\u00bd"), (1.0, "1")):
+            level = bottom - part * short
+            self.plane.plot([right, right + 0.05], [level, level], **look)
+            self.plane.text(right + 0.1, level, name, ha="left", va="center", size=8)
+        self._hold()
+
+
+def _sheet(pixels: Picture) -> "Artist":
+    """An image of the whole figure, below all else, put into a file pixel by pixel and not sampled again."""
+    from matplotlib.artist import Artist
+    from matplotlib.backends.backend_svg import RendererSVG
+
+    class Sheet(Artist):
+        def draw(self, renderer: Any) -> None:
+            if not isinstance(renderer, RendererSVG):
+                renderer.draw_image(renderer.new_gc(), 0, 0, pixels[::-1])
+                return
+            # As matplotlib writes it, but packed as fast as the PNG beside it.
+            down, across = (f"{72 * side / DPI:g}" for side in pixels.shape[:2])
+            packed = BytesIO()
+            Image.fromarray(pixels[..., :3]).save(packed, format="png", compress_level=PACKED)
+            href = f"data:image/png;base64,{b64encode(packed.getvalue()).decode('ascii')}"
+            place = {"x": "0", "y": "0", "width": across, "height": down}
+            writer: Any = renderer.writer
+            writer.element("image", attrib={**place, "xlink:href": href})
+
+    sheet = Sheet()
+    sheet.set_zorder(-1)
+    return sheet
+
+
+@cache
+def _magma() -> NDArray[np.uint8]:
+    """The colour of each level of a map."""
+    from matplotlib import colormaps
+
+    colours: NDArray[np.uint8] = colormaps["magma"](np.arange(256), bytes=True)[:, :3]
+    return colours
 
 
 def _wrapped(text: str, longest: int = 11) -> list[str]:

@@ -5,6 +5,7 @@ import math
 from omnial_bench.reports.attempts import FAILED, LEARNT, NOT_RUN
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.curves import curves
+from omnial_bench.reports.findings import kind_words
 from omnial_bench.reports.table import show
 from omnial_bench.reports.tables import count_words
 from omnial_bench.reports.transfer import figure_of, sources_of
@@ -55,6 +56,7 @@ def kept(campaign: Campaign) -> str:
     for metric, words in _WORDS.items():
         aimed = campaign.against(metric)
         ranked = ranked_by(values, aimed.own, metric) if aimed else []
+        ranked = [pair for pair in ranked if aimed and campaign.bounds(pair[1], aimed.own, metric)] or ranked
         if not ranked:
             continue
         robust |= ranked[0][0] > CHANCE
@@ -134,10 +136,11 @@ def overstated(campaign: Campaign) -> str:
     if not more:
         return f"The fixed set {compared.set} overstates the robustness of none by more than a point of pixel AUROC."
     model, fall = min(found, key=lambda pair: pair[1]["overstated"])
+    kind = kind_words(campaign.fixed, model, compared)
     return (
         f"The fixed set {compared.set} overstates the robustness of {more} of {len(found)} models by more than a point "
-        f"of pixel AUROC, most that of {campaign.values.label(model)}: {_number(fall['fall_fixed'])} points where "
-        f"white-box takes {_number(fall['fall_white_box'])}."
+        f"of pixel AUROC, most that of {campaign.values.label(model)} ({kind}): {_number(fall['fall_fixed'])} points "
+        f"where white-box takes {_number(fall['fall_white_box'])}."
     )
 
 
@@ -167,6 +170,8 @@ def _goals(campaign: Campaign) -> str:
     for metric, words in _WORDS.items():
         pairs = []
         for model in values.judged:
+            if not all(campaign.bounds(model, goals[goal].own, metric) for goal in ("hide", "fabricate")):
+                continue
             before = values.get(model, suite.control, metric)
             pair = tuple(values.get(model, goals[goal].own, metric) - before for goal in ("hide", "fabricate"))
             pairs += [] if any(math.isnan(change) for change in pair) else [pair]
@@ -196,6 +201,7 @@ def _worst(campaign: Campaign) -> str:
     clauses = []
     for metric, words in _WORDS.items():
         ranked = ranked_by(values, suite.worst, metric) if suite else []
+        ranked = [pair for pair in ranked if suite and campaign.bounds(pair[1], suite.worst, metric)]
         if len(ranked) == 1 or (ranked and ranked[0][0] - ranked[-1][0] <= TIE):
             clauses.append(f"{_range(ranked[-1][0], ranked[0][0])} {words}")
         elif ranked:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.findings import best_clean
+from omnial_bench.reports.findings import best_clean, kind_words
 from omnial_bench.reports.health import Marked
 from omnial_bench.reports.lessons import TIE, health_words, kept, overstated, percent, ranked_by
 from omnial_bench.reports.suites import Evaluation
@@ -23,8 +23,9 @@ from omnial_bench.reports.tables import (
     number_words,
     put_interval,
     spread_words,
+    unlearnt_words,
 )
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, joined, sources_title
+from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, sources_title
 
 _WORDS = {"pixel_auroc": "pixel AUROC", "image_auroc": "image AUROC"}
 _HEADS = {"any": "any harm", "hide": "missed defect\n(hide)", "fabricate": "false alarm\n(fabricate)"}
@@ -54,17 +55,6 @@ def opening(values: Values, campaign: Campaign | None) -> Opening:
     return Opening(tuple(filter(None, (found, unlearnt))), table, tuple(filter(None, sure)))
 
 
-def unlearnt_words(values: Values) -> str:
-    """Which models a check says have not learnt, and where."""
-    if not values.unlearnt:
-        return ""
-    names = [
-        values.label(model) + (f" ({', '.join(where)})" if where else "") for model, where in values.unlearnt.items()
-    ]
-    have, them = ("has", "it") if len(names) == 1 else ("have", "them")
-    return f"{joined(names)} {have} not learnt, by the health check of that name: nothing is concluded on {them}."
-
-
 def opening_table(campaign: Campaign) -> Table | None:
     """A row a model: before any attack, under the white-box attack, by goal, and the worst over several attacks.
 
@@ -88,7 +78,9 @@ def opening_table(campaign: Campaign) -> Table | None:
             for key, condition in {"unattacked": suite.control, **shown}.items():
                 bound = campaign.bounds(model, condition, metric)
                 said = condition if bound or key == "unattacked" else None
-                marked.put(record, len(records), key, model, said, metric)
+                # Checks on sets that have no column here are told at the first goal.
+                others = shown.values() if key == next(iter(goals)) else ()
+                marked.put(record, len(records), key, model, said, metric, *others)
                 put_interval(record, key, values, model, said, metric)
                 if bound and model in values.judged:
                     bounds.add((len(records), key))
@@ -195,12 +187,3 @@ def _move(values: Values, model: Model, condition: Condition, metric: str, value
     before = values.get(model, values.control, metric)
     moved = percent(value) if math.isnan(before) else f"{100 * before:.1f}\u00a0→\u00a0{percent(value)}"
     return f"{values.label(model)} ({moved}, {kind_words(values, model, condition)})"
-
-
-def kind_words(values: Values, model: Model, condition: Condition) -> str:
-    """What a figure on a fixed set is for a model: transfer, or an attack on itself."""
-    mine, every = values.part(model, condition), values.scored(model, condition)
-    if not mine:
-        return "transfer"
-    own = "white-box" if len(condition.sources) < 2 else "one of the sources"
-    return own if mine == every else f"{own} on {joined(list(mine))}, else transfer"

@@ -33,6 +33,7 @@ class Examples:
     def __init__(self, folder: Path) -> None:
         """Reads `index.csv` of the folder; UserError where it is no such index. A missing file is an empty index."""
         self.folder = folder.resolve()
+        self._read: dict[tuple[str, str], Picture] = {}
         index = read_texts(folder / "index.csv", COLUMNS)
         self.index = pd.DataFrame(columns=list(COLUMNS), dtype=str) if index is None else index
 
@@ -47,12 +48,15 @@ class Examples:
         paths = rows.loc[rows["role"] == role, "path"]
         if paths.empty:
             return None
-        path = (self.folder / paths.iloc[0]).resolve()
-        if not path.is_relative_to(self.folder):
-            raise UserError(f"{self.folder / 'index.csv'} names {paths.iloc[0]!r}, which lies outside the examples")
-        if not path.is_file():
-            raise UserError(f"cannot read the example image {path}: it is missing")
-        return np.asarray(converted(open_picture(path), "L" if role in ("truth", "map") else "RGB", path))
+        name, mode = str(paths.iloc[0]), "L" if role in ("truth", "map") else "RGB"
+        if (name, mode) not in self._read:
+            path = (self.folder / name).resolve()
+            if not path.is_relative_to(self.folder):
+                raise UserError(f"{self.folder / 'index.csv'} names {name!r}, which lies outside the examples")
+            if not path.is_file():
+                raise UserError(f"cannot read the example image {path}: it is missing")
+            self._read[name, mode] = np.asarray(converted(open_picture(path), mode, path))
+        return self._read[name, mode]
 
 
 def gallery(examples: Examples, values: Values, notice: str | None) -> list[Drawing]:
@@ -206,7 +210,7 @@ def _rows(
             grid.head(lead + 2 * j + 1, 1, "map")
             grid.head(lead + 2 * j, 2, detector_title(detector), upper=True)
         grid.colour_bar()
-    return grid.figure
+    return grid.done()
 
 
 def _gallery(examples: Examples, mine: pd.DataFrame, categories: Sequence[str], panels: Sequence[str]) -> "Figure":
@@ -235,7 +239,7 @@ def _gallery(examples: Examples, mine: pd.DataFrame, categories: Sequence[str], 
             handles = [Patch(color=_LEVELS[255][1], label="anomalous")]
         handles.append(Patch(color=_NORMAL, label="normal"))
         grid.figure.legend(handles=handles, loc="lower center", ncols=4, handlelength=1.2, borderaxespad=0.1)
-    return grid.figure
+    return grid.done()
 
 
 def _coloured(labels: Picture) -> Picture:

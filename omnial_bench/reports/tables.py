@@ -1,13 +1,13 @@
 """The tables of a report, each a pure function of the rows. No torch here."""
 
 import math
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import pandas as pd
 
 from omnial_bench.reports.table import Column, Style, Table
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, sources_title
+from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, joined, sources_title
 
 HEADLINE = ("image_auroc", "pixel_auroc", "pixel_ap")
 _STYLES: dict[str, Style] = {"psnr": "decibel", "ssim": "fraction"}
@@ -43,7 +43,26 @@ def headline(values: Values) -> Table:
         else:
             columns.append(Column(key, f"{condition.label},\n{number}", spread=spread, interval=key))
     caption = f"{_headline_caption(values)} {interval_words(values, frame)}".rstrip()
-    return Table("headline", caption, frame, tuple(columns))
+    rows = frame.to_dict("records")
+    marked = {(index, "model"): "a" for index, row in enumerate(rows) if _model_of(row) in values.unlearnt}
+    notes = (("a", unlearnt_words(values)),) if marked else ()
+    return Table("headline", caption, frame, tuple(columns), letters=marked, notes=notes)
+
+
+def unlearnt_words(values: Values) -> str:
+    """Which models a check says have not learnt, and where."""
+    if not values.unlearnt:
+        return ""
+    names = [
+        values.label(model) + (f" ({', '.join(where)})" if where else "") for model, where in values.unlearnt.items()
+    ]
+    have, them = ("has", "it") if len(names) == 1 else ("have", "them")
+    return f"{joined(names)} {have} not learnt, by the health check of that name: nothing is concluded on {them}."
+
+
+def _model_of(row: Mapping[Hashable, Any]) -> Model:
+    """The model that `identity` wrote into the record of a row; of no model in others."""
+    return Model(*(str(row.get(name, "")) for name in ("detector", "paradigm", "preset")))
 
 
 def every_metric(values: Values) -> Table:

@@ -207,7 +207,14 @@ class Values:
     ) -> tuple[float, float]:
         """Both ends of the 95 % interval over images, averaged over the seeds; NaN where a row has none."""
         found = self._ends.get((model, condition, category, metric), []) if condition else []
-        return (fmean(low for low, _ in found), fmean(high for _, high in found)) if found else (math.nan, math.nan)
+        if not found or not all(math.isfinite(end) for pair in found for end in pair):
+            return math.nan, math.nan
+        return fmean(low for low, _ in found), fmean(high for _, high in found)
+
+    @property
+    def intervals(self) -> bool:
+        """Whether any row has an interval over images."""
+        return any(math.isfinite(end) for found in self._ends.values() for pair in found for end in pair)
 
     def seeds_of(self, conditions: Iterable[Condition]) -> tuple[int, ...]:
         """The seeds that have a figure under any of the conditions."""
