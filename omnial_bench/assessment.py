@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-import torch
 
 from omnial_bench import provenance as made_by
+from omnial_bench.adapting import Site, detector_at
 from omnial_bench.attacks.manifest import NAME as MANIFEST
 from omnial_bench.attacks.sets import AdversarialSet, load_set
 from omnial_bench.attacks.threats import check_suite
-from omnial_bench.benchmarking import adapted
 from omnial_bench.checkpoint import load
 from omnial_bench.data.folder import Dataset, find_dataset
 from omnial_bench.data.pictures import Pictures
@@ -25,7 +24,6 @@ from omnial_bench.jobs import Progress, Watch, crew, threads_of
 from omnial_bench.leftovers import swept
 from omnial_bench.links import check_links
 from omnial_bench.lock import claimed
-from omnial_bench.models.foreign import drawing_from, make
 from omnial_bench.planning import check_names, look_through, names_of
 from omnial_bench.reading import read_suite
 from omnial_bench.records import Suite
@@ -131,9 +129,8 @@ class _Desk:
     def _foreign(self, name: str) -> _Candidate:
         request, seed = self.request, self.request.seed or 0
         dataset = find_dataset(request.data, request.categories)
-        with drawing_from(torch.Generator().manual_seed(seed)):
-            module = make(name, {}, trusted=request.detectors)
-        detector = adapted(module, dataset, request.size, self.device)
+        site = Site(dataset=dataset, categories=dataset.categories, size=request.size, device=self.device, seed=seed)
+        detector = detector_at(site, name, name=name)
         labels = Labels(
             detector=name.rpartition(":")[2].replace("_", "-").lower(), paradigm="unified", preset="given",
             dataset=dataset.name, seed=seed, run=made_by.key_of(detector=name, data=dataset.fingerprint)[:8],
@@ -169,7 +166,7 @@ def assess(request: Request, *, watch: Watch = lambda _: None) -> pd.DataFrame:
     desk = _Desk(request)
     rows = _check(desk)
     with claimed(make_folder(request.out), alone=True):
-        _check_rows(request.out / "results.csv", rows, [name for suite in desk.suites for name in names_of(suite)])
+        check_rows(request.out / "results.csv", rows, [name for suite in desk.suites for name in names_of(suite)])
         with swept(request.out, request.out / ".tasks", deep=False), swept(request.out / EXAMPLES):
             return _assessed(desk, watch)
 
@@ -281,14 +278,14 @@ def _check(desk: _Desk) -> list[tuple[str, ...]]:
                 model = candidate.target.model
                 raise UserError(f"expected pictures of {candidate.size} for {model}, set {one.folder} has {one.size}")
             labels = labels_on(candidate.target.labels, one, candidate.target.model)
-            rows += [_name({**vars(labels), "category": category}) for category in candidate.on(one)]
+            rows += row_names(labels, candidate.on(one))
     for row in rows:
         if rows.count(row) > 1:
             raise UserError(f"the same rows twice, {_row(row)}; score them into different folders")
     return rows
 
 
-def _check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str]) -> None:
+def check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str]) -> None:
     """UserError where rows that are there would be lost: neither among `names` nor those of a model under a suite."""
     if not path.is_file():
         return
@@ -307,6 +304,11 @@ def _check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str
         if values["set"] in sets and tuple(str(values[column]) for column in MODEL) in models:
             continue
         raise UserError(f"{path} holds other rows, {_row(_name(values))}, which would be lost; choose another folder")
+
+
+def row_names(labels: Labels, categories: Sequence[str]) -> list[tuple[str, ...]]:
+    """The names of a model's rows on pictures of categories, as `check_rows` takes them."""
+    return [_name({**vars(labels), "category": category}) for category in categories]
 
 
 def _name(values: Mapping[Any, Any]) -> tuple[str, ...]:

@@ -1,0 +1,158 @@
+"""Any module, or what makes one, as a Detector on a data set: built, fitted by its own maker, and given a scale."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from omnial_bench.data.decode import picture_files, read_picture
+from omnial_bench.data.folder import Dataset
+from omnial_bench.data.pictures import to_float
+from omnial_bench.errors import UserError
+from omnial_bench.models import foreign
+from omnial_bench.models.adapter import adapt
+from omnial_bench.models.calibration import LEAST, held_out
+from omnial_bench.nouns import Detector
+
+log = logging.getLogger(__name__)
+
+Factory = Callable[..., nn.Module]
+CALIBRATION = 64
+"""Normal pictures that a scale is taken from at the most."""
+BATCH = 8
+"""Pictures shown at once to a module whose scale is taken."""
+NORMALS = "normals"
+"""The parameter of a factory that is handed the normal pictures to fit on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where a module is to work: the data, the categories that it serves, and the network's height and width."""
+
+    dataset: Dataset
+    categories: tuple[str, ...]
+    size: tuple[int, int]
+    device: torch.device
+    seed: int = 0
+    held_out: Tensor | Path | None = None
+    """Normal pictures that nothing was fitted on, (n, 3, h, w) in [0, 1] or a folder of files; None: training ones."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Keywords for a factory."""
+
+    def normals(self) -> UInt8[Tensor, "n 3 h w"]:
+        """The training pictures of its categories."""
+        return self.dataset.load("train", self.categories, self.size).images
+
+    def offers(self) -> dict[str, Callable[[], Any]]:
+        """What a factory is given if it has a parameter of that name."""
+        offers: dict[str, Callable[[], Any]] = {
+            NORMALS: self._fitted_on, "size": lambda: self.size, "categories": lambda: self.categories,
+            "data": lambda: str(self.dataset.root),
+        }  # fmt: skip
+        return offers | ({"category": lambda: self.categories[0]} if len(self.categories) == 1 else {})
+
+    def _fitted_on(self) -> Float[Tensor, "n 3 h w"]:
+        """The training pictures, without those that are held out of them."""
+        images = self.normals()
+        if self.held_out is not None:
+            return to_float(images)
+        kept = set(held_out(len(images)))
+        return to_float(images[[place for place in range(len(images)) if place not in kept]])
+
+
+def detector_at(site: Site, source: nn.Module | Factory | str, *, name: str = "detector") -> Detector:
+    """`source` as a Detector in eval mode, on the site's device.
+
+    `source` is a Detector, which is given back; a module, taken as it is; or a factory, a callable or the name
+    `package.module:object` of one, which is called with the site's options and with those of `normals` (n, 3, h, w),
+    `size`, `categories`, `category` (where there is one) and `data` that it has parameters for. A factory that takes
+    `normals` gets four fifths of the training pictures, and the scale is taken from the others; any other module may
+    have been fitted on all of them, so that its scale is in doubt, which is logged. A name is code that runs: it is to
+    come from the user and no file. UserError for a source that fails to build, and as of `adapt`.
+    """
+    module, fitted = _built(site, source, name)
+    if isinstance(module, Detector):
+        return module
+    module.to(site.device)
+    return adapt(module, _batches(_calibration(site, fitted, name), site.device))
+
+
+def _built(site: Site, source: nn.Module | Factory | str, name: str) -> tuple[nn.Module, bool]:
+    """The module, and whether it was fitted on what it was handed alone."""
+    if isinstance(source, nn.Module):
+        return source, False
+    taken: list[str] = []
+
+    def noting(key: str, offer: Callable[[], Any]) -> Callable[[], Any]:
+        def give() -> Any:
+            taken.append(key)
+            return offer()
+
+        return give
+
+    offers = {key: noting(key, offer) for key, offer in site.offers().items()}
+    with foreign.drawing_from(torch.Generator().manual_seed(site.seed)):
+        if isinstance(source, str):
+            module = foreign.make(source, site.options, trusted=[source], where="the command", offers=offers)
+        elif callable(source):
+            module = foreign.call(source, name, site.options, offers)
+        else:
+            raise UserError(
+                f"expected a torch.nn.Module, a function that makes one or its name package.module:object for {name}, "
+                f"got {type(source).__name__}"
+            )
+    return module, NORMALS in taken
+
+
+def _calibration(site: Site, fitted: bool, name: str) -> Tensor:
+    """Normal pictures to take a scale from, as bytes or as float in [0, 1]."""
+    if isinstance(site.held_out, Path):
+        return _read_folder(site.held_out, site.size)
+    if site.held_out is not None:
+        return _checked(site.held_out)
+    images = site.normals()
+    if not fitted:
+        log.warning(
+            "%s: its scale comes from training pictures, on which it may have been fitted; if it was, its log-odds "
+            "are too high, while rankings and attacks of linear or ranking objectives are unmoved; give held_out "
+            "pictures or a factory that takes normals", name,
+        )  # fmt: skip
+    return images[_spread(held_out(len(images)) if fitted else list(range(len(images))))]
+
+
+def _spread(places: Sequence[int]) -> list[int]:
+    """At most `CALIBRATION` of them, evenly."""
+    count = min(len(places), CALIBRATION)
+    return [places[index * len(places) // count] for index in range(count)]
+
+
+def _batches(images: Tensor, device: torch.device) -> Iterator[Float[Tensor, "b 3 h w"]]:
+    for part in torch.split(images, BATCH):
+        yield part.to(device) if part.is_floating_point() else to_float(part, device)
+
+
+def _checked(images: Tensor) -> Tensor:
+    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise UserError(
+            f"expected held_out pictures of shape (n, 3, h, w), float in [0, 1], got {images.dtype} of shape "
+            f"{tuple(images.shape)}"
+        )
+    if len(images) and not (images.min() >= 0 and images.max() <= 1):
+        raise UserError(f"expected held_out pictures in [0, 1], got {images.min():g} to {images.max():g}")
+    return images
+
+
+def _read_folder(folder: Path, size: tuple[int, int]) -> UInt8[Tensor, "n 3 h w"]:
+    if not folder.is_dir():
+        raise UserError(f"no folder of held_out pictures at {folder}; check the path")
+    files = picture_files(folder)
+    if len(files) < LEAST:
+        raise UserError(f"expected at least {LEAST} held_out pictures in {folder}, got {len(files)}; add some")
+    images = np.stack([read_picture(path, size)[0].transpose(2, 0, 1) for path in files])
+    return torch.from_numpy(images)
