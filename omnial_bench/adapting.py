@@ -1,6 +1,9 @@
 """Any module, or what makes one, as a Detector on a data set: built, fitted by its own maker, and given a scale."""
 
+import hashlib
 import logging
+import re
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from omnial_bench.data.decode import picture_files, read_picture
-from omnial_bench.data.folder import Dataset
+from omnial_bench.data.folder import Dataset, find_dataset
 from omnial_bench.data.pictures import to_float
 from omnial_bench.errors import UserError
 from omnial_bench.models import foreign
@@ -66,6 +69,47 @@ class Site:
         return to_float(images[[place for place in range(len(images)) if place not in kept]])
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """A detector from elsewhere as a command names it: `factory` is `package.module:object`, `name` that of its rows,
+    and `category` the only one that it serves, None for all."""
+
+    name: str
+    factory: str
+    category: str | None = None
+
+    @classmethod
+    def named(cls, text: str) -> "Wanted":
+        """From `NAME=package.module:object`, or without a name, which then is the object's in lower case."""
+        name, equals, factory = text.partition("=")
+        if not equals:
+            name, factory = text.rpartition(":")[2].replace("_", "-").lower(), text
+        if not re.fullmatch(r"\w[\w.-]*", name):
+            raise UserError(f"expected a name of letters, digits, dots and dashes before =, got {name!r} in {text!r}")
+        return cls(name, factory)
+
+
+def option_of(text: str) -> tuple[str, Any]:
+    """`key=value` as a keyword and its value, which is read as TOML where it is TOML, and taken as text otherwise."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise UserError(f"expected an option such as depth=3, a keyword of the factory and its value, got {text!r}")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def weights_of(detector: nn.Module) -> str:
+    """SHA-256 of the names and values of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in detector.state_dict().items():
+        if isinstance(tensor, Tensor):
+            flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+            digest.update(f"{name}\0{tensor.dtype}{tuple(tensor.shape)}\0".encode() + flat.numpy().tobytes())
+    return digest.hexdigest()
+
+
 def detector_at(site: Site, source: nn.Module | Factory | str, *, name: str = "detector") -> Detector:
     """`source` as a Detector in eval mode, on the site's device.
 
@@ -81,6 +125,27 @@ def detector_at(site: Site, source: nn.Module | Factory | str, *, name: str = "d
         return module
     module.to(site.device)
     return adapt(module, _batches(_calibration(site, fitted, name), site.device))
+
+
+def adapt_module(
+    source: nn.Module | Factory | str,
+    data: str | Path,
+    *,
+    categories: Sequence[str] | None = None,
+    size: tuple[int, int] = (256, 256),
+    name: str = "detector",
+    options: Mapping[str, Any] | None = None,
+    held_out: Tensor | str | Path | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> Detector:
+    """A module, or what makes one, as a Detector for a data set: as `benchmark` does with the same words."""
+    dataset = find_dataset(Path(data), categories)
+    site = Site(
+        dataset=dataset, categories=dataset.categories, size=size, device=torch.device(device), seed=seed,
+        options=options or {}, held_out=Path(held_out) if isinstance(held_out, str) else held_out,
+    )  # fmt: skip
+    return detector_at(site, source, name=name)
 
 
 def _built(site: Site, source: nn.Module | Factory | str, name: str) -> tuple[nn.Module, bool]:

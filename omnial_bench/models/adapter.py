@@ -1,6 +1,7 @@
 """Any torch module that localises anomalies, as a Detector."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -8,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omnial_bench.errors import UserError
+from omnial_bench.models import foreign
 from omnial_bench.models.calibration import LEAST, Scale, scale_of
 from omnial_bench.nouns import Detector, Prediction, Untrained
+from omnial_bench.records import Recipe
 
 
 class Adapted(Untrained):
@@ -54,7 +57,7 @@ def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Det
     scores: list[Tensor] = []
     with torch.no_grad():
         for images in normals:
-            found = read(module(images), images)
+            found = read(_tried(module, images), images)
             if isinstance(found, Prediction):
                 return Adapted(module)
             maps.append(found[0])
@@ -67,6 +70,52 @@ def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Det
         )
     scale = scale_of(scores, "image score") if scores else Scale()
     return Adapted(module, maps=scale_of(maps, "anomaly map"), scores=scale)
+
+
+def _tried(module: nn.Module, images: Tensor) -> object:
+    """What the module says of the first pictures that it is shown; a failure is one line, with its cause behind it."""
+    try:
+        return module(images)
+    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise UserError(
+            f"{type(module).__name__} failed on pictures of shape {tuple(images.shape)}: {type(error).__name__}: "
+            f"{' '.join(str(error).split())}"[:300]
+        ) from error
+
+
+def is_adapted(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a state is that of an adapted module."""
+    return {"threshold", "temperature"} <= set(tensors)
+
+
+def restored(
+    recipe: Recipe, categories: tuple[str, ...], tensors: Mapping[str, Tensor], *, trusted: Collection[str], where: str
+) -> Adapted:
+    """The adapted module of a recipe with a place for each tensor of its state, of whatever shape.
+
+    Its factory is called as it was at first, but fits on noise where it asks for normal pictures: all that it learnt
+    is in the tensors. UserError as of `foreign.make`.
+    """
+    offers: dict[str, Callable[[], Any]] = {
+        "normals": lambda: torch.rand(LEAST, 3, *recipe.size, generator=torch.Generator().manual_seed(0)),
+        "size": lambda: recipe.size, "categories": lambda: categories,
+    }  # fmt: skip
+    if len(categories) == 1:
+        offers["category"] = lambda: categories[0]
+    with foreign.drawing_from(torch.Generator().manual_seed(0)):
+        module = foreign.make(recipe.detector, recipe.options, trusted=trusted, where=where, offers=offers)
+    adapted = Adapted(module)
+    for name, tensor in tensors.items():
+        path, _, leaf = name.rpartition(".")
+        try:
+            owner = adapted.get_submodule(path)
+        except AttributeError:
+            continue
+        if leaf in owner._parameters:
+            owner._parameters[leaf] = nn.Parameter(tensor.clone(), requires_grad=False)
+        elif leaf in owner._buffers:
+            owner._buffers[leaf] = tensor.clone()
+    return adapted
 
 
 def read(output: object, images: Float[Tensor, "b 3 h w"]) -> Prediction | tuple[Tensor, Tensor | None]:
