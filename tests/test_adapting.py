@@ -20,6 +20,7 @@ from omnial_bench.data.folder import find_dataset
 from omnial_bench.data.pictures import to_float
 from omnial_bench.data.toy import draw_toy
 from omnial_bench.models.adapter import Adapted
+from omnial_bench.models.gradients import Whole
 from omnial_bench.store import ATTEMPT_COLUMNS, COLUMNS, read_rows
 
 SIDE = 32
@@ -156,6 +157,20 @@ def fails() -> nn.Module:
 def test_sources_that_will_not_do(site: Site, source: Any, line: str) -> None:
     with pytest.raises(ob.UserError, match=line):
         detector_at(site, source, name="mine")
+
+
+class Cut(Bright):
+    """A gradient that is there, and wrong: half of the map's slope is missing."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[:, 0] + torch.tensor(images[:, 1:].tolist()).sum(1)
+
+
+def test_a_restored_gradient_is_looked_at_before_any_attack(site: Site) -> None:
+    with pytest.raises(ob.UserError, match="the gradient of Cut cannot be restored: slopes told and measured agree"):
+        detector_at(site, Whole(Cut()))
+    assert isinstance(detector_at(site, Whole(Bright())), Adapted)
+    assert isinstance(detector_at(site, Cut()), Adapted)
 
 
 def test_options_that_are_not_there(site: Site) -> None:
