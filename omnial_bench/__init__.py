@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from omnial_bench.checkpoint import load_detector as load_detector
     from omnial_bench.errors import UserError as UserError
     from omnial_bench.keeping import save_adapted as save_adapted
+    from omnial_bench.models.exported import from_onnx as from_onnx
     from omnial_bench.models.from_anomalib import from_anomalib as from_anomalib
     from omnial_bench.nouns import Detector as Detector
     from omnial_bench.nouns import Prediction as Prediction
@@ -22,6 +23,7 @@ _HOMES = {
     "adapt_module": "adapting",
     "benchmark": "benchmarking",
     "from_anomalib": "models.from_anomalib",
+    "from_onnx": "models.exported",
     "load_detector": "checkpoint",
     "save_adapted": "keeping",
 }

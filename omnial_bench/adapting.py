@@ -14,19 +14,16 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from omnial_bench.attacks.health import WHOLE
-from omnial_bench.attacks.objectives import balanced, image_score
-from omnial_bench.attacks.slopes import agreement
-from omnial_bench.attacks.victim import victim
 from omnial_bench.data.decode import picture_files, read_picture
 from omnial_bench.data.folder import Dataset, find_dataset
 from omnial_bench.data.pictures import to_float
 from omnial_bench.errors import UserError
 from omnial_bench.models import foreign
-from omnial_bench.models.adapter import Adapted, adapt
+from omnial_bench.models.adapter import adapt
 from omnial_bench.models.calibration import LEAST, held_out
-from omnial_bench.models.gradients import Whole, named
+from omnial_bench.models.gradients import Whole
 from omnial_bench.nouns import Detector
+from omnial_bench.suited import check_gradient
 
 log = logging.getLogger(__name__)
 
@@ -136,34 +133,6 @@ def detector_at(site: Site, source: nn.Module | Factory | str, *, name: str = "d
     if isinstance(module, Whole):
         check_gradient(detector, next(_batches(normals, site.device))[:PROVEN])
     return detector
-
-
-def check_gradient(detector: Detector, images: Float[Tensor, "b 3 h w"]) -> float:
-    """The cosine of a detector's slopes as its gradient tells them and as forward passes measure them, on normal
-    pictures, for its map and its image score; the lower of the two. UserError where it is below 0.98: part of the
-    gradient is cut, and attacks would find less than there is."""
-    name = named(detector.module) if isinstance(detector, Adapted) else type(detector).__name__
-    truth = torch.zeros(len(images), *images.shape[2:], dtype=torch.bool, device=images.device)
-    found = []
-    for objective in (balanced, image_score):
-        try:
-            with victim([detector]) as target:
-                cosine = agreement(target, images, truth, objective, torch.Generator().manual_seed(0))
-        except UserError as error:
-            raise _not_whole(name, str(error).partition(" (")[2].partition(");")[0] or str(error)) from error
-        if cosine is None:
-            raise _not_whole(name, "its output does not move when its input does")
-        if cosine < WHOLE:
-            raise _not_whole(name, f"slopes told and measured agree to a cosine of {cosine:.3f}, not {WHOLE}")
-        found.append(cosine)
-    return min(found)
-
-
-def _not_whole(name: str, why: str) -> UserError:
-    return UserError(
-        f"the gradient of {name} cannot be restored: {why}; mend its forward, or ask for forward passes alone "
-        "(gradient=False)"
-    )
 
 
 def adapt_module(

@@ -32,6 +32,7 @@ from omnial_bench.scoring import DIGITS, Labels, labels_of, labels_on, score
 from omnial_bench.standing import remembered
 from omnial_bench.store import KEY, check_folder, make_folder, read_rows, set_aside, sha256
 from omnial_bench.study import Decided
+from omnial_bench.suited import check_suited, has_gradient, takes_gradient
 from omnial_bench.white_box import Evaluation, Target, evaluate
 
 log = logging.getLogger(__name__)
@@ -260,6 +261,11 @@ def _evaluated(
     desk: _Desk, candidate: _Candidate, suite: Suite, others: Sequence[str | Wanted], progress: Progress | None
 ) -> Evaluation:
     found, request = Evaluation(), desk.request
+    if suite.against == "each" and takes_gradient(suite) and not has_gradient(candidate.target.detector):
+        log.warning(
+            "%s has no gradient: in %s it sees what others make, and makes none", candidate.target.model, suite.name
+        )
+        return found
     for category in candidate.categories:
         # Opened apart: the attacked model is to stay at hand.
         targets = (other for name in others if category in (other := desk.open(name)).categories)
@@ -291,6 +297,9 @@ def _check(desk: _Desk) -> list[tuple[str, ...]]:
     looked: set[tuple[object, ...]] = set()
     for name in desk.names:
         candidate = desk.candidate(name)
+        for suite in desk.suites:
+            if suite.against == "self":
+                check_suited(candidate.target.detector, suite, candidate.target.model)
         split = (candidate.dataset.root, candidate.categories, candidate.size)
         if split not in looked:
             look_through(candidate.dataset, ("test",), candidate.size)

@@ -33,6 +33,7 @@ from omnial_bench.records import Paradigm, Suite
 from omnial_bench.runner import write_environment, write_found
 from omnial_bench.scoring import Labels, labels_on, score, with_means
 from omnial_bench.store import attempts_frame, check_folder, frame, make_folder
+from omnial_bench.suited import check_suited
 from omnial_bench.white_box import Evaluation, Target, evaluate
 
 Telling = Callable[[str, int, int, str], None]
@@ -201,6 +202,7 @@ def _found(task: _Task, detector: nn.Module | Factory) -> Evaluation:
         target = Target(
             detector=model, labels=task.labels, categories=categories if task.paradigm == "separate" else ()
         )
+        check_suited(model, task.suite, target.model)
         found.extend(_on_test(task, target, categories))
         if task.suite.against == "sources":
             found.extend(_on_sets(task, target, categories))

@@ -28,6 +28,7 @@ from omnial_bench.reading import read_recipe, read_suite
 from omnial_bench.records import Paradigm
 from omnial_bench.spread import check_share
 from omnial_bench.store import check_folder, make_folder
+from omnial_bench.suited import check_suited
 from omnial_bench.training import LOG, is_trained, train
 from omnial_bench.unfinished import STATE, drop_state
 
@@ -158,6 +159,8 @@ def attack_models(
     models = [_Source(one.provenance.model, one.detector, one.sha256, one.recipe.size) for one in found]
     models += _foreign(foreign, dataset, on, seed)
     check_names("sources", [one.name for one in models])
+    for one in models:
+        check_suited(one.detector, suite, one.name)
     sizes = {one.size for one in models}
     if len(sizes) > 1:
         raise UserError(f"the sources have different network sizes {sorted(sizes)}; attack them one at a time")

@@ -35,6 +35,7 @@ LAYERS = [
         "runner",
         "steps",
         "adapting",
+        "suited",
         "keeping",
         "benchmarking",
         "assessment",
