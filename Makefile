@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Processes that share the tests; each computes with one thread.
+# Processes that share the tests, a file at a time; each computes with one thread.
 WORKERS ?= 2
 
 .PHONY: demo test torture lint baseline bench clean
@@ -12,7 +12,7 @@ demo: $(STAMP)
 	$(BIN)/omnial-bench demo --out demo-run
 
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The tests of killed runs, at fifty moments in place of a few, and twice as many damaged files.
 torture: $(STAMP)

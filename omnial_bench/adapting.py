@@ -19,7 +19,7 @@ from omnial_bench.data.folder import Dataset, find_dataset
 from omnial_bench.data.pictures import to_float
 from omnial_bench.errors import UserError
 from omnial_bench.models import foreign
-from omnial_bench.models.adapter import adapt
+from omnial_bench.models.adapter import Adapted, adapt
 from omnial_bench.models.calibration import LEAST, held_out
 from omnial_bench.models.gradients import Whole
 from omnial_bench.nouns import Detector
@@ -122,14 +122,21 @@ def detector_at(site: Site, source: nn.Module | Factory | str, *, name: str = "d
     `size`, `categories`, `category` (where there is one) and `data` that it has parameters for. A factory that takes
     `normals` gets four fifths of the training pictures, and the scale is taken from the others; any other module may
     have been fitted on all of them, so that its scale is in doubt, which is logged. A name is code that runs: it is to
-    come from the user and no file. UserError for a source that fails to build, and as of `adapt`.
+    come from the user and no file. UserError for a source that fails to build, as of `adapt`, and for a `Whole` as of
+    `check_gradient`.
     """
     module, fitted = _built(site, source, name)
     if isinstance(module, Detector):
         return module
     module.to(site.device)
-    normals = _calibration(site, fitted, name)
+    normals = _calibration(site, fitted)
     detector = adapt(module, _batches(normals, site.device))
+    if site.held_out is None and not fitted and isinstance(detector, Adapted) and detector.is_scaled:
+        log.warning(
+            "%s: its scale comes from training pictures, on which it may have been fitted; if it was, its log-odds "
+            "are too high, while rankings and attacks of linear or ranking objectives are unmoved; give held_out "
+            "pictures or a factory that takes normals", name,
+        )  # fmt: skip
     if isinstance(module, Whole):
         check_gradient(detector, next(_batches(normals, site.device))[:PROVEN])
     return detector
@@ -183,19 +190,13 @@ def _built(site: Site, source: nn.Module | Factory | str, name: str) -> tuple[nn
     return module, NORMALS in taken
 
 
-def _calibration(site: Site, fitted: bool, name: str) -> Tensor:
+def _calibration(site: Site, fitted: bool) -> Tensor:
     """Normal pictures to take a scale from, as bytes or as float in [0, 1]."""
     if isinstance(site.held_out, Path):
         return _read_folder(site.held_out, site.size)
     if site.held_out is not None:
         return _checked(site.held_out)
     images = site.normals()
-    if not fitted:
-        log.warning(
-            "%s: its scale comes from training pictures, on which it may have been fitted; if it was, its log-odds "
-            "are too high, while rankings and attacks of linear or ranking objectives are unmoved; give held_out "
-            "pictures or a factory that takes normals", name,
-        )  # fmt: skip
     return images[_spread(held_out(len(images)) if fitted else list(range(len(images))))]
 
 

@@ -178,17 +178,32 @@ def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
     is no reason to run it. UserError for it, and as of `examine`.
     """
     stored = _examined(path, trusted)
-    where = str(stored.folder / RECIPE)
-    detector: Detector
-    if is_foreign(stored.recipe.detector) and is_adapted(stored.tensors):
-        categories = stored.provenance.categories
-        detector = restored(stored.recipe, categories, stored.tensors, trusted=trusted, where=where)
-    else:
-        detector = build(stored.recipe, trusted=trusted, where=where)
-    _check_fit(detector, stored.tensors, stored.folder, stored.recipe)
-    detector.load_state_dict(dict(stored.tensors))
+    foreign, where = is_foreign(stored.recipe.detector), str(stored.folder / RECIPE)
+    detector = None if foreign else _filled(stored)
+    if detector is None:
+        if foreign and is_adapted(stored.tensors):
+            categories = stored.provenance.categories
+            detector = restored(stored.recipe, categories, stored.tensors, trusted=trusted, where=where)
+        else:
+            detector = build(stored.recipe, trusted=trusted, where=where)
+        _check_fit(detector, stored.tensors, stored.folder, stored.recipe)
+        detector.load_state_dict(dict(stored.tensors))
     detector.eval()
     return Trained(detector, stored.recipe, stored.provenance, stored.sha256)
+
+
+def _filled(stored: Stored) -> Detector | None:
+    """The detector with the stored weights in place of those that building it would draw, which takes seconds for a
+    large one; None where it holds more than its file does, which only building it makes."""
+    detector = skeleton(stored.recipe)
+    # Copies, for what is read from a file changes with it.
+    detector.load_state_dict({name: tensor.clone() for name, tensor in stored.tensors.items()}, assign=True)
+    held = (
+        value
+        for part in detector.modules()
+        for value in (*part.parameters(recurse=False), *part.buffers(recurse=False), *vars(part).values())
+    )
+    return None if any(isinstance(value, Tensor) and value.is_meta for value in held) else detector
 
 
 def _examined(path: str | Path, trusted: Collection[str] | None) -> Stored:

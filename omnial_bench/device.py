@@ -1,15 +1,15 @@
-"""Device and precision by their names, through lightning-fabric; and memory that is kept for the next step."""
+"""Device and precision by their names, several devices or less than float32 through lightning-fabric; and memory that
+is kept for the next step."""
 
 import ctypes
 import logging
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
-from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor
 
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import Detector
@@ -21,10 +21,30 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS: tuple[Precision, ...] = ("32-true", "bf16-mixed", "16-mixed")
 
 
-def fabric(device: str, precision: Precision, devices: int = 1) -> Fabric:
+class OneDevice:
+    """One device in float32, with what a training asks of Fabric, whose import takes longer than a small run."""
+
+    is_global_zero = True
+    global_rank = 0
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def setup(self, detector: Detector, optimizer: torch.optim.Optimizer) -> tuple[Detector, torch.optim.Optimizer]:
+        return detector.to(self.device), optimizer
+
+    def autocast(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
+
+def fabric(device: str, precision: Precision, devices: int = 1) -> Any:
     """A device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; UserError where it or its precision is not to be had.
 
-    With `devices` above one, a process's own of that many CUDA devices or CPU processes: the environment tells which.
+    One device in float32 is a OneDevice, all else a Fabric. With `devices` above one, a process's own of that many CUDA
+    devices or CPU processes: the environment tells which.
     """
     keep_freed_memory()
     kind, _, index = device.partition(":")
@@ -37,6 +57,13 @@ def fabric(device: str, precision: Precision, devices: int = 1) -> Fabric:
     elsewhere = torch.cuda.is_available() or torch.backends.mps.is_available()
     if precision == "16-mixed" and (kind == "cpu" or (kind == "auto" and not elsewhere)):
         raise UserError("expected precision 32-true or bf16-mixed on the CPU, got 16-mixed; try bf16-mixed")
+    if devices == 1 and precision == "32-true":
+        return OneDevice(_first_of(kind, int(index or 0)))
+    # Imported here, for they bring torch's compiler along: a second and more.
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
+    from lightning_fabric.strategies import DDPStrategy
+
     if devices == 1:
         return Fabric(accelerator=kind, devices=[int(index)] if index and kind == "cuda" else 1, precision=precision)
     if index or kind == "mps":
@@ -48,6 +75,13 @@ def fabric(device: str, precision: Precision, devices: int = 1) -> Fabric:
     # The environment is named, for a cluster's own would be found and taken in its place.
     place = LightningEnvironment()
     return Fabric(accelerator=kind, devices=devices, strategy=DDPStrategy(), plugins=[place], precision=precision)
+
+
+def _first_of(kind: str, index: int) -> torch.device:
+    """The device that Fabric would choose."""
+    if kind == "auto":
+        kind = "mps" if torch.backends.mps.is_available() else "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device("cpu") if kind == "cpu" else torch.device(kind, index)
 
 
 def attack_dtype(precision: Precision) -> torch.dtype | None:

@@ -17,6 +17,7 @@ from omnial_bench.checkpoint import Trained
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.device import placed
 from omnial_bench.errors import UserError
+from omnial_bench.metrics.intervals import Intervals
 from omnial_bench.metrics.quality import psnr, ssim
 from omnial_bench.metrics.ranking import Ranking, RankingScores
 from omnial_bench.metrics.regions import Regions
@@ -76,6 +77,7 @@ class Tally:
         """`normals_only`: reconstructions are held against references in normal pictures alone, for only there is the
         reference a normal picture. `maps_only`: they are not looked at."""
         self.images, self.regions, self.normals_only, self.count = Ranking(), Regions(), normals_only, 0
+        self.intervals = Intervals()
         self.qualities: dict[str, list[Tensor]] = {} if maps_only else {"psnr": [], "ssim": []}
         self.reconstructs = maps_only
 
@@ -102,6 +104,7 @@ class Tally:
         """Take maps and image scores alone."""
         self.regions.update(maps, masks)
         self.images.update(scores, anomalous.to(scores.device))
+        self.intervals.update(maps, masks, scores, anomalous)
         self.count += len(scores)
 
     def _measure(self, part: Batch, reconstruction: Float[Tensor, "b 3 h w"]) -> None:
@@ -122,10 +125,11 @@ class Tally:
             every = torch.cat(found).double() if found else torch.empty(0)
             values[name], counts[name] = (float(every.mean()) if len(every) else None), len(every)
         columns = vars(labels) | {"category": category}
-        rows = [
-            Result(**columns, metric=metric, value=value if _defined(value) else None, n=counts[metric])
-            for metric, value in values.items()
-        ]
+        ends, rows = self.intervals.compute(), []
+        for metric, value in values.items():
+            known = value if _defined(value) else None
+            low, high = (None, None) if known is None else _ends(known, ends.get(metric))
+            rows.append(Result(**columns, metric=metric, value=known, n=counts[metric], low=low, high=high))
         if not self.reconstructs:
             _without_reconstruction(labels.detector)
             values = {name: value for name, value in values.items() if name not in self.qualities}
@@ -179,6 +183,11 @@ def _figures(what: str, scores: RankingScores) -> dict[str, float | None]:
     return {f"{what}_{name}": value for name, value in figures.items()}
 
 
+def _ends(value: float, offsets: tuple[float, float] | None) -> tuple[float | None, float | None]:
+    """The ends of a figure's interval, in [0, 1]."""
+    return (None, None) if offsets is None else (max(0.0, value + offsets[0]), min(1.0, value + offsets[1]))
+
+
 def _defined(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
@@ -211,8 +220,24 @@ def with_means(rows: Iterable[Result]) -> list[Result]:
         values = [row.value for row in members if row.value is not None]
         mean = math.fsum(values) / len(values) if values else None
         count = sum(row.n for row in members if row.value is not None)
-        rows.append(replace(members[0], category="mean", value=mean, n=count, weights=_together(members)))
+        low, high = _ends_of_mean(members, mean)
+        rows.append(
+            replace(
+                members[0], category="mean", value=mean, n=count, weights=_together(members), low=low, high=high
+            )
+        )  # fmt: skip
     return rows
+
+
+def _ends_of_mean(members: Iterable[Result], mean: float | None) -> tuple[float | None, float | None]:
+    """The interval of a class mean, whose classes' images are independent: distances to the ends add as squares."""
+    known = [row for row in members if row.value is not None]
+    if mean is None or any(row.low is None or row.high is None for row in known):
+        return None, None
+    below, above = (
+        math.hypot(*(getattr(row, end) - row.value for row in known)) / len(known) for end in ("low", "high")
+    )
+    return max(0.0, mean - below), min(1.0, mean + above)
 
 
 def _together(members: Iterable[Result]) -> str:

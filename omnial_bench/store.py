@@ -51,6 +51,10 @@ class Result:
     """
     weights: str = ""
     """The first digits of the SHA-256 of the model's weights; empty where they cannot be told."""
+    low: float | None = None
+    """Lower end of the 95 % interval of the value over images, by bootstrap; None where it was not measured."""
+    high: float | None = None
+    """Its upper end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +98,10 @@ class Attempt:
 
 COLUMNS = tuple(field.name for field in fields(Result))
 ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
-LATER = ("aim", "weights")
+LATER = ("aim", "weights", "low", "high")
 """Columns that files of earlier versions lack."""
+NUMBERS = ("value", "low", "high")
+"""Columns of numbers that may be undefined."""
 KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run", *LATER))
 
 DAMAGED = ".damaged"
@@ -244,7 +250,8 @@ def frame(rows: Iterable[Result]) -> pd.DataFrame:
 def write_rows(path: Path, rows: pd.DataFrame) -> None:
     """Write results.csv whole; values are printed so that reading gives the same bits."""
     table = rows.loc[:, list(COLUMNS)].copy()
-    table["value"] = ["" if math.isnan(value) else repr(float(value)) for value in table["value"]]
+    for name in NUMBERS:
+        table[name] = ["" if math.isnan(value) else repr(float(value)) for value in table[name]]
     write_text(path, csv_text(table))
 
 
@@ -293,7 +300,7 @@ def _integers(numbers: pd.Series, name: str) -> pd.Series:
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
     for name in COLUMNS:
-        if name == "value":
+        if name in NUMBERS:
             table[name] = pd.to_numeric(table[name].replace("", None)).astype("float64")
         elif name in ("n", "seed"):
             table[name] = _integers(pd.to_numeric(table[name]), name)

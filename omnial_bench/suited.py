@@ -7,7 +7,7 @@ from torch import Tensor
 from omnial_bench.attacks.health import WHOLE
 from omnial_bench.attacks.objectives import balanced, image_score
 from omnial_bench.attacks.slopes import agreement
-from omnial_bench.attacks.threats import ATTACKS
+from omnial_bench.attacks.specs import spec_of
 from omnial_bench.attacks.victim import victim
 from omnial_bench.errors import UserError
 from omnial_bench.models.adapter import Adapted
@@ -17,8 +17,8 @@ from omnial_bench.records import Suite
 
 
 def takes_gradient(suite: Suite) -> list[str]:
-    """The threats of a suite that differentiate the model: all that step but for Square, noise and corruptions."""
-    return [threat.name for threat in suite.threats if threat.eps and ATTACKS[threat.attack].step is not None]
+    """The threats of a suite that differentiate the model: Square, noise and corruptions do not."""
+    return [threat.name for threat in suite.threats if threat.eps and spec_of(threat.attack).uses_gradient]
 
 
 def has_gradient(detector: Detector) -> bool:

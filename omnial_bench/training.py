@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import UInt8
-from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from torch import Tensor
 from torch.distributed import DistError
 
@@ -91,6 +90,8 @@ def train(
     )  # fmt: skip
     if devices == 1:
         return _train(order, made, normals.images, textures, progress)
+    from lightning_fabric.plugins.environments.lightning import find_free_network_port
+
     port = find_free_network_port()
     # As arrays, which are sent by value: tensors would need shared memory, of which a container may have little.
     tasks = [(order, made, rank, port, normals.images.numpy(), textures.numpy()) for rank in range(devices)]
@@ -219,7 +220,8 @@ class _Loop:
         # The fused kernel saves a hundredth of a small step on the CPU but rounds otherwise than the plain one.
         optimizer = torch.optim.Adam(detector.parameters(), lr=training.lr, foreach=True)
         self.wrapped, self.optimizer = self.fabric.setup(self.detector, optimizer)
-        self.wrapped.mark_forward_method("loss")
+        if order.devices > 1:
+            self.wrapped.mark_forward_method("loss")
         self.batch, self.generator, self.out, self.saved = training.batch, generator, order.out, order.saved
         self.step = 0
 
@@ -231,7 +233,7 @@ class _Loop:
         picks = chosen[torch.randint(len(chosen), (self.batch,), generator=self.generator)]
         sources = torch.randint(len(textures), (self.batch,), generator=self.generator)
         batch = self._synthesize(images[picks], textures[sources], self.generator, self.devices)
-        # On one device the wrapper hands out `loss` as it is, outside the precision asked for.
+        # On one device there is no wrapper, or it hands out `loss` as it is, outside the precision asked for.
         with self.fabric.autocast():
             terms: dict[str, Tensor] = self.wrapped.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)

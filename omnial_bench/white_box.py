@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from omnial_bench.attacks.compose import generator_for
-from omnial_bench.attacks.threats import aim_of, label_of
+from omnial_bench.attacks.threats import ATTACKS, aim_of, label_of
 from omnial_bench.attempt import attempt, composed, hold
 from omnial_bench.checkpoint import model_name
 from omnial_bench.data.pictures import Pictures
@@ -145,17 +145,27 @@ def _score_self(
     found, before = Evaluation(), _Seen(frozenset().union(*alike.values()))
     control = replace(source.labels, set=suite.control)
     found.rows.extend(score(source.detector, originals, control, category, device=device, viewer=before))
-    worst = Worst(before.maps, before.scores, originals.masks, _anomalous(originals))
-    for index, threat in enumerate(suite.threats):
+    anomalous = _anomalous(originals)
+    worst = Worst(before.maps, before.scores, originals.masks, anomalous)
+    views: dict[str, _Seen] = {}
+    rows: dict[str, list[Result]] = {}
+
+    def look(threat: Threat, pictures: Pictures, known: Mapping[int, Prediction]) -> None:
         labels = replace(source.labels, set=threat.name, threat=label_of(threat), source="self", aim=aim_of(threat))
-        seen, pictures = _Seen(), attacked[threat.name]
-        said = {start: before.said[start] for start in alike[threat.name]}
-        found.rows.extend(
-            score(
-                source.detector, pictures, labels, category, device=device, viewer=seen, normals_only=True, known=said
-            )
+        views[threat.name] = seen = _Seen()
+        rows[threat.name] = score(
+            source.detector, pictures, labels, category, device=device, viewer=seen, normals_only=True, known=known
         )
-        harms = worst.update(seen.maps, seen.scores)
+
+    for threat in suite.threats:
+        look(threat, attacked[threat.name], {start: before.said[start] for start in alike[threat.name]})
+    # Only now, for a part may stand behind the whole, and the whole is to be told from what each part did alone.
+    wholes = [_with_parts(threat, suite.threats, attacked, views, anomalous) for threat in suite.threats]
+    for index, (threat, pictures) in enumerate(zip(suite.threats, wholes, strict=True)):
+        if pictures is not attacked[threat.name]:
+            look(threat, pictures, {})
+        found.rows.extend(rows[threat.name])
+        harms = worst.update(views[threat.name].maps, views[threat.name].scores)
         if index == 0 and out is not None and suite.against == "self":
             found.examples.extend(_extremes(source, threat, pictures, harms, device=device, out=out))
     if suite.worst:
@@ -165,9 +175,43 @@ def _score_self(
             aim="+".join(aims) or "none",
         )  # fmt: skip
         tally = Tally(maps_only=True)
-        tally.add(worst.maps(), originals.masks, worst.scores, _anomalous(originals))
+        tally.add(worst.maps(), originals.masks, worst.scores, anomalous)
         found.rows.extend(tally.rows(labels, category))
     return found
+
+
+def _with_parts(
+    threat: Threat,
+    threats: Iterable[Threat],
+    attacked: Mapping[str, Pictures],
+    views: Mapping[str, "_Seen"],
+    anomalous: Bool[Tensor, " n"],
+) -> Pictures:
+    """The pictures of a threat; of the first with goal `any` in its ball, each as that threat or one with another goal
+    or objective left it, whichever harms the figure more that the first aims at: who may do any harm may hide alone."""
+    own, aim = attacked[threat.name], aim_of(threat)
+    alike = [one for one in threats if (one.norm, one.eps, one.where) == (threat.norm, threat.eps, threat.where)]
+    first_of = next((one for one in alike if one.goal == "any" and aim_of(one) == aim), None)
+    parts = [
+        one.name for one in alike if (one.goal, one.objective) != ("any", threat.objective) and ATTACKS[one.attack].aims
+    ]
+    if threat is not first_of or aim not in ("pixel", "image") or not parts:
+        return own
+    first, *others = [views[name] for name in (threat.name, *parts)]
+    if aim == "pixel":
+        worst = Worst(first.maps, first.scores, own.masks, anomalous)
+        for other in others:
+            worst.update(other.maps, other.scores)
+        choice = worst.choice()
+    else:
+        scores = torch.stack([view.scores for view in (first, *others)])
+        choice = torch.where(anomalous, -scores, scores).argmax(0)
+    if not choice.any():
+        return own
+    images = own.images.clone()
+    for index, version in enumerate(choice.tolist()):
+        images[index] = attacked[(threat.name, *parts)[version]].images[index]
+    return replace(own, images=images)
 
 
 def _anomalous(pictures: Pictures) -> Bool[Tensor, " n"]:

@@ -69,6 +69,10 @@ class Worst:
 
     def maps(self) -> Float[Tensor, "n h w"]:
         """The chosen version of each picture's map."""
+        return self._taken(self.choice())
+
+    def choice(self) -> Int64[Tensor, " n"]:
+        """The number of each picture's version, 0 before any attack."""
         count = len(self.scores)
         starts = [torch.full((count,), index) for index in range(len(self.versions))]
         chosen, lowest = min(((start, self._area(start)) for start in starts), key=lambda pair: pair[1])
@@ -82,7 +86,7 @@ class Worst:
             if area >= lowest:
                 break
             chosen, lowest = changed, area
-        return self._taken(chosen)
+        return chosen
 
     def _taken(self, chosen: Int64[Tensor, " n"]) -> Float[Tensor, "n h w"]:
         return torch.stack([self.versions[version][row] for row, version in enumerate(chosen.tolist())])

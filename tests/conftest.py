@@ -49,8 +49,14 @@ steps = 2
 
 # Several processes share the cores. OMP_NUM_THREADS=2 runs all that does not set it itself with two threads.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
+# Of several processes none is to work alone at the end: a process takes a file at a time, these first.
+LONGEST = ("test_gate.py", "test_crash.py", "test_ray.py", "test_runner.py", "test_leftovers.py", "test_spread.py")
 # No test cuts the power, and a run waits hundreds of times until the disk has written.
 os.fsync = lambda _: None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="module")

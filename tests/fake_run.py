@@ -23,8 +23,10 @@ def fake_rows(
     dataset: str = "mvtec_ad",
     detectors: tuple[str, ...] = DETECTORS,
     sets: dict[str, str] = SETS,
+    source: str = SOURCE,
 ) -> pd.DataFrame:
     """Plausible rows: sets hurt more with eps, sources (unified) more than the rest, chance levels beside AP."""
+    attacked = set(source.split("+"))
     rows = []
     for d, detector in enumerate(detectors):
         for paradigm in PARADIGMS:
@@ -53,12 +55,17 @@ def fake_rows(
                             category=category,
                             set=name,
                             threat=threat,
-                            source=SOURCE if threat != "none" else "none",
+                            source=source if threat != "none" else "none",
                             metric=metric,
                             value=value,
                             n=n if name == "clean" else 40,
                             seed=0,
                             run="abc123",
+                            aim="none"
+                            if threat == "none"
+                            else "pixel"
+                            if attacked & {f"{detector}-{paradigm}", f"{detector}-{paradigm}-{category}"}
+                            else "other",
                         )
                         for metric, value in figures.items()
                     ]
@@ -221,13 +228,22 @@ def fake_suites(*, seeds: tuple[int, ...] = (0,), n: int = 32) -> pd.DataFrame:
                     facts = {"set": name, "threat": threat, "source": source, "seed": seed, "run": "abc123"}
                     rows += [
                         Result(
-                            **model, **facts, category=category, metric=metric, value=value,
+                            **model, **facts, category=category, metric=metric, value=value, aim=_aim(name, source),
                             n=2 * n if category == "mean" else n,
                         )
                         for category, figures in table.items()
                         for metric, value in figures.items()
                     ]  # fmt: skip
     return frame(rows)
+
+
+def _aim(name: str, source: str) -> str:
+    objectives = {attack[1]: attack[4] for attack in ATTACKS}
+    if source != "self":
+        return "none" if source == "none" else "other"
+    if name in objectives:
+        return "image" if objectives[name] == "image_score" else "pixel"
+    return {"worst-case-worst": "image+pixel", "transfer-pgd": "pixel"}.get(name, "none")
 
 
 _SUITES = ("white-box", "curve", "worst-case", "transfer", "corruptions")

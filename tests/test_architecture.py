@@ -212,10 +212,15 @@ WITHOUT_TORCH = (
 )  # fmt: skip
 
 
-def test_starts_without_torch() -> None:
-    """One after the other in one interpreter; the first that brings torch along is named."""
+SELDOM = ("ray", "lightning_fabric", "torch._dynamo")
+"""What a run imports only where it is asked for: each of them costs a second and more."""
+
+
+def test_starts_without_torch_and_runs_without_more() -> None:
+    """One after the other in one interpreter; the first that brings torch along is named, and what a run does."""
     code = "import sys; from importlib import import_module\n"
     code += f"for name in {WITHOUT_TORCH!r}:\n"
-    code += "    import_module(f'omnial_bench.{name}')\n    if 'torch' in sys.modules: sys.exit(name)"
+    code += "    import_module(f'omnial_bench.{name}')\n    if 'torch' in sys.modules: sys.exit(name)\n"
+    code += f"import omnial_bench.runner\nsys.exit(' '.join({set(SELDOM)!r} & sys.modules.keys()) or None)"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -24,8 +24,10 @@ from omnial_bench.checkpoint import (
     write_tensors,
 )
 from omnial_bench.errors import UserError
+from omnial_bench.models import registry
+from omnial_bench.models.draem import DRAEM, Options
 from omnial_bench.models.registry import build
-from omnial_bench.nouns import Detector
+from omnial_bench.nouns import Detector, Prediction
 from omnial_bench.records import Recipe
 from omnial_bench.store import sha256
 
@@ -70,6 +72,51 @@ def test_a_checkpoint_comes_back_to_the_bit(folder: Path, made: Detector) -> Non
         assert torch.equal(load_detector(folder)(images).logits, made(images).logits)
     assert read_provenance(folder) == ABOUT(12)
     assert read_provenance(folder.parent) is None
+
+
+@pytest.mark.parametrize("name", registry.DETECTORS)
+def test_opening_draws_nothing_and_gives_what_building_gives(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = TINY.model_copy(update={"detector": name})
+    built = build(recipe, torch.Generator().manual_seed(5)).eval()
+    save(tmp_path, built, recipe, ABOUT(1))
+    monkeypatch.setattr("omnial_bench.checkpoint.build", lambda *_, **__: pytest.fail("built"))
+    opened = load(tmp_path).detector
+    content = (tmp_path / WEIGHTS).read_bytes()
+    # What is read by way of a mapped file would change with it.
+    (tmp_path / WEIGHTS).write_bytes(bytes(len(content)))
+    for kind in ("named_parameters", "named_buffers"):
+        found, expected = (dict(getattr(detector, kind)()) for detector in (opened, built))
+        assert found.keys() == expected.keys()
+        for key, tensor in expected.items():
+            assert torch.equal(found[key], tensor) and found[key].stride() == tensor.stride()
+            assert found[key].requires_grad == tensor.requires_grad
+    images = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(opened(images).logits, built(images).logits)
+
+
+class Apart(DRAEM):
+    """Computes with numbers that are in no file."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self.register_buffer("shift", torch.full((3, 1, 1), 0.25), persistent=False)
+        self.scale = torch.tensor(0.5)
+
+    def forward(self, images: torch.Tensor) -> Prediction:
+        return super().forward(images * self.scale + self.shift)
+
+
+def test_what_is_in_no_file_is_what_the_constructor_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.DETECTORS, "apart", (Apart, Options))
+    recipe = TINY.model_copy(update={"detector": "apart"})
+    built = build(recipe, torch.Generator().manual_seed(5)).eval()
+    save(tmp_path, built, recipe, ABOUT(1))
+    images = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(load(tmp_path).detector(images).logits, built(images).logits)
 
 
 def cut(folder: Path) -> None:

@@ -5,7 +5,7 @@ import platform
 import pytest
 import torch
 
-from omnial_bench.device import attack_dtype, fabric, keep_freed_memory
+from omnial_bench.device import OneDevice, attack_dtype, fabric, keep_freed_memory
 from omnial_bench.errors import UserError
 
 
@@ -19,6 +19,18 @@ def test_half_precision_needs_an_accelerator() -> None:
     with pytest.raises(UserError, match="bf16-mixed"):
         fabric("cpu", "16-mixed")
     assert fabric("cpu", "bf16-mixed").device == torch.device("cpu")
+
+
+def test_one_device_in_float32_is_the_one_that_fabric_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("auto", "cpu"):
+        alone = fabric(name, "32-true")
+        assert isinstance(alone, OneDevice) and alone.device == fabric(name, "bf16-mixed").device
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    devices = [str(fabric(name, "32-true").device) for name in ("auto", "cuda", "cuda:1")]
+    assert devices == ["cuda:0", "cuda:0", "cuda:1"]
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert [str(fabric(name, "32-true").device) for name in ("auto", "mps")] == ["mps:0", "mps:0"]
 
 
 def test_attacks_never_compute_in_float16() -> None:

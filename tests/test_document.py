@@ -98,7 +98,7 @@ def test_rows_alone_make_a_report_that_says_what_it_lacks(tmp_path: Path) -> Non
     assert write_report(tmp_path, ("md",)) == [tmp_path / "report.md"]
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "## Left out" in text and "training curves: no log.csv" in text and "not recorded" in text
-    assert "What was learnt" not in text and "White-box" not in text and "health" not in text
+    assert "**What was found.** On the fixed set pgd-8" in text and "White-box" not in text and "health" not in text
     assert not (tmp_path / "report.pdf").exists()
 
 

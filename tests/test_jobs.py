@@ -64,10 +64,34 @@ NEWS: News = []
 
 
 @pytest.fixture(scope="module")
-def two() -> Iterator[Each]:
-    """Two processes for all tests that lose none; what they tell is in NEWS."""
+def trapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with modules that leave a trace when they are imported, under names that all processes import."""
+    folder = tmp_path_factory.mktemp("trapped")
+    for name in ("signal", "multiprocessing", "json"):
+        write_text(folder / f"{name}.py", f"open({str(folder / 'imported')!r}, 'w').close()\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(trapped: Path) -> Iterator[Each]:
+    """Two processes for all tests that lose none, begun in `trapped`; what they tell is in NEWS."""
+    before = os.environ.get("PYTHONSAFEPATH")
     with crew(make, (10,), 2, listener(NEWS)) as each:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(trapped)
+            # A process is begun with its first task.
+            each(where, [0, 1])
         yield each
+    assert os.environ.get("PYTHONSAFEPATH") == before
+
+
+def folder_of(*_: object) -> Path:
+    return Path.cwd()
+
+
+def test_processes_that_are_begun_import_nothing_from_the_working_folder(two: Each, trapped: Path) -> None:
+    assert two(folder_of, [0, 1]) == [trapped, trapped]
+    assert not (trapped / "imported").exists()
 
 
 def test_two_processes_equal_one_and_tell_their_progress(two: Each) -> None:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 from tiny_study import leave, left_in, prepare, settings
 
-from omnial_bench import assessment, lock, steps
+from omnial_bench import assessment, lock, steps, training
 from omnial_bench.assessment import Request, assess
 from omnial_bench.checkpoint import write_tensors
 from omnial_bench.cli.main import cli
@@ -52,6 +52,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Iterato
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setenv("OMNIAL_BENCH_CACHE", str(root / "cache"))
+        # As the plan's detector sets it whenever it is built; here it is set back at the end.
+        patch.setattr(training, "SAVE_SECONDS", 0.0)
         plan = read_plan("plan.toml")
         run(plan, settings("undisturbed"))
         (root / "deadly").mkdir()

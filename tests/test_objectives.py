@@ -16,7 +16,9 @@ from omnial_bench.attacks.objectives import (
     cross_entropy,
     image_score,
     joint,
+    linear,
     objective_named,
+    ranking,
     reconstruction,
     segpgd,
 )
@@ -243,3 +245,56 @@ def test_a_defect_that_is_to_look_normal_is_averaged_apart() -> None:
         assert objective(prediction(ODDS), hiding).tolist() == pytest.approx([expected])
     found = torch.autograd.grad(balanced(prediction(odds := ODDS.clone().requires_grad_(True)), hiding).sum(), odds)[0]
     assert found[0, 0, 0].item() == pytest.approx(0.25) and found[0, 3, 3].item() == pytest.approx(0.5 / 14)
+
+
+def test_linear_is_the_difference_of_means() -> None:
+    assert linear(prediction(ODDS), aim(TRUTH)).tolist() == pytest.approx([0 - 1])
+    assert linear(prediction(ODDS), aim(torch.zeros_like(TRUTH))).tolist() == pytest.approx([2 / 16])
+    assert linear(prediction(ODDS), aim(torch.ones_like(TRUTH))).tolist() == pytest.approx([-2 / 16])
+    hiding = Aim.at(HIDDEN * TRUTH.byte(), torch.zeros(1, 3, 4, 4), True, 0.0)
+    assert linear(prediction(ODDS), hiding).tolist() == pytest.approx([1 + 0])
+
+
+def test_ranking_of_one_pair_is_worked_by_hand() -> None:
+    """Two pixels, of log-odds 3 and 1: the standard deviation is sqrt(2)."""
+    odds, truth = torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[True, False]]])
+    lead = 2 / (math.sqrt(2) / 2)
+    assert ranking(prediction(odds), aim(truth)).tolist() == pytest.approx([-math.log1p(softplus(lead))])
+    assert ranking(prediction(odds), aim(truth, towards=True)).tolist() == pytest.approx([math.log1p(softplus(-lead))])
+    assert ranking(prediction(odds), aim(~truth)).tolist() == pytest.approx([-math.log1p(softplus(-lead))])
+
+
+@pytest.mark.parametrize("towards", [False, True])
+@pytest.mark.parametrize("kinds", [0.2, 0.9, 0.0, 1.0])
+def test_ranking_moves_every_pixel_the_right_way(towards: bool, kinds: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    odds, truth = 30 * torch.randn(2, 9, 7, generator=generator), torch.rand(2, 9, 7, generator=generator) < kinds
+    found = slope(ranking, odds, truth, towards=towards)
+    # Raised, or lowered towards a target whose anomalous pixels are to be high: alike in sign.
+    assert torch.equal(found > 0, ~truth)
+
+
+@pytest.mark.parametrize("objective", [linear, ranking])
+@pytest.mark.parametrize(("scale", "shift"), [(30.0, 0.0), (1 / 64, -7.0), (1e4, 1e4)])
+@pytest.mark.parametrize("kinds", [0.3, 0.0])
+def test_no_scale_of_the_scores_turns_a_step(objective: Objective, scale: float, shift: float, kinds: float) -> None:
+    """The gradient keeps its direction under any positive affine change: attacks take the same steps."""
+    generator = torch.Generator().manual_seed(1)
+    odds, truth = torch.randn(3, 8, 8, generator=generator), torch.rand(3, 8, 8, generator=generator) < kinds
+    for towards in (False, True):
+        one = slope(objective, odds, truth, towards=towards)
+        other = slope(objective, scale * odds + shift, truth, towards=towards) * scale
+        factor = other.flatten(1).norm(dim=1) / one.flatten(1).norm(dim=1)
+        assert torch.allclose(other, factor[:, None, None] * one, rtol=1e-3, atol=1e-6 * float(other.abs().max()))
+    if objective is ranking and kinds:
+        same = ranking(prediction(scale * odds + shift), aim(truth))
+        assert torch.allclose(same, ranking(prediction(odds), aim(truth)), atol=1e-3)
+
+
+def test_balanced_lets_go_of_defects_that_are_sure_and_ranking_does_not() -> None:
+    """Log-odds of 40 on a defect: the pull of cross-entropy is e^-40 of that on a normal pixel at 0."""
+    odds, truth = torch.zeros(1, 4, 4), TRUTH
+    odds[truth] = 40
+    lost, held = (slope(one, odds, truth).abs() for one in (balanced, ranking))
+    assert lost[truth].max() / lost[~truth].max() < 1e-15
+    assert held[truth].max() / held[~truth].max() > 0.5

@@ -187,11 +187,6 @@ def test_nobody_at_an_address_is_told_at_once() -> None:
         ray_engine._check_address(other)
 
 
-def test_ray_is_not_imported_unless_asked_for() -> None:
-    code = "import sys, omnial_bench.runner; sys.exit('ray' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 class TestWorker:
     """What a worker does before its first task."""
 

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 
 import pandas as pd
 import pytest
@@ -41,11 +42,40 @@ def test_headline_holds_values_changes_and_chance() -> None:
     assert len(table.frame) == 3 * 6 + 1
     chance = cells(table)[-1]
     assert chance[:3] == ["chance level", "3.1", "6.2"] and chance[4] == ""
-    best = {(int(row), key) for row, key in table.strong}
-    assert (5, "clean") in best and (4, "clean") not in best
-    rows.loc[(rows["metric"] == "pixel_ap") & (rows["set"] == "pgd-8"), "value"] = 0.0
-    tied = tables.headline(Values(rows))
-    assert "pgd-8" not in {key for row, key in tied.strong if tied.frame.loc[row, "metric"] == "pixel_ap"}
+    # A fixed set bounds nothing, so nothing is bold.
+    assert not table.strong
+    assert [column.heading for column in table.columns][1:3] == ["Clean test,\nn = 161", "Control,\nn = 80"]
+    assert table.columns[3].group == "4/255, n = 80"
+
+
+def test_the_best_of_a_column_is_the_highest_of_those_that_may_be_compared() -> None:
+    frame = pd.DataFrame({"kind": "model", "panel": "p", "a": [0.9, 0.5, 0.5001, 0.2], "b": [0.1, 0.1, 0.1, 0.4]})
+    among = {(row, key) for row in (1, 2, 3) for key in "ab"} - {(3, "b")}
+    assert tables.best_of(frame, ["a", "b"], among) == {(1, "a"), (2, "a")}
+    assert tables.best_of(frame, ["a", "b"], set()) == frozenset()
+    assert tables.best_of(frame.head(0), ["a"], among) == frozenset()
+
+
+def with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(low=rows["value"] - 0.07, high=rows["value"] + 0.05)
+
+
+def test_an_interval_stands_behind_every_figure_of_the_headline() -> None:
+    rows = fake_rows()
+    plain, table = tables.headline(Values(rows)), tables.headline(Values(with_intervals(rows)))
+    assert "Brackets" not in plain.caption and "[" not in to_markdown(plain)
+    assert "95 % interval over images" in table.caption
+    figures = [cell for line in cells(table) for cell in line[1:4] if line[0] != "chance level"]
+    assert all(re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\]", cell) for cell in figures) and len(figures) == 54
+    first = cells(table)[0][1]
+    value = Values(rows).get(Values(rows).models[0], Values(rows).clean, "image_auroc")
+    assert first == f"{100 * value:.1f} [{100 * value - 7:.1f}, {100 * value + 5:.1f}]"
+    assert "clean_low" in to_csv(table).splitlines()[0] and "clean_low" not in to_csv(plain).splitlines()[0]
+    assert f"{first} &" in to_latex(table)
+    # A row without an interval keeps its bare figure.
+    part = with_intervals(rows)
+    part.loc[part["detector"] == "draem", "high"] = math.nan
+    assert "[" not in cells(tables.headline(Values(part)))[0][1]
 
 
 def test_no_sets_no_control_and_undefined_figures() -> None:
@@ -143,12 +173,91 @@ def test_findings_by_rule() -> None:
     assert "Below 75\u00a0% pixel AUROC on the clean test: JNLD separate (bottle 61.0\u00a0%)" in said
     assert "8/255 does not hurt more than 4/255 for OmniAL unified" in said
     assert "does not carry over" in said
-    assert "SSIM of the reconstruction of normal pictures is below 0.5 for DRAEM unified (grid 0.13)" in said
+    assert "SSIM of the reconstruction of normal images is below 0.5 for DRAEM unified (grid 0.13)" in said
 
 
 def test_limits_name_the_source_and_who_had_no_part_in_it() -> None:
     said = " ".join(findings.limits(Values(fake_rows())))
     assert "no white-box figure" in said and "OmniAL separate had no part" in said and "training normals" in said
+
+
+SOURCES = {
+    "one unified": "omnial-unified",
+    "one separate": "omnial-separate-grid",
+    "separate, each category": "omnial-separate-bottle+omnial-separate-grid",
+    "separate, by the name of all": "jnld-separate",
+    "several": "draem-unified+jnld-unified+omnial-unified",
+    "several of both kinds": "draem-unified+omnial-separate-grid",
+    "foreign": "elsewhere-unified",
+    "foreign and known": "elsewhere-unified+jnld-unified",
+}
+
+
+def placed(told: str) -> dict[str, set[str]]:
+    """`A, B (grid) and C` as the models that it names, with the categories that each is limited to."""
+    found = re.findall(r"((?:DRAEM|JNLD|OmniAL) (?:unified|separate))(?: \(([^)]*)\))?", told)
+    return {name: set(where.split(", ")) if where else {"bottle", "grid"} for name, where in found}
+
+
+def made_on(rows: pd.DataFrame, set_name: str) -> dict[str, set[str]]:
+    """The categories of each model for which the source column of a set's rows names it."""
+    mine = rows[(rows["set"] == set_name) & (rows["category"] != "mean")]
+    found: dict[str, set[str]] = {}
+    for row in mine.drop_duplicates(["detector", "paradigm", "category"]).itertuples():
+        model = f"{row.detector}-{row.paradigm}"
+        if {model, f"{model}-{row.category}"} & set(str(row.source).split("+")):
+            found.setdefault(model_title(model), set()).add(str(row.category))
+    return found
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["aim in the rows", "aim not told"])
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
+def test_sentences_on_the_origin_of_sets_follow_the_source_column(source: str, told: bool) -> None:
+    rows = fake_rows(source=source)
+    rows["aim"] = rows["aim"] if told else ""
+    values, own = Values(rows), made_on(rows, "pgd-8")
+    names = [values.label(model) for model in values.models]
+    rest = {name: {"bottle", "grid"} - own.get(name, set()) for name in names}
+    rest = {name: where for name, where in rest.items() if where}
+    said = findings.limits(values)
+    absent = [sentence for sentence in said if "had no part" in sentence]
+    present = [sentence for sentence in said if "made on" in sentence]
+    assert len(absent) == bool(rest) and len(present) == bool(own)
+    if rest:
+        assert "measure transfer" in absent[0] and sources_title(source.split("+")) in absent[0]
+        assert placed(absent[0].split("white-box figure: ")[1]) == rest
+    if own:
+        assert placed(present[0]) == own
+        assert ("mean loss" in present[0]) == ("+" in source) and ("white-box and no transfer" in present[0]) == (
+            "+" not in source
+        )
+    pairs = [sentence for sentence in findings.findings(values) if "hurts localisation more" in sentence]
+    assert set(placed(" ".join(pairs))) == set(own)
+    better = rows.assign(value=rows["value"].where(rows["set"] != "pgd-8", 0.95))
+    gains = next(sentence for sentence in findings.findings(Values(better)) if "rises over the control" in sentence)
+    carried, _, itself = gains.partition("although the very model was attacked")
+    assert set(placed(itself)) == set(own) and set(placed(carried)) == set(names) - set(own)
+    assert ("does not carry over" in carried) == bool(set(names) - set(own))
+
+
+def test_sets_of_several_sources_are_told_apart() -> None:
+    rows = fake_rows(source="omnial-separate-grid")
+    other = fake_rows(source="draem-unified", sets={"pgd-2": "linf 2/255"})
+    values = Values(pd.concat([rows, other[other["set"] == "pgd-2"]], ignore_index=True))
+    said = findings.limits(values)
+    for names, own in (("pgd-4, pgd-8, pgd-8-targeted", "OmniAL separate (grid)"), ("pgd-2", "DRAEM unified")):
+        assert any(line.startswith(f"{names}: the sets were made on {own}: there they are white-box") for line in said)
+        [absent] = [line for line in said if line.startswith(f"{names}: the sets are fixed")]
+        assert own not in absent.split("white-box figure: ")[1]
+    assert "pgd-2" in [condition.set for condition in values.sets]
+
+
+def test_a_model_that_rows_say_was_not_attacked_is_no_source_whatever_its_name() -> None:
+    rows = fake_rows(source="omnial-unified")
+    rows.loc[rows["set"].str.startswith("pgd"), "aim"] = "other"
+    said = " ".join(findings.limits(Values(rows)))
+    assert "and OmniAL separate had no part" in said and "OmniAL unified" in said.split("white-box figure: ")[1]
+    assert "made on" not in said
 
 
 def test_seeds_are_averaged_and_data_sets_are_not_mixed() -> None:
@@ -224,7 +333,7 @@ def test_latex_is_escaped_and_balanced() -> None:
 
 def test_latex_rows_have_as_many_cells_as_columns() -> None:
     for line in to_latex(tables.headline(Values(fake_rows()))).splitlines():
-        if line.strip().startswith(("Model &", "DRAEM", "chance")):
+        if line.strip().startswith(("DRAEM", "chance")):
             assert line.count(" & ") + line.count("& &") >= 8 and line.count("&") == 8
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from omnial_bench import training
@@ -119,6 +120,13 @@ class TestRepeatable:
         assert same(run(tmp_path / "again"), weights)
         assert read_log(tmp_path / "again") == read_log(undisturbed)
         assert not same(run(tmp_path / "other", seed=1), weights)
+
+    def test_fabric_gives_the_same_bits(
+        self, weights: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It trains on several devices and in less than float32; here one device in float32 does without it."""
+        monkeypatch.setattr(training, "fabric", lambda *_: Fabric(accelerator="cpu", devices=1))
+        assert same(run(tmp_path), weights)
 
     @pytest.mark.parametrize("detector", ["draem", "omnial"])
     def test_features_made_twice_change_nothing(self, detector: str, tmp_path: Path) -> None:

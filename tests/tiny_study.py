@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,9 @@ def nursery(root: Path) -> Iterator[Nursery]:
 
 
 def _serve() -> None:
+    # Each child would import it for its optimiser.
+    import_module("torch._dynamo")
+
     for number, line in enumerate(sys.stdin):
         order = json.loads(line)
         said = Path(f"said-{number}")

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
 import pandas as pd
+
+from omnial_bench.attacks.specs import spec_of
 
 METRIC, TITLE = "pixel_auroc", "pixel AUROC"
 """The figure that is compared: dense attacks on every picture drive it down, and chance is 0.5 at any prevalence."""
@@ -15,11 +17,12 @@ HUGE = Fraction(64, 255)
 """A quarter of the range repaints a defect or invents one."""
 BACK = 0.1
 """Share of the loss's whole range that a step may fall by without undoing progress: signs flip about a maximum."""
-DENSE = ("balanced", "cross_entropy", "segpgd", "cospgd")
+DENSE = ("balanced", "cross_entropy", "linear", "ranking", "segpgd", "cospgd")
 """Objectives that push every pixel against its truth. Others, and goals that attack some pictures only, may raise
 pixel AUROC without anything being masked: no figure of theirs is compared."""
-REWEIGHTED = ("segpgd", "cospgd")
-"""Objectives that hold back on pixels already won: their value may fall while the attack gains pixels."""
+REWEIGHTED = ("ranking", "segpgd", "cospgd")
+"""Objectives that hold back on what is already won, or measure in units of the map itself: their value may fall while
+the attack gains pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +42,31 @@ class Figure:
     steps: int = 0
     restarts: int = 1
     options: str = ""
+    suite: str = ""
 
     @property
     def iterative(self) -> bool:
-        return self.attack == "pgd" and self.steps > 1
+        """Whether it climbs in several steps, by its gradient, to the most harm to each image."""
+        return spec_of(self.attack).bound and self.steps > 1
 
     @property
     def one_step(self) -> bool:
-        return self.attack == "fgsm" or (self.attack == "pgd" and self.steps == 1)
+        spec = spec_of(self.attack)
+        return spec.uses_gradient and (not spec.iterative or (spec.bound and self.steps == 1))
+
+    @property
+    def blind(self) -> bool:
+        """Whether it searches without a gradient."""
+        spec = spec_of(self.attack)
+        return spec.iterative and not spec.uses_gradient
+
+    @property
+    def control(self) -> bool:
+        return spec_of(self.attack).control
 
     @property
     def comparable(self) -> bool:
-        return self.goal == "any" and (self.attack in ("none", "noise") or self.objective in DENSE)
+        return self.goal == "any" and (not self.eps or self.control or self.objective in DENSE)
 
     def __str__(self) -> str:
         if not self.eps:
@@ -86,11 +102,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Model:
-    """What a run knows of one model, attacked itself and on the pictures of other models; comparable figures alone."""
+    """What a run knows of one model, attacked itself and on the pictures of other models."""
 
     own: tuple[Figure, ...]
     transferred: tuple[Figure, ...]
     attempts: pd.DataFrame
+    aside: tuple[Figure, ...] = ()
+    """Of attacks on itself, those that are not compared: of another goal, or an objective that is not DENSE."""
+    rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Its rows of results.csv."""
 
 
 def models_of(rows: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[tuple[tuple[str, str], Model]]:
@@ -100,7 +120,7 @@ def models_of(rows: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[tuple[tupl
     keys = ["detector", "paradigm", "set", "source"]
     means = rows[(rows["metric"] == METRIC) & (rows["category"] == "mean")].dropna(subset="value")
     means = means.groupby(keys, sort=False, as_index=False).agg(value=("value", "mean"), n=("n", "sum"))
-    names = ("attack", "objective", "goal", "norm", "where", "options")
+    names = ("attack", "objective", "goal", "norm", "where", "options", "suite")
     threats: dict[str, dict[str, Any]] = {f"{suite}-unattacked": {} for suite in attempts["suite"]}
     for row in records_of(attempts):
         numbers = {"eps": Fraction(row["eps"]), "steps": int(row["steps"]), "restarts": int(row["restarts"])}
@@ -116,15 +136,18 @@ def models_of(rows: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[tuple[tupl
         usable = [one for one in figures if one.comparable]
         own = tuple(one for one in usable if one.source == "self" or not one.eps)
         transferred = tuple(one for one in usable if one.source != "self" and one.eps)
-        mine = (attempts["detector"] == detector) & (attempts["paradigm"] == paradigm)
-        yield (detector, paradigm), Model(own, transferred, attempts[mine])
+        aside = tuple(one for one in figures if not one.comparable and one.source == "self")
+        mine, its = (
+            table[(table["detector"] == detector) & (table["paradigm"] == paradigm)] for table in (attempts, rows)
+        )
+        yield (detector, paradigm), Model(own, transferred, mine, aside, its)
 
 
 def curves_of(attempts: pd.DataFrame) -> Iterator[Curve]:
     """One curve a threat: the categories' losses, weighted by their attacked pictures."""
     groups: dict[str, list[tuple[int, list[float]]]] = {}
     for row in records_of(attempts):
-        steady = row["attack"] == "pgd" and row["objective"] not in REWEIGHTED
+        steady = spec_of(row["attack"]).steady and row["objective"] not in REWEIGHTED
         losses = [float(word) for word in row["losses"].split()] if isinstance(row["losses"], str) else []
         if steady and row["attacked"] and len(losses) > 1 and not is_huge(row["norm"], Fraction(row["eps"])):
             turned = [-loss if row["direction"] == "down" else loss for loss in losses]

@@ -23,6 +23,7 @@ from omnial_bench.attacks.evidence import (
     pairs_of,
     records_of,
 )
+from omnial_bench.attacks.specs import spec_of
 
 SLACK = 0.02
 """How far a figure may lie on the wrong side. Attacks climb a loss, not the figure: on a detector without any mask more
@@ -36,6 +37,11 @@ SETTLED = 0.05
 WHOLE = 0.98
 """The least cosine of slopes told and slopes measured: trained detectors gave 0.987 and more, and at the shortest step
 0.80 to 0.999 once their reconstruction was detached: what matters little is not seen."""
+LEARNT = 0.6
+"""The least SSIM of a clean normal image's reconstruction: flat grey ones of textures gave 0.13, trained ones 0.67 and
+more."""
+MANY = 1.5
+"""Times chance, the least pixel AP of a detector that has learnt."""
 RISING = 0.75
 """Share of the steps that must not undo progress: in a ball of 1/255 signs flip about a maximum already after a few
 steps, on a network that masks nothing."""
@@ -97,7 +103,7 @@ def gradient_beats_noise(model: Model) -> Verdict:
     """Without slack: an attack that is led astray does the harm of noise, no less."""
     pairs = pairs_of(model.own, model.own, *BALL)
     return _not_above(
-        ((one, other) for one, other in pairs if one.iterative and other.attack == "noise"),
+        ((one, other) for one, other in pairs if one.iterative and other.control),
         slack=0.0,
         why="noise without any aim does more harm than PGD",
         needs="PGD and uniform noise of the same eps, both with goal any, as in suite health",
@@ -107,16 +113,35 @@ def gradient_beats_noise(model: Model) -> Verdict:
 def gradient_beats_square(model: Model) -> Verdict:
     pairs = pairs_of(model.own, model.own, *BALL, "objective")
     return _not_above(
-        ((one, other) for one, other in pairs if one.iterative and other.attack == "square"),
+        ((one, other) for one, other in pairs if one.iterative and other.blind),
         slack=BLIND,
         why="Square, which sees no gradient, does more harm than PGD",
         needs="PGD and Square of the same eps and objective with goal any, as in suite health",
     )
 
 
+def nothing_else_harms_more(model: Model) -> Verdict:
+    """The figure that a suite prints is that of its first attack with goal any: no other objective, and no goal that is
+    a part of it, leaves less of the same ball."""
+    printed: dict[tuple[object, ...], Figure] = {}
+    for one in model.own:
+        if one.iterative and not is_huge(one.norm, one.eps):
+            printed.setdefault((one.suite, one.norm, one.where, one.eps, one.n), one)
+    others = [one for one in (*model.own, *model.aside) if one.eps and not one.control]
+    return _not_above(
+        (
+            (one, other)
+            for one, other in pairs_of(printed.values(), others, *BALL)
+            if (other.objective, other.goal) != (one.objective, one.goal)
+        ),
+        why="another objective or goal does more harm",
+        needs="a second objective or goal of the same ball, as in suite quick",
+    )
+
+
 def larger_eps_never_helps(model: Model) -> Verdict:
     """A huge eps has a check of its own: how far below chance it drives a detector depends on the step."""
-    sizes = [one for one in model.own if not is_huge(one.norm, one.eps) and one.attack != "noise"]
+    sizes = [one for one in model.own if not is_huge(one.norm, one.eps) and not one.control]
     larger = [pair for pair in pairs_of(sizes, sizes, "norm", "where", "n", *SETTINGS) if pair[0].eps > pair[1].eps]
     from_zero = [pair for pair in pairs_of(sizes, sizes, "n") if pair[0].eps > pair[1].eps == 0]
     return _not_above(
@@ -177,6 +202,54 @@ def loss_rises(model: Model) -> Verdict:
     )  # fmt: skip
 
 
+def loss_moves(model: Model) -> Verdict:
+    """Steps that stand still: the objective is the same before each, to the last digit, though its gradient is not
+    zero."""
+    known = [
+        (row["set"], float(max(losses) - min(losses)), int(row["attacked"]))
+        for row in records_of(model.attempts)
+        if spec_of(row["attack"]).iterative and row["attacked"] and isinstance(row["losses"], str)
+        if len(losses := [float(word) for word in row["losses"].split()]) > 1
+    ]
+    if not known:
+        return _not_run("an attack of several steps, as in suite quick")
+    still = [(name, count) for name, moved, count in known if moved == 0]
+    share = sum(count for _, count in still) / sum(count for *_, count in known)
+    worst = still[0][0] if still else ""
+    return _judged(
+        not still, f"the loss stands still in {len(still)} of {len(known)} attacks of several steps",
+        f"first under {worst}: the objective does not feel what the attack does, so its figure says nothing",
+        category="all", set=worst, figure=share, reference=0.0,
+    )  # fmt: skip
+
+
+def has_learnt(model: Model) -> Verdict:
+    """Of every category: clean normal images are reconstructed, and pixels ranked better than by chance. A network that
+    has not learnt has nothing to lose under attack."""
+    clean = model.rows[(model.rows["set"] == "clean") & (model.rows["category"] != "mean")].dropna(subset="value")
+    told = clean.pivot_table(index="category", columns="metric", values="value", sort=False)
+    told = told.reindex(columns=["ssim", "pixel_ap", "pixel_ap_chance"])
+    if told["pixel_ap"].isna().all():
+        return _not_run("the clean test split of a category with defects")
+    poor: list[str] = []
+    for row in told.reset_index().to_dict("records"):
+        if row["ssim"] < LEARNT:
+            poor.append(f"SSIM {row['ssim']:.2f} on {row['category']}")
+        if row["pixel_ap"] < MANY * row["pixel_ap_chance"]:
+            poor.append(
+                f"pixel AP {row['pixel_ap']:.3f} on {row['category']}, where chance is {row['pixel_ap_chance']:.3f}"
+            )
+    over = told["pixel_ap"] / told["pixel_ap_chance"]
+    figure, reference, words = (over.min(), MANY, "pixel AP {:.1f} times chance and more in every category")
+    if told["ssim"].notna().any():
+        figure, reference, words = (told["ssim"].min(), LEARNT, "clean normal images reconstructed to SSIM {:.2f}")
+    return _judged(
+        not poor, "; ".join(poor) or words.format(figure),
+        "it has not learnt these categories, and what an attack leaves of it says nothing of detectors of its kind",
+        category="all", set="clean", figure=float(figure), reference=reference,
+    )  # fmt: skip
+
+
 def no_zero_gradients(model: Model) -> Verdict:
     known = model.attempts[model.attempts["flat"].notna()]
     attacked = int(known["attacked"].sum())
@@ -224,6 +297,8 @@ def bound_holds(model: Model) -> Verdict:
 
 
 CHECKS: Mapping[str, Callable[[Model], Verdict]] = {
+    "has learnt": has_learnt,
+    "nothing else harms more": nothing_else_harms_more,
     "iterative beats one-step": iterative_beats_one_step,
     "white-box beats transfer": white_box_beats_transfer,
     "PGD beats noise": gradient_beats_noise,
@@ -231,6 +306,7 @@ CHECKS: Mapping[str, Callable[[Model], Verdict]] = {
     "huge eps breaks": huge_eps_breaks,
     "more steps change little": more_steps_change_little,
     "loss rises": loss_rises,
+    "loss moves": loss_moves,
     "no zero gradients": no_zero_gradients,
     "gradient is whole": gradient_is_whole,
     "Square does not beat PGD": gradient_beats_square,

@@ -18,6 +18,11 @@ from omnial_bench.nouns import Prediction
 NORMAL, ANOMALOUS, HIDDEN = 0, 1, 2
 """Labels of pixels: what each is, or is to look like; hidden is a defect that is to look normal."""
 
+PARTNERS = 2
+"""Pixels of the other kind that `ranking` holds each pixel against."""
+STRIDE = 7919
+"""A prime, so that neighbouring pixels meet partners far apart."""
+
 
 @dataclass(frozen=True)
 class Aim:
@@ -88,6 +93,48 @@ def cospgd(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     return _weighted(prediction, aim, -torch.expm1(logarithm) if aim.towards else torch.exp(logarithm))
 
 
+def linear(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
+    """Mean log-odds of an image's normal pixels minus that of its anomalous ones; hidden defects, and pixels of one
+    kind alone, count with the sign of what they are to be.
+
+    Nothing in it saturates and it has no scale: attacks that step by sign or by direction take the same steps after any
+    positive affine change of the scores. After PatchGuard's attack (arXiv 2025, af39835).
+    """
+    anomalous, normal = _apart(_wrong(prediction, aim.truth), aim.apart)
+    return anomalous + normal
+
+
+def ranking(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
+    """How far an image's normal pixels rank above its anomalous ones: the mean of -log(1 + softplus((a - n) / t)) over
+    pairs of a normal pixel's log-odds n and an anomalous one's a, t half the standard deviation of the map.
+
+    A pair that is won loses its weight, one far from being won keeps a little (one over its distance), so that the
+    ranks decide and not a few extreme pixels. Every pixel meets `PARTNERS` of the other kind, in a fixed order and in
+    memory of the map's size. Towards a target it is lowered, with the pairs turned about. An image with pixels of one
+    kind has the value of `linear`; towards a target its gradient is weighted by sigmoid((wrong - mean) / t), which
+    bears on those that lie furthest out. The same after any positive affine change of the scores; t and the weights
+    have no gradient.
+    """
+    odds, truth = prediction.log_odds.flatten(1), aim.truth.flatten(1)
+    unit = (odds.detach().std(1, keepdim=True) / 2).clamp_min(torch.finfo(torch.float32).tiny)
+    pixels, anomalous = truth.shape[1], truth.sum(1, keepdim=True)
+    # The anomalous pixels first, each kind in reading order; `first` says of each place whether it holds one.
+    order = truth.byte().argsort(dim=1, descending=True, stable=True)
+    scores, place = odds.gather(1, order), torch.arange(pixels, device=odds.device)
+    first = place < anomalous
+    paired = torch.zeros_like(odds[:, 0])
+    for turn in range(PARTNERS):
+        at = STRIDE * place + turn * pixels // PARTNERS
+        partner = torch.where(first, anomalous + at % (pixels - anomalous).clamp_min(1), at % anomalous.clamp_min(1))
+        lead = scores - scores.gather(1, partner.clamp_max(pixels - 1))
+        lead = torch.where(first, lead, -lead) / unit
+        cost = torch.log1p(F.softplus(-lead)) if aim.towards else -torch.log1p(F.softplus(lead))
+        paired = paired + sum(_apart(cost, first)) / (2 * PARTNERS)
+    both = (anomalous > 0) & (anomalous < pixels)
+    alone = _furthest(prediction, aim, unit) if aim.towards else linear(prediction, aim)
+    return torch.where(both.squeeze(1), paired, alone)
+
+
 def image_score(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     """The score that ranks images, negative where it should be high; an image is anomalous if a pixel of it is.
 
@@ -123,6 +170,21 @@ def joint(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     return total if prediction.reconstruction is None else total + 10 * reconstruction(prediction, aim)
 
 
+def _furthest(prediction: Prediction, aim: Aim, unit: Float[Tensor, "b 1"]) -> Float[Tensor, " b"]:
+    """The value of `linear`; the gradient of its pixels times the share of the way that they lie out."""
+    wrong = _wrong(prediction, aim.truth)
+    flat = wrong.detach().flatten(1)
+    out = torch.sigmoid((flat - flat.mean(1, keepdim=True)) / unit).view_as(wrong)
+    anomalous, normal = _apart(wrong.detach() + out * (wrong - wrong.detach()), aim.apart)
+    return anomalous + normal
+
+
+def _wrong(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    """Log-odds of each pixel's wrong answer."""
+    odds = prediction.log_odds
+    return torch.where(truth, -odds, odds)
+
+
 def _margin(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
     """Log-odds of each pixel's right answer, without a gradient."""
     odds = prediction.log_odds.detach()
@@ -137,7 +199,7 @@ def _weighted(prediction: Prediction, aim: Aim, weight: Float[Tensor, "b h w"]) 
 
 
 def _apart(
-    values: Float[Tensor, "b h w"], apart: Bool[Tensor, "b h w"]
+    values: Float[Tensor, "b ..."], apart: Bool[Tensor, "b ..."]
 ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
     """Means over each image's pixels in `apart` and over its others; 0 for a kind that it has none of."""
     weight = apart.float()
@@ -152,8 +214,7 @@ def _pixelwise(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Te
     The usual form differentiates to sigmoid - 1, which is exactly 0 in float32 from log-odds of 17 on: a detector that
     is merely sure of its anomalies would look robust.
     """
-    odds = prediction.log_odds
-    return F.softplus(torch.where(truth, -odds, odds))
+    return F.softplus(_wrong(prediction, truth))
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -162,6 +223,8 @@ OBJECTIVES: dict[str, Objective] = {
     "cross_entropy": cross_entropy,
     "image_score": image_score,
     "joint": joint,
+    "linear": linear,
+    "ranking": ranking,
     "reconstruction": reconstruction,
     "segpgd": segpgd,
 }
@@ -172,6 +235,8 @@ AIMS: dict[str, str] = {
     "cross_entropy": "pixel",
     "image_score": "image",
     "joint": "image+pixel+reconstruction",
+    "linear": "pixel",
+    "ranking": "pixel",
     "reconstruction": "reconstruction",
     "segpgd": "pixel",
 }

@@ -31,6 +31,11 @@ class Adapted(Untrained):
         self.register_buffer("threshold", torch.tensor([maps.threshold, scores.threshold]))
         self.register_buffer("temperature", torch.tensor([maps.temperature, scores.temperature]))
 
+    @property
+    def is_scaled(self) -> bool:
+        """Whether a scale was taken; a module that returns a Prediction has none."""
+        return bool((self.temperature != 1).any() or (self.threshold != 0).any())
+
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
         """UserError where the module returns something else than it may."""
         found = read(self.module(images), images)

@@ -27,6 +27,10 @@ Fraction01 = Annotated[float, Field(ge=0, le=1)]
 FAR = 0.1
 """Weight of the dilated path of DCSA and of the separate paths of DiffNeck (OmniAL, sections 3.2 and 3.3)."""
 
+QUIET = 0.1
+"""Scale that the norms of the spatial attention start at. At 1 a map added to every channel drowns the features, and
+reconstructions of textures stay grey; at 0 it could not grow, for the slope of a ReLU at 0 is 0."""
+
 
 def _odd(value: int) -> int:
     if value % 2 == 0:
@@ -107,6 +111,7 @@ class DCSA(nn.Module):
 
     Channel: global mean, two 1x1 convolutions with a ReLU between, reduced 16 times (to 4 channels at least). Spatial:
     channel mean and maximum through a unit and, weighted 0.1, a dilated unit, into one map. Neither ends in a sigmoid.
+    The spatial norms start at a scale of 0.1 (`initialise`).
     """
 
     def __init__(self, channels: int, style: Style, *, dilation: int = 1) -> None:
@@ -271,12 +276,15 @@ def check_size(images: Float[Tensor, "b 3 h w"], multiple: int) -> None:
 
 
 def initialise(network: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Draw the weights as DRAEM does: convolutions N(0, 0.02), norm scales N(1, 0.02), norm shifts 0.
+    """Draw the weights as DRAEM does: convolutions N(0, 0.02), norm scales N(1, 0.02), norm shifts 0;
+    the norms of spatial attention start at QUIET, for the paper names no initialisation.
 
     Convolution biases, which DRAEM leaves to torch, are U(-1/sqrt(fan in), 1/sqrt(fan in)) as there. All are
     drawn from `generator` (None: torch's global one) in float64: float32 drawn by kernels of different processors
-    differs in its last digit.
+    differs in its last digit. A network without storage has nothing to draw, which would take most of its making.
     """
+    if any(parameter.is_meta for parameter in network.parameters()):
+        return
     for part in network.modules():
         if isinstance(part, nn.Conv2d):
             part.weight = _rounded(_float64(part.weight).normal_(0.0, 0.02, generator=generator))
@@ -286,6 +294,10 @@ def initialise(network: nn.Module, generator: torch.Generator | None = None) -> 
         elif isinstance(part, nn.BatchNorm2d | nn.GroupNorm):
             part.weight = _rounded(_float64(part.weight).normal_(1.0, 0.02, generator=generator))
             nn.init.zeros_(part.bias)
+    for part in network.modules():
+        if isinstance(part, DCSA) and part.near is not None and part.far is not None:
+            for norm in (part.near[1], part.far[1]):  # type: ignore[index]
+                nn.init.constant_(norm.weight, QUIET)
 
 
 def _float64(like: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -36,6 +36,8 @@ class Options:
 
     width: Width = 128
     loc_width: Width = 64
+    output_stride: Literal[2, 4, 8, 32] = 32
+    """Largest stride of both networks; the reconstruction, of five scales, stops at 16 when it is 32."""
     anomalous: Fraction01 = 0.5
     """Probability that a training sample gets an anomaly; panels, where on, replace the rule."""
     panels: bool = False
@@ -47,18 +49,19 @@ class Options:
 
 
 class DRAEM(Detector):
-    """69,048,579 + 28,374,146 parameters at the paper's widths; sizes are multiples of 32."""
+    """69,048,579 + 28,374,146 parameters at the paper's widths; sizes are multiples of `output_stride`."""
 
     def __init__(self, options: Options) -> None:
         super().__init__()
         self.options = options
-        self.reconstruction = Reconstructor(outputs=3, width=options.width, style=Style())
-        self.localisation = Localiser(inputs=6, classes=2, width=options.loc_width, style=Style())
+        style = Style(output_stride=options.output_stride)
+        self.reconstruction = Reconstructor(outputs=3, width=options.width, style=style)
+        self.localisation = Localiser(inputs=6, classes=2, width=options.loc_width, style=style)
         initialise(self)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
-        """Logits of normal and anomalous, and the reconstruction; UserError for a size that 32 does not divide."""
-        check_size(images, 32)
+        """Logits of normal and anomalous, and the reconstruction; UserError for a size the stride does not divide."""
+        check_size(images, self.options.output_stride)
         reconstruction = self.reconstruction(images)
         logits = self.localisation(torch.cat((reconstruction, images), 1))
         options = self.options

@@ -31,6 +31,8 @@ class Options:
 
     width: Width = 128
     loc_width: Width = 64
+    output_stride: Literal[2, 4, 8, 32] = 32
+    """Largest stride of both networks; the reconstruction, of five scales, stops at 16 when it is 32."""
     classes: Literal[2, 4] = 4
     """4: normal, easy, medium, hard; 2: normal, anomalous."""
     image_ssim: bool = False
@@ -48,19 +50,20 @@ class Options:
 class JNLD(Detector):
     """One decoder gives image and JND map; both beside the input, 7 channels, are localised on.
 
-    Sizes are multiples of 32.
+    Sizes are multiples of `output_stride`.
     """
 
     def __init__(self, options: Options) -> None:
         super().__init__()
         self.options = options
-        self.reconstruction = Reconstructor(outputs=4, width=options.width, style=Style())
-        self.localisation = Localiser(inputs=7, classes=options.classes, width=options.loc_width, style=Style())
+        style = Style(output_stride=options.output_stride)
+        self.reconstruction = Reconstructor(outputs=4, width=options.width, style=style)
+        self.localisation = Localiser(inputs=7, classes=options.classes, width=options.loc_width, style=style)
         initialise(self)
 
     def networks(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 4 h w"], Float[Tensor, "b k h w"]]:
-        """The reconstruction (image, then JND map) and the logits; UserError for a size that 32 does not divide."""
-        check_size(images, 32)
+        """The reconstruction (image, then JND map) and the logits; UserError for a size the stride does not divide."""
+        check_size(images, self.options.output_stride)
         reconstruction = self.reconstruction(images)
         logits = self.localisation(torch.cat((reconstruction, images), 1))
         return reconstruction.float(), logits.float()

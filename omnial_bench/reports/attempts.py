@@ -15,6 +15,10 @@ ATTEMPTS = (
 )  # fmt: skip
 HEALTH = ("check", "detector", "paradigm", "category", "set", "figure", "reference", "status", "note")
 PASSED, FAILED, NOT_RUN = STATUSES = ("passed", "failed", "not run")
+LEARNT = "has learnt"
+"""The check that a model has learnt at all; where it failed, its figures say nothing of an attack."""
+WHOLE = ("mean", "all", "")
+"""Categories of a check on the class means, or on the images of all categories together."""
 _NUMBERS = ("steps", "restarts", "n", "attacked", "flat", "largest_change", "seed", "figure", "reference")
 
 
@@ -37,6 +41,16 @@ def read_health(run: Path) -> pd.DataFrame:
     if strange := sorted(set(table["status"]) - set(STATUSES)):
         raise UserError(f"{run / 'health.csv'}: expected status {', '.join(STATUSES)}, got {strange[0]!r}")
     return table
+
+
+def unlearnt_of(health: pd.DataFrame) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The detectors and paradigms that a check says have not learnt, with the categories; none where it is all."""
+    failed = health[(health["check"] == LEARNT) & (health["status"] == FAILED)]
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for (detector, paradigm), part in failed.groupby(["detector", "paradigm"], sort=False):
+        whole = part["category"].isin(WHOLE).any()
+        found[str(detector), str(paradigm)] = () if whole else tuple(dict.fromkeys(part["category"]))
+    return found
 
 
 def losses_of(text: str) -> list[float]:

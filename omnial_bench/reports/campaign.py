@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from omnial_bench.reports.attempts import read_attempts, read_health
-from omnial_bench.reports.suites import Evaluation, Trial, split
+from omnial_bench.reports.attempts import read_attempts, read_health, unlearnt_of
+from omnial_bench.reports.suites import RANKING, Evaluation, Trial, split
 from omnial_bench.reports.values import Condition, Model, Values
+from omnial_bench.tolerances import kind_of
 
 GOALS = ("any", "hide", "fabricate")
 
@@ -46,7 +47,7 @@ class Campaign:
     def against(self, metric: str) -> Trial | None:
         """The white-box threat, towards any harm at the common size, that a metric is read under.
 
-        Metrics of pictures are read under an attack on the score that ranks them: under one on pixels alone they are
+        Metrics of images are read under an attack on the score that ranks them: under one on pixels alone they are
         no bound. None where the suite has no such threat.
         """
         suite, pixels = self.white_box, self.goals.get("any")
@@ -56,6 +57,27 @@ class Campaign:
             (each for each in suite.ranks if (each.size, each.where, each.goal) == (pixels.size, "frame", "any")), None
         )
 
+    def bounds(self, model: Model, condition: Condition | None, metric: str) -> bool:
+        """Whether a figure bounds the model's robustness: it was attacked itself, through just this kind of metric.
+
+        Rows tell what an attack went for; for those that do not, the objective in attacks.csv does.
+        """
+        if condition is None or not condition.white_box:
+            return False
+        aims = self.values.aims(model, condition)
+        aims = self._aims(condition) if aims <= {""} else aims
+        return bool(aims) and all(kind_of(metric) in aim.split("+") for aim in aims)
+
+    def _aims(self, condition: Condition) -> set[str]:
+        for suite in self.evaluations:
+            if condition == suite.worst:
+                kinds = set().union(*(self._aims(trial.own) for trial in suite.own if trial.own))
+                return {"+".join(sorted(kinds))} if kinds else set()
+            for trial in suite.own:
+                if condition == trial.own and trial.objective:
+                    return {"image" if trial.objective == RANKING else "pixel"}
+        return set()
+
     @property
     def size(self) -> str:
         """The common size of the white-box threats in words."""
@@ -63,7 +85,7 @@ class Campaign:
 
     @property
     def worst(self) -> Evaluation | None:
-        """The suite that has the worst over its threats, picture by picture."""
+        """The suite that has the worst over its threats, image by image."""
         own = [each for each in self.evaluations if each.worst]
         return max(own, key=lambda each: (each.name == "worst-case", len(each.trials)), default=None)
 
@@ -82,7 +104,7 @@ class Campaign:
 
     @property
     def transfers(self) -> tuple[tuple[Evaluation, Trial], ...]:
-        """Threats whose pictures other models are scored on."""
+        """Threats whose images other models are scored on."""
         return tuple((each, trial) for each in self.evaluations for trial in each.trials if trial.transferred)
 
     @property
@@ -92,7 +114,7 @@ class Campaign:
         return held[0] if held else None
 
     def attacked(self, trial: Trial) -> int:
-        """Pictures of all categories that the goal attacks, the most of any model; 0 where attacks.csv does not say."""
+        """Images of all categories that the goal attacks, the most of any model; 0 where attacks.csv does not say."""
         rows = self.attempts[(self.attempts["set"] == trial.set) & (self.attempts["source"] == "self")]
         counts = rows.groupby(["detector", "paradigm", "seed"])["attacked"].sum()
         return int(counts.max()) if len(counts) else 0
@@ -112,4 +134,6 @@ def campaign_of(run: Path, rows: pd.DataFrame, *, seed: int | None = None) -> Ca
         # A run of test suites alone: their pictures before any attack are the test split.
         controls = [each.control.set for each in evaluations if each.control]
         fixed = rows[rows["set"] == (controls or [evaluations[0].trials[0].set])[0]].assign(set="clean")
-    return Campaign(Values(rows), Values(fixed), evaluations, attempts, read_health(run))
+    health = read_health(run)
+    unlearnt = unlearnt_of(health)
+    return Campaign(Values(rows, unlearnt), Values(fixed, unlearnt), evaluations, attempts, health)

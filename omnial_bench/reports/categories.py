@@ -81,7 +81,7 @@ def panel_comparison(values: Values) -> Table | None:
 
 
 def _comparable(values: Values, model: Model, category: str, metric: str) -> Published | None:
-    """The printed figure where the data set, the category and the number of test pictures are those of the paper."""
+    """The printed figure where the data set, the category and the number of test images are those of the paper."""
     clean = values.clean
     figure = published(values.dataset, category, model.detector, model.paradigm, metric)
     same = figure and clean and values.count(model, clean, category) == figure.test_images
@@ -119,7 +119,7 @@ def _category_caption(metric: str, printed: Mapping[tuple[Model, str], Published
     if printed:
         parts.append(
             "Publ.: the figure printed in the OmniAL paper (CVPR 2023) for the same data set, where the number of test "
-            "pictures is the published one; with other settings (see the training table). "
+            "images is the published one; with other settings (see the training table). "
             "Its mean is over the categories shown."
         )
         notes = [

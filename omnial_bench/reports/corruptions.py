@@ -40,7 +40,7 @@ def corruption_table(campaign: Campaign) -> Table | None:
     conditions = [condition for one in found.values() for condition in one.values()]
     several = len(values.seeds_of(conditions)) > 1
     caption = (
-        "Common corruptions of the test pictures by kind and severity, 0 for none: no attack and no source, the "
+        "Common corruptions of the test images by kind and severity, 0 for none: no attack and no source, the "
         f"reference for what harmless change does. Figures in per cent, {mean_words(values)}; "
         f"{count_words(values, conditions)}{'; standard deviations stand in the CSV' if several else ''}."
     )

@@ -31,7 +31,7 @@ def curves(campaign: Campaign) -> list[tuple[str, Evaluation, Curve]]:
 
 
 def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: Curve) -> Drawing | None:
-    """A panel a metric, a line a model, the first point the same pictures before any attack."""
+    """A panel a metric, a line a model, the first point the same images before any attack."""
     values = campaign.values
     metrics = [metric for metric in METRICS if metric in values.metrics]
     if not metrics:
@@ -50,7 +50,7 @@ def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: C
         looks.legend(figure, values, chance=True)
     caption = (
         f"Each metric against eps, {mean_words(values)}. Source: each model attacked itself (white-box), "
-        f"{_attack_words(curve)}; eps 0 is the clean value, the same pictures before any attack; "
+        f"{_attack_words(curve)}; eps 0 is the clean value, the same images before any attack; "
         f"{count_words(values, points.values())}.{spread_words(values, points.values(), 'Bars:')} Dotted: chance, "
         "50 % for AUROC and the share of anomalous pixels for AP; the chance of AUPRO is not drawn. "
         "The axis of eps is linear up to its first size and then doubles at even steps." + _bound_words(curve, values)
@@ -81,7 +81,7 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
     caption = (
         f"Each metric against eps {unit}, per cent, {mean_words(values)}. Each model attacked itself "
         f"(white-box), {_attack_words(curve)}; "
-        f"eps 0: the same pictures before any attack; {count_words(values, points.values())}."
+        f"eps 0: the same images before any attack; {count_words(values, points.values())}."
         f"{spread_words(values, points.values(), '±:')}"
     )
     caption += _bound_words(curve, values)
@@ -117,7 +117,7 @@ def _points(evaluation: Evaluation, curve: Curve) -> dict[float, Condition]:
 
 
 def _chance(values: Values, points: dict[float, Condition], metric: str) -> float:
-    """One level for all sizes: the pictures are the same."""
+    """One level for all sizes: the images are the same."""
     if metric.endswith("_auroc"):
         return 0.5
     return next((level for item in points.values() if not math.isnan(level := values.chance(item, metric))), math.nan)
@@ -128,7 +128,7 @@ def _tick(eps: float, curve: Curve) -> str:
 
 
 def _bound_words(curve: Curve, values: Values) -> str:
-    """What an attack on pixels says of pictures."""
+    """What an attack on pixels says of images."""
     if "image_auroc" not in values.metrics or curve[-1].objective in ("", RANKING):
         return ""
     return " This attack is after pixels: image AUROC under it is no bound, and may rise with eps."
@@ -137,7 +137,7 @@ def _bound_words(curve: Curve, values: Values) -> str:
 def _attack_words(curve: Curve) -> str:
     """The attack of a curve in words."""
     one = curve[-1]
-    goal = {"any": "every picture against its truth", "target": "each picture towards a map of its own"}
+    goal = {"any": "every image against its truth", "target": "each image towards a map of its own"}
     parts = [one.attack_title] if one.attack else []
     parts += [f"objective {one.objective.replace('_', ' ')}"] if one.objective else []
     steps = sorted({trial.steps for trial in curve if trial.steps})

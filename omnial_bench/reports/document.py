@@ -5,7 +5,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,11 @@ from omnial_bench.errors import unknown
 from omnial_bench.links import check_links
 from omnial_bench.reading import read_plan
 from omnial_bench.reports import categories, findings, lessons, making, origins, pictures, plots, robustness, tables
+from omnial_bench.reports.attempts import read_health, unlearnt_of
 from omnial_bench.reports.campaign import Campaign, campaign_of
 from omnial_bench.reports.drawing import Drawing, save
 from omnial_bench.reports.extremes import extremes
+from omnial_bench.reports.opening import opening
 from omnial_bench.reports.table import Table, markdown_text, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Values
 from omnial_bench.store import make_folder, read_rows, whole, write_text
@@ -41,7 +42,7 @@ def write_report(
     if seed is not None:
         rows = rows[rows["seed"] == seed]
     campaign = campaign_of(run, rows, seed=seed)
-    values = campaign.fixed if campaign else Values(rows)
+    values = campaign.fixed if campaign else Values(rows, unlearnt_of(read_health(run)))
     make_folder(run / "figures")
     context = build_context(run, values, campaign)
     if tell is not None:
@@ -83,13 +84,12 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
             left_out.append(missing)
         return shown
 
-    head = table(tables.headline(values), "the headline: no image AUROC, pixel AUROC or pixel AP in the rows")
+    first, missing = opening(values, campaign), "the headline: no image AUROC, pixel AUROC or pixel AP in the rows"
+    head = table(first.table, missing)
     robust = robustness.sections(campaign, table, figures) if campaign else []
-    attack = (
-        table(making.sets_table(values, made_sets), "the table of the sets: no manifests under sets/")
-        if values.sets
-        else []
-    )
+    attack = table(tables.headline(values), missing) if first.table.name != "headline" else []
+    if values.sets:
+        attack += table(making.sets_table(values, made_sets), "the table of the sets: no manifests under sets/")
     attack += figures([plots.localisation(values)], "localisation under attack: no pixel metrics in the rows")
     if values.attacks:
         attack += figures([plots.drops(values)], "changes by category: no control among the rows")
@@ -104,13 +104,13 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
     panels = categories.panel_comparison(values)
     clean += table(panels, "") if panels is not None else []
     seen = figures(
-        pictures.detections(examples, values, notice), "detections: no pictures of the clean test in examples/"
+        pictures.detections(examples, values, notice), "detections: no images of the clean test in examples/"
     )
     if values.attacks:
-        seen += figures(pictures.under_attack(examples, values, notice), "pictures under attack: none in examples/")
+        seen += figures(pictures.under_attack(examples, values, notice), "images under attack: none in examples/")
     if campaign and campaign.white_box:
         noted = extremes(examples, campaign, notice)
-        seen += figures(noted, "strongest and weakest pictures: none noted in examples/index.csv")
+        seen += figures(noted, "strongest and weakest images: none noted in examples/index.csv")
     seen += figures(pictures.gallery(examples, values, notice), "synthetic anomalies: none in examples/")
     trained = figures([plots.training(logs, values)], "training curves: no log.csv under models/")
     trained += table(making.settings_table(values, made_models), "training settings: no recipe.toml under models/")
@@ -120,15 +120,17 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
         (("Fixed sets" if robust else "Under attack") if values.attacks else "Localisation", attack),
         ("Reconstruction", quality),
         ("Clean test by category", clean),
-        ("Pictures", seen),
+        ("Images", seen),
         ("Training", trained),
         ("Every metric", every),
     ]
     return {
         "title": _title(run, values),
         "subtitle": _subtitle(values),
-        "learnt": asdict(lessons.lessons(campaign)) if campaign else {"lead": [], "points": []},
+        "finding": list(first.finding),
         "headline": head,
+        "sure": list(first.sure),
+        "points": lessons.lessons(campaign) if campaign else [],
         "findings": findings.findings(values),
         "limits": findings.limits(values) + (lessons.caveats(campaign) if campaign else []),
         "sections": [{"title": name, "items": items} for name, items in sections if items],
@@ -142,7 +144,7 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
 def _figure(run: Path, drawing: Drawing, numbers: dict[str, int]) -> dict[str, Any]:
     save(drawing, run / "figures")
     numbers["figure"] += 1
-    # Plots are sharpest as vectors; pictures are pixels either way, and smaller as one PNG.
+    # Plots are sharpest as vectors; images are pixels either way, and smaller as one PNG.
     vector = not drawing.name.startswith(("pictures_", "synthesis_"))
     return {
         "kind": "figure",

@@ -1,4 +1,4 @@
-"""The pictures that an attack harmed most and least, side by side. No torch here."""
+"""The images that an attack harmed most and least, side by side. No torch here."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ NOTES = ("strongest", "weakest")
 _SETS, _ROWS = 3, 8
 _CELLS = 4
 _WIDTH = 0.58
-"""Inches of a picture at the most, so that two figures of six rows stand on a page."""
+"""Inches of an image at the most, so that two figures of six rows stand on a page."""
 Row = tuple[str, dict[str, pd.DataFrame]]
 
 
@@ -41,13 +41,13 @@ def extremes(examples: Examples, campaign: Campaign, notice: str | None) -> list
             largest = max((int(np.abs(change).max()) for change in changes if change is not None), default=0)
             amplify = max(1, 127 // largest) if largest else 1
             caption = (
-                f"{suite.title(trial)}, white-box, {paradigm} models: the picture of each model and category that the "
+                f"{suite.title(trial)}, white-box, {paradigm} models: the image of each model and category that the "
                 "attack on that very model harmed most (left) and least (right). Before the attack and attacked, with "
                 f"the contour of the ground truth (green); the change {TIMES} {amplify}, centred on grey; the anomaly "
-                "map of the attacked picture, on the same scale [0, 1] throughout. Nothing is averaged."
+                "map of the attacked image, on the same scale [0, 1] throughout. Nothing is averaged."
             )
             name = f"pictures_extremes_{re.sub(r'[^A-Za-z0-9.-]+', '-', trial.set)}_{paradigm}{part}"
-            alt = f"Pictures that {trial.set} harmed most and least."
+            alt = f"Images that {trial.set} harmed most and least."
             drawings.append(Drawing(name, noticed(caption, notice), alt, _draw(examples, rows, amplify)))
     return drawings
 

@@ -2,19 +2,20 @@
 
 import math
 from itertools import combinations
+from statistics import fmean
 
 from omnial_bench.reports.table import MINUS
-from omnial_bench.reports.values import Condition, Model, Values, joined, sources_title
+from omnial_bench.reports.values import MEAN, Condition, Model, Values, joined, sources_title
 
 REPAIRED = 0.5
-"""A reconstruction of normal pictures whose SSIM is below this shows little of them."""
+"""A reconstruction of normal images whose SSIM is below this shows little of them."""
 LEARNED = 0.75
 """A pixel AUROC on the clean test below this is said to have learned little."""
 
 
 def findings(values: Values) -> list[str]:
     """What the rows say, a sentence or two a finding, in the order of importance."""
-    found = [_below_threshold(values), _unlike(values), _best_clean(values), _largest_drop(values)]
+    found = [_below_threshold(values), _unlike(values), best_clean(values), _largest_drop(values)]
     found += _eps_on_sources(values)
     found += [_gains(values), _undefined(values)]
     return [sentence for sentence in found if sentence]
@@ -24,22 +25,11 @@ def limits(values: Values) -> list[str]:
     """What the figures do not say."""
     said = []
     if values.sets:
-        members = sorted({name for condition in values.sets for name in condition.sources})
-        outside = [model for model in values.models if model.name not in members]
-        said.append(
-            "The sets are fixed and measure transfer from their stated source "
-            f"({sources_title(_in_order(values, members))}). They are no white-box figure"
-            + (f": {_listed(values, outside)} had no part in making them." if outside else ".")
-        )
-        if len(members) > 1:
-            said.append(
-                f"Even a model of the source met an attack on the mean loss of {len(members)} models, which is weaker "
-                "than an attack on it alone; its own white-box figure should be lower."
-            )
+        said += _origins(values)
         said.append(
             "The sets are made from the training normals of the detectors with synthetic anomalies; only their change "
-            "from the control, the same pictures before the attack, tells of the attack. The step from the clean test "
-            "to the control changes the pictures and the anomalies."
+            "from the control, the same images before the attack, tells of the attack. The step from the clean test "
+            "to the control changes the images and the anomalies."
         )
     if any(condition.white_box for condition in values.conditions):
         said.append("White-box figures attack each model itself with the stated budget; a longer attack may go lower.")
@@ -49,14 +39,58 @@ def limits(values: Values) -> list[str]:
             "differences of a few points may be noise."
         )
     if values.clean and (total := values.total(values.clean)) < 500:
-        said.append(f"The clean test has {total} pictures in {_categories(values)}: a small sample.")
+        said.append(f"The clean test has {total} images in {_categories(values)}: a small sample.")
     return said
 
 
-def _best_clean(values: Values) -> str:
+def _origins(values: Values) -> list[str]:
+    """For whom the fixed sets are transfer, and for whom they were made on the very model that is scored."""
+    groups: dict[str, list[Condition]] = {}
+    for condition in values.sets:
+        groups.setdefault(condition.source, []).append(condition)
+    said = []
+    for conditions in groups.values():
+        name = "The sets" if len(groups) == 1 else f"{', '.join(item.set for item in conditions)}: the sets"
+        sources = conditions[0].sources
+        outside, inside = parts(values, conditions[0])
+        if outside:
+            said.append(
+                f"{name} are fixed and measure transfer from their stated source ({sources_title(sources)}). They are "
+                f"no white-box figure: {joined(outside)} had no part in making them."
+            )
+        if inside and len(sources) > 1:
+            said.append(
+                f"{name} were made on {joined(inside)} too, but by an attack on the mean loss of {len(sources)} "
+                "models, which is weaker than an attack on one alone: its own white-box figure should be lower."
+            )
+        elif inside:
+            said.append(
+                f"{name} were made on {joined(inside)}: there they are white-box and "
+                "no transfer; a longer attack may go lower."
+            )
+    return said
+
+
+def parts(values: Values, condition: Condition) -> tuple[list[str], list[str]]:
+    """The models that had no part in making a set, and those that were attacked for it, with the categories where it
+    is not all of them."""
+    outside: list[str] = []
+    inside: list[str] = []
+    for model in values.models:
+        mine, every = values.part(model, condition), values.scored(model, condition)
+        rest = tuple(name for name in every if name not in mine)
+        for names, found in ((rest, outside), (mine, inside)):
+            if names:
+                where = "" if names == every else f" ({', '.join(names)})"
+                found.append(values.label(model) + where)
+    return outside, inside
+
+
+def best_clean(values: Values) -> str:
+    """Which model has the highest figure of each kind on the clean test."""
     parts = []
     for metric, words in (("pixel_auroc", "pixel AUROC"), ("pixel_ap", "pixel AP"), ("image_auroc", "image AUROC")):
-        ranked = [(values.get(model, values.clean, metric), model) for model in values.models]
+        ranked = [(values.get(model, values.clean, metric), model) for model in values.judged]
         ranked = [(value, model) for value, model in ranked if not math.isnan(value)]
         if ranked:
             value, best = max(ranked, key=lambda pair: pair[0])
@@ -74,7 +108,7 @@ def _largest_drop(values: Values) -> str:
     drops = [
         (values.change(model, condition, "pixel_ap"), model, condition)
         for condition in values.attacks
-        for model in values.models
+        for model in values.judged
     ]
     drops = [drop for drop in drops if not math.isnan(drop[0])]
     if not drops or min(drop[0] for drop in drops) >= 0:
@@ -102,15 +136,20 @@ def _eps_on_sources(values: Values) -> list[str]:
         if not same or not small.eps < large.eps:
             continue
         verdicts: dict[bool, list[str]] = {True: [], False: []}
-        for model in (model for model in values.models if model.name in large.sources):
+        for model in values.judged:
+            mine, every = values.part(model, large), values.scored(model, large)
+            where = (MEAN,) if mine == every else mine
+            if not mine:
+                continue
             steps = {
-                name: values.get(model, large, name) - values.get(model, small, name)
+                name: fmean(values.get(model, large, name, at) - values.get(model, small, name, at) for at in where)
                 for name in ("pixel_ap", "pixel_auroc")
             }
             if any(math.isnan(step) for step in steps.values()):
                 continue
             ap, auroc = _points(steps["pixel_ap"]), _points(steps["pixel_auroc"])
-            shown = f"{values.label(model)} (AP\u00a0{ap}, AUROC\u00a0{auroc})"
+            place = "" if mine == every else f"{', '.join(mine)}: "
+            shown = f"{values.label(model)} ({place}AP\u00a0{ap}, AUROC\u00a0{auroc})"
             verdicts[max(steps.values()) < 0].append(shown)
         if verdicts[True]:
             found.append(
@@ -156,19 +195,22 @@ def _unlike(values: Values) -> str:
     if not low:
         return ""
     return (
-        f"SSIM of the reconstruction of normal pictures is below {REPAIRED:g} for {joined(low)}: it shows little of "
-        "the picture, so PSNR and SSIM under attack say little there."
+        f"SSIM of the reconstruction of normal images is below {REPAIRED:g} for {joined(low)}: it shows little of "
+        "the image, so PSNR and SSIM under attack say little there."
     )
 
 
 def _gains(values: Values) -> str:
-    gains = [
-        f"{values.label(model)} under {condition.label} ({_points(values.change(model, condition, 'pixel_ap'))})"
-        for condition in values.attacks
-        for model in values.models
-        if values.change(model, condition, "pixel_ap") > 0.0005
-    ]
-    return f"Pixel AP rises over the control, so the attack does not carry over, for {joined(gains)}." if gains else ""
+    lent: list[str] = []
+    own: list[str] = []
+    for condition in values.attacks:
+        for model in values.judged:
+            if (change := values.change(model, condition, "pixel_ap")) > 0.0005:
+                found = own if values.part(model, condition) else lent
+                found.append(f"{values.label(model)} under {condition.label} ({_points(change)})")
+    clauses = [f"so the attack does not carry over, for {joined(lent)}"] if lent else []
+    clauses += [f"although the very model was attacked, for {joined(own)}"] if own else []
+    return f"Pixel AP rises over the control, {'; '.join(clauses)}." if clauses else ""
 
 
 def _undefined(values: Values) -> str:
@@ -186,15 +228,6 @@ def _points(change: float) -> str:
     return f"{'+' if change > 0 else MINUS}{abs(100 * change):.1f}\u00a0points"
 
 
-def _listed(values: Values, models: list[Model]) -> str:
-    return joined([values.label(model) for model in models])
-
-
 def _categories(values: Values) -> str:
     many = len(values.categories)
     return f"{many} categories" if many != 1 else "one category"
-
-
-def _in_order(values: Values, names: list[str]) -> list[str]:
-    known = [model.name for model in values.models if model.name in names]
-    return [*known, *(name for name in names if name not in known)]

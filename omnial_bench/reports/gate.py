@@ -26,7 +26,7 @@ Row = Mapping[Hashable, Any]
 def junit(judged: pd.DataFrame) -> str:
     """JUnit XML: a suite for each detector and paradigm, a case for every figure that was compared.
 
-    A regression, a missing row and a figure of other pictures are failures of that type; what improved or is new says
+    A regression, a missing row and a figure of other images are failures of that type; what improved or is new says
     so in its case's output.
     """
     records = sorted(judged.to_dict("records"), key=lambda row: (_suite(row), VERDICTS.index(row["verdict"])))

@@ -41,10 +41,10 @@ def goals_figure(campaign: Campaign) -> Drawing | None:
         handles.append(Line2D([], [], **looks.CHANCE, label="chance"))
         figure.legend(handles=handles, loc="outside upper center", ncols=4, columnspacing=1.6)
     caption = (
-        f"Hide and fabricate at {campaign.size}, white-box: each model attacked itself, anomalous pictures alone "
-        f"towards normal maps (hide) or normal pictures alone towards anomalous maps "
+        f"Hide and fabricate at {campaign.size}, white-box: each model attacked itself, anomalous images alone "
+        f"towards normal maps (hide) or normal images alone towards anomalous maps "
         f"(fabricate); {mean_words(values)}; "
-        f"{count_words(values, shown.values())}.{spread_words(values, shown.values(), 'Bars:')} The pictures that a "
+        f"{count_words(values, shown.values())}.{spread_words(values, shown.values(), 'Bars:')} The images that a "
         "goal does not attack are scored as they were."
     )
     alt = "Dots of image AUROC and pixel AUROC of each model before any attack, under hide and under fabricate."

@@ -1,4 +1,4 @@
-"""Pictures in rows and columns, laid out in inches. No torch here."""
+"""Images in rows and columns, laid out in inches. No torch here."""
 
 import re
 from typing import Any
@@ -33,7 +33,7 @@ class Grid:
         self._hold()
 
     def _hold(self) -> None:
-        """Pictures and contours pull the limits towards themselves: put them back."""
+        """Images and contours pull the limits towards themselves: put them back."""
         self.plane.set_xlim(0, self.wide)
         self.plane.set_ylim(self.total, 0)
 
@@ -42,7 +42,7 @@ class Grid:
         return left, left + self.width, top + self.height, top
 
     def show(self, row: int, column: int, picture: Picture | None, *, scale: bool = False, none: str = "") -> None:
-        """A picture in a cell, `scale` on the common scale of maps; the word `none` where there is no picture."""
+        """An image in a cell, `scale` on the common scale of maps; the word `none` where there is no image."""
         left, right, bottom, top = self._extent(row, column)
         if picture is None:
             middle = (left + right) / 2, (top + bottom) / 2

@@ -7,16 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from omnial_bench.reports.attempts import FAILED, NOT_RUN, PASSED
+from omnial_bench.reports.attempts import FAILED, LEARNT, NOT_RUN, PASSED, WHOLE
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.table import DASH, MINUS, Column, Table
 from omnial_bench.reports.values import Condition, Model, detector_title
 
-WIDE = ("huge eps breaks", "no zero gradients", "gradient is whole")
+WIDE = (LEARNT, "huge eps breaks", "no zero gradients", "gradient is whole")
 """Checks that put every gradient attack on a model in doubt where they fail."""
 UNSETTLED = "more steps change little"
-WHOLE = ("mean", "all", "")
-"""Categories of a check on the class means, or on the pictures of all categories together."""
 
 
 def health_table(campaign: Campaign) -> Table | None:
@@ -98,7 +96,7 @@ def _same_objective(campaign: Campaign, one: str, other: str) -> bool:
 
 
 def _no_longer(campaign: Campaign, one: str, other: str) -> bool:
-    """Whether both are pictures of one kind of attack, the first of at most as many steps."""
+    """Whether both are images of one kind of attack, the first of at most as many steps."""
     pair = _attempts_on(campaign, one, other)
     return pair is not None and bool(pair[0]["attack"] == pair[1]["attack"] and pair[0]["steps"] <= pair[1]["steps"])
 

@@ -1,9 +1,8 @@
 """What the test suites taught, in sentences that rows lead to by rule: the report's first words. No torch here."""
 
 import math
-from dataclasses import dataclass
 
-from omnial_bench.reports.attempts import FAILED, NOT_RUN
+from omnial_bench.reports.attempts import FAILED, LEARNT, NOT_RUN
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.curves import curves
 from omnial_bench.reports.table import show
@@ -15,24 +14,15 @@ from omnial_bench.reports.white_box import falls
 CHANCE = 0.5
 """The AUROC of a detector that knows nothing."""
 TIE = 0.01
-"""Figures within a point of each other are told as a tie: fewer pictures or another seed would swap them."""
+"""Figures within a point of each other are told as a tie: fewer images or another seed would swap them."""
 _WORDS = {"pixel_auroc": "pixel AUROC", "image_auroc": "image AUROC"}
 Ranked = list[tuple[float, Model]]
 
 
-@dataclass(frozen=True)
-class Lessons:
-    """Sentences in the order of importance, each only where its rows exist: the paragraph, and the points below it."""
-
-    lead: tuple[str, ...]
-    points: tuple[str, ...]
-
-
-def lessons(campaign: Campaign) -> Lessons:
-    """Who is robust to what, how much the fixed set overstates it, whether to believe it, and what else was seen."""
-    lead = (_kept(campaign), _overstated(campaign), _health(campaign))
-    rest = (_changes, _along_the_curve, _goals, _worst, _transfer, _corrupted)
-    return Lessons(tuple(filter(None, lead)), tuple(filter(None, (point(campaign) for point in rest))))
+def lessons(campaign: Campaign) -> list[str]:
+    """What was seen beside the finding, in the order of importance, each only where its rows exist."""
+    points = (_changes, _along_the_curve, _goals, _worst, _transfer, _corrupted)
+    return [said for said in (point(campaign) for point in points) if said]
 
 
 def caveats(campaign: Campaign) -> list[str]:
@@ -56,16 +46,18 @@ def caveats(campaign: Campaign) -> list[str]:
     return said
 
 
-def _kept(campaign: Campaign) -> str:
+def kept(campaign: Campaign) -> str:
+    """Who keeps most and least under the white-box attack, and whether that is more than chance."""
     suite, trial, values = campaign.white_box, campaign.goals.get("any"), campaign.values
     if not suite or not trial:
         return ""
-    clauses = []
+    clauses, robust = [], False
     for metric, words in _WORDS.items():
         aimed = campaign.against(metric)
-        ranked = _ranked(values, aimed.own, metric) if aimed else []
+        ranked = ranked_by(values, aimed.own, metric) if aimed else []
         if not ranked:
             continue
+        robust |= ranked[0][0] > CHANCE
         words += ", its score attacked," if aimed != trial else ""
         best, worst = ranked[0][0], ranked[-1][0]
         if len(ranked) == 1:
@@ -83,7 +75,8 @@ def _kept(campaign: Campaign) -> str:
     if not clauses:
         return ""
     count = count_words(values, [trial.own])
-    return f"Under white-box attack at {trial.size} ({count}) {'; '.join(clauses)}."
+    start = "Under" if robust else "No model is robust: under"
+    return f"{start} white-box attack at {trial.size} ({count}) {'; '.join(clauses)}."
 
 
 def _at_chance(values: Values, ranked: Ranked) -> str:
@@ -105,7 +98,7 @@ def _along_the_curve(campaign: Campaign) -> str:
         return ""
     _, _, curve = found[0]
     groups: dict[str, list[str]] = {}
-    for model in values.models:
+    for model in values.judged:
         heights = [(trial, values.get(model, trial.own, "pixel_auroc")) for trial in curve]
         if any(math.isnan(height) for _, height in heights):
             continue
@@ -128,11 +121,12 @@ def _both_falls(campaign: Campaign) -> list[tuple[Model, dict[str, float]]]:
     values = campaign.values
     if campaign.fixed_set is None or "pixel_auroc" not in values.metrics:
         return []
-    found = [(model, falls(campaign, model, "pixel_auroc")) for model in values.models]
+    found = [(model, falls(campaign, model, "pixel_auroc")) for model in values.judged]
     return [(model, fall) for model, fall in found if not math.isnan(fall["overstated"])]
 
 
-def _overstated(campaign: Campaign) -> str:
+def overstated(campaign: Campaign) -> str:
+    """Whose fall the fixed set shows as smaller than the white-box attack does."""
     found, compared = _both_falls(campaign), campaign.fixed_set
     if not found or compared is None:
         return ""
@@ -157,7 +151,7 @@ def _changes(campaign: Campaign) -> str:
     ]
     own = campaign.goals["any"].own
     less = [
-        f"{values.label(model)}, which it leaves at {_percent(values.get(model, own, 'pixel_auroc'))}"
+        f"{values.label(model)}, which it leaves at {percent(values.get(model, own, 'pixel_auroc'))}"
         for model, fall in found
         if fall["overstated"] > TIE
     ]
@@ -172,7 +166,7 @@ def _goals(campaign: Campaign) -> str:
     clauses = []
     for metric, words in _WORDS.items():
         pairs = []
-        for model in values.models:
+        for model in values.judged:
             before = values.get(model, suite.control, metric)
             pair = tuple(values.get(model, goals[goal].own, metric) - before for goal in ("hide", "fabricate"))
             pairs += [] if any(math.isnan(change) for change in pair) else [pair]
@@ -180,14 +174,17 @@ def _goals(campaign: Campaign) -> str:
             continue
         if len(pairs) == 1:
             hidden, invented = (_number(change) for change in pairs[0])
-            clauses.append(f"{words} changes by {hidden} points under hide and by {invented} under fabricate")
+            clauses.append(
+                f"missed defects (hide) change {words} by {hidden} points and false alarms (fabricate) by {invented}"
+            )
             continue
         hide = sum(one < other - TIE for one, other in pairs)
         fabricate = sum(other < one - TIE for one, other in pairs)
         means = [sum(column) / len(pairs) for column in zip(*pairs, strict=True)]
         tied = len(pairs) - hide - fabricate
         clauses.append(
-            f"in {words} hide takes more from {hide} of {len(pairs)} models and fabricate from {fabricate}"
+            f"missed defects (hide) cost more {words} for {hide} of {len(pairs)} models and false alarms (fabricate) "
+            f"for {fabricate}"
             + (f", {tied} within a point" if tied else "")
             + f" (mean change {_number(means[0])} against {_number(means[1])} points)"
         )
@@ -198,17 +195,17 @@ def _worst(campaign: Campaign) -> str:
     suite, values = campaign.worst, campaign.values
     clauses = []
     for metric, words in _WORDS.items():
-        ranked = _ranked(values, suite.worst, metric) if suite else []
+        ranked = ranked_by(values, suite.worst, metric) if suite else []
         if len(ranked) == 1 or (ranked and ranked[0][0] - ranked[-1][0] <= TIE):
             clauses.append(f"{_range(ranked[-1][0], ranked[0][0])} {words}")
         elif ranked:
             clauses.append(
-                f"between {_percent(ranked[-1][0])} ({values.label(ranked[-1][1])}) and {_percent(ranked[0][0])} "
+                f"between {percent(ranked[-1][0])} ({values.label(ranked[-1][1])}) and {percent(ranked[0][0])} "
                 f"({values.label(ranked[0][1])}) {words}"
             )
     if not suite or not clauses:
         return ""
-    return f"Taking for each picture the worst of {len(suite.own)} attacks leaves {joined(clauses)}."
+    return f"Taking for each image the worst of {len(suite.own)} attacks leaves {joined(clauses)}."
 
 
 def _transfer(campaign: Campaign) -> str:
@@ -217,10 +214,11 @@ def _transfer(campaign: Campaign) -> str:
     for suite, trial in campaign.transfers[:1]:
         own, others = 0, []
         total = 0
-        for model in values.models:
+        for model in values.judged:
             mine = values.get(model, figure_of(trial, model.name, model), "pixel_auroc")
-            names = [name for name in sources_of(trial, values) if name != model.name]
-            lent = [values.get(model, figure_of(trial, name, model), "pixel_auroc") for name in names]
+            met = [figure_of(trial, name, model) for name in sources_of(trial, values) if name != model.name]
+            others_made = [condition for condition in met if condition and not values.part(model, condition)]
+            lent = [values.get(model, condition, "pixel_auroc") for condition in others_made]
             lent = [value for value in lent if not math.isnan(value)]
             if math.isnan(mine) or not lent:
                 continue
@@ -244,7 +242,7 @@ def _corrupted(campaign: Campaign) -> str:
     for trial in (trial for trial in suite.trials if trial.corruption):
         changes = [
             values.get(model, trial.conditions[0], "pixel_auroc") - values.get(model, suite.control, "pixel_auroc")
-            for model in values.models
+            for model in values.judged
         ]
         changes = [change for change in changes if not math.isnan(change)]
         costs += [(sum(changes) / len(changes), trial.words)] if changes else []
@@ -254,8 +252,9 @@ def _corrupted(campaign: Campaign) -> str:
     return f"Of {len(costs)} common corruptions {name} costs most pixel AUROC (mean change {_number(change)} points)."
 
 
-def _health(campaign: Campaign) -> str:
-    health = campaign.health
+def health_words(campaign: Campaign) -> str:
+    """How many checks of the attacks passed, and which failed."""
+    health = campaign.health[campaign.health["check"] != LEARNT]
     ran = health[health["status"] != NOT_RUN]
     failed = ran[ran["status"] == FAILED]
     if health.empty:
@@ -269,9 +268,9 @@ def _health(campaign: Campaign) -> str:
     return f"{len(failed)} of {len(ran)} health checks of the attacks failed: {names}{rest}."
 
 
-def _ranked(values: Values, condition: Condition | None, metric: str) -> Ranked:
+def ranked_by(values: Values, condition: Condition | None, metric: str) -> Ranked:
     """Models with a figure, the highest first."""
-    found = [(values.get(model, condition, metric), model) for model in values.models]
+    found = [(values.get(model, condition, metric), model) for model in values.judged]
     return sorted((pair for pair in found if not math.isnan(pair[0])), key=lambda pair: -pair[0])
 
 
@@ -284,17 +283,17 @@ def _moves(values: Values, control: Condition | None, metric: str, ranked: Ranke
     if len(ranked) > 2:
         return f"{len(ranked)} models ({_range(ranked[-1][0], ranked[0][0])})"
     said = [
-        f"{values.label(model)} ({100 * values.get(model, control, metric):.1f}\u00a0→\u00a0{_percent(value)})"
+        f"{values.label(model)} ({100 * values.get(model, control, metric):.1f}\u00a0→\u00a0{percent(value)})"
         for value, model in ranked
     ]
     return joined(said)
 
 
 def _range(low: float, high: float) -> str:
-    return _percent(low) if f"{100 * low:.1f}" == f"{100 * high:.1f}" else f"{100 * low:.1f} to {_percent(high)}"
+    return percent(low) if f"{100 * low:.1f}" == f"{100 * high:.1f}" else f"{100 * low:.1f} to {percent(high)}"
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
     return f"{show(value, 'percent')}\u00a0%"
 
 

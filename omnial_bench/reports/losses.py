@@ -26,7 +26,7 @@ def loss_suites(campaign: Campaign) -> list[Evaluation]:
 
 
 def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
-    """A panel a threat, a line a model: the mean objective before each step over pictures and categories."""
+    """A panel a threat, a line a model: the mean objective before each step over images and categories."""
     values = campaign.values
     lines = {trial: _curves(campaign, trial) for trial in suite.own}
     lines = {trial: found for trial, found in lines.items() if found}
@@ -53,7 +53,7 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
     conditions = [trial.own for trial in lines]
     spread = spread_words(values, conditions, "Bands:")
     caption = (
-        f"The objective along the steps of the suite {suite.name}: each model attacked itself, mean over the pictures "
+        f"The objective along the steps of the suite {suite.name}: each model attacked itself, mean over the images "
         f"that a goal attacks, then over {_categories(values)}{' and seeds' if several else ''}; "
         f"{count_words(values, conditions)} are scored.{spread} An attack raises its objective, or lowers it towards a "
         "target where the panel says descends; each panel has its own scale, for objectives differ. A curve still "

@@ -13,7 +13,7 @@ from omnial_bench.reports.values import Values, sources_title
 
 
 def sets_table(values: Values, made: Mapping[str, MadeSet]) -> Table | None:
-    """What each set is: threat model, source, pictures, loss at the first and the last step, largest change on disk."""
+    """What each set is: threat model, source, images, loss at the first and the last step, largest change on disk."""
     records: list[dict[str, Any]] = []
     for condition in (item for item in values.conditions if item.set in made and not item.white_box):
         manifest = made[condition.set]
@@ -47,9 +47,9 @@ def sets_table(values: Values, made: Mapping[str, MadeSet]) -> Table | None:
         Column("largest_change", "levels", group="Change", style="count"),
     )
     caption = (
-        "The sets. Every picture is a training normal of the detectors, most with a synthetic anomaly (anom. %: share "
-        "of pictures). Loss: mean of the attacked objective over the pictures at the first and at the last step. "
-        "Change: the largest difference of any byte of a saved picture from the same picture before the attack, of 255."
+        "The sets. Every image is a training normal of the detectors, most with a synthetic anomaly (anom. %: share "
+        "of images). Loss: mean of the attacked objective over the images at the first and at the last step. "
+        "Change: the largest difference of any byte of a saved image from the same image before the attack, of 255."
     )
     return Table("sets", caption, pd.DataFrame(records), columns)
 

@@ -1,4 +1,4 @@
-"""Figures of example pictures: synthetic anomalies, detections on the clean test and under attack. No torch here."""
+"""Figures of example images: synthetic anomalies, detections on the clean test and under attack. No torch here."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ _NORMAL = "#EDEDED"
 
 
 class Examples:
-    """The pictures that a run kept, by what they show."""
+    """The images that a run kept, by what they show."""
 
     def __init__(self, folder: Path) -> None:
         """Reads `index.csv` of the folder; UserError where it is no such index. A missing file is an empty index."""
@@ -43,7 +43,7 @@ class Examples:
         return found
 
     def picture(self, rows: pd.DataFrame, role: str) -> Picture | None:
-        """The first picture of a role as `h w 3` or `h w` bytes; UserError where it is missing, broken or outside."""
+        """The first image of a role as `h w 3` or `h w` bytes; UserError where it is missing, broken or outside."""
         paths = rows.loc[rows["role"] == role, "path"]
         if paths.empty:
             return None
@@ -51,7 +51,7 @@ class Examples:
         if not path.is_relative_to(self.folder):
             raise UserError(f"{self.folder / 'index.csv'} names {paths.iloc[0]!r}, which lies outside the examples")
         if not path.is_file():
-            raise UserError(f"cannot read the example picture {path}: it is missing")
+            raise UserError(f"cannot read the example image {path}: it is missing")
         return np.asarray(converted(open_picture(path), "L" if role in ("truth", "map") else "RGB", path))
 
 
@@ -65,7 +65,7 @@ def gallery(examples: Examples, values: Values, notice: str | None) -> list[Draw
         panels = [name for name in PANELS if name in found] + sorted(found - set(PANELS))
         caption = (
             f"Synthetic anomalies as {detector_title(detector)} makes them for training, by the panel that confines "
-            "them (columns): the normal picture, the same with its anomaly, and below it the labels."
+            "them (columns): the normal image, the same with its anomaly, and below it the labels."
         )
         figure = _gallery(examples, mine, sorted(set(mine["category"]))[:4], panels)
         drawings.append(
@@ -75,7 +75,7 @@ def gallery(examples: Examples, values: Values, notice: str | None) -> list[Draw
 
 
 def detections(examples: Examples, values: Values, notice: str | None) -> list[Drawing]:
-    """Clean test pictures in rows: input with the truth's contour, then reconstruction and map of each detector."""
+    """Clean test images in rows: input with the truth's contour, then reconstruction and map of each detector."""
     drawings = []
     clean = examples.rows(set="clean")
     for paradigm, models, part in families(examples, values):
@@ -87,7 +87,7 @@ def detections(examples: Examples, values: Values, notice: str | None) -> list[D
         rows = [(f"{row.category}\n{row.defect}", found[found["id"] == row.id], None) for row in shown.itertuples()]
         figure = _rows(examples, rows, models, amplify=None)
         caption = (
-            f"Clean test pictures, {paradigm} models: input with the contour of the ground truth (green), then each "
+            f"Clean test images, {paradigm} models: input with the contour of the ground truth (green), then each "
             "detector's reconstruction and anomaly map, a probability on the same scale [0, 1] throughout."
         )
         name = f"pictures_clean_{paradigm}{part}"
@@ -96,7 +96,7 @@ def detections(examples: Examples, values: Values, notice: str | None) -> list[D
 
 
 def under_attack(examples: Examples, values: Values, notice: str | None) -> list[Drawing]:
-    """A clean test picture, then one synthetic anomaly before and after each attack with the perturbation amplified."""
+    """A clean test image, then one synthetic anomaly before and after each attack with the perturbation amplified."""
     drawings = []
     sets = [condition for condition in values.conditions if not condition.clean and not condition.white_box]
     for paradigm, models, part in families(examples, values):
@@ -111,7 +111,7 @@ def under_attack(examples: Examples, values: Values, notice: str | None) -> list
             figure = _rows(examples, rows, models, amplify=amplify)
             factor = f"its change {TIMES} {amplify}, centred on grey (128 + {amplify} {TIMES} change in grey levels), "
             caption = (
-                f"{category}, {paradigm} models: a test picture (top) and one synthetic anomaly on a training normal, "
+                f"{category}, {paradigm} models: a test image (top) and one synthetic anomaly on a training normal, "
                 "before the attack (control) and in each set. Input with the contour of the ground truth (green), "
                 f"{factor if amplify else ''}then each detector's reconstruction and anomaly map on the same scale "
                 f"[0, 1]. {set_words(values)}"
@@ -179,7 +179,7 @@ def _rows(
     examples: Examples, rows: Sequence[tuple[str, pd.DataFrame, bool | None]], models: Mapping[str, str], *,
     amplify: int | None,
 ) -> "Figure":  # fmt: skip
-    """Rows of pictures: input, the perturbation where `amplify` is given, then two cells a model."""
+    """Rows of images: input, the perturbation where `amplify` is given, then two cells a model."""
     lead = 2 if amplify else 1
     count = lead + 2 * len(models)
     first = examples.picture(rows[0][1], "input")
@@ -210,7 +210,7 @@ def _rows(
 
 
 def _gallery(examples: Examples, mine: pd.DataFrame, categories: Sequence[str], panels: Sequence[str]) -> "Figure":
-    """Two rows a category, pictures and labels; the normal picture of the first panel leads."""
+    """Two rows a category, images and labels; the normal image of the first panel leads."""
     from matplotlib.patches import Patch
 
     sample = examples.picture(mine, "input")
@@ -249,7 +249,7 @@ def _coloured(labels: Picture) -> Picture:
 
 
 def _first(rows: pd.DataFrame, **wanted: str) -> pd.DataFrame:
-    """The rows of the first picture that fits."""
+    """The rows of the first image that fits."""
     for name, value in wanted.items():
         rows = rows[rows[name] == value]
     return rows[rows["id"] == rows["id"].iloc[0]] if len(rows) else rows

@@ -50,8 +50,8 @@ def reconstruction(values: Values) -> Drawing | None:
     thin = " Thin lines lead from the control to the set." if values.control and values.attacks else ""
     caption = (
         "Reconstruction quality: PSNR against SSIM, class means over "
-        f"{_categories(values)}, between each reconstruction and the normal picture. On the clean test its normal "
-        f"pictures are compared with themselves; on the sets the picture without anomaly is the reference.{thin} "
+        f"{_categories(values)}, between each reconstruction and the normal image. On the clean test its normal "
+        f"images are compared with themselves; on the sets the image without anomaly is the reference.{thin} "
         f"{set_words(values)}"
     )
     return Drawing(
@@ -97,7 +97,7 @@ def localisation(values: Values) -> Drawing | None:
     bars = spread_words(values, values.conditions, "Thin lines:")
     caption = (
         f"Localisation under attack, class means over {_categories(values)}. Each group is a model, each bar a set "
-        "of pictures; black lines are chance levels. The sets and the control are the same pictures, the clean test "
+        "of images; black lines are chance levels. The sets and the control are the same images, the clean test "
         f"others.{bars} {set_words(values)}"
     )
     return Drawing("localisation", caption.rstrip(), "Bars of pixel AUROC and pixel AP for each model and set.", figure)
@@ -137,7 +137,7 @@ def drops(values: Values) -> Drawing | None:
         top.spines["top"].set_visible(False)
     caption = (
         "Change from the control by category, in points: each cell is one model on one category of one set, less the "
-        f"same model on the same pictures before the attack. Nothing is averaged. {set_words(values)}"
+        f"same model on the same images before the attack. Nothing is averaged. {set_words(values)}"
     )
     return Drawing("drops", caption, "Heat map of the change of pixel AP and pixel AUROC by category.", figure)
 
@@ -209,7 +209,7 @@ def attack_loss(made: Mapping[str, MadeSet], values: Values) -> Drawing | None:
         axes.legend(loc="best")
         axes.margins(y=0.12)
     caption = (
-        "The attacked loss along the steps, mean over all pictures of a set and the models of its source. An "
+        "The attacked loss along the steps, mean over all images of a set and the models of its source. An "
         "untargeted attack climbs it, a targeted one descends the loss to its target; a curve still steep at "
         "the end is not spent."
     )

@@ -15,7 +15,7 @@ ATTACK_TITLES = {
     "noise": "uniform noise", "universal": "universal", "patch": "patch",
 }  # fmt: skip
 RANKING = "image_score"
-"""The objective that is after the score that ranks pictures."""
+"""The objective that is after the score that ranks images."""
 CORRUPTIONS = "corruptions"
 """The suite that common corruptions belong to where attacks.csv does not say."""
 _CONTROL, _WORST = "-unattacked", "-worst"
@@ -47,7 +47,7 @@ class Trial:
 
     @property
     def transferred(self) -> tuple[Condition, ...]:
-        """Each model on the pictures of another one."""
+        """Each model on the images of another one."""
         return tuple(condition for condition in self.conditions if condition.sources)
 
     @property
@@ -83,7 +83,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One test suite as the rows hold it: its pictures before any attack, its threats, and the worst over them."""
+    """One test suite as the rows hold it: its images before any attack, its threats, and the worst over them."""
 
     name: str
     control: Condition | None
@@ -97,7 +97,7 @@ class Evaluation:
 
     @property
     def ranks(self) -> tuple[Trial, ...]:
-        """The threats that are after the score that ranks pictures."""
+        """The threats that are after the score that ranks images."""
         return tuple(trial for trial in self.own if trial.objective == RANKING)
 
     @property

@@ -36,6 +36,8 @@ class Column:
     wide: bool = False
     spread: str = ""
     """Key of the standard deviation that stands behind the value where it is known."""
+    interval: str = ""
+    """Stem of the keys `_low` and `_high` of an interval, which stands behind the value in its place."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,10 @@ class Table:
         cells = []
         for column in self.columns:
             text = show(record[column.key], column.style)
-            if column.spread and text != DASH and not math.isnan(record[column.spread]):
+            low, high = (record.get(f"{column.interval}_{end}", math.nan) for end in ("low", "high"))
+            if column.interval and text != DASH and not math.isnan(low) and not math.isnan(high):
+                text += f" [{show(low, column.style)}, {show(high, column.style)}]"
+            elif column.spread and text != DASH and not math.isnan(record[column.spread]):
                 text += f" ± {show(record[column.spread], column.style).removeprefix('+')}"
             cells.append(
                 Cell(

@@ -1,7 +1,7 @@
 """The tables of a report, each a pure function of the rows. No torch here."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 import pandas as pd
@@ -34,14 +34,16 @@ def headline(values: Values) -> Table:
     frame = pd.DataFrame(records)
     columns = [Column("model", "Model", style="text")]
     for condition in values.conditions:
-        spread = f"{condition.key}_sd" if len(values.seeds) > 1 else ""
+        key, number = condition.key, number_words(values, condition)
+        spread = f"{key}_sd" if len(values.seeds) > 1 else ""
         if condition.attacked and values.control:
-            columns.append(Column(condition.key, "value", group=condition.label, spread=spread))
-            columns.append(Column(f"{condition.key}_change", "Δ", group=condition.label, style="change", muted=True))
+            group = f"{condition.label}, {number}"
+            columns.append(Column(key, "value", group=group, spread=spread, interval=key))
+            columns.append(Column(f"{key}_change", "Δ", group=group, style="change", muted=True))
         else:
-            columns.append(Column(condition.key, condition.label, spread=spread))
-    best = best_of(frame, [column.key for column in columns if column.style == "percent"])
-    return Table("headline", _headline_caption(values), frame, tuple(columns), strong=best)
+            columns.append(Column(key, f"{condition.label},\n{number}", spread=spread, interval=key))
+    caption = f"{_headline_caption(values)} {interval_words(values, frame)}".rstrip()
+    return Table("headline", caption, frame, tuple(columns))
 
 
 def every_metric(values: Values) -> Table:
@@ -69,8 +71,8 @@ def every_metric(values: Values) -> Table:
         columns.append(Column(metric, (short or level) + unit, group=group, style=_STYLES.get(metric, "percent")))
     columns.append(Column("pictures", "n", style="count"))
     caption = (
-        f"Every metric, {mean_words(values)}; per cent, PSNR in dB and SSIM as a fraction; n counts the pictures. "
-        "PSNR and SSIM: reconstruction against the normal picture, on the clean test for its normal pictures alone."
+        f"Every metric, {mean_words(values)}; per cent, PSNR in dB and SSIM as a fraction; n counts the images. "
+        "PSNR and SSIM: reconstruction against the normal image, on the clean test for its normal images alone."
     )
     return Table("all_metrics", caption, pd.DataFrame(records), tuple(columns))
 
@@ -79,10 +81,36 @@ def identity(model: Model) -> dict[str, str]:
     return {"detector": model.detector, "paradigm": model.paradigm, "preset": model.preset}
 
 
+def number_words(values: Values, condition: Condition | None) -> str:
+    """The number of images behind a column, or the fewest and the most of any model."""
+    counts = {values.total(condition, model) for model in values.models} - {0} if condition else set()
+    if not counts:
+        return ""
+    return f"n = {min(counts)}" + (f" to {max(counts)}" if len(counts) > 1 else "")
+
+
+def put_interval(
+    record: dict[str, Any], key: str, values: Values, model: Model, condition: Condition | None, metric: str
+) -> None:
+    """Write both ends of a figure's interval over images into the record of a row, where the rows have one."""
+    low, high = values.interval(model, condition, metric)
+    if not math.isnan(low) and not math.isnan(high):
+        record[f"{key}_low"], record[f"{key}_high"] = low, high
+
+
+def interval_words(values: Values, frame: pd.DataFrame) -> str:
+    """What stands in brackets, where a table has intervals."""
+    if not any(str(name).endswith("_low") for name in frame.columns):
+        return ""
+    seeds = ", both ends averaged over the seeds" if len(values.seeds) > 1 else ""
+    return f"Brackets: 95 % interval over images, by bootstrap{seeds}."
+
+
 def _across(values: Values, model: Model, metric: str) -> dict[str, float]:
     record: dict[str, float] = {}
     for condition in values.conditions:
         record[condition.key] = values.get(model, condition, metric)
+        put_interval(record, condition.key, values, model, condition, metric)
         if len(values.seeds) > 1:
             record[f"{condition.key}_sd"] = values.spread(model, condition, metric)
         if condition.attacked and values.control:
@@ -90,14 +118,16 @@ def _across(values: Values, model: Model, metric: str) -> dict[str, float]:
     return record
 
 
-def best_of(frame: pd.DataFrame, keys: Sequence[str]) -> frozenset[tuple[int, str]]:
-    """The highest printed value of each column in each block; ties are all best, unless all tie."""
+def best_of(frame: pd.DataFrame, keys: Sequence[str], among: Set[tuple[int, str]]) -> frozenset[tuple[int, str]]:
+    """The highest printed value of each column in each block, `among` the cells that may be compared; ties are all
+    best, unless all tie."""
     if frame.empty:
         return frozenset()
     best: set[tuple[int, str]] = set()
     for _, block in frame[frame["kind"] == "model"].groupby("panel", sort=False):
         for key in keys:
-            printed = block[key].mul(100).round(1)
+            allowed = [index for index in block.index if (int(str(index)), key) in among]
+            printed = block.loc[allowed, key].mul(100).round(1)
             if printed.nunique() > 1:
                 best |= {(int(str(index)), key) for index in printed.index[printed == printed.max()]}
     return frozenset(best)
@@ -114,14 +144,14 @@ def mean_words(values: Values) -> str:
 
 
 def count_words(values: Values, conditions: Iterable[Condition | None]) -> str:
-    """Number of pictures and seeds behind the figures under these conditions."""
+    """Number of images and seeds behind the figures under these conditions."""
     known = [condition for condition in conditions if condition is not None]
     counts = {values.total(condition, model) for condition in known for model in values.models} - {0}
     seeds = values.seeds_of(known)
-    pictures = f"{min(counts, default=0)}" + (f" to {max(counts)}" if len(counts) > 1 else "")
+    images = f"{min(counts, default=0)}" + (f" to {max(counts)}" if len(counts) > 1 else "")
     if len(seeds) == 1:
-        return f"{pictures} pictures, one seed ({seeds[0]})"
-    return f"{pictures} pictures, {len(seeds)} seeds ({', '.join(map(str, seeds))})"
+        return f"{images} images, one seed ({seeds[0]})"
+    return f"{images} images, {len(seeds)} seeds ({', '.join(map(str, seeds))})"
 
 
 def spread_words(values: Values, conditions: Iterable[Condition | None], shown: str) -> str:
@@ -144,14 +174,14 @@ def _headline_caption(values: Values) -> str:
     parts = (
         ["Detection and localisation, clean and under attack."] if values.attacks else ["Detection and localisation."]
     )
-    parts += [f"Figures in per cent, {mean_words(values)}; the best of each column in bold."]
+    parts += [f"Figures in per cent, {mean_words(values)}."]
     if values.clean:
-        parts.append(f"Clean test: the test split, {values.total(values.clean)} pictures.")
+        parts.append(f"Clean test: the test split, {values.total(values.clean)} images.")
     if values.control:
         count = values.total(values.control)
         parts.append(
-            f"Control: the {count} pictures of the sets before any attack, training normals of the detectors with and "
-            "without synthetic anomalies. Δ: change from the control in points, the same pictures before and after."
+            f"Control: the {count} images of the sets before any attack, training normals of the detectors with and "
+            "without synthetic anomalies. Δ: change from the control in points, the same images before and after."
         )
     if values.sets:
         parts.append(set_words(values))

@@ -1,4 +1,4 @@
-"""The source x target matrix: every model on the pictures of every other, as a heat map and a table. No torch here."""
+"""The source x target matrix: every model on the images of every other, as a heat map and a table. No torch here."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -21,14 +21,19 @@ _BEFORE = "before any attack"
 
 
 def figure_of(trial: Trial, source: str, target: Model) -> Condition | None:
-    """The condition under which the target met the pictures made on the source; itself where they are one."""
+    """The condition under which the target met the images made on the source; itself where they are one."""
     if source == target.name:
         return trial.own or next((item for item in trial.transferred if item.source == source), None)
     return next((item for item in trial.transferred if item.source == source), None)
 
 
+def is_own(values: Values, model: Model, condition: Condition | None) -> bool:
+    """Whether the model was attacked itself, in every category that it was scored on."""
+    return bool(condition and (mine := values.part(model, condition)) and mine == values.scored(model, condition))
+
+
 def sources_of(trial: Trial, values: Values) -> list[str]:
-    """Names of the models that pictures were made on, in the order of the models."""
+    """Names of the models that images were made on, in the order of the models."""
     named = {item.source for item in trial.transferred}
     known = list(dict.fromkeys(model.name for model in values.models))
     attacked = {model.name for model in values.models if trial.own and values.total(trial.own, model)}
@@ -36,7 +41,7 @@ def sources_of(trial: Trial, values: Values) -> list[str]:
 
 
 def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> Drawing | None:
-    """Pixel AUROC of each target (column) on the pictures of each source (row), and before any attack."""
+    """Pixel AUROC of each target (column) on the images of each source (row), and before any attack."""
     values = campaign.values
     if "pixel_auroc" not in values.metrics:
         return None
@@ -58,7 +63,7 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
             axes.axhline(0.5, color="white", lw=4)
         for i, name in enumerate(sources):
             for j, model in enumerate(values.models):
-                if name == model.name:
+                if is_own(values, model, figure_of(trial, name, model)):
                     _outline(axes, i + lead, j)
         axes.set_yticks(range(len(rows)), [label for label, _ in rows])
         names = [values.label(model).replace(" ", "\n", 1) for model in values.models]
@@ -71,7 +76,7 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
         figure.colorbar(image, ax=axes, label="pixel AUROC (%)", fraction=0.04, pad=0.02, ticks=[0, 25, 50, 75, 100])
     spread = " The spread over seeds is in the table." if len(values.seeds_of(trial.conditions)) > 1 else ""
     caption = (
-        f"Transfer, {evaluation.title(trial)}: pixel AUROC in per cent of each target model (column) on pictures "
+        f"Transfer, {evaluation.title(trial)}: pixel AUROC in per cent of each target model (column) on images "
         f"attacked with each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}. "
         f"Framed: the model attacked itself. Chance is 50 %, the middle of the scale.{spread}"
     )
@@ -108,12 +113,13 @@ def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> 
         (int(str(index)), _key(model, values))
         for index, record in frame.iterrows()
         for model in values.models
-        if record["source"] == model.name
+        if is_own(values, model, condition := figure_of(trial, str(record["source"]), model))
+        and campaign.bounds(model, condition, str(record["metric"]))
     ]
     caption = (
         f"Transfer, {evaluation.title(trial)}: pixel AUROC and pixel AP in per cent of each target model (column) on "
-        f"pictures attacked with each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}."
-        f"{spread_words(values, trial.conditions, '±:')} Bold: the model attacked itself."
+        f"images attacked with each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}."
+        f"{spread_words(values, trial.conditions, '±:')} Bold: the model attacked itself, through this figure's kind."
     )
     return Table(
         f"transfer_{trial.set}", caption, frame, tuple(columns),

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple, TypeVar
 
@@ -54,7 +54,7 @@ class Condition(NamedTuple):
 
     @property
     def control(self) -> bool:
-        """The pictures of the sets before any attack."""
+        """The images of the sets before any attack."""
         return self.set != "clean" and self.threat == "none"
 
     @property
@@ -102,8 +102,11 @@ class Condition(NamedTuple):
 class Values:
     """The rows of one data set by model, condition, category and metric; several seeds are averaged."""
 
-    def __init__(self, rows: pd.DataFrame) -> None:
-        """UserError where there are no rows, or where they are of several data sets."""
+    def __init__(self, rows: pd.DataFrame, unlearnt: Mapping[tuple[str, str], tuple[str, ...]] | None = None) -> None:
+        """`unlearnt` names by detector and paradigm what a check says has not learnt, with the categories or none.
+
+        UserError where there are no rows, or where they are of several data sets.
+        """
         if rows.empty:
             raise UserError("expected rows to report on, got none; score a model into this run first")
         datasets = list(dict.fromkeys(rows["dataset"]))
@@ -113,7 +116,9 @@ class Values:
         self.seeds: tuple[int, ...] = tuple(sorted({int(seed) for seed in rows["seed"]}))
         self._values: dict[tuple[Model, Condition, str, str], list[float]] = defaultdict(list)
         self._by_seed: dict[tuple[Model, Condition, str, str], dict[int, float]] = defaultdict(dict)
+        self._ends: dict[tuple[Model, Condition, str, str], list[tuple[float, float]]] = defaultdict(list)
         self._counts: dict[tuple[Model, Condition, str], int] = {}
+        self._aims: dict[tuple[Model, Condition, str], set[str]] = defaultdict(set)
         columns = (
             "detector",
             "paradigm",
@@ -126,14 +131,25 @@ class Values:
             "value",
             "n",
             "seed",
+            "aim",
+            "low",
+            "high",
         )
         for record in zip(*(rows[name].tolist() for name in columns), strict=True):
             model, condition = Model(*record[:3]), Condition(*record[3:6])
             key = (model, condition, record[6], record[7])
             self._values[key].append(float(record[8]))
             self._by_seed[key][int(record[10])] = float(record[8])
+            self._ends[key].append((float(record[12]), float(record[13])))
             self._counts[key[:3]] = max(self._counts.get(key[:3], 0), int(record[9]))
+            self._aims[key[:3]].add(record[11])
         self.models: tuple[Model, ...] = tuple(sorted(_distinct(key[0] for key in self._values), key=_model_order))
+        told = unlearnt or {}
+        self.unlearnt: dict[Model, tuple[str, ...]] = {
+            model: told[model.detector, model.paradigm]
+            for model in self.models
+            if (model.detector, model.paradigm) in told
+        }
         self.conditions: tuple[Condition, ...] = tuple(
             sorted(_distinct(key[1] for key in self._values), key=_condition_order)
         )
@@ -152,6 +168,15 @@ class Values:
         """A model's label, with its preset where models of several presets share it."""
         twins = [other for other in self.models if other.label == model.label]
         return model.label if len(twins) == 1 else f"{model.label} ({model.preset})"
+
+    @property
+    def judged(self) -> tuple[Model, ...]:
+        """The models that anything is concluded on: all but those that a check says have not learnt."""
+        return tuple(model for model in self.models if model not in self.unlearnt)
+
+    def aims(self, model: Model, condition: Condition) -> set[str]:
+        """What the rows say that the attack went for, over the categories; `""` among it where one does not say."""
+        return set().union(*(self._aims[model, condition, name] for name in self.scored(model, condition)))
 
     def get(self, model: Model, condition: Condition | None, metric: str, category: str = MEAN) -> float:
         """The figure as in the rows (a fraction, or dB); NaN where it is undefined or was not measured."""
@@ -177,6 +202,13 @@ class Values:
         known = [value - base[seed] for seed, value in found.items() if seed in base]
         return stdev(known) if len(known) > 1 else math.nan
 
+    def interval(
+        self, model: Model, condition: Condition | None, metric: str, category: str = MEAN
+    ) -> tuple[float, float]:
+        """Both ends of the 95 % interval over images, averaged over the seeds; NaN where a row has none."""
+        found = self._ends.get((model, condition, category, metric), []) if condition else []
+        return (fmean(low for low, _ in found), fmean(high for _, high in found)) if found else (math.nan, math.nan)
+
     def seeds_of(self, conditions: Iterable[Condition]) -> tuple[int, ...]:
         """The seeds that have a figure under any of the conditions."""
         wanted = set(conditions)
@@ -184,17 +216,38 @@ class Values:
         return tuple(sorted({seed for seeds in found for seed in seeds}))
 
     def chance(self, condition: Condition, metric: str, category: str = MEAN) -> float:
-        """The chance level of a metric: the prevalence decides it, hence the pictures and not the model."""
+        """The chance level of a metric: the prevalence decides it, hence the images and not the model."""
         levels = [self.get(model, condition, f"{metric}_chance", category) for model in self.models]
         known = [level for level in levels if not math.isnan(level)]
         return known[0] if known else math.nan
 
     def count(self, model: Model, condition: Condition, category: str) -> int:
-        """Number of pictures of a category that the model was scored on; some metrics use a part of them."""
+        """Number of images of a category that the model was scored on; some metrics use a part of them."""
         return self._counts.get((model, condition, category), 0)
 
+    def part(self, model: Model, condition: Condition) -> tuple[str, ...]:
+        """The categories whose images were made by attacking this very model, alone or with others.
+
+        `aim` decides where the rows tell it. Where they do not, the names of the source do: a separate model goes by
+        its name with the category, or by its name alone for all of its categories.
+        """
+        return tuple(
+            name
+            for name in self.categories
+            if self.count(model, condition, name) and self._attacked(model, condition, name)
+        )
+
+    def _attacked(self, model: Model, condition: Condition, category: str) -> bool:
+        if told := self._aims[model, condition, category] - {"", "none"}:
+            return told != {"other"}
+        return condition.white_box or not {model.name, f"{model.name}-{category}"}.isdisjoint(condition.sources)
+
+    def scored(self, model: Model, condition: Condition) -> tuple[str, ...]:
+        """The categories that the model was scored on."""
+        return tuple(name for name in self.categories if self.count(model, condition, name))
+
     def total(self, condition: Condition, model: Model | None = None) -> int:
-        """Number of pictures of all categories together."""
+        """Number of images of all categories together."""
         models = self.models if model is None else (model,)
         return max(sum(self.count(each, condition, name) for name in self.categories) for each in models)
 

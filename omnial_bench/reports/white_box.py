@@ -12,7 +12,7 @@ from omnial_bench.reports.tables import HEADLINE, best_of, count_words, identity
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, detector_title, sources_title
 
 RANKS = "any_score"
-"""The column of the attack on the score that ranks pictures."""
+"""The column of the attack on the score that ranks images."""
 
 
 def white_box_table(campaign: Campaign) -> Table | None:
@@ -29,6 +29,7 @@ def white_box_table(campaign: Campaign) -> Table | None:
     compared = campaign.fixed_set if "any" in goals else None
     records: list[dict[str, Any]] = []
     marked = Marked(campaign)
+    bounds: set[tuple[int, str]] = set()
     for metric in (name for name in HEADLINE if name in values.metrics):
         panel = {"panel": METRIC_TITLES[metric], "metric": metric}
         for model in values.models:
@@ -37,6 +38,8 @@ def white_box_table(campaign: Campaign) -> Table | None:
                 # Checks on sets that have no column here are told at the first goal.
                 others = shown.values() if key == next(iter(goals)) else ()
                 marked.put(record, len(records), key, model, condition, metric, *others)
+                if campaign.bounds(model, condition, metric) and model in values.judged:
+                    bounds.add((len(records), key))
             records.append(record | falls(campaign, model, metric))
         chance = {key: values.chance(condition, metric) for key, condition in shown.items() if condition}
         if not all(math.isnan(level) for level in chance.values()):
@@ -63,7 +66,7 @@ def white_box_table(campaign: Campaign) -> Table | None:
         _caption(campaign, shown, compared),
         frame,
         tuple(columns),
-        strong=best_of(frame, keys),
+        strong=best_of(frame, keys, bounds),
         letters=marked.letters,
         notes=marked.notes,
     )
@@ -97,6 +100,7 @@ def attacks_table(campaign: Campaign) -> Table | None:
         return None
     records: list[dict[str, Any]] = []
     marked = Marked(campaign)
+    bounds: set[tuple[int, str]] = set()
     for suite in suites:
         lines: list[tuple[dict[str, Any], Condition | None]] = []
         if suite.control:
@@ -107,14 +111,16 @@ def attacks_table(campaign: Campaign) -> Table | None:
             objective = trial.objective.replace("_", " ")
             lines.append(({"attack": attack, "objective": objective, "steps": steps}, trial.own))
         if suite.worst:
-            lines.append(({"attack": "worst of all, by picture", "steps": math.nan, "objective": ""}, suite.worst))
-        panel = f"{suite.name} ({max(values.total(item) for _, item in lines if item)} pictures)"
+            lines.append(({"attack": "worst of all, by image", "steps": math.nan, "objective": ""}, suite.worst))
+        panel = f"{suite.name} ({max(values.total(item) for _, item in lines if item)} images)"
         for facts, condition in lines:
             name = condition.set if condition else ""
             pictures = values.total(condition) if condition else 0
             record = {"panel": panel, "suite": suite.name, "set": name, "kind": "attack", **facts, "pictures": pictures}
             for model in values.models:
                 marked.put(record, len(records), model.name, model, condition, metric)
+                if campaign.bounds(model, condition, metric) and condition != suite.worst:
+                    bounds.add((len(records), model.name))
             records.append(record)
     columns = [
         Column("attack", "Attack", style="text"),
@@ -129,21 +135,22 @@ def attacks_table(campaign: Campaign) -> Table | None:
     caption = (
         f"Every white-box attack by suite: {METRIC_TITLES[metric]} in per cent, {mean_words(values)}; steps are those "
         f"of all starts together; {count_words(values, conditions)}.{spread_words(values, conditions, '±:')} Each "
-        "model attacked itself. Bold: the single attack that takes each model lowest in its suite."
+        "model attacked itself. Bold: the single attack that takes each model lowest in its suite, of those "
+        "that aim at this figure; the others bound nothing."
     )
-    lowest = _lowest(frame, [model.name for model in values.models])
+    lowest = _lowest(frame, [model.name for model in values.models], bounds)
     return Table(
         "white_box_attacks", caption, frame, tuple(columns),
         strong=lowest, letters=marked.letters, notes=marked.notes,
     )  # fmt: skip
 
 
-def _lowest(frame: pd.DataFrame, keys: list[str]) -> frozenset[tuple[int, str]]:
+def _lowest(frame: pd.DataFrame, keys: list[str], bounds: set[tuple[int, str]]) -> frozenset[tuple[int, str]]:
     low: set[tuple[int, str]] = set()
-    single = frame[~frame["attack"].isin(["before any attack", "worst of all, by picture"])]
-    for _, block in single.groupby("panel", sort=False):
+    for _, block in frame.groupby("panel", sort=False):
         for key in keys:
-            printed = block[key].mul(100).round(1)
+            allowed = [index for index in block.index if (int(str(index)), key) in bounds]
+            printed = block.loc[allowed, key].mul(100).round(1)
             if printed.notna().sum() > 1:
                 low |= {(int(str(index)), key) for index in printed.index[printed == printed.min()]}
     return frozenset(low)
@@ -153,26 +160,26 @@ def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: C
     values, goals, worst = campaign.values, campaign.goals, campaign.worst
     conditions = [shown["unattacked"], *(trial.own for trial in goals.values())]
     parts = [
-        f"White-box attacks at {campaign.size}: each model attacked itself on pictures of the test split, so the "
+        f"White-box attacks at {campaign.size}: each model attacked itself on images of the test split, so the "
         f"source is the model of the row. Figures in per cent, {mean_words(values)}; "
         f"{count_words(values, conditions)}; the "
-        "highest of each column in bold."
+        "highest of each column in bold, of the figures that an attack on them bounds."
     ]
     said = {
-        "any": "every picture attacked against its truth",
-        "hide": "anomalous pictures alone, towards normal maps",
-        "fabricate": "normal pictures alone, towards anomalous maps",
+        "any": "every image attacked against its truth",
+        "hide": "anomalous images alone, towards normal maps",
+        "fabricate": "normal images alone, towards anomalous maps",
     }
     counts = {goal: campaign.attacked(trial) for goal, trial in goals.items()}
     words = [f"{goal}: {said[goal]}{f' ({counts[goal]})' if counts[goal] else ''}" for goal in GOALS if goal in goals]
     parts.append("; ".join(words).capitalize() + ".")
     if RANKS in shown:
-        parts.append("Any, score: every picture, through the score that ranks pictures; it alone bounds image AUROC.")
+        parts.append("Any, score: every image, through the score that ranks images; it alone bounds image AUROC.")
     elif "any" in goals and "image_auroc" in values.metrics:
-        parts.append("No attack was after the score that ranks pictures, so nothing here bounds image AUROC.")
+        parts.append("No attack was after the score that ranks images, so nothing here bounds image AUROC.")
     if worst and worst.worst:
         parts.append(
-            f"Worst: for each picture the version that harms most of the {len(worst.own)} attacks of the suite "
+            f"Worst: for each image the version that harms most of the {len(worst.own)} attacks of the suite "
             f"{worst.name} ({count_words(values, [worst.worst])})."
         )
     if compared:
@@ -180,7 +187,7 @@ def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: C
         mine = "; image AUROC: any, score" if RANKS in shown else ""
         parts.append(
             f"Fall, in points: the fixed set {compared.set} (source: {sources_title(compared.sources)}; {before}) from "
-            f"its own control, and the white-box attack (any{mine}) from unattacked. The two are of different pictures "
+            f"its own control, and the white-box attack (any{mine}) from unattacked. The two are of different images "
             "and anomalies, so compare the falls and not the values, and mind that none can pass its start; gap: "
             "white-box fall less that of the fixed set, below 0 where the fixed set overstates robustness."
         )

@@ -1,0 +1,40 @@
+"""What each attack is, for whoever judges its figures: asked here, never guessed from a name. No torch here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What an attack does, whatever its settings."""
+
+    iterative: bool = False
+    """Whether it goes on from what it has reached, for as many steps as it is given."""
+    uses_gradient: bool = False
+    bound: bool = False
+    """Whether it is after the most harm to each image alone: what is left by it is printed as robust."""
+    steady: bool = False
+    """Whether its loss is to rise from step to step: attacks that adapt their steps or draw their inputs try worse
+    ones."""
+    control: bool = False
+    """Whether it aims at nothing and fills the ball: what every attack is to beat."""
+
+
+NOTHING = Spec()
+SPECS: Mapping[str, Spec] = {
+    "apgd": Spec(iterative=True, uses_gradient=True, bound=True),
+    "di": Spec(iterative=True, uses_gradient=True),
+    "fgsm": Spec(uses_gradient=True),
+    "mi": Spec(iterative=True, uses_gradient=True),
+    "noise": Spec(control=True),
+    "patch": Spec(iterative=True, uses_gradient=True),
+    "pgd": Spec(iterative=True, uses_gradient=True, bound=True, steady=True),
+    "square": Spec(iterative=True),
+    "ti": Spec(iterative=True, uses_gradient=True),
+    "universal": Spec(iterative=True, uses_gradient=True),
+}
+
+
+def spec_of(attack: str) -> Spec:
+    """What an attack is; of corruptions, and of an attack that this version does not know, nothing."""
+    return SPECS.get(attack, NOTHING)

@@ -1,0 +1,121 @@
+"""How far a figure may be owed to the images that happened to be there: 95 % intervals by the bootstrap over images."""
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+LEVEL = 0.95
+DRAWS = 1000
+BINS = 256
+KEPT = 512
+"""Pixels of each kind that are kept of an image, evenly in reading order: an interval needs no more."""
+MOST = 10_000
+"""Images; of more the interval is narrower than what a table shows."""
+
+Interval = tuple[float, float]
+
+
+class Intervals:
+    """Maps and scores image by image, and the intervals of the figures that rank them; bounded memory.
+
+    An image is drawn whole, with all its pixels, normal and anomalous images apart, so that no draw lacks a kind (Efron
+    and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13). The draws are the same in every call.
+    """
+
+    def __init__(self) -> None:
+        self._pixels: list[Tensor] = []
+        self._of: list[tuple[int, bool, float]] = []
+        self._scores: list[Tensor] = []
+        self._anomalous: list[Tensor] = []
+        self.count = 0
+
+    def update(
+        self,
+        maps: Float[Tensor, "b h w"],
+        masks: Bool[Tensor, "b h w"],
+        scores: Float[Tensor, " b"],
+        anomalous: Bool[Tensor, " b"],
+    ) -> None:
+        """Take maps with their masks, image scores and image labels, on any device."""
+        first, self.count = self.count, self.count + len(maps)
+        if self.count > MOST:
+            return
+        self._scores.append(scores.double().cpu())
+        self._anomalous.append(anomalous.cpu())
+        for number, (one, mask) in enumerate(zip(maps.cpu(), masks.cpu(), strict=True), first):
+            for kind in (True, False):
+                pixels = one[mask == kind]
+                if len(pixels):
+                    step = max(1, len(pixels) // KEPT)
+                    kept = pixels[::step].clone()
+                    self._pixels.append(kept)
+                    self._of.append((number, kind, len(pixels) / len(kept)))
+
+    def compute(self) -> dict[str, Interval]:
+        """Low and high of `pixel_auroc`, `pixel_ap`, `image_auroc` and `image_ap`, as far off the figure of all images
+        as the draws were; a figure that lacks a kind has none."""
+        if not 1 < self.count <= MOST:
+            return {}
+        anomalous = torch.cat(self._anomalous)
+        draws = _draws(anomalous)
+        found = {}
+        for what, (positive, negative) in (("image", self._images(anomalous)), ("pixel", self._histograms())):
+            if positive.any() and negative.any():
+                for name, values in _figures(draws @ positive, draws @ negative).items():
+                    # The first draw holds every image once.
+                    ends = torch.quantile(values[1:], torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2]).double())
+                    low, high = (ends - values[0]).tolist()
+                    found[f"{what}_{name}"] = (min(low, 0.0), max(high, 0.0))
+        return found
+
+    def _images(self, anomalous: Bool[Tensor, " n"]) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
+        """A bin for each distinct score, the highest first; between them some that stay empty."""
+        scores = torch.cat(self._scores)
+        place = torch.searchsorted(scores.neg().sort().values, scores.neg())
+        table = torch.zeros(self.count, int(place.max()) + 1, dtype=torch.float64)
+        table[torch.arange(self.count), place] = 1
+        return table * anomalous[:, None], table * ~anomalous[:, None]
+
+    def _histograms(self) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
+        """Each image's pixels of either kind in bins, the highest first, that begin at values of as many ranks apart of
+        either kind: where the lowest anomalous pixel lies above all normal ones, no bin holds both."""
+        every = torch.cat(self._pixels).double()
+        edges = torch.cat([self._levels(kind) for kind in (True, False)]).sort().values
+        lengths = torch.tensor([len(pixels) for pixels in self._pixels])
+        image, kind, weight = (
+            torch.tensor(column).repeat_interleave(lengths) for column in zip(*self._of, strict=True)
+        )
+        bins = len(edges) - torch.searchsorted(edges, every, right=True)
+        tables = torch.zeros(2, self.count, len(edges) + 1, dtype=torch.float64)
+        tables.index_put_((kind.long(), image, bins), weight.double(), accumulate=True)
+        return tables[1], tables[0]
+
+    def _levels(self, kind: bool) -> Float[Tensor, " k"]:
+        """The lowest kept pixel of a kind, and others in steps of as many ranks."""
+        own = [pixels for pixels, (_, one, _) in zip(self._pixels, self._of, strict=True) if one == kind]
+        if not own:
+            return torch.empty(0, dtype=torch.float64)
+        order = torch.cat(own).double().sort().values
+        return order[(torch.arange(BINS // 2) * len(order)).div(BINS // 2, rounding_mode="floor")]
+
+
+def _draws(anomalous: Bool[Tensor, " n"]) -> Float[Tensor, "d n"]:
+    """How often each draw holds each image; the first draw holds each once."""
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.ones(DRAWS + 1, len(anomalous), dtype=torch.float64)
+    for kind in (True, False):
+        members = (anomalous == kind).nonzero().flatten()
+        if len(members):
+            picks: Int64[Tensor, "d m"] = torch.randint(len(members), (DRAWS, len(members)), generator=generator)
+            drawn = torch.zeros(DRAWS, len(members), dtype=torch.float64)
+            counts[1:, members] = drawn.scatter_add_(1, picks, torch.ones_like(drawn))
+    return counts
+
+
+def _figures(positive: Float[Tensor, "d k"], negative: Float[Tensor, "d k"]) -> dict[str, Float[Tensor, " d"]]:
+    """AUROC and average precision of each draw's bins, which are level inside."""
+    found, wrong = positive.cumsum(1), negative.cumsum(1)
+    total, others = found[:, -1:], wrong[:, -1:]
+    auroc = (negative * (found - positive / 2)).sum(1) / (total * others).squeeze(1)
+    precision = (found - positive / 2) / (found - positive / 2 + wrong - negative / 2).clamp_min(1e-12)
+    return {"auroc": auroc, "ap": (positive * precision).sum(1) / total.squeeze(1)}
