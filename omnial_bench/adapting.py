@@ -48,7 +48,8 @@ class Site:
     device: torch.device
     seed: int = 0
     held_out: Tensor | Path | None = None
-    """Normal pictures that nothing was fitted on, (n, 3, h, w) in [0, 1] or a folder of files; None: training ones."""
+    """Normal pictures that nothing was fitted on: (n, 3, h, w) in [0, 1], or a folder of files, or one of folders that
+    are named after the categories; None: training ones."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Keywords for a factory."""
 
@@ -130,7 +131,7 @@ def detector_at(site: Site, source: nn.Module | Factory | str, *, name: str = "d
         return module
     module.to(site.device)
     normals = _calibration(site, fitted)
-    detector = adapt(module, _batches(normals, site.device))
+    detector = adapt(module, _batches(normals, site.device)).to(site.device)
     if site.held_out is None and not fitted and isinstance(detector, Adapted) and detector.is_scaled:
         log.warning(
             "%s: its scale comes from training pictures, on which it may have been fitted; if it was, its log-odds "
@@ -193,11 +194,22 @@ def _built(site: Site, source: nn.Module | Factory | str, name: str) -> tuple[nn
 def _calibration(site: Site, fitted: bool) -> Tensor:
     """Normal pictures to take a scale from, as bytes or as float in [0, 1]."""
     if isinstance(site.held_out, Path):
-        return _read_folder(site.held_out, site.size)
+        return _read_folder(site, site.held_out)
     if site.held_out is not None:
-        return _checked(site.held_out)
+        _check_own(site, "held_out pictures")
+        images = _checked(site.held_out)
+        return images[_spread(range(len(images)))]
     images = site.normals()
-    return images[_spread(held_out(len(images)) if fitted else list(range(len(images))))]
+    return images[_spread(held_out(len(images)) if fitted else range(len(images)))]
+
+
+def _check_own(site: Site, got: str) -> None:
+    """UserError where pictures would be taken for those of every category, and each has a module of its own."""
+    if len(site.categories) < len(site.dataset.categories):
+        raise UserError(
+            f"expected held_out pictures for each category, which has a module of its own, got {got} for all; give a "
+            f"folder that holds one named {site.categories[0]} and so on"
+        )
 
 
 def _spread(places: Sequence[int]) -> list[int]:
@@ -222,11 +234,16 @@ def _checked(images: Tensor) -> Tensor:
     return images
 
 
-def _read_folder(folder: Path, size: tuple[int, int]) -> UInt8[Tensor, "n 3 h w"]:
+def _read_folder(site: Site, folder: Path) -> UInt8[Tensor, "n 3 h w"]:
+    """The pictures in the folders of the site's categories, or, where there are none, in the folder itself."""
     if not folder.is_dir():
         raise UserError(f"no folder of held_out pictures at {folder}; check the path")
-    files = picture_files(folder)
+    folders = [folder / category for category in site.categories if (folder / category).is_dir()]
+    if not folders:
+        _check_own(site, "one folder")
+    files = [path for one in folders or [folder] for path in picture_files(one)]
     if len(files) < LEAST:
         raise UserError(f"expected at least {LEAST} held_out pictures in {folder}, got {len(files)}; add some")
-    images = np.stack([read_picture(path, size)[0].transpose(2, 0, 1) for path in files])
+    chosen = [files[place] for place in _spread(range(len(files)))]
+    images = np.stack([read_picture(path, site.size)[0].transpose(2, 0, 1) for path in chosen])
     return torch.from_numpy(images)

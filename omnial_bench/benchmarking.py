@@ -107,10 +107,11 @@ def benchmark(
     `detector` is a Detector, any module that returns an anomaly map, a pair of map and image score, or a Prediction
     (see `models.adapter.Adapted`), or a function that makes one (see `adapting.detector_at`), called with `options`,
     once, or once a category where `paradigm` is `separate`. `held_out` are normal pictures that the module was not
-    fitted on, (n, 3, h, w) in [0, 1] or a folder of files: its scale comes from these. `data` is a folder in MVTec AD's
-    or VisA's layout, `size` the network's height and width, `limit` the pictures a category under attack. `progress` is
-    True for bars on a terminal or in a notebook, or a function called with a task's name, steps done, steps in all and
-    a note. Into the folder `save` go the files that `omnial-bench score` writes, for `omnial-bench report`.
+    fitted on, from which its scale is taken: (n, 3, h, w) in [0, 1], or a folder of files or of one folder a category.
+    `data` is a folder in MVTec AD's or VisA's layout, `size` the network's height and width, `limit` the pictures a
+    category under attack. `progress` is True for bars on a terminal or in a notebook, or a function called with a
+    task's name, steps done, steps in all and a note. Into the folder `save` go the files that `omnial-bench score`
+    writes, for `omnial-bench report`.
 
     The frame has the columns of results.csv, and the attributes `health` and `attempts`, the frames of health.csv and
     attacks.csv; `source` is `self`, for every attack is on this detector. A check of the attacks' health that fails is

@@ -1,6 +1,7 @@
 """Modules and what makes them, on a data set: what a factory is handed, where its scale comes from, what is kept."""
 
 import logging
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +123,20 @@ def test_held_out_pictures_of_a_folder(site: Site, data: Path) -> None:
     from_folder = detector_at(replace(site, held_out=folder), Bright())
     from_tensor = detector_at(replace(site, held_out=to_float(site.normals())), Bright())
     assert torch.equal(from_folder.threshold, from_tensor.threshold)  # type: ignore[arg-type]
+
+
+def test_held_out_pictures_of_each_category(data: Path, tmp_path: Path) -> None:
+    dataset = find_dataset(data, ["cap", "weave"])
+    site = Site(dataset=dataset, categories=("weave",), size=(SIDE, SIDE), device=torch.device("cpu"))
+    for category in dataset.categories:
+        shutil.copytree(data / category / "train" / "good", tmp_path / category)
+    own = detector_at(replace(site, held_out=tmp_path), Bright())
+    alone = Site(dataset=find_dataset(data, ["weave"]), categories=("weave",), size=site.size, device=site.device)
+    same = detector_at(replace(alone, held_out=tmp_path / "weave"), Bright())
+    assert torch.equal(own.threshold, same.threshold)  # type: ignore[arg-type]
+    for held_out in (torch.rand(8, 3, SIDE, SIDE), tmp_path / "cap"):
+        with pytest.raises(ob.UserError, match="expected held_out pictures for each category"):
+            detector_at(replace(site, held_out=held_out), Bright())
 
 
 @pytest.mark.parametrize(

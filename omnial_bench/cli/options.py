@@ -68,7 +68,7 @@ paradigm = click.option(
 )  # fmt: skip
 held_out = click.option(
     "--held-out", type=FOLDER, metavar="DIR",
-    help="Normal pictures that a --detector takes its scale from; default: of the training ones.",
+    help="Normal pictures, or a folder of them a category, that a --detector takes its scale from; default: training.",
 )  # fmt: skip
 preset = click.option("--preset", default="paper", show_default=True, help="paper, small or tiny.")
 
