@@ -11,7 +11,7 @@ from omnial_bench.attacks.specs import spec_of
 from omnial_bench.attacks.victim import victim
 from omnial_bench.errors import UserError
 from omnial_bench.models.adapter import Adapted
-from omnial_bench.models.gradients import ForwardOnly, named
+from omnial_bench.models.gradients import REFUSED, ForwardOnly, named, not_whole
 from omnial_bench.nouns import Detector
 from omnial_bench.records import Suite
 
@@ -48,17 +48,12 @@ def check_gradient(detector: Detector, images: Float[Tensor, "b 3 h w"]) -> floa
             with victim([detector]) as target:
                 cosine = agreement(target, images, truth, objective, torch.Generator().manual_seed(0))
         except UserError as error:
-            raise _not_whole(name, str(error).partition(" (")[2].partition(");")[0] or str(error)) from error
+            if str(error).startswith(REFUSED):
+                raise
+            raise not_whole(name, str(error).partition(" (")[2].partition(");")[0] or str(error)) from error
         if cosine is None:
-            raise _not_whole(name, "its output does not move when its input does")
+            raise not_whole(name, "its output does not move when its input does")
         if cosine < WHOLE:
-            raise _not_whole(name, f"slopes told and measured agree to a cosine of {cosine:.3f}, not {WHOLE}")
+            raise not_whole(name, f"slopes told and measured agree to a cosine of {cosine:.3f}, not {WHOLE}")
         found.append(cosine)
     return min(found)
-
-
-def _not_whole(name: str, why: str) -> UserError:
-    return UserError(
-        f"the gradient of {name} cannot be restored: {why}; mend its forward, or ask for forward passes alone "
-        "(gradient=False)"
-    )

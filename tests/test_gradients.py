@@ -92,6 +92,15 @@ class Numpy(Distance):
         return torch.from_numpy(self.extractor(images).detach().numpy().copy())
 
 
+class Flags(Distance):
+    """Legal for a tensor that is cut, and for no other."""
+
+    def extract(self, images: Tensor) -> Tensor:
+        found: Tensor = self.extractor(images).detach()
+        found.requires_grad = False
+        return found
+
+
 class HalfNumpy(Teacher):
     """The cut branch leaves torch through a list of numbers, which no mode sees."""
 
@@ -167,8 +176,9 @@ def test_without_a_gradient_asked_for_nothing_is_kept() -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (Inference, "its output does not depend on it|it computes in inference_mode"),
+        (Inference, "cannot be restored: (its output does not depend on it|Inference tensors)"),
         (Numpy, r"Can't call numpy\(\) on Tensor that requires grad"),
+        (Flags, "cannot be restored: you can only change requires_grad flags of leaf variables"),
         (HalfNumpy, "agree to a cosine of"),
         (WrongBackward, "agree to a cosine of"),
         (Rounded, "its output does not move when its input does|agree to a cosine of"),

@@ -9,6 +9,9 @@ from torch.overrides import TorchFunctionMode
 
 from omnial_bench.errors import UserError
 
+REFUSED = "the gradient of "
+"""How the line begins that refuses a gradient."""
+
 
 class Wrapper(nn.Module):
     """A module around another, which is the one that a reader knows."""
@@ -29,19 +32,17 @@ class Whole(Wrapper):
     """
 
     def forward(self, images: Tensor) -> Any:
-        """UserError where a part of it runs in `inference_mode`."""
+        """UserError, with torch's reason, where its forward fails once nothing is cut: NumPy takes no tensor that has
+        a gradient, for one, and what `inference_mode` made takes no part in one."""
         if not (torch.is_grad_enabled() and images.requires_grad):
             return self.module(images)
         try:
             with _Uncut():
                 return self.module(images)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
-            if "nference" not in str(error):
-                raise
-            raise UserError(
-                f"the gradient of {named(self.module)} cannot be restored, for it computes in inference_mode: "
-                "take that out, or attack it by forward passes alone"
-            ) from error
+            raise not_whole(named(self.module), str(error).splitlines()[0].rstrip(".")) from error
 
 
 class ForwardOnly(Wrapper):
@@ -57,6 +58,12 @@ def named(module: nn.Module) -> str:
     while isinstance(module, Wrapper):
         module = module.module
     return type(module).__name__
+
+
+def not_whole(name: str, why: str) -> UserError:
+    return UserError(
+        f"{REFUSED}{name} cannot be restored: {why}; mend its forward, or ask for forward passes alone (gradient=False)"
+    )
 
 
 class _Uncut(TorchFunctionMode):
