@@ -4,9 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from omnial_bench.adapting import adapt_module as adapt_module
     from omnial_bench.benchmarking import benchmark as benchmark
     from omnial_bench.checkpoint import load_detector as load_detector
     from omnial_bench.errors import UserError as UserError
+    from omnial_bench.keeping import save_adapted as save_adapted
+    from omnial_bench.models.exported import from_onnx as from_onnx
+    from omnial_bench.models.from_anomalib import from_anomalib as from_anomalib
     from omnial_bench.nouns import Detector as Detector
     from omnial_bench.nouns import Prediction as Prediction
     from omnial_bench.nouns import ThreatModel as ThreatModel
@@ -16,8 +20,12 @@ _HOMES = {
     "Prediction": "nouns",
     "ThreatModel": "nouns",
     "UserError": "errors",
+    "adapt_module": "adapting",
     "benchmark": "benchmarking",
+    "from_anomalib": "models.from_anomalib",
+    "from_onnx": "models.exported",
     "load_detector": "checkpoint",
+    "save_adapted": "keeping",
 }
 __all__ = list(_HOMES)
 

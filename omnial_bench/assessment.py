@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-import torch
 
 from omnial_bench import provenance as made_by
+from omnial_bench.adapting import Site, Wanted, detector_at, option_of, weights_of
 from omnial_bench.attacks.manifest import NAME as MANIFEST
 from omnial_bench.attacks.sets import AdversarialSet, load_set
 from omnial_bench.attacks.threats import check_suite
-from omnial_bench.benchmarking import adapted
 from omnial_bench.checkpoint import load
 from omnial_bench.data.folder import Dataset, find_dataset
 from omnial_bench.data.pictures import Pictures
@@ -25,15 +24,15 @@ from omnial_bench.jobs import Progress, Watch, crew, threads_of
 from omnial_bench.leftovers import swept
 from omnial_bench.links import check_links
 from omnial_bench.lock import claimed
-from omnial_bench.models.foreign import drawing_from, make
 from omnial_bench.planning import check_names, look_through, names_of
 from omnial_bench.reading import read_suite
-from omnial_bench.records import Suite
+from omnial_bench.records import Paradigm, Suite
 from omnial_bench.runner import write_environment, write_found
-from omnial_bench.scoring import Labels, labels_of, labels_on, score
+from omnial_bench.scoring import DIGITS, Labels, labels_of, labels_on, score
 from omnial_bench.standing import remembered
 from omnial_bench.store import KEY, check_folder, make_folder, read_rows, set_aside, sha256
 from omnial_bench.study import Decided
+from omnial_bench.suited import check_suited, has_gradient, takes_gradient
 from omnial_bench.white_box import Evaluation, Target, evaluate
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,8 @@ WRITTEN = ("results.csv", "attacks.csv", "health.csv", "environment.json", ".tas
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is to be scored on what; `detectors` are written `package.module:object`, and trusted by that."""
+    """What is to be scored on what; `detectors` are written `package.module:object`, after `NAME=` where their rows are
+    to have another name than the object's, and trusted by that."""
 
     data: Path
     out: Path
@@ -55,6 +55,12 @@ class Request:
     detectors: tuple[str, ...] = ()
     trusted: tuple[str, ...] = ()
     """`package.module:object` that checkpoints may run."""
+    options: tuple[str, ...] = ()
+    """`key=value` for what makes the foreign detectors."""
+    paradigm: Paradigm = "unified"
+    """Of foreign detectors; `separate`: one is made for each category."""
+    held_out: Path | None = None
+    """A folder of normal pictures that foreign detectors take their scale from."""
     sets: tuple[Path, ...] = ()
     suites: tuple[str, ...] = ()
     """Suites that attack each model itself, or every model with each."""
@@ -103,19 +109,28 @@ class _Desk:
         self.suites = [read_suite(name) for name in request.suites]
         self.sets = [load_set(folder) for folder in request.sets]
         self.device = fabric(request.device, request.precision).device
-        self.names = (*request.checkpoints, *request.detectors)
-        self.opened: dict[str, _Candidate] = {}
+        self.options = dict(map(option_of, request.options))
+        self.names: tuple[str | Wanted, ...] = (*request.checkpoints, *self._wanted())
+        self.opened: dict[str | Wanted, _Candidate] = {}
 
-    def candidate(self, name: str) -> _Candidate:
+    def _wanted(self) -> list[Wanted]:
+        """The foreign detectors, one a category where each has its own."""
+        wanted = [Wanted.named(text) for text in self.request.detectors]
+        if self.request.paradigm == "unified" or not wanted:
+            return wanted
+        categories = find_dataset(self.request.data, self.request.categories).categories
+        return [replace(one, category=category) for one in wanted for category in categories]
+
+    def candidate(self, name: str | Wanted) -> _Candidate:
         """A model; the last one stays at hand, for tasks come a model at a time."""
         if name not in self.opened:
             self.opened = {name: self.open(name)}
         return self.opened[name]
 
-    def open(self, name: str) -> _Candidate:
-        return self._foreign(name) if name in self.request.detectors else self._trained(name)
+    def open(self, name: str | Wanted) -> _Candidate:
+        return self._foreign(name) if isinstance(name, Wanted) else self._trained(name)
 
-    def others(self, name: str, suite: Suite) -> list[str]:
+    def others(self, name: str | Wanted, suite: Suite) -> list[str | Wanted]:
         """The other models, to which a suite shows what it makes of this one's pictures."""
         return [other for other in self.names if other != name] if suite.against == "each" else []
 
@@ -128,18 +143,23 @@ class _Desk:
         target = Target(detector=found.detector, labels=labels, categories=made.categories)
         return _Candidate(target, made.categories, found.recipe.size, dataset, found.sha256)
 
-    def _foreign(self, name: str) -> _Candidate:
+    def _foreign(self, wanted: Wanted) -> _Candidate:
         request, seed = self.request, self.request.seed or 0
         dataset = find_dataset(request.data, request.categories)
-        with drawing_from(torch.Generator().manual_seed(seed)):
-            module = make(name, {}, trusted=request.detectors)
-        detector = adapted(module, dataset, request.size, self.device)
-        labels = Labels(
-            detector=name.rpartition(":")[2].replace("_", "-").lower(), paradigm="unified", preset="given",
-            dataset=dataset.name, seed=seed, run=made_by.key_of(detector=name, data=dataset.fingerprint)[:8],
+        own = () if wanted.category is None else (wanted.category,)
+        site = Site(
+            dataset=dataset, categories=own or dataset.categories, size=request.size, device=self.device, seed=seed,
+            options=self.options, held_out=request.held_out,
         )  # fmt: skip
-        target = Target(detector=detector, labels=labels)
-        return _Candidate(target, dataset.categories, request.size, dataset, None)
+        detector = detector_at(site, wanted.factory, name=wanted.name)
+        labels = Labels(
+            detector=wanted.name, paradigm=request.paradigm, preset="given", dataset=dataset.name, seed=seed,
+            run=made_by.key_of(detector=wanted.factory, options=request.options, data=dataset.fingerprint)[:8],
+            weights=weights_of(detector)[:DIGITS],
+        )  # fmt: skip
+        return _Candidate(
+            Target(detector=detector, labels=labels, categories=own), site.categories, request.size, dataset, None
+        )
 
     def decided(self, candidate: _Candidate, **parts: object) -> Decided | None:
         """All that decides a task on a model; None where that cannot be told."""
@@ -169,7 +189,7 @@ def assess(request: Request, *, watch: Watch = lambda _: None) -> pd.DataFrame:
     desk = _Desk(request)
     rows = _check(desk)
     with claimed(make_folder(request.out), alone=True):
-        _check_rows(request.out / "results.csv", rows, [name for suite in desk.suites for name in names_of(suite)])
+        check_rows(request.out / "results.csv", rows, [name for suite in desk.suites for name in names_of(suite)])
         with swept(request.out, request.out / ".tasks", deep=False), swept(request.out / EXAMPLES):
             return _assessed(desk, watch)
 
@@ -197,7 +217,7 @@ def _assessed(desk: _Desk, watch: Watch) -> pd.DataFrame:
     return write_found(request.out, found)
 
 
-def _do(desk: _Desk, task: tuple[str, str, int], watch: Watch) -> Evaluation:
+def _do(desk: _Desk, task: tuple[str | Wanted, str, int], watch: Watch) -> Evaluation:
     name, what, index = task
     candidate = desk.candidate(name)
     model = candidate.target.model
@@ -238,9 +258,14 @@ def _scored(
 
 
 def _evaluated(
-    desk: _Desk, candidate: _Candidate, suite: Suite, others: Sequence[str], progress: Progress | None
+    desk: _Desk, candidate: _Candidate, suite: Suite, others: Sequence[str | Wanted], progress: Progress | None
 ) -> Evaluation:
     found, request = Evaluation(), desk.request
+    if suite.against == "each" and takes_gradient(suite) and not has_gradient(candidate.target.detector):
+        log.warning(
+            "%s has no gradient: in %s it sees what others make, and makes none", candidate.target.model, suite.name
+        )
+        return found
     for category in candidate.categories:
         # Opened apart: the attacked model is to stay at hand.
         targets = (other for name in others if category in (other := desk.open(name)).categories)
@@ -272,6 +297,9 @@ def _check(desk: _Desk) -> list[tuple[str, ...]]:
     looked: set[tuple[object, ...]] = set()
     for name in desk.names:
         candidate = desk.candidate(name)
+        for suite in desk.suites:
+            if suite.against == "self":
+                check_suited(candidate.target.detector, suite, candidate.target.model)
         split = (candidate.dataset.root, candidate.categories, candidate.size)
         if split not in looked:
             look_through(candidate.dataset, ("test",), candidate.size)
@@ -281,14 +309,14 @@ def _check(desk: _Desk) -> list[tuple[str, ...]]:
                 model = candidate.target.model
                 raise UserError(f"expected pictures of {candidate.size} for {model}, set {one.folder} has {one.size}")
             labels = labels_on(candidate.target.labels, one, candidate.target.model)
-            rows += [_name({**vars(labels), "category": category}) for category in candidate.on(one)]
+            rows += row_names(labels, candidate.on(one))
     for row in rows:
         if rows.count(row) > 1:
             raise UserError(f"the same rows twice, {_row(row)}; score them into different folders")
     return rows
 
 
-def _check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str]) -> None:
+def check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str]) -> None:
     """UserError where rows that are there would be lost: neither among `names` nor those of a model under a suite."""
     if not path.is_file():
         return
@@ -307,6 +335,11 @@ def _check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str
         if values["set"] in sets and tuple(str(values[column]) for column in MODEL) in models:
             continue
         raise UserError(f"{path} holds other rows, {_row(_name(values))}, which would be lost; choose another folder")
+
+
+def row_names(labels: Labels, categories: Sequence[str]) -> list[tuple[str, ...]]:
+    """The names of a model's rows on pictures of categories, as `check_rows` takes them."""
+    return [_name({**vars(labels), "category": category}) for category in categories]
 
 
 def _name(values: Mapping[Any, Any]) -> tuple[str, ...]:

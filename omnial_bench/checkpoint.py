@@ -20,6 +20,7 @@ from torch import Tensor
 
 from omnial_bench import provenance as made_by
 from omnial_bench.errors import UserError
+from omnial_bench.models.adapter import is_adapted, restored
 from omnial_bench.models.foreign import check_trust, is_foreign
 from omnial_bench.models.registry import build, skeleton
 from omnial_bench.nouns import Detector
@@ -177,9 +178,14 @@ def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
     is no reason to run it. UserError for it, and as of `examine`.
     """
     stored = _examined(path, trusted)
-    detector = None if is_foreign(stored.recipe.detector) else _filled(stored)
+    foreign, where = is_foreign(stored.recipe.detector), str(stored.folder / RECIPE)
+    detector = None if foreign else _filled(stored)
     if detector is None:
-        detector = build(stored.recipe, trusted=trusted, where=str(stored.folder / RECIPE))
+        if foreign and is_adapted(stored.tensors):
+            categories = stored.provenance.categories
+            detector = restored(stored.recipe, categories, stored.tensors, trusted=trusted, where=where)
+        else:
+            detector = build(stored.recipe, trusted=trusted, where=where)
         _check_fit(detector, stored.tensors, stored.folder, stored.recipe)
         detector.load_state_dict(dict(stored.tensors))
     detector.eval()

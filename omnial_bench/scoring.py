@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from types import MappingProxyType
 
 import torch
@@ -78,6 +79,7 @@ class Tally:
         self.images, self.regions, self.normals_only, self.count = Ranking(), Regions(), normals_only, 0
         self.intervals = Intervals()
         self.qualities: dict[str, list[Tensor]] = {} if maps_only else {"psnr": [], "ssim": []}
+        self.reconstructs = maps_only
 
     def update(self, part: Batch, prediction: Prediction) -> None:
         """UserError where the map has another size than the pictures, or holds values that are no numbers."""
@@ -89,6 +91,7 @@ class Tally:
             raise UserError("expected finite anomaly maps and scores, got NaN or infinity; mend the detector")
         self.add(maps, part.masks, scores, part.anomalous)
         if prediction.reconstruction is not None:
+            self.reconstructs = True
             self._measure(part, prediction.reconstruction.clamp(0, 1))
 
     def add(
@@ -127,6 +130,9 @@ class Tally:
             known = value if _defined(value) else None
             low, high = (None, None) if known is None else _ends(known, ends.get(metric))
             rows.append(Result(**columns, metric=metric, value=known, n=counts[metric], low=low, high=high))
+        if not self.reconstructs:
+            _without_reconstruction(labels.detector)
+            values = {name: value for name, value in values.items() if name not in self.qualities}
         for reason, metrics in _undefined(values).items():
             log.warning("%s on %s, %s: %s undefined, %s", labels.detector, labels.set, category, metrics, reason)
         return rows
@@ -164,6 +170,12 @@ def score(
     return tally.rows(labels, category)
 
 
+@cache
+def _without_reconstruction(detector: str) -> None:
+    """Said once a process, for it is so on every set."""
+    log.warning("%s gives no reconstruction: psnr and ssim are undefined on all sets", detector)
+
+
 def _figures(what: str, scores: RankingScores) -> dict[str, float | None]:
     """The figures of a ranking by metric; chance is the prevalence, and undefined where what it is compared with is."""
     chance = None if scores.ap is None else scores.prevalence
@@ -187,7 +199,7 @@ def _undefined(values: dict[str, float | None]) -> dict[str, str]:
         if value is not None and not math.isfinite(value):
             reasons.setdefault("a picture is reconstructed without any error", []).append(metric)
         elif value is None and metric in ("psnr", "ssim"):
-            reasons.setdefault("no normal picture or no reconstruction", []).append(metric)
+            reasons.setdefault("no normal picture", []).append(metric)
         elif value is None:
             reasons.setdefault("it needs both normal and anomalous ones", []).append(metric)
     return {reason: ", ".join(metrics) for reason, metrics in reasons.items()}

@@ -2,13 +2,18 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+import torch
 
 from omnial_bench import provenance as made_by
+from omnial_bench.adapting import Site, Wanted, detector_at, option_of, weights_of
 from omnial_bench.attacks.sets import build_sets, compose
 from omnial_bench.attacks.threats import check_suite
-from omnial_bench.checkpoint import RECIPE, WEIGHTS, load, provenance_of, read_provenance
-from omnial_bench.data.folder import find_dataset
+from omnial_bench.checkpoint import RECIPE, WEIGHTS, load, model_name, provenance_of, read_provenance
+from omnial_bench.data.folder import Dataset, find_dataset
 from omnial_bench.data.textures import load_textures
 from omnial_bench.device import Precision, attack_dtype, fabric, placed
 from omnial_bench.doing import by_threat
@@ -17,11 +22,13 @@ from omnial_bench.jobs import Watch
 from omnial_bench.leftovers import swept
 from omnial_bench.links import check_links
 from omnial_bench.lock import claimed
+from omnial_bench.nouns import Detector
 from omnial_bench.planning import Model, check_names, check_recipe, look_through
 from omnial_bench.reading import read_recipe, read_suite
 from omnial_bench.records import Paradigm
 from omnial_bench.spread import check_share
 from omnial_bench.store import check_folder, make_folder
+from omnial_bench.suited import check_suited
 from omnial_bench.training import LOG, is_trained, train
 from omnial_bench.unfinished import STATE, drop_state
 
@@ -99,6 +106,24 @@ def _check_free(folder: Path, key: str) -> None:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Foreign:
+    """Detectors from elsewhere that sets are built on, written and trusted as in `assessment.Request`."""
+
+    detectors: Sequence[str] = ()
+    options: Sequence[str] = ()
+    paradigm: Paradigm = "unified"
+    held_out: Path | None = None
+    size: tuple[int, int] = (256, 256)
+
+
+class _Source(NamedTuple):
+    name: str
+    detector: Detector
+    sha256: str
+    size: tuple[int, int]
+
+
 def attack_models(
     suite_name: str,
     sources: Sequence[str],
@@ -112,30 +137,57 @@ def attack_models(
     seed: int,
     watch: Watch,
     trusted: Sequence[str] = (),
+    foreign: Foreign | None = None,
 ) -> list[Path]:
-    """Build the sets of a suite from the mean loss over trained models; the folders, one a threat.
+    """Build the sets of a suite from the mean loss over checkpoints and detectors from elsewhere; the folders, one a
+    threat. Checkpoints may run the code that is `trusted`.
 
     UserError where one of these is a link or holds one.
     """
     suite = read_suite(suite_name)
     check_suite(suite)
     check_links(out, [threat.name for threat in suite.threats])
+    foreign = foreign or Foreign()
+    if not (sources or foreign.detectors):
+        raise UserError("expected a source or a detector to attack, got none; name one")
     found = [load(path, trusted=trusted) for path in sources]
-    trained = {one.provenance.model: one for one in found}
-    check_names("sources", [one.provenance.model for one in found])
-    sizes = {one.recipe.size for one in found}
-    if len(sizes) > 1:
-        raise UserError(f"the sources have different network sizes {sorted(sizes)}; attack them one at a time")
     on = fabric(device, precision).device
     check_folder(out)
-    wanted = categories or sorted({name for one in found for name in one.provenance.categories})
+    wanted = categories or (sorted({name for one in found for name in one.provenance.categories}) or None)
     known_as = {one.provenance.dataset for one in found}
     dataset = find_dataset(data, wanted, name=known_as.pop() if len(known_as) == 1 else None)
+    models = [_Source(one.provenance.model, one.detector, one.sha256, one.recipe.size) for one in found]
+    models += _foreign(foreign, dataset, on, seed)
+    check_names("sources", [one.name for one in models])
+    for one in models:
+        check_suited(one.detector, suite, one.name)
+    sizes = {one.size for one in models}
+    if len(sizes) > 1:
+        raise UserError(f"the sources have different network sizes {sorted(sizes)}; attack them one at a time")
     normals = dataset.load("train", None, sizes.pop())
     composed = compose(normals, anomalous=suite.anomalous, limit=limit or suite.limit, seed=seed, dataset=dataset.name)
     with claimed(make_folder(out), alone=True), swept(out, deep=False):
         return build_sets(
-            {name: placed(one.detector, on) for name, one in trained.items()}, composed, suite, out=out, seed=seed,
-            device=on, source_hashes={name: one.sha256 for name, one in trained.items()}, dataset=dataset.name,
+            {one.name: placed(one.detector, on) for one in models}, composed, suite, out=out, seed=seed,
+            device=on, source_hashes={one.name: one.sha256 for one in models}, dataset=dataset.name,
             data_fingerprint=dataset.fingerprint, progress=by_threat(watch), precision=attack_dtype(precision),
         )  # fmt: skip
+
+
+def _foreign(foreign: Foreign, dataset: Dataset, device: torch.device, seed: int) -> list[_Source]:
+    """The detectors from elsewhere, on a device."""
+    if foreign.detectors and foreign.paradigm == "separate" and len(dataset.categories) > 1:
+        raise UserError(
+            f"expected one category for separate detectors, for they share each picture, got "
+            f"{', '.join(dataset.categories)}; name one with --category"
+        )
+    made, own = [], dataset.categories[0] if foreign.paradigm == "separate" else None
+    for wanted in map(Wanted.named, foreign.detectors):
+        site = Site(
+            dataset=dataset, categories=dataset.categories, size=foreign.size, device=device, seed=seed,
+            options=dict(map(option_of, foreign.options)), held_out=foreign.held_out,
+        )  # fmt: skip
+        detector = detector_at(site, wanted.factory, name=wanted.name)
+        name = model_name(wanted.name, foreign.paradigm, own)
+        made.append(_Source(name, detector, weights_of(detector), foreign.size))
+    return made

@@ -1,14 +1,16 @@
 """Modules from elsewhere as detectors: what they may return, and on which scale they are attacked."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from omnial_bench.errors import UserError
 from omnial_bench.models.adapter import Adapted, adapt
+from omnial_bench.models.calibration import Scale, held_out, scale_of
 from omnial_bench.nouns import Prediction
 
-IMAGES = torch.rand(4, 3, 8, 10, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.rand(8, 3, 8, 10, generator=torch.Generator().manual_seed(0))
 
 
 class Returns(nn.Module):
@@ -26,19 +28,49 @@ class Returns(nn.Module):
     "make", [lambda grey: grey, lambda grey: grey[:, None], lambda grey: (grey, grey.flatten(1).amax(1))]
 )
 def test_maps_with_and_without_a_score_rank_as_they_did(make: object) -> None:
-    made = adapt(Returns(make), [IMAGES[:2], IMAGES[2:]])(IMAGES)
+    made = adapt(Returns(make), [IMAGES[:3], IMAGES[3:]])(IMAGES)
     grey = IMAGES.mean(1)
-    assert made.log_odds.shape == (4, 8, 10)
+    assert made.log_odds.shape == (8, 8, 10)
     assert torch.equal(made.score_map.flatten().argsort(), grey.flatten().argsort())
     assert torch.equal(made.image_score.argsort(), grey.flatten(1).amax(1).argsort())
     assert made.reconstruction is None
 
 
-def test_log_odds_of_normals_lie_below_zero_and_spread_by_one() -> None:
-    for factor in (1e-4, 1.0, 1e4):
-        odds = adapt(Returns(lambda grey, factor=factor: factor * grey), [IMAGES])(IMAGES).log_odds
-        assert (odds > 0).float().mean() <= 0.01
-        assert odds.std(unbiased=False).item() == pytest.approx(1, rel=1e-3)
+def test_log_odds_of_held_out_normals_on_any_scale() -> None:
+    """The rule by hand: the 99.5th percentile at 0, the median at -4, wherever the scale begins and however wide."""
+    for factor, offset in ((1e-4, 0.0), (1.0, 1.0), (1e4, -3e4)):
+        odds = adapt(Returns(lambda grey, a=factor, b=offset: a * grey + b), [IMAGES])(IMAGES).log_odds
+        values = odds.flatten().double().numpy()
+        assert np.quantile(values, 0.995) == pytest.approx(0, abs=1e-3)
+        assert np.median(values) == pytest.approx(-4, abs=1e-3)
+
+
+def test_the_scale_by_hand() -> None:
+    assert scale_of([torch.arange(201.0)], "map") == Scale(199.0, 99 / 4)
+    # A median as high as the percentile: the standard deviation is in its place.
+    assert scale_of([torch.tensor([0.0] + 9 * [1.0])], "map") == Scale(1.0, pytest.approx(0.3 / 4))
+
+
+def test_scales_are_part_of_the_state() -> None:
+    module = Returns(lambda grey: (grey, 10 * grey.flatten(1).amax(1)))
+    one, other = adapt(module, [IMAGES]), Adapted(module)
+    assert not torch.equal(one(IMAGES).log_odds, other(IMAGES).log_odds)
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(one(IMAGES).log_odds, other(IMAGES).log_odds)
+    assert torch.equal(one(IMAGES).image_score, other(IMAGES).image_score)
+
+
+def test_which_normals_are_held_out() -> None:
+    assert held_out(16) == [1, 3, 5, 7, 9, 11, 13, 15]
+    assert held_out(100) == list(range(4, 100, 5))
+    assert len(held_out(39)) == 9
+    with pytest.raises(UserError, match=r"at least 16 normal training pictures.*, got 15"):
+        held_out(15)
+
+
+def test_too_few_pictures_for_a_scale() -> None:
+    with pytest.raises(UserError, match="at least 8 normal pictures to take a scale from, got 7; add"):
+        adapt(Returns(lambda grey: grey), [IMAGES[:7]])
 
 
 def test_a_score_of_its_own_is_kept_where_it_disagrees_with_the_map() -> None:
@@ -49,7 +81,7 @@ def test_a_score_of_its_own_is_kept_where_it_disagrees_with_the_map() -> None:
 def test_a_coarse_map_is_brought_to_the_pictures_size_and_the_gradient_goes_through() -> None:
     images = IMAGES.clone().requires_grad_(True)
     made = adapt(Returns(lambda grey: grey[:, ::2, ::2]), [IMAGES])(images)
-    assert made.log_odds.shape == (4, 8, 10)
+    assert made.log_odds.shape == (8, 8, 10)
     made.log_odds.sum().backward()
     assert images.grad is not None and images.grad.abs().sum() > 0
 
@@ -69,13 +101,15 @@ def test_a_prediction_and_a_detector_pass_as_they_are() -> None:
     [
         (lambda _: "map", "got str"),
         (lambda grey: {"map": grey}, "got dict"),
-        (lambda grey: grey.flatten(1).amax(1), r"got a tensor of shape \(4,\)"),
+        (lambda grey: grey.flatten(1).amax(1), r"got a tensor of shape \(8,\)"),
         (lambda grey: grey[:2], r"got a tensor of shape \(2, 8, 10\)"),
-        (lambda grey: grey[:, None].expand(-1, 3, -1, -1), r"got a tensor of shape \(4, 3, 8, 10\)"),
-        (lambda grey: grey > 0.5, r"got a tensor of shape \(4, 8, 10\)"),
-        (lambda grey: (grey, grey), "expected one image score for each of 4 images"),
+        (lambda grey: grey[:, None].expand(-1, 3, -1, -1), r"got a tensor of shape \(8, 3, 8, 10\)"),
+        (lambda grey: grey > 0.5, r"got a tensor of shape \(8, 8, 10\)"),
+        (lambda grey: (grey, grey), "expected one image score for each of 8 images"),
+        (lambda grey: 0 * grey, "expected anomaly maps that differ among normal pictures, got 0 everywhere"),
+        (lambda grey: (grey, torch.ones(8)), "expected image scores that differ"),
         (lambda grey: grey * torch.nan, "expected finite anomaly maps"),
-        (lambda grey: (grey, grey.flatten(1).amax(1) / 0), "expected finite anomaly maps"),
+        (lambda grey: (grey, grey.flatten(1).amax(1) / 0), "expected finite image scores"),
     ],
 )
 def test_anything_else_is_refused_in_one_line(make: object, message: str) -> None:
@@ -90,9 +124,3 @@ def test_it_cannot_be_trained() -> None:
         detector.synthesize(IMAGES, IMAGES, torch.Generator())
     with pytest.raises(UserError, match="only a Detector can be trained"):
         detector.loss(None)  # type: ignore[arg-type]
-
-
-def test_a_module_that_says_the_same_of_every_normal_is_left_on_its_scale() -> None:
-    detector = adapt(Returns(lambda grey: torch.zeros_like(grey)), [IMAGES])
-    assert isinstance(detector, Adapted)
-    assert (detector.centre, detector.scale) == ((0.0, 0.0), (1.0, 1.0))

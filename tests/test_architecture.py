@@ -11,7 +11,7 @@ from omnial_bench.study import ATTACK_CODE, EVALUATION_CODE, SCORING_CODE, TRAIN
 
 PACKAGE = Path(__file__).parents[1] / "omnial_bench"
 LAYERS = [
-    {"cells", "errors", "leftovers", "links", "nouns", "reading", "records", "store", "lock", "provenance"},
+    {"cells", "errors", "leftovers", "links", "nouns", "reading", "records", "store", "lock", "progress", "provenance"},
     {"data", "synthesis", "losses", "metrics", "device", "spread"},
     {"models", "attacks"},
     {
@@ -34,6 +34,9 @@ LAYERS = [
         "doing",
         "runner",
         "steps",
+        "adapting",
+        "suited",
+        "keeping",
         "benchmarking",
         "assessment",
     },

@@ -364,7 +364,7 @@ def test_the_least_agreement_counts(agreements: tuple[float | None, ...], status
 
 def test_a_module_in_hand_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "cache"))
-    draw_toy(tmp_path / "data", size=SIDE, train=4, test_good=2, test_defect=1)
+    draw_toy(tmp_path / "data", size=SIDE, train=8, test_good=2, test_defect=1)
     settings: Settings = {"suite": "health", "categories": ["cap"], "size": (SIDE, SIDE), "limit": 4, "device": "cpu"}
     with pytest.warns(UserWarning, match=r"^masked: .*no zero gradients"):
         ob.benchmark(MASKED["quantised"](), tmp_path / "data", name="masked", **settings)

@@ -25,7 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(str(tmp_path))
-    draw_toy(tmp_path / "demo-run/data", size=64, train=12, test_good=4, test_defect=2)
+    draw_toy(tmp_path / "demo-run/data", size=64, train=16, test_good=4, test_defect=2)
     (tmp_path / "gaussian.py").write_text(CODE, encoding="utf-8")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -44,11 +44,21 @@ def test_it_is_under_thirty_lines_and_runs(place: Path, capsys: pytest.CaptureFi
 
 
 def test_the_command_line_does_the_same(place: Path) -> None:
-    words = ["score", "--detector", "gaussian:make", "--data", "demo-run/data", "--category", "cap", "--size", "64x64"]
+    words = [
+        "score",
+        "--detector",
+        "gaussian:PixelGaussian",
+        "--data",
+        "demo-run/data",
+        "--category",
+        "cap",
+        "--size",
+        "64x64",
+    ]
     done = CliRunner().invoke(cli, [*words, "--white-box", "quick", "--limit", "4", "--out", "run", "--device", "cpu"])
     assert done.exit_code == 0, done.output
     rows = read_rows(place / "run")
-    assert set(rows["detector"]) == {"make"}
+    assert set(rows["detector"]) == {"pixelgaussian"}
     figures = rows[(rows["category"] == "cap") & (rows["metric"] == "pixel_auroc")].set_index("set")["value"]
     assert figures["quick-any"] < figures["quick-unattacked"]
     assert figures["quick-any"] < figures["quick-noise"]

@@ -6,33 +6,35 @@ from typing import Any
 import click
 
 from omnial_bench.cli import options
-from omnial_bench.cli.progress import watching
+from omnial_bench.progress import watching
 
 
 @click.command()
 @click.argument("suite")
 @options.together(
     click.option(
-        "--source", "sources", multiple=True, required=True, metavar="CHECKPOINT",
-        help="Model to attack; several: their mean loss.",
+        "--source", "sources", multiple=True, metavar="CHECKPOINT",
+        help="Model to attack; several, with any --detector: their mean loss.",
     ),
-    options.trust,
+    options.detectors, options.made_with, options.paradigm, options.held_out, options.size, options.trust,
     options.data,
-    click.option("--category", "categories", multiple=True, metavar="C", help="Default: the source's categories."),
+    click.option(
+        "--category", "categories", multiple=True, metavar="C", help="Default: the sources', or all of a --detector."
+    ),
     click.option("--limit", type=click.IntRange(2), help="Pictures a category at the most; default: the suite's."),
     options.out, options.device, options.precision, options.seed,
 )  # fmt: skip
 def attack(
-    suite: str, sources: tuple[str, ...], data: Path, categories: tuple[str, ...], limit: int | None, out: Path,
-    device: str, precision: Any, seed: int, trusted: tuple[str, ...],
+    suite: str, data: Path, categories: tuple[str, ...], limit: int | None, out: Path, device: str, precision: Any,
+    seed: int, sources: tuple[str, ...], trusted: tuple[str, ...], **own: Any,
 ) -> None:  # fmt: skip
     """Build the adversarial sets of SUITE, a record of attacks/ or the path of a TOML file."""
-    from omnial_bench.steps import attack_models
+    from omnial_bench.steps import Foreign, attack_models
 
     with watching() as watch:
         folders = attack_models(
-            suite, sources, data=data, categories=categories or None, limit=limit, out=out, device=device,
-            precision=precision, seed=seed, watch=watch, trusted=trusted,
+            suite, sources, foreign=Foreign(**own), data=data, categories=categories or None, limit=limit, out=out,
+            device=device, precision=precision, seed=seed, watch=watch, trusted=trusted,
         )  # fmt: skip
     for folder in folders:
         click.echo(f"set {folder}")

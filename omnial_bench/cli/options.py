@@ -55,6 +55,21 @@ trust = click.option(
     "--trust", "trusted", multiple=True, metavar="PACKAGE.MODULE:OBJECT",
     help="Code that a record or a checkpoint may run; without it such a file is refused.",
 )  # fmt: skip
+detectors = click.option(
+    "--detector", "detectors", multiple=True, metavar="[NAME=]PACKAGE.MODULE:OBJECT",
+    help="A model of your own: runs code from that module, which makes a torch module.",
+)  # fmt: skip
+made_with = click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="Of a --detector: a keyword for what makes it."
+)  # fmt: skip
+paradigm = click.option(
+    "--paradigm", type=click.Choice(["unified", "separate"]), default="unified", show_default=True,
+    help="Of a --detector: one for all categories, or one made for each.",
+)  # fmt: skip
+held_out = click.option(
+    "--held-out", type=FOLDER, metavar="DIR",
+    help="Normal pictures, or a folder of them a category, that a --detector takes its scale from; default: training.",
+)  # fmt: skip
 preset = click.option("--preset", default="paper", show_default=True, help="paper, small or tiny.")
 
 
@@ -73,6 +88,9 @@ class _Size(click.ParamType[tuple[int, int]]):
 
 
 SIZE = _Size()
+size = click.option(
+    "--size", type=SIZE, default="256x256", show_default=True, help="Of a --detector: height x width."
+)  # fmt: skip
 
 
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnial_bench.cli import options
-from omnial_bench.cli.progress import watching
 from omnial_bench.errors import UserError
 from omnial_bench.links import check_links
+from omnial_bench.progress import watching
 from omnial_bench.store import make_folder
 
 if TYPE_CHECKING:

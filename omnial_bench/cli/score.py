@@ -6,17 +6,13 @@ from typing import Any
 import click
 
 from omnial_bench.cli import options
-from omnial_bench.cli.progress import watching
+from omnial_bench.progress import watching
 
 
 @click.command()
 @click.argument("checkpoints", nargs=-1, metavar="[CHECKPOINT]...")
 @options.together(
-    click.option(
-        "--detector", "detectors", multiple=True, metavar="PACKAGE.MODULE:OBJECT",
-        help="A model of your own: runs code from that module, which makes a torch module.",
-    ),
-    options.trust,
+    options.detectors, options.made_with, options.paradigm, options.held_out, options.trust,
     options.data,
     click.option(
         "--set", "sets", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="An adversarial set."
@@ -27,10 +23,7 @@ from omnial_bench.cli.progress import watching
     ),
     click.option("--limit", type=click.IntRange(2), help="Test pictures a category under attack at the most."),
     click.option("--category", "categories", multiple=True, metavar="C", help="Of a --detector; default: all."),
-    click.option(
-        "--size", type=options.SIZE, default="256x256", show_default=True, help="Of a --detector: height x width."
-    ),
-    options.out, options.device, options.precision, options.jobs, options.row_seed, options.as_json,
+    options.size, options.out, options.device, options.precision, options.jobs, options.row_seed, options.as_json,
 )  # fmt: skip
 def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bool, out: Path, **given: Any) -> None:
     """Score CHECKPOINTs and --detectors on the clean test split of --data, on every --set and under every --white-box

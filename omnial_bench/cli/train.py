@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from omnial_bench.cli import options
-from omnial_bench.cli.progress import watching
+from omnial_bench.progress import watching
 
 
 @click.command()

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,6 +23,8 @@ from torch import nn
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import Detector
 from omnial_bench.store import sha256
+
+_KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def is_foreign(name: str) -> bool:
@@ -42,23 +45,54 @@ def check_trust(name: str, trusted: Collection[str], where: str = "a record") ->
         raise UserError(f"{where} asks to run the code {name}; if you know and trust it, add --trust {name}")
 
 
-def make(name: str, options: Mapping[str, Any], *, trusted: Collection[str], where: str = "a record") -> nn.Module:
+def make(
+    name: str,
+    options: Mapping[str, Any],
+    *,
+    trusted: Collection[str],
+    where: str = "a record",
+    offers: Mapping[str, Callable[[], Any]] = MappingProxyType({}),
+) -> nn.Module:
     """What `package.module:object` makes of the options, drawing from torch's global generator.
 
     The object is a subclass of nn.Module, a function defined in that very module that returns a module, or a Detector,
-    of which a copy is given. UserError as of `check_trust`, and, one line, where it is none of these, is not there, or
-    fails.
+    of which a copy is given. `offers` as of `call`. UserError as of `check_trust`, and, one line, where it is none of
+    these, is not there, or fails.
     """
     check_trust(name, trusted, where)
     source = _resolve(name)
+    if isinstance(source, Detector) and not options:
+        return copy.deepcopy(source)
+    return call(source, name, options, offers)
+
+
+def call(
+    source: Callable[..., Any],
+    name: str,
+    options: Mapping[str, Any],
+    offers: Mapping[str, Callable[[], Any]] = MappingProxyType({}),
+) -> nn.Module:
+    """The module that `source`, known as `name`, makes of the options and of those of `offers`, made when asked for,
+    that it has a parameter of that very name for. UserError, one line, where it fails or makes something else."""
     try:
-        module = copy.deepcopy(source) if isinstance(source, Detector) and not options else source(**options)
+        wanted = {key: offers[key]() for key in parameters_of(source) & set(offers) - set(options)}
+        module = source(**options, **wanted)
+    except UserError:
+        raise
     except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{name} failed to build: {type(error).__name__}: {reason}"[:300]) from error
     if not isinstance(module, nn.Module):
         raise UserError(f"{name}: expected a torch.nn.Module, got {type(module).__name__}")
     return module
+
+
+def parameters_of(source: Callable[..., Any]) -> set[str]:
+    """The names that a function or class takes as keywords; none where Python cannot tell."""
+    try:
+        return {one.name for one in inspect.signature(source).parameters.values() if one.kind in _KEYWORDS}
+    except (TypeError, ValueError):
+        return set()
 
 
 def _resolve(name: str) -> Callable[..., Any]:

@@ -10,10 +10,10 @@ Told = Callable[[int, int, str], None]
 
 
 @contextmanager
-def watching() -> Iterator[Callable[[str], Told | None]]:
-    """A function that gives each named task a bar with its rate, note and time left."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+def watching(*, notebook: bool = False) -> Iterator[Callable[[str], Told | None]]:
+    """A function that gives each named task a bar with its rate, note and time left; in a notebook too, on request."""
+    console = Console(stderr=not notebook)
+    if not (console.is_terminal or (notebook and console.is_jupyter)):
         yield lambda _: None
         return
     columns = (

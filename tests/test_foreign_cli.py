@@ -1,0 +1,210 @@
+"""Detectors from elsewhere on the command line: named, with options, one a category, as sources, and kept on disk."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pytest
+import torch
+
+import omnial_bench as ob
+from omnial_bench.adapting import Wanted, option_of
+from omnial_bench.cli.main import main
+from omnial_bench.data.toy import draw_toy
+from omnial_bench.models.adapter import Adapted
+from omnial_bench.store import read_rows
+
+CODE = '''
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+BUILT = []
+
+
+class Mean(nn.Module):
+    """The distance from the normals' mean, which is kept in a buffer, at `side` pixels."""
+
+    def __init__(self, normals, side: int = 32, category: str = ""):
+        super().__init__()
+        BUILT.append((len(normals), side, category))
+        self.register_buffer("mean", F.interpolate(normals.mean(0, keepdim=True), size=(side, side)))
+        self.weigh = nn.Conv2d(3, 1, 1, bias=False)
+
+    def forward(self, images):
+        mean = F.interpolate(self.mean, size=images.shape[-2:], mode="nearest")
+        return (images - mean).square().sum(1) + 0 * self.weigh(images)[:, 0]
+
+
+class Bank(nn.Module):
+    """A memory of as many pictures as it was given: a buffer whose shape the fit decides."""
+
+    def __init__(self, normals):
+        super().__init__()
+        self.register_buffer("bank", normals[::2])
+
+    def forward(self, images):
+        return (images[:, None] - self.bank).square().sum(2).amin(1)
+
+
+class Secret(nn.Module):
+    """What it was fitted to is no buffer."""
+
+    def __init__(self, normals):
+        super().__init__()
+        self.mean = normals.mean(0)
+
+    def forward(self, images):
+        return (images - self.mean).square().sum(1)
+'''
+SIZE = "--size 32x32 --device cpu"
+
+
+class Said(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[[str], Said]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    """Runs a line of the command in a folder with data and the module above."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    draw_toy(tmp_path / "data", size=32, train=20, test_good=3, test_defect=1)
+    (tmp_path / "means.py").write_text(CODE, encoding="utf-8")
+
+    def call(line: str) -> Said:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["omnial-bench", *line.split()])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        heard = capsys.readouterr()
+        return Said(int(caught.value.code or 0), heard.out, heard.err)
+
+    yield call
+    sys.modules.pop("means", None)
+
+
+def done(said: Said) -> None:
+    assert said.status == 0, said.err
+
+
+def refused(said: Said) -> str:
+    """The one line of a refusal, after what may be said on the way."""
+    assert said.status == 2, said.err
+    assert [line for line in said.err.splitlines() if line.startswith("error: ")] == said.err.splitlines()[-1:]
+    return said.err
+
+
+def test_names_options_and_a_network_for_each_category(command: Command) -> None:
+    done(
+        command(
+            f"score --detector near=means:Mean --option side=16 --paradigm separate --category cap --category weave "
+            f"--data data --white-box quick --limit 4 --out out {SIZE}"
+        )
+    )
+    rows = read_rows(Path("out"))
+    assert set(zip(rows["detector"], rows["paradigm"], strict=True)) == {("near", "separate")}
+    assert set(rows["category"]) == {"cap", "weave", "mean"}
+    assert all(len(weights) == 12 for weights in rows["weights"])
+    assert rows[rows["category"] != "mean"].groupby("category")["weights"].nunique().tolist() == [1, 1]
+    built = sys.modules["means"].BUILT
+    assert {(10, 16, "cap"), (10, 16, "weave")} == set(built)
+
+
+def test_two_detectors_attack_each_other(command: Command) -> None:
+    done(
+        command(
+            f"score --detector a=means:Mean --detector b=means:Bank --category cap --data data --white-box transfer "
+            f"--limit 4 --out out {SIZE}"
+        )
+    )
+    rows = read_rows(Path("out"))
+    attacked = rows[(rows["set"] != "clean") & (rows["source"] != "none")]
+    pairs = set(zip(attacked["source"], attacked["detector"], strict=True))
+    assert pairs == {("self", "a"), ("self", "b"), ("a-unified", "b"), ("b-unified", "a")}
+    done(command("report out --format md"))
+    assert "transfer" in Path("out/report.md").read_text(encoding="utf-8").lower()
+
+
+def test_sets_are_built_on_them_and_scored(command: Command) -> None:
+    done(
+        command(
+            f"attack paper --detector a=means:Mean --detector b=means:Bank --category cap --data data --limit 5 "
+            f"--out sets {SIZE}"
+        )
+    )
+    (one, *_) = sorted(Path("sets").iterdir())
+    done(command(f"score --detector b=means:Bank --category cap --data data --set {one} --out out {SIZE}"))
+    rows = read_rows(Path("out"))
+    assert set(rows[rows["set"] == one.name]["source"]) <= {"a-unified+b-unified", "none"}
+    said = refused(command(f"attack paper --detector a=means:Mean --paradigm separate --data data --out other {SIZE}"))
+    assert "expected one category for separate detectors" in said
+    assert "expected a source or a detector" in refused(command("attack paper --data data --out other"))
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--detector a b=means:Mean", "no checkpoint at b=means:Mean"),
+        ("--detector =means:Mean", "expected a name of letters"),
+        ("--detector a/b=means:Mean", "expected a name of letters"),
+        ("--detector means:Mean --detector mean=means:Bank", "the same rows twice"),
+        ("--detector means:Mean --option side", "expected an option such as depth=3"),
+        ("--detector means:Mean --option depth=3", "unexpected keyword argument 'depth'"),
+        ("--detector means:Mean --option side=wide", "means:Mean failed to build"),
+        ("--detector means:Nothing", "cannot load the detector 'means:Nothing'"),
+        ("--detector means:Mean --held-out nowhere", "no folder of held_out pictures"),
+    ],
+)
+def test_mistakes_are_one_line(command: Command, words: str, line: str) -> None:
+    assert line in refused(command(f"score {words} --category cap --data data --out out {SIZE}"))
+    assert not Path("out/results.csv").exists()
+
+
+def test_words_of_the_command() -> None:
+    assert Wanted.named("my.pack:Some_Net") == Wanted("some-net", "my.pack:Some_Net")
+    assert Wanted.named("net=my.pack:Some_Net") == Wanted("net", "my.pack:Some_Net")
+    assert [option_of(text) for text in ("k=3", "k=0.5", "k=true", "k=[1, 2]", "k=a=b", "k=x y")] == [
+        ("k", 3), ("k", 0.5), ("k", True), ("k", [1, 2]), ("k", "a=b"), ("k", "x y"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["Mean", "Bank"])
+def test_kept_on_disk_it_comes_back_the_same(command: Command, tmp_path: Path, name: str) -> None:
+    factory = f"means:{name}"
+    detector = ob.adapt_module(factory, "data", categories=["cap"], size=(32, 32))
+    ob.save_adapted("kept", detector, factory, "data", categories=["cap"], size=(32, 32), name="mine")
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with pytest.raises(ob.UserError, match=f"asks to run the code {factory}; .* add --trust"):
+        ob.load_detector("kept")
+    again = ob.load_detector("kept", trusted=[factory])
+    assert isinstance(again, Adapted) and torch.equal(again.threshold, detector.threshold)  # type: ignore[arg-type]
+    with torch.no_grad():
+        torch.testing.assert_close(again(images).log_odds, detector(images).log_odds)
+    assert "add --trust" in refused(command("score kept --data data --out out --device cpu"))
+    done(command(f"score kept --trust {factory} --data data --out out --device cpu"))
+    done(command(f"score --detector mine={factory} --category cap --data data --out own {SIZE}"))
+    columns = ["category", "metric"]
+    values = [read_rows(tmp_path / where).set_index(columns)["value"] for where in ("out", "own")]
+    pd.testing.assert_series_equal(*values)
+    with pytest.raises(ob.UserError, match="kept holds a checkpoint, which would be lost"):
+        ob.save_adapted("kept", detector, factory, "data", size=(32, 32))
+
+
+def test_what_does_not_come_back_is_not_kept(command: Command) -> None:  # noqa: ARG001
+    detector = ob.adapt_module("means:Secret", "data", categories=["cap"], size=(32, 32))
+    with pytest.raises(ob.UserError, match="Secret does not come back the same from its parameters and buffers"):
+        ob.save_adapted("kept", detector, "means:Secret", "data", categories=["cap"], size=(32, 32))
+    assert not list(Path("kept").iterdir())
+    with pytest.raises(ob.UserError, match="expected options that TOML can hold"):
+        ob.save_adapted("kept", detector, "means:Mean", "data", size=(32, 32), options={"side": object()})
+    with pytest.raises(ob.UserError, match=r"expected package\.module:object"):
+        ob.save_adapted("kept", detector, "Mean", "data", size=(32, 32))
