@@ -221,9 +221,13 @@ def with_means(rows: Iterable[Result]) -> list[Result]:
         mean = math.fsum(values) / len(values) if values else None
         count = sum(row.n for row in members if row.value is not None)
         low, high = _ends_of_mean(members, mean)
+        # A separate model may be the source of one category's images and see another's for the first time.
+        aims = {row.aim for row in members}
+        aim = members[0].aim if len(aims) == 1 else "other"
         rows.append(
             replace(
-                members[0], category="mean", value=mean, n=count, weights=_together(members), low=low, high=high
+                members[0], category="mean", value=mean, n=count, aim=aim, weights=_together(members), low=low,
+                high=high,
             )
         )  # fmt: skip
     return rows

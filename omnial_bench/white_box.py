@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from omnial_bench.attacks.compose import generator_for
+from omnial_bench.attacks.specs import spec_of
 from omnial_bench.attacks.threats import ATTACKS, aim_of, label_of
 from omnial_bench.attempt import attempt, composed, hold
 from omnial_bench.checkpoint import model_name
@@ -187,11 +188,14 @@ def _with_parts(
     views: Mapping[str, "_Seen"],
     anomalous: Bool[Tensor, " n"],
 ) -> Pictures:
-    """The pictures of a threat; of the first with goal `any` in its ball, each as that threat or one with another goal
-    or objective left it, whichever harms the figure more that the first aims at: who may do any harm may hide alone."""
+    """The pictures of a threat; of the first with goal `any` in its ball whose attack is after a bound, each as that
+    threat or one with another goal or objective left it, whichever harms the figure more that the first aims at: who
+    may do any harm may hide alone."""
     own, aim = attacked[threat.name], aim_of(threat)
     alike = [one for one in threats if (one.norm, one.eps, one.where) == (threat.norm, threat.eps, threat.where)]
-    first_of = next((one for one in alike if one.goal == "any" and aim_of(one) == aim), None)
+    first_of = next(
+        (one for one in alike if one.goal == "any" and aim_of(one) == aim and spec_of(one.attack).bound), None
+    )
     parts = [
         one.name for one in alike if (one.goal, one.objective) != ("any", threat.objective) and ATTACKS[one.attack].aims
     ]

@@ -123,7 +123,7 @@ class TestShow:
         (paper,) = (row for row in json.loads(command("show attacks --json").out) if row["name"] == "paper")
         assert paper["threats"] == ["unattacked", "pgd-4", "pgd-8", "pgd-8-targeted"]
         plans = {row["name"]: row for row in json.loads(command("show plans --json").out)}
-        assert plans["real-small"]["categories"] == ["bottle", "grid"]
+        assert plans["real-small"]["categories"] == ["bottle", "grid", "transistor"]
         for kind, word in (("detectors", "OmniAL"), ("attacks", "pgd-8-targeted"), ("plans", "real-small")):
             assert word in command(f"show {kind}").out
 

@@ -279,6 +279,7 @@ class TestCheckPlan:
             self.check(place, tmp_path / "out", **given)
 
 
+@pytest.mark.filterwarnings("ignore:.*has learnt:UserWarning")
 class TestInHand:
     def test_a_loaded_detector_is_benchmarked(self, place: Path) -> None:
         detector = ob.load_detector(place / "one")

@@ -42,10 +42,12 @@ def plan(**changes: object) -> Plan:
 
 
 def test_trainings_and_scores() -> None:
-    """Steps of 4 pictures: 60 times the 209 and 264 pictures of each, at most 6,000 on both."""
-    steps = 6000 + ceil(60 * 209 / 4) + ceil(60 * 264 / 4)
+    """600 steps of 16 images for each of the three; of `tiny`, or ten times a category's images where that is less."""
+    steps = 600 + 600 + 600
     (load,) = workload(plan(), seeds=3)
-    assert (load.trainings, load.steps, load.trained) == (9, 3 * steps, 3 * steps * 4)
+    assert (load.trainings, load.steps, load.trained) == (9, 3 * steps, 3 * steps * 16)
+    (tiny,) = workload(plan(preset="tiny", categories=("toothbrush", "grid")))
+    assert tiny.steps == 250 + ceil(10 * 60 / 4) + 250
     # 83 and 78 test pictures, seen by the unified and the separate model.
     assert (load.set_passes, load.test_passes, load.scored) == (0, 0, 3 * 2 * (83 + 78))
     flops = describe(read_recipe("draem", "small"))["flops"]

@@ -1,0 +1,119 @@
+"""What white-box attacks leave, and what they cost: suite `white-box` beside the one of fifty steps that it replaced.
+
+`python -m benchmarks.strength RUN DATA` attacks every model of a run folder and writes strength.csv and strength.md
+beside this file: pixel AUROC under any harm, image AUROC with the score attacked, and passes through the network an
+image, forward and back.
+"""
+
+import argparse
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from omnial_bench.attacks.victim import Victim
+from omnial_bench.cells import csv_text
+from omnial_bench.checkpoint import load
+from omnial_bench.data.folder import find_dataset
+from omnial_bench.data.pictures import Pictures
+from omnial_bench.provenance import commit
+from omnial_bench.reading import read_suite
+from omnial_bench.records import Suite, Threat
+from omnial_bench.scoring import labels_of
+from omnial_bench.store import write_text
+from omnial_bench.white_box import Target, evaluate
+
+FOLDER = Path(__file__).parent
+NAMES = ("any", "hide", "fabricate", "foreground", "score")
+ASKED = (("any", "pixel_auroc"), ("score", "image_auroc"))
+"""The bounds that a suite prints: which threat, and of what."""
+
+
+def former() -> Suite:
+    """The suite as it was: fifty steps each, on `balanced`, and every figure that of one attack alone."""
+    changes: dict[str, dict[str, Any]] = {
+        "hide": {"goal": "hide"}, "fabricate": {"goal": "fabricate"}, "foreground": {"where": "foreground"},
+        "score": {"objective": "image_score"},
+    }  # fmt: skip
+    threats = tuple(
+        Threat(name=name, eps=Fraction(8, 255), steps=50, options={"decay": True}, **changes.get(name, {}))
+        for name in NAMES
+    )
+    return Suite(name="former", title="Fifty steps on cross-entropy", against="self", threats=threats)
+
+
+class Counted:
+    """Counts the images that pass forward and back while it is entered."""
+
+    def __enter__(self) -> "Counted":
+        self.images, self._plain = 0, Victim.gradient
+
+        def counting(victim: Victim, images: Tensor, *rest: Any, **more: Any) -> tuple[Tensor, Tensor]:
+            self.images += len(images)
+            return self._plain(victim, images, *rest, **more)
+
+        Victim.gradient = counting  # type: ignore[method-assign,assignment]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Victim.gradient = self._plain  # type: ignore[method-assign]
+
+
+def measured(target: Target, pictures: Pictures, category: str, suite: Suite) -> dict[str, float]:
+    """The two bounds, and passes an image."""
+    alone = suite.name == "former"
+    # Of the suite as it was no figure was put together from several attacks: each is evaluated by itself.
+    parts = [suite.model_copy(update={"threats": (one,)}) for one in suite.threats] if alone else [suite]
+    found: dict[str, float] = {}
+    with Counted() as counted:
+        for part in parts:
+            for row in evaluate(target, part, pictures, category, seed=0).rows:
+                for name, metric in ASKED:
+                    if row.set.removeprefix("white-box-") == name and row.metric == metric and row.value is not None:
+                        found[metric] = row.value
+    return {**found, "passes": counted.images / len(pictures)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("data", type=Path)
+    chosen = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    for folder in sorted((chosen.run / "models").iterdir()):
+        trained = load(folder)
+        made = trained.provenance
+        target = Target(detector=trained.detector, labels=labels_of(trained, "strength"), categories=made.categories)
+        for category in made.categories:
+            shown = find_dataset(chosen.data, [category]).load("test", [category], trained.recipe.size)
+            before, now = (measured(target, shown, category, one) for one in (former(), read_suite("white-box")))
+            rows.append(
+                {"model": target.model, "category": category, "n": len(shown)}
+                | {f"{name}_{when}": side[name] for name in before for when, side in (("before", before), ("now", now))}
+            )
+            print(rows[-1], flush=True)  # noqa: T201
+    table = pd.DataFrame(rows)
+    write_text(FOLDER / "strength.csv", csv_text(table))
+    shown_table = table.round(3)
+    lines = ["| " + " | ".join(shown_table.columns) + " |", "|---" * len(shown_table.columns) + "|"]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in shown_table.itertuples(index=False)]
+    share = table["passes_now"].sum() / table["passes_before"].sum()
+    goal = "met" if share <= 1 / 3 else "missed"
+    worse = {name: int((table[f"{name}_now"] > table[f"{name}_before"] + 1e-9).sum()) for _, name in ASKED}
+    write_text(
+        FOLDER / "strength.md",
+        "\n".join(
+            [
+                "# White-box figures beside those of fifty steps on cross-entropy", "",
+                f"Commit {commit()}. Passes: {share:.3f} of those before (goal: a third; {goal}). Higher than before: "
+                f"pixel AUROC in {worse['pixel_auroc']} of {len(table)}, image AUROC in {worse['image_auroc']} "
+                "(goal: in none).", "", *lines, "",
+            ]
+        ),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
