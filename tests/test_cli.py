@@ -112,7 +112,7 @@ class TestShow:
         assert [row["name"] for row in rows] == ["draem", "draem-panels", "jnld", "jnld-panels", "omnial"]
         for row in rows:
             assert row["parameters"]["total"] == sum(v for k, v in row["parameters"].items() if k != "total")
-            assert row["flops"] > 1e6 and row["size"] == [64, 64]
+            assert row["flops"] > 1e6 and row["size"] == [48, 48]
         (one,) = json.loads(command("show detectors draem --preset paper --json").out)
         assert one["parameters"]["total"] == 69_048_579 + 28_374_146
         assert "97,422,725" in command("show detectors draem --preset paper").out

@@ -138,7 +138,7 @@ def fewer_steps(patch: pytest.MonkeyPatch) -> None:
 
 def plain_objective(patch: pytest.MonkeyPatch) -> None:
     """Attack: normal pixels, nine in ten, decide."""
-    patch.setitem(objectives.OBJECTIVES, "balanced", objectives.cross_entropy)
+    patch.setitem(objectives.OBJECTIVES, "ranking", objectives.cross_entropy)
 
 
 def weaker_score(patch: pytest.MonkeyPatch) -> None:
