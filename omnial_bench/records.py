@@ -147,6 +147,8 @@ class Suite(Record):
     against: Literal["sources", "self", "each"] = "sources"
     worst: bool = False
     """Whether the worst over all threats, picture by picture, is a figure of its own; for `self`."""
+    composed: bool = True
+    """Whether the figure of the first threat with goal `any` in a ball is the worse, image by image, of all in it."""
     slopes: bool = False
     """Whether the gradient of the first threat that raises its loss by one is held against forward passes."""
     anomalous: Annotated[float, Field(gt=0, lt=1)] = 0.8

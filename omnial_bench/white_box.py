@@ -161,7 +161,10 @@ def _score_self(
     for threat in suite.threats:
         look(threat, attacked[threat.name], {start: before.said[start] for start in alike[threat.name]})
     # Only now, for a part may stand behind the whole, and the whole is to be told from what each part did alone.
-    wholes = [_with_parts(threat, suite.threats, attacked, views, anomalous) for threat in suite.threats]
+    wholes = [
+        _with_parts(threat, suite.threats, attacked, views, anomalous) if suite.composed else attacked[threat.name]
+        for threat in suite.threats
+    ]
     for index, (threat, pictures) in enumerate(zip(suite.threats, wholes, strict=True)):
         if pictures is not attacked[threat.name]:
             look(threat, pictures, {})

@@ -69,6 +69,21 @@ def test_the_same_images_give_the_same_in_any_batches() -> None:
     assert found(*drawn(20, 1.0), batch=3) == found(*drawn(20, 1.0), batch=20)
 
 
+def test_anomalous_images_with_empty_masks_are_drawn_like_others() -> None:
+    """A draw of them alone has no pixel figure; it counts for the image figures all the same."""
+    maps, masks, scores, labels = drawn(16, 1.5)
+    masks[:10] = False
+    low, high = found(maps, masks, scores, labels)["pixel_auroc"]
+    assert -0.4 < low < 0 < high < 0.4
+
+
+def test_a_single_image_of_a_kind_has_no_spread_that_could_be_told() -> None:
+    maps, masks, scores, labels = drawn(9, 1.5)
+    labels[1:] = False
+    masks[1:] = False
+    assert found(maps, masks, scores, labels) == {}
+
+
 def test_where_a_kind_is_missing_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     maps, masks, scores, _ = drawn(8, 1.0)
     nothing = torch.zeros_like(masks)

@@ -145,6 +145,26 @@ class TestWorst:
         assert label == "worst of 4"
         assert not [row for row in found.rows if row.set == "wb-worst" and row.metric in ("psnr", "ssim")]
 
+    def test_any_harm_is_never_weaker_than_another_goal_or_objective_of_its_ball(self) -> None:
+        """A first attack of one short step, parts of several: image by image the worse, and in its own ball alone."""
+        short = Threat(name="short", eps="8/255", steps=1, step_size="1/255", random_start=False)  # type: ignore[arg-type]
+        parts = (threat("hide", goal="hide"), threat("invent", goal="fabricate"), threat("line", objective="linear"))
+        others = (threat("large", "16/255", goal="hide"), threat("other", norm="l2", eps="9", goal="hide"))
+        alone = evaluate(target(), suite(short), pictures(), "cap", seed=0)
+        whole = evaluate(target(), suite(short, *parts), pictures(), "cap", seed=0)
+        least = min(values(whole.rows, part.name, "pixel_auroc") for part in parts)
+        figure = values(whole.rows, "short", "pixel_auroc")
+        assert figure <= least < values(alone.rows, "short", "pixel_auroc")
+        for apart in (suite(short, *others), suite(short, *parts, composed=False)):
+            rows = evaluate(target(), apart, pictures(), "cap", seed=0).rows
+            assert values(rows, "short", "pixel_auroc") == values(alone.rows, "short", "pixel_auroc")
+        assert [row for row in alone.rows if row.set == "short"] != [row for row in whole.rows if row.set == "short"]
+
+    def test_the_score_is_the_worse_of_both_attacks_image_by_image(self) -> None:
+        score = threat("score", objective="image_score")
+        rows = evaluate(target(), suite(score, threat("hide", goal="hide")), pictures(), "cap", seed=0).rows
+        assert values(rows, "score", "image_auroc") <= values(rows, "hide", "image_auroc")
+
     def test_it_takes_the_worst_of_every_picture(self) -> None:
         threats = (threat("hide", "26/255", goal="hide"), threat("invent", "26/255", goal="fabricate"))
         found = evaluate(target(), suite(*threats, worst=True), pictures(), "cap", seed=0)

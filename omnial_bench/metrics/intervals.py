@@ -12,14 +12,18 @@ KEPT = 512
 MOST = 10_000
 """Images; of more the interval is narrower than what a table shows."""
 
+FEWEST = 2
+"""Images that hold a kind: the spread of a single one cannot be told."""
+
 Interval = tuple[float, float]
 
 
 class Intervals:
     """Maps and scores image by image, and the intervals of the figures that rank them; bounded memory.
 
-    An image is drawn whole, with all its pixels, normal and anomalous images apart, so that no draw lacks a kind (Efron
-    and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13). The draws are the same in every call.
+    An image is drawn whole, with all its pixels, normal and anomalous images apart, so that no draw lacks a kind of
+    image (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13). The draws are the same in
+    every call.
     """
 
     def __init__(self) -> None:
@@ -60,10 +64,11 @@ class Intervals:
         draws = _draws(anomalous)
         found = {}
         for what, (positive, negative) in (("image", self._images(anomalous)), ("pixel", self._histograms())):
-            if positive.any() and negative.any():
+            if min(_images_with(positive), _images_with(negative)) >= FEWEST:
                 for name, values in _figures(draws @ positive, draws @ negative).items():
-                    # The first draw holds every image once.
-                    ends = torch.quantile(values[1:], torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2]).double())
+                    # The first draw holds every image once. One whose anomalous images have empty masks has no figure.
+                    known = values[1:][values[1:].isfinite()]
+                    ends = torch.quantile(known, torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2]).double())
                     low, high = (ends - values[0]).tolist()
                     found[f"{what}_{name}"] = (min(low, 0.0), max(high, 0.0))
         return found
@@ -97,6 +102,11 @@ class Intervals:
             return torch.empty(0, dtype=torch.float64)
         order = torch.cat(own).double().sort().values
         return order[(torch.arange(BINS // 2) * len(order)).div(BINS // 2, rounding_mode="floor")]
+
+
+def _images_with(table: Float[Tensor, "n k"]) -> int:
+    """Images that have something of a kind."""
+    return int(table.any(1).sum())
 
 
 def _draws(anomalous: Bool[Tensor, " n"]) -> Float[Tensor, "d n"]:

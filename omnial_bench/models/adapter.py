@@ -81,7 +81,10 @@ def _tried(module: nn.Module, images: Tensor) -> object:
     """What the module says of the first pictures that it is shown; a failure is one line, with its cause behind it."""
     try:
         return module(images)
-    except (RuntimeError, ValueError, TypeError, AttributeError, LookupError) as error:
+    except UserError:
+        raise
+    # Somebody else's code may fail in any way, with an assertion for one.
+    except Exception as error:
         raise UserError(
             f"{type(module).__name__} failed on pictures of shape {tuple(images.shape)}: {type(error).__name__}: "
             f"{' '.join(str(error).split())}"[:300]
