@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-from omnial_bench.attacks.corruptions import CORRUPTIONS
+from omnial_bench.attacks.specs import spec_of
 from omnial_bench.data.catalog import CATALOG, Category
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.models.registry import describe
@@ -14,8 +14,6 @@ from omnial_bench.reading import read_suite
 from omnial_bench.records import Plan, Suite, Threat
 from omnial_bench.training import iterations_of
 
-NO_GRADIENT = ("noise", "square", *CORRUPTIONS)
-"""Attacks that only look: their steps are forward passes, one picture each."""
 TRAINING, PASS = 3, 2
 """Forward passes that a training picture costs (backwards to weights and inputs is twice forwards), and an attack's
 pass (backwards to the input alone)."""
@@ -67,8 +65,9 @@ def workload(plan: Plan, *, seeds: int = 1) -> list[Load]:
                     continue
                 for threat in suite.threats:
                     passes = sum(_attacked(threat, *pair) for pair in of_model.values())
-                    in_tests += 0 if threat.attack in NO_GRADIENT else passes
-                    seen += passes if threat.attack in NO_GRADIENT else 0
+                    by_gradient = spec_of(threat.attack).uses_gradient
+                    in_tests += passes if by_gradient else 0
+                    seen += 0 if by_gradient else passes
                 for category, pair in of_model.items():
                     seen += (1 + len(suite.threats) * (1 + _others(models, model, suite, category))) * sum(pair)
         seen += sum(_sum(counts, model, "test_good") + _sum(counts, model, "test_defect") for model in own)
