@@ -19,6 +19,7 @@ from omnial_bench.models.blocks import (
     recompute_features,
     unit,
 )
+from omnial_bench.models.instance_norm import InstanceNorm
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -57,6 +58,31 @@ def test_instance_norm_unit_equals_torchs_instance_norm() -> None:
     expected = F.instance_norm(part[0](images), weight=part[1].weight, bias=part[1].bias, eps=1e-5).relu()
     torch.testing.assert_close(part(images), expected)
     torch.testing.assert_close(part.eval()(images), expected)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("channels", [1, 5, 16])
+def test_instance_norm_and_its_gradients_are_those_of_group_norm(channels: int, autocast: bool) -> None:
+    norm, peer = InstanceNorm(channels), nn.GroupNorm(channels, channels)
+    norm.load_state_dict({"weight": noise(channels) + 0.5, "bias": noise(channels, seed=1)})
+    peer.load_state_dict(norm.state_dict())
+    dtype = torch.bfloat16 if autocast else torch.float32
+    values, slopes = ((noise(3, channels, 9, 7, seed=seed) - 0.5).to(dtype) for seed in (2, 3))
+    made = []
+    for part in (norm, peer):
+        features = values.clone(memory_format=torch.channels_last).requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            normalised = part(features)
+        # One slope that lies in channels-last order, and one that is expanded, as a mean's is.
+        made.append([normalised])
+        for slope in (
+            slopes.to(normalised.dtype, memory_format=torch.channels_last),
+            slopes[0, 0, 0, 0].expand_as(values),
+        ):
+            made[-1] += torch.autograd.grad(normalised, (features, part.weight, part.bias), slope, retain_graph=True)
+    for ours, theirs in zip(*made, strict=True):
+        assert ours.dtype == theirs.dtype
+        torch.testing.assert_close(ours, theirs, rtol=0.02 if autocast else 1e-4, atol=0.05 if autocast else 1e-5)
 
 
 def test_channel_attention_is_added_from_the_global_mean() -> None:
