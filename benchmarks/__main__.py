@@ -37,6 +37,9 @@ def quick() -> dict[str, Part]:
         "synthesis: rate": lambda: synthesis.rate(5),
         "training: convolution": lambda: training.convolution(5),
         "training: memory": lambda: training.recomputed("draem", "small", 8),
+        "training: instance norm": lambda: [
+            training.instance_norm("omnial", "small", precision, 5) for precision in ("32-true", "bf16-mixed")
+        ],
         "training: published": lambda: training.over_published("draem", "small", 3),
         "attack: torchattacks": lambda: attack.over_torchattacks("draem", "small", 4, 2),
         "scoring: share": lambda: scoring.network_share("draem", "small", 64, 3),

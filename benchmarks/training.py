@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.common import PRECISIONS, autocast, pictures, ready, recipe_of
@@ -12,6 +13,7 @@ from benchmarks.measure import Row, memory_handed_back, side_by_side
 from omnial_bench.data.pictures import to_bytes
 from omnial_bench.device import Precision
 from omnial_bench.models.blocks import recompute_features
+from omnial_bench.models.instance_norm import InstanceNorm
 from omnial_bench.models.registry import build
 from omnial_bench.nouns import Detector, Synthetic
 from omnial_bench.training import Order, _Loop
@@ -89,6 +91,21 @@ def over_published(name: str, preset: str, repeats: int, *, batch: int | None = 
         "the same network in float32, contiguous, memory handed back; without synthesis",
         lambda: loop.advance(images, chosen, textures, 1e-4), theirs, repeats=repeats,
         goal=">= 3" if preset == "paper" else "", precision="bfloat16",
+    )  # fmt: skip
+
+
+def instance_norm(name: str, preset: str, precision: Precision, repeats: int) -> Row:
+    """A bare step with instance norm taken image by image, beside one with torch's group norm of a group a channel."""
+    recipe = recipe_of(name, preset, None)
+    (ours, made), (theirs, _) = ready(recipe), ready(recipe)
+    for part in theirs.modules():
+        if isinstance(part, InstanceNorm):
+            part.__class__ = nn.GroupNorm
+    own, other = (torch.optim.Adam(each.parameters(), lr=1e-4, foreach=True) for each in (ours, theirs))
+    return side_by_side(
+        f"{name} {preset}: training step, batch {recipe.training.batch}, instance norm image by image", "group norm",
+        lambda: bare(ours, made, own, precision), lambda: bare(theirs, made, other, precision),
+        repeats=repeats, precision=PRECISIONS[precision],
     )  # fmt: skip
 
 
