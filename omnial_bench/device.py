@@ -14,9 +14,6 @@ from torch import Tensor
 from omnial_bench.errors import UserError
 from omnial_bench.nouns import Detector
 
-# Its news about devices and precision are in environment.json; on the terminal they would stand between the bars.
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 PRECISIONS: tuple[Precision, ...] = ("32-true", "bf16-mixed", "16-mixed")
 
@@ -64,6 +61,9 @@ def fabric(device: str, precision: Precision, devices: int = 1) -> Any:
     from lightning_fabric.plugins.environments import LightningEnvironment
     from lightning_fabric.strategies import DDPStrategy
 
+    # Its news about devices and precision are in environment.json; on the terminal they would stand between the bars.
+    # Its import sets this level.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     if devices == 1:
         return Fabric(accelerator=kind, devices=[int(index)] if index and kind == "cuda" else 1, precision=precision)
     if index or kind == "mps":

@@ -1,6 +1,8 @@
 """Devices and precision by name, and memory that is kept."""
 
 import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -31,6 +33,13 @@ def test_one_device_in_float32_is_the_one_that_fabric_chooses(monkeypatch: pytes
     assert devices == ["cuda:0", "cuda:0", "cuda:1"]
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert [str(fabric(name, "32-true").device) for name in ("auto", "mps")] == ["mps:0", "mps:0"]
+
+
+def test_a_fabric_is_quiet_in_a_process_that_makes_its_first() -> None:
+    """What it tells would stand between the bars."""
+    code = "from omnial_bench.device import fabric; fabric('cpu', 'bf16-mixed')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_attacks_never_compute_in_float16() -> None:
