@@ -24,7 +24,7 @@ STRIDE = 7919
 """A prime, so that neighbouring pixels meet partners far apart."""
 KNOTS, REACH = 64, 3.2
 """Of `straightened`: the least value, the largest, and between them normal quantiles, evenly up to this one."""
-WIDTH = 0.25
+WIDTH = 0.5
 """Of a pair in `ranking`: by how many standard deviations of the straightened map it is won."""
 
 
@@ -157,7 +157,8 @@ def straightened(odds: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
     after = torch.searchsorted(values, flat.detach().contiguous(), right=True).minimum(largest).clamp_min(1)
     low, width = values.gather(1, after - 1), values.diff(dim=1).gather(1, after - 1)
     slope = torch.where(width > 0, heights.diff()[after - 1] / width, 1.0)
-    return (heights[after - 1] + slope * (flat - low)).view_as(odds)
+    found: Tensor = heights[after - 1] + slope * (flat - low)
+    return found.view_as(odds)
 
 
 def image_score(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
