@@ -192,16 +192,18 @@ def _with_parts(
     anomalous: Bool[Tensor, " n"],
 ) -> Pictures:
     """The pictures of a threat; of the first with goal `any` in its ball whose attack is after a bound, each as that
-    threat or one with another goal or objective left it, whichever harms the figure more that the first aims at: who
-    may do any harm may hide alone."""
+    threat or another left it, whichever harms the figure more that the first aims at: who may do any harm may hide
+    alone, or change the foreground alone."""
     own, aim = attacked[threat.name], aim_of(threat)
-    alike = [one for one in threats if (one.norm, one.eps, one.where) == (threat.norm, threat.eps, threat.where)]
+    alike = [one for one in threats if (one.norm, one.eps) == (threat.norm, threat.eps)]
     first_of = next(
-        (one for one in alike if one.goal == "any" and aim_of(one) == aim and spec_of(one.attack).bound), None
-    )
-    parts = [
-        one.name for one in alike if (one.goal, one.objective) != ("any", threat.objective) and ATTACKS[one.attack].aims
-    ]
+        (
+            one for one in alike
+            if (one.goal, one.where, aim_of(one)) == ("any", threat.where, aim) and spec_of(one.attack).bound
+        ),
+        None,
+    )  # fmt: skip
+    parts = [one.name for one in alike if one.where in (threat.where, "foreground") and _is_part(one, threat)]
     if threat is not first_of or aim not in ("pixel", "image") or not parts:
         return own
     first, *others = [views[name] for name in (threat.name, *parts)]
@@ -219,6 +221,14 @@ def _with_parts(
     for index, version in enumerate(choice.tolist()):
         images[index] = attacked[(threat.name, *parts)[version]].images[index]
     return replace(own, images=images)
+
+
+def _is_part(one: Threat, whole: Threat) -> bool:
+    """Whether a threat in the ball of another looks for harm in a way of its own: not the same at another length, and
+    not one step or a search without a gradient, which are there to be compared with it."""
+    ways = [(threat.goal, threat.objective, threat.where) for threat in (one, whole)]
+    other = ways[0] != ways[1] or (one.attack != whole.attack and spec_of(one.attack).bound)
+    return other and ATTACKS[one.attack].aims
 
 
 def _anomalous(pictures: Pictures) -> Bool[Tensor, " n"]:

@@ -160,6 +160,29 @@ class TestWorst:
             assert values(rows, "short", "pixel_auroc") == values(alone.rows, "short", "pixel_auroc")
         assert [row for row in alone.rows if row.set == "short"] != [row for row in whole.rows if row.set == "short"]
 
+    @pytest.mark.parametrize("changes", [{"attack": "apgd"}, {"where": "foreground"}])
+    def test_another_attack_and_the_foreground_alone_are_parts_of_any_harm(
+        self, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]
+    ) -> None:
+        """Of the same goal and objective; a foreground is a smaller set inside the ball of the frame, not more."""
+        monkeypatch.setattr("omnial_bench.attempt.foreground", lambda images, _: torch.ones_like(images[:, 0]).bool())
+        short = Threat(name="short", eps="8/255", steps=1, step_size="1/255", random_start=False)  # type: ignore[arg-type]
+        part = threat("part", **changes)
+        rows = evaluate(target(), suite(short, part), pictures(), "cap", seed=0).rows
+        assert values(rows, "short", "pixel_auroc") <= values(rows, "part", "pixel_auroc")
+        strong, weak = threat("strong"), short.model_copy(update={"name": "weak", "where": "foreground"})
+        rows = evaluate(target(), suite(weak, strong), pictures(), "cap", seed=0).rows
+        assert values(rows, "weak", "pixel_auroc") > values(rows, "strong", "pixel_auroc")
+
+    @pytest.mark.parametrize("changes", [{"attack": "square"}, {"attack": "fgsm", "steps": 1}, {"steps": 6}])
+    def test_what_an_attack_is_compared_with_is_no_part_of_it(self, changes: dict[str, object]) -> None:
+        short = Threat(name="short", eps="8/255", steps=1, step_size="1/255", random_start=False)  # type: ignore[arg-type]
+        part = threat("part").model_copy(update=changes)
+        alone, both = (
+            evaluate(target(), suite(*them), pictures(), "cap", seed=0) for them in ((short,), (short, part))
+        )
+        assert values(both.rows, "short", "pixel_auroc") == values(alone.rows, "short", "pixel_auroc")
+
     def test_the_score_is_the_worse_of_both_attacks_image_by_image(self) -> None:
         score = threat("score", objective="image_score")
         rows = evaluate(target(), suite(score, threat("hide", goal="hide")), pictures(), "cap", seed=0).rows

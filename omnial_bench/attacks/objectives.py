@@ -22,6 +22,10 @@ PARTNERS = 2
 """Pixels of the other kind that `ranking` holds each pixel against."""
 STRIDE = 7919
 """A prime, so that neighbouring pixels meet partners far apart."""
+KNOTS, REACH = 64, 3.2
+"""Of `straightened`: the least value, the largest, and between them normal quantiles, evenly up to this one."""
+WIDTH = 0.5
+"""Of a pair in `ranking`: by how many standard deviations of the straightened map it is won."""
 
 
 @dataclass(frozen=True)
@@ -106,33 +110,55 @@ def linear(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
 
 def ranking(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     """How far an image's normal pixels rank above its anomalous ones: the mean of -log(1 + softplus((a - n) / t)) over
-    pairs of a normal pixel's log-odds n and an anomalous one's a, t half the standard deviation of the map.
+    pairs of a normal pixel's score n and an anomalous one's a, t `WIDTH`.
 
-    A pair that is won loses its weight, one far from being won keeps a little (one over its distance), so that the
-    ranks decide and not a few extreme pixels. Every pixel meets `PARTNERS` of the other kind, in a fixed order and in
-    memory of the map's size. Towards a target it is lowered, with the pairs turned about. An image with pixels of one
-    kind has the value of `linear`; towards a target its gradient is weighted by sigmoid((wrong - mean) / t), which
-    bears on those that lie furthest out. The same after any positive affine change of the scores; t and the weights
-    have no gradient.
+    The scores are the log-odds, `straightened`: no strictly increasing change of the scores, be it affine, an
+    exponential or a sigmoid that has not rounded to 1, moves the value or the direction of a step by more than the bend
+    of the change within a sixty-third of the map. A pair that is won loses its weight, one far from being won keeps a
+    little (one over its distance), so that the ranks decide and not a few extreme pixels. Every pixel meets `PARTNERS`
+    of the other kind, in a fixed order and in memory of the map's size. Towards a target it is lowered, with the pairs
+    turned about. An image with pixels of one kind has the value that `linear` has of these scores; towards a target its
+    gradient is weighted by sigmoid((wrong - mean) / t), which bears on those that lie furthest out.
     """
-    odds, truth = prediction.log_odds.flatten(1), aim.truth.flatten(1)
-    unit = (odds.detach().std(1, keepdim=True) / 2).clamp_min(torch.finfo(torch.float32).tiny)
+    odds, truth = straightened(prediction.log_odds), aim.truth.flatten(1)
     pixels, anomalous = truth.shape[1], truth.sum(1, keepdim=True)
     # The anomalous pixels first, each kind in reading order; `first` says of each place whether it holds one.
     order = truth.byte().argsort(dim=1, descending=True, stable=True)
-    scores, place = odds.gather(1, order), torch.arange(pixels, device=odds.device)
+    scores, place = odds.flatten(1).gather(1, order), torch.arange(pixels, device=odds.device)
     first = place < anomalous
-    paired = torch.zeros_like(odds[:, 0])
+    paired = torch.zeros_like(scores[:, 0])
     for turn in range(PARTNERS):
         at = STRIDE * place + turn * pixels // PARTNERS
         partner = torch.where(first, anomalous + at % (pixels - anomalous).clamp_min(1), at % anomalous.clamp_min(1))
         lead = scores - scores.gather(1, partner.clamp_max(pixels - 1))
-        lead = torch.where(first, lead, -lead) / unit
+        lead = torch.where(first, lead, -lead) / WIDTH
         cost = torch.log1p(F.softplus(-lead)) if aim.towards else -torch.log1p(F.softplus(lead))
         paired = paired + sum(_apart(cost, first)) / (2 * PARTNERS)
     both = (anomalous > 0) & (anomalous < pixels)
-    alone = _furthest(prediction, aim, unit) if aim.towards else linear(prediction, aim)
-    return torch.where(both.squeeze(1), paired, alone)
+    return torch.where(both.squeeze(1), paired, _alone(odds, aim))
+
+
+def straightened(odds: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    """The log-odds of each image bent so that they are normally distributed: piecewise linear between `KNOTS` of the
+    image's own values, each brought to the normal quantile of its rank. The bend itself has no gradient.
+
+    What is differentiated thus does not depend on how a detector bends its scores. A map of one value keeps its slope.
+    """
+    flat = odds.flatten(1)
+    ordered = flat.detach().sort(1).values
+    last = ordered.shape[1] - 1
+    shares = torch.special.ndtr(torch.linspace(-REACH, REACH, KNOTS - 2, dtype=torch.float64, device=odds.device))
+    places = F.pad((shares * last).round().long(), (1, 0))
+    places = F.pad(places, (0, 1), value=last)
+    heights = torch.special.ndtri((places + 0.5) / (last + 1)).to(flat.dtype)
+    values = ordered[:, places].contiguous()
+    # A value that several knots share belongs to the piece above them, the largest to the one below.
+    largest = torch.searchsorted(values, ordered[:, -1:].contiguous())
+    after = torch.searchsorted(values, flat.detach().contiguous(), right=True).minimum(largest).clamp_min(1)
+    low, width = values.gather(1, after - 1), values.diff(dim=1).gather(1, after - 1)
+    slope = torch.where(width > 0, heights.diff()[after - 1] / width, 1.0)
+    found: Tensor = heights[after - 1] + slope * (flat - low)
+    return found.view_as(odds)
 
 
 def image_score(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
@@ -170,12 +196,15 @@ def joint(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     return total if prediction.reconstruction is None else total + 10 * reconstruction(prediction, aim)
 
 
-def _furthest(prediction: Prediction, aim: Aim, unit: Float[Tensor, "b 1"]) -> Float[Tensor, " b"]:
-    """The value of `linear`; the gradient of its pixels times the share of the way that they lie out."""
-    wrong = _wrong(prediction, aim.truth)
-    flat = wrong.detach().flatten(1)
-    out = torch.sigmoid((flat - flat.mean(1, keepdim=True)) / unit).view_as(wrong)
-    anomalous, normal = _apart(wrong.detach() + out * (wrong - wrong.detach()), aim.apart)
+def _alone(odds: Float[Tensor, "b h w"], aim: Aim) -> Float[Tensor, " b"]:
+    """The value that `linear` has of these scores; towards a target the gradient of its pixels times the share of the
+    way that they lie out."""
+    wrong = torch.where(aim.truth, -odds, odds)
+    if aim.towards:
+        flat = wrong.detach().flatten(1)
+        out = torch.sigmoid((flat - flat.mean(1, keepdim=True)) / WIDTH).view_as(wrong)
+        wrong = wrong.detach() + out * (wrong - wrong.detach())
+    anomalous, normal = _apart(wrong, aim.apart)
     return anomalous + normal
 
 

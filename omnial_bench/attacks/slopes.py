@@ -16,10 +16,12 @@ DIRECTIONS = 4
 SEEN = 0.05
 """Of the steepest scale's slope: what is flatter says little of the gradient."""
 ROUNDING = 2.0**-17
-"""Of the objective: sums over a network leave differences of some 2^-20 between equal pictures."""
-STEPS = (1 / 32640, 1 / 8160, 1 / 2040, 1 / 510)
-"""Pixel units to each side. A network is far from linear along half a grey level, so that the first is a 128th; where
-that is lost in rounding, as in group norms in channels-last order, or flat, a longer one may tell."""
+"""Of the objective, or of what it says of all pixels as one kind: sums over a network leave differences of some 2^-20
+between equal pictures."""
+STEPS = (1 / 32640, 1 / 130560, 1 / 8160, 1 / 2040, 1 / 510)
+"""Pixel units to each side. A network is far from linear along half a grey level, so that the first is a 128th. Where
+its kinks lie closer than that, as in a student of few layers, a shorter one may tell; where that is lost in rounding,
+as in group norms in channels-last order, or flat, a longer one."""
 ENOUGH = 0.99
 """No longer step is tried beyond this cosine."""
 
@@ -38,6 +40,9 @@ def agreement(
     out of rounding. The victim is to compute in float32, for a slope is a difference of almost equal numbers.
     """
     loss, gradient = victim.gradient(images, truth, objective)
+    # What is rounding follows the scores, of whatever scale: their offset cancels where kinds of pixels are compared.
+    offset = victim.value(images, torch.zeros_like(truth), objective)
+    size = torch.maximum(loss.abs(), offset.abs()).double()
     directions = [_direction(images, scale, generator) for scale in SCALES for _ in range(DIRECTIONS)]
     told = torch.stack([(gradient * direction).flatten(1).double().sum(1) for direction in directions])
     found: list[float] = []
@@ -48,7 +53,7 @@ def agreement(
             sides = torch.cat((images + step * direction, images - step * direction))
             ahead, behind = victim.value(sides, truth.repeat(2, 1, 1), objective).double().chunk(2)
             measured.append((ahead - behind) / (2 * step))
-        cosine = _least_cosine(told, torch.stack(measured), ROUNDING / step * loss.double().abs().clamp_min(1))
+        cosine = _least_cosine(told, torch.stack(measured), ROUNDING / step * size)
         found += [] if cosine is None else [cosine]
         if found and found[-1] > ENOUGH:
             break
