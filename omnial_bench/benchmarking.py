@@ -216,7 +216,9 @@ def _on_test(task: _Task, target: Target, categories: Sequence[str]) -> Evaluati
     found, tell = Evaluation(), task.watch(f"score {target.model} on clean")
     for done, category in enumerate(categories):
         pictures = task.dataset.load("test", [category], task.size)
-        found.rows.extend(score(target.detector, pictures, target.labels, category, device=task.device))
+        found.rows.extend(
+            score(target.detector, pictures, target.labels, category, device=task.device, drawn=found.drawn)
+        )
         if tell is not None:
             tell(done + 1, len(categories), category)
     return found

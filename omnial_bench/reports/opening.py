@@ -13,7 +13,6 @@ from omnial_bench.reports.lessons import TIE, health_words, kept, overstated, pe
 from omnial_bench.reports.suites import Evaluation
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.tables import (
-    HEADLINE,
     best_of,
     count_words,
     headline,
@@ -26,6 +25,7 @@ from omnial_bench.reports.tables import (
     unlearnt_words,
 )
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, sources_title
+from omnial_bench.store import HEADLINE
 
 _WORDS = {"pixel_auroc": "pixel AUROC", "image_auroc": "image AUROC"}
 _HEADS = {"any": "any harm", "hide": "missed defect\n(hide)", "fabricate": "false alarm\n(fabricate)"}

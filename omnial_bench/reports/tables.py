@@ -8,8 +8,8 @@ import pandas as pd
 
 from omnial_bench.reports.table import Column, Style, Table
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, joined, sources_title
+from omnial_bench.store import HEADLINE
 
-HEADLINE = ("image_auroc", "pixel_auroc", "pixel_ap")
 _STYLES: dict[str, Style] = {"psnr": "decibel", "ssim": "fraction"}
 
 
