@@ -17,7 +17,6 @@ from omnial_bench.checkpoint import load
 from omnial_bench.data.folder import Dataset, find_dataset
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.device import Precision, attack_dtype, fabric
-from omnial_bench.differences import FILE as DIFFERENCES
 from omnial_bench.errors import UserError
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import write_index
@@ -31,7 +30,7 @@ from omnial_bench.records import Paradigm, Suite
 from omnial_bench.runner import write_environment, write_found
 from omnial_bench.scoring import DIGITS, Labels, labels_of, labels_on, score
 from omnial_bench.standing import remembered
-from omnial_bench.store import KEY, check_folder, make_folder, read_rows, set_aside, sha256
+from omnial_bench.store import DIFFERENCES, KEY, check_folder, make_folder, read_rows, set_aside, sha256
 from omnial_bench.study import Decided
 from omnial_bench.suited import check_suited, has_gradient, takes_gradient
 from omnial_bench.white_box import Evaluation, Target, evaluate

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from omnial_bench.cells import csv_text
 from omnial_bench.metrics.intervals import ends_of
-from omnial_bench.store import Difference, differences_frame, write_text
+from omnial_bench.store import DIFFERENCES, Difference, differences_frame, write_text
 
-FILE = "differences.csv"
 _TYPE = np.dtype("<f2")
 """Half precision: an end of an interval is off by a few hundredths of a point at the most."""
 
@@ -126,6 +125,6 @@ def _within(difference: float, below: float, above: float) -> tuple[float, float
 
 def write_differences(out: Path, drawn: Iterable[Drawn]) -> None:
     """differences.csv whole, where there is a pair to compare or an earlier file that is out of date."""
-    rows, path = differences(drawn), out / FILE
+    rows, path = differences(drawn), out / DIFFERENCES
     if rows or path.exists():
         write_text(path, csv_text(differences_frame(rows)))

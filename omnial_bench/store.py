@@ -123,6 +123,7 @@ class Difference:
 
 
 COLUMNS = tuple(field.name for field in fields(Result))
+DIFFERENCES = "differences.csv"
 DIFFERENCE_COLUMNS = tuple(field.name for field in fields(Difference))
 ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
 LATER = ("aim", "weights", "low", "high")
@@ -305,6 +306,19 @@ def read_rows(path: Path) -> pd.DataFrame:
         return _typed(table.loc[:, list(COLUMNS)])
     except ValueError as error:
         raise UserError(f"{file} holds a value that is no number: {error}") from error
+
+
+def read_differences(run: Path) -> pd.DataFrame:
+    """differences.csv of a run folder as a frame, empty where there is none; UserError names what is wrong with it."""
+    table = read_texts(run / DIFFERENCES, DIFFERENCE_COLUMNS)
+    if table is None:
+        return differences_frame([])
+    try:
+        for name in ("difference", "low", "high", "seed"):
+            table[name] = pd.to_numeric(table[name].replace("", None)).astype("float64")
+    except ValueError as error:
+        raise UserError(f"{run / DIFFERENCES} holds a value that is no number: {error}") from error
+    return table.loc[:, list(DIFFERENCE_COLUMNS)]
 
 
 def read_texts(file: Path, columns: Iterable[str], *, also: Iterable[str] = ()) -> pd.DataFrame | None:
