@@ -242,6 +242,7 @@ def test_a_network_for_each_category_with_health_and_progress(data: Path) -> Non
     assert len(both) == 2 * len(rows)
 
 
+@pytest.mark.filterwarnings("ignore:bright. has learnt")
 def test_two_detectors_are_compared_on_the_same_images(data: Path) -> None:
     found = [
         ob.benchmark(make, data, **QUICK | {"name": name, "limit": 6}, categories=["cap"])
