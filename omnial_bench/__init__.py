@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from omnial_bench.adapting import adapt_module as adapt_module
     from omnial_bench.benchmarking import benchmark as benchmark
+    from omnial_bench.benchmarking import compare as compare
     from omnial_bench.checkpoint import load_detector as load_detector
     from omnial_bench.errors import UserError as UserError
     from omnial_bench.keeping import save_adapted as save_adapted
@@ -22,6 +23,7 @@ _HOMES = {
     "UserError": "errors",
     "adapt_module": "adapting",
     "benchmark": "benchmarking",
+    "compare": "benchmarking",
     "from_anomalib": "models.from_anomalib",
     "from_onnx": "models.exported",
     "load_detector": "checkpoint",

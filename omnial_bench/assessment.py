@@ -30,7 +30,7 @@ from omnial_bench.records import Paradigm, Suite
 from omnial_bench.runner import write_environment, write_found
 from omnial_bench.scoring import DIGITS, Labels, labels_of, labels_on, score
 from omnial_bench.standing import remembered
-from omnial_bench.store import KEY, check_folder, make_folder, read_rows, set_aside, sha256
+from omnial_bench.store import DIFFERENCES, KEY, check_folder, make_folder, read_rows, set_aside, sha256
 from omnial_bench.study import Decided
 from omnial_bench.suited import check_suited, has_gradient, takes_gradient
 from omnial_bench.white_box import Evaluation, Target, evaluate
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 NAMED = tuple(name for name in KEY if name != "metric")
 """The columns that tell the rows of one model on one set of pictures from others."""
 MODEL = ("detector", "paradigm", "preset", "dataset", "category", "seed")
-WRITTEN = ("results.csv", "attacks.csv", "health.csv", "environment.json", ".tasks", EXAMPLES)
+WRITTEN = ("results.csv", "attacks.csv", "health.csv", DIFFERENCES, "environment.json", ".tasks", EXAMPLES)
 """What lies in the folder of a request afterwards; all else there is the user's."""
 
 
@@ -180,8 +180,9 @@ class _Desk:
 def assess(request: Request, *, watch: Watch = lambda _: None) -> pd.DataFrame:
     """Rows of every model on the clean test split, on every set and under every suite.
 
-    They lie in results.csv in `out`, with attacks.csv and health.csv where anything was attacked. A suite that attacks
-    `each` model shows its pictures to all models of the request. Done work in `out` is not done again. UserError for a
+    They lie in results.csv in `out`, with attacks.csv and health.csv where anything was attacked, and differences.csv
+    where there are several models. A suite that attacks `each` model shows its pictures to all models of the request.
+    Done work in `out` is not done again. UserError for a
     mistake in the request, where the results.csv that is there holds rows which these do not replace, and where what
     is to be written is a link or holds one.
     """
@@ -251,7 +252,8 @@ def _scored(
     categories = candidate.on(adversarial)
     for done, category in enumerate(categories):
         pictures = adversarial.load(category) if adversarial else candidate.pictures(category)
-        found.rows.extend(score(target.detector, pictures, labels, category, device=desk.device))
+        drawn = found.drawn if adversarial is None else None
+        found.rows.extend(score(target.detector, pictures, labels, category, device=desk.device, drawn=drawn))
         if progress is not None:
             progress(done + 1, len(categories), category)
     return found

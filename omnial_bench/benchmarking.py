@@ -19,6 +19,7 @@ from omnial_bench.attacks.sets import build_sets, compose, load_set
 from omnial_bench.attacks.threats import check_suite
 from omnial_bench.data.folder import Dataset, find_dataset
 from omnial_bench.device import Precision, attack_dtype, fabric, placed
+from omnial_bench.differences import Drawn, differences
 from omnial_bench.errors import UserError
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import write_index
@@ -32,7 +33,7 @@ from omnial_bench.reading import read_suite
 from omnial_bench.records import Paradigm, Suite
 from omnial_bench.runner import write_environment, write_found
 from omnial_bench.scoring import Labels, labels_on, score, with_means
-from omnial_bench.store import attempts_frame, check_folder, frame, make_folder
+from omnial_bench.store import attempts_frame, check_folder, differences_frame, frame, make_folder
 from omnial_bench.suited import check_suited
 from omnial_bench.white_box import Evaluation, Target, evaluate
 
@@ -43,11 +44,13 @@ Telling = Callable[[str, int, int, str], None]
 class Benchmark(pd.DataFrame):
     """The rows of a benchmark, as a frame with the columns of results.csv; frames made of it are plain ones."""
 
-    _metadata = ["attempts", "health"]  # noqa: RUF012
+    _metadata = ["attempts", "health", "drawn"]  # noqa: RUF012
     attempts: pd.DataFrame
     """How each attack went, the columns of attacks.csv."""
     health: pd.DataFrame
     """The checks of the attacks, the columns of health.csv."""
+    drawn: list[Drawn]
+    """What `compare` takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,9 +147,25 @@ def benchmark(
     rows = Benchmark(frame(with_means(found.rows)))
     rows.attempts = attempts_frame(found.attempts)
     rows.health = health(rows, rows.attempts)
+    rows.drawn = found.drawn
     for notes in doubts(rows.health)["notes"]:
         warnings.warn(f"{name}: {notes}", stacklevel=2)
     return rows
+
+
+def compare(*found: Benchmark) -> pd.DataFrame:
+    """Every pair of detectors that were benchmarked on the same images, with the columns of differences.csv.
+
+    The `difference` is the figure of the first less that of the other, `low` and `high` are the ends of its 95 %
+    interval over images, of which both had the same draws. UserError where two detectors share a name.
+    """
+    names = [name for rows in found for name in dict.fromkeys(rows["detector"] + " " + rows["paradigm"])]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(
+                f"expected detectors of different names, got {name} twice; benchmark one under another name"
+            )
+    return differences_frame(differences(one for rows in found for one in rows.drawn))
 
 
 @contextmanager
@@ -216,7 +235,9 @@ def _on_test(task: _Task, target: Target, categories: Sequence[str]) -> Evaluati
     found, tell = Evaluation(), task.watch(f"score {target.model} on clean")
     for done, category in enumerate(categories):
         pictures = task.dataset.load("test", [category], task.size)
-        found.rows.extend(score(target.detector, pictures, target.labels, category, device=task.device))
+        found.rows.extend(
+            score(target.detector, pictures, target.labels, category, device=task.device, drawn=found.drawn)
+        )
         if tell is not None:
             tell(done + 1, len(categories), category)
     return found

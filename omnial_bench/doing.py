@@ -171,7 +171,12 @@ def _scored(study: Study, task: Scoring, watch: Watch) -> Evaluation:
         wanted = [pictures.ids[index] for index in chosen]
         originals = dict(zip(wanted, adversarial.originals(category)[chosen], strict=True)) if adversarial else {}
         keeper = Keeper(study.out, model=model.name, name=name, wanted=wanted, originals=originals)
-        found.rows.extend(score(trained.detector, pictures, labels, category, device=study.device, viewer=keeper))
+        found.rows.extend(
+            score(
+                trained.detector, pictures, labels, category, device=study.device, viewer=keeper,
+                drawn=found.drawn if name == "clean" else None,
+            )
+        )  # fmt: skip
         found.examples.extend(keeper.kept)
         if progress is not None:
             progress(done + 1, len(model.categories), category)

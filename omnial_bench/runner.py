@@ -18,6 +18,7 @@ from omnial_bench.cells import csv_text
 from omnial_bench.data.cache import sweep_cache
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.folder import Dataset
+from omnial_bench.differences import write_differences
 from omnial_bench.doing import do, left_by
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import gallery, write_index
@@ -188,14 +189,15 @@ def _report(out: Path, write: Report) -> None:
 
 
 def write_found(out: Path, found: Evaluation) -> pd.DataFrame:
-    """results.csv with the class means, and where anything was attacked in place attacks.csv and health.csv; the
-    rows."""
+    """results.csv with the class means, where anything was attacked in place attacks.csv and health.csv, and of several
+    models differences.csv; the rows."""
     rows = frame(with_means(found.rows))
     write_rows(out / "results.csv", rows)
     if found.attempts:
         attempts = attempts_frame(found.attempts)
         write_text(out / "attacks.csv", csv_text(attempts))
         write_text(out / "health.csv", csv_text(health(rows, attempts)))
+    write_differences(out, found.drawn)
     return rows
 
 

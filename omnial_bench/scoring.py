@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from types import MappingProxyType
@@ -16,13 +16,14 @@ from omnial_bench.attacks.sets import AdversarialSet
 from omnial_bench.checkpoint import Trained
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.device import placed
+from omnial_bench.differences import Drawn, hash_of, text_of
 from omnial_bench.errors import UserError
-from omnial_bench.metrics.intervals import Intervals
+from omnial_bench.metrics.intervals import Intervals, ends_of
 from omnial_bench.metrics.quality import psnr, ssim
 from omnial_bench.metrics.ranking import Ranking, RankingScores
 from omnial_bench.metrics.regions import Regions
 from omnial_bench.nouns import Batch, Detector, Prediction
-from omnial_bench.store import Result
+from omnial_bench.store import HEADLINE, Result
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,9 @@ class Tally:
         reference a normal picture. `maps_only`: they are not looked at."""
         self.images, self.regions, self.normals_only, self.count = Ranking(), Regions(), normals_only, 0
         self.intervals = Intervals()
+        self.ids: list[str] = []
+        self.draws: Mapping[str, Tensor] = {}
+        """Of the figures of the rows, once these are made."""
         self.qualities: dict[str, list[Tensor]] = {} if maps_only else {"psnr": [], "ssim": []}
         self.reconstructs = maps_only
 
@@ -90,6 +94,7 @@ class Tally:
         if not (torch.isfinite(maps).all() and torch.isfinite(scores).all()):
             raise UserError("expected finite anomaly maps and scores, got NaN or infinity; mend the detector")
         self.add(maps, part.masks, scores, part.anomalous)
+        self.ids += part.ids
         if prediction.reconstruction is not None:
             self.reconstructs = True
             self._measure(part, prediction.reconstruction.clamp(0, 1))
@@ -125,7 +130,8 @@ class Tally:
             every = torch.cat(found).double() if found else torch.empty(0)
             values[name], counts[name] = (float(every.mean()) if len(every) else None), len(every)
         columns = vars(labels) | {"category": category}
-        ends, rows = self.intervals.compute(), []
+        self.draws, rows = self.intervals.draws(), []
+        ends = {metric: ends_of(draws) for metric, draws in self.draws.items()}
         for metric, value in values.items():
             known = value if _defined(value) else None
             low, high = (None, None) if known is None else _ends(known, ends.get(metric))
@@ -136,6 +142,19 @@ class Tally:
         for reason, metrics in _undefined(values).items():
             log.warning("%s on %s, %s: %s undefined, %s", labels.detector, labels.set, category, metrics, reason)
         return rows
+
+    def drawn(self, rows: Iterable[Result], metrics: Collection[str]) -> list[Drawn]:
+        """What compares this model with others by these metrics, of the rows that were made last."""
+        return [
+            Drawn(
+                detector=row.detector, paradigm=row.paradigm, preset=row.preset, dataset=row.dataset,
+                category=row.category, set=row.set, source=row.source, metric=row.metric, value=row.value, n=row.n,
+                seed=row.seed, images=hash_of(self.ids),
+                deviations=text_of(self.draws[row.metric]) if row.metric in self.draws else "",
+            )
+            for row in rows
+            if row.metric in metrics and row.value is not None
+        ]  # fmt: skip
 
 
 def score(
@@ -149,13 +168,15 @@ def score(
     viewer: Viewer | None = None,
     normals_only: bool = False,
     known: Mapping[int, Prediction] = MappingProxyType({}),
+    drawn: list[Drawn] | None = None,
+    compared: Collection[str] = HEADLINE,
 ) -> list[Result]:
     """All metrics of one category's pictures, computed in float32.
 
     PSNR and SSIM compare the reconstruction with the clean normal picture: the reference where a set has one, else the
     picture itself, and then over normal pictures only; with `normals_only` in either case. `known` is what the detector
-    has said of batches already, by the place of their first picture: these do not pass it again. An undefined figure is
-    None and its reason is logged.
+    has said of batches already, by the place of their first picture: these do not pass it again. To `drawn` is added
+    what compares the model with others by the `compared` metrics. An undefined figure is None and its reason is logged.
     """
     tally, device = Tally(normals_only=normals_only), torch.device(device)
     detector = placed(detector, device)
@@ -167,7 +188,10 @@ def score(
             tally.update(part, prediction)
             if viewer is not None:
                 viewer(part, prediction)
-    return tally.rows(labels, category)
+    rows = tally.rows(labels, category)
+    if drawn is not None:
+        drawn += tally.drawn(rows, compared)
+    return rows
 
 
 @cache

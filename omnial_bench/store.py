@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 METRICS = (
     "image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro", "psnr", "ssim",
 )  # fmt: skip
+HEADLINE = ("image_auroc", "pixel_auroc", "pixel_ap")
+"""The metrics that models are compared by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +98,33 @@ class Attempt:
     """What the threat sets of the attack's own options, such as `decay`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """By how much a figure of one model is above that of another on the same images: a row of differences.csv."""
+
+    dataset: str
+    category: str
+    set: str
+    source: str
+    metric: str
+    detector: str
+    paradigm: str
+    preset: str
+    other_detector: str
+    other_paradigm: str
+    other_preset: str
+    difference: float
+    """The model's figure less that of the other."""
+    low: float | None
+    """Lower end of its 95 % interval over images, the same draws for both models; None where it was not measured."""
+    high: float | None
+    n: int
+    seed: int
+
+
 COLUMNS = tuple(field.name for field in fields(Result))
+DIFFERENCES = "differences.csv"
+DIFFERENCE_COLUMNS = tuple(field.name for field in fields(Difference))
 ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
 LATER = ("aim", "weights", "low", "high")
 """Columns that files of earlier versions lack."""
@@ -255,6 +283,12 @@ def write_rows(path: Path, rows: pd.DataFrame) -> None:
     write_text(path, csv_text(table))
 
 
+def differences_frame(differences: Iterable[Difference]) -> pd.DataFrame:
+    """Differences as a frame with the columns of differences.csv; an interval that was not measured is NaN."""
+    table = pd.DataFrame([astuple(one) for one in differences], columns=list(DIFFERENCE_COLUMNS))
+    return table.astype(dict.fromkeys(("difference", "low", "high"), "float64"))
+
+
 def attempts_frame(attempts: Iterable[Attempt]) -> pd.DataFrame:
     """Attempts as a frame with the columns of attacks.csv."""
     return pd.DataFrame([astuple(attempt) for attempt in attempts], columns=list(ATTEMPT_COLUMNS))
@@ -272,6 +306,19 @@ def read_rows(path: Path) -> pd.DataFrame:
         return _typed(table.loc[:, list(COLUMNS)])
     except ValueError as error:
         raise UserError(f"{file} holds a value that is no number: {error}") from error
+
+
+def read_differences(run: Path) -> pd.DataFrame:
+    """differences.csv of a run folder as a frame, empty where there is none; UserError names what is wrong with it."""
+    table = read_texts(run / DIFFERENCES, DIFFERENCE_COLUMNS)
+    if table is None:
+        return differences_frame([])
+    try:
+        for name in ("difference", "low", "high", "seed"):
+            table[name] = pd.to_numeric(table[name].replace("", None)).astype("float64")
+    except ValueError as error:
+        raise UserError(f"{run / DIFFERENCES} holds a value that is no number: {error}") from error
+    return table.loc[:, list(DIFFERENCE_COLUMNS)]
 
 
 def read_texts(file: Path, columns: Iterable[str], *, also: Iterable[str] = ()) -> pd.DataFrame | None:

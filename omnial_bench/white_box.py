@@ -16,6 +16,7 @@ from omnial_bench.attempt import attempt, composed, hold
 from omnial_bench.checkpoint import model_name
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.device import placed
+from omnial_bench.differences import Drawn
 from omnial_bench.examples import Example, Keeper
 from omnial_bench.jobs import Progress
 from omnial_bench.nouns import Batch, Detector, Prediction
@@ -23,7 +24,7 @@ from omnial_bench.reading import parse
 from omnial_bench.records import Suite, Threat
 from omnial_bench.scoring import BATCH as SCORED
 from omnial_bench.scoring import Labels, Tally, Viewer, score
-from omnial_bench.store import Attempt, Result
+from omnial_bench.store import HEADLINE, Attempt, Result
 from omnial_bench.worst import Worst
 
 
@@ -50,16 +51,19 @@ class Target:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that an evaluation has found: rows, how each attack went, and pictures to show."""
+    """Everything that an evaluation has found: rows, how each attack went, pictures to show, and draws of images."""
 
     rows: list[Result] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
+    drawn: list[Drawn] = field(default_factory=list)
+    """What compares the models on the same images."""
 
     def extend(self, other: "Evaluation") -> None:
         self.rows.extend(other.rows)
         self.attempts.extend(other.attempts)
         self.examples.extend(other.examples)
+        self.drawn.extend(other.drawn)
 
 
 def evaluate(
@@ -150,13 +154,15 @@ def _score_self(
     worst = Worst(before.maps, before.scores, originals.masks, anomalous)
     views: dict[str, _Seen] = {}
     rows: dict[str, list[Result]] = {}
+    compared, drawn = _compared(suite), dict[str, list[Drawn]]()
 
     def look(threat: Threat, pictures: Pictures, known: Mapping[int, Prediction]) -> None:
         labels = replace(source.labels, set=threat.name, threat=label_of(threat), source="self", aim=aim_of(threat))
-        views[threat.name] = seen = _Seen()
+        views[threat.name], drawn[threat.name] = seen, mine = _Seen(), list[Drawn]()
         rows[threat.name] = score(
-            source.detector, pictures, labels, category, device=device, viewer=seen, normals_only=True, known=known
-        )
+            source.detector, pictures, labels, category, device=device, viewer=seen, normals_only=True, known=known,
+            drawn=mine, compared=compared.get(threat.name, ()),
+        )  # fmt: skip
 
     for threat in suite.threats:
         look(threat, attacked[threat.name], {start: before.said[start] for start in alike[threat.name]})
@@ -169,6 +175,7 @@ def _score_self(
         if pictures is not attacked[threat.name]:
             look(threat, pictures, {})
         found.rows.extend(rows[threat.name])
+        found.drawn.extend(drawn[threat.name])
         harms = worst.update(views[threat.name].maps, views[threat.name].scores)
         if index == 0 and out is not None and suite.against == "self":
             found.examples.extend(_extremes(source, threat, pictures, harms, device=device, out=out))
@@ -181,6 +188,19 @@ def _score_self(
         tally = Tally(maps_only=True)
         tally.add(worst.maps(), originals.masks, worst.scores, anomalous)
         found.rows.extend(tally.rows(labels, category))
+    return found
+
+
+def _compared(suite: Suite) -> dict[str, tuple[str, ...]]:
+    """The headline metrics that the models of a suite are compared by, by the name of a threat: each under the first
+    that does any harm in the whole frame, claims a bound, and is after this metric."""
+    found: dict[str, tuple[str, ...]] = {}
+    for threat in suite.threats if suite.composed and suite.against == "self" else ():
+        if (threat.goal, threat.where) == ("any", "frame") and spec_of(threat.attack).bound:
+            aims, taken = aim_of(threat).split("+"), [metric for metrics in found.values() for metric in metrics]
+            found[threat.name] = tuple(
+                metric for metric in HEADLINE if metric.partition("_")[0] in aims and metric not in taken
+            )
     return found
 
 

@@ -2,13 +2,24 @@
 
 import csv
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from omnial_bench.store import METRICS, Result, frame, write_json, write_rows, write_text
+from omnial_bench.store import (
+    HEADLINE,
+    METRICS,
+    Difference,
+    Result,
+    differences_frame,
+    frame,
+    write_json,
+    write_rows,
+    write_text,
+)  # fmt: skip
 
 DETECTORS = ("draem", "jnld", "omnial")
 PARADIGMS = ("unified", "separate")
@@ -302,6 +313,25 @@ def fake_health() -> pd.DataFrame:
                     "note": note if ran else "needs an attack that takes a gradient, as in suite white-box",
                 })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def fake_differences(rows: pd.DataFrame, width: float, sets: tuple[str, ...]) -> pd.DataFrame:
+    """differences.csv of rows in these sets, each interval as far as `width` to both sides."""
+    found = []
+    for (name, source, category, metric, seed), part in rows[
+        rows["set"].isin(sets) & rows["source"].isin(["none", "self"]) & rows["metric"].isin(HEADLINE)
+    ].groupby(["set", "source", "category", "metric", "seed"], sort=False):
+        for one, other in combinations(part.to_dict("records"), 2):
+            gap = one["value"] - other["value"]
+            found.append(
+                Difference(
+                    dataset=one["dataset"], category=category, set=name, source=source, metric=metric,
+                    detector=one["detector"], paradigm=one["paradigm"], preset=one["preset"],
+                    other_detector=other["detector"], other_paradigm=other["paradigm"], other_preset=other["preset"],
+                    difference=gap, low=gap - width, high=gap + width, n=one["n"], seed=seed,
+                )
+            )  # fmt: skip
+    return differences_frame(found)
 
 
 def fake_campaign(run: Path, *, size: tuple[int, int] = (96, 96), seeds: tuple[int, ...] = (0,)) -> Path:

@@ -242,6 +242,24 @@ def test_a_network_for_each_category_with_health_and_progress(data: Path) -> Non
     assert len(both) == 2 * len(rows)
 
 
+@pytest.mark.filterwarnings("ignore:bright. has learnt")
+def test_two_detectors_are_compared_on_the_same_images(data: Path) -> None:
+    found = [
+        ob.benchmark(make, data, **QUICK | {"name": name, "limit": 6}, categories=["cap"])
+        for make, name in ((Bank, "bank"), (Bright, "bright"))
+    ]
+    table = ob.compare(*found)
+    assert set(table["set"]) == {"clean", "quick-any", "quick-score"} and set(table["category"]) == {"cap", "mean"}
+    assert set(zip(table["detector"], table["other_detector"], strict=True)) == {("bank", "bright")}
+    one, other = (rows.set_index(["set", "category", "metric"])["value"] for rows in found)
+    for row in table.itertuples():
+        key = (row.set, row.category, row.metric)
+        assert row.difference == pytest.approx(one[key] - other[key]) and row.low <= row.difference <= row.high
+    assert ob.compare(found[0]).empty
+    with pytest.raises(ob.UserError, match="different names, got bank unified twice"):
+        ob.compare(found[0], found[0])
+
+
 def test_one_module_is_no_network_for_each_category(data: Path) -> None:
     with pytest.raises(ob.UserError, match="expected a factory, which makes a module for each of 2 categories"):
         ob.benchmark(Bright(), data, **QUICK, categories=["cap", "weave"], paradigm="separate")

@@ -22,6 +22,7 @@ LAYERS = [
         "training",
         "unfinished",
         "scoring",
+        "differences",
         "examples",
         "planning",
         "workload",

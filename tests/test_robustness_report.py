@@ -8,7 +8,17 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 import pytest
-from fake_run import ATTACKS, DETECTORS, PARADIGMS, fake_attempts, fake_campaign, fake_health, fake_rows, fake_suites
+from fake_run import (
+    ATTACKS,
+    DETECTORS,
+    PARADIGMS,
+    fake_attempts,
+    fake_campaign,
+    fake_differences,
+    fake_health,
+    fake_rows,
+    fake_suites,
+)
 
 from omnial_bench.errors import UserError
 from omnial_bench.reports import (
@@ -29,10 +39,11 @@ from omnial_bench.reports.corruptions import corruption_table
 from omnial_bench.reports.document import write_report
 from omnial_bench.reports.grid import Grid
 from omnial_bench.reports.health import health_table
+from omnial_bench.reports.pairs import pairs_table
 from omnial_bench.reports.suites import split
 from omnial_bench.reports.table import DASH, Table, to_latex, to_markdown
-from omnial_bench.reports.values import Condition
-from omnial_bench.store import write_rows, write_text
+from omnial_bench.reports.values import Condition, Values
+from omnial_bench.store import read_differences, write_rows, write_text
 
 
 def campaign(
@@ -507,6 +518,95 @@ def test_intervals_say_how_sure_the_order_is(tmp_path: Path, width: float, words
     assert cells(first.table)[row][2] == wanted
     assert first.table.columns[2].heading == "any harm,\nn = 64"
     assert not any("interval" in line for line in sentences(campaign(tmp_path)))
+
+
+COMPARED = ("clean", "white-box-any", "white-box-score")
+
+
+def compared(folder: Path, width: float, rows: pd.DataFrame | None = None, **frames: pd.DataFrame) -> Campaign:
+    """The campaign with the differences of its rows, each interval as far as `width` to both sides."""
+    rows = rows_of_both() if rows is None else rows
+    write_text(folder / "differences.csv", fake_differences(rows, width, COMPARED).to_csv(index=False))
+    return campaign(folder, rows, **frames)
+
+
+@pytest.mark.parametrize(
+    ("width", "pixel", "image"),
+    [
+        (0.01, "(32.5 to 34.5)", "(25.4 to 27.4)"),
+        (0.06, "(27.5 to 39.5)", "(20.4 to 32.4), not told apart from OmniAL unified"),
+        (0.19, "(14.5 to 52.5), not told apart from JNLD separate and OmniAL unified", "(7.4 to 45.4), not told "
+         "apart from JNLD unified, JNLD separate and OmniAL unified"),
+        (0.4, "(\u22126.5 to 73.5), not told apart from any other",
+         "(\u221213.6 to 66.4), not told apart from any other"),
+    ],
+)  # fmt: skip
+def test_differences_on_the_same_images_say_who_is_told_apart(
+    tmp_path: Path, width: float, pixel: str, image: str
+) -> None:
+    made = compared(tmp_path, width)
+    assert opening.opening(made.fixed, made).sure[0] == (
+        "On the same images (paired 95\u00a0% intervals) in pixel AUROC OmniAL separate keeps 33.5 points more than "
+        f"DRAEM unified {pixel}; in image AUROC OmniAL separate keeps 26.4 points more than DRAEM unified {image}."
+    )
+
+
+def test_a_difference_that_is_not_that_of_the_rows_is_not_told(tmp_path: Path) -> None:
+    made = compared(tmp_path, 0.01)
+    rows = raised(rows_of_both(), 0.5, "pixel_auroc", set="white-box-any", detector="omnial", paradigm="separate")
+    model, other = (each for each in made.models if each.label in ("OmniAL separate", "JNLD unified"))
+    condition = made.goals["any"].own
+    values = Values(rows, differences=read_differences(tmp_path))
+    assert made.values.gap(model, other, condition, "pixel_auroc") is not None
+    assert [values.gap(*pair, condition, "pixel_auroc") for pair in ((model, other), (other, model))] == [None, None]
+    assert not any("same images (paired" in line for line in sentences(campaign(tmp_path / "without", rows)))
+
+
+def test_the_table_of_pairs_is_signed_and_bold_where_they_are_apart(tmp_path: Path) -> None:
+    table = pairs_table(Values(fake_rows()), compared(tmp_path, 0.06))
+    assert table is not None and len(table.frame) == 15 and "Of 6 models only the pairs" in table.caption
+    assert cells(table)[0] == [
+        "OmniAL separate \u2212 OmniAL unified", "+2.0 [\u22124.0, +8.0]", "+5.4 [\u22120.6, +11.4]",
+    ]  # fmt: skip
+    for row, record in enumerate(table.frame.to_dict("records")):
+        for key in ("clean", "attacked"):
+            assert ((row, key) in table.strong) == (record[f"{key}_low"] > 0 or record[f"{key}_high"] < 0)
+    # Two checks failed, of JNLD separate and of DRAEM unified.
+    marked = {str(table.frame.loc[row, "model"]).split(" \u2212 ")[1] for row, _ in table.letters}
+    assert marked == {"JNLD separate", "DRAEM unified"} and len(table.notes) == 2
+    few = rows_of_both()
+    few = few[few["paradigm"] == "unified"]
+    table = pairs_table(Values(fake_rows()), compared(tmp_path, 0.06, few))
+    assert table is not None and len(table.frame) == 9 and "only the pairs" not in table.caption
+    assert to_latex(table) and to_markdown(table)
+
+
+def test_models_that_have_not_learnt_are_in_no_pair(tmp_path: Path) -> None:
+    where = (("omnial", "separate", "grid"), ("draem", "unified", "mean"))
+    made = compared(tmp_path, 0.2, health=unlearnt(fake_health(), *where))
+    table = pairs_table(made.fixed, made)
+    assert table is not None and not table.frame["model"].str.contains("OmniAL separate|DRAEM unified").any()
+    assert "OmniAL separate (grid) have not learnt" in table.caption
+    told = [opening.opening(made.fixed, made).sure[0], findings.best_clean(made.fixed)]
+    assert not any(name in line for line in told for name in ("OmniAL separate", "DRAEM unified"))
+
+
+def test_seeds_average_a_difference_and_a_missing_interval_leaves_it_out(tmp_path: Path) -> None:
+    seeds = (0, 1)
+    made = compared(tmp_path, 0.06, several(seeds), attempts=fake_attempts(seeds=seeds))
+    one, other = made.models[:2]
+    gap = made.values.gap(one, other, made.goals["any"].own, "pixel_auroc")
+    back = made.values.gap(other, one, made.goals["any"].own, "pixel_auroc")
+    assert gap is not None and back is not None
+    assert gap.high - gap.low == pytest.approx(0.12) and back == pytest.approx((-gap[0], -gap[2], -gap[1]))
+    assert pairs_table(made.fixed, made) is not None
+    none = compared(tmp_path, math.nan)
+    assert pairs_table(none.fixed, none) is None and "paired" not in " ".join(sentences(none))
+    broken = read_differences(tmp_path).astype({"difference": "object"})
+    broken["difference"] = "much"
+    write_text(tmp_path / "differences.csv", broken.to_csv(index=False))
+    with pytest.raises(UserError, match="no number"):
+        read_differences(tmp_path)
 
 
 def test_a_tie_is_told_as_one(tmp_path: Path) -> None:

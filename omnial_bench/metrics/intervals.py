@@ -58,19 +58,24 @@ class Intervals:
     def compute(self) -> dict[str, Interval]:
         """Low and high of `pixel_auroc`, `pixel_ap`, `image_auroc` and `image_ap`, as far off the figure of all images
         as the draws were; a figure that lacks a kind has none."""
+        return {name: ends_of(values) for name, values in self.draws().items()}
+
+    def draws(self) -> dict[str, Float[Tensor, " d"]]:
+        """Each of these figures on every draw of images; the first draw holds each image once.
+
+        The draws hold the same images for every model that is shown the same ones, so that of two models figures can be
+        taken from one another draw by draw. A draw whose anomalous images have empty masks has no pixel figure: NaN.
+        """
         if not 1 < self.count <= MOST:
             return {}
         anomalous = torch.cat(self._anomalous)
         draws = _draws(anomalous)
-        found = {}
+        found: dict[str, Tensor] = {}
         for what, (positive, negative) in (("image", self._images(anomalous)), ("pixel", self._histograms())):
             if min(_images_with(positive), _images_with(negative)) >= FEWEST:
-                for name, values in _figures(draws @ positive, draws @ negative).items():
-                    # The first draw holds every image once. One whose anomalous images have empty masks has no figure.
-                    known = values[1:][values[1:].isfinite()]
-                    ends = torch.quantile(known, torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2]).double())
-                    low, high = (ends - values[0]).tolist()
-                    found[f"{what}_{name}"] = (min(low, 0.0), max(high, 0.0))
+                found |= {
+                    f"{what}_{name}": values for name, values in _figures(draws @ positive, draws @ negative).items()
+                }
         return found
 
     def _images(self, anomalous: Bool[Tensor, " n"]) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
@@ -102,6 +107,14 @@ class Intervals:
             return torch.empty(0, dtype=torch.float64)
         order = torch.cat(own).double().sort().values
         return order[(torch.arange(BINS // 2) * len(order)).div(BINS // 2, rounding_mode="floor")]
+
+
+def ends_of(values: Float[Tensor, " d"]) -> Interval:
+    """How far the middle 95 % of the draws reach below and above the first, which holds every image once."""
+    known = values[1:][values[1:].isfinite()]
+    ends = torch.quantile(known, torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2]).double())
+    low, high = (ends - values[0]).tolist()
+    return min(low, 0.0), max(high, 0.0)
 
 
 def _images_with(table: Float[Tensor, "n k"]) -> int:

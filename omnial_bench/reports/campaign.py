@@ -8,6 +8,7 @@ import pandas as pd
 from omnial_bench.reports.attempts import read_attempts, read_health, unlearnt_of
 from omnial_bench.reports.suites import RANKING, Evaluation, Trial, split
 from omnial_bench.reports.values import Condition, Model, Values
+from omnial_bench.store import read_differences
 from omnial_bench.tolerances import kind_of
 
 GOALS = ("any", "hide", "fabricate")
@@ -137,5 +138,6 @@ def campaign_of(run: Path, rows: pd.DataFrame, *, seed: int | None = None) -> Ca
         controls = [each.control.set for each in evaluations if each.control]
         fixed = rows[rows["set"] == (controls or [evaluations[0].trials[0].set])[0]].assign(set="clean")
     health = read_health(run)
-    unlearnt = unlearnt_of(health)
-    return Campaign(Values(rows, unlearnt), Values(fixed, unlearnt), evaluations, attempts, health)
+    unlearnt, differences = unlearnt_of(health), read_differences(run)
+    every, part = (Values(some, unlearnt, differences) for some in (rows, fixed))
+    return Campaign(every, part, evaluations, attempts, health)

@@ -17,9 +17,10 @@ from omnial_bench.reports.campaign import Campaign, campaign_of
 from omnial_bench.reports.drawing import Drawing, save
 from omnial_bench.reports.extremes import extremes
 from omnial_bench.reports.opening import opening
+from omnial_bench.reports.pairs import pairs_table
 from omnial_bench.reports.table import Table, markdown_text, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Values
-from omnial_bench.store import make_folder, read_rows, whole, write_text
+from omnial_bench.store import make_folder, read_differences, read_rows, whole, write_text
 
 FORMATS = ("md", "pdf", "html")
 TEMPLATES = Path(__file__).parent / "templates"
@@ -42,7 +43,7 @@ def write_report(
     if seed is not None:
         rows = rows[rows["seed"] == seed]
     campaign = campaign_of(run, rows, seed=seed)
-    values = campaign.fixed if campaign else Values(rows, unlearnt_of(read_health(run)))
+    values = campaign.fixed if campaign else Values(rows, unlearnt_of(read_health(run)), read_differences(run))
     make_folder(run / "figures")
     context = build_context(run, values, campaign)
     if tell is not None:
@@ -86,6 +87,8 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
 
     first, missing = opening(values, campaign), "the headline: no image AUROC, pixel AUROC or pixel AP in the rows"
     head = table(first.table, missing)
+    several = len((campaign.values if campaign else values).judged) > 1
+    apart = table(pairs_table(values, campaign), "pairs of models: none in differences.csv") if several else []
     robust = robustness.sections(campaign, table, figures) if campaign else []
     attack = table(tables.headline(values), missing) if first.table.name != "headline" else []
     if values.sets:
@@ -116,6 +119,7 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
     trained += table(making.settings_table(values, made_models), "training settings: no recipe.toml under models/")
     every = table(tables.every_metric(values), "the table of every metric")
     sections = [
+        ("Pairs of models", apart),
         *robust,
         (("Fixed sets" if robust else "Under attack") if values.attacks else "Localisation", attack),
         ("Reconstruction", quality),

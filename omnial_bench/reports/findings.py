@@ -1,6 +1,7 @@
 """Sentences that rows lead to by rule: what was found, and what these figures cannot say. No torch here."""
 
 import math
+from collections.abc import Sequence
 from itertools import combinations
 from statistics import fmean
 
@@ -99,20 +100,41 @@ def kind_words(values: Values, model: Model, condition: Condition) -> str:
 
 def best_clean(values: Values) -> str:
     """Which model has the highest figure of each kind on the clean test."""
-    parts = []
+    best_in: dict[tuple[Model, ...], list[tuple[str, str]]] = {}
     for metric, words in (("pixel_auroc", "pixel AUROC"), ("pixel_ap", "pixel AP"), ("image_auroc", "image AUROC")):
         ranked = [(values.get(model, values.clean, metric), model) for model in values.judged]
         ranked = [(value, model) for value, model in ranked if not math.isnan(value)]
         if ranked:
-            value, best = max(ranked, key=lambda pair: pair[0])
-            parts.append((values.label(best), f"{words} ({100 * value:.1f}\u00a0%)"))
-    if not parts:
+            value, first = max(ranked, key=lambda pair: pair[0])
+            best = tuple(model for other, model in ranked if f"{100 * other:.1f}" == f"{100 * value:.1f}")
+            close = [model for model in not_apart(values, first, values.clean, metric) if model not in best]
+            doubt = f"not told apart from {names_of(values, close)}" if close else ""
+            best_in.setdefault(best, []).append((f"{words} ({100 * value:.1f}\u00a0%)", doubt))
+    if not best_in:
         return ""
-    best_in: dict[str, list[str]] = {}
-    for name, what in parts:
-        best_in.setdefault(name, []).append(what)
-    clauses = [f"{name} has the highest {joined(what)}" for name, what in best_in.items()]
-    return f"On the clean test {'; '.join(clauses)}."
+    clauses = []
+    for best, what in best_in.items():
+        verb = "reaches" if len(values.judged) == 1 else "has the highest" if len(best) == 1 else "have the highest"
+        every = f"all {len(best)} models" if len(best) == len(values.judged) > 2 else names_of(values, best)
+        doubts = list(dict.fromkeys(doubt for _, doubt in what))
+        # A doubt that is the same of all is told once, behind them.
+        said = joined([words + (f", {doubt}," if doubt and len(doubts) > 1 else "") for words, doubt in what])
+        said += f", {doubts[0]}" if doubts[0] and len(doubts) == 1 else ""
+        clauses.append(f"{every} {verb} {said.rstrip(',')}")
+    doubted = any(doubt for what in best_in.values() for _, doubt in what)
+    why = " Not told apart: 0 lies inside the paired 95\u00a0% interval of the difference." if doubted else ""
+    return f"On the clean test {'; '.join(clauses)}.{why}"
+
+
+def not_apart(values: Values, best: Model, condition: Condition | None, metric: str) -> list[Model]:
+    """The models that the same images do not tell apart from the best; none where that was not measured."""
+    gaps = [(model, values.gap(best, model, condition, metric)) for model in values.judged if model != best]
+    return [model for model, gap in gaps if gap is not None and not gap.apart]
+
+
+def names_of(values: Values, models: Sequence[Model]) -> str:
+    """Models by name, of more than three their number."""
+    return f"{len(models)} models" if len(models) > 3 else joined([values.label(model) for model in models])
 
 
 def _largest_drop(values: Values) -> str:

@@ -1,6 +1,7 @@
 """The checks of the attacks' health: a table of all, and a footnote where one puts a figure in doubt. No torch here."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from string import ascii_lowercase
 from typing import Any
@@ -130,6 +131,12 @@ class Marked:
         record[f"{key}_sd"] = values.spread(model, condition, metric)
         if (marks := doubts(self.campaign, model, condition, *others)) and not math.isnan(record[key]):
             self.letters[row, key] = marks
+
+    def put_doubts(self, row: int, key: str, condition: Condition, models: Sequence[Model]) -> None:
+        """Mark a cell that stands for several models with the letters of any of them."""
+        marks = {mark for model in models for mark in doubts(self.campaign, model, condition).split(",")} - {""}
+        if marks:
+            self.letters[row, key] = ",".join(sorted(marks))
 
     @property
     def notes(self) -> tuple[tuple[str, str], ...]:

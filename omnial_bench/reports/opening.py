@@ -1,19 +1,19 @@
 """What a report opens with: the finding, the table behind it, and how sure it is. No torch here."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.findings import best_clean, kind_words
+from omnial_bench.reports.findings import best_clean, kind_words, names_of, not_apart
 from omnial_bench.reports.health import Marked
 from omnial_bench.reports.lessons import TIE, health_words, kept, overstated, percent, ranked_by
 from omnial_bench.reports.suites import Evaluation
-from omnial_bench.reports.table import Column, Table
+from omnial_bench.reports.table import MINUS, Column, Table
 from omnial_bench.reports.tables import (
-    HEADLINE,
     best_of,
     count_words,
     headline,
@@ -25,7 +25,8 @@ from omnial_bench.reports.tables import (
     spread_words,
     unlearnt_words,
 )
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, sources_title
+from omnial_bench.reports.values import METRIC_TITLES, Condition, Gap, Model, Values, sources_title
+from omnial_bench.store import HEADLINE
 
 _WORDS = {"pixel_auroc": "pixel AUROC", "image_auroc": "image AUROC"}
 _HEADS = {"any": "any harm", "hide": "missed defect\n(hide)", "fabricate": "false alarm\n(fabricate)"}
@@ -139,14 +140,19 @@ def _caption(campaign: Campaign, frame: pd.DataFrame) -> str:
 
 
 def _apart(campaign: Campaign) -> str:
-    """Whether the intervals of the model that keeps most and of the one that keeps least tell them apart."""
-    values, clauses = campaign.values, []
+    """Whether the model that keeps most and the one that keeps least are told apart: by their difference on the same
+    images or, where that was not measured, by the interval of each."""
+    values, paired, clauses = campaign.values, [], []
     for metric, words in _WORDS.items():
         trial = campaign.against(metric)
         ranked = ranked_by(values, trial.own, metric) if trial else []
         if len(ranked) < 2 or ranked[0][0] - ranked[-1][0] <= TIE or trial is None:
             continue
         most, least = ranked[0][1], ranked[-1][1]
+        if (gap := values.gap(most, least, trial.own, metric)) is not None:
+            close = not_apart(values, most, trial.own, metric)
+            paired.append(f"in {words} {_gap_words(values, most, least, gap, close)}")
+            continue
         ends = [values.interval(model, trial.own, metric) for model in (most, least)]
         if any(math.isnan(end) for pair in ends for end in pair):
             continue
@@ -154,7 +160,18 @@ def _apart(campaign: Campaign) -> str:
         pair = f"{values.label(most)} {shown[0]} and {values.label(least)} {shown[1]}"
         overlap = "overlap, so their order may be chance" if ends[0][0] <= ends[1][1] else "lie apart"
         clauses.append(f"in {words} those of {pair} {overlap}")
-    return f"Of the 95\u00a0% intervals over images, {'; '.join(clauses)}." if clauses else ""
+    alone = f"Of the 95\u00a0% intervals over images, {'; '.join(clauses)}." if clauses else ""
+    said = f"On the same images (paired 95\u00a0% intervals) {'; '.join(paired)}." if paired else ""
+    return " ".join(filter(None, (said, alone)))
+
+
+def _gap_words(values: Values, most: Model, least: Model, gap: Gap, close: Sequence[Model]) -> str:
+    """What lies between the first and the last, and which models are not told apart from the first."""
+    low, high = (f"{100 * end:.1f}".replace("-", MINUS) for end in (gap.low, gap.high))
+    every = len(close) == len(values.judged) - 1 > 1
+    others = f", not told apart from {'any other' if every else names_of(values, close)}" if close else ""
+    more = f"{100 * gap.difference:.1f} points more than {values.label(least)} ({low} to {high})"
+    return f"{values.label(most)} keeps {more}{others}"
 
 
 def _on_a_set(values: Values) -> str:

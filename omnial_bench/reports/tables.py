@@ -8,8 +8,8 @@ import pandas as pd
 
 from omnial_bench.reports.table import Column, Style, Table
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, joined, sources_title
+from omnial_bench.store import HEADLINE
 
-HEADLINE = ("image_auroc", "pixel_auroc", "pixel_ap")
 _STYLES: dict[str, Style] = {"psnr": "decibel", "ssim": "fraction"}
 
 
@@ -166,11 +166,14 @@ def count_words(values: Values, conditions: Iterable[Condition | None]) -> str:
     """Number of images and seeds behind the figures under these conditions."""
     known = [condition for condition in conditions if condition is not None]
     counts = {values.total(condition, model) for condition in known for model in values.models} - {0}
-    seeds = values.seeds_of(known)
     images = f"{min(counts, default=0)}" + (f" to {max(counts)}" if len(counts) > 1 else "")
-    if len(seeds) == 1:
-        return f"{images} images, one seed ({seeds[0]})"
-    return f"{images} images, {len(seeds)} seeds ({', '.join(map(str, seeds))})"
+    return f"{images} images, {seed_words(values, known)}"
+
+
+def seed_words(values: Values, conditions: Iterable[Condition]) -> str:
+    """Seeds behind the figures under these conditions."""
+    seeds = values.seeds_of(conditions)
+    return f"one seed ({seeds[0]})" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(map(str, seeds))})"
 
 
 def spread_words(values: Values, conditions: Iterable[Condition | None], shown: str) -> str:

@@ -99,11 +99,30 @@ class Condition(NamedTuple):
         return f"{self.set}_white_box" if self.white_box else self.set
 
 
+class Gap(NamedTuple):
+    """A difference between two models on the same images, with its paired 95 % interval."""
+
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def apart(self) -> bool:
+        """Whether the images tell the models apart: 0 lies outside the interval."""
+        return self.low > 0 or self.high < 0
+
+
 class Values:
     """The rows of one data set by model, condition, category and metric; several seeds are averaged."""
 
-    def __init__(self, rows: pd.DataFrame, unlearnt: Mapping[tuple[str, str], tuple[str, ...]] | None = None) -> None:
-        """`unlearnt` names by detector and paradigm what a check says has not learnt, with the categories or none.
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        unlearnt: Mapping[tuple[str, str], tuple[str, ...]] | None = None,
+        differences: pd.DataFrame | None = None,
+    ) -> None:
+        """`unlearnt` names by detector and paradigm what a check says has not learnt, with the categories or none;
+        `differences` are those of differences.csv.
 
         UserError where there are no rows, or where they are of several data sets.
         """
@@ -143,6 +162,7 @@ class Values:
             self._ends[key].append((float(record[12]), float(record[13])))
             self._counts[key[:3]] = max(self._counts.get(key[:3], 0), int(record[9]))
             self._aims[key[:3]].add(record[11])
+        self._gaps = {} if differences is None else _gaps_of(differences[differences["seed"].isin(self.seeds)])
         self.models: tuple[Model, ...] = tuple(sorted(_distinct(key[0] for key in self._values), key=_model_order))
         told = unlearnt or {}
         self.unlearnt: dict[Model, tuple[str, ...]] = {
@@ -211,6 +231,23 @@ class Values:
             return math.nan, math.nan
         return fmean(low for low, _ in found), fmean(high for _, high in found)
 
+    def gap(
+        self, model: Model, other: Model, condition: Condition | None, metric: str, category: str = MEAN
+    ) -> Gap | None:
+        """The figure less that of another model on the same images, averaged over the seeds.
+
+        None where it has no interval, or where it is not that of these rows.
+        """
+        where = (condition.set, condition.source, category, metric) if condition else None
+        found = self._gaps.get((model, other, where))
+        if not found:
+            found = [(-gap, -high, -low) for gap, low, high in self._gaps.get((other, model, where), [])]
+        if not found:
+            return None
+        gap = Gap(*(fmean(column) for column in zip(*found, strict=True)))
+        rows = self.get(model, condition, metric, category) - self.get(other, condition, metric, category)
+        return gap if all(map(math.isfinite, gap)) and math.isclose(gap.difference, rows, abs_tol=1e-9) else None
+
     @property
     def intervals(self) -> bool:
         """Whether any row has an interval over images."""
@@ -278,6 +315,20 @@ class Values:
     @property
     def detectors(self) -> tuple[str, ...]:
         return tuple(_distinct(model.detector for model in self.models))
+
+
+def _gaps_of(
+    differences: pd.DataFrame,
+) -> dict[tuple[Model, Model, tuple[str, str, str, str] | None], list[tuple[float, float, float]]]:
+    """By both models, and set, source, category and metric: a difference and the ends of its interval for each seed."""
+    found: dict[tuple[Model, Model, tuple[str, str, str, str] | None], list[tuple[float, float, float]]] = {}
+    for row in differences.to_dict("records"):
+        one = Model(row["detector"], row["paradigm"], row["preset"])
+        other = Model(row["other_detector"], row["other_paradigm"], row["other_preset"])
+        where = (row["set"], row["source"], row["category"], row["metric"])
+        gap = (float(row["difference"]), float(row["low"]), float(row["high"]))
+        found.setdefault((one, other, where), []).append(gap)
+    return found
 
 
 def panels_of(detector: str) -> tuple[str, bool | None]:
