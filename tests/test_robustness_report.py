@@ -619,7 +619,7 @@ def test_a_tie_is_told_as_one(tmp_path: Path) -> None:
     rows = raised(rows, 0.085, "pixel_auroc", set="white-box-any", detector="jnld")
     assert "and least by 3 models (8.5\u00a0%)" in said(campaign(tmp_path, rows), "nder white-box attack")
     rows = raised(rows_of_both(), 0.3, "pixel_auroc", set="white-box-any")
-    assert "all models are left within a point of one another in pixel AUROC (30.0\u00a0%)" in said(
+    assert "all 6 models are left within a point of one another in pixel AUROC (30.0\u00a0%)" in said(
         campaign(tmp_path, rows), "nder white-box attack"
     )
 
@@ -647,9 +647,55 @@ def test_what_does_not_fall_is_not_said_to_fall(tmp_path: Path) -> None:
 def test_one_model_alone(tmp_path: Path) -> None:
     rows = rows_of_both()
     made = campaign(tmp_path, rows[(rows["detector"] == "jnld") & (rows["paradigm"] == "unified")])
-    assert "of pixel AUROC JNLD unified (87.5\u00a0→\u00a021.5\u00a0%) is left" in said(made, "nder white-box attack")
+    assert said(made, "nder white-box attack").startswith(
+        "No model is robust: under white-box attack at 8/255 (64 images, one seed (0)) pixel AUROC moves for JNLD "
+        "unified (87.5\u00a0→\u00a021.5\u00a0%), at or below chance (50\u00a0%); image AUROC, its score attacked, "
+    )
+    assert " 1 of 1 " not in " ".join(sentences(made)) and "overstates the robustness of JNLD unified (" in said(
+        made, "overstates"
+    )
+    assert "the model's own attack takes pixel AUROC at least as low as any other" in said(made, "In transfer")
     assert "by" in said(made, "By goal")
     assert white_box.white_box_table(made) is not None and goals.goals_figure(made) is not None
+
+
+def test_what_has_not_learnt_is_not_called_unrobust(tmp_path: Path) -> None:
+    everyone_else = [
+        (name, kind, "mean") for name in DETECTORS for kind in PARADIGMS if (name, kind) != ("jnld", "unified")
+    ]
+    made = campaign(tmp_path, health=unlearnt(fake_health(), *everyone_else))
+    assert opening.opening(made.fixed, made).finding[0].startswith("No model that has learnt is robust: under")
+
+
+def test_no_figure_gives_no_finding(tmp_path: Path) -> None:
+    rows = rows_of_both().assign(value=math.nan)
+    made = campaign(tmp_path, rows)
+    first = opening.opening(made.fixed, made)
+    assert first.finding == ("The rows define no figure by which anything could be concluded.",)
+    assert "DRAEM unified (bottle, Clean test)" in findings.findings(made.fixed)[-1]
+    assert lessons.lessons(made) == []
+
+
+def test_the_same_is_said_once(tmp_path: Path) -> None:
+    """One seed is no reason to say it twice, and a finding does not come again among what the rows say."""
+    made = campaign(tmp_path)
+    said_of_seeds = [line for line in findings.limits(made.fixed) + lessons.caveats(made) if "noise" in line]
+    assert len(said_of_seeds) == 1
+    one = fake_rows(sets={})
+    write_rows(tmp_path / "results.csv", one[one["detector"] == "jnld"])
+    write_report(tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text.count("has the highest") == 1 and "## What the rows say" not in text
+
+
+def test_equal_figures_share_the_first_place() -> None:
+    rows = raised(fake_rows(), 1.0, "image_auroc", set="clean")
+    best = findings.best_clean(Values(rows))
+    assert "all 6 models have the highest image AUROC (100.0\u00a0%)" in best
+    rows = raised(rows, 0.9, "image_auroc", set="clean", detector="draem")
+    assert "4 models have the highest image AUROC" in findings.best_clean(Values(rows))
+    rows = raised(rows, 0.9, "image_auroc", set="clean", detector="jnld")
+    assert "OmniAL unified and OmniAL separate have the highest image AUROC" in findings.best_clean(Values(rows))
 
 
 def test_health_in_words(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
         "headline": head,
         "sure": list(first.sure),
         "points": lessons.lessons(campaign) if campaign else [],
-        "findings": findings.findings(values),
+        "findings": [line for line in findings.findings(values) if line not in first.finding],
         "limits": findings.limits(values) + (lessons.caveats(campaign) if campaign else []),
         "sections": [{"title": name, "items": items} for name, items in sections if items],
         "left_out": left_out,

@@ -108,7 +108,7 @@ def best_clean(values: Values) -> str:
             value, first = max(ranked, key=lambda pair: pair[0])
             best = tuple(model for other, model in ranked if f"{100 * other:.1f}" == f"{100 * value:.1f}")
             close = [model for model in not_apart(values, first, values.clean, metric) if model not in best]
-            doubt = f"not told apart from {names_of(values, close)}" if close else ""
+            doubt = doubt_words(values, close) if close else ""
             best_in.setdefault(best, []).append((f"{words} ({100 * value:.1f}\u00a0%)", doubt))
     if not best_in:
         return ""
@@ -130,6 +130,12 @@ def not_apart(values: Values, best: Model, condition: Condition | None, metric: 
     """The models that the same images do not tell apart from the best; none where that was not measured."""
     gaps = [(model, values.gap(best, model, condition, metric)) for model in values.judged if model != best]
     return [model for model, gap in gaps if gap is not None and not gap.apart]
+
+
+def doubt_words(values: Values, close: Sequence[Model]) -> str:
+    """Which models the first is not told apart from."""
+    every = len(close) == len(values.judged) - 1 > 1
+    return f"not told apart from {'any other' if every else names_of(values, close)}"
 
 
 def names_of(values: Values, models: Sequence[Model]) -> str:
@@ -248,13 +254,14 @@ def _gains(values: Values) -> str:
 
 def _undefined(values: Values) -> str:
     gaps = [
-        f"{values.label(model)}, {category}, {condition.label}"
+        f"{values.label(model)} ({category}, {condition.label})"
         for condition in values.conditions
         for model in values.models
         for category in values.categories
         if values.count(model, condition, category) and math.isnan(values.get(model, condition, "pixel_ap", category))
     ]
-    return f"Undefined or not measured: pixel AP of {joined(gaps[:6])}{' and more' * (len(gaps) > 6)}." if gaps else ""
+    shown = [*gaps[:6], *([f"{len(gaps) - 6} others"] if len(gaps) > 6 else [])]
+    return f"Undefined or not measured: pixel AP of {joined(shown)}." if gaps else ""
 
 
 def _points(change: float) -> str:

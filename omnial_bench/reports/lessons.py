@@ -35,7 +35,8 @@ def caveats(campaign: Campaign) -> list[str]:
             "a stronger attack may go lower."
         )
     seeds = campaign.values.seeds_of(campaign.values.conditions)
-    if campaign.white_box and len(seeds) == 1:
+    # Where the other rows have one seed too, the limits say so.
+    if campaign.white_box and len(seeds) == 1 and len(campaign.fixed.seeds) != 1:
         said.append(
             f"The test suites were run with one seed ({seeds[0]}): differences within a few points may be noise."
         )
@@ -60,32 +61,38 @@ def kept(campaign: Campaign) -> str:
         if not ranked:
             continue
         robust |= ranked[0][0] > CHANCE
-        words += ", its score attacked," if aimed != trial else ""
+        how = ", its score attacked," if aimed != trial else ""
         best, worst = ranked[0][0], ranked[-1][0]
         if len(ranked) == 1:
-            clause = f"of {words} {_moves(values, suite.control, metric, ranked)} is left"
+            clause = f"{words}{how} moves for {_moves(values, suite.control, metric, ranked)}"
         elif best - worst <= TIE:
-            clause = f"all models are left within a point of one another in {words} ({_range(worst, best)})"
+            clause = (
+                f"all {len(ranked)} models are left within a point of one another in {words}{how.rstrip(',')} "
+                f"({_range(worst, best)})"
+            )
         else:
             top = _near(ranked, best)
             low = [pair for pair in _near(ranked, worst) if pair not in top]
             clause = (
-                f"most {words} is kept by {_moves(values, suite.control, metric, top)} and least by "
+                f"most {words}{how} is kept by {_moves(values, suite.control, metric, top)} and least by "
                 f"{_moves(values, suite.control, metric, low)}"
             )
         clauses.append(f"{clause}, {_at_chance(values, ranked)}")
     if not clauses:
         return ""
     count = count_words(values, [trial.own])
-    start = "Under" if robust else "No model is robust: under"
+    which = "model that has learnt" if values.unlearnt else "model"
+    start = "Under" if robust else f"No {which} is robust: under"
     return f"{start} white-box attack at {trial.size} ({count}) {'; '.join(clauses)}."
 
 
 def _at_chance(values: Values, ranked: Ranked) -> str:
     """Whose figure says nothing any more."""
     low = [values.label(model) for value, model in ranked if value <= CHANCE]
+    if len(ranked) == 1:
+        return f"{'at or below' if low else 'above'} chance (50\u00a0%)"
     if len(low) == len(ranked):
-        who = {1: "it is", 2: "both models"}.get(len(low), f"all {len(low)} models")
+        who = "both models" if len(low) == 2 else f"all {len(low)} models"
     elif len(low) > 2 and 2 * len(low) > len(ranked):
         who = f"all but {joined([values.label(model) for value, model in ranked if value > CHANCE])}"
     else:
@@ -137,6 +144,12 @@ def overstated(campaign: Campaign) -> str:
         return f"The fixed set {compared.set} overstates the robustness of none by more than a point of pixel AUROC."
     model, fall = min(found, key=lambda pair: pair[1]["overstated"])
     kind = kind_words(campaign.fixed, model, compared)
+    if len(found) == 1:
+        return (
+            f"The fixed set {compared.set} overstates the robustness of {campaign.values.label(model)} ({kind}): "
+            f"{_number(fall['fall_fixed'])} points of pixel AUROC where white-box takes "
+            f"{_number(fall['fall_white_box'])}."
+        )
     return (
         f"The fixed set {compared.set} overstates the robustness of {more} of {len(found)} models by more than a point "
         f"of pixel AUROC, most that of {campaign.values.label(model)} ({kind}): {_number(fall['fall_fixed'])} points "
@@ -231,6 +244,9 @@ def _transfer(campaign: Campaign) -> str:
             total += 1
             own += mine <= min(lent)
             others += [] if mine <= min(lent) else [values.label(model)]
+        if total == 1:
+            how = "at least as low as any" if own else "less low than some"
+            return f"In transfer ({suite.title(trial)}) the model's own attack takes pixel AUROC {how} other source."
         if total:
             text = (
                 f"In transfer ({suite.title(trial)}), for {own} of {total} models their own attack takes pixel AUROC "
@@ -265,7 +281,8 @@ def health_words(campaign: Campaign) -> str:
     failed = ran[ran["status"] == FAILED]
     if health.empty:
         return ""
-    rest = f"; {len(health) - len(ran)} were not run" if len(ran) < len(health) else ""
+    idle = len(health) - len(ran)
+    rest = f"; {idle} {'was' if idle == 1 else 'were'} not run" if idle else ""
     if ran.empty:
         return "No health check of the attacks was run."
     if failed.empty:

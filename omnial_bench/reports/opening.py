@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.findings import best_clean, kind_words, names_of, not_apart
+from omnial_bench.reports.findings import best_clean, doubt_words, kind_words, not_apart
 from omnial_bench.reports.health import Marked
 from omnial_bench.reports.lessons import TIE, health_words, kept, overstated, percent, ranked_by
 from omnial_bench.reports.suites import Evaluation
@@ -52,6 +52,7 @@ def opening(values: Values, campaign: Campaign | None) -> Opening:
     if not values.judged:
         return Opening((f"{unlearnt} That is every model, so nothing is concluded on robustness.",), table, ())
     found = (kept(campaign) if campaign else "") or _on_a_set(values) or best_clean(values)
+    found = found or "The rows define no figure by which anything could be concluded."
     sure = (_apart(campaign), health_words(campaign), overstated(campaign)) if campaign else ()
     return Opening(tuple(filter(None, (found, unlearnt))), table, tuple(filter(None, sure)))
 
@@ -168,8 +169,7 @@ def _apart(campaign: Campaign) -> str:
 def _gap_words(values: Values, most: Model, least: Model, gap: Gap, close: Sequence[Model]) -> str:
     """What lies between the first and the last, and which models are not told apart from the first."""
     low, high = (f"{100 * end:.1f}".replace("-", MINUS) for end in (gap.low, gap.high))
-    every = len(close) == len(values.judged) - 1 > 1
-    others = f", not told apart from {'any other' if every else names_of(values, close)}" if close else ""
+    others = f", {doubt_words(values, close)}" if close else ""
     more = f"{100 * gap.difference:.1f} points more than {values.label(least)} ({low} to {high})"
     return f"{values.label(most)} keeps {more}{others}"
 
@@ -187,9 +187,11 @@ def _on_a_set(values: Values) -> str:
             continue
         ends = [_move(values, model, hardest, metric, value) for value, model in (ranked[0], ranked[-1])]
         if len(ranked) == 1:
-            clauses.append(f"of {words} {ends[0]} is left")
+            clauses.append(f"{words} moves for {ends[0]}")
         elif ranked[0][0] - ranked[-1][0] <= TIE:
-            clauses.append(f"all models are left within a point of one another in {words} ({percent(ranked[0][0])})")
+            clauses.append(
+                f"all {len(ranked)} models are left within a point of one another in {words} ({percent(ranked[0][0])})"
+            )
         else:
             clauses.append(f"most {words} is kept by {ends[0]} and least by {ends[1]}")
     if not clauses:
