@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from omnial_bench.data.decode import picture_files, read_picture
 from omnial_bench.data.folder import Dataset, find_dataset
 from omnial_bench.data.pictures import to_float
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, is_printable
 from omnial_bench.models import foreign
 from omnial_bench.models.adapter import Adapted, adapt
 from omnial_bench.models.calibration import LEAST, held_out
@@ -97,7 +97,7 @@ class Wanted:
 def option_of(text: str) -> tuple[str, Any]:
     """`key=value` as a keyword and its value, which is read as TOML where it is TOML, and taken as text otherwise."""
     key, equals, value = text.partition("=")
-    if not equals or not key.isidentifier():
+    if not equals or not key.isidentifier() or not is_printable(value):
         raise UserError(f"expected an option such as depth=3, a keyword of the factory and its value, got {text!r}")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]

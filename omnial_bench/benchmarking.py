@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from omnial_bench.adapting import Factory, Site, detector_at
+from omnial_bench.adapting import Factory, Site, detector_at, weights_of
 from omnial_bench.assessment import WRITTEN, check_rows, row_names
 from omnial_bench.attacks.health import doubts, health
 from omnial_bench.attacks.sets import build_sets, compose, load_set
@@ -32,7 +32,7 @@ from omnial_bench.progress import watching
 from omnial_bench.reading import read_suite
 from omnial_bench.records import Paradigm, Suite
 from omnial_bench.runner import write_environment, write_found
-from omnial_bench.scoring import Labels, labels_on, score, with_means
+from omnial_bench.scoring import DIGITS, Labels, labels_on, score, with_means
 from omnial_bench.store import attempts_frame, check_folder, differences_frame, frame, make_folder
 from omnial_bench.suited import check_suited
 from omnial_bench.white_box import Evaluation, Target, evaluate
@@ -219,9 +219,8 @@ def _found(task: _Task, detector: nn.Module | Factory) -> Evaluation:
             options=task.options, held_out=task.held_out,
         )  # fmt: skip
         model = placed(detector_at(site, detector, name=task.name), task.device)
-        target = Target(
-            detector=model, labels=task.labels, categories=categories if task.paradigm == "separate" else ()
-        )
+        labels = replace(task.labels, weights=weights_of(model)[:DIGITS])
+        target = Target(detector=model, labels=labels, categories=categories if task.paradigm == "separate" else ())
         check_suited(model, task.suite, target.model)
         found.extend(_on_test(task, target, categories))
         if task.suite.against == "sources":

@@ -13,7 +13,7 @@ from omnial_bench.baseline import FIGURE, figures, protocol_known
 from omnial_bench.errors import UserError
 from omnial_bench.links import check_links
 from omnial_bench.protocol import check_protocol, protocol_of
-from omnial_bench.store import KEY, read_rows
+from omnial_bench.store import KEY, NUMBERS, read_rows
 from omnial_bench.tolerances import ANEW, SAME, is_aimed, is_chance, kind_of, of_same_weights, of_seeds
 
 log = logging.getLogger(__name__)
@@ -171,17 +171,20 @@ def judge_files(
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """The rows of a run or a baseline; UserError for a value that its metric cannot have: a percentage, say."""
+    """The rows of a run or a baseline; UserError for a value, or an end of its interval, that its metric cannot have: a
+    percentage, say."""
     rows = read_rows(path)
     lowest = rows["metric"].map({"psnr": -DECIBELS, "ssim": -1.0}).fillna(0.0) - ROUNDING
     highest = rows["metric"].map({"psnr": DECIBELS}).fillna(1.0) + ROUNDING
-    strange = rows[(rows["value"] < lowest) | (rows["value"] > highest)]
-    if len(strange):
-        one = strange.iloc[0]
-        raise UserError(
-            f"{path} says {one['value']:g} for {one['metric']} of {one['detector']}-{one['paradigm']}, "
-            f"{one['category']}, {one['set']}; expected a fraction from 0 to 1, or decibels for psnr"
-        )
+    for column in NUMBERS:
+        strange = rows[(rows[column] < lowest) | (rows[column] > highest)]
+        if len(strange):
+            one = strange.iloc[0]
+            what = one["metric"] if column == "value" else f"{column} of {one['metric']}"
+            raise UserError(
+                f"{path} says {one[column]:g} for {what} of {one['detector']}-{one['paradigm']}, {one['category']}, "
+                f"{one['set']}; expected a fraction from 0 to 1, or decibels for psnr"
+            )
     return rows
 
 

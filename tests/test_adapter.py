@@ -1,5 +1,9 @@
 """Modules from elsewhere as detectors: what they may return, and on which scale they are attacked."""
 
+import logging
+import sys
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -22,6 +26,10 @@ class Returns(nn.Module):
 
     def forward(self, images: Tensor) -> object:
         return self.make(images.mean(1))  # type: ignore[operator]
+
+
+def two(grey: Tensor) -> Tensor:
+    return torch.stack((torch.zeros_like(grey), grey), 1)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +112,22 @@ def test_a_prediction_and_a_detector_pass_as_they_are() -> None:
         (lambda grey: grey.flatten(1).amax(1), r"got a tensor of shape \(8,\)"),
         (lambda grey: grey[:2], r"got a tensor of shape \(2, 8, 10\)"),
         (lambda grey: grey[:, None].expand(-1, 3, -1, -1), r"got a tensor of shape \(8, 3, 8, 10\)"),
-        (lambda grey: grey > 0.5, r"got a tensor of shape \(8, 8, 10\)"),
-        (lambda grey: (grey, grey), "expected one image score for each of 8 images"),
+        (lambda grey: grey > 0.5, r"got a tensor of shape \(8, 8, 10\), torch\.bool"),
+        (lambda grey: (9 * grey).int(), r"got a tensor of shape \(8, 8, 10\), torch\.int32"),
+        (lambda grey: grey.to(torch.complex64), r"got a tensor of shape \(8, 8, 10\), torch\.complex64"),
+        (lambda grey: grey.to_sparse(), r"got a tensor of shape \(8, 8, 10\), torch\.sparse_coo"),
+        (lambda grey: grey.to("meta"), r"got a tensor of shape \(8, 8, 10\), without values"),
+        (lambda grey: grey[:, :0], r"got a tensor of shape \(8, 0, 10\)"),
+        (lambda grey: (grey, grey), "expected one float image score for each of 8 images"),
+        (lambda grey: (grey, grey.flatten(1).amax(1) > 0.5), r"one float image score .* shape \(8,\), torch\.bool"),
+        (lambda grey: (grey, grey.flatten(1).amax(1).to("meta")), "one float image score .* without values"),
+        (lambda _: sys.exit(0), "Returns failed on pictures of shape .*: SystemExit: 0"),
+        (lambda grey: Prediction(grey), r"logits of shape \(8, k, 8, 10\), k at least 2, got a tensor of shape \(8, 8"),
+        (lambda grey: Prediction(two(grey)[..., ::2]), r"got a tensor of shape \(8, 2, 8, 5\)"),
+        (lambda grey: Prediction(two(grey).int()), r"got a tensor of shape \(8, 2, 8, 10\), torch\.int32"),
+        (lambda grey: Prediction(two(grey), reconstruction=grey[:, None]), "a reconstruction of shape"),
+        (lambda grey: Prediction(two(grey), score=grey), r"an image score of shape \(8,\), got"),
+        (lambda grey: Prediction(two(grey), pooling=4), "an odd smoothing and pooling, got 1 and 4"),
         (lambda grey: 0 * grey, "expected anomaly maps that differ among normal pictures, got 0 everywhere"),
         (lambda grey: (grey, torch.ones(8)), "expected image scores that differ"),
         (lambda grey: grey * torch.nan, "expected finite anomaly maps"),
@@ -116,6 +138,71 @@ def test_anything_else_is_refused_in_one_line(make: object, message: str) -> Non
     with pytest.raises(UserError, match=message) as caught:
         adapt(Returns(make), [IMAGES])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
+def test_maps_of_other_floats_come_back_as_float32(kind: torch.dtype) -> None:
+    made = adapt(Returns(lambda grey: (grey.to(kind), grey.flatten(1).amax(1).to(kind))), [IMAGES])(IMAGES)
+    assert made.log_odds.dtype == made.image_score.dtype == torch.float32
+
+
+def test_a_module_that_fails_later_is_one_line_and_a_missing_gradient_stays_what_it_is() -> None:
+    detector = adapt(Returns(lambda grey: grey), [IMAGES])
+    for error in (ValueError("no\nmore"), SystemExit(0), RuntimeError("shapes")):
+        detector.module.make = Mock(side_effect=error)  # type: ignore[union-attr]
+        with pytest.raises(
+            UserError, match=rf"Returns failed on pictures of shape .*: {type(error).__name__}: "
+        ) as caught:
+            detector(IMAGES)
+        assert "\n" not in str(caught.value)
+    detector.module.make = lambda grey: torch.from_numpy(grey.numpy())  # type: ignore[union-attr]
+    with pytest.raises(RuntimeError, match="requires grad"):
+        detector(IMAGES.clone().requires_grad_())
+    detector.module.make = Mock(side_effect=KeyboardInterrupt)  # type: ignore[union-attr]
+    with pytest.raises(KeyboardInterrupt):
+        detector(IMAGES)
+
+
+class Writes(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mul_(0.5).mean(1)
+
+
+class Lazy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.LazyLinear(3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean(1)
+
+
+def test_pictures_stay_as_they_are_and_parameters_have_values() -> None:
+    before = IMAGES.clone()
+    with pytest.raises(UserError, match="Writes writes into the pictures that it is given"):
+        adapt(Writes(), [IMAGES])
+    assert torch.equal(IMAGES, before)
+    with pytest.raises(UserError, match=r"Lazy has parameters that no picture gave a value, such as unused\.weight"):
+        adapt(Lazy(), [IMAGES])
+
+
+class Dropping(nn.Sequential):
+    """Dropout that stays on, or goes off with the rest."""
+
+    def __init__(self, stays: bool) -> None:
+        super().__init__(nn.Conv2d(3, 1, 1), nn.BatchNorm2d(1), nn.Dropout(0.5))
+        self.stays = stays
+
+    def train(self, mode: bool = True) -> "Dropping":
+        super().train(mode or self.stays)
+        return self
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_module_in_training_mode_is_put_right_or_warned_of(stays: bool, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        adapt(Dropping(stays).train(), [IMAGES])
+    assert ("Dropping says something else of the same pictures" in caplog.text) == stays
 
 
 def test_it_cannot_be_trained() -> None:

@@ -238,6 +238,9 @@ def test_a_network_for_each_category_with_health_and_progress(data: Path) -> Non
         "score bank-separate-cap on clean", "score bank-separate-weave on clean",
         "quick on bank-separate-cap, cap", "quick on bank-separate-weave, weave",
     }  # fmt: skip
+    apart = rows[rows["category"] != "mean"].groupby("category")["weights"]
+    assert apart.nunique().tolist() == [1, 1] and rows["weights"].nunique() == 3
+    assert set(rows["weights"].str.len()) == {12}
     both = pd.concat([rows, rows])
     assert len(both) == 2 * len(rows)
 

@@ -479,6 +479,19 @@ def test_a_percentage_is_no_improvement(run: Path, tmp_path: Path, value: float,
     assert isinstance(said.exception, UserError) and "expected a fraction" in str(said.exception)
 
 
+@pytest.mark.parametrize(("end", "value"), [("low", -5.0), ("high", 97.5), ("low", -math.inf), ("high", math.inf)])
+def test_nor_is_one_at_the_end_of_an_interval(run: Path, tmp_path: Path, end: str, value: float) -> None:
+    rows = fake_rows()
+    write_rows(tmp_path / "baseline.csv", rows)
+    rows.loc[rows.index[rows["metric"] == "pixel_ap"][0], end] = value
+    write_rows(run / "results.csv", rows)
+    said = invoke(run, "--baseline", tmp_path / "baseline.csv")
+    assert isinstance(said.exception, UserError)
+    assert f"says {value:g} for {end} of pixel_ap" in str(said.exception) and "expected a fraction" in str(
+        said.exception
+    )
+
+
 def test_the_folder_of_a_baseline(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(run)
     assert invoke(".", "--baseline", ".").exit_code == 0

@@ -58,6 +58,19 @@ class Secret(nn.Module):
 
     def forward(self, images):
         return (images - self.mean).square().sum(1)
+
+
+class Exit(Mean):
+    def forward(self, images):
+        raise SystemExit(0)
+
+
+class Odd(BaseException):
+    pass
+
+
+def odd():
+    raise Odd("an\\nodd one")
 '''
 SIZE = "--size 32x32 --device cpu"
 
@@ -79,6 +92,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.syspath_prepend(str(tmp_path))
     draw_toy(tmp_path / "data", size=32, train=20, test_good=3, test_defect=1)
     (tmp_path / "means.py").write_text(CODE, encoding="utf-8")
+    (tmp_path / "leaving.py").write_text("raise SystemExit(0)", encoding="utf-8")
+    (tmp_path / "odd.py").write_text("class Odd(BaseException): ...\nraise Odd('at import')", encoding="utf-8")
 
     def call(line: str) -> Said:
         capsys.readouterr()
@@ -162,6 +177,10 @@ def test_sets_are_built_on_them_and_scored(command: Command) -> None:
         ("--detector means:Mean --option side=wide", "means:Mean failed to build"),
         ("--detector means:Nothing", "cannot load the detector 'means:Nothing'"),
         ("--detector means:Mean --held-out nowhere", "no folder of held_out pictures"),
+        ("--detector means:Exit", "Exit failed on pictures of shape (8, 3, 32, 32): SystemExit: 0"),
+        ("--detector means:odd", "means:odd failed to build: Odd: an odd one"),
+        ("--detector leaving:Mean", "cannot load the detector 'leaving:Mean': SystemExit: 0"),
+        ("--detector odd:Mean", "cannot load the detector 'odd:Mean': Odd: at import"),
     ],
 )
 def test_mistakes_are_one_line(command: Command, words: str, line: str) -> None:
@@ -175,6 +194,13 @@ def test_words_of_the_command() -> None:
     assert [option_of(text) for text in ("k=3", "k=0.5", "k=true", "k=[1, 2]", "k=a=b", "k=x y")] == [
         ("k", 3), ("k", 0.5), ("k", True), ("k", [1, 2]), ("k", "a=b"), ("k", "x y"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["k=1\nother=2", "k=\x1b[31mred", "k=a\u2028b", "k\n=1"])
+def test_an_option_is_one_line(text: str) -> None:
+    with pytest.raises(ob.UserError, match="expected an option such as depth=3") as caught:
+        option_of(text)
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("name", ["Mean", "Bank"])

@@ -15,7 +15,9 @@ from omnial_bench.cli.main import cli
 from omnial_bench.data.toy import draw_toy
 from omnial_bench.store import ATTEMPT_COLUMNS, read_rows
 
-PAGE = (Path(__file__).parents[1] / "docs/your-detector.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs/your-detector.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 (CODE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -41,6 +43,18 @@ def test_it_is_under_thirty_lines_and_runs(place: Path, capsys: pytest.CaptureFi
     assert {"clean", "quick-unattacked", "quick-any", "quick-hide", "quick-fabricate", "quick-noise"} <= set(
         said.split()
     )
+
+
+def test_the_readme_prints_every_set_once_as_it_says(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (shown,) = re.findall(r"```python\n(.*?)```\n\n```\n.*?```", README, re.DOTALL)
+    (printed,) = re.findall(r"```python\n.*?```\n\n```\n(.*?)```", README, re.DOTALL)
+    (place / "shown.py").write_text(shown, encoding="utf-8")
+    runpy.run_path(str(place / "shown.py"))
+
+    def names(text: str) -> list[str]:
+        return [line.split()[0] for line in text.partition("\nstatus\n")[0].splitlines()]
+
+    assert names(capsys.readouterr().out) == names(printed)
 
 
 def test_the_command_line_does_the_same(place: Path) -> None:

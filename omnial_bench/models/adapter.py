@@ -1,18 +1,27 @@
 """Any torch module that localises anomalies, as a Detector."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeGuard
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parameter import is_lazy
 
 from omnial_bench.errors import UserError
 from omnial_bench.models import foreign
 from omnial_bench.models.calibration import LEAST, Scale, scale_of
+from omnial_bench.models.gradients import named
 from omnial_bench.nouns import Detector, Prediction, Untrained
 from omnial_bench.records import Recipe
+
+log = logging.getLogger(__name__)
+
+UNSTEADY = 1e-2
+"""Of a map's standard deviation: by more no value may move when the same pictures are shown again. Sums that a GPU
+takes in another order move less."""
 
 
 class Adapted(Untrained):
@@ -37,8 +46,8 @@ class Adapted(Untrained):
         return bool((self.temperature != 1).any() or (self.threshold != 0).any())
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
-        """UserError where the module returns something else than it may."""
-        found = read(self.module(images), images)
+        """UserError where the module fails, or returns something else than it may."""
+        found = read(_tried(self.module, images), images)
         if isinstance(found, Prediction):
             return found
         maps, score = found
@@ -53,7 +62,8 @@ def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Det
     that it was not fitted on.
 
     A Detector is returned as it is. UserError for outputs of another kind or shape, for NaN or infinity, for a map or
-    score that says the same of everything, and for fewer than 8 pictures.
+    score that says the same of everything, for a module that writes into the pictures or has parameters without values,
+    and for fewer than 8 pictures. One that says something else when it is asked again is a warning.
     """
     if isinstance(module, Detector):
         return module
@@ -62,7 +72,10 @@ def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Det
     scores: list[Tensor] = []
     with torch.no_grad():
         for images in normals:
-            found = read(_tried(module, images), images)
+            shown = images.clone()
+            found = read(_tried(module, shown), shown)
+            if not maps:
+                _check_first(module, found, shown, images)
             if isinstance(found, Prediction):
                 return Adapted(module)
             maps.append(found[0])
@@ -78,17 +91,44 @@ def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Det
 
 
 def _tried(module: nn.Module, images: Tensor) -> object:
-    """What the module says of the first pictures that it is shown; a failure is one line, with its cause behind it."""
+    """What the module says of pictures; a failure is one line, with its cause behind it. What torch says of a forward
+    that cannot be differentiated, or of a full GPU, is for whoever asked."""
     try:
         return module(images)
-    except UserError:
+    except (UserError, KeyboardInterrupt, torch.OutOfMemoryError):
         raise
-    # Somebody else's code may fail in any way, with an assertion for one.
-    except Exception as error:
+    # Somebody else's code may fail in any way, with an assertion or an exit for one.
+    except BaseException as error:
+        if isinstance(error, RuntimeError) and images.requires_grad and "requires grad" in str(error):
+            raise
         raise UserError(
-            f"{type(module).__name__} failed on pictures of shape {tuple(images.shape)}: {type(error).__name__}: "
+            f"{named(module)} failed on pictures of shape {tuple(images.shape)}: {type(error).__name__}: "
             f"{' '.join(str(error).split())}"[:300]
         ) from error
+
+
+def _check_first(
+    module: nn.Module, found: Prediction | tuple[Tensor, Tensor | None], shown: Tensor, images: Tensor
+) -> None:
+    """UserError for what would go wrong later, with what a module said of the first pictures that it was `shown`."""
+    if not torch.equal(shown, images):
+        raise UserError(f"{named(module)} writes into the pictures that it is given; have it work on a copy")
+    if empty := [name for name, tensor in _state(module) if is_lazy(tensor)]:
+        raise UserError(
+            f"{named(module)} has parameters that no picture gave a value, such as {empty[0]}; take them out of it"
+        )
+    again = read(_tried(module, shown), shown)
+    one, other = (said.log_odds if isinstance(said, Prediction) else said[0] for said in (found, again))
+    if float((one - other).abs().max()) > UNSTEADY * float(one.std()):
+        log.warning(
+            "%s says something else of the same pictures when it is asked again; every figure is that of one draw, "
+            "and attacks chase what moves: take dropout, noise and what it remembers out of its forward", named(module),
+        )  # fmt: skip
+
+
+def _state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
 
 
 def is_adapted(tensors: Mapping[str, Tensor]) -> bool:
@@ -127,32 +167,70 @@ def restored(
 
 
 def read(output: object, images: Float[Tensor, "b 3 h w"]) -> Prediction | tuple[Tensor, Tensor | None]:
-    """A module's output as a Prediction, or as a map (b, h, w) of the images' size with a score (b) or None."""
+    """A module's output as a Prediction, or as a map (b, h, w) of the images' size with a score (b) or None, on the
+    images' device."""
     if isinstance(output, Prediction):
+        _check_prediction(output, images)
         return output
     maps, score = output if isinstance(output, tuple | list) and len(output) == 2 else (output, None)
     count, _, *size = images.shape
-    if not isinstance(maps, Tensor) or not maps.is_floating_point() or len(maps) != count:
+    if not _is_float(maps) or maps.ndim not in (3, 4) or len(maps) != count or not maps.numel():
         raise _unlike(maps, count)
     if maps.ndim == 4 and maps.shape[1] == 1:
         maps = maps[:, 0]
     if maps.ndim != 3:
         raise _unlike(maps, count)
     if score is not None:
-        if not isinstance(score, Tensor) or score.numel() != count:
-            raise UserError(f"expected one image score for each of {count} images, got {_shape(score)}")
-        score = score.flatten().float()
+        if not _is_float(score) or score.numel() != count:
+            raise UserError(f"expected one float image score for each of {count} images, got {_shape(score)}")
+        score = score.flatten().float().to(images.device)
     if list(maps.shape[1:]) != size:
         maps = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-    return maps.float(), score
+    return maps.float().to(images.device), score
+
+
+def _check_prediction(said: Prediction, images: Float[Tensor, "b 3 h w"]) -> None:
+    """UserError for a Prediction that is none of these images."""
+    count, _, *size = images.shape
+    shape, logits, scores = tuple(images.shape), said.logits, said.score
+    if not (_is_float(logits) and logits.ndim == 4 and logits.shape[1] > 1) or (
+        [len(logits), *logits.shape[2:]] != [count, *size]
+    ):
+        wanted, got = f"logits of shape ({count}, k, {size[0]}, {size[1]}), k at least 2", _shape(logits)
+    elif said.reconstruction is not None and not (
+        _is_float(said.reconstruction) and tuple(said.reconstruction.shape) == shape
+    ):
+        wanted, got = f"a reconstruction of shape {shape}", _shape(said.reconstruction)
+    elif scores is not None and not (_is_float(scores) and tuple(scores.shape) == (count,)):
+        wanted, got = f"an image score of shape ({count},)", _shape(scores)
+    elif any(side < 1 or side % 2 == 0 for side in (said.smoothing, said.pooling)):
+        wanted, got = "an odd smoothing and pooling", f"{said.smoothing} and {said.pooling}"
+    else:
+        return
+    raise UserError(f"expected a Prediction with {wanted}, got {got}; mend the module")
+
+
+def _is_float(value: object) -> TypeGuard[Tensor]:
+    """Whether it is a tensor of numbers that attacks can follow: a dense one of floats, with values."""
+    return (
+        isinstance(value, Tensor)
+        and value.is_floating_point()
+        and value.layout == torch.strided
+        and value.device.type != "meta"
+    )
 
 
 def _unlike(output: object, count: int) -> UserError:
     return UserError(
-        f"expected an anomaly map of shape ({count}, h, w) or ({count}, 1, h, w), a map with an image score, or a "
+        f"expected an anomaly map of floats, ({count}, h, w) or ({count}, 1, h, w), a map with an image score, or a "
         f"Prediction, got {_shape(output)}; wrap the module so that it returns one of these"
     )
 
 
 def _shape(output: object) -> str:
-    return f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+    if not isinstance(output, Tensor):
+        return type(output).__name__
+    odd = [] if output.is_floating_point() else [str(output.dtype)]
+    odd += [] if output.layout == torch.strided else [str(output.layout)]
+    odd += ["without values"] if output.device.type == "meta" else []
+    return f"a tensor of shape {tuple(output.shape)}" + "".join(f", {word}" for word in odd)

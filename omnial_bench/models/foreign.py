@@ -77,9 +77,10 @@ def call(
     try:
         wanted = {key: offers[key]() for key in parameters_of(source) & set(offers) - set(options)}
         module = source(**options, **wanted)
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    # Somebody else's code may fail in any way, with an exit for one.
+    except BaseException as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{name} failed to build: {type(error).__name__}: {reason}"[:300]) from error
     if not isinstance(module, nn.Module):
@@ -102,7 +103,9 @@ def _resolve(name: str) -> Callable[..., Any]:
         with drawing_from(torch.Generator().manual_seed(0)):
             module = import_module(module_name)
         source = getattr(module, attribute)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"cannot load the detector {name!r}: {type(error).__name__}: {reason}; expected package.module:object, and "
