@@ -268,7 +268,10 @@ def gradient_is_whole(model: Model) -> Verdict:
     """A branch that is detached leaves a gradient, and attacks that climb it, but not that of the map."""
     known = model.attempts[model.attempts["agreement"].notna()]
     if known.empty:
-        return _not_run("an attack whose gradient was held against forward passes, as in suite health")
+        return _not_run(
+            "an attack whose gradient was held against forward passes, as in suites quick, white-box and health, and a "
+            "slope that stands out of rounding: where one of these was run, none did, and nothing was measured"
+        )
     worst = records_of(known.sort_values("agreement", kind="stable"))[0]
     return _judged(
         worst["agreement"] >= WHOLE,

@@ -24,8 +24,10 @@ STRIDE = 7919
 """A prime, so that neighbouring pixels meet partners far apart."""
 KNOTS, REACH = 64, 3.2
 """Of `straightened`: the least value, the largest, and between them normal quantiles, evenly up to this one."""
-WIDTH = 0.5
-"""Of a pair in `ranking`: by how many standard deviations of the straightened map it is won."""
+STRAIGHT = 0.25
+"""Share of the straightened scores in those of `ranking`."""
+WIDTH = 0.25
+"""Of a pair in `ranking`: by how many standard deviations it is won."""
 
 
 @dataclass(frozen=True)
@@ -112,15 +114,21 @@ def ranking(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     """How far an image's normal pixels rank above its anomalous ones: the mean of -log(1 + softplus((a - n) / t)) over
     pairs of a normal pixel's score n and an anomalous one's a, t `WIDTH`.
 
-    The scores are the log-odds, `straightened`: no strictly increasing change of the scores, be it affine, an
-    exponential or a sigmoid that has not rounded to 1, moves the value or the direction of a step by more than the bend
-    of the change within a sixty-third of the map. A pair that is won loses its weight, one far from being won keeps a
-    little (one over its distance), so that the ranks decide and not a few extreme pixels. Every pixel meets `PARTNERS`
-    of the other kind, in a fixed order and in memory of the map's size. Towards a target it is lowered, with the pairs
-    turned about. An image with pixels of one kind has the value that `linear` has of these scores; towards a target its
-    gradient is weighted by sigmoid((wrong - mean) / t), which bears on those that lie furthest out.
+    A score is the log-odds in standard deviations of the map, and to the share `STRAIGHT` what it is when
+    `straightened`. The latter is the same after any strictly increasing change of the scores, so that no bend, be it an
+    exponential or a sigmoid that has not rounded to 1, takes the attack's hold; the former favours those pixels that
+    move most, where others cannot be won. A pair that is won loses its weight, one far from being won keeps a little
+    (one over its distance), so that the ranks decide and not a few extreme pixels. Every pixel meets `PARTNERS` of the
+    other kind, in a fixed order and in memory of the map's size. Towards a target it is lowered, with the pairs turned
+    about. An image with pixels of one kind has the value that `linear` has of the scores; towards a target its gradient
+    is weighted by sigmoid((wrong - mean) / t), which bears on those that lie furthest out. The same after any positive
+    affine change of the log-odds; the deviation, the bend and the weights have no gradient.
     """
-    odds, truth = straightened(prediction.log_odds), aim.truth.flatten(1)
+    spread, middle = torch.std_mean(prediction.log_odds.detach().flatten(1), 1)
+    spread = spread.clamp_min(torch.finfo(torch.float32).tiny)
+    plain = (prediction.log_odds - middle[:, None, None]) / spread[:, None, None]
+    odds = STRAIGHT * straightened(prediction.log_odds) + (1 - STRAIGHT) * plain
+    truth = aim.truth.flatten(1)
     pixels, anomalous = truth.shape[1], truth.sum(1, keepdim=True)
     # The anomalous pixels first, each kind in reading order; `first` says of each place whether it holds one.
     order = truth.byte().argsort(dim=1, descending=True, stable=True)
