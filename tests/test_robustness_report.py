@@ -698,6 +698,13 @@ def test_equal_figures_share_the_first_place() -> None:
     assert "OmniAL unified and OmniAL separate have the highest image AUROC" in findings.best_clean(Values(rows))
 
 
+def test_one_category_has_no_mean_of_its_own() -> None:
+    rows = fake_rows(categories=("grid",), counts=(78,))
+    rows.loc[(rows["metric"] == "pixel_auroc") & (rows["set"] == "clean"), "value"] = 0.6
+    low = findings.findings(Values(rows[rows["detector"] == "jnld"]))[0]
+    assert "JNLD unified (grid 60.0\u00a0%) and JNLD separate (grid 60.0\u00a0%)" in low
+
+
 def test_health_in_words(tmp_path: Path) -> None:
     health = fake_health()
     health["status"] = health["status"].replace("failed", "passed")

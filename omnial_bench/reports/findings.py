@@ -209,7 +209,8 @@ def _below_threshold(values: Values) -> str:
         figures = {name: values.get(model, values.clean, "pixel_auroc", name) for name in (*values.categories, "mean")}
         weak = {name: value for name, value in figures.items() if value < LEARNED}
         mean = weak.pop("mean", None)
-        said = [] if mean is None else [f"class mean {100 * mean:.1f}\u00a0%"]
+        # The mean of one category is that category.
+        said = [] if mean is None or len(values.categories) == 1 else [f"class mean {100 * mean:.1f}\u00a0%"]
         if len(weak) > 3:
             said.append(f"{len(weak)} of {len(values.categories)} categories")
         else:
