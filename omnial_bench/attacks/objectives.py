@@ -131,9 +131,10 @@ def ranking(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     truth = aim.truth.flatten(1)
     pixels, anomalous = truth.shape[1], truth.sum(1, keepdim=True)
     # The anomalous pixels first, each kind in reading order; `first` says of each place whether it holds one.
-    order = truth.byte().argsort(dim=1, descending=True, stable=True)
-    scores, place = odds.flatten(1).gather(1, order), torch.arange(pixels, device=odds.device)
-    first = place < anomalous
+    place = torch.arange(pixels, device=odds.device).expand_as(truth)
+    before = truth.cumsum(1)
+    order = torch.empty_like(before).scatter_(1, torch.where(truth, before - 1, anomalous + place - before), place)
+    scores, first = odds.flatten(1).gather(1, order), place < anomalous
     paired = torch.zeros_like(scores[:, 0])
     for turn in range(PARTNERS):
         at = STRIDE * place + turn * pixels // PARTNERS
