@@ -89,9 +89,21 @@ class Wanted:
         name, equals, factory = text.partition("=")
         if not equals:
             name, factory = text.rpartition(":")[2].replace("_", "-").lower(), text
-        if not re.fullmatch(r"\w[\w.-]*", name):
-            raise UserError(f"expected a name of letters, digits, dots and dashes before =, got {name!r} in {text!r}")
-        return cls(name, factory)
+        return cls(check_name(name, f" before = in {text!r}"), factory)
+
+
+def check_name(name: str, where: str = "") -> str:
+    """The name of a detector's rows, which folders bear too; UserError where it cannot be one."""
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+        raise UserError(f"expected a name of letters, digits, dots and dashes{where}, got {name!r}")
+    return name
+
+
+def check_size(size: tuple[int, int]) -> tuple[int, int]:
+    """A network's height and width; UserError where it is no pair of whole numbers above 0."""
+    if not isinstance(size, tuple | list) or len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
+        raise UserError(f"expected size as height and width such as (256, 256), got {size!r}")
+    return size[0], size[1]
 
 
 def option_of(text: str) -> tuple[str, Any]:
@@ -158,7 +170,7 @@ def adapt_module(
     """A module, or what makes one, as a Detector for a data set: as `benchmark` does with the same words."""
     dataset = find_dataset(Path(data), categories)
     site = Site(
-        dataset=dataset, categories=dataset.categories, size=size, device=torch.device(device), seed=seed,
+        dataset=dataset, categories=dataset.categories, size=check_size(size), device=torch.device(device), seed=seed,
         options=options or {}, held_out=Path(held_out) if isinstance(held_out, str) else held_out,
     )  # fmt: skip
     return detector_at(site, source, name=name)
@@ -224,6 +236,8 @@ def _batches(images: Tensor, device: torch.device) -> Iterator[Float[Tensor, "b 
 
 
 def _checked(images: Tensor) -> Tensor:
+    if not isinstance(images, Tensor):
+        raise UserError(f"expected held_out pictures as a tensor or a folder, got {type(images).__name__}")
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise UserError(
             f"expected held_out pictures of shape (n, 3, h, w), float in [0, 1], got {images.dtype} of shape "

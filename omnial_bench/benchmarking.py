@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from omnial_bench.adapting import Factory, Site, detector_at, weights_of
+from omnial_bench.adapting import Factory, Site, check_name, check_size, detector_at, weights_of
 from omnial_bench.assessment import WRITTEN, check_rows, row_names
 from omnial_bench.attacks.health import doubts, health
 from omnial_bench.attacks.sets import build_sets, compose, load_set
@@ -20,7 +20,7 @@ from omnial_bench.attacks.threats import check_suite
 from omnial_bench.data.folder import Dataset, find_dataset
 from omnial_bench.device import Precision, attack_dtype, fabric, placed
 from omnial_bench.differences import Drawn, differences
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, is_printable
 from omnial_bench.examples import FOLDER as EXAMPLES
 from omnial_bench.examples import write_index
 from omnial_bench.jobs import Progress, Watch, threads_of
@@ -37,6 +37,8 @@ from omnial_bench.store import attempts_frame, check_folder, differences_frame, 
 from omnial_bench.suited import check_suited
 from omnial_bench.white_box import Evaluation, Target, evaluate
 
+LEAST_SHOWN = 2
+"""Pictures a category under attack, at the least: a normal and an anomalous one."""
 Telling = Callable[[str, int, int, str], None]
 """Called with a task's name, its steps done and in all, and a note."""
 
@@ -118,9 +120,16 @@ def benchmark(
 
     The frame has the columns of results.csv, and the attributes `health` and `attempts`, the frames of health.csv and
     attacks.csv; `source` is `self`, for every attack is on this detector. A check of the attacks' health that fails is
-    a warning. UserError for a mistake in the data or the suite, for a detector that cannot be attacked, and for a
-    folder that holds other rows, which would be lost.
+    a warning. UserError for a mistake in what is given, for a detector that cannot be attacked, and for a folder that
+    holds other rows, which would be lost.
     """
+    name, size = check_name(name), check_size(size)
+    if limit is not None and limit < LEAST_SHOWN:
+        raise UserError(f"expected a limit of at least {LEAST_SHOWN} pictures a category, got {limit}")
+    if not is_printable(preset):
+        raise UserError(f"expected a preset of one line that can be printed, got {preset!r}")
+    if precision not in get_args(Precision):
+        raise UserError(f"unknown precision {precision!r}; expected {', '.join(get_args(Precision))}")
     record = read_suite(suite)
     check_suite(record)
     on = fabric(device, precision).device

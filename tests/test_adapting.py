@@ -270,6 +270,27 @@ def test_one_module_is_no_network_for_each_category(data: Path) -> None:
         ob.benchmark(Bright(), data, **QUICK, paradigm="joint")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"size": "32x32"}, r"expected size as height and width such as \(256, 256\), got '32x32'"),
+        ({"size": (32,)}, "expected size as height and width"),
+        ({"size": (-32, 32)}, "expected size as height and width"),
+        ({"size": (32.0, 32.0)}, "expected size as height and width"),
+        ({"limit": 0}, "a limit of at least 2 pictures a category, got 0"),
+        ({"name": "a\nb"}, r"expected a name of letters, digits, dots and dashes, got 'a\\nb'"),
+        ({"name": "a/b"}, "expected a name of letters"),
+        ({"preset": "a\nb"}, "expected a preset of one line"),
+        ({"precision": "fp8"}, "unknown precision 'fp8'; expected 32-true"),
+        ({"held_out": [1, 2]}, "expected held_out pictures as a tensor or a folder, got list"),
+    ],
+)
+def test_what_is_given_is_looked_at_first(data: Path, given: dict[str, Any], line: str) -> None:
+    with pytest.raises(ob.UserError, match=line) as caught:
+        ob.benchmark(Bright(), data, **QUICK | {"categories": ["cap"]} | given)
+    assert "\n" not in str(caught.value)
+
+
 def test_what_is_saved_makes_a_report_and_holds_the_same_rows(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -242,6 +242,8 @@ class Refuses(nn.Module):
         assert given == {"map_location": "cpu", "weights_only": True}
         if "good" in path.name:
             return Model(Distance())
+        if "other" in path.name:
+            raise RuntimeError("Error(s) in loading state_dict for Refuses:\n\tMissing key(s)")
         raise RuntimeError("Weights only load failed\nUnsupported global")
 
 
@@ -254,12 +256,18 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
         ob.from_anomalib(Model(Distance(), nn.Sequential(CenterCrop())))
     with pytest.raises(ob.UserError, match="no checkpoint of anomalib at"):
         ob.from_anomalib(tmp_path / "none.ckpt", Refuses)
-    for name in ("bad.ckpt", "good.ckpt"):
+    for name in ("bad.ckpt", "good.ckpt", "other.ckpt"):
         (tmp_path / name).touch()
     with pytest.raises(ob.UserError, match="expected the model's class beside the checkpoint"):
         ob.from_anomalib(tmp_path / "bad.ckpt")
     with pytest.raises(ob.UserError, match=r"without running code from it .*Weights only load failed Unsupported"):
         ob.from_anomalib(tmp_path / "bad.ckpt", Refuses)
+    with pytest.raises(ob.UserError, match=r"other\.ckpt is no checkpoint of Refuses as it is here .*Missing key"):
+        ob.from_anomalib(tmp_path / "other.ckpt", Refuses)
+    with pytest.raises(ob.UserError, match="is no checkpoint of Padim as it is here"):
+        ob.from_anomalib(tmp_path / "other.ckpt", "Padim")
+    with pytest.raises(ob.UserError, match="expected a model of anomalib or the path of a checkpoint, got NoneType"):
+        ob.from_anomalib(None)  # type: ignore[arg-type]
     assert isinstance(ob.from_anomalib(str(tmp_path / "good.ckpt"), Refuses), Whole)
 
 

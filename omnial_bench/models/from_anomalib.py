@@ -1,6 +1,7 @@
 """Detectors of the library anomalib (2.7 and later), in one line; it is not imported here."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from jaxtyping import Float
@@ -43,6 +44,8 @@ def from_anomalib(model: nn.Module | str | Path, kind: Any = None, *, gradient: 
     attacked by forward passes alone. Give `held_out` pictures to `benchmark`, or every image of a memory bank's fit is
     in its scale. UserError for what is no such model, and for one that crops its pictures.
     """
+    if not isinstance(model, nn.Module | str | Path):
+        raise UserError(f"expected a model of anomalib or the path of a checkpoint, got {type(model).__name__}")
     if not isinstance(model, nn.Module):
         model = _loaded(Path(model), kind)
     inner, pre_processor = getattr(model, "model", None), getattr(model, "pre_processor", None)
@@ -62,10 +65,15 @@ def _loaded(path: Path, kind: Any) -> nn.Module:
     try:
         model = kind.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:160]
+        if isinstance(error, UnpicklingError) or "Weights only load failed" in reason:
+            raise UserError(
+                f"{path} could not be loaded without running code from it ({reason}); if you trust it, load it with "
+                "anomalib and give the model itself"
+            ) from error
         raise UserError(
-            f"{path} could not be loaded without running code from it ({type(error).__name__}: {reason}); if you trust "
-            "it, load it with anomalib and give the model itself"
+            f"{path} is no checkpoint of {getattr(kind, '__name__', kind)} as it is here ({reason}); give the class "
+            "that it was saved from, and install the version of anomalib"
         ) from error
     if not isinstance(model, nn.Module):
         raise UserError(f"expected a torch.nn.Module from {path}, got {type(model).__name__}")
