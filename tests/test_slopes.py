@@ -86,6 +86,44 @@ def test_a_map_with_kinks_is_told_by_a_shorter_step() -> None:
     assert found is not None and found > WHOLE
 
 
+class Creased(Honest):
+    """Its map goes up and down a million times on the way from black to white: too close for float32."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        odds = super().forward(images).log_odds + 3e-4 * (1e6 * images.mean(1) % 1.01 - 0.505).abs()
+        return Prediction(torch.stack((torch.zeros_like(odds), odds), 1), pooling=5)
+
+
+class CreasedHalf(Creased):
+    """The same, and the gradient misses what the creases are laid over."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        plain = Honest.forward(self, images).log_odds
+        odds = super().forward(images).log_odds - plain + plain.detach()
+        return Prediction(torch.stack((torch.zeros_like(odds), odds), 1), pooling=5)
+
+
+def test_a_map_creased_too_closely_for_float32_is_told_in_float64() -> None:
+    found, half = agreed(Creased()), agreed(CreasedHalf())
+    assert found is not None and found > WHOLE
+    assert half is not None and half < WHOLE
+
+
+class InFloat32(Creased):
+    """A module that computes in its own precision whatever it is given: float64 tells nothing of it, and no error."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        return super().forward(images.float())
+
+
+def test_a_module_that_is_not_fit_for_float64_is_told_by_float32_alone() -> None:
+    found = agreed(InFloat32())
+    assert found is not None and found < WHOLE
+    for kind in (Honest, Cut):
+        own = type("Own", (kind,), {"forward": lambda self, images, kind=kind: kind.forward(self, images.float())})
+        assert agreed(own()) == agreed(kind())
+
+
 class Constant(Honest):
     """Says the same of every picture, by way of it."""
 

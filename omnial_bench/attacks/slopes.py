@@ -1,5 +1,9 @@
 """Whether a detector's gradient is that of its output: held against differences of forward passes."""
 
+import copy
+import logging
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -7,6 +11,8 @@ from torch.nn import functional as F
 
 from omnial_bench.attacks.objectives import Objective
 from omnial_bench.attacks.victim import Victim
+
+log = logging.getLogger(__name__)
 
 SCALES = (1, 4, 16, 64)
 """Sides, in pixels, of the squares of one sign that a direction is made of: what reaches the map through a branch that
@@ -22,8 +28,10 @@ STEPS = (1 / 32640, 1 / 130560, 1 / 8160, 1 / 2040, 1 / 510)
 """Pixel units to each side. A network is far from linear along half a grey level, so that the first is a 128th. Where
 its kinks lie closer than that, as in a student of few layers, a shorter one may tell; where that is lost in rounding,
 as in group norms in channels-last order, or flat, a longer one."""
+EXACT = 2.0**-26, 2.0**-46
+"""Step and rounding in float64, for features whose kinks lie closer still than float32 can tell."""
 ENOUGH = 0.99
-"""No longer step is tried beyond this cosine."""
+"""No further step is tried beyond this cosine."""
 
 
 def agreement(
@@ -37,23 +45,50 @@ def agreement(
 
     Along `DIRECTIONS` random directions at each of `SCALES`; a mean over the images, and the least over the scales:
     near 1 where the gradient is whole, 0 where it is nothing; of the step that suits best. None where no slope stands
-    out of rounding. The victim is to compute in float32, for a slope is a difference of almost equal numbers.
+    out of rounding. The victim is to compute in float32, for a slope is a difference of almost equal numbers; where
+    that does not tell, a copy of it does so in float64, if it can.
     """
+    directions = [_direction(images, scale, generator) for scale in SCALES for _ in range(DIRECTIONS)]
+    found = _best_cosine(victim, images, truth, objective, directions, STEPS, ROUNDING)
+    if found is None or found > ENOUGH:
+        return found
+    try:
+        exact = copy.deepcopy(victim).double()
+        step, rounding = EXACT
+        more = _best_cosine(
+            exact, images.double(), truth, objective, [each.double() for each in directions], (step,), rounding
+        )
+    except Exception as error:  # noqa: BLE001
+        # Somebody else's code need not be fit for another precision, or for a copy.
+        log.debug("no slopes in float64: %s", error)
+        return found
+    return found if more is None else max(found, more)
+
+
+def _best_cosine(
+    victim: Victim,
+    images: Float[Tensor, "b 3 h w"],
+    truth: Bool[Tensor, "b h w"],
+    objective: Objective,
+    directions: Sequence[Float[Tensor, "b 3 h w"]],
+    steps: Sequence[float],
+    rounding: float,
+) -> float | None:
+    """The largest cosine over the steps, up to one that is enough."""
     loss, gradient = victim.gradient(images, truth, objective)
     # What is rounding follows the scores, of whatever scale: their offset cancels where kinds of pixels are compared.
     offset = victim.value(images, torch.zeros_like(truth), objective)
     size = torch.maximum(loss.abs(), offset.abs()).double()
-    directions = [_direction(images, scale, generator) for scale in SCALES for _ in range(DIRECTIONS)]
     told = torch.stack([(gradient * direction).flatten(1).double().sum(1) for direction in directions])
     found: list[float] = []
-    for step in STEPS:
+    for step in steps:
         measured = []
         for direction in directions:
             # Both sides in one pass: half as many, and where sums depend on the batch they depend on it alike.
             sides = torch.cat((images + step * direction, images - step * direction))
             ahead, behind = victim.value(sides, truth.repeat(2, 1, 1), objective).double().chunk(2)
             measured.append((ahead - behind) / (2 * step))
-        cosine = _least_cosine(told, torch.stack(measured), ROUNDING / step * size)
+        cosine = _least_cosine(told, torch.stack(measured), rounding / step * size)
         found += [] if cosine is None else [cosine]
         if found and found[-1] > ENOUGH:
             break

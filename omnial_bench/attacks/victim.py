@@ -32,7 +32,8 @@ class Victim(nn.Module):
         return torch.stack((torch.zeros_like(odds), odds), dim=1)
 
     def predictions(self, images: Float[Tensor, "b 3 h w"]) -> Iterator[Prediction]:
-        """Each detector's prediction in turn, in float32; one at a time, so that one graph at a time need be held.
+        """Each detector's prediction in turn, in the images' precision; one at a time, so that one graph at a time need
+        be held.
 
         Raises UserError where a detector's map has another size than the images, or where its forward cannot be
         differentiated.
@@ -54,8 +55,10 @@ class Victim(nn.Module):
                 )
             yield replace(
                 prediction,
-                logits=prediction.logits.float(),
-                reconstruction=None if prediction.reconstruction is None else prediction.reconstruction.float(),
+                logits=prediction.logits.to(images.dtype),
+                reconstruction=None
+                if prediction.reconstruction is None
+                else prediction.reconstruction.to(images.dtype),
             )
 
     def gradient(
@@ -76,7 +79,7 @@ class Victim(nn.Module):
         """
         images = images.detach().requires_grad_(True)
         aim = Aim.at(truth, images, towards, progress)
-        loss, gradient = torch.zeros(len(images), device=images.device), torch.zeros_like(images)
+        loss, gradient = torch.zeros_like(images[:, 0, 0, 0]), torch.zeros_like(images)
         with torch.enable_grad():
             for detector, prediction in zip(self.detectors, self.predictions(images), strict=True):
                 one = objective(prediction, aim)
@@ -99,7 +102,7 @@ class Victim(nn.Module):
     ) -> Float[Tensor, " b"]:
         """The mean of `objective` over the detectors, an image at a time, by forward passes alone."""
         aim = Aim.at(truth, images, towards, progress)
-        loss = torch.zeros(len(images), device=images.device)
+        loss = torch.zeros_like(images[:, 0, 0, 0])
         for prediction in self.predictions(images):
             loss += objective(prediction, aim)
         return loss / len(self.detectors)

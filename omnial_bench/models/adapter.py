@@ -168,7 +168,7 @@ def restored(
 
 def read(output: object, images: Float[Tensor, "b 3 h w"]) -> Prediction | tuple[Tensor, Tensor | None]:
     """A module's output as a Prediction, or as a map (b, h, w) of the images' size with a score (b) or None, on the
-    images' device."""
+    images' device and of their precision."""
     if isinstance(output, Prediction):
         _check_prediction(output, images)
         return output
@@ -183,10 +183,10 @@ def read(output: object, images: Float[Tensor, "b 3 h w"]) -> Prediction | tuple
     if score is not None:
         if not _is_float(score) or score.numel() != count:
             raise UserError(f"expected one float image score for each of {count} images, got {_shape(score)}")
-        score = score.flatten().float().to(images.device)
+        score = score.flatten().to(images)
     if list(maps.shape[1:]) != size:
         maps = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-    return maps.float().to(images.device), score
+    return maps.to(images), score
 
 
 def _check_prediction(said: Prediction, images: Float[Tensor, "b 3 h w"]) -> None:

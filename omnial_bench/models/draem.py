@@ -65,7 +65,7 @@ class DRAEM(Detector):
         reconstruction = self.reconstruction(images)
         logits = self.localisation(torch.cat((reconstruction, images), 1))
         options = self.options
-        return Prediction(logits.float(), reconstruction.float(), options.smoothing, options.pooling)
+        return Prediction(logits.to(images), reconstruction.to(images), options.smoothing, options.pooling)
 
     def synthesize(
         self, images: Float[Tensor, "b 3 h w"], textures: Float[Tensor, "b 3 h w"], generator: torch.Generator

@@ -66,7 +66,7 @@ class JNLD(Detector):
         check_size(images, self.options.output_stride)
         reconstruction = self.reconstruction(images)
         logits = self.localisation(torch.cat((reconstruction, images), 1))
-        return reconstruction.float(), logits.float()
+        return reconstruction.to(images), logits.to(images)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
         """Logits of normal and the levels, and the reconstructed image."""

@@ -119,7 +119,7 @@ class OmniAL(Detector):
         check_size(images, self.options.output_stride)
         reconstruction = self.reconstruction(images)
         logits = self.localisation(self.neck(torch.cat((reconstruction, images), 1)))
-        return reconstruction.float(), logits.float()
+        return reconstruction.to(images), logits.to(images)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
         """Logits of normal, easy, medium and hard, and the reconstructed image."""
