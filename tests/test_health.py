@@ -167,6 +167,8 @@ def test_white_box_and_transfer_may_lie_in_two_suites() -> None:
         ("0 5 4.6 4.9 4.5 4.8", {}, "passed", 1.0),
         ("0 5 4 5 4 5", {}, "failed", 0.6),
         ("0 5 5 5 5 -1", {}, "failed", 0.8),
+        ("0 3 2 4", {"steps": 4}, "passed", 2 / 3),
+        ("0 3 2 1", {"steps": 4}, "failed", 1 / 3),
         ("0 1 2 3 2 5", {}, "passed", 0.8),
         ("5 4 3 2 1 0", {"eps": "64/255"}, "not run", None),
         ("5 4 3 2 1 0", {"eps": "1", "norm": "l2"}, "failed", 0.0),
@@ -182,6 +184,12 @@ def test_losses(losses: str, changes: Settings, status: str, share: float | None
     assert found["status"] == status
     assert found["category"] == ("mean" if share is None else "all")
     assert (pd.isna(found["figure"]) and share is None) or found["figure"] == pytest.approx(share)
+
+
+def test_one_step_undone_of_three_hides_no_longer_attack_that_lost_more() -> None:
+    attempts = [attempt("short", losses="0 3 2 4", steps=4), attempt("long", losses="0 3 2 4 3 5 4 6")]
+    found = one(checked([], attempts), "loss rises")
+    assert (found["status"], found["set"]) == ("failed", "long")
 
 
 def test_losses_are_weighted_by_attacked_pictures_and_the_worst_threat_is_shown() -> None:

@@ -93,11 +93,15 @@ class Curve:
         return self.losses[-1] > self.losses[0]
 
     @property
-    def share(self) -> float:
-        """Share of the steps that undo no progress; 0 for a loss that never moves."""
+    def undone(self) -> int:
+        """How many steps undo progress; all of them for a loss that never moves."""
         span = max(self.losses) - min(self.losses)
-        kept = [span > 0 and after >= before - BACK * span for before, after in pairwise(self.losses)]
-        return sum(kept) / len(kept)
+        return sum(not (span > 0 and after >= before - BACK * span) for before, after in pairwise(self.losses))
+
+    @property
+    def share(self) -> float:
+        """Share of the steps that undo none."""
+        return 1 - self.undone / (len(self.losses) - 1)
 
 
 @dataclass(frozen=True)
