@@ -90,13 +90,17 @@ def hold(
 ) -> None:
     """Hold the gradient of the model against forward passes, beside the first threat of goal `any` that takes one; in
     float32 and for `linear`, to which every pixel's log-odds counts alike, whatever attacks."""
-    for at, (went, threat) in enumerate(zip(attempts, suite.threats, strict=True)):
-        if threat.goal == "any" and went.flat is not None:
-            part = pictures.batch(range(min(HELD, len(pictures))), device)
-            with victim([model]) as target:
-                told = agreement(target, part.images, part.masks, linear, generator_for(seed, "slopes", category))
-            attempts[at] = replace(went, agreement=told)
-            return
+    if (at := held(attempts, suite)) is not None:
+        part = pictures.batch(range(min(HELD, len(pictures))), device)
+        with victim([model]) as target:
+            told = agreement(target, part.images, part.masks, linear, generator_for(seed, "slopes", category))
+        attempts[at] = replace(attempts[at], agreement=told)
+
+
+def held(attempts: list[Attempt], suite: Suite) -> int | None:
+    """Which attempt is held against more than its rows: the first threat of goal `any` that takes a gradient."""
+    pairs = enumerate(zip(attempts, suite.threats, strict=True))
+    return next((at for at, (went, threat) in pairs if threat.goal == "any" and went.flat is not None), None)
 
 
 def _measure(threat: Threat, images: UInt8[Tensor, "n 3 h w"], originals: Pictures) -> float:

@@ -96,6 +96,8 @@ class Attempt:
     """Cosine of the slopes that the gradient tells and those that forward passes measure; None where not looked at."""
     options: str = ""
     """What the threat sets of the attack's own options, such as `decay`."""
+    saturated: float | None = None
+    """Share of the pixels, before the attack, whose score is an end of its range; None where not looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)

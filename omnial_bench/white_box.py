@@ -12,7 +12,8 @@ from torch import Tensor
 from omnial_bench.attacks.compose import generator_for
 from omnial_bench.attacks.specs import spec_of
 from omnial_bench.attacks.threats import ATTACKS, aim_of, label_of
-from omnial_bench.attempt import attempt, composed, hold
+from omnial_bench.attacks.ties import saturated
+from omnial_bench.attempt import attempt, composed, held, hold
 from omnial_bench.checkpoint import model_name
 from omnial_bench.data.pictures import Pictures
 from omnial_bench.device import placed
@@ -103,7 +104,7 @@ def evaluate(
         found.attempts.append(went)
     if suite.slopes:
         hold(found.attempts, model, suite, chosen, category, seed=seed, device=device)
-    found.extend(_score_self(source, suite, chosen, attacked, category, device=device, out=out))
+    found.extend(_score_self(source, suite, chosen, attacked, category, found.attempts, device=device, out=out))
     for target in targets:
         for threat in suite.threats:
             labels = replace(target.labels, set=threat.name, threat=label_of(threat), source=source.name, aim="other")
@@ -141,11 +142,13 @@ def _score_self(
     originals: Pictures,
     attacked: Mapping[str, Pictures],
     category: str,
+    attempts: list[Attempt],
     *,
     device: torch.device,
     out: Path | None,
 ) -> Evaluation:
-    """The source's own rows: before the attack, under each threat, and under the worst of them."""
+    """The source's own rows: before the attack, under each threat, and under the worst of them. Of the attempts, that
+    which is held against more than its rows is told what the maps show."""
     alike = {name: _alike(originals, pictures) for name, pictures in attacked.items()}
     found, before = Evaluation(), _Seen(frozenset().union(*alike.values()))
     control = replace(source.labels, set=suite.control)
@@ -166,6 +169,9 @@ def _score_self(
 
     for threat in suite.threats:
         look(threat, attacked[threat.name], {start: before.said[start] for start in alike[threat.name]})
+    if (at := held(attempts, suite)) is not None:
+        share = saturated(before.maps, views[attempts[at].set].maps, originals.masks)
+        attempts[at] = replace(attempts[at], saturated=share)
     # Only now, for a part may stand behind the whole, and the whole is to be told from what each part did alone.
     wholes = [
         _with_parts(threat, suite.threats, attacked, views, anomalous) if suite.composed else attacked[threat.name]

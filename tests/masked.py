@@ -1,5 +1,7 @@
 """Detectors that mask their gradients on purpose, the honest one that they are made of, and pictures for them."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -64,6 +66,25 @@ class Cut(Honest):
 
     def forward(self, images: Tensor) -> Prediction:
         return self.compare(images, images.detach())
+
+
+class Floored(Honest):
+    """Scores are cut off from below, so that most normal pixels have no gradient; all others have theirs, and whole."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        return self.cut(super().forward(images), lambda odds: odds.clamp_min(-1.9))
+
+    @staticmethod
+    def cut(honest: Prediction, bend: Callable[[Tensor], Tensor]) -> Prediction:
+        odds = bend(honest.log_odds)
+        return Prediction(torch.stack((torch.zeros_like(odds), odds), 1), honest.reconstruction, pooling=5)
+
+
+class Capped(Floored):
+    """The same from above: of a third of the anomalous pixels the score has rounded to its last value."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        return self.cut(Honest.forward(self, images), lambda odds: odds.clamp_max(5.5))
 
 
 MASKED: dict[str, type[Honest]] = {"detached": Detached, "quantised": Quantised, "saturated": Saturated}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from masked import MASKED, SIDE, Cut, Honest, toy_pictures
+from masked import MASKED, SIDE, Capped, Cut, Floored, Honest, toy_pictures
 
 import omnial_bench as ob
 from omnial_bench.attacks.corruptions import CORRUPTIONS
@@ -259,7 +259,7 @@ def test_frames_read_from_files_give_the_same(tmp_path) -> None:
     rows = frame([result("p", 0.9), result("l", 0.5), result("n", 0.4)])
     attempts.to_csv(tmp_path / "attacks.csv", index=False)
     read = pd.read_csv(tmp_path / "attacks.csv", dtype=str, keep_default_na=False)
-    for name in ("n", "attacked", "flat", "largest_change", "steps", "restarts", "seed", "agreement"):
+    for name in ("n", "attacked", "flat", "largest_change", "steps", "restarts", "seed", "agreement", "saturated"):
         read[name] = pd.to_numeric(read[name].replace("", None)).astype("float64")
     assert tuple(read.columns) == ATTEMPT_COLUMNS
     pd.testing.assert_frame_equal(health(rows, attempts), health(rows, read))
@@ -323,7 +323,7 @@ def examined(name: str) -> pd.DataFrame:
         Labels(detector=each, paradigm="unified", preset="", dataset="toy", seed=0, run="r") for each in ("other", name)
     ]
     first = "quantised" if name == "honest" else "honest"
-    kinds = {"honest": Honest, "cut": Cut, **MASKED}
+    kinds = {"honest": Honest, "cut": Cut, "floored": Floored, "capped": Capped, **MASKED}
     other, own = (Target(detector=kinds[k](), labels=one) for k, one in zip((first, name), labels, strict=True))
     pictures = toy_pictures()
     found = Evaluation()
@@ -357,6 +357,22 @@ def test_masked_detectors_work_and_are_caught(name: str) -> None:
 def test_a_detached_reconstruction_is_caught_although_attacks_succeed() -> None:
     # The second needs another model; alone with this one, nothing else would tell.
     assert failed("cut") == {"gradient is whole", "white-box beats transfer"}
+
+
+@pytest.mark.parametrize("name", ["floored", "capped"])
+def test_scores_that_are_cut_off_are_caught_by_their_check_alone(name: str) -> None:
+    assert failed(name) == {"scores do not saturate"}
+
+
+@pytest.mark.parametrize(
+    ("shares", "status", "figure"),
+    [((0.001, 0.02), "passed", 0.02), ((0.03, 0.001), "failed", 0.03), ((None, 0.0), "passed", 0.0)],
+)
+def test_the_largest_share_at_an_end_counts(shares: tuple[float | None, ...], status: str, figure: float) -> None:
+    attempts = [attempt(name, saturated=value) for name, value in zip("pq", shares, strict=True)]
+    found = one(checked([], attempts), "scores do not saturate")
+    assert (found["status"], found["figure"], found["reference"]) == (status, figure, 0.02)
+    assert one(checked([], [attempt("p")]), "scores do not saturate")["status"] == "not run"
 
 
 @pytest.mark.parametrize(

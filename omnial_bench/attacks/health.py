@@ -38,6 +38,9 @@ SETTLED = 0.05
 WHOLE = 0.98
 """The least cosine of slopes told and slopes measured: trained detectors gave 0.987 and more, and at the shortest step
 0.80 to 0.999 once their reconstruction was detached: what matters little is not seen."""
+FREE = 0.02
+"""Share of the pixels that may lie at an end of the scores' range: so much less can an attack that follows a gradient
+find, and whole points of a figure are read. Trained detectors that mask nothing gave less than 0.0001."""
 LEARNT = 0.6
 """The least SSIM of a clean normal image's reconstruction: flat grey ones of textures gave 0.13, trained ones 0.67 and
 more."""
@@ -286,6 +289,20 @@ def gradient_is_whole(model: Model) -> Verdict:
     )  # fmt: skip
 
 
+def scores_do_not_saturate(model: Model) -> Verdict:
+    """A map that is cut off, or rounded to its last value, has a gradient elsewhere, and that gradient is whole."""
+    known = model.attempts[model.attempts["saturated"].notna()]
+    if known.empty:
+        return _not_run("an attack that takes a gradient, with goal any, as in suite quick")
+    worst = records_of(known.sort_values("saturated", ascending=False, kind="stable"))[0]
+    return _judged(
+        worst["saturated"] <= FREE,
+        f"{worst['saturated']:.1%} of the normal pixels have the lowest score, or of the anomalous ones the highest",
+        "no gradient moves what is cut off; in doubt is every figure of a gradient attack on this model",
+        category="all", set=worst["set"], figure=worst["saturated"], reference=FREE,
+    )  # fmt: skip
+
+
 def bound_holds(model: Model) -> Verdict:
     """On the bytes. An attack that may change a value by its whole range, such as a patch, has no bound to keep."""
     bounded = [
@@ -317,6 +334,7 @@ CHECKS: Mapping[str, Callable[[Model], Verdict]] = {
     "loss moves": loss_moves,
     "no zero gradients": no_zero_gradients,
     "gradient is whole": gradient_is_whole,
+    "scores do not saturate": scores_do_not_saturate,
     "Square does not beat PGD": gradient_beats_square,
     "bound holds": bound_holds,
 }

@@ -26,7 +26,7 @@ KNOTS, REACH = 64, 3.2
 """Of `straightened`: the least value, the largest, and between them normal quantiles, evenly up to this one."""
 STRAIGHT = 0.25
 """Share of the straightened scores in those of `ranking`."""
-WIDTH = 0.25
+WIDTH = 0.5
 """Of a pair in `ranking`: by how many standard deviations it is won."""
 
 

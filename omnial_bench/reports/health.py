@@ -13,7 +13,7 @@ from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.table import DASH, MINUS, Column, Table
 from omnial_bench.reports.values import Condition, Model, detector_title
 
-WIDE = (LEARNT, "huge eps breaks", "no zero gradients", "gradient is whole")
+WIDE = (LEARNT, "huge eps breaks", "no zero gradients", "gradient is whole", "scores do not saturate")
 """Checks that put every gradient attack on a model in doubt where they fail."""
 UNSETTLED = "more steps change little"
 

@@ -1,0 +1,33 @@
+"""Scores that have run into an end of their range, where the gradient is zero and pixels have no order."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+ROUNDED = 2.0**-22
+"""Of the end itself: so far apart resizing leaves values that were equal."""
+
+
+def saturated(
+    maps: Float[Tensor, "n h w"], attacked: Float[Tensor, "n h w"], truth: Bool[Tensor, "n h w"]
+) -> float | None:
+    """Of the pixels that an attack has to win, the share whose score in `maps` is the end of the range that it pushes
+    them away from: the lowest of all for normal pixels, the highest for anomalous ones, the larger share of the two.
+
+    A normal pixel at the floor cannot be raised by a gradient, nor an anomalous one at the ceiling lowered. Places that
+    hold one value in all of these maps and in all of `attacked`, such as an empty border, say nothing and are left out.
+    So is an end that one picture alone reaches: a block of one value in a map that was enlarged. None where no other
+    place is left.
+    """
+    alive = torch.maximum(maps.amax(0), attacked.amax(0)) > torch.minimum(maps.amin(0), attacked.amin(0))
+    shown, kinds = maps[:, alive], truth[:, alive]
+    if not shown.numel():
+        return None
+    low, high = shown.min(), shown.max()
+    floor, ceiling = shown <= low + ROUNDED * low.abs(), shown >= high - ROUNDED * high.abs()
+    return max(_share(floor, ~kinds), _share(ceiling, kinds))
+
+
+def _share(end: Bool[Tensor, "n p"], kind: Bool[Tensor, "n p"]) -> float:
+    shared = end.any(1).sum() > 1
+    return float(end[kind].float().mean()) if shared and kind.any() else 0.0
