@@ -42,10 +42,10 @@ def plan(**changes: object) -> Plan:
 
 
 def test_trainings_and_scores() -> None:
-    """600 steps of 16 images for each of the three; of `tiny`, or ten times a category's images where that is less."""
+    """600 steps of 8 images for each of the three; of `tiny`, or ten times a category's images where that is less."""
     steps = 600 + 600 + 600
     (load,) = workload(plan(), seeds=3)
-    assert (load.trainings, load.steps, load.trained) == (9, 3 * steps, 3 * steps * 16)
+    assert (load.trainings, load.steps, load.trained) == (9, 3 * steps, 3 * steps * 8)
     (tiny,) = workload(plan(preset="tiny", categories=("toothbrush", "grid")))
     assert tiny.steps == 250 + ceil(10 * 60 / 4) + 250
     # 83 and 78 test pictures, seen by the unified and the separate model.
