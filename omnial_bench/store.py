@@ -97,7 +97,7 @@ class Attempt:
     options: str = ""
     """What the threat sets of the attack's own options, such as `decay`."""
     saturated: float | None = None
-    """Share of the pixels, before the attack, whose score is an end of its range; None where not looked at."""
+    """Share of the pixels whose score is an end of its range before and after; None where not looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)

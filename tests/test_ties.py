@@ -33,11 +33,17 @@ def test_what_lies_where_an_attack_cannot_move_it(rows: tuple[list[float], list[
 
 
 def test_a_place_that_never_moves_says_nothing() -> None:
-    """The first two hold 0 in both pictures, and the second moves under the attack."""
+    """The first two hold 0 in both pictures, and the second moves under the attack, in one of the pictures."""
     rows = [0.0, 0, 3, 9], [0.0, 0, 5, 8]
     assert share(*rows) == 0
-    assert share(*rows, attacked=[[0.0, 1, 3, 9], [0.0, 0, 5, 8]]) == pytest.approx(2 / 3)
+    assert share(*rows, attacked=[[0.0, 1, 3, 9], [0.0, 0, 5, 8]]) == 0
     assert share([1.0] * 4, [1.0] * 4) is None
+
+
+def test_what_has_left_its_end_was_not_held_there() -> None:
+    """Two of five normal pixels stay at 0, and a third leaves it."""
+    rows = [0.0, 2, 0, 9], [3.0, 0, 5, 8]
+    assert share(*rows, attacked=[[0.0, 2, 1, 9], [3.0, 0, 5, 8]]) == pytest.approx(2 / 5)
 
 
 def test_one_kind_alone() -> None:

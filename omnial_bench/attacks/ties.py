@@ -12,19 +12,21 @@ def saturated(
     maps: Float[Tensor, "n h w"], attacked: Float[Tensor, "n h w"], truth: Bool[Tensor, "n h w"]
 ) -> float | None:
     """Of the pixels that an attack has to win, the share whose score in `maps` is the end of the range that it pushes
-    them away from: the lowest of all for normal pixels, the highest for anomalous ones, the larger share of the two.
+    them away from, and still is in `attacked`: the lowest of all for normal pixels, the highest for anomalous ones, the
+    larger share of the two.
 
-    A normal pixel at the floor cannot be raised by a gradient, nor an anomalous one at the ceiling lowered. Places that
-    hold one value in all of these maps and in all of `attacked`, such as an empty border, say nothing and are left out.
-    So is an end that one picture alone reaches: a block of one value in a map that was enlarged. None where no other
-    place is left.
+    A normal pixel at the floor cannot be raised by a gradient, nor an anomalous one at the ceiling lowered. One that
+    has left its end all the same, as a distance of zero does, was not held there. Places that hold one value in all of
+    these maps and in all of `attacked`, such as an empty border, say nothing and are left out. So is an end that one
+    picture alone reaches: a block of one value in a map that was enlarged. None where no other place is left.
     """
     alive = torch.maximum(maps.amax(0), attacked.amax(0)) > torch.minimum(maps.amin(0), attacked.amin(0))
-    shown, kinds = maps[:, alive], truth[:, alive]
+    shown, after, kinds = maps[:, alive], attacked[:, alive], truth[:, alive]
     if not shown.numel():
         return None
     low, high = shown.min(), shown.max()
-    floor, ceiling = shown <= low + ROUNDED * low.abs(), shown >= high - ROUNDED * high.abs()
+    low, high = low + ROUNDED * low.abs(), high - ROUNDED * high.abs()
+    floor, ceiling = (shown <= low) & (after <= low), (shown >= high) & (after >= high)
     return max(_share(floor, ~kinds), _share(ceiling, kinds))
 
 
