@@ -61,36 +61,43 @@ class Counted:
         Victim.gradient = self._plain  # type: ignore[method-assign]
 
 
-def measured(target: Target, pictures: Pictures, category: str, suite: Suite) -> dict[str, float]:
-    """The two bounds, and passes an image."""
+def measured(
+    target: Target, pictures: Pictures, category: str, suite: Suite, limit: int | None = None
+) -> dict[str, float]:
+    """The two bounds, and passes an image, on at most `limit` pictures."""
     alone = suite.name == "former"
     # Of the suite as it was no figure was put together from several attacks: each is evaluated by itself.
     parts = [suite.model_copy(update={"threats": (one,)}) for one in suite.threats] if alone else [suite]
     found: dict[str, float] = {}
     with Counted() as counted:
         for part in parts:
-            for row in evaluate(target, part, pictures, category, seed=0).rows:
+            for row in evaluate(target, part, pictures, category, seed=0, limit=limit).rows:
                 for name, metric in ASKED:
                     if row.set.removeprefix("white-box-") == name and row.metric == metric and row.value is not None:
                         found[metric] = row.value
-    return {**found, "passes": counted.images / len(pictures)}
+    return {**found, "passes": counted.images / min(len(pictures), limit or len(pictures))}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("data", type=Path)
+    parser.add_argument("--limit", type=int, help="pictures a category at the most")
+    parser.add_argument("--model", action="append", help="models of the run; repeat for several; default: all")
     chosen = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    for folder in sorted((chosen.run / "models").iterdir()):
+    folders = sorted((chosen.run / "models").iterdir())
+    for folder in (one for one in folders if not chosen.model or one.name in chosen.model):
         trained = load(folder)
         made = trained.provenance
         target = Target(detector=trained.detector, labels=labels_of(trained, "strength"), categories=made.categories)
         for category in made.categories:
             shown = find_dataset(chosen.data, [category]).load("test", [category], trained.recipe.size)
-            before, now = (measured(target, shown, category, one) for one in (former(), read_suite("white-box")))
+            before, now = (
+                measured(target, shown, category, one, chosen.limit) for one in (former(), read_suite("white-box"))
+            )
             rows.append(
-                {"model": target.model, "category": category, "n": len(shown)}
+                {"model": target.model, "category": category, "n": min(len(shown), chosen.limit or len(shown))}
                 | {f"{name}_{when}": side[name] for name in before for when, side in (("before", before), ("now", now))}
             )
             print(rows[-1], flush=True)  # noqa: T201
