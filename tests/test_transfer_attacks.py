@@ -203,7 +203,7 @@ def test_gradient_goes_back_through_the_diverse_input() -> None:
         _, gradient = look(images)
         ahead, behind = (look(images + sign * 1e-3 * direction)[0] for sign in (1, -1))
     expected = (ahead - behind) / 2e-3
-    assert torch.allclose((gradient * direction).flatten(1).sum(1).float(), expected, rtol=1e-2, atol=1e-3)
+    assert torch.allclose((gradient * direction).flatten(1).sum(1), expected, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -1,7 +1,6 @@
 """Detectors of the library anomalib (2.7 and later), in one line; it is not imported here."""
 
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 from jaxtyping import Float
@@ -66,7 +65,7 @@ def _loaded(path: Path, kind: Any) -> nn.Module:
         model = kind.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:160]
-        if isinstance(error, UnpicklingError) or "Weights only load failed" in reason:
+        if type(error).__name__ == "UnpicklingError" or "Weights only load failed" in reason:
             raise UserError(
                 f"{path} could not be loaded without running code from it ({reason}); if you trust it, load it with "
                 "anomalib and give the model itself"
