@@ -46,6 +46,12 @@ def test_what_has_left_its_end_was_not_held_there() -> None:
     assert share(*rows, attacked=[[0.0, 2, 1, 9], [3.0, 0, 5, 8]]) == pytest.approx(2 / 5)
 
 
+def test_a_lowest_score_that_the_attack_goes_below_was_no_end() -> None:
+    """As of a flat background: every pixel of it has one score, and is free to move."""
+    rows = [0.0, 2, 0, 9], [3.0, 0, 5, 8]
+    assert share(*rows, attacked=[[0.0, 2, 0, 9], [3.0, 0, -1, 8]]) == 0
+
+
 def test_one_kind_alone() -> None:
     maps = torch.tensor([[[0.0, 7, 2, 3]], [[1.0, 0, 4, 5]]])
     assert saturated(maps, maps, torch.zeros_like(TRUTH)) == pytest.approx(2 / 8)

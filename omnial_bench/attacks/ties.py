@@ -24,7 +24,8 @@ def saturated(
     shown, after, kinds = maps[:, alive], attacked[:, alive], truth[:, alive]
     if not shown.numel():
         return None
-    low, high = shown.min(), shown.max()
+    # Where the attack goes beyond what was lowest or highest before, that was no end.
+    low, high = torch.minimum(shown.min(), after.min()), torch.maximum(shown.max(), after.max())
     low, high = low + ROUNDED * low.abs(), high - ROUNDED * high.abs()
     floor, ceiling = (shown <= low) & (after <= low), (shown >= high) & (after >= high)
     return max(_share(floor, ~kinds), _share(ceiling, kinds))
