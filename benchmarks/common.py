@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from omnial_bench.config.load import read_recipe
+from omnial_bench.config.schema import Recipe
 from omnial_bench.models.registry import build
-from omnial_bench.nouns import Detector, Synthetic
-from omnial_bench.reading import read_recipe
-from omnial_bench.records import Recipe
+from omnial_bench.types import Detector, Synthetic
 
 PRECISIONS = {"32-true": "float32", "bf16-mixed": "bfloat16"}
 

@@ -7,10 +7,10 @@ import torch
 from benchmarks.attack import subject
 from benchmarks.common import pictures, recipe_of
 from benchmarks.measure import Row, resident_mib, side_by_side
-from omnial_bench.data.pictures import Pictures, to_bytes
-from omnial_bench.device import placed
-from omnial_bench.nouns import Batch
-from omnial_bench.scoring import Labels, Tally, score
+from omnial_bench.data.images import Pictures, to_bytes
+from omnial_bench.evaluation.scoring import Labels, Tally, score
+from omnial_bench.runtime import placed
+from omnial_bench.types import Batch
 
 LABELS = Labels(detector="draem", paradigm="separate", preset="small", dataset="drawn", seed=0, run="bench")
 BATCH = 16

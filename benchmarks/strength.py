@@ -14,16 +14,16 @@ import pandas as pd
 from torch import Tensor
 
 from omnial_bench.attacks.victim import Victim
-from omnial_bench.cells import csv_text
-from omnial_bench.checkpoint import load
-from omnial_bench.data.folder import find_dataset
-from omnial_bench.data.pictures import Pictures
+from omnial_bench.config.load import read_suite
+from omnial_bench.config.schema import Suite, Threat
+from omnial_bench.data.dataset import find_dataset
+from omnial_bench.data.images import Pictures
+from omnial_bench.evaluation.evaluate import Target, evaluate
+from omnial_bench.evaluation.scoring import labels_of
+from omnial_bench.io.csv import csv_text
+from omnial_bench.io.whole import write_text
+from omnial_bench.models.checkpoint import load
 from omnial_bench.provenance import commit
-from omnial_bench.reading import read_suite
-from omnial_bench.records import Suite, Threat
-from omnial_bench.scoring import labels_of
-from omnial_bench.store import write_text
-from omnial_bench.white_box import Target, evaluate
 
 FOLDER = Path(__file__).parent
 NAMES = ("any", "hide", "fabricate", "foreground", "score")

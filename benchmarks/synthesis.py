@@ -6,7 +6,7 @@ import torch
 from benchmarks import published
 from benchmarks.common import PRECISIONS, autocast, pictures, ready, recipe_of
 from benchmarks.measure import Row, missing, side_by_side
-from omnial_bench.data.pictures import to_bytes
+from omnial_bench.data.images import to_bytes
 from omnial_bench.synthesis import draem
 
 PUBLISHED = (

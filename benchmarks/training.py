@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from benchmarks.common import PRECISIONS, autocast, pictures, ready, recipe_of
 from benchmarks.measure import Row, memory_handed_back, side_by_side
-from omnial_bench.data.pictures import to_bytes
-from omnial_bench.device import Precision
+from omnial_bench.data.images import to_bytes
 from omnial_bench.models.blocks import recompute_features
 from omnial_bench.models.instance_norm import InstanceNorm
 from omnial_bench.models.registry import build
-from omnial_bench.nouns import Detector, Synthetic
-from omnial_bench.training import Order, _Loop
+from omnial_bench.models.training import Order, _Loop
+from omnial_bench.runtime import Precision
+from omnial_bench.types import Detector, Synthetic
 
 NORMALS = 32
 

@@ -4,30 +4,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omnial_bench.adapting import adapt_module as adapt_module
-    from omnial_bench.benchmarking import benchmark as benchmark
-    from omnial_bench.benchmarking import compare as compare
-    from omnial_bench.checkpoint import load_detector as load_detector
     from omnial_bench.errors import UserError as UserError
-    from omnial_bench.keeping import save_adapted as save_adapted
-    from omnial_bench.models.exported import from_onnx as from_onnx
-    from omnial_bench.models.from_anomalib import from_anomalib as from_anomalib
-    from omnial_bench.nouns import Detector as Detector
-    from omnial_bench.nouns import Prediction as Prediction
-    from omnial_bench.nouns import ThreatModel as ThreatModel
+    from omnial_bench.models.checkpoint import load_detector as load_detector
+    from omnial_bench.models.outside.exported import from_onnx as from_onnx
+    from omnial_bench.models.outside.from_anomalib import from_anomalib as from_anomalib
+    from omnial_bench.pipeline.benchmark import benchmark as benchmark
+    from omnial_bench.pipeline.benchmark import compare as compare
+    from omnial_bench.pipeline.own_detector import adapt_module as adapt_module
+    from omnial_bench.pipeline.save_detector import save_adapted as save_adapted
+    from omnial_bench.types import Detector as Detector
+    from omnial_bench.types import Prediction as Prediction
+    from omnial_bench.types import ThreatModel as ThreatModel
 
 _HOMES = {
-    "Detector": "nouns",
-    "Prediction": "nouns",
-    "ThreatModel": "nouns",
+    "Detector": "types",
+    "Prediction": "types",
+    "ThreatModel": "types",
     "UserError": "errors",
-    "adapt_module": "adapting",
-    "benchmark": "benchmarking",
-    "compare": "benchmarking",
-    "from_anomalib": "models.from_anomalib",
-    "from_onnx": "models.exported",
-    "load_detector": "checkpoint",
-    "save_adapted": "keeping",
+    "adapt_module": "pipeline.own_detector",
+    "benchmark": "pipeline.benchmark",
+    "compare": "pipeline.benchmark",
+    "from_anomalib": "models.outside.from_anomalib",
+    "from_onnx": "models.outside.exported",
+    "load_detector": "models.checkpoint",
+    "save_adapted": "pipeline.save_detector",
 }
 __all__ = list(_HOMES)
 

@@ -6,6 +6,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -34,14 +35,49 @@ def versions() -> dict[str, str]:
     return found
 
 
+DECIDE_NOTHING = ("errors", "io", "config", "provenance", "progress", "processes", "models.checkpoint", "models.losses")
+"""Modules and packages in which no figure comes about: files, messages, processes; of records their values count. The
+losses are called in trainings alone, to which they are given as a start."""
+
+
+IMPORT = re.compile(r"^\s*from omnial_bench\.?([\w.]*) import (\([^)]*\)|.+)$", re.MULTILINE)
+
+
 @cache
-def code_version(*parts: str) -> str:
-    """Hash of the modules that decide a result: files and folders of the package by name."""
+def code_version(*starts: str) -> str:
+    """Hash of modules (dotted, below the package) and of all of it that they import, at any depth; of none given that
+    of the whole package."""
     root, digest = Path(__file__).parent, hashlib.sha256()
-    for part in parts:
-        for path in sorted((root / part).rglob("*.py")) if (root / part).is_dir() else [root / part]:
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted(map(_file_of, _reached(starts))) if starts else sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def _reached(starts: Iterable[str]) -> set[str]:
+    found, queue = set(starts), list(starts)
+    while queue:
+        for module in imported_by(queue.pop()):
+            silent = any(module == name or module.startswith(f"{name}.") for name in DECIDE_NOTHING)
+            if not silent and module not in found:
+                found.add(module)
+                queue.append(module)
+    return found
+
+
+@cache
+def imported_by(module: str) -> frozenset[str]:
+    """The package's modules that one imports anywhere in its code."""
+    found = set()
+    for home, names in IMPORT.findall(_file_of(module).read_text(encoding="utf-8")):
+        # What is imported is a module itself, or stands in one.
+        for name in (home, *(f"{home}.{word}".lstrip(".") for word in re.findall(r"\w+", names))):
+            if name and _file_of(name).is_file():
+                found.add(name)
+    return frozenset(found)
+
+
+def _file_of(module: str) -> Path:
+    return Path(__file__).parent.joinpath(*module.split(".")).with_suffix(".py")
 
 
 def commit() -> str:

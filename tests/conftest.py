@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnial_bench.data.toy import draw_toy
-from omnial_bench.store import write_text
+from omnial_bench.data.toy.make import draw_toy
+from omnial_bench.io.whole import write_text
 
 RECORD = """
 detector = "draem"

@@ -9,17 +9,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from omnial_bench.store import (
-    HEADLINE,
-    METRICS,
-    Difference,
-    Result,
-    differences_frame,
-    frame,
-    write_json,
-    write_rows,
-    write_text,
-)  # fmt: skip
+from omnial_bench.io.whole import write_json, write_text
+from omnial_bench.results import HEADLINE, METRICS, Difference, Result, differences_frame, frame, write_rows
 
 DETECTORS = ("draem", "jnld", "omnial")
 PARADIGMS = ("unified", "separate")

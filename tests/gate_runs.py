@@ -11,15 +11,15 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from omnial_bench.assessment import Request, assess
-from omnial_bench.baseline import update
-from omnial_bench.check import failed, judge_files, moved, summary
-from omnial_bench.data.toy import draw_toy
-from omnial_bench.planning import Settings
-from omnial_bench.reading import read_plan
-from omnial_bench.runner import run
-from omnial_bench.steps import attack_models, train_models
-from omnial_bench.store import read_rows
+from omnial_bench.config.load import read_plan
+from omnial_bench.data.toy.make import draw_toy
+from omnial_bench.pipeline.plan import Settings
+from omnial_bench.pipeline.run import run
+from omnial_bench.pipeline.score import Request, assess
+from omnial_bench.pipeline.steps import attack_models, train_models
+from omnial_bench.reports.baseline import update
+from omnial_bench.reports.check import failed, judge_files, moved, summary
+from omnial_bench.results import read_rows
 
 GATE = Path(__file__).parent / "gate"
 BASELINE = Path(__file__).parents[1] / "reports" / "baseline.csv"

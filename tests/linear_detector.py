@@ -5,8 +5,8 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from omnial_bench.nouns import Detector, Prediction, Synthetic
-from omnial_bench.records import Threat
+from omnial_bench.config.schema import Threat
+from omnial_bench.types import Detector, Prediction, Synthetic
 
 EPS = 8 / 255
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.data.pictures import Pictures, to_bytes
-from omnial_bench.nouns import Detector, Prediction, Synthetic
+from omnial_bench.data.images import Pictures, to_bytes
+from omnial_bench.types import Detector, Prediction, Synthetic
 
 SIDE = 32
 

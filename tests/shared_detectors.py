@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench import training
+from omnial_bench.models import training
 from omnial_bench.models.draem import DRAEM, Options
-from omnial_bench.nouns import Prediction, Synthetic
+from omnial_bench.types import Prediction, Synthetic
 
 DIES_AT = 3
 

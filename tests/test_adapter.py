@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from omnial_bench.errors import UserError
-from omnial_bench.models.adapter import Adapted, adapt
-from omnial_bench.models.calibration import Scale, held_out, scale_of
-from omnial_bench.nouns import Prediction
+from omnial_bench.models.outside.adapter import Adapted, adapt
+from omnial_bench.models.outside.calibration import Scale, held_out, scale_of
+from omnial_bench.types import Prediction
 
 IMAGES = torch.rand(8, 3, 8, 10, generator=torch.Generator().manual_seed(0))
 

@@ -14,17 +14,17 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 
 import omnial_bench as ob
-from omnial_bench.adapting import Site, detector_at
 from omnial_bench.attacks.health import COLUMNS as HEALTH_COLUMNS
 from omnial_bench.attacks.objectives import objective_named
 from omnial_bench.attacks.victim import victim
 from omnial_bench.cli.main import cli
-from omnial_bench.data.folder import find_dataset
-from omnial_bench.data.pictures import to_float
-from omnial_bench.data.toy import draw_toy
-from omnial_bench.models.adapter import Adapted
-from omnial_bench.models.gradients import Whole
-from omnial_bench.store import ATTEMPT_COLUMNS, COLUMNS, read_rows
+from omnial_bench.data.dataset import find_dataset
+from omnial_bench.data.images import to_float
+from omnial_bench.data.toy.make import draw_toy
+from omnial_bench.models.outside.adapter import Adapted
+from omnial_bench.models.outside.gradients import Whole
+from omnial_bench.pipeline.own_detector import Site, detector_at
+from omnial_bench.results import ATTEMPT_COLUMNS, COLUMNS, read_rows
 
 SIDE = 32
 TRAIN = 40

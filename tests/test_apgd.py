@@ -12,7 +12,7 @@ from omnial_bench.attacks.apgd import DenseAPGD, checkpoints
 from omnial_bench.attacks.objectives import Aim, Objective, balanced, cospgd, cross_entropy, segpgd
 from omnial_bench.attacks.pgd import DensePGD, ascent
 from omnial_bench.attacks.victim import victim
-from omnial_bench.nouns import Detector, Prediction, ThreatModel
+from omnial_bench.types import Detector, Prediction, ThreatModel
 
 LINF = ThreatModel(eps=Fraction(8, 255))
 

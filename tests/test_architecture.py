@@ -1,4 +1,4 @@
-"""The arrows of the house: who may import whom."""
+"""What the contract of arrows in pyproject.toml cannot say: what runs nothing that it reads, and what starts fast."""
 
 import ast
 import subprocess
@@ -7,44 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omnial_bench.study import ATTACK_CODE, EVALUATION_CODE, SCORING_CODE, TRAINING_CODE
-
 PACKAGE = Path(__file__).parents[1] / "omnial_bench"
-LAYERS = [
-    {"cells", "errors", "leftovers", "links", "nouns", "reading", "records", "store", "lock", "progress", "provenance"},
-    {"data", "synthesis", "losses", "metrics", "device", "spread"},
-    {"models", "attacks"},
-    {
-        "checkpoint",
-        "jobs",
-        "mirror",
-        "ray_engine",
-        "training",
-        "unfinished",
-        "scoring",
-        "differences",
-        "examples",
-        "planning",
-        "workload",
-        "worst",
-        "attempt",
-        "white_box",
-        "study",
-        "tasks",
-        "standing",
-        "doing",
-        "runner",
-        "steps",
-        "adapting",
-        "suited",
-        "keeping",
-        "benchmarking",
-        "assessment",
-    },
-    {"reports", "check", "baseline", "protocol", "tolerances"},
-    {"cli"},
-]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 
 def imported(path: Path) -> set[str]:
@@ -68,55 +31,7 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def parts(names: set[str]) -> set[str]:
-    return {name.split(".")[1] for name in names if name.startswith("omnial_bench.")} & LEVEL.keys()
-
-
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_arrows_point_left(path: Path) -> None:
-    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    assert own in LEVEL, f"{own} has no place in the layers"
-    others = parts(imported(path)) - {own}
-    assert {name for name in others if LEVEL[name] > LEVEL[own]} == set()
-    if own in ("models", "attacks"):
-        assert not others & {"models", "attacks"}
-    if own in LAYERS[4]:
-        assert others <= {"cells", "errors", "links", "store", "reading", "records", "data", "provenance", *LAYERS[4]}
-
-
-# What a task's modules may use without its key: no figure is computed there. `ranking` gives trainings the validation
-# AP of their log, which chooses nothing; `losses` is called in trainings alone; the bytes of sets are hashed.
-UNKEYED = {
-    "errors.py", "reading.py", "records.py", "store.py", "lock.py", "provenance.py", "jobs.py", "checkpoint.py",
-    "cells.py", "leftovers.py", "links.py", "metrics/ranking.py", "losses.py", "attacks/sets.py",
-}  # fmt: skip
-KEYED = {
-    "training.py": TRAINING_CODE,
-    "attacks/sets.py": ATTACK_CODE,
-    "scoring.py": SCORING_CODE,
-    "white_box.py": (*ATTACK_CODE, *SCORING_CODE, *EVALUATION_CODE),
-}
-
-
-def reached(start: str) -> set[str]:
-    """The modules of the package that one imports, and those that these import, as far as they belong in a key."""
-    found, queue = {start}, [start]
-    while queue:
-        for name in imported(PACKAGE / queue.pop()):
-            path = "/".join(name.split(".")[1:]) + ".py"
-            if name.startswith("omnial_bench.") and (PACKAGE / path).is_file() and path not in found | UNKEYED:
-                found.add(path)
-                queue.append(path)
-    return found
-
-
-@pytest.mark.parametrize("start", KEYED)
-def test_keys_hold_the_code_that_tasks_use(start: str) -> None:
-    unkeyed = {path for path in reached(start) if not {path, path.split("/")[0]} & set(KEYED[start])}
-    assert unkeyed == set()
 
 
 def test_only_attacks_import_torchattacks_and_nothing_torchvision() -> None:
@@ -125,21 +40,21 @@ def test_only_attacks_import_torchattacks_and_nothing_torchvision() -> None:
     assert not [path for path in FILES if any(name.split(".")[0] == "torchvision" for name in imported(path))]
 
 
-# What reads or runs more than data. `provenance` asks git for the commit, by a fixed command, no shell. `jobs` keeps a
-# process pool; what passes between its own processes is pickled by the standard library. `ray_engine` has Ray do that
-# between the machines of a cluster, which trust each other. `foreign` imports the `package.module:object` that a user
-# trusts, the one way for foreign code to come in; the others import by fixed names.
+# What reads or runs more than data. `provenance` asks git for the commit, by a fixed command, no shell. `processes`
+# keeps a process pool; what passes between its own processes is pickled by the standard library. `ray_executor` has Ray
+# do that between the machines of a cluster, which trust each other. `foreign` imports the `package.module:object` that
+# a user trusts, the one way for foreign code to come in; the others import by fixed names.
 MODULES = {
     "pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "dbm", "yaml", "code", "codeop", "runpy",
     "subprocess", "importlib.import_module", "importlib.util", "importlib.machinery", "multiprocessing",
     "concurrent.futures.ProcessPoolExecutor", "pty", "ctypes", "ray",
 }  # fmt: skip
 ALLOWED = {
-    "device.py": {"ctypes"},
+    "runtime.py": {"ctypes"},
     "provenance.py": {"subprocess"},
-    "jobs.py": {"multiprocessing", "concurrent.futures.ProcessPoolExecutor"},
-    "ray_engine.py": {"ray"},
-    "models/foreign.py": {"importlib.import_module", "importlib.machinery"},
+    "processes.py": {"multiprocessing", "concurrent.futures.ProcessPoolExecutor"},
+    "pipeline/ray_executor.py": {"ray"},
+    "models/outside/foreign.py": {"importlib.import_module", "importlib.machinery"},
     "cli/main.py": {"importlib.import_module"},
 }
 CALLS = {"eval", "exec", "compile", "__import__"}
@@ -208,8 +123,8 @@ def test_no_detector_cuts_its_gradient(name: str) -> None:
 
 
 WITHOUT_TORCH = (
-    "cli.main", "cli.report", "cli.check", "reports.document", "check", "baseline", "reports.gate", "store", "reading",
-    "attacks.health", "data.catalog",
+    "cli.main", "cli.report", "cli.check", "reports.document", "reports.check", "reports.baseline", "reports.gate",
+    "results", "config.load", "attacks.health", "data.catalog",
 )  # fmt: skip
 
 
@@ -222,6 +137,6 @@ def test_starts_without_torch_and_runs_without_more() -> None:
     code = "import sys; from importlib import import_module\n"
     code += f"for name in {WITHOUT_TORCH!r}:\n"
     code += "    import_module(f'omnial_bench.{name}')\n    if 'torch' in sys.modules: sys.exit(name)\n"
-    code += f"import omnial_bench.runner\nsys.exit(' '.join({set(SELDOM)!r} & sys.modules.keys()) or None)"
+    code += f"import omnial_bench.pipeline.run\nsys.exit(' '.join({set(SELDOM)!r} & sys.modules.keys()) or None)"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

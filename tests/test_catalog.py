@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from omnial_bench.data.catalog import CATALOG, MVTEC_AD, VISA, WHOLE, foreground_rule, guess_name
-from omnial_bench.data.toy import SUBJECTS
+from omnial_bench.data.toy.make import SUBJECTS
 
 
 @pytest.mark.parametrize(

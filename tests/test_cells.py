@@ -13,17 +13,18 @@ from fake_run import fake_attempts, fake_campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnial_bench.cells import csv_text, escape, unescape
-from omnial_bench.check import judge_files
 from omnial_bench.cli.main import main
 from omnial_bench.errors import is_printable
-from omnial_bench.examples import Example, write_index
+from omnial_bench.evaluation.examples import Example, write_index
+from omnial_bench.io.csv import csv_text, escape, unescape
+from omnial_bench.io.whole import write_text
+from omnial_bench.models.training import LOG, _write_log
 from omnial_bench.reports import document
 from omnial_bench.reports.attempts import read_attempts, read_health
+from omnial_bench.reports.check import judge_files
 from omnial_bench.reports.document import write_report
 from omnial_bench.reports.pictures import Examples
-from omnial_bench.store import read_rows, read_texts, write_rows, write_text
-from omnial_bench.training import LOG, _write_log
+from omnial_bench.results import read_rows, read_texts, write_rows
 
 BEGINNINGS = "=+-@\t\r"
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?"

@@ -17,13 +17,14 @@ import torch
 from click.testing import CliRunner, Result
 from fake_run import DETECTORS, PARADIGMS, fake_rows, fake_run
 
-from omnial_bench.check import COMPARED, compare, failed, judge
 from omnial_bench.cli.check import check
 from omnial_bench.errors import UserError
+from omnial_bench.io.whole import sha256
 from omnial_bench.metrics.ranking import Ranking
+from omnial_bench.reports.check import COMPARED, compare, failed, judge
 from omnial_bench.reports.gate import SHOWN, junit, markdown
-from omnial_bench.store import read_rows, sha256, write_rows
-from omnial_bench.tolerances import FALSE_ALARMS, SWAPS, of_same_weights, of_seeds, parse_tolerances
+from omnial_bench.reports.tolerances import FALSE_ALARMS, SWAPS, of_same_weights, of_seeds, parse_tolerances
+from omnial_bench.results import read_rows, write_rows
 
 
 def one(metric: str, value: float | None, n: int = 83) -> pd.DataFrame:

@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from omnial_bench.checkpoint import (
+from omnial_bench.config.schema import Recipe
+from omnial_bench.errors import UserError
+from omnial_bench.io.whole import sha256
+from omnial_bench.models import registry
+from omnial_bench.models.checkpoint import (
     RECIPE,
     WEIGHTS,
     load,
@@ -23,13 +27,9 @@ from omnial_bench.checkpoint import (
     save,
     write_tensors,
 )
-from omnial_bench.errors import UserError
-from omnial_bench.models import registry
 from omnial_bench.models.draem import DRAEM, Options
 from omnial_bench.models.registry import build
-from omnial_bench.nouns import Detector, Prediction
-from omnial_bench.records import Recipe
-from omnial_bench.store import sha256
+from omnial_bench.types import Detector, Prediction
 
 TINY = Recipe(detector="draem", preset="tiny", size=(32, 32), options={"width": 4, "loc_width": 4})
 ABOUT = provenance_of(
@@ -81,7 +81,7 @@ def test_opening_draws_nothing_and_gives_what_building_gives(
     recipe = TINY.model_copy(update={"detector": name})
     built = build(recipe, torch.Generator().manual_seed(5)).eval()
     save(tmp_path, built, recipe, ABOUT(1))
-    monkeypatch.setattr("omnial_bench.checkpoint.build", lambda *_, **__: pytest.fail("built"))
+    monkeypatch.setattr("omnial_bench.models.checkpoint.build", lambda *_, **__: pytest.fail("built"))
     opened = load(tmp_path).detector
     content = (tmp_path / WEIGHTS).read_bytes()
     # What is read by way of a mapped file would change with it.

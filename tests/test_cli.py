@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omnial_bench import steps
 from omnial_bench.cli.main import COMMANDS, SECTIONS, main
-from omnial_bench.store import COLUMNS, write_text
+from omnial_bench.io.whole import write_text
+from omnial_bench.pipeline import steps
+from omnial_bench.results import COLUMNS
 
 PLAN = """
 name = "mini"

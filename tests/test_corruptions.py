@@ -10,8 +10,8 @@ from scipy.ndimage import gaussian_filter
 
 from omnial_bench.attacks.corruptions import BLUR, CORRUPTIONS, Options, build, label
 from omnial_bench.attacks.victim import victim
+from omnial_bench.config.load import parse
 from omnial_bench.errors import UserError
-from omnial_bench.reading import parse
 
 
 def scenes(n: int = 3, side: int = 48) -> torch.Tensor:

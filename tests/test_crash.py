@@ -18,12 +18,12 @@ import pandas as pd
 import pytest
 from tiny_study import Nursery, left_in, nursery, prepare
 
-from omnial_bench import training
-from omnial_bench.attacks.sets import load_set
-from omnial_bench.checkpoint import load
+from omnial_bench.attacks.sets.build import load_set
 from omnial_bench.cli.main import main
-from omnial_bench.runner import REPORT_FILES
-from omnial_bench.store import read_rows
+from omnial_bench.models import training
+from omnial_bench.models.checkpoint import load
+from omnial_bench.pipeline.run import REPORT_FILES
+from omnial_bench.results import read_rows
 
 KILLS = int(os.environ.get("TORTURE", "3"))
 LOSS_TOLERANCE = 1e-4

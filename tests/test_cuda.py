@@ -8,18 +8,18 @@ from linear_detector import Linear, pictures, threat, worst
 from masked import Honest, toy_pictures
 
 from omnial_bench.attacks.attacking import attack_pictures
-from omnial_bench.attacks.compose import Composed
 from omnial_bench.attacks.objectives import OBJECTIVES, Aim
+from omnial_bench.attacks.sets.compose import Composed
 from omnial_bench.attacks.threats import ATTACKS, build_attack, check_threat
 from omnial_bench.attacks.victim import victim
-from omnial_bench.checkpoint import load
-from omnial_bench.data.toy import draw_toy
+from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.errors import UserError
+from omnial_bench.evaluation.scoring import Labels, score
 from omnial_bench.metrics.intervals import Intervals
 from omnial_bench.metrics.ranking import Ranking
-from omnial_bench.nouns import Prediction
-from omnial_bench.scoring import Labels, score
-from omnial_bench.steps import train_models
+from omnial_bench.models.checkpoint import load
+from omnial_bench.pipeline.steps import train_models
+from omnial_bench.types import Prediction
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

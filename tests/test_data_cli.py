@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from omnial_bench.cli.data import data
-from omnial_bench.data.toy import draw_toy
+from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.errors import UserError
 
 
@@ -92,7 +92,7 @@ def test_toy_draws_a_folder_that_verifies(tmp_path: Path, monkeypatch: pytest.Mo
     def few(root: Path, *, size: int, seed: int) -> None:
         draw_toy(root, size=size, train=1, test_good=1, test_defect=1, seed=seed)
 
-    monkeypatch.setattr("omnial_bench.data.toy.draw_toy", few)
+    monkeypatch.setattr("omnial_bench.data.toy.make.draw_toy", few)
     assert invoke("toy", tmp_path / "new", "--size", 40, "--seed", 5).exit_code == 0
     with Image.open(tmp_path / "new/gear/train/good/000.png") as picture:
         assert picture.size == (40, 40)

@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from omnial_bench.device import OneDevice, attack_dtype, fabric, keep_freed_memory
 from omnial_bench.errors import UserError
+from omnial_bench.runtime import OneDevice, attack_dtype, fabric, keep_freed_memory
 
 
 @pytest.mark.parametrize("name", ["gpu", "cpu:x", "cuda:99", "tpu"])
@@ -37,7 +37,7 @@ def test_one_device_in_float32_is_the_one_that_fabric_chooses(monkeypatch: pytes
 
 def test_a_fabric_is_quiet_in_a_process_that_makes_its_first() -> None:
     """What it tells would stand between the bars."""
-    code = "from omnial_bench.device import fabric; fabric('cpu', 'bf16-mixed')"
+    code = "from omnial_bench.runtime import fabric; fabric('cpu', 'bf16-mixed')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from omnial_bench.differences import Drawn, differences, text_of, write_differences
+from omnial_bench.evaluation.differences import Drawn, differences, text_of, write_differences
 from omnial_bench.metrics.intervals import Intervals, ends_of
-from omnial_bench.store import DIFFERENCE_COLUMNS, Difference
+from omnial_bench.results import DIFFERENCE_COLUMNS, Difference
 
 EMPTY = Drawn(
     detector="a", paradigm="unified", preset="tiny", dataset="toy", category="cap", set="clean", source="none",

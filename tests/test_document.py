@@ -14,9 +14,10 @@ from fake_run import fake_rows, fake_run
 
 from omnial_bench.cli.report import report
 from omnial_bench.errors import UserError
+from omnial_bench.io.whole import write_text
 from omnial_bench.reports.document import write_report
 from omnial_bench.reports.origins import MadeSet, read_sets
-from omnial_bench.store import write_rows, write_text
+from omnial_bench.results import write_rows
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_a_report_is_written_without_torch(tmp_path: Path) -> None:
     write_rows(tmp_path / "results.csv", fake_rows())
     code = (
         "import sys; from pathlib import Path\n"
-        "import omnial_bench.check, omnial_bench.cli.check, omnial_bench.cli.report\n"
+        "import omnial_bench.reports.check, omnial_bench.cli.check, omnial_bench.cli.report\n"
         "from omnial_bench.reports.document import write_report\n"
         f"write_report(Path({str(tmp_path)!r}), ('md',)); sys.exit('torch' in sys.modules)"
     )

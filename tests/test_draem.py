@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from omnial_bench import reading
+from omnial_bench.config import load as reading
 from omnial_bench.errors import UserError
 from omnial_bench.models import draem
 from omnial_bench.models.blocks import initialise
 from omnial_bench.models.draem import DRAEM, Options, load_official
-from omnial_bench.nouns import Synthetic
+from omnial_bench.types import Synthetic
 
 
 def tiny(**options: Any) -> DRAEM:

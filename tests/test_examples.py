@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from omnial_bench.data.pictures import Pictures
-from omnial_bench.examples import FOLDER, Example, Keeper, choose, gallery, write_index
-from omnial_bench.nouns import Prediction
+from omnial_bench.data.images import Pictures
+from omnial_bench.evaluation.examples import FOLDER, Example, Keeper, choose, gallery, write_index
 from omnial_bench.synthesis.panels import PANELS
+from omnial_bench.types import Prediction
 
 SIZE = (32, 40)
 

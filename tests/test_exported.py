@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 import omnial_bench as ob
-from omnial_bench.adapting import weights_of
-from omnial_bench.assessment import Request, assess
-from omnial_bench.data.toy import draw_toy
-from omnial_bench.models.adapter import Adapted
-from omnial_bench.models.gradients import ForwardOnly
-from omnial_bench.reading import read_suite
-from omnial_bench.suited import check_suited, takes_gradient
+from omnial_bench.config.load import read_suite
+from omnial_bench.data.toy.make import draw_toy
+from omnial_bench.evaluation.suited import check_suited, takes_gradient
+from omnial_bench.models.outside.adapter import Adapted
+from omnial_bench.models.outside.gradients import ForwardOnly
+from omnial_bench.pipeline.own_detector import weights_of
+from omnial_bench.pipeline.score import Request, assess
 
 IMAGES = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

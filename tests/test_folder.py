@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from omnial_bench.data import cache, decode
+from omnial_bench.data.dataset import find_dataset, scan
 from omnial_bench.data.decode import read_mask
-from omnial_bench.data.folder import find_dataset, scan
 from omnial_bench.errors import UserError
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import omnial_bench as ob
-from omnial_bench.adapting import Wanted, option_of
 from omnial_bench.cli.main import main
-from omnial_bench.data.toy import draw_toy
-from omnial_bench.models.adapter import Adapted
-from omnial_bench.store import read_rows
+from omnial_bench.data.toy.make import draw_toy
+from omnial_bench.models.outside.adapter import Adapted
+from omnial_bench.pipeline.own_detector import Wanted, option_of
+from omnial_bench.results import read_rows
 
 CODE = '''
 import torch

@@ -26,19 +26,20 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from PIL import Image
 
-from omnial_bench import baseline, checkpoint
-from omnial_bench.attacks import manifest
-from omnial_bench.attacks.png import read_png, write_png
-from omnial_bench.check import judge
+from omnial_bench.attacks.sets.build import manifest
+from omnial_bench.attacks.sets.png import read_png, write_png
+from omnial_bench.config.load import read_detector, read_plan, read_recipe, read_suite, records_folder
+from omnial_bench.config.schema import Recipe
 from omnial_bench.data.decode import read_mask, read_picture
 from omnial_bench.errors import UserError, is_printable
+from omnial_bench.io.whole import sha256
+from omnial_bench.models import checkpoint
 from omnial_bench.models.registry import build
-from omnial_bench.reading import read_detector, read_plan, read_recipe, read_suite, records_folder
-from omnial_bench.records import Recipe
-from omnial_bench.reports import categories, gate, making, origins, table, tables
+from omnial_bench.reports import baseline, categories, gate, making, origins, table, tables
+from omnial_bench.reports.check import judge
 from omnial_bench.reports.table import Table, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Values
-from omnial_bench.store import COLUMNS, KEY, read_rows, sha256, write_rows
+from omnial_bench.results import COLUMNS, KEY, read_rows, write_rows
 
 # Hypothesis keeps tables of its own even without a database: not in the tree.
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "omnial-bench-hypothesis")

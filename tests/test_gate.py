@@ -15,13 +15,13 @@ import tomli_w
 import torch
 from gate_runs import GATE, SEEDS, draw, known, score_fixed, train_fresh
 
-from omnial_bench.assessment import Request, assess
 from omnial_bench.attacks import objectives, pgd
-from omnial_bench.check import compare, failed, judge
+from omnial_bench.io.whole import write_text
 from omnial_bench.metrics.ranking import Ranking, RankingScores
 from omnial_bench.metrics.regions import Regions
-from omnial_bench.nouns import Prediction, ThreatModel
-from omnial_bench.store import write_text
+from omnial_bench.pipeline.score import Request, assess
+from omnial_bench.reports.check import compare, failed, judge
+from omnial_bench.types import Prediction, ThreatModel
 
 FRESH = (SEEDS, SEEDS + 1, SEEDS + 2)
 """Seeds that are not in the baseline: what is trained on another processor is another training as well."""

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import omnial_bench as ob
-from omnial_bench.models.adapter import adapt
-from omnial_bench.models.gradients import ForwardOnly, Whole
-from omnial_bench.suited import check_gradient
+from omnial_bench.evaluation.suited import check_gradient
+from omnial_bench.models.outside.adapter import adapt
+from omnial_bench.models.outside.gradients import ForwardOnly, Whole
 
 SIDE = 24
 

@@ -17,11 +17,11 @@ from omnial_bench.attacks.health import CHECKS, COLUMNS, doubts, health
 from omnial_bench.attacks.objectives import OBJECTIVES
 from omnial_bench.attacks.specs import SPECS
 from omnial_bench.attacks.threats import ATTACKS
-from omnial_bench.data.toy import draw_toy
-from omnial_bench.reading import read_suite
-from omnial_bench.scoring import Labels, with_means
-from omnial_bench.store import ATTEMPT_COLUMNS, Attempt, Result, attempts_frame, frame
-from omnial_bench.white_box import Evaluation, Target, evaluate
+from omnial_bench.config.load import read_suite
+from omnial_bench.data.toy.make import draw_toy
+from omnial_bench.evaluation.evaluate import Evaluation, Target, evaluate
+from omnial_bench.evaluation.scoring import Labels, with_means
+from omnial_bench.results import ATTEMPT_COLUMNS, Attempt, Result, attempts_frame, frame
 
 Settings = dict[str, Any]
 PGD: Settings = {"attack": "pgd", "steps": 10}

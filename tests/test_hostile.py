@@ -16,22 +16,32 @@ from fake_run import DETECTORS, fake_rows, fake_run
 from PIL import Image
 from pydantic import ValidationError
 
-from omnial_bench import standing
-from omnial_bench.assessment import Request, assess
-from omnial_bench.checkpoint import RECIPE, WEIGHTS, Provenance, load, load_detector, provenance_of, read_tensors, save
-from omnial_bench.checkpoint import write_tensors as write
 from omnial_bench.cli.tables import show
+from omnial_bench.config.load import read_suite
+from omnial_bench.config.schema import Recipe, Suite
 from omnial_bench.data.decode import open_picture, read_mask, read_picture
 from omnial_bench.errors import UserError
-from omnial_bench.jobs import remember
+from omnial_bench.evaluation.evaluate import Evaluation
+from omnial_bench.io.whole import write_text
+from omnial_bench.models.checkpoint import (
+    RECIPE,
+    WEIGHTS,
+    Provenance,
+    load,
+    load_detector,
+    provenance_of,
+    read_tensors,
+    save,
+)
+from omnial_bench.models.checkpoint import write_tensors as write
 from omnial_bench.models.registry import build
-from omnial_bench.reading import read_suite
-from omnial_bench.records import Recipe, Suite
+from omnial_bench.pipeline import standing
+from omnial_bench.pipeline.cache import remember
+from omnial_bench.pipeline.score import Request, assess
+from omnial_bench.pipeline.standing import remembered
+from omnial_bench.pipeline.study import Decided
 from omnial_bench.reports.document import write_report
-from omnial_bench.standing import remembered
-from omnial_bench.store import read_rows, write_rows, write_text
-from omnial_bench.study import Decided
-from omnial_bench.white_box import Evaluation
+from omnial_bench.results import read_rows, write_rows
 
 TINY = Recipe(detector="draem", preset="tiny", size=(32, 32), options={"width": 4, "loc_width": 4, "pooling": 5})
 

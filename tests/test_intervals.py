@@ -5,10 +5,10 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from omnial_bench.evaluation.scoring import with_means
 from omnial_bench.metrics import intervals
 from omnial_bench.metrics.intervals import Intervals
-from omnial_bench.scoring import with_means
-from omnial_bench.store import Result
+from omnial_bench.results import Result
 
 
 def drawn(n: int, shift: float, seed: int = 0) -> tuple[torch.Tensor, ...]:

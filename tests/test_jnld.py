@@ -10,7 +10,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.models import jnld
 from omnial_bench.models.blocks import initialise
 from omnial_bench.models.jnld import JNLD, Options
-from omnial_bench.nouns import Synthetic
+from omnial_bench.types import Synthetic
 
 
 def tiny(**options: Any) -> JNLD:

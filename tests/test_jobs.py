@@ -13,8 +13,10 @@ import pytest
 import torch
 
 from omnial_bench.errors import UserError
-from omnial_bench.jobs import THREADS, Each, Progress, Watch, crew, flow, read_memory, remember, threads_of
-from omnial_bench.store import write_text
+from omnial_bench.io.whole import write_text
+from omnial_bench.pipeline.cache import read_memory, remember
+from omnial_bench.processes import THREADS, Each, crew, flow, threads_of
+from omnial_bench.progress import Progress, Watch
 
 News = list[tuple[str, int, int, str]]
 
@@ -190,7 +192,7 @@ class TestMemory:
 ORPHANS = """
 import os, time
 from pathlib import Path
-from omnial_bench.jobs import crew
+from omnial_bench.processes import crew
 
 def wait(shared, task, watch):
     Path(f"worker-{task}").write_text(str(os.getpid()))

@@ -14,21 +14,25 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 from tiny_study import leave, left_in, prepare, settings
 
-from omnial_bench import assessment, lock, steps, training
-from omnial_bench.assessment import Request, assess
-from omnial_bench.checkpoint import write_tensors
 from omnial_bench.cli.main import cli
-from omnial_bench.data import cache, toy
-from omnial_bench.data.toy import draw_toy
+from omnial_bench.config.load import read_plan
+from omnial_bench.data import cache
+from omnial_bench.data.toy import make as toy
+from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.errors import UserError
-from omnial_bench.leftovers import sweep, swept
-from omnial_bench.lock import claimed, shared, wait_until_left
-from omnial_bench.reading import read_plan
+from omnial_bench.io import lock
+from omnial_bench.io.leftovers import sweep, swept
+from omnial_bench.io.lock import claimed, shared, wait_until_left
+from omnial_bench.io.whole import beside, whole
+from omnial_bench.models import training
+from omnial_bench.models.checkpoint import write_tensors
+from omnial_bench.models.unfinished import STATE
+from omnial_bench.pipeline import score as assessment
+from omnial_bench.pipeline import steps
+from omnial_bench.pipeline.run import run
+from omnial_bench.pipeline.score import Request, assess
+from omnial_bench.pipeline.steps import attack_models, train_models
 from omnial_bench.reports import document
-from omnial_bench.runner import run
-from omnial_bench.steps import attack_models, train_models
-from omnial_bench.store import beside, whole
-from omnial_bench.unfinished import STATE
 
 JOBS = 4
 """More than the cores of the machines that test this."""
@@ -263,7 +267,7 @@ def test_a_library_with_names_of_its_own_leaves_nothing_beside_a_file(
         shutil.copytree(seen[0], tmp_path / ".copy.0123abcd.part")
         save_file({}, path)
 
-    monkeypatch.setattr("omnial_bench.checkpoint.save_file", killed)
+    monkeypatch.setattr("omnial_bench.models.checkpoint.save_file", killed)
     write_tensors(tmp_path / "a.safetensors", {}, {})
     assert len(seen) == 1 and seen[0].name.endswith(".part")
     sweep(tmp_path)

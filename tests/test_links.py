@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from fake_run import fake_run
 
-from omnial_bench.assessment import Request, assess
-from omnial_bench.baseline import update
-from omnial_bench.check import judge_files
 from omnial_bench.cli.main import main
+from omnial_bench.config.load import read_plan
 from omnial_bench.errors import UserError
-from omnial_bench.links import check_links
-from omnial_bench.planning import Settings
-from omnial_bench.reading import read_plan
+from omnial_bench.io.links import check_links
+from omnial_bench.io.whole import write_text
+from omnial_bench.pipeline.plan import Settings
+from omnial_bench.pipeline.run import dry_run, run
+from omnial_bench.pipeline.score import Request, assess
+from omnial_bench.pipeline.steps import attack_models, train_models
+from omnial_bench.reports.baseline import update
+from omnial_bench.reports.check import judge_files
 from omnial_bench.reports.document import write_report
-from omnial_bench.runner import dry_run, run
-from omnial_bench.steps import attack_models, train_models
-from omnial_bench.store import write_text
 
 SET, MODEL = "pgd-8", "mini-unified"
 PARTS = (

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from omnial_bench import lock
 from omnial_bench.errors import UserError
-from omnial_bench.lock import abandoned, claimed, locked, waited_for
+from omnial_bench.io import lock
+from omnial_bench.io.lock import abandoned, claimed, locked, waited_for
 
 HOLD = """
 import sys
 from pathlib import Path
-from omnial_bench.lock import locked
+from omnial_bench.io.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

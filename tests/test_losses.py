@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from omnial_bench.losses import focal_loss, mse_loss, ssim_loss, value_range
+from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss, value_range
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

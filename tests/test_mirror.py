@@ -13,14 +13,15 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from tiny_study import SELF
 
-from omnial_bench import doing, mirror, training
 from omnial_bench.cli.main import main
+from omnial_bench.config.schema import Plan
 from omnial_bench.errors import UserError
-from omnial_bench.mirror import INDEX, Mirror
-from omnial_bench.planning import Settings
-from omnial_bench.records import Plan
-from omnial_bench.runner import dry_run, run
-from omnial_bench.store import sha256, write_text
+from omnial_bench.io.whole import sha256, write_text
+from omnial_bench.models import training
+from omnial_bench.pipeline import doing, mirror
+from omnial_bench.pipeline.mirror import INDEX, Mirror
+from omnial_bench.pipeline.plan import Settings
+from omnial_bench.pipeline.run import dry_run, run
 
 URL = "memory://bucket/run"
 

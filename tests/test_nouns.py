@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.nouns import Batch, Prediction, mean_filter, smoothed_log_odds
+from omnial_bench.types import Batch, Prediction, mean_filter, smoothed_log_odds
 
 
 def binary(odds: Tensor, **filters: int) -> Prediction:

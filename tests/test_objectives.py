@@ -28,7 +28,7 @@ from omnial_bench.attacks.objectives import (
     straightened,
 )
 from omnial_bench.errors import UserError
-from omnial_bench.nouns import Prediction
+from omnial_bench.types import Prediction
 
 
 def prediction(odds: torch.Tensor) -> Prediction:

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from omnial_bench import reading
+from omnial_bench.config import load as reading
 from omnial_bench.errors import UserError
 from omnial_bench.models import omnial
 from omnial_bench.models.blocks import DCSA, initialise
 from omnial_bench.models.omnial import ABLATION, DiffNeck, OmniAL, Options
-from omnial_bench.nouns import Synthetic
+from omnial_bench.types import Synthetic
 
 TINY = Options(width=4, loc_width=4, pooling=5, smoothing=3)
 

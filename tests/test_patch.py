@@ -8,8 +8,8 @@ from omnial_bench.attacks.objectives import Aim, balanced
 from omnial_bench.attacks.patch import Options, Patch, build, label
 from omnial_bench.attacks.square import box_of
 from omnial_bench.attacks.victim import victim
+from omnial_bench.config.load import parse
 from omnial_bench.errors import UserError
-from omnial_bench.reading import parse
 
 
 def patched(detector, images, labels, where=None, seed=0, area=0.25, **settings):

@@ -22,7 +22,7 @@ from omnial_bench.attacks.objectives import (
 from omnial_bench.attacks.pgd import DensePGD, ascent, first_step, random_change
 from omnial_bench.attacks.victim import Lookout, Victim, as_victim, victim
 from omnial_bench.errors import UserError
-from omnial_bench.nouns import Detector, Prediction, Synthetic, ThreatModel
+from omnial_bench.types import Detector, Prediction, Synthetic, ThreatModel
 
 SIDE = 8
 TURNED = 1e-4

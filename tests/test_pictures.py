@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from omnial_bench.data.pictures import Pictures, concatenate, to_bytes, to_float
+from omnial_bench.data.images import Pictures, concatenate, to_bytes, to_float
 
 
 def pictures(count: int, category: str = "cap", *, referenced: bool = False) -> Pictures:

@@ -11,8 +11,9 @@ from fake_run import fake_rows, fake_run
 
 from omnial_bench.cli.check import check
 from omnial_bench.errors import UserError
-from omnial_bench.protocol import protocol_of
-from omnial_bench.store import read_rows, write_json, write_rows, write_text
+from omnial_bench.io.whole import write_json, write_text
+from omnial_bench.reports.protocol import protocol_of
+from omnial_bench.results import read_rows, write_rows
 
 ATTEMPT = "suite,set,attack,objective,goal,norm,eps,where,steps,restarts,options\n"
 WHITE_BOX = ATTEMPT + "quick,quick-any,pgd,balanced,any,linf,8/255,frame,10,1,decay\n"

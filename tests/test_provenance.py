@@ -1,11 +1,13 @@
 """What a run says of itself."""
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from omnial_bench import provenance
+from omnial_bench.pipeline.study import BUILDING_CODE, EVALUATION_CODE, SCORING_CODE, TRAINING_CODE
 
 
 def test_the_command_line_names_no_place_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -14,11 +16,42 @@ def test_the_command_line_names_no_place_of_the_machine(monkeypatch: pytest.Monk
 
 
 def test_code_versions_tell_parts_apart_and_repeat() -> None:
-    models, attacks = provenance.code_version("models"), provenance.code_version("attacks")
-    assert models != attacks
-    assert provenance.code_version("models", "attacks") not in (models, attacks)
+    scoring, building = provenance.code_version("evaluation.scoring"), provenance.code_version("attacks.sets.build")
+    assert len({scoring, building, provenance.code_version()}) == 3
+    assert provenance.code_version("evaluation.scoring", "attacks.sets.build") not in (scoring, building)
     provenance.code_version.cache_clear()
-    assert provenance.code_version("models") == models
+    assert provenance.code_version("evaluation.scoring") == scoring
+
+
+def test_a_change_counts_in_every_task_that_reaches_it_and_in_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package = tmp_path / "omnial_bench"
+    shutil.copytree(Path(provenance.__file__).parent, package)
+    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
+
+    def versions() -> list[str]:
+        provenance.code_version.cache_clear()
+        provenance.imported_by.cache_clear()
+        return [
+            provenance.code_version(*starts) for starts in (TRAINING_CODE, BUILDING_CODE, SCORING_CODE, EVALUATION_CODE)
+        ]
+
+    def changed_by(path: str) -> list[bool]:
+        before = versions()
+        with (package / path).open("a") as file:
+            file.write("\n# Changed.\n")
+        return [one != other for one, other in zip(before, versions(), strict=True)]
+
+    assert changed_by("data/decode.py") == [True, True, True, True]
+    assert changed_by("models/draem.py") == [True, True, True, True]
+    assert changed_by("models/training.py") == [True, False, False, False]
+    assert changed_by("synthesis/jnld.py")[0]
+    assert changed_by("attacks/pgd.py") == [False, True, False, True]
+    assert changed_by("metrics/regions.py") == [False, False, True, True]
+    assert changed_by("evaluation/worst.py") == [False, False, False, True]
+    assert changed_by("reports/table.py") == [False, False, False, False]
+    assert changed_by("errors.py") == [False, False, False, False]
 
 
 def test_versions_are_there() -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from tiny_study import left_in, prepare
 
-from omnial_bench import ray_engine
 from omnial_bench.errors import UserError
-from omnial_bench.ray_engine import Cluster, ray_crew
+from omnial_bench.pipeline import ray_executor as ray_engine
+from omnial_bench.pipeline.ray_executor import Cluster, ray_crew
 
 STUDY = """
 import json, os, signal, sys, threading, time
@@ -27,9 +27,9 @@ from ray.cluster_utils import Cluster as Machines
 
 from omnial_bench import ray_engine
 from omnial_bench.errors import UserError
-from omnial_bench.ray_engine import Cluster, ray_crew
-from omnial_bench.reading import read_plan
-from omnial_bench.runner import run
+from omnial_bench.pipeline.ray_executor import Cluster, ray_crew
+from omnial_bench.config.load import read_plan
+from omnial_bench.pipeline.run import run
 from tiny_study import settings, study
 
 SAID = {}
@@ -193,7 +193,7 @@ class TestWorker:
     def place(self, tmp_path: Path, **changes: object) -> ray_engine._Place:
         made = {
             "folder": str(tmp_path), "environment": {"OMNIAL_BENCH_TEST": "here"},
-            "code": ray_engine.made_by.code_version("."), "versions": ray_engine.made_by.versions(), "make": dict,
+            "code": ray_engine.made_by.code_version(), "versions": ray_engine.made_by.versions(), "make": dict,
             "arguments": (), "name": "a",
         }  # fmt: skip
         return ray_engine._Place(**{**made, **changes})  # type: ignore[arg-type]

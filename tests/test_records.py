@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from omnial_bench.config.load import parse, read_detector, read_plan, read_recipe, read_suite, read_toml, record_names
+from omnial_bench.config.schema import Plan, Suite
 from omnial_bench.errors import UserError
 from omnial_bench.models.registry import skeleton
-from omnial_bench.reading import parse, read_detector, read_plan, read_recipe, read_suite, read_toml, record_names
-from omnial_bench.records import Plan, Suite
 
 PLAN = {"name": "p", "title": "t", "dataset": "toy", "categories": ["cap"], "detectors": ["draem"]}
 SUITE = {"name": "s", "title": "t", "threats": [{"name": "pgd", "eps": "8/255"}]}

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from omnial_bench import reading
+from omnial_bench.config import load as reading
+from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError
 from omnial_bench.models import registry
-from omnial_bench.models.foreign import code_of, make
+from omnial_bench.models.outside.foreign import code_of, make
 from omnial_bench.models.registry import DETECTORS, build, describe
-from omnial_bench.records import Recipe
 
 OUTSIDE = """
 from torch import nn
@@ -93,7 +93,7 @@ def test_build_is_decided_by_the_generator(name: str) -> None:
 HASH = """
 import hashlib
 from omnial_bench.models.registry import DETECTORS, build
-from omnial_bench.reading import read_recipe
+from omnial_bench.config.load import read_recipe
 states = [build(read_recipe(name, "tiny")).state_dict() for name in DETECTORS]
 print(hashlib.sha256(b"".join(tensor.numpy().tobytes() for state in states for tensor in state.values())).hexdigest())
 """

@@ -21,6 +21,7 @@ from fake_run import (
 )
 
 from omnial_bench.errors import UserError
+from omnial_bench.io.whole import write_text
 from omnial_bench.reports import (
     curves,
     extremes,
@@ -43,7 +44,7 @@ from omnial_bench.reports.pairs import pairs_table
 from omnial_bench.reports.suites import split
 from omnial_bench.reports.table import DASH, Table, to_latex, to_markdown
 from omnial_bench.reports.values import Condition, Values
-from omnial_bench.store import read_differences, write_rows, write_text
+from omnial_bench.results import read_differences, write_rows
 
 
 def campaign(

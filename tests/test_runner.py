@@ -12,19 +12,20 @@ import tomli_w
 import torch
 
 from omnial_bench import provenance as made_by
-from omnial_bench.attacks.sets import load_set
+from omnial_bench.attacks.sets.build import load_set
 from omnial_bench.cli.main import main
-from omnial_bench.data.toy import draw_toy
+from omnial_bench.config.load import read_suite
+from omnial_bench.config.schema import Plan
+from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.errors import UserError
-from omnial_bench.jobs import read_memory
-from omnial_bench.lock import claimed
-from omnial_bench.planning import Settings, models_of, sources_of
-from omnial_bench.reading import read_suite
-from omnial_bench.records import Plan
-from omnial_bench.runner import dry_run, run
-from omnial_bench.standing import changes
-from omnial_bench.store import METRICS, read_rows, without_none, write_text
-from omnial_bench.study import Study
+from omnial_bench.io.lock import claimed
+from omnial_bench.io.whole import without_none, write_text
+from omnial_bench.pipeline.cache import read_memory
+from omnial_bench.pipeline.plan import Settings, models_of, sources_of
+from omnial_bench.pipeline.run import dry_run, run
+from omnial_bench.pipeline.standing import changes
+from omnial_bench.pipeline.study import Study
+from omnial_bench.results import METRICS, read_rows
 
 RECORD = """
 detector = "draem"

@@ -9,10 +9,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
-from omnial_bench.data.pictures import Pictures
-from omnial_bench.nouns import Batch, Detector, Prediction, Synthetic
-from omnial_bench.scoring import Labels, score, with_means
-from omnial_bench.store import Result
+from omnial_bench.data.images import Pictures
+from omnial_bench.evaluation.scoring import Labels, score, with_means
+from omnial_bench.results import Result
+from omnial_bench.types import Batch, Detector, Prediction, Synthetic
 
 SIDE = 24
 DEFECTS = ("hole", "good", "good", "scratch", "good")

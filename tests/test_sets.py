@@ -14,14 +14,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from omnial_bench.attacks import attacking
-from omnial_bench.attacks.compose import add_anomalies, split
 from omnial_bench.attacks.objectives import Aim, balanced
-from omnial_bench.attacks.sets import Composed, build_sets, compose, load_set
-from omnial_bench.data.pictures import Pictures
+from omnial_bench.attacks.sets.build import Composed, build_sets, compose, load_set
+from omnial_bench.attacks.sets.compose import add_anomalies, split
+from omnial_bench.config.schema import Suite, Threat
+from omnial_bench.data.images import Pictures
 from omnial_bench.errors import UserError
-from omnial_bench.nouns import Detector, Prediction, Synthetic
-from omnial_bench.records import Suite, Threat
-from omnial_bench.store import sha256
+from omnial_bench.io.whole import sha256
+from omnial_bench.types import Detector, Prediction, Synthetic
 
 HEIGHT, WIDTH = 32, 40
 

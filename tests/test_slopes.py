@@ -9,10 +9,10 @@ from omnial_bench.attacks.health import WHOLE
 from omnial_bench.attacks.objectives import Objective, balanced, linear
 from omnial_bench.attacks.slopes import NEAR, agreement
 from omnial_bench.attacks.victim import victim
-from omnial_bench.data.pictures import to_float
+from omnial_bench.config.load import read_recipe
+from omnial_bench.data.images import to_float
 from omnial_bench.models.registry import build
-from omnial_bench.nouns import Detector, Prediction
-from omnial_bench.reading import read_recipe
+from omnial_bench.types import Detector, Prediction
 
 
 def agreed(detector: Detector, side: int = 32, seed: int = 0, objective: Objective = balanced) -> float | None:

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import tiny_study
 
+from omnial_bench.pipeline.run import REPORT_INPUTS
 from omnial_bench.reports.document import write_report
-from omnial_bench.runner import REPORT_INPUTS
 
 README = Path(__file__).parents[1] / "reports" / "README.md"
 ROWS = ("results.csv", "differences.csv")

@@ -14,20 +14,21 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 from shared_detectors import DIES_AT
 from torch import Tensor, distributed, nn
 
-from omnial_bench import training
-from omnial_bench.checkpoint import RECIPE, Provenance, load
-from omnial_bench.data.pictures import Pictures
-from omnial_bench.device import fabric
+from omnial_bench.config.load import read_plan
+from omnial_bench.config.schema import Recipe, Training
+from omnial_bench.data.images import Pictures
 from omnial_bench.errors import UserError
-from omnial_bench.jobs import Each, Progress, crew
-from omnial_bench.losses import value_range
-from omnial_bench.nouns import Synthetic
-from omnial_bench.planning import Settings, check_plan
-from omnial_bench.reading import read_plan
-from omnial_bench.records import Recipe, Training
-from omnial_bench.spread import SharedNorm, check_share, extremes, mean_of, ranks, share, share_norms
-from omnial_bench.training import LOG, train
-from omnial_bench.unfinished import STATE
+from omnial_bench.models import training
+from omnial_bench.models.checkpoint import RECIPE, Provenance, load
+from omnial_bench.models.distributed import SharedNorm, check_share, extremes, mean_of, ranks, share, share_norms
+from omnial_bench.models.losses import value_range
+from omnial_bench.models.training import LOG, train
+from omnial_bench.models.unfinished import STATE
+from omnial_bench.pipeline.plan import Settings, check_plan
+from omnial_bench.processes import Each, crew
+from omnial_bench.progress import Progress
+from omnial_bench.runtime import fabric
+from omnial_bench.types import Synthetic
 
 SIDE, STEPS, BATCH = 64, 3, 4
 

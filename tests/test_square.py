@@ -15,8 +15,8 @@ from omnial_bench.attacks.objectives import Aim, balanced
 from omnial_bench.attacks.square import Options, build
 from omnial_bench.attacks.threats import build_attack, threat_model
 from omnial_bench.attacks.victim import victim
+from omnial_bench.config.load import parse
 from omnial_bench.errors import UserError
-from omnial_bench.reading import parse
 
 
 def square(detector, images, labels, where=None, seed=0, options=None, **settings):

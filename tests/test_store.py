@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from fake_run import fake_rows
 
-from omnial_bench import store
 from omnial_bench.errors import UserError
-from omnial_bench.store import COLUMNS, check_folder, frame, make_folder, read_rows, whole, write_rows
+from omnial_bench.io import whole as files
+from omnial_bench.io.whole import check_folder, make_folder, whole
+from omnial_bench.results import COLUMNS, frame, read_rows, write_rows
 
 
 def names(folder: Path) -> list[str]:
@@ -23,15 +24,15 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.txt"
-    store.write_text(path, "one\n")
-    store.write_text(path, "two\n")
+    files.write_text(path, "one\n")
+    files.write_text(path, "two\n")
     assert path.read_bytes() == b"two\n"
     assert names(path.parent) == ["a.txt"]
 
 
 def test_an_interrupt_leaves_the_earlier_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    store.write_text(path, "one")
+    files.write_text(path, "one")
 
     def interrupted() -> None:
         with whole(path) as aside:
@@ -46,12 +47,12 @@ def test_an_interrupt_leaves_the_earlier_file(tmp_path: Path) -> None:
 
 def test_a_full_disk_names_the_file_and_leaves_the_earlier_one(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
-    store.write_text(path, "one")
+    files.write_text(path, "one")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
         with pytest.raises(OSError, match=r"a\.txt") as caught:
-            store.write_text(path, "x" * 20_000)
+            files.write_text(path, "x" * 20_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(path))
@@ -69,10 +70,10 @@ def test_a_private_file_put_aside_becomes_an_ordinary_one(tmp_path: Path) -> Non
 
 
 def test_json_has_no_nan_and_one_order(tmp_path: Path) -> None:
-    store.write_json(tmp_path / "a.json", {"b": 1, "a": [None, 0.1]})
+    files.write_json(tmp_path / "a.json", {"b": 1, "a": [None, 0.1]})
     assert list(json.loads((tmp_path / "a.json").read_text())) == ["a", "b"]
     with pytest.raises(ValueError, match="JSON"):
-        store.write_json(tmp_path / "b.json", math.nan)
+        files.write_json(tmp_path / "b.json", math.nan)
     assert names(tmp_path) == ["a.json"]
 
 
@@ -151,22 +152,22 @@ def test_what_is_no_table_of_rows_is_refused(tmp_path: Path, text: str | None, w
 
 def test_a_folder_in_the_place_of_a_file_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / "a.txt" / "inner").mkdir(parents=True)
-    store.write_text(tmp_path / "a.txt", "text")
+    files.write_text(tmp_path / "a.txt", "text")
     assert (tmp_path / "a.txt").read_text() == "text" and (tmp_path / "a.txt.damaged" / "inner").is_dir()
 
 
 def test_what_is_damaged_is_kept_under_another_name_once(tmp_path: Path) -> None:
     for content in ("one", "two"):
         (tmp_path / "file").write_text(content)
-        assert store.set_aside(tmp_path / "file") == tmp_path / "file.damaged"
+        assert files.set_aside(tmp_path / "file") == tmp_path / "file.damaged"
         (tmp_path / "set").mkdir()
         (tmp_path / "set" / content).touch()
-        store.set_aside(tmp_path / "set")
+        files.set_aside(tmp_path / "set")
     assert (tmp_path / "file.damaged").read_text() == "two"
     assert names(tmp_path / "set.damaged") == ["two"]
     assert sorted(names(tmp_path)) == ["file.damaged", "set.damaged"]
     (tmp_path / "set").touch()
-    store.set_aside(tmp_path / "set")
+    files.set_aside(tmp_path / "set")
     assert (tmp_path / "set.damaged").is_file()
 
 
@@ -179,9 +180,9 @@ def test_a_folder_without_sync_is_no_error_and_a_full_disk_names_the_file(
         monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(number, os.strerror(number))))
 
     refuse(errno.EINVAL)
-    store.sync_folder(tmp_path)
+    files.sync_folder(tmp_path)
     refuse(errno.ENOSPC)
-    for work, path in ((store.sync_folder, tmp_path), (store.sync_tree, tmp_path / "a")):
+    for work, path in ((files.sync_folder, tmp_path), (files.sync_tree, tmp_path / "a")):
         with pytest.raises(OSError, match="No space left") as caught:
             work(tmp_path)
         assert caught.value.filename == str(path)

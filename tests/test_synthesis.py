@@ -8,7 +8,6 @@ import pytest
 import torch
 from skimage.feature import canny as reference_canny
 
-from omnial_bench.nouns import Synthetic
 from omnial_bench.synthesis import draem, jnld, omnial
 from omnial_bench.synthesis.canny import HYSTERESIS_STEPS, canny, follow, gaussian_blur, gaussian_kernel
 from omnial_bench.synthesis.draw import Draws
@@ -19,6 +18,7 @@ from omnial_bench.synthesis.panels import PANELS, draw_panels, panels_of
 from omnial_bench.synthesis.perlin import perlin_masks, perlin_noise
 from omnial_bench.synthesis.textures import AUGMENTATIONS, augment
 from omnial_bench.synthesis.transform import either, jittered_crop, rotate, turn_hue
+from omnial_bench.types import Synthetic
 
 
 def generator(seed: int = 0) -> torch.Generator:

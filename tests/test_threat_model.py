@@ -14,11 +14,11 @@ from omnial_bench.attacks.objectives import Aim, balanced
 from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.threats import ATTACKS, aims, build_attack, check_suite, check_threat, step_size, threat_model
 from omnial_bench.attacks.victim import victim
-from omnial_bench.data.pictures import to_bytes, to_float
+from omnial_bench.config.load import parse, read_suite
+from omnial_bench.config.schema import Suite, Threat
+from omnial_bench.data.images import to_bytes, to_float
 from omnial_bench.errors import UserError
-from omnial_bench.nouns import ThreatModel
-from omnial_bench.reading import parse, read_suite
-from omnial_bench.records import Suite, Threat
+from omnial_bench.types import ThreatModel
 
 
 @pytest.mark.parametrize(

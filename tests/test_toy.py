@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 from skimage.filters import threshold_otsu
 
-from omnial_bench.data.canvas import Canvas, distance_to_line, dome
 from omnial_bench.data.catalog import TOY
-from omnial_bench.data.folder import find_dataset
-from omnial_bench.data.toy import SUBJECTS, draw_picture, draw_toy
+from omnial_bench.data.dataset import find_dataset
+from omnial_bench.data.toy.canvas import Canvas, distance_to_line, dome
+from omnial_bench.data.toy.make import SUBJECTS, draw_picture, draw_toy
 from omnial_bench.errors import UserError
 
 SMALL = Canvas(32, 2)

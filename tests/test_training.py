@@ -9,18 +9,18 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from omnial_bench import training
-from omnial_bench.checkpoint import RECIPE, WEIGHTS, Provenance, load, read_tensors, write_tensors
-from omnial_bench.data.pictures import Pictures
-from omnial_bench.device import Precision
+from omnial_bench.config.schema import Recipe, Training
+from omnial_bench.data.images import Pictures
 from omnial_bench.errors import UserError
-from omnial_bench.jobs import Progress
+from omnial_bench.io.whole import write_text
+from omnial_bench.models import training
+from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, Provenance, load, read_tensors, write_tensors
 from omnial_bench.models.draem import DRAEM
-from omnial_bench.nouns import Detector, Synthetic
-from omnial_bench.records import Recipe, Training
-from omnial_bench.store import write_text
-from omnial_bench.training import LOG, is_trained, iterations_of, learning_rate, split_normals, train
-from omnial_bench.unfinished import STATE
+from omnial_bench.models.training import LOG, is_trained, iterations_of, learning_rate, split_normals, train
+from omnial_bench.models.unfinished import STATE
+from omnial_bench.progress import Progress
+from omnial_bench.runtime import Precision
+from omnial_bench.types import Detector, Synthetic
 
 STEPS = 6
 NORMALS = 20

@@ -15,9 +15,9 @@ from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.threats import ATTACKS, NoOptions
 from omnial_bench.attacks.transfer import DenseTransfer, Diversity, Momentum, Translation, smooth
 from omnial_bench.attacks.victim import victim
+from omnial_bench.config.load import parse
 from omnial_bench.errors import UserError
-from omnial_bench.nouns import Prediction, ThreatModel
-from omnial_bench.reading import parse
+from omnial_bench.types import Prediction, ThreatModel
 
 LINF = ThreatModel(eps=Fraction(8, 255))
 

@@ -14,22 +14,22 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 import omnial_bench as ob
-from omnial_bench.assessment import Request, assess
 from omnial_bench.attacks.threats import NoOptions
-from omnial_bench.checkpoint import examine, load, load_detector, read_provenance, save
 from omnial_bench.cli.main import cli
+from omnial_bench.config.load import read_plan, read_recipe
+from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError
+from omnial_bench.io.whole import write_text
 from omnial_bench.models import registry
-from omnial_bench.models.foreign import code_of, make
+from omnial_bench.models.checkpoint import examine, load, load_detector, read_provenance, save
+from omnial_bench.models.outside.foreign import code_of, make
 from omnial_bench.models.registry import build, describe
-from omnial_bench.nouns import Synthetic
-from omnial_bench.planning import Settings
-from omnial_bench.reading import read_plan, read_recipe
-from omnial_bench.records import Recipe
-from omnial_bench.runner import dry_run, run
-from omnial_bench.steps import attack_models, train_models
-from omnial_bench.store import write_text
-from omnial_bench.training import is_trained
+from omnial_bench.models.training import is_trained
+from omnial_bench.pipeline.plan import Settings
+from omnial_bench.pipeline.run import dry_run, run
+from omnial_bench.pipeline.score import Request, assess
+from omnial_bench.pipeline.steps import attack_models, train_models
+from omnial_bench.types import Synthetic
 
 CODE = """
 from functools import partial

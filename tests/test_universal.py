@@ -9,8 +9,8 @@ from linear_detector import EPS, Linear, Undefined, blocks, pictures, threat, wo
 from omnial_bench.attacks.objectives import Aim, cross_entropy
 from omnial_bench.attacks.universal import Options, build
 from omnial_bench.attacks.victim import victim
+from omnial_bench.config.load import parse
 from omnial_bench.errors import UserError
-from omnial_bench.reading import parse
 
 
 def universal(detector, images, labels, where=None, seed=0, batch=3, **settings):

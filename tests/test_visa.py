@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omnial_bench.data.folder import find_dataset
+from omnial_bench.data.dataset import find_dataset
 from omnial_bench.data.verify import verify
 from omnial_bench.data.visa import one_class
 from omnial_bench.errors import UserError

@@ -9,18 +9,18 @@ import torch
 from masked import Honest
 from torch import Tensor, nn
 
-from omnial_bench.attempt import _measure
-from omnial_bench.data.pictures import Pictures
+from omnial_bench.config.schema import Suite, Threat
+from omnial_bench.data.images import Pictures
 from omnial_bench.errors import UserError
-from omnial_bench.models.adapter import Adapted
-from omnial_bench.nouns import Detector, Prediction
-from omnial_bench.records import Suite, Threat
-from omnial_bench.scoring import Labels
-from omnial_bench.standing import remembered
-from omnial_bench.store import METRICS, Result
-from omnial_bench.study import Decided
-from omnial_bench.white_box import Evaluation, Target, _alike, evaluate, spread
-from omnial_bench.worst import Harm
+from omnial_bench.evaluation.attempt import _measure
+from omnial_bench.evaluation.evaluate import Evaluation, Target, _alike, evaluate, spread
+from omnial_bench.evaluation.scoring import Labels
+from omnial_bench.evaluation.worst import Harm
+from omnial_bench.models.outside.adapter import Adapted
+from omnial_bench.pipeline.standing import remembered
+from omnial_bench.pipeline.study import Decided
+from omnial_bench.results import METRICS, Result
+from omnial_bench.types import Detector, Prediction
 
 SIDE = 24
 LABELS = Labels(detector="bright", paradigm="unified", preset="given", dataset="none", seed=3, run="r")
@@ -165,7 +165,9 @@ class TestWorst:
         self, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str]
     ) -> None:
         """Of the same goal and objective; a foreground is a smaller set inside the ball of the frame, not more."""
-        monkeypatch.setattr("omnial_bench.attempt.foreground", lambda images, _: torch.ones_like(images[:, 0]).bool())
+        monkeypatch.setattr(
+            "omnial_bench.evaluation.attempt.foreground", lambda images, _: torch.ones_like(images[:, 0]).bool()
+        )
         short = Threat(name="short", eps="8/255", steps=1, step_size="1/255", random_start=False)  # type: ignore[arg-type]
         part = threat("part", **changes)
         rows = evaluate(target(), suite(short, part), pictures(), "cap", seed=0).rows
@@ -266,7 +268,7 @@ class TestPasses:
         for detector in (Adapted(Bright()), Honest()):
             found = []
             for alike in (_alike, lambda *_: frozenset()):
-                monkeypatch.setattr("omnial_bench.white_box._alike", alike)
+                monkeypatch.setattr("omnial_bench.evaluation.evaluate._alike", alike)
                 model = Target(detector=detector, labels=LABELS)
                 found.append(evaluate(model, suite(*threats, worst=True), by_kind(), "cap", seed=0, out=tmp_path))
             assert found[0] == found[1]
@@ -285,10 +287,11 @@ class TestPictures:
     def test_only_the_foreground_changes_where_it_is_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         left = torch.zeros(9, SIDE, SIDE, dtype=torch.bool)
         left[:, :, :12] = True
-        monkeypatch.setattr("omnial_bench.attempt.foreground", lambda images, _: left[: len(images)])
+        monkeypatch.setattr("omnial_bench.evaluation.attempt.foreground", lambda images, _: left[: len(images)])
         seen: list[Tensor] = []
         monkeypatch.setattr(
-            "omnial_bench.attempt._measure", lambda _, images, before: seen.append(images != before.images) or 8.0
+            "omnial_bench.evaluation.attempt._measure",
+            lambda _, images, before: seen.append(images != before.images) or 8.0,
         )
         evaluate(target(), suite(threat("fg", where="foreground"), threat("frame")), pictures(), "cap", seed=0)
         inside, everywhere = seen

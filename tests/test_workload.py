@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.workload import table, workload
+from omnial_bench.config.load import read_plan, read_recipe
+from omnial_bench.config.schema import Plan
 from omnial_bench.errors import UserError
+from omnial_bench.io.whole import write_text
 from omnial_bench.models.registry import describe
-from omnial_bench.reading import read_plan, read_recipe
-from omnial_bench.records import Plan
-from omnial_bench.store import write_text
-from omnial_bench.workload import table, workload
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "scaling.md"
 SUITE = """

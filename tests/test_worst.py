@@ -5,8 +5,8 @@ from itertools import product
 import pytest
 import torch
 
+from omnial_bench.evaluation.worst import Worst
 from omnial_bench.metrics.ranking import auroc
-from omnial_bench.worst import Worst
 
 
 def versions(count: int, pictures: int, seed: int) -> tuple[list[torch.Tensor], torch.Tensor]:

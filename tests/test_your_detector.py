@@ -12,8 +12,8 @@ import torch
 from click.testing import CliRunner
 
 from omnial_bench.cli.main import cli
-from omnial_bench.data.toy import draw_toy
-from omnial_bench.store import ATTEMPT_COLUMNS, read_rows
+from omnial_bench.data.toy.make import draw_toy
+from omnial_bench.results import ATTEMPT_COLUMNS, read_rows
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/your-detector.md").read_text(encoding="utf-8")

@@ -19,15 +19,15 @@ from typing import Any
 
 import torch
 
-from omnial_bench import training
+from omnial_bench.config.load import read_plan
 from omnial_bench.data.cache import cache_folder
-from omnial_bench.data.toy import draw_toy
+from omnial_bench.data.toy.make import draw_toy
+from omnial_bench.io.whole import beside, write_text
+from omnial_bench.models import training
 from omnial_bench.models.draem import DRAEM, Options
-from omnial_bench.planning import Settings
-from omnial_bench.reading import read_plan
+from omnial_bench.pipeline.plan import Settings
+from omnial_bench.pipeline.run import run
 from omnial_bench.reports.document import write_report
-from omnial_bench.runner import run
-from omnial_bench.store import beside, write_text
 
 RECORD = """
 detector = "tiny_study:small"

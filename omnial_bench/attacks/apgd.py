@@ -12,7 +12,7 @@ from torch import Tensor
 from omnial_bench.attacks.objectives import Objective, balanced
 from omnial_bench.attacks.pgd import TOGETHER, Climb, DensePGD, ascent, keep, within
 from omnial_bench.attacks.victim import Lookout, Victim
-from omnial_bench.nouns import ThreatModel
+from omnial_bench.types import ThreatModel
 
 FIRST_STEP = 2
 """The first step in units of eps, the paper's."""

@@ -7,12 +7,12 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from omnial_bench.attacks.compose import Composed, generator_for
 from omnial_bench.attacks.levels import quantise
+from omnial_bench.attacks.sets.compose import Composed, generator_for
 from omnial_bench.attacks.threats import ATTACKS, aims, build_attack, threat_model
 from omnial_bench.attacks.victim import victim
-from omnial_bench.nouns import Detector
-from omnial_bench.records import Threat
+from omnial_bench.config.schema import Threat
+from omnial_bench.types import Detector
 
 
 class Attacked(NamedTuple):

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from omnial_bench.attacks.dense import DenseAttack
 from omnial_bench.attacks.victim import Victim
-from omnial_bench.data.pictures import to_bytes, to_float
+from omnial_bench.config.load import parse
+from omnial_bench.config.schema import Threat
+from omnial_bench.data.images import to_bytes, to_float
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.reading import parse
-from omnial_bench.records import Threat
 from omnial_bench.synthesis.canny import gaussian_blur
 
 NOISE = (0.02, 0.04, 0.06, 0.10, 0.15)

@@ -12,9 +12,9 @@ from torchattacks.attack import Attack
 
 from omnial_bench.attacks.objectives import Objective, objective_named
 from omnial_bench.attacks.victim import as_victim
+from omnial_bench.config.schema import Threat
 from omnial_bench.errors import UserError
-from omnial_bench.nouns import ThreatModel
-from omnial_bench.records import Threat
+from omnial_bench.types import ThreatModel
 
 
 class DenseAttack(Attack):  # type: ignore[misc]

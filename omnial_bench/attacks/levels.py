@@ -6,8 +6,8 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnial_bench.data.pictures import to_bytes, to_float
-from omnial_bench.nouns import ThreatModel
+from omnial_bench.data.images import to_bytes, to_float
+from omnial_bench.types import ThreatModel
 
 SHRINK = 0.95
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.nouns import Prediction
+from omnial_bench.types import Prediction
 
 NORMAL, ANOMALOUS, HIDDEN = 0, 1, 2
 """Labels of pixels: what each is, or is to look like; hidden is a defect that is to look normal."""

@@ -13,8 +13,8 @@ from omnial_bench.attacks.boxes import box_of, filled, placed
 from omnial_bench.attacks.dense import DenseAttack, stronger
 from omnial_bench.attacks.pgd import random_change
 from omnial_bench.attacks.victim import Victim
-from omnial_bench.reading import parse
-from omnial_bench.records import Threat
+from omnial_bench.config.load import parse
+from omnial_bench.config.schema import Threat
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from omnial_bench.attacks.objectives import Objective, balanced
 from omnial_bench.attacks.victim import Lookout, as_victim
 from omnial_bench.errors import UserError
-from omnial_bench.nouns import ThreatModel
+from omnial_bench.types import ThreatModel
 
 TOGETHER = 32
 

@@ -12,7 +12,7 @@ from omnial_bench.attacks.boxes import Box, box_of, filled, placed
 from omnial_bench.attacks.bumps import LEAST, moved, tiled
 from omnial_bench.attacks.dense import DenseAttack, stronger
 from omnial_bench.attacks.victim import Victim
-from omnial_bench.records import Threat
+from omnial_bench.config.schema import Threat
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries, of ten thousand, after which a square has half the area (the paper's section 4.1); scaled to the budget."""

@@ -17,10 +17,10 @@ from omnial_bench.attacks.objectives import AIMS, ANOMALOUS, HIDDEN, objective_n
 from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.transfer import DenseTransfer
 from omnial_bench.attacks.victim import Victim
+from omnial_bench.config.load import parse
+from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.nouns import Goal, Norm, ThreatModel
-from omnial_bench.reading import parse
-from omnial_bench.records import Suite, Threat
+from omnial_bench.types import Goal, Norm, ThreatModel
 
 
 class Attack(Protocol):

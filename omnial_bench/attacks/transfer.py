@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from omnial_bench.attacks.objectives import Objective, balanced
 from omnial_bench.attacks.pgd import TOGETHER, Climb, DensePGD, ascent, scaled, within
 from omnial_bench.attacks.victim import Lookout, Victim
-from omnial_bench.nouns import ThreatModel
+from omnial_bench.types import ThreatModel
 
 
 def _odd(side: int) -> int:

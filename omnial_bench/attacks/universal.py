@@ -12,7 +12,7 @@ from torch import Tensor
 from omnial_bench.attacks.dense import DenseAttack
 from omnial_bench.attacks.pgd import random_change
 from omnial_bench.attacks.victim import Victim
-from omnial_bench.records import Threat
+from omnial_bench.config.schema import Threat
 
 
 @dataclass(frozen=True, kw_only=True)

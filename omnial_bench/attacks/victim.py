@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from omnial_bench.attacks.objectives import STEADY, Aim, Objective
 from omnial_bench.errors import UserError
-from omnial_bench.nouns import Detector, Prediction, Untrained
+from omnial_bench.types import Detector, Prediction, Untrained
 
 PRECISIONS = (None, torch.bfloat16)
 

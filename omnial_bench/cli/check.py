@@ -52,12 +52,12 @@ def check(
     Several RUNs are seeds of one plan. The same weights may move a figure by rounding alone, networks trained anew by
     their spread over the seeds of the baseline; figures that an attack does not go for are shown and not held.
     """
-    from omnial_bench.baseline import update as renew
-    from omnial_bench.check import counts, failed, judge_files, moved, summary
     from omnial_bench.errors import UserError
+    from omnial_bench.io.whole import check_folder, write_text
     from omnial_bench.reports import gate
-    from omnial_bench.store import check_folder, write_text
-    from omnial_bench.tolerances import parse_tolerances
+    from omnial_bench.reports.baseline import update as renew
+    from omnial_bench.reports.check import counts, failed, judge_files, moved, summary
+    from omnial_bench.reports.tolerances import parse_tolerances
 
     if update and seed is not None:
         raise UserError("expected --update without --seed, for a new baseline takes every row; leave one out")

@@ -87,7 +87,7 @@ def download(
     What was cut off is gone on with; what is there already is not fetched again.
     """
     from omnial_bench.data.catalog import CATALOG, TEXTURES, obtainable
-    from omnial_bench.data.folder import LOOKED_FOR
+    from omnial_bench.data.dataset import LOOKED_FOR
 
     entry = obtainable().get(name)
     if entry is None and name in CATALOG:
@@ -208,7 +208,7 @@ def verify(context: click.Context, folder: Path, seed: int | None, as_json: bool
 @options.seed
 def toy(folder: Path, size: int, seed: int) -> None:
     """Draw the embedded data set into DIR, in MVTec AD's layout."""
-    from omnial_bench.data.toy import draw_toy
+    from omnial_bench.data.toy.make import draw_toy
 
     draw_toy(folder, size=size, seed=seed)
     click.echo(f"drew the toy data set in {folder}")

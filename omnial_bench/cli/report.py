@@ -12,9 +12,9 @@ import click
 @click.option("--seed", type=click.IntRange(0), default=None, help="Report on the rows of this seed alone.")
 def report(run: Path, formats: str, seed: int | None) -> None:
     """Write the report of the run folder RUN again from its rows: report.md, .pdf, .html, figures/ and tables/."""
-    from omnial_bench.leftovers import swept
-    from omnial_bench.links import check_links
-    from omnial_bench.lock import claimed
+    from omnial_bench.io.leftovers import swept
+    from omnial_bench.io.links import check_links
+    from omnial_bench.io.lock import claimed
     from omnial_bench.reports.document import write_report
 
     chosen = [name.strip() for name in formats.split(",") if name.strip()]

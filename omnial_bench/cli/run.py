@@ -8,12 +8,12 @@ import click
 
 from omnial_bench.cli import options
 from omnial_bench.errors import UserError
-from omnial_bench.links import check_links
+from omnial_bench.io.links import check_links
+from omnial_bench.io.whole import make_folder
 from omnial_bench.progress import watching
-from omnial_bench.store import make_folder
 
 if TYPE_CHECKING:
-    from omnial_bench.records import Plan
+    from omnial_bench.config.schema import Plan
 
 WHY = 3
 """Reasons shown of a task."""
@@ -70,8 +70,8 @@ def run(
 )  # fmt: skip
 def demo(out: Path, device: str, precision: Any, seed: int | None, jobs: int) -> None:
     """The whole benchmark, thin: three detectors, two paradigms, three adversarial sets, on pictures drawn by code."""
-    from omnial_bench.data.toy import draw_toy
-    from omnial_bench.device import fabric
+    from omnial_bench.data.toy.make import draw_toy
+    from omnial_bench.runtime import fabric
 
     fabric(device, precision)
     check_links(out)
@@ -89,10 +89,10 @@ def _run(
     address: str | None = None,
     **settings: Any,
 ) -> None:
-    from omnial_bench.planning import Settings
-    from omnial_bench.ray_engine import Cluster
+    from omnial_bench.pipeline.plan import Settings
+    from omnial_bench.pipeline.ray_executor import Cluster
+    from omnial_bench.pipeline.run import run as run_plan
     from omnial_bench.reports.document import FORMATS, write_report
-    from omnial_bench.runner import run as run_plan
 
     plan = _plan(plan_name, seed)
     cluster = Cluster(address=address) if engine == "ray" else None
@@ -104,15 +104,15 @@ def _run(
 
 
 def _plan(name: str, seed: int | None) -> "Plan":
-    from omnial_bench.reading import read_plan
+    from omnial_bench.config.load import read_plan
 
     plan = read_plan(name)
     return plan if seed is None else plan.model_copy(update={"seed": seed})
 
 
 def _list(plan_name: str, seed: int | None, as_json: bool, **settings: Any) -> None:
-    from omnial_bench.planning import Settings
-    from omnial_bench.runner import dry_run
+    from omnial_bench.pipeline.plan import Settings
+    from omnial_bench.pipeline.run import dry_run
 
     found = dry_run(_plan(plan_name, seed), Settings(**settings))
     if as_json:

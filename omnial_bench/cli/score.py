@@ -31,8 +31,8 @@ def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bo
 
     Rows go to results.csv in --out; `omnial-bench report` makes a report of them.
     """
-    from omnial_bench.assessment import Request, assess
     from omnial_bench.cli.tables import show
+    from omnial_bench.pipeline.score import Request, assess
 
     with watching() as watch:
         rows = assess(Request(checkpoints=checkpoints, categories=categories or None, out=out, **given), watch=watch)

@@ -34,7 +34,7 @@ def show(kind: str, name: str | None, preset: str | None, seed: int | None, as_j
 
 
 def _rows(kind: str, names: list[str] | None, preset: str | None) -> list[dict[str, Any]]:
-    from omnial_bench import reading
+    from omnial_bench.config import load as reading
 
     folder: Any = {"detectors": "models"}.get(kind, kind)
     names = names or reading.record_names(folder)
@@ -66,7 +66,7 @@ def _rows(kind: str, names: list[str] | None, preset: str | None) -> list[dict[s
 
 
 def _read(kind: str, name: str) -> dict[str, Any]:
-    from omnial_bench import reading
+    from omnial_bench.config import load as reading
 
     read = {"detectors": reading.read_detector, "attacks": reading.read_suite, "plans": reading.read_plan}[kind]
     table: dict[str, Any] = read(name).model_dump(mode="json")
@@ -76,7 +76,7 @@ def _read(kind: str, name: str) -> dict[str, Any]:
 def _toml(record: dict[str, Any]) -> str:
     import tomli_w
 
-    from omnial_bench.store import without_none
+    from omnial_bench.io.whole import without_none
 
     return tomli_w.dumps(without_none(record)).rstrip()
 

@@ -19,10 +19,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from omnial_bench import store
 from omnial_bench.errors import UserError
-from omnial_bench.leftovers import sweep
-from omnial_bench.lock import shared, vacant
+from omnial_bench.io import whole as files
+from omnial_bench.io.leftovers import sweep
+from omnial_bench.io.lock import shared, vacant
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def remember(name: str, decided_by: Sequence[Any], make: Callable[[], Mapping[st
         return found
     tensors = {key: tensor.contiguous() for key, tensor in make().items()}
     try:
-        with _writing(), store.whole(path, apart=True) as aside:
+        with _writing(), files.whole(path, apart=True) as aside:
             save_file(tensors, aside, metadata={"crc32": _checksum(tensors)})
     except (UserError, OSError, SafetensorError) as error:
         log.warning("decoded pictures are not kept: %s", error)
@@ -81,7 +81,7 @@ def remember_text(name: str, decided_by: Sequence[Any], make: Callable[[], str])
     text = make()
     try:
         with _writing():
-            store.write_json(path, {"text": text, "sha256": _digest([text])})
+            files.write_json(path, {"text": text, "sha256": _digest([text])})
     except (UserError, OSError) as error:
         log.warning("the data fingerprint is not kept: %s", error)
     return text
@@ -97,7 +97,7 @@ def sweep_cache() -> None:
 @contextmanager
 def _writing() -> Iterator[None]:
     """Write in the cache, beside others; what killed ones left is swept first."""
-    folder = store.make_folder(cache_folder())
+    folder = files.make_folder(cache_folder())
     sweep_cache()
     with shared(folder):
         yield
@@ -140,4 +140,4 @@ def _read(path: Path) -> dict[str, Tensor] | None:
 def _set_aside(path: Path, why: object) -> None:
     log.warning("%s is damaged (%s) and is made again", path, why)
     with suppress(OSError):
-        store.set_aside(path)
+        files.set_aside(path)

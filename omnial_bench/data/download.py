@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pooch  # type: ignore[import-untyped]
 
-from omnial_bench import store
 from omnial_bench.data import unpack, visa
 from omnial_bench.data.catalog import Archive
 from omnial_bench.data.resuming import WAITS, Resuming, check_address
 from omnial_bench.data.unpack import Tell
 from omnial_bench.errors import UserError
+from omnial_bench.io import whole as files
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def obtain(
     if _is_done(archive, folder):
         return False
     unpack.check_empty(folder)
-    store.make_folder(folder.parent)
+    files.make_folder(folder.parent)
     with _alone(folder.parent / f".{archive.file}.lock"):
         unpack.sweep(folder)
         if _is_done(archive, folder):
@@ -50,7 +50,7 @@ def obtain(
         file = fetch(archive, folder.parent, url=url, waits=waits, tell=tell)
         with unpack.whole_folder(folder) as aside:
             _fill(archive, file, aside, tell)
-            store.write_json(aside / RECORD, asdict(archive))
+            files.write_json(aside / RECORD, asdict(archive))
     return True
 
 
@@ -71,7 +71,7 @@ def fetch(
         log.warning("%s is not the published archive; it is set aside as %s.damaged", path, path.name)
         path.replace(path.with_name(f"{path.name}.damaged"))
     # A folder of its own: what a killed process left in it can only be the beginning of this file.
-    incoming = store.make_folder(path.with_name(f".{path.name}.incoming"))
+    incoming = files.make_folder(path.with_name(f".{path.name}.incoming"))
     part = incoming / f"{path.name}.part"
     left = sorted(incoming.iterdir(), key=lambda file: file.stat().st_size)
     for file in left:

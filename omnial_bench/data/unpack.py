@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from omnial_bench import store
 from omnial_bench.errors import UserError
+from omnial_bench.io import whole as files
 
 Tell = Callable[[int, int, str], None]
 """Told of progress: bytes done, bytes in all, and what is done."""
@@ -76,7 +76,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     UserError where `path` is there already and is not an empty folder.
     """
     check_empty(path)
-    store.make_folder(path.parent)
+    files.make_folder(path.parent)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         aside.mkdir()

@@ -6,7 +6,7 @@ from typing import Any
 
 from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import CATALOG
-from omnial_bench.data.folder import Dataset, File, find_masks, scan
+from omnial_bench.data.dataset import Dataset, File, find_masks, scan
 from omnial_bench.errors import UserError
 
 

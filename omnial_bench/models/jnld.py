@@ -8,7 +8,6 @@ from jaxtyping import Float
 from pydantic import ConfigDict
 from torch import Tensor
 
-from omnial_bench.losses import focal_loss, mse_loss, ssim_loss
 from omnial_bench.models.blocks import (
     Fraction01,
     Localiser,
@@ -19,8 +18,9 @@ from omnial_bench.models.blocks import (
     check_size,
     initialise,
 )
-from omnial_bench.nouns import Detector, Prediction, Synthetic
+from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
 from omnial_bench.synthesis import jnld as synthesis
+from omnial_bench.types import Detector, Prediction, Synthetic
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from omnial_bench import reading
+from omnial_bench.config import load as reading
+from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.models import draem, foreign, jnld, omnial
-from omnial_bench.nouns import Detector
-from omnial_bench.records import Recipe
+from omnial_bench.models import draem, jnld, omnial
+from omnial_bench.models.outside import foreign
+from omnial_bench.types import Detector
 
 DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
     "draem": (draem.DRAEM, draem.Options),
@@ -43,7 +44,7 @@ def build(
         detector = make()
     if not isinstance(detector, Detector):
         raise UserError(
-            f"{recipe.detector}: expected a Detector of omnial_bench.nouns, got {type(detector).__name__}; "
+            f"{recipe.detector}: expected a Detector of omnial_bench.types, got {type(detector).__name__}; "
             "only a Detector can be trained"
         )
     return detector.train()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from omnial_bench.errors import UserError
-from omnial_bench.store import read_texts
+from omnial_bench.results import read_texts
 
 ATTEMPTS = (
     "suite", "set", "detector", "paradigm", "category", "source", "attack", "objective", "goal", "norm", "eps",

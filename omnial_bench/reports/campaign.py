@@ -7,9 +7,9 @@ import pandas as pd
 
 from omnial_bench.reports.attempts import read_attempts, read_health, unlearnt_of
 from omnial_bench.reports.suites import RANKING, Evaluation, Trial, split
+from omnial_bench.reports.tolerances import kind_of
 from omnial_bench.reports.values import Condition, Model, Values
-from omnial_bench.store import read_differences
-from omnial_bench.tolerances import kind_of
+from omnial_bench.results import read_differences
 
 GOALS = ("any", "hide", "fabricate")
 _KINDS = {RANKING: "image", "joint": "image+pixel+reconstruction", "reconstruction": "reconstruction"}

@@ -10,7 +10,7 @@ from omnial_bench.reports.published import Published, published, published_categ
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.tables import mean_words
 from omnial_bench.reports.values import MEAN, METRIC_TITLES, Model, Values, detector_title, panels_of
-from omnial_bench.store import HEADLINE
+from omnial_bench.results import HEADLINE
 
 BY_CATEGORY = ("image_auroc", "pixel_auroc", "pixel_ap")
 

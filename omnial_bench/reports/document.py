@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from omnial_bench.config.load import read_plan
 from omnial_bench.errors import unknown
-from omnial_bench.links import check_links
-from omnial_bench.reading import read_plan
+from omnial_bench.io.links import check_links
+from omnial_bench.io.whole import make_folder, whole, write_text
 from omnial_bench.reports import categories, findings, lessons, making, origins, pictures, plots, robustness, tables
 from omnial_bench.reports.attempts import read_health, unlearnt_of
 from omnial_bench.reports.campaign import Campaign, campaign_of
@@ -20,7 +21,7 @@ from omnial_bench.reports.opening import opening
 from omnial_bench.reports.pairs import pairs_table
 from omnial_bench.reports.table import Table, markdown_text, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Values
-from omnial_bench.store import make_folder, read_differences, read_rows, whole, write_text
+from omnial_bench.results import read_differences, read_rows
 
 FORMATS = ("md", "pdf", "html")
 TEMPLATES = Path(__file__).parent / "templates"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnial_bench.store import file_name, whole
+from omnial_bench.io.whole import file_name, whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from omnial_bench.check import FAILING, NOT_HELD, UNMOVED, VERDICTS, failed, moved, summary
+from omnial_bench.reports.check import FAILING, NOT_HELD, UNMOVED, VERDICTS, failed, moved, summary
 from omnial_bench.reports.table import DASH, MINUS, markdown_text
 
 SHOWN = 300

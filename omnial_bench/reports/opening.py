@@ -26,7 +26,7 @@ from omnial_bench.reports.tables import (
     unlearnt_words,
 )
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Gap, Model, Values, sources_title
-from omnial_bench.store import HEADLINE
+from omnial_bench.results import HEADLINE
 
 _WORDS = {"pixel_auroc": "pixel AUROC", "image_auroc": "image AUROC"}
 _HEADS = {"any": "any harm", "hide": "missed defect\n(hide)", "fabricate": "false alarm\n(fabricate)"}

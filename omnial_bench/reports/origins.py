@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from omnial_bench.config.load import read_toml, validated
 from omnial_bench.errors import UserError, printable
-from omnial_bench.reading import read_toml, validated
-from omnial_bench.store import DAMAGED
+from omnial_bench.io.whole import DAMAGED
 
 MOST = 1e30
 """No count, loss or rate of a training or an attack is larger, and axes can be drawn up to there."""

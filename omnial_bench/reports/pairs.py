@@ -11,7 +11,7 @@ from omnial_bench.reports.health import Marked
 from omnial_bench.reports.table import MINUS, Column, Table
 from omnial_bench.reports.tables import mean_words, number_words, seed_words, unlearnt_words
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values
-from omnial_bench.store import DIFFERENCES, HEADLINE
+from omnial_bench.results import DIFFERENCES, HEADLINE
 
 MOST = 6
 """Pairs of a metric in the table: those of four models. Of more models only the pairs with the highest are shown."""

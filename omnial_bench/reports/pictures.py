@@ -16,7 +16,7 @@ from omnial_bench.reports.grid import BAR, Grid, Picture
 from omnial_bench.reports.table import TIMES
 from omnial_bench.reports.tables import set_words
 from omnial_bench.reports.values import Condition, Values, detector_title
-from omnial_bench.store import read_texts
+from omnial_bench.results import read_texts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from functools import cache
 
 import pandas as pd
 
-from omnial_bench.reading import records_folder
+from omnial_bench.config.load import records_folder
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from omnial_bench.cells import csv_text
-from omnial_bench.store import file_name
+from omnial_bench.io.csv import csv_text
+from omnial_bench.io.whole import file_name
 
 MINUS, DASH, TIMES = "\u2212", "\u2013", "\u00d7"
 Style = Literal["text", "percent", "change", "decibel", "fraction", "count"]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from omnial_bench.reports.table import Column, Style, Table
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, joined, sources_title
-from omnial_bench.store import HEADLINE
+from omnial_bench.results import HEADLINE
 
 _STYLES: dict[str, Style] = {"psnr": "decibel", "ssim": "fraction"}
 

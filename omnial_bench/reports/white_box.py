@@ -10,7 +10,7 @@ from omnial_bench.reports.health import Marked
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.tables import best_of, count_words, identity, mean_words, spread_words
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, detector_title, sources_title
-from omnial_bench.store import HEADLINE
+from omnial_bench.results import HEADLINE
 
 RANKS = "any_score"
 """The column of the attack on the score that ranks images."""

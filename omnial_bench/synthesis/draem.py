@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from omnial_bench.nouns import Synthetic
 from omnial_bench.synthesis.draw import chance, uniform
 from omnial_bench.synthesis.masks import marked, training_masks
 from omnial_bench.synthesis.textures import augment
 from omnial_bench.synthesis.transform import rotate
+from omnial_bench.types import Synthetic
 
 MAX_TRANSPARENCY = 0.8
 

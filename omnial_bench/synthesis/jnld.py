@@ -4,12 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnial_bench.nouns import Synthetic
 from omnial_bench.synthesis.free_energy import free_energy_map
 from omnial_bench.synthesis.jnd import jnd_map
 from omnial_bench.synthesis.masks import marked, training_masks
 from omnial_bench.synthesis.omnial import fuse, refine_labels
 from omnial_bench.synthesis.textures import augment
+from omnial_bench.types import Synthetic
 
 
 def synthesize(

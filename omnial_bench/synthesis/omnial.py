@@ -5,13 +5,13 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from omnial_bench.metrics.quality import ssim_map
-from omnial_bench.nouns import Synthetic
 from omnial_bench.synthesis.canny import gaussian_blur
 from omnial_bench.synthesis.draw import chance
 from omnial_bench.synthesis.free_energy import free_energy_map
 from omnial_bench.synthesis.jnd import jnd_map
 from omnial_bench.synthesis.masks import marked, training_masks
 from omnial_bench.synthesis.transform import jittered_crop
+from omnial_bench.types import Synthetic
 
 EASY, MEDIUM, HARD = 1, 2, 3
 BETAS = (0.6, 0.3, 0.1)

@@ -1,0 +1,154 @@
+"""TOML files to records; a mistake is one line: the file, the key and the closest known one. No torch here."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from omnial_bench.config.schema import DetectorRecord, Plan, Recipe, Record, Suite
+from omnial_bench.errors import UserError, is_printable, unknown
+
+Kind = Literal["models", "attacks", "plans"]
+Parsed = TypeVar("Parsed")
+MOST_DOTS = 1000
+"""On a line of TOML: the time that a key of many parts takes grows with their square."""
+
+
+def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
+    """`table` as a `kind` (a record or a dataclass). UserError, one line, names the key and the closest known one, or a
+    text that cannot be printed: names of records end in tables, documents and files."""
+    told = {name: " ".join(table[name].split()) for name in _PROSE if isinstance(table.get(name), str)}
+    _check_texts({**table, **told}, where)
+    return validated(kind, {**table, **told}, where)
+
+
+def validated(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
+    """As `parse`, whatever its texts hold."""
+    try:
+        return TypeAdapter(kind).validate_python(dict(table))
+    except ValidationError as error:
+        # An unknown key first: misspelled, it explains the key that is missing.
+        first = min(error.errors(include_url=False), key=lambda one: one["type"] not in _UNKNOWN)
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] in _UNKNOWN:
+            raise UserError(f"{where}: {unknown('key', path, _keys(kind, first['loc'][:-1]))}") from error
+        if first["type"] in ("missing", "missing_keyword_only_argument"):
+            raise UserError(f"{where}: the key {path!r} is missing; add it") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{where}: {path or 'record'}: {message}, got {first['input']!r}"[:300]) from error
+
+
+def _check_texts(table: Mapping[str, Any], where: str) -> None:
+    waiting: list[tuple[str, Any]] = [("", table)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [(path, name) for name in value]
+            waiting += [(f"{path}.{name}" if path else str(name), inner) for name, inner in value.items()]
+        elif isinstance(value, list | tuple):
+            waiting += [(path, inner) for inner in value]
+        elif isinstance(value, str) and not is_printable(value):
+            raise UserError(
+                f"{where}: {path or 'record'}: expected text of one line that can be printed, got {value!r}"[:300]
+            )
+
+
+_PROSE = ("title", "source")
+"""Texts that may be written on several lines."""
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+
+
+def _keys(kind: Any, path: tuple[int | str, ...]) -> list[str]:
+    """The keys known at `path` inside a record type, spelled with the path in front."""
+    prefix = ".".join(str(part) for part in path)
+    for part in path:
+        inner: dict[str, Any] = getattr(kind, "model_fields", {})
+        if part in inner:
+            kind = inner[str(part)].annotation
+        kind = next((a for a in getattr(kind, "__args__", ()) if isinstance(a, type) and issubclass(a, Record)), kind)
+    names = getattr(kind, "model_fields", None) or ([one.name for one in fields(kind)] if is_dataclass(kind) else [])
+    return [f"{prefix}.{name}" if prefix else name for name in names]
+
+
+def records_folder(kind: str) -> Path:
+    """Where records of a kind lie: inside an installed package, or at the top of a checkout."""
+    installed = Path(__file__).parents[1] / "_records" / kind
+    return installed if installed.is_dir() else Path(__file__).parents[2] / kind
+
+
+def record_names(kind: Kind) -> list[str]:
+    return sorted(path.stem for path in records_folder(kind).glob("*.toml"))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a table; UserError where it is missing or is not TOML."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        if max(line.count(".") for line in (text.splitlines() or [""])) > MOST_DOTS:
+            raise ValueError(f"a line of it holds more than {MOST_DOTS} dots")
+        return tomllib.loads(text)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; give the path of a TOML file") from error
+    except (ValueError, RecursionError) as error:
+        # Beside what is no TOML or no UTF-8: integers of thousands of digits, tables nested without end.
+        raise UserError(f"{path} is not valid TOML: {error}") from error
+
+
+def _read(kind: Kind, what: str, name_or_path: str) -> tuple[dict[str, Any], str]:
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        return read_toml(path), str(path)
+    if name_or_path not in record_names(kind):
+        raise unknown(what, name_or_path, record_names(kind))
+    return read_toml(records_folder(kind) / f"{name_or_path}.toml"), f"{kind}/{name_or_path}.toml"
+
+
+def read_suite(name_or_path: str) -> Suite:
+    """A suite of threat models by name (a record of attacks/) or by the path of a TOML file."""
+    return parse(Suite, *_read("attacks", "suite", name_or_path))
+
+
+def read_plan(name_or_path: str) -> Plan:
+    """A plan by name (a record of plans/) or by the path of a TOML file."""
+    return parse(Plan, *_read("plans", "plan", name_or_path))
+
+
+def read_detector(name_or_path: str) -> DetectorRecord:
+    """A detector's record by name (models/) or by the path of a TOML file, with what its base gives."""
+    return _derived(name_or_path, ())
+
+
+def _derived(name_or_path: str, heirs: tuple[str, ...]) -> DetectorRecord:
+    table, where = _read("models", "detector", name_or_path)
+    base = table.get("base")
+    if isinstance(base, str):
+        if base.endswith(".toml"):
+            base = str(Path(name_or_path).parent / base)
+        if base in (*heirs, name_or_path):
+            raise UserError(f"{where}: base {base!r} leads back to this record; name another one")
+        inherited = _derived(base, (*heirs, name_or_path)).model_dump(exclude_none=True)
+        own = table.get("options", {})
+        options = {**inherited["options"], **own} if isinstance(own, dict) else own
+        table = {**inherited, **table, "options": options}
+    return parse(DetectorRecord, table, where)
+
+
+def read_recipe(
+    name_or_path: str, preset: str, *, size: tuple[int, int] | None = None, batch: int | None = None
+) -> Recipe:
+    """A detector's recipe at a preset; `size` (height, width) and `batch` replace the preset's."""
+    record = read_detector(name_or_path)
+    if preset not in record.presets:
+        raise unknown(f"preset of {name_or_path}", preset, record.presets)
+    chosen = record.presets[preset]
+    training = chosen.training.model_copy(update={} if batch is None else {"batch": batch})
+    return Recipe(
+        detector=record.detector,
+        preset=preset,
+        size=chosen.size if size is None else size,
+        training=training,
+        options={**chosen.options, **record.options},
+    )

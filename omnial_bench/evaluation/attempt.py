@@ -1,0 +1,125 @@
+"""One threat on one category's test pictures of one model: the pictures as the bytes of files, and how it went."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from omnial_bench.attacks.attacking import attack_pictures
+from omnial_bench.attacks.levels import keeps, largest_change
+from omnial_bench.attacks.objectives import linear
+from omnial_bench.attacks.sets.compose import Composed, generator_for
+from omnial_bench.attacks.slopes import agreement
+from omnial_bench.attacks.threats import threat_model
+from omnial_bench.attacks.victim import victim
+from omnial_bench.config.schema import Suite, Threat
+from omnial_bench.data.catalog import foreground_rule
+from omnial_bench.data.images import Pictures
+from omnial_bench.errors import UserError
+from omnial_bench.evaluation.scoring import Labels
+from omnial_bench.models.checkpoint import model_name
+from omnial_bench.results import Attempt
+from omnial_bench.synthesis.foreground import foreground
+from omnial_bench.types import Detector
+
+BATCH = 8
+"""Pictures attacked at once; fixed, for it decides which random numbers a picture gets."""
+HELD = 2
+"""Pictures whose gradient is held against forward passes: each costs as much as some ten steps of an attack."""
+
+
+def composed(pictures: Pictures, suite: Suite, dataset: str, category: str) -> Composed:
+    """The pictures with the object of each, and the region where a defect is to be invented: all of the object."""
+    objects = torch.ones_like(pictures.masks)
+    if any(threat.where == "foreground" for threat in suite.threats):
+        objects = foreground(pictures.images, foreground_rule(dataset, category))
+    return Composed(pictures, objects, torch.ones_like(pictures.masks))
+
+
+def attempt(
+    model: Detector,
+    pictures: Composed,
+    suite: Suite,
+    threat: Threat,
+    labels: Labels,
+    category: str,
+    *,
+    seed: int,
+    device: torch.device,
+    precision: torch.dtype | None,
+) -> tuple[Pictures, Attempt]:
+    """The pictures after one threat, as bytes, each measured to lie in its ball; references are those before it.
+
+    `labels` are the model's own. UserError for a picture that leaves its ball.
+    """
+    originals = pictures.pictures
+    images = originals.images.clone()
+    steps, weight, flat = torch.zeros(0, dtype=torch.float64), 0, 0
+    takes_gradient = False
+    for part in attack_pictures([model], pictures, threat, seed=seed, device=device, batch=BATCH, precision=precision):
+        images[part.rows] = part.images
+        if part.losses:
+            steps = (steps if len(steps) else 0) + part.weight * torch.tensor(part.losses, dtype=torch.float64)
+        if part.flat is not None:
+            takes_gradient, flat = True, flat + part.flat
+        weight += part.weight
+    change = _measure(threat, images, originals)
+    went = Attempt(
+        suite=suite.name, set=threat.name, detector=labels.detector, paradigm=labels.paradigm, category=category,
+        source="self" if suite.against == "self" else model_name(labels.detector, labels.paradigm),
+        attack=threat.attack, objective=threat.objective, goal=threat.goal, norm=threat.norm, eps=_levels(threat),
+        where=threat.where, steps=threat.steps, restarts=threat.restarts, n=len(originals), attacked=weight,
+        flat=flat if takes_gradient else None, largest_change=change,
+        direction="up" if threat.goal == "any" else "down",
+        losses=" ".join(repr(loss) for loss in (steps / max(weight, 1)).tolist()), seed=labels.seed, run=labels.run,
+        options=", ".join(name if value is True else f"{name} = {value}" for name, value in threat.options.items()),
+    )  # fmt: skip
+    return replace(originals, images=images, references=originals.images), went
+
+
+def hold(
+    attempts: list[Attempt],
+    model: Detector,
+    suite: Suite,
+    pictures: Pictures,
+    category: str,
+    *,
+    seed: int,
+    device: torch.device,
+) -> None:
+    """Hold the gradient of the model against forward passes, beside the first threat of goal `any` that takes one; in
+    float32 and for `linear`, to which every pixel's log-odds counts alike, whatever attacks."""
+    if (at := held(attempts, suite)) is not None:
+        part = pictures.batch(range(min(HELD, len(pictures))), device)
+        with victim([model]) as target:
+            told = agreement(target, part.images, part.masks, linear, generator_for(seed, "slopes", category))
+        attempts[at] = replace(attempts[at], agreement=told)
+
+
+def held(attempts: list[Attempt], suite: Suite) -> int | None:
+    """Which attempt is held against more than its rows: the first threat of goal `any` that takes a gradient."""
+    pairs = enumerate(zip(attempts, suite.threats, strict=True))
+    return next((at for at, (went, threat) in pairs if threat.goal == "any" and went.flat is not None), None)
+
+
+def _measure(threat: Threat, images: UInt8[Tensor, "n 3 h w"], originals: Pictures) -> float:
+    """The largest change on the bytes; UserError where a picture has left its ball."""
+    ball, largest = threat_model(threat), 0.0
+    for saved, original, name in zip(images.numpy(), originals.images.numpy(), originals.ids, strict=True):
+        if not keeps(ball, saved, original):
+            raise UserError(
+                f"threat {threat.name}: expected {name} within {threat.norm} {threat.eps} of its original, it is not; "
+                "the attack does not keep its bound"
+            )
+        if threat.norm == "linf":
+            largest = max(largest, float(largest_change(saved, original)))
+        else:
+            change = torch.from_numpy(saved).double() - torch.from_numpy(original)
+            largest = max(largest, float(change.norm()))
+    return largest
+
+
+def _levels(threat: Threat) -> str:
+    levels = 255 * threat.eps
+    return f"{levels.numerator}/255" if levels.denominator == 1 else str(threat.eps)

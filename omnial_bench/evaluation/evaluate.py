@@ -1,0 +1,326 @@
+"""Models attacked on the real test split, in memory: what is scored are the bytes that a file would hold."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from omnial_bench.attacks.sets.compose import generator_for
+from omnial_bench.attacks.specs import spec_of
+from omnial_bench.attacks.threats import ATTACKS, aim_of, label_of
+from omnial_bench.attacks.ties import saturated
+from omnial_bench.config.load import parse
+from omnial_bench.config.schema import Suite, Threat
+from omnial_bench.data.images import Pictures
+from omnial_bench.evaluation.attempt import attempt, composed, held, hold
+from omnial_bench.evaluation.differences import Drawn
+from omnial_bench.evaluation.examples import Example, Keeper
+from omnial_bench.evaluation.scoring import BATCH as SCORED
+from omnial_bench.evaluation.scoring import Labels, Tally, Viewer, score
+from omnial_bench.evaluation.worst import Worst
+from omnial_bench.models.checkpoint import model_name
+from omnial_bench.progress import Progress
+from omnial_bench.results import HEADLINE, Attempt, Result
+from omnial_bench.runtime import placed
+from omnial_bench.types import Batch, Detector, Prediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A model that is attacked or scored; `labels` are those of its rows on the clean test split."""
+
+    detector: Detector
+    labels: Labels
+
+    categories: tuple[str, ...] = ()
+    """Of a separate model the one that it was trained on."""
+
+    @property
+    def name(self) -> str:
+        """What rows of other models call it as their source."""
+        return model_name(self.labels.detector, self.labels.paradigm)
+
+    @property
+    def model(self) -> str:
+        """What its folder is called."""
+        return "-".join((self.name, *self.categories)) if self.labels.paradigm == "separate" else self.name
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that an evaluation has found: rows, how each attack went, pictures to show, and draws of images."""
+
+    rows: list[Result] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+    drawn: list[Drawn] = field(default_factory=list)
+    """What compares the models on the same images."""
+
+    def extend(self, other: "Evaluation") -> None:
+        self.rows.extend(other.rows)
+        self.attempts.extend(other.attempts)
+        self.examples.extend(other.examples)
+        self.drawn.extend(other.drawn)
+
+
+def evaluate(
+    source: Target,
+    suite: Suite,
+    pictures: Pictures,
+    category: str,
+    targets: Iterable[Target] = (),
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+    precision: torch.dtype | None = None,
+    limit: int | None = None,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Attack `source` with every threat of a suite on one category's test pictures, and score `targets` on the result.
+
+    `targets` are other models that see the pictures, one at a time. At most `limit` pictures, or the suite's limit
+    if that is smaller; the same ones for every model. Rows of the source have `source = self`, and come with those of
+    the same pictures before any attack. With `out`, the pictures that the first threat harmed most and least are kept
+    there.
+    UserError for a threat that does not fit the model, and for a picture that leaves its ball.
+    """
+    chosen = spread(pictures, _smaller(limit, suite.limit), generator_for(seed, "pictures", category))
+    device = torch.device(device)
+    model = placed(source.detector, device)
+    shown = composed(chosen, suite, source.labels.dataset, category)
+    found = Evaluation()
+    attacked: dict[str, Pictures] = {}
+    for done, threat in enumerate(suite.threats):
+        if progress is not None:
+            progress(done, len(suite.threats), threat.name)
+        attacked[threat.name], went = attempt(
+            model, shown, suite, threat, source.labels, category, seed=seed, device=device, precision=precision
+        )
+        found.attempts.append(went)
+    if suite.slopes:
+        hold(found.attempts, model, suite, chosen, category, seed=seed, device=device)
+    found.extend(_score_self(source, suite, chosen, attacked, category, found.attempts, device=device, out=out))
+    for target in targets:
+        for threat in suite.threats:
+            labels = replace(target.labels, set=threat.name, threat=label_of(threat), source=source.name, aim="other")
+            found.rows.extend(
+                score(target.detector, attacked[threat.name], labels, category, device=device, normals_only=True)
+            )
+    if progress is not None:
+        progress(len(suite.threats), len(suite.threats), category)
+    return found
+
+
+def evaluation_of(kept: Mapping[str, Any], where: str) -> Evaluation:
+    """What the note of a finished task keeps of what it found; UserError where that is none."""
+    return parse(Evaluation, {each.name: kept[each.name] for each in fields(Evaluation) if each.name in kept}, where)
+
+
+def spread(pictures: Pictures, limit: int | None, generator: torch.Generator) -> Pictures:
+    """At most `limit` pictures in their order, taken in turn from every defect and the normal ones; drawn by chance
+    within each."""
+    if limit is None or limit >= len(pictures):
+        return pictures
+    order = torch.randperm(len(pictures), generator=generator).tolist()
+    groups = [[index for index in order if pictures.defects[index] == name] for name in sorted(set(pictures.defects))]
+    turns = [group[turn] for turn in range(len(pictures)) for group in groups if turn < len(group)]
+    return pictures.select(sorted(turns[:limit]))
+
+
+def _smaller(one: int | None, other: int | None) -> int | None:
+    return min((limit for limit in (one, other) if limit is not None), default=None)
+
+
+def _score_self(
+    source: Target,
+    suite: Suite,
+    originals: Pictures,
+    attacked: Mapping[str, Pictures],
+    category: str,
+    attempts: list[Attempt],
+    *,
+    device: torch.device,
+    out: Path | None,
+) -> Evaluation:
+    """The source's own rows: before the attack, under each threat, and under the worst of them. Of the attempts, that
+    which is held against more than its rows is told what the maps show."""
+    alike = {name: _alike(originals, pictures) for name, pictures in attacked.items()}
+    found, before = Evaluation(), _Seen(frozenset().union(*alike.values()))
+    control = replace(source.labels, set=suite.control)
+    found.rows.extend(score(source.detector, originals, control, category, device=device, viewer=before))
+    anomalous = _anomalous(originals)
+    worst = Worst(before.maps, before.scores, originals.masks, anomalous)
+    views: dict[str, _Seen] = {}
+    rows: dict[str, list[Result]] = {}
+    compared, drawn = _compared(suite), dict[str, list[Drawn]]()
+
+    def look(threat: Threat, pictures: Pictures, known: Mapping[int, Prediction]) -> None:
+        labels = replace(source.labels, set=threat.name, threat=label_of(threat), source="self", aim=aim_of(threat))
+        views[threat.name], drawn[threat.name] = seen, mine = _Seen(), list[Drawn]()
+        rows[threat.name] = score(
+            source.detector, pictures, labels, category, device=device, viewer=seen, normals_only=True, known=known,
+            drawn=mine, compared=compared.get(threat.name, ()),
+        )  # fmt: skip
+
+    for threat in suite.threats:
+        look(threat, attacked[threat.name], {start: before.said[start] for start in alike[threat.name]})
+    if (at := held(attempts, suite)) is not None:
+        share = saturated(before.maps, views[attempts[at].set].maps, originals.masks)
+        attempts[at] = replace(attempts[at], saturated=share)
+    # Only now, for a part may stand behind the whole, and the whole is to be told from what each part did alone.
+    wholes = [
+        _with_parts(threat, suite.threats, attacked, views, anomalous) if suite.composed else attacked[threat.name]
+        for threat in suite.threats
+    ]
+    for index, (threat, pictures) in enumerate(zip(suite.threats, wholes, strict=True)):
+        if pictures is not attacked[threat.name]:
+            look(threat, pictures, {})
+        found.rows.extend(rows[threat.name])
+        found.drawn.extend(drawn[threat.name])
+        harms = worst.update(views[threat.name].maps, views[threat.name].scores)
+        if index == 0 and out is not None and suite.against == "self":
+            found.examples.extend(_extremes(source, threat, pictures, harms, device=device, out=out))
+    if suite.worst:
+        aims = sorted({kind for threat in suite.threats for kind in aim_of(threat).split("+")} - {"none"})
+        labels = replace(
+            source.labels, set=suite.worst_name, threat=f"worst of {len(suite.threats)}", source="self",
+            aim="+".join(aims) or "none",
+        )  # fmt: skip
+        tally = Tally(maps_only=True)
+        tally.add(worst.maps(), originals.masks, worst.scores, anomalous)
+        found.rows.extend(tally.rows(labels, category))
+    return found
+
+
+def _compared(suite: Suite) -> dict[str, tuple[str, ...]]:
+    """The headline metrics that the models of a suite are compared by, by the name of a threat: each under the first
+    that does any harm in the whole frame, claims a bound, and is after this metric."""
+    found: dict[str, tuple[str, ...]] = {}
+    for threat in suite.threats if suite.composed and suite.against == "self" else ():
+        if (threat.goal, threat.where) == ("any", "frame") and spec_of(threat.attack).bound:
+            aims, taken = aim_of(threat).split("+"), [metric for metrics in found.values() for metric in metrics]
+            found[threat.name] = tuple(
+                metric for metric in HEADLINE if metric.partition("_")[0] in aims and metric not in taken
+            )
+    return found
+
+
+def _with_parts(
+    threat: Threat,
+    threats: Iterable[Threat],
+    attacked: Mapping[str, Pictures],
+    views: Mapping[str, "_Seen"],
+    anomalous: Bool[Tensor, " n"],
+) -> Pictures:
+    """The pictures of a threat; of the first with goal `any` in its ball whose attack is after a bound, each as that
+    threat or another left it, whichever harms the figure more that the first aims at: who may do any harm may hide
+    alone, or change the foreground alone."""
+    own, aim = attacked[threat.name], aim_of(threat)
+    alike = [one for one in threats if (one.norm, one.eps) == (threat.norm, threat.eps)]
+    first_of = next(
+        (
+            one for one in alike
+            if (one.goal, one.where, aim_of(one)) == ("any", threat.where, aim) and spec_of(one.attack).bound
+        ),
+        None,
+    )  # fmt: skip
+    parts = [one.name for one in alike if one.where in (threat.where, "foreground") and _is_part(one, threat)]
+    if threat is not first_of or aim not in ("pixel", "image") or not parts:
+        return own
+    first, *others = [views[name] for name in (threat.name, *parts)]
+    if aim == "pixel":
+        worst = Worst(first.maps, first.scores, own.masks, anomalous)
+        for other in others:
+            worst.update(other.maps, other.scores)
+        choice = worst.choice()
+    else:
+        scores = torch.stack([view.scores for view in (first, *others)])
+        choice = torch.where(anomalous, -scores, scores).argmax(0)
+    if not choice.any():
+        return own
+    images = own.images.clone()
+    for index, version in enumerate(choice.tolist()):
+        images[index] = attacked[(threat.name, *parts)[version]].images[index]
+    return replace(own, images=images)
+
+
+def _is_part(one: Threat, whole: Threat) -> bool:
+    """Whether a threat in the ball of another looks for harm in a way of its own: not the same at another length, and
+    not one step or a search without a gradient, which are there to be compared with it."""
+    ways = [(threat.goal, threat.objective, threat.where) for threat in (one, whole)]
+    other = ways[0] != ways[1] or (one.attack != whole.attack and spec_of(one.attack).bound)
+    return other and ATTACKS[one.attack].aims
+
+
+def _anomalous(pictures: Pictures) -> Bool[Tensor, " n"]:
+    return torch.tensor([defect != "good" for defect in pictures.defects])
+
+
+def _alike(one: Pictures, other: Pictures) -> frozenset[int]:
+    """Where the scoring's batches begin in which not one byte differs: those that a goal leaves alone are among them.
+
+    Batches and not pictures, for in a batch of another size sums may be taken in another order.
+    """
+    starts = range(0, len(one), SCORED)
+    return frozenset(at for at in starts if torch.equal(one.images[at : at + SCORED], other.images[at : at + SCORED]))
+
+
+class _Seen:
+    """A scoring's viewer that keeps maps and image scores, and all that was said of batches which begin at `wanted`."""
+
+    def __init__(self, wanted: frozenset[int] = frozenset()) -> None:
+        self._wanted, self._count = wanted, 0
+        self._maps: list[Tensor] = []
+        self._scores: list[Tensor] = []
+        self.said: dict[int, Prediction] = {}
+
+    def __call__(self, batch: Batch, prediction: Prediction) -> None:
+        if self._count in self._wanted:
+            self.said[self._count] = prediction
+        self._count += len(batch.ids)
+        self._maps.append(prediction.score_map.cpu())
+        self._scores.append(prediction.image_score.cpu())
+
+    @property
+    def maps(self) -> Float[Tensor, "n h w"]:
+        return torch.cat(self._maps)
+
+    @property
+    def scores(self) -> Float[Tensor, " n"]:
+        return torch.cat(self._scores)
+
+
+def _extremes(
+    source: Target,
+    threat: Threat,
+    pictures: Pictures,
+    harms: Float[Tensor, " n"],
+    *,
+    device: torch.device,
+    out: Path,
+) -> Sequence[Example]:
+    """The pictures of the category that the threat harmed most and least."""
+    order = harms.argsort(stable=True).tolist()
+    ends = {order[-1]: "strongest"} | ({order[0]: "weakest"} if len(order) > 1 else {})
+    shown = pictures.select(list(ends))
+    keeper = Keeper(
+        out, model=source.model, name=threat.name, wanted=shown.ids,
+        originals={pictures.ids[index]: _before(pictures, index) for index in ends},
+        notes={pictures.ids[index]: note for index, note in ends.items()},
+    )  # fmt: skip
+    viewer: Viewer = keeper
+    with torch.inference_mode():
+        for part in replace(shown, references=None).batches(len(shown), device):
+            viewer(part, source.detector(part.images))
+    return keeper.kept
+
+
+def _before(pictures: Pictures, index: int) -> UInt8[Tensor, "3 h w"]:
+    if pictures.references is None:
+        raise ValueError("attacked pictures come with those before the attack")
+    return pictures.references[index]

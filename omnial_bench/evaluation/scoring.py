@@ -1,0 +1,276 @@
+"""A detector on pictures -> one number a row."""
+
+import hashlib
+import logging
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from types import MappingProxyType
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from omnial_bench.attacks.sets.sealed import AdversarialSet
+from omnial_bench.data.images import Pictures
+from omnial_bench.errors import UserError
+from omnial_bench.evaluation.differences import Drawn, hash_of, text_of
+from omnial_bench.metrics.intervals import Intervals, ends_of
+from omnial_bench.metrics.quality import psnr, ssim
+from omnial_bench.metrics.ranking import Ranking, RankingScores
+from omnial_bench.metrics.regions import Regions
+from omnial_bench.models.checkpoint import Trained
+from omnial_bench.results import HEADLINE, Result
+from omnial_bench.runtime import placed
+from omnial_bench.types import Batch, Detector, Prediction
+
+log = logging.getLogger(__name__)
+
+BATCH = 16
+"""Pictures scored at once."""
+DIGITS = 12
+"""Of a hash, in a row."""
+Viewer = Callable[[Batch, Prediction], None]
+"""Called with every batch and what the detector said of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The columns of a row that say what was scored on what."""
+
+    detector: str
+    paradigm: str
+    preset: str
+    dataset: str
+    seed: int
+    run: str
+    set: str = "clean"
+    threat: str = "none"
+    source: str = "none"
+    aim: str = "none"
+    weights: str = ""
+
+
+def labels_of(trained: Trained, run: str) -> Labels:
+    """The labels of a trained model on the clean test split."""
+    made = trained.provenance
+    return Labels(
+        detector=made.detector, paradigm=made.paradigm, preset=trained.recipe.preset, dataset=made.dataset,
+        seed=made.seed, run=run, weights=trained.sha256[:DIGITS],
+    )  # fmt: skip
+
+
+def labels_on(labels: Labels, adversarial: AdversarialSet | None, model: str) -> Labels:
+    """The labels of a model, which has that name among the sources of sets, on an adversarial set; None: as they
+    are."""
+    if adversarial is None:
+        return labels
+    return replace(
+        labels, set=adversarial.name, threat=adversarial.label, source=adversarial.source, aim=adversarial.aim_at(model)
+    )
+
+
+class Tally:
+    """What a detector says of pictures of one category, batch by batch, and the rows of it."""
+
+    def __init__(self, *, normals_only: bool = False, maps_only: bool = False) -> None:
+        """`normals_only`: reconstructions are held against references in normal pictures alone, for only there is the
+        reference a normal picture. `maps_only`: they are not looked at."""
+        self.images, self.regions, self.normals_only, self.count = Ranking(), Regions(), normals_only, 0
+        self.intervals = Intervals()
+        self.ids: list[str] = []
+        self.draws: Mapping[str, Tensor] = {}
+        """Of the figures of the rows, once these are made."""
+        self.qualities: dict[str, list[Tensor]] = {} if maps_only else {"psnr": [], "ssim": []}
+        self.reconstructs = maps_only
+
+    def update(self, part: Batch, prediction: Prediction) -> None:
+        """UserError where the map has another size than the pictures, or holds values that are no numbers."""
+        maps, scores = prediction.score_map, prediction.image_score
+        if maps.shape[-2:] != part.images.shape[-2:]:
+            want, got = tuple(part.images.shape[-2:]), tuple(maps.shape[-2:])
+            raise UserError(f"expected maps as large as the pictures, {want}, got {got}; resize them in the detector")
+        if not (torch.isfinite(maps).all() and torch.isfinite(scores).all()):
+            raise UserError("expected finite anomaly maps and scores, got NaN or infinity; mend the detector")
+        self.add(maps, part.masks, scores, part.anomalous)
+        self.ids += part.ids
+        if prediction.reconstruction is not None:
+            self.reconstructs = True
+            self._measure(part, prediction.reconstruction.clamp(0, 1))
+
+    def add(
+        self,
+        maps: Float[Tensor, "b h w"],
+        masks: Bool[Tensor, "b h w"],
+        scores: Float[Tensor, " b"],
+        anomalous: Bool[Tensor, " b"],
+    ) -> None:
+        """Take maps and image scores alone."""
+        self.regions.update(maps, masks)
+        self.images.update(scores, anomalous.to(scores.device))
+        self.intervals.update(maps, masks, scores, anomalous)
+        self.count += len(scores)
+
+    def _measure(self, part: Batch, reconstruction: Float[Tensor, "b 3 h w"]) -> None:
+        references = part.images if part.references is None else part.references
+        if part.references is None or self.normals_only:
+            normal = ~part.anomalous.to(reconstruction.device)
+            reconstruction, references = reconstruction[normal], references[normal]
+        if len(references):
+            self.qualities["psnr"].append(psnr(reconstruction, references).cpu())
+            self.qualities["ssim"].append(ssim(reconstruction, references).cpu())
+
+    def rows(self, labels: Labels, category: str) -> list[Result]:
+        """One row a metric; an undefined one has no value and its reason is logged."""
+        values = _figures("image", self.images.compute()) | _figures("pixel", self.regions.ranking.compute())
+        values["pixel_aupro"] = self.regions.compute()
+        counts = dict.fromkeys(values, self.count)
+        for name, found in self.qualities.items():
+            every = torch.cat(found).double() if found else torch.empty(0)
+            values[name], counts[name] = (float(every.mean()) if len(every) else None), len(every)
+        columns = vars(labels) | {"category": category}
+        self.draws, rows = self.intervals.draws(), []
+        ends = {metric: ends_of(draws) for metric, draws in self.draws.items()}
+        for metric, value in values.items():
+            known = value if _defined(value) else None
+            low, high = (None, None) if known is None else _ends(known, ends.get(metric))
+            rows.append(Result(**columns, metric=metric, value=known, n=counts[metric], low=low, high=high))
+        if not self.reconstructs:
+            _without_reconstruction(labels.detector)
+            values = {name: value for name, value in values.items() if name not in self.qualities}
+        for reason, metrics in _undefined(values).items():
+            log.warning("%s on %s, %s: %s undefined, %s", labels.detector, labels.set, category, metrics, reason)
+        return rows
+
+    def drawn(self, rows: Iterable[Result], metrics: Collection[str]) -> list[Drawn]:
+        """What compares this model with others by these metrics, of the rows that were made last."""
+        return [
+            Drawn(
+                detector=row.detector, paradigm=row.paradigm, preset=row.preset, dataset=row.dataset,
+                category=row.category, set=row.set, source=row.source, metric=row.metric, value=row.value, n=row.n,
+                seed=row.seed, images=hash_of(self.ids),
+                deviations=text_of(self.draws[row.metric]) if row.metric in self.draws else "",
+            )
+            for row in rows
+            if row.metric in metrics and row.value is not None
+        ]  # fmt: skip
+
+
+def score(
+    detector: Detector,
+    pictures: Pictures,
+    labels: Labels,
+    category: str,
+    *,
+    device: torch.device | str = "cpu",
+    batch: int = BATCH,
+    viewer: Viewer | None = None,
+    normals_only: bool = False,
+    known: Mapping[int, Prediction] = MappingProxyType({}),
+    drawn: list[Drawn] | None = None,
+    compared: Collection[str] = HEADLINE,
+) -> list[Result]:
+    """All metrics of one category's pictures, computed in float32.
+
+    PSNR and SSIM compare the reconstruction with the clean normal picture: the reference where a set has one, else the
+    picture itself, and then over normal pictures only; with `normals_only` in either case. `known` is what the detector
+    has said of batches already, by the place of their first picture: these do not pass it again. To `drawn` is added
+    what compares the model with others by the `compared` metrics. An undefined figure is None and its reason is logged.
+    """
+    tally, device = Tally(normals_only=normals_only), torch.device(device)
+    detector = placed(detector, device)
+    with torch.inference_mode():
+        for start, part in zip(range(0, len(pictures), batch), pictures.batches(batch, device), strict=True):
+            prediction = known.get(start)
+            if prediction is None:
+                prediction = detector(part.images.contiguous(memory_format=torch.channels_last))
+            tally.update(part, prediction)
+            if viewer is not None:
+                viewer(part, prediction)
+    rows = tally.rows(labels, category)
+    if drawn is not None:
+        drawn += tally.drawn(rows, compared)
+    return rows
+
+
+@cache
+def _without_reconstruction(detector: str) -> None:
+    """Said once a process, for it is so on every set."""
+    log.warning("%s gives no reconstruction: psnr and ssim are undefined on all sets", detector)
+
+
+def _figures(what: str, scores: RankingScores) -> dict[str, float | None]:
+    """The figures of a ranking by metric; chance is the prevalence, and undefined where what it is compared with is."""
+    chance = None if scores.ap is None else scores.prevalence
+    figures = {"auroc": scores.auroc, "ap": scores.ap, "ap_chance": chance, "f1max": scores.f1max}
+    return {f"{what}_{name}": value for name, value in figures.items()}
+
+
+def _ends(value: float, offsets: tuple[float, float] | None) -> tuple[float | None, float | None]:
+    """The ends of a figure's interval, in [0, 1]."""
+    return (None, None) if offsets is None else (max(0.0, value + offsets[0]), min(1.0, value + offsets[1]))
+
+
+def _defined(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _undefined(values: dict[str, float | None]) -> dict[str, str]:
+    """The metrics that have no figure, by the reason."""
+    reasons: dict[str, list[str]] = {}
+    for metric, value in values.items():
+        if value is not None and not math.isfinite(value):
+            reasons.setdefault("a picture is reconstructed without any error", []).append(metric)
+        elif value is None and metric in ("psnr", "ssim"):
+            reasons.setdefault("no normal picture", []).append(metric)
+        elif value is None:
+            reasons.setdefault("it needs both normal and anomalous ones", []).append(metric)
+    return {reason: ", ".join(metrics) for reason, metrics in reasons.items()}
+
+
+def with_means(rows: Iterable[Result]) -> list[Result]:
+    """The rows, and after them the unweighted class means, `category = mean`.
+
+    A mean is over the categories where the figure is defined, and undefined where it is so in none; `n` counts their
+    images, and the weights are those of all models together.
+    """
+    rows = list(rows)
+    groups: dict[tuple[object, ...], list[Result]] = {}
+    for row in rows:
+        key = (row.detector, row.paradigm, row.preset, row.dataset, row.set, row.source, row.metric, row.seed)
+        groups.setdefault(key, []).append(row)
+    for members in groups.values():
+        values = [row.value for row in members if row.value is not None]
+        mean = math.fsum(values) / len(values) if values else None
+        count = sum(row.n for row in members if row.value is not None)
+        low, high = _ends_of_mean(members, mean)
+        # A separate model may be the source of one category's images and see another's for the first time.
+        aims = {row.aim for row in members}
+        aim = members[0].aim if len(aims) == 1 else "other"
+        rows.append(
+            replace(
+                members[0], category="mean", value=mean, n=count, aim=aim, weights=_together(members), low=low,
+                high=high,
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _ends_of_mean(members: Iterable[Result], mean: float | None) -> tuple[float | None, float | None]:
+    """The interval of a class mean, whose classes' images are independent: distances to the ends add as squares."""
+    known = [row for row in members if row.value is not None]
+    if mean is None or any(row.low is None or row.high is None for row in known):
+        return None, None
+    below, above = (
+        math.hypot(*(getattr(row, end) - row.value for row in known)) / len(known) for end in ("low", "high")
+    )
+    return max(0.0, mean - below), min(1.0, mean + above)
+
+
+def _together(members: Iterable[Result]) -> str:
+    """One hash for the weights behind several rows, which may be those of one model."""
+    hashes = list(dict.fromkeys(row.weights for row in members))
+    if len(hashes) == 1:
+        return hashes[0]
+    return "" if "" in hashes else hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()[:DIGITS]

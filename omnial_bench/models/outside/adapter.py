@@ -1,0 +1,236 @@
+"""Any torch module that localises anomalies, as a Detector."""
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeGuard
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parameter import is_lazy
+
+from omnial_bench.config.schema import Recipe
+from omnial_bench.errors import UserError
+from omnial_bench.models.outside import foreign
+from omnial_bench.models.outside.calibration import LEAST, Scale, scale_of
+from omnial_bench.models.outside.gradients import named
+from omnial_bench.types import Detector, Prediction, Untrained
+
+log = logging.getLogger(__name__)
+
+UNSTEADY = 1e-2
+"""Of a map's standard deviation: by more no value may move when the same pictures are shown again. Sums that a GPU
+takes in another order move less."""
+
+
+class Adapted(Untrained):
+    """A module that returns an anomaly map (b, h, w) or (b, 1, h, w), a pair of map and image score (b), or a
+    Prediction.
+
+    Higher is more anomalous, on any scale. A map of another size than the images is resized (bilinear). `maps` and
+    `scores` bring map and score to log-odds and are part of the state; a Prediction has log-odds of its own.
+    """
+
+    threshold: Tensor
+    temperature: Tensor
+
+    def __init__(self, module: nn.Module, *, maps: Scale = Scale(), scores: Scale = Scale()) -> None:  # noqa: B008
+        super().__init__(module)
+        self.register_buffer("threshold", torch.tensor([maps.threshold, scores.threshold]))
+        self.register_buffer("temperature", torch.tensor([maps.temperature, scores.temperature]))
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether a scale was taken; a module that returns a Prediction has none."""
+        return bool((self.temperature != 1).any() or (self.threshold != 0).any())
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+        """UserError where the module fails, or returns something else than it may."""
+        found = read(_tried(self.module, images), images)
+        if isinstance(found, Prediction):
+            return found
+        maps, score = found
+        odds = (maps - self.threshold[0]) / self.temperature[0]
+        if score is not None:
+            score = (score - self.threshold[1]) / self.temperature[1]
+        return Prediction(torch.stack((torch.zeros_like(odds), odds), dim=1), pooling=1, score=score)
+
+
+def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Detector:
+    """`module` as a Detector in eval mode, its scale taken from what it says of `normals`, normal pictures in batches
+    that it was not fitted on.
+
+    A Detector is returned as it is. UserError for outputs of another kind or shape, for NaN or infinity, for a map or
+    score that says the same of everything, for a module that writes into the pictures or has parameters without values,
+    and for fewer than 8 pictures. One that says something else when it is asked again is a warning.
+    """
+    if isinstance(module, Detector):
+        return module
+    module = module.eval()
+    maps: list[Tensor] = []
+    scores: list[Tensor] = []
+    with torch.no_grad():
+        for images in normals:
+            shown = images.clone()
+            found = read(_tried(module, shown), shown)
+            if not maps:
+                _check_first(module, found, shown, images)
+            if isinstance(found, Prediction):
+                return Adapted(module)
+            maps.append(found[0])
+            if found[1] is not None:
+                scores.append(found[1])
+    if (count := sum(map(len, maps))) < LEAST:
+        raise UserError(
+            f"expected at least {LEAST} normal pictures to take a scale from, got {count}; "
+            "add training pictures, or give normal pictures of their own as held_out"
+        )
+    scale = scale_of(scores, "image score") if scores else Scale()
+    return Adapted(module, maps=scale_of(maps, "anomaly map"), scores=scale)
+
+
+def _tried(module: nn.Module, images: Tensor) -> object:
+    """What the module says of pictures; a failure is one line, with its cause behind it. What torch says of a forward
+    that cannot be differentiated, or of a full GPU, is for whoever asked."""
+    try:
+        return module(images)
+    except (UserError, KeyboardInterrupt, torch.OutOfMemoryError):
+        raise
+    # Somebody else's code may fail in any way, with an assertion or an exit for one.
+    except BaseException as error:
+        if isinstance(error, RuntimeError) and images.requires_grad and "requires grad" in str(error):
+            raise
+        raise UserError(
+            f"{named(module)} failed on pictures of shape {tuple(images.shape)}: {type(error).__name__}: "
+            f"{' '.join(str(error).split())}"[:300]
+        ) from error
+
+
+def _check_first(
+    module: nn.Module, found: Prediction | tuple[Tensor, Tensor | None], shown: Tensor, images: Tensor
+) -> None:
+    """UserError for what would go wrong later, with what a module said of the first pictures that it was `shown`."""
+    if not torch.equal(shown, images):
+        raise UserError(f"{named(module)} writes into the pictures that it is given; have it work on a copy")
+    if empty := [name for name, tensor in _state(module) if is_lazy(tensor)]:
+        raise UserError(
+            f"{named(module)} has parameters that no picture gave a value, such as {empty[0]}; take them out of it"
+        )
+    again = read(_tried(module, shown), shown)
+    one, other = (said.log_odds if isinstance(said, Prediction) else said[0] for said in (found, again))
+    if float((one - other).abs().max()) > UNSTEADY * float(one.std()):
+        log.warning(
+            "%s says something else of the same pictures when it is asked again; every figure is that of one draw, "
+            "and attacks chase what moves: take dropout, noise and what it remembers out of its forward", named(module),
+        )  # fmt: skip
+
+
+def _state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def is_adapted(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a state is that of an adapted module."""
+    return {"threshold", "temperature"} <= set(tensors)
+
+
+def restored(
+    recipe: Recipe, categories: tuple[str, ...], tensors: Mapping[str, Tensor], *, trusted: Collection[str], where: str
+) -> Adapted:
+    """The adapted module of a recipe with a place for each tensor of its state, of whatever shape.
+
+    Its factory is called as it was at first, but fits on noise where it asks for normal pictures: all that it learnt
+    is in the tensors. UserError as of `foreign.make`.
+    """
+    offers: dict[str, Callable[[], Any]] = {
+        "normals": lambda: torch.rand(LEAST, 3, *recipe.size, generator=torch.Generator().manual_seed(0)),
+        "size": lambda: recipe.size, "categories": lambda: categories,
+    }  # fmt: skip
+    if len(categories) == 1:
+        offers["category"] = lambda: categories[0]
+    with foreign.drawing_from(torch.Generator().manual_seed(0)):
+        module = foreign.make(recipe.detector, recipe.options, trusted=trusted, where=where, offers=offers)
+    adapted = Adapted(module)
+    for name, tensor in tensors.items():
+        path, _, leaf = name.rpartition(".")
+        try:
+            owner = adapted.get_submodule(path)
+        except AttributeError:
+            continue
+        if leaf in owner._parameters:
+            owner._parameters[leaf] = nn.Parameter(tensor.clone(), requires_grad=False)
+        elif leaf in owner._buffers:
+            owner._buffers[leaf] = tensor.clone()
+    return adapted
+
+
+def read(output: object, images: Float[Tensor, "b 3 h w"]) -> Prediction | tuple[Tensor, Tensor | None]:
+    """A module's output as a Prediction, or as a map (b, h, w) of the images' size with a score (b) or None, on the
+    images' device and of their precision."""
+    if isinstance(output, Prediction):
+        _check_prediction(output, images)
+        return output
+    maps, score = output if isinstance(output, tuple | list) and len(output) == 2 else (output, None)
+    count, _, *size = images.shape
+    if not _is_float(maps) or maps.ndim not in (3, 4) or len(maps) != count or not maps.numel():
+        raise _unlike(maps, count)
+    if maps.ndim == 4 and maps.shape[1] == 1:
+        maps = maps[:, 0]
+    if maps.ndim != 3:
+        raise _unlike(maps, count)
+    if score is not None:
+        if not _is_float(score) or score.numel() != count:
+            raise UserError(f"expected one float image score for each of {count} images, got {_shape(score)}")
+        score = score.flatten().to(images)
+    if list(maps.shape[1:]) != size:
+        maps = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+    return maps.to(images), score
+
+
+def _check_prediction(said: Prediction, images: Float[Tensor, "b 3 h w"]) -> None:
+    """UserError for a Prediction that is none of these images."""
+    count, _, *size = images.shape
+    shape, logits, scores = tuple(images.shape), said.logits, said.score
+    if not (_is_float(logits) and logits.ndim == 4 and logits.shape[1] > 1) or (
+        [len(logits), *logits.shape[2:]] != [count, *size]
+    ):
+        wanted, got = f"logits of shape ({count}, k, {size[0]}, {size[1]}), k at least 2", _shape(logits)
+    elif said.reconstruction is not None and not (
+        _is_float(said.reconstruction) and tuple(said.reconstruction.shape) == shape
+    ):
+        wanted, got = f"a reconstruction of shape {shape}", _shape(said.reconstruction)
+    elif scores is not None and not (_is_float(scores) and tuple(scores.shape) == (count,)):
+        wanted, got = f"an image score of shape ({count},)", _shape(scores)
+    elif any(side < 1 or side % 2 == 0 for side in (said.smoothing, said.pooling)):
+        wanted, got = "an odd smoothing and pooling", f"{said.smoothing} and {said.pooling}"
+    else:
+        return
+    raise UserError(f"expected a Prediction with {wanted}, got {got}; mend the module")
+
+
+def _is_float(value: object) -> TypeGuard[Tensor]:
+    """Whether it is a tensor of numbers that attacks can follow: a dense one of floats, with values."""
+    return (
+        isinstance(value, Tensor)
+        and value.is_floating_point()
+        and value.layout == torch.strided
+        and value.device.type != "meta"
+    )
+
+
+def _unlike(output: object, count: int) -> UserError:
+    return UserError(
+        f"expected an anomaly map of floats, ({count}, h, w) or ({count}, 1, h, w), a map with an image score, or a "
+        f"Prediction, got {_shape(output)}; wrap the module so that it returns one of these"
+    )
+
+
+def _shape(output: object) -> str:
+    if not isinstance(output, Tensor):
+        return type(output).__name__
+    odd = [] if output.is_floating_point() else [str(output.dtype)]
+    odd += [] if output.layout == torch.strided else [str(output.layout)]
+    odd += ["without values"] if output.device.type == "meta" else []
+    return f"a tensor of shape {tuple(output.shape)}" + "".join(f", {word}" for word in odd)

@@ -1,0 +1,297 @@
+"""The one training loop, for every detector and both paradigms; it goes on where it was stopped."""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torch.distributed import DistError
+
+from omnial_bench.config.schema import Recipe, Training
+from omnial_bench.data.images import Pictures, to_float
+from omnial_bench.errors import UserError
+from omnial_bench.io.csv import csv_text
+from omnial_bench.io.whole import make_folder, write_text
+from omnial_bench.metrics.ranking import average_precision
+from omnial_bench.models.blocks import recompute_features
+from omnial_bench.models.checkpoint import RECIPE, Provenance, examine, load, read_provenance, save
+from omnial_bench.models.distributed import check_share, mean_of, share, share_norms
+from omnial_bench.models.registry import build
+from omnial_bench.models.unfinished import STATE, Parts, Row, restore_state, save_state
+from omnial_bench.processes import THREADS, crew, died
+from omnial_bench.progress import Progress, Watch
+from omnial_bench.runtime import Precision, fabric
+from omnial_bench.types import Detector, Synthetic
+
+log = logging.getLogger(__name__)
+
+LOG = "log.csv"
+SAVE_SECONDS = 30.0
+"""What an interrupt costs at the most."""
+LOGS, VALIDATIONS = 100, 10
+"""Rows of the log in a whole training, and how many of them are validated, about."""
+VALIDATION_LIMIT = 32
+ECHO_SECONDS = 5.0
+"""By how much a process that failed on its way lets one that died come first."""
+
+Shipped = UInt8[np.ndarray, "n 3 h w"]
+
+
+def iterations_of(training: Training, normals: int) -> int:
+    """Optimiser steps in the budget: epochs over the normals, at most `max_iterations`."""
+    steps = max(1, math.ceil(training.epochs * normals / training.batch))
+    return steps if training.max_iterations is None else min(steps, training.max_iterations)
+
+
+def learning_rate(training: Training, step: int, steps: int) -> float:
+    """Adam's rate at a step: times `gamma` at each milestone of the budget."""
+    passed = sum(step >= milestone * steps for milestone in training.milestones)
+    return training.lr * training.gamma**passed
+
+
+def train(
+    recipe: Recipe,
+    normals: Pictures,
+    textures: UInt8[Tensor, "n 3 h w"],
+    *,
+    out: Path,
+    provenance: Callable[[int], Provenance],
+    seed: int = 0,
+    device: str = "auto",
+    precision: Precision = "32-true",
+    recompute: bool = False,
+    devices: int = 1,
+    trusted: Collection[str] = (),
+    progress: Progress | None = None,
+    saved: Callable[[Path], None] | None = None,
+) -> Detector:
+    """Train on normal pictures and write checkpoint, recipe and log to `out`; an interrupted training goes on.
+
+    `provenance` is told the number of iterations. What decides a resumed training's steps is saved with its key, so it
+    ends with the weights of an undisturbed one. With `recompute` features are made twice, which takes less memory and
+    changes no weight. With `devices` as many processes share each batch, and the weights differ by rounding alone.
+    `saved` is told the file of each save, which a training goes on from. UserError where the loss stops being finite,
+    for a batch that the devices cannot share, and for code from elsewhere that is not among `trusted`.
+    """
+    check_share(recipe.training.batch, devices)
+    make_folder(out)
+    made = provenance(iterations_of(recipe.training, len(normals)))
+    order = Order(
+        recipe=recipe, out=out, seed=seed, device=device, precision=precision, recompute=recompute, devices=devices,
+        trusted=tuple(trusted), saved=saved,
+    )  # fmt: skip
+    if devices == 1:
+        return _train(order, made, normals.images, textures, progress)
+    from lightning_fabric.plugins.environments.lightning import find_free_network_port
+
+    port = find_free_network_port()
+    # As arrays, which are sent by value: tensors would need shared memory, of which a container may have little.
+    tasks = [(order, made, rank, port, normals.images.numpy(), textures.numpy()) for rank in range(devices)]
+    try:
+        with crew(dict, (), devices, lambda _: progress, called="devices") as each:
+            each(_train_share, tasks)
+    except RuntimeError as error:
+        # Who waits for one that died may be the first to tell of it.
+        if not isinstance(error, DistError) and "gloo" not in str(error):
+            raise
+        raise died("devices") from error
+    return load(out, trusted=trusted).detector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be trained, where and how: the arguments of `train`, as a process of its own can be sent them."""
+
+    recipe: Recipe
+    out: Path
+    seed: int = 0
+    device: str = "auto"
+    precision: Precision = "32-true"
+    recompute: bool = False
+    devices: int = 1
+    trusted: tuple[str, ...] = ()
+    saved: Callable[[Path], None] | None = None
+
+
+def _train_share(_: Any, task: tuple[Order, Provenance, int, int, Shipped, Shipped], watch: Watch) -> None:
+    """Train as one of several processes, which find each other by a port of this machine."""
+    order, made, rank, port, images, textures = task
+    place = {"LOCAL_RANK": rank, "NODE_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in place.items()})
+    # Else Fabric divides the cores among the processes, and a figure would depend on the machine.
+    os.environ["OMP_NUM_THREADS"] = str(THREADS)
+    if rank:
+        logging.getLogger("omnial_bench").setLevel(logging.ERROR)
+    try:
+        _train(order, made, torch.from_numpy(images), torch.from_numpy(textures), watch("train") if rank == 0 else None)
+    except RuntimeError:
+        # Mostly the echo of another process's end, which is to be heard first.
+        time.sleep(ECHO_SECONDS)
+        raise
+    torch.distributed.destroy_process_group()
+
+
+def _train(
+    order: Order,
+    made: Provenance,
+    images: UInt8[Tensor, "n 3 h w"],
+    textures: UInt8[Tensor, "m 3 h w"],
+    progress: Progress | None,
+) -> Detector:
+    recipe, out, training = order.recipe, order.out, order.recipe.training
+    generator = torch.Generator().manual_seed(order.seed)
+    detector = build(recipe, generator, trusted=order.trusted, where="a recipe")
+    recompute_features(detector, order.recompute)
+    chosen, held_out = split_normals(len(images), training.validation, generator)
+    steps = made.iterations
+    loop = _Loop(detector, order, generator)
+    validation = loop.validation(images, held_out, textures, order.seed) if loop.first else []
+    rows, every = loop.restore(made.key), max(1, steps // LOGS)
+    saved, rated, rated_at = time.monotonic(), loop.step, time.monotonic()
+    while loop.step < steps:
+        terms = loop.advance(images, chosen, textures, learning_rate(training, loop.step, steps))
+        last = loop.step == steps
+        if last or loop.step % every == 0:
+            values = {name: float(term) for name, term in mean_of(terms).items()}
+            if not all(math.isfinite(value) for value in values.values()):
+                raise UserError(f"{made.model}: the loss is not finite at step {loop.step}; lower the learning rate")
+            now = time.monotonic()
+            speed = (loop.step - rated) * training.batch / max(now - rated_at, 1e-9)
+            rated, rated_at = loop.step, now
+            row: Row = {"iteration": loop.step, "loss": sum(values.values()), **values}
+            row |= {"lr": learning_rate(training, loop.step - 1, steps), "images_per_second": round(speed, 2)}
+            checked = last or loop.step % (every * LOGS // VALIDATIONS) == 0
+            row["validation_ap"] = loop.validate(validation) if checked else None
+            rows.append(row)
+            if progress is not None:
+                progress(loop.step, steps, f"loss {sum(values.values()):.3f}  {speed:.0f} images/s")
+        elif progress is not None:
+            progress(loop.step, steps, "")
+        if loop.first and time.monotonic() - saved > SAVE_SECONDS:
+            loop.save(made.key, rows)
+            saved = time.monotonic()
+    trained: Detector = detector.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    recompute_features(trained, False)
+    if loop.first:
+        _write_log(out, rows)
+        save(out, trained, recipe, made)
+        (out / STATE).unlink(missing_ok=True)
+    return trained
+
+
+def is_trained(folder: Path, key: str) -> bool:
+    """Whether `folder` holds a finished and undamaged training that `key` describes; nothing of it is run."""
+    if not (folder / RECIPE).is_file():
+        return False
+    try:
+        made = read_provenance(folder)
+        return made is not None and made.key == key and bool(examine(folder))
+    except UserError as error:
+        log.warning("trained again: %s", error)
+        return False
+
+
+def split_normals(n: int, share: float, generator: torch.Generator) -> tuple[Tensor, list[int]]:
+    """Indices to train on and indices held out; at least one of each unless nothing is to be held out."""
+    order = torch.randperm(n, generator=generator)
+    held = min(max(1, round(n * share)), n - 1) if share > 0 else 0
+    return order[held:].sort().values, order[:held].tolist()
+
+
+class _Loop:
+    """A training in progress: everything that a resumed one must have back."""
+
+    def __init__(self, detector: Detector, order: Order, generator: torch.Generator) -> None:
+        self.fabric = fabric(order.device, order.precision, order.devices)
+        if order.devices > 1:
+            self.fabric.launch()
+            share_norms(detector)
+        self.first, self.devices = self.fabric.is_global_zero, order.devices
+        training = order.recipe.training
+        self.detector: Detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # The fused kernel saves a hundredth of a small step on the CPU but rounds otherwise than the plain one.
+        optimizer = torch.optim.Adam(detector.parameters(), lr=training.lr, foreach=True)
+        self.wrapped, self.optimizer = self.fabric.setup(self.detector, optimizer)
+        if order.devices > 1:
+            self.wrapped.mark_forward_method("loss")
+        self.batch, self.generator, self.out, self.saved = training.batch, generator, order.out, order.saved
+        self.step = 0
+
+    def advance(self, images: Tensor, chosen: Tensor, textures: Tensor, lr: float) -> dict[str, Tensor]:
+        """One optimiser step; the loss terms, still on the device."""
+        self.wrapped.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        picks = chosen[torch.randint(len(chosen), (self.batch,), generator=self.generator)]
+        sources = torch.randint(len(textures), (self.batch,), generator=self.generator)
+        batch = self._synthesize(images[picks], textures[sources], self.generator, self.devices)
+        # On one device there is no wrapper, or it hands out `loss` as it is, outside the precision asked for.
+        with self.fabric.autocast():
+            terms: dict[str, Tensor] = self.wrapped.loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(torch.stack(list(terms.values())).sum())
+        self.optimizer.step()
+        self.step += 1
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator, shares: int = 1) -> Synthetic:
+        """Synthetic pictures made of `images`; of several shares the one of this process."""
+        device = self.fabric.device
+        batch = self.detector.synthesize(to_float(images, device), to_float(textures, device), generator)
+        if shares > 1:
+            batch = share(batch, self.fabric.global_rank, shares)
+        return batch._replace(images=batch.images.contiguous(memory_format=torch.channels_last))
+
+    def validation(self, images: Tensor, held_out: list[int], textures: Tensor, seed: int) -> list[Synthetic]:
+        """Fixed synthetic pictures made from normals that are never trained on."""
+        generator = torch.Generator().manual_seed(seed + 1)
+        return [
+            self._synthesize(
+                images[part],
+                textures[torch.randint(len(textures), (len(part),), generator=generator)],
+                generator,
+            )
+            for part in _chunks(held_out[:VALIDATION_LIMIT], self.batch)
+        ]
+
+    def validate(self, batches: list[Synthetic]) -> float | None:
+        """Pixel AP on the validation pictures; None where there is no anomalous pixel among them."""
+        if not batches:
+            return None
+        self.wrapped.eval()
+        with torch.inference_mode(), self.fabric.autocast():
+            scores = [self.detector(batch.images).score_map.float().flatten() for batch in batches]
+        labels = [(batch.labels > 0).flatten() for batch in batches]
+        return average_precision(torch.cat(scores), torch.cat(labels))
+
+    def save(self, key: str, rows: list[Row]) -> None:
+        save_state(self.out, key, self._parts(), step=self.step, rows=rows)
+        _write_log(self.out, rows)
+        if self.saved is not None:
+            self.saved(self.out / STATE)
+
+    def restore(self, key: str) -> list[Row]:
+        """Go back to the last saved step of the same training, if there is one; its log."""
+        self.step, rows = restore_state(self.out, key, self._parts())
+        return rows
+
+    def _parts(self) -> Parts:
+        return Parts(self.detector, self.optimizer, self.generator)
+
+
+def _write_log(out: Path, rows: list[Row]) -> None:
+    write_text(out / LOG, csv_text(pd.DataFrame(rows)))
+
+
+def _chunks(items: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,151 @@
+"""What a plan asks for: its models and the sources of its sets, and every mistake in it before any work."""
+
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omnial_bench.attacks.threats import check_suite
+from omnial_bench.config.load import read_recipe, read_suite
+from omnial_bench.config.schema import Paradigm, Plan, Recipe, Suite
+from omnial_bench.data.dataset import Dataset, Split, find_dataset
+from omnial_bench.data.textures import load_textures
+from omnial_bench.errors import UserError, unknown
+from omnial_bench.io.whole import check_folder
+from omnial_bench.models.checkpoint import model_name
+from omnial_bench.models.distributed import check_share
+from omnial_bench.models.outside.foreign import check_trust, is_foreign
+from omnial_bench.models.registry import build, skeleton
+from omnial_bench.pipeline.mirror import Mirror
+from omnial_bench.runtime import Precision, fabric
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where and how a plan is run; none of it but the precision decides a figure beyond rounding."""
+
+    data: Path
+    out: Path
+    textures: Path | None = None
+    device: str = "auto"
+    precision: Precision = "32-true"
+    jobs: int = 1
+    devices: int = 1
+    """Devices that share each batch of a training; attacks and scores use one."""
+    recompute: bool = False
+    """Trainings make features twice, for less memory."""
+    keep_models: bool = False
+    """Take finished trainings as they are where only code, packages or device have changed since."""
+    mirror: str | None = None
+    """A URL where the run folder is kept as well."""
+    trusted: tuple[str, ...] = ()
+    """`package.module:object` that records, plans and checkpoints may run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One training of a plan."""
+
+    detector: str
+    paradigm: Paradigm
+    categories: tuple[str, ...]
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        return model_name(self.detector, self.paradigm, self.categories[0] if self.paradigm == "separate" else None)
+
+
+def models_of(plan: Plan) -> list[Model]:
+    """The trainings of a plan: one unified model a detector, one separate model a detector and category."""
+    models = []
+    for detector in plan.detectors:
+        recipe, name = read_recipe(detector, plan.preset, size=plan.size, batch=plan.batch), Path(detector).stem
+        for paradigm in plan.paradigms:
+            groups = [plan.categories] if paradigm == "unified" else [(category,) for category in plan.categories]
+            models += [Model(detector=name, paradigm=paradigm, categories=group, recipe=recipe) for group in groups]
+    return models
+
+
+def sources_of(plan: Plan, models: Sequence[Model]) -> list[Model]:
+    """The models that the sets are built on: the plan's `sources`, else every unified model.
+
+    Where one category has separate models alone, these. UserError for a name that is no model of the plan.
+    """
+    names = {model.name: model for model in models}
+    for name in plan.sources:
+        if name not in names:
+            raise unknown("source model", name, names)
+    chosen = [names[name] for name in plan.sources] or [model for model in models if model.paradigm == "unified"]
+    if not chosen and len(plan.categories) > 1:
+        raise UserError("expected sources in a plan without unified models of several categories; name the models")
+    return chosen or list(models)
+
+
+def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None:
+    """UserError for what a run of the plan would stumble over later: records, models, device, folders, every picture.
+
+    Nothing is written but the cache of decoded pictures, which the run finds again. A detector from elsewhere is built
+    once, unless one is only `looking`.
+    """
+    models = models_of(plan)
+    check_names("models", [model.name for model in models])
+    sources_of(plan, models)
+    suites = [read_suite(name) for name in plan.suites]
+    for suite in suites:
+        check_suite(suite)
+    check_names("threats", [name for suite in suites for name in names_of(suite)])
+    for name, recipe in {model.detector: model.recipe for model in models}.items():
+        where = f"the record {name} of plan {plan.name}"
+        if looking and is_foreign(recipe.detector):
+            check_trust(recipe.detector, [recipe.detector], where)
+            if recipe.detector not in settings.trusted:
+                log.warning("%s names the code %s: a run wants --trust %s", where, *2 * (recipe.detector,))
+        else:
+            check_recipe(recipe, settings.trusted, where)
+        check_share(recipe.training.batch, settings.devices)
+    sizes = sorted({model.recipe.size for model in models})
+    if len(sizes) > 1:
+        raise UserError(f"expected one network size, the detectors have {sizes}; give the plan a size")
+    if settings.jobs > 1 and settings.devices > 1:
+        raise UserError(
+            f"expected jobs or devices above 1, got {settings.jobs} jobs on {settings.devices} devices; try one of them"
+        )
+    fabric(settings.device, settings.precision, settings.devices)
+    check_folder(settings.out)
+    if settings.mirror:
+        Mirror(settings.mirror, settings.out).check()
+    dataset = find_dataset(settings.data, plan.categories, name=plan.dataset)
+    load_textures(settings.textures, sizes[0])
+    look_through(dataset, ("train", "test"), sizes[0])
+
+
+def check_recipe(recipe: Recipe, trusted: Collection[str], where: str) -> None:
+    """UserError for a detector that is not there, an option that it has not, a size that it cannot take, or code that
+    is not among `trusted`, which the record `where` asks to run."""
+    if is_foreign(recipe.detector):
+        build(recipe, trusted=trusted, where=where)
+    else:
+        skeleton(recipe)
+
+
+def names_of(suite: Suite) -> list[str]:
+    """The names of pictures that a suite brings into the column `set`."""
+    own = [] if suite.against == "sources" else [suite.control, suite.worst_name]
+    return [*(threat.name for threat in suite.threats), *own]
+
+
+def check_names(what: str, names: Sequence[str]) -> None:
+    """UserError where a name is there twice."""
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"expected {what} of different names, {name!r} is there twice; rename or leave out one")
+
+
+def look_through(dataset: Dataset, splits: Sequence[Split], size: tuple[int, int]) -> None:
+    """Read every picture and mask once: the last one may be the damaged one."""
+    for category in dataset.categories:
+        for split in splits:
+            dataset.load(split, [category], size)

@@ -1,0 +1,203 @@
+"""Work one piece after the other, or side by side in processes that share the cores."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from omnial_bench.errors import UserError
+from omnial_bench.progress import Progress, Watch
+
+Work = Callable[[Any, Any, Watch], Any]
+"""A function of what every task shares, the task, and who watches."""
+Needs = Sequence[Collection[int]]
+"""For each task the places of earlier ones that must be done before it begins."""
+
+THREADS = 1
+"""Threads of each process: the same however many run, so that a figure does not depend on how many."""
+
+
+class Each(Protocol):
+    """Does a piece of work for every task and gives the values in the tasks' order."""
+
+    def __call__(self, work: Work, tasks: Sequence[Any], needs: Needs = ()) -> list[Any]: ...
+
+
+Handle = TypeVar("Handle")
+
+
+class Engine(Protocol[Handle]):
+    """Where tasks run: here in other processes, or on other machines."""
+
+    def submit(self, work: Work, task: Any) -> Handle: ...
+
+    def first(self, running: Collection[Handle]) -> Collection[Handle]:
+        """Wait until one of them or more are done, and say which."""
+        ...
+
+    def value(self, handle: Handle) -> Any:
+        """What the task gave; raises what it raised."""
+        ...
+
+
+def flow(
+    engine: Engine[Handle], work: Work, tasks: Sequence[Any], needs: Needs = (), progress: Progress | None = None
+) -> list[Any]:
+    """Give each task to the engine as soon as what it needs is done; the first error is raised at once."""
+    missing = [set(needs[index]) if needs else set() for index in range(len(tasks))]
+    wanted_by: list[list[int]] = [[] for _ in tasks]
+    for index, others in enumerate(missing):
+        for other in others:
+            wanted_by[other].append(index)
+    ready = [index for index, others in enumerate(missing) if not others]
+    values: list[Any] = [None] * len(tasks)
+    running: dict[Handle, int] = {}
+    done = 0
+    while ready or running:
+        running |= {engine.submit(work, tasks[index]): index for index in ready}
+        ready = []
+        for handle in engine.first(running):
+            index = running.pop(handle)
+            values[index] = engine.value(handle)
+            done += 1
+            if progress is not None:
+                progress(done, len(tasks), str(tasks[index]))
+            for other in wanted_by[index]:
+                missing[other].discard(index)
+                if not missing[other]:
+                    ready.append(other)
+        ready.sort()
+    return values
+
+
+def threads_of(jobs: int) -> int:
+    """The threads that each of `jobs` processes computes with: torch's own number where there is but one."""
+    return torch.get_num_threads() if jobs == 1 else THREADS
+
+
+@contextmanager
+def crew(
+    make: Callable[..., Any], arguments: tuple[Any, ...], jobs: int, watch: Watch, *, called: str = "jobs"
+) -> Iterator[Each]:
+    """A function that does a piece of work for every task and gives the values in order.
+
+    `make(*arguments)` is what the tasks share, made once a process. One job runs here; more run in processes of their
+    own, so all of it is pickled. The first error ends every task and reaches the caller; UserError where a process
+    dies, with the advice to take fewer of what they are `called`.
+    """
+    if jobs == 1:
+        shared = make(*arguments)
+
+        def here(work: Work, tasks: Sequence[Any], needs: Needs = ()) -> list[Any]:  # noqa: ARG001
+            # Every task comes after those that it needs.
+            return [work(shared, task, watch) for task in tasks]
+
+        yield here
+        return
+    with _safe_path():
+        before, context = multiprocessing.active_children(), multiprocessing.get_context("spawn")
+        news, over = context.SimpleQueue(), threading.Event()
+        reader = threading.Thread(target=_tell, args=(news, watch, over), daemon=True)
+        reader.start()
+        pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(news, make, arguments))
+        try:
+            yield lambda work, tasks, needs=(): flow(_Pool(pool), work, tasks, needs)
+        except BaseException as error:
+            # Nobody waits for tasks whose result is not wanted any more, and what they were writing is swept next.
+            children = set(multiprocessing.active_children()) - set(before)
+            for child in children:
+                child.kill()
+            for child in children:
+                child.join()
+            if isinstance(error, BrokenProcessPool):
+                raise died(called) from error
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+            over.set()
+            # A process that died while it told something leaves half a message, which would be waited for without end.
+            reader.join(timeout=2)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Have processes that are begun look for no module in the working folder, where anybody's may lie."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
+def died(called: str) -> UserError:
+    return UserError(f"a worker process died, perhaps for lack of memory; run again with fewer {called}")
+
+
+class _Pool:
+    """The processes of this machine as an engine."""
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self.pool = pool
+
+    def submit(self, work: Work, task: Any) -> Future[Any]:
+        return self.pool.submit(_do, work, task)
+
+    def first(self, running: Collection[Future[Any]]) -> Collection[Future[Any]]:
+        return wait(running, return_when=FIRST_COMPLETED).done
+
+    def value(self, handle: Future[Any]) -> Any:
+        return handle.result()
+
+
+def _tell(news: Any, watch: Watch, over: threading.Event) -> None:
+    """Pass on what the processes tell, until it is over and nothing more has come."""
+    told: dict[str, Progress | None] = {}
+    while not (over.is_set() and news.empty()):
+        if news.empty():
+            over.wait(0.05)
+            continue
+        name, done, total, note = news.get()
+        if name not in told:
+            told[name] = watch(name)
+        progress = told[name]
+        if progress is not None:
+            progress(done, total, note)
+
+
+_here: dict[str, Any] = {}
+"""What a worker process keeps between its tasks."""
+
+
+def _begin(news: Any, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    # An interrupt is the parent's to handle; it ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(THREADS)
+
+    def watch(name: str) -> Progress:
+        return lambda done, total, note: news.put((name, done, total, note))
+
+    _here.update(shared=make(*arguments), watch=watch)
+
+
+def _end_with_parent() -> None:
+    """A killed parent takes its workers along: nobody would ask for what they make."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _do(work: Work, task: Any) -> Any:
+    return work(_here["shared"], task, _here["watch"])

@@ -1,0 +1,111 @@
+"""A baseline file and, beside it, where its rows come from. No torch here."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from omnial_bench.errors import UserError
+from omnial_bench.io.links import check_links
+from omnial_bench.io.whole import sha256, write_json
+from omnial_bench.reports.protocol import check_protocol, protocol_of, read_table
+from omnial_bench.results import KEY, read_rows, write_rows
+
+log = logging.getLogger(__name__)
+
+FIGURE = tuple(name for name in KEY if name != "seed")
+"""What names a figure; its rows differ in the seed alone."""
+_NEEDED = ("commit", "versions", "command", "seed", "started")
+_KEPT = (*_NEEDED, "python", "platform", "device", "threads", "precision", "dataset")
+
+
+def figures(table: pd.DataFrame) -> list[tuple[str, ...]]:
+    """The names of the figures of rows, one a row."""
+    return list(zip(*(table[name] for name in FIGURE), strict=True))
+
+
+def provenance_path(baseline: Path) -> Path:
+    """Where the provenance of a baseline file lies."""
+    return baseline.absolute().with_name(f"{baseline.stem}.provenance.json")
+
+
+def update(runs: Sequence[Path], baseline: Path, moved: str) -> Path:
+    """Make the rows of run folders together the new `baseline`, and write its provenance beside it; the path of that.
+
+    The provenance says where the rows come from (commit, versions, command, seed, date, machine: from the first run's
+    environment.json), by which protocol they were made, what `moved` by it in words, and the SHA-256 of the new file
+    and of the one that it replaces. UserError, and nothing is written, where one of `runs` is no run folder with an
+    environment.json or was made by another protocol than the first, where they have no rows or none that is defined, or
+    where a figure is undefined that the baseline defines: the gate would be blind to it.
+    """
+    if baseline.is_dir():
+        raise UserError(f"expected a file to write the new baseline to, got the folder {baseline}; name a file in it")
+    for run in runs:
+        check_links(run)
+    environment, *_ = [_environment(run) for run in runs]
+    protocol = protocol_of(runs[0])
+    for run in runs[1:]:
+        check_protocol(protocol_of(run), protocol, runs[0])
+    rows = pd.concat([read_rows(run) for run in runs], ignore_index=True)
+    undefined = rows["value"].isna()
+    if undefined.all():
+        raise UserError(
+            f"expected defined rows in {runs[0]} for a new baseline, got none; look into the log of the run"
+        )
+    replaced = None
+    if baseline.exists():
+        replaced, known = sha256(baseline), read_rows(baseline)
+        defined = set(figures(known)) - set(figures(known[known["value"].isna()]))
+        if lost := sorted(defined & set(figures(rows[undefined]))):
+            raise UserError(
+                f"{' '.join(lost[0])} is undefined in {runs[0]} and defined in {baseline}, {len(lost)} such figures in "
+                "all; look into the log of the run, or remove the baseline to begin a new one"
+            )
+    write_rows(baseline, rows)
+    made_by = {"date" if name == "started" else name: environment[name] for name in _KEPT if name in environment}
+    facts = {
+        "baseline": baseline.name,
+        "sha256": sha256(baseline),
+        "replaces": replaced,
+        "moved": moved,
+        "protocol": protocol,
+        "rows": len(rows),
+        "undefined": int(undefined.sum()),
+        "seeds": sorted({int(seed) for seed in rows["seed"]}),
+        "runs": sorted(set(rows["run"])),
+    }
+    write_json(provenance_path(baseline), {**made_by, **facts})
+    return provenance_path(baseline)
+
+
+def protocol_known(baseline: Path) -> dict[str, Any]:
+    """The protocol that the provenance beside a baseline tells of; empty where it tells of none.
+
+    A run folder tells its own. A provenance of other bytes tells nothing, with a warning: someone changed one of the
+    two by hand.
+    """
+    if baseline.is_dir():
+        return protocol_of(baseline)
+    path = provenance_path(baseline)
+    if not path.is_file():
+        return {}
+    facts = read_table(path)
+    if facts.get("sha256") != sha256(baseline):
+        log.warning("%s does not describe %s, which is another file; --update renews both", path, baseline)
+        return {}
+    protocol = facts.get("protocol")
+    return protocol if isinstance(protocol, dict) else {}
+
+
+def _environment(run: Path) -> dict[str, Any]:
+    path = run / "environment.json"
+    why = "a new baseline is made from a run folder, whose environment.json says where its rows come from"
+    if not path.is_file():
+        raise UserError(f"found no {path}; {why}")
+    environment = read_table(path)
+    for name in _NEEDED:
+        if name not in environment:
+            raise UserError(f"{path} does not say {name!r}; {why}")
+    return environment

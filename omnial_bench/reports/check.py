@@ -1,0 +1,338 @@
+"""Rows against a baseline: what got worse, better, lost or new. No torch here."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from omnial_bench.errors import UserError
+from omnial_bench.io.links import check_links
+from omnial_bench.reports.baseline import FIGURE, figures, protocol_known
+from omnial_bench.reports.protocol import check_protocol, protocol_of
+from omnial_bench.reports.tolerances import ANEW, SAME, is_aimed, is_chance, kind_of, of_same_weights, of_seeds
+from omnial_bench.results import KEY, NUMBERS, read_rows
+
+log = logging.getLogger(__name__)
+
+COMPARED = (*KEY, "baseline_seeds", "seeds", "baseline", "value", "change", "tolerance", "verdict")
+"""Columns of what was compared: `seed` is empty where means over the seeds of each side were."""
+FAILING = ("regression", "changed", "missing", "other pictures")
+UNMOVED = "unmoved"
+NOT_HELD = "not held"
+"""Moved by more than its tolerance, in a figure that says nothing by moving."""
+ROUNDING = 1e-6
+"""By which a fraction may pass its bounds."""
+DECIBELS = 1000.0
+"""More than any PSNR that is finite."""
+VERDICTS = (*FAILING, "improvement", "new", NOT_HELD, UNMOVED)
+
+
+class _Value(NamedTuple):
+    """A figure of one seed."""
+
+    value: float
+    pictures: int
+    weights: str
+    aim: str
+
+
+_Side = Mapping[int, _Value]
+"""A figure by seed."""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What is held against what: a figure of one seed, or of the seeds of either side together."""
+
+    figure: Mapping[str, str]
+    old: _Side
+    new: _Side
+    alone: bool = False
+    """Whether there is no class mean of the figure."""
+
+    @property
+    def metric(self) -> str:
+        return self.figure["metric"]
+
+    @property
+    def same_weights(self) -> bool:
+        """Whether the very same networks are behind both sides."""
+        weights = {seed: value.weights for seed, value in self.old.items()}
+        return all(weights.values()) and weights == {seed: value.weights for seed, value in self.new.items()}
+
+    @property
+    def trained_anew(self) -> bool:
+        """Whether other networks of the same recipe are behind either side."""
+        sides = [{value.weights for value in side.values()} for side in (self.old, self.new)]
+        return bool(self.old and self.new) and not self.same_weights and all("" not in side for side in sides)
+
+    @property
+    def held(self) -> bool:
+        """Whether a move of the figure means anything: of figures that are no chance levels, those that an attack goes
+        for, as the baseline says, and of networks trained anew the class means."""
+        if is_chance(self.metric):
+            return True
+        aims = {value.aim for value in self.old.values()}
+        aimed = any(is_aimed(self.metric, aim) for aim in aims)
+        return aimed and (self.alone or self.figure["category"] == "mean" or not self.trained_anew)
+
+    @property
+    def by_seeds(self) -> bool:
+        """Whether the spread over the baseline's seeds tells how far the figure may move."""
+        return len(self.old) > 1 and bool(self.new) and not self.same_weights
+
+
+def judge(
+    rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float] | None = None, *, strict: bool = False
+) -> pd.DataFrame:
+    """Every figure of either side with its verdict, the worst first and the unmoved last; columns `COMPARED`.
+
+    Higher is better for every metric but the `*_chance` levels, of which any move is a regression. An undefined figure
+    that was defined is a regression, the reverse an improvement. `other pictures`: the figure is made of another number
+    of pictures, whatever its value. `tolerances` by metric stand in place of the least ones, `ANEW` and `SAME`.
+
+    How far a figure may move depends on what is behind it. The very same weights: what kernels of another processor do
+    (`of_same_weights`), and more is `changed`, whether it is better or worse: scores and attacks are not the same, and
+    under a weaker attack every figure looks better. Networks trained anew, where the baseline holds several seeds:
+    means over the seeds of either side are compared, within what the baseline's spread over seeds lets expect
+    (`of_seeds`). Where it holds one seed, nobody knows how far another training lies from it: each seed is compared
+    with itself within `ANEW`, a seed of one side alone is missing or new.
+
+    `not held`: a figure that the attack does not go for, which is left wherever the attack happened to end, and a
+    single category of networks trained anew. With `strict` these are regressions and improvements, too.
+
+    UserError where the baseline is empty or either side holds a row twice.
+    """
+    if baseline.empty:
+        raise UserError("expected rows in the baseline, got none; a baseline is a results.csv that was good")
+    return _judge(rows, baseline, tolerances or {}, strict=strict)
+
+
+def moved(judged: pd.DataFrame) -> pd.DataFrame:
+    """The part of what was compared that did not stay."""
+    return judged[judged["verdict"] != UNMOVED].reset_index(drop=True)
+
+
+def compare(rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """What moved by more than its tolerance, as `judge` finds it."""
+    return moved(judge(rows, baseline, tolerances))
+
+
+def failed(judged: pd.DataFrame) -> bool:
+    """Whether anything fails a check: a regression, a missing row, or a figure of other pictures."""
+    return bool(judged["verdict"].isin(FAILING).any())
+
+
+def counts(judged: pd.DataFrame) -> dict[str, int]:
+    """How many figures got each verdict but `unmoved`, the worst first."""
+    found = judged["verdict"].value_counts().to_dict()
+    return {name: int(found[name]) for name in VERDICTS if name in found and name != UNMOVED}
+
+
+def summary(judged: pd.DataFrame) -> str:
+    """The counts in words."""
+    return ", ".join(f"{name} {count}" for name, count in counts(judged).items()) or "nothing moved"
+
+
+def judge_files(
+    runs: Sequence[Path],
+    baseline: Path,
+    tolerances: Mapping[str, float] | None = None,
+    *,
+    seed: int | None = None,
+    first: bool = False,
+    strict: bool = False,
+) -> pd.DataFrame:
+    """`judge` on the rows of run folders (or of files such as results.csv) together and a baseline file; `seed` keeps
+    the rows of one seed.
+
+    With `first` a new baseline is made: one that does not exist is an empty one, of which every row is new, and one of
+    another protocol is replaced. Otherwise UserError where the baseline was made by another protocol than a run.
+    """
+    for run in runs:
+        check_links(run)
+    rows = pd.concat([_read(run) for run in runs], ignore_index=True)
+    if first and not baseline.exists():
+        return _judge(rows, rows.head(0), tolerances or {}, strict=strict)
+    known = _read(baseline)
+    protocol = protocol_known(baseline)
+    if not first:
+        for run in runs:
+            check_protocol(protocol_of(run), protocol, baseline)
+    if seed is not None:
+        rows, known = rows[rows["seed"] == seed], known[known["seed"] == seed]
+        if known.empty:
+            raise UserError(f"expected rows of seed {seed} in {baseline}, got none; name a seed that it has")
+    return judge(rows, known, tolerances, strict=strict)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """The rows of a run or a baseline; UserError for a value, or an end of its interval, that its metric cannot have: a
+    percentage, say."""
+    rows = read_rows(path)
+    lowest = rows["metric"].map({"psnr": -DECIBELS, "ssim": -1.0}).fillna(0.0) - ROUNDING
+    highest = rows["metric"].map({"psnr": DECIBELS}).fillna(1.0) + ROUNDING
+    for column in NUMBERS:
+        strange = rows[(rows[column] < lowest) | (rows[column] > highest)]
+        if len(strange):
+            one = strange.iloc[0]
+            what = one["metric"] if column == "value" else f"{column} of {one['metric']}"
+            raise UserError(
+                f"{path} says {one[column]:g} for {what} of {one['detector']}-{one['paradigm']}, {one['category']}, "
+                f"{one['set']}; expected a fraction from 0 to 1, or decibels for psnr"
+            )
+    return rows
+
+
+def _judge(
+    rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float], *, strict: bool
+) -> pd.DataFrame:
+    for name, table in (("run", rows), ("baseline", baseline)):
+        twice = table[table.duplicated(list(KEY))]
+        if len(twice):
+            raise UserError(f"the {name} holds a row twice: {', '.join(repr(twice.iloc[0][key])[:100] for key in KEY)}")
+    old, new = _by_figure(baseline), _by_figure(rows)
+    pairs = []
+    for values in old.keys() | new.keys():
+        figure = dict(zip(FIGURE, values, strict=True))
+        mean = tuple({**figure, "category": "mean"}.values())
+        alone = mean not in old or mean not in new
+        pairs += _pairs(figure, old.get(values, {}), new.get(values, {}), alone=alone)
+    if any(pair.trained_anew and len(pair.old) == 1 for pair in pairs):
+        log.warning(
+            "networks were trained anew and the baseline holds one seed: nobody knows how far another training lies "
+            "from it, tolerances are a guess; make a baseline of several seeds"
+        )
+    shares = _shares(new)
+    spread = [pair.by_seeds and (strict or pair.held) and not is_chance(pair.metric) for pair in pairs]
+    allowed = [_tolerance(pair, shares, tolerances, sum(spread)) for pair in pairs]
+    records = [_record(pair, tolerance, strict=strict) for pair, tolerance in zip(pairs, allowed, strict=True)]
+    blind = [
+        pair
+        for pair, held, tolerance in zip(pairs, spread, allowed, strict=True)
+        if held and tolerance >= abs(_mean(pair.old))
+    ]
+    if blind:
+        log.warning(
+            "%d of %d figures could fall to nothing unnoticed, for they are spread too widely over the %d seeds of the "
+            "baseline; make one of more seeds, and run several",
+            len(blind), sum(spread), max(len(pair.old) for pair in blind),
+        )  # fmt: skip
+    records.sort(key=lambda one: (VERDICTS.index(one["verdict"]), *(one[name] for name in FIGURE), one["seed"] or 0))
+    return pd.DataFrame(records, columns=list(COMPARED)).astype({"seed": "Int64"})
+
+
+def _by_figure(table: pd.DataFrame) -> dict[tuple[str, ...], dict[int, _Value]]:
+    sides: dict[tuple[str, ...], dict[int, _Value]] = {}
+    columns = (table[name] for name in ("seed", "value", "n", "weights", "aim"))
+    for figure, seed, value, pictures, weights, aim in zip(figures(table), *columns, strict=True):
+        sides.setdefault(figure, {})[int(seed)] = _Value(float(value), int(pictures), str(weights), str(aim))
+    return sides
+
+
+def _pairs(figure: Mapping[str, str], old: _Side, new: _Side, *, alone: bool) -> list[_Pair]:
+    """What is compared with what: each seed with itself where the weights are the same, all others of the run together
+    with the baseline where that holds several seeds, and else each seed with itself, if it has one."""
+    same = {seed for seed in old.keys() & new.keys() if old[seed].weights and old[seed].weights == new[seed].weights}
+    pairs = [_Pair(figure, {seed: old[seed]}, {seed: new[seed]}, alone) for seed in same]
+    others = _Pair(figure, old, {seed: value for seed, value in new.items() if seed not in same}, alone)
+    if others.by_seeds:
+        return [*pairs, others]
+    if len(old) > 1 and same:
+        return pairs
+    return pairs + [
+        _Pair(figure, {seed: old[seed]} if seed in old else {}, {seed: new[seed]} if seed in new else {}, alone)
+        for seed in (old.keys() | new.keys()) - same
+    ]
+
+
+_Pictures = Mapping[tuple[str, ...], Mapping[str, tuple[int, float]]]
+"""By what names the pictures and the kind of metric: each category's number of pictures and anomalous share."""
+
+
+def _shares(new: Mapping[tuple[str, ...], Mapping[int, _Value]]) -> _Pictures:
+    shares: dict[tuple[str, ...], dict[str, tuple[int, float]]] = {}
+    for values, side in new.items():
+        figure = dict(zip(FIGURE, values, strict=True))
+        if is_chance(figure["metric"]) and figure["category"] != "mean" and _defined(side):
+            pictures = next(iter(side.values())).pictures
+            shares.setdefault(_place(figure), {})[figure["category"]] = (pictures, _mean(side))
+    return shares
+
+
+def _place(figure: Mapping[str, str]) -> tuple[str, ...]:
+    """What names the pictures of a figure but for their category, and the kind of metric."""
+    return (*(figure[name] for name in FIGURE if name not in ("metric", "category")), kind_of(figure["metric"]))
+
+
+def _tolerance(pair: _Pair, shares: _Pictures, tolerances: Mapping[str, float], many: int) -> float:
+    """How far the two may lie apart; `many` figures are held by the spread over seeds."""
+    metric, category = pair.metric, pair.figure["category"]
+    by_seeds = of_seeds(_defined(pair.old), len(_defined(pair.new)), many) if pair.by_seeds else 0.0
+    if is_chance(metric):
+        # Which pictures of a set are anomalous is drawn by the seed.
+        return tolerances.get(metric, max(SAME.get(metric, 0.002), by_seeds))
+    if pair.same_weights:
+        own = shares.get(_place(pair.figure), {})
+        if category != "mean":
+            return tolerances.get(metric, of_same_weights(metric, *own.get(category, (0, None))))
+        each = [of_same_weights(metric, *pictures) / len(own) for pictures in own.values()]
+        return tolerances.get(metric, max([of_same_weights(metric, 0, None), *each]))
+    return max(tolerances.get(metric, ANEW.get(metric, 0.02)), by_seeds)
+
+
+def _record(pair: _Pair, tolerance: float, *, strict: bool) -> dict[str, Any]:
+    old, new = pair.old, pair.new
+    seeds = sorted(old.keys() | new.keys())
+    before, now = _mean(old), _mean(new)
+    verdict = _verdict(old, new, before, now, tolerance, two_sided=is_chance(pair.metric))
+    defined = _undefined(old) == _undefined(new) == 0
+    if verdict in ("regression", "improvement") and defined:
+        if not (strict or pair.held):
+            verdict = NOT_HELD
+        elif pair.same_weights and not is_chance(pair.metric):
+            verdict = "changed"
+    return {
+        **pair.figure,
+        "seed": seeds[0] if len(seeds) == 1 else None,
+        "baseline_seeds": ",".join(map(str, sorted(old))),
+        "seeds": ",".join(map(str, sorted(new))),
+        "baseline": before,
+        "value": now,
+        "change": now - before,
+        "tolerance": tolerance,
+        "verdict": verdict,
+    }
+
+
+def _verdict(old: _Side, new: _Side, before: float, now: float, tolerance: float, *, two_sided: bool) -> str:
+    if not old or not new:
+        return "new" if not old else "missing"
+    # Shares, for the sides may have different numbers of seeds.
+    lost = _undefined(new) / len(new) - _undefined(old) / len(old)
+    if lost > 0:
+        return "regression"
+    counted = [{value.pictures for value in side.values()} for side in (old, new)]
+    if _undefined(old) < len(old) and counted[0] != counted[1]:
+        return "other pictures"
+    # Decimal tolerances are not exact in binary: a move of just the tolerance is within it.
+    if before == now or abs(now - before) <= tolerance + 1e-9 or math.isnan(before):
+        return "improvement" if lost < 0 else UNMOVED
+    return "improvement" if now > before and not two_sided else "regression"
+
+
+def _defined(side: _Side) -> list[float]:
+    return [entry.value for entry in side.values() if not math.isnan(entry.value)]
+
+
+def _undefined(side: _Side) -> int:
+    return len(side) - len(_defined(side))
+
+
+def _mean(side: _Side) -> float:
+    values = _defined(side)
+    return sum(values) / len(values) if values else math.nan

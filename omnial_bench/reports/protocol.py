@@ -1,0 +1,98 @@
+"""How the figures of a run came about: the pictures, the precision and the threats, and what differs between two runs.
+No torch here."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omnial_bench.errors import UserError
+from omnial_bench.io.whole import DAMAGED
+from omnial_bench.results import read_texts
+
+SETTINGS = ("attack", "objective", "goal", "norm", "eps", "where", "steps", "step_size", "restarts", "options")
+"""What of a threat decides how hard it attacks."""
+
+Protocol = dict[str, Any]
+"""`dataset` and `precision` as in environment.json, and `threats`: the settings of each by the name of its set."""
+
+
+def protocol_of(run: Path) -> Protocol:
+    """The protocol of a run folder, as far as its files tell it; empty for a results.csv alone.
+
+    UserError for a file that cannot be read.
+    """
+    if not run.is_dir():
+        return {}
+    environment = read_table(run / "environment.json") if (run / "environment.json").is_file() else {}
+    dataset = environment.get("dataset")
+    facts = {
+        "dataset": {name: dataset.get(name) for name in ("name", "fingerprint")} if isinstance(dataset, dict) else None,
+        "precision": environment.get("precision"),
+        "threats": {**_sealed(run), **_attempted(run)},
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def check_protocol(run: Mapping[str, Any], baseline: Mapping[str, Any], path: Path) -> None:
+    """UserError, which says what differs, where rows of `run` cannot be held against those of the baseline at `path`.
+
+    What only one of them tells is not compared.
+    """
+    differences = _differences(baseline, run, "")
+    if differences:
+        more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
+        raise UserError(
+            f"{path} was made by another protocol: {'; '.join(differences[:3])}{more}; expected the same, repeat the "
+            "run as the baseline was made, or make a new baseline with --update"
+        )
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """A JSON file that holds a table; UserError where it does not."""
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        # Neither NaN nor a number that is infinite as a float can be written again.
+        json.dumps(table, allow_nan=False)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot read {path}: {error}; write it again") from error
+    if not isinstance(table, dict):
+        raise UserError(f"cannot read {path}: expected a table, got {type(table).__name__}; write it again")
+    return table
+
+
+def _sealed(run: Path) -> dict[str, Any]:
+    """The threats of the sets that lie in a run folder."""
+    paths = [path for path in sorted(run.glob("sets/*/manifest.json")) if path.parent.suffix != DAMAGED]
+    threats = {path.parent.name: read_table(path).get("threat") for path in paths}
+    return {name: _settings(threat) for name, threat in threats.items() if isinstance(threat, dict)}
+
+
+def _attempted(run: Path) -> dict[str, Any]:
+    """The threats that attacked models in place."""
+    table = read_texts(run / "attacks.csv", ("set",))
+    if table is None:
+        return {}
+    return {row["set"]: _settings(row) for row in reversed(table.to_dict("records"))}
+
+
+def _settings(threat: Mapping[Any, Any]) -> dict[str, str]:
+    return {name: _text(threat[name]) for name in SETTINGS if threat.get(name) is not None}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} = {inner}" for name, inner in value.items())
+    return str(value)
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], path: str) -> list[str]:
+    lines = []
+    for name in before.keys() & now.keys():
+        old, new, where = before[name], now[name], f"{path}{name}"
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += _differences(old, new, f"{where} ")
+        elif old != new:
+            values = [text if len(text) <= 20 else f"{text[:12]}..." for text in map(str, (old, new))]
+            lines.append(f"{where} {values[0] or 'none'}, now {values[1] or 'none'}")
+    return sorted(lines)
