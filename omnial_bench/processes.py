@@ -17,6 +17,8 @@ from omnial_bench.progress import Progress, Watch
 
 Work = Callable[[Any, Any, Watch], Any]
 """A function of what every task shares, the task, and who watches."""
+Finished = Callable[[int, Any], None]
+"""Told the place of a task that is done, and the value that it gave."""
 Needs = Sequence[Collection[int]]
 """For each task the places of earlier ones that must be done before it begins."""
 
@@ -27,7 +29,9 @@ THREADS = 1
 class Each(Protocol):
     """Does a piece of work for every task and gives the values in the tasks' order."""
 
-    def __call__(self, work: Work, tasks: Sequence[Any], needs: Needs = ()) -> list[Any]: ...
+    def __call__(
+        self, work: Work, tasks: Sequence[Any], needs: Needs = (), finished: Finished | None = None
+    ) -> list[Any]: ...
 
 
 Handle = TypeVar("Handle")
@@ -48,7 +52,7 @@ class Engine(Protocol[Handle]):
 
 
 def flow(
-    engine: Engine[Handle], work: Work, tasks: Sequence[Any], needs: Needs = (), progress: Progress | None = None
+    engine: Engine[Handle], work: Work, tasks: Sequence[Any], needs: Needs = (), finished: Finished | None = None
 ) -> list[Any]:
     """Give each task to the engine as soon as what it needs is done; the first error is raised at once."""
     missing = [set(needs[index]) if needs else set() for index in range(len(tasks))]
@@ -59,16 +63,14 @@ def flow(
     ready = [index for index, others in enumerate(missing) if not others]
     values: list[Any] = [None] * len(tasks)
     running: dict[Handle, int] = {}
-    done = 0
     while ready or running:
         running |= {engine.submit(work, tasks[index]): index for index in ready}
         ready = []
         for handle in engine.first(running):
             index = running.pop(handle)
             values[index] = engine.value(handle)
-            done += 1
-            if progress is not None:
-                progress(done, len(tasks), str(tasks[index]))
+            if finished is not None:
+                finished(index, values[index])
             for other in wanted_by[index]:
                 missing[other].discard(index)
                 if not missing[other]:
@@ -95,9 +97,19 @@ def crew(
     if jobs == 1:
         shared = make(*arguments)
 
-        def here(work: Work, tasks: Sequence[Any], needs: Needs = ()) -> list[Any]:  # noqa: ARG001
+        def here(
+            work: Work,
+            tasks: Sequence[Any],
+            needs: Needs = (),  # noqa: ARG001
+            finished: Finished | None = None,
+        ) -> list[Any]:
+            values = []
             # Every task comes after those that it needs.
-            return [work(shared, task, watch) for task in tasks]
+            for index, task in enumerate(tasks):
+                values.append(work(shared, task, watch))
+                if finished is not None:
+                    finished(index, values[-1])
+            return values
 
         yield here
         return
@@ -108,7 +120,7 @@ def crew(
         reader.start()
         pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(news, make, arguments))
         try:
-            yield lambda work, tasks, needs=(): flow(_Pool(pool), work, tasks, needs)
+            yield lambda work, tasks, needs=(), finished=None: flow(_Pool(pool), work, tasks, needs, finished)
         except BaseException as error:
             # Nobody waits for tasks whose result is not wanted any more, and what they were writing is swept next.
             children = set(multiprocessing.active_children()) - set(before)

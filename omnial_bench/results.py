@@ -114,6 +114,8 @@ class Difference:
 
 COLUMNS = tuple(field.name for field in fields(Result))
 DIFFERENCES = "differences.csv"
+UNFINISHED = "unfinished.json"
+"""In a run folder that lacks rows: how many tasks are done, of how many, and the titles of those that are not."""
 DIFFERENCE_COLUMNS = tuple(field.name for field in fields(Difference))
 ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
 LATER = ("aim", "weights", "low", "high")

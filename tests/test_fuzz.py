@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from PIL import Image
 
-from omnial_bench.attacks.sets.build import manifest
+from omnial_bench.attacks.sets import manifest
 from omnial_bench.attacks.sets.png import read_png, write_png
 from omnial_bench.config.load import read_detector, read_plan, read_recipe, read_suite, records_folder
 from omnial_bench.config.schema import Recipe

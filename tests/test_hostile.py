@@ -13,6 +13,7 @@ import pytest
 import tomli_w
 import torch
 from fake_run import DETECTORS, fake_rows, fake_run
+from one_task import remembered
 from PIL import Image
 from pydantic import ValidationError
 
@@ -35,11 +36,8 @@ from omnial_bench.models.checkpoint import (
 )
 from omnial_bench.models.checkpoint import write_tensors as write
 from omnial_bench.models.registry import build
-from omnial_bench.pipeline import standing
-from omnial_bench.pipeline.cache import remember
+from omnial_bench.pipeline.cache import Cache, Inputs, write_note
 from omnial_bench.pipeline.score import Request, assess
-from omnial_bench.pipeline.standing import remembered
-from omnial_bench.pipeline.study import Decided
 from omnial_bench.reports.document import write_report
 from omnial_bench.results import read_rows, write_rows
 
@@ -108,10 +106,10 @@ def test_a_picture_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("name", ["../victim", "/victim", "a/../../victim"])
 def test_a_note_of_a_task_names_no_file_outside(tmp_path: Path, name: str) -> None:
     (tmp_path / "victim").write_text("mine")
-    by = Decided({"seed": 0})
-    remember(tmp_path / "run" / ".tasks", "score", by.key, {"files": {name: "0" * 64}})
-    looked = standing.look_at(tmp_path / "run", "score", by)
-    assert looked.damaged == (tmp_path / "run" / ".tasks" / "score.json",) and "outside" in looked.reasons[0]
+    inputs = Inputs({"seed": 0})
+    write_note(tmp_path / "run" / ".tasks", "score", inputs.key, {"files": {name: "0" * 64}})
+    entry = Cache(tmp_path / "run").read("score", inputs)
+    assert entry.damaged == (tmp_path / "run" / ".tasks" / "score.json",) and "outside" in entry.reasons[0]
 
 
 class TestReport:
@@ -227,11 +225,10 @@ def test_a_palette_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 def test_a_note_of_a_task_that_is_none_is_done_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, value: dict[str, Any]
 ) -> None:
-    by = Decided({"seed": 0})
-    remember(tmp_path / ".tasks", "score", by.key, value)
-    assert remembered(tmp_path, "score", by, Evaluation) == Evaluation()
+    write_note(tmp_path / ".tasks", "score", Inputs({"seed": 0}).key, value)
+    assert remembered(tmp_path, "score", Evaluation) == Evaluation()
     assert "made again" in caplog.text and (tmp_path / ".tasks" / "score.json.damaged").is_file()
-    assert remembered(tmp_path, "score", by, lambda: pytest.fail("made again")) == Evaluation()
+    assert remembered(tmp_path, "score", lambda: pytest.fail("made again")) == Evaluation()
 
 
 def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import write_text
-from omnial_bench.pipeline.cache import read_memory, remember
+from omnial_bench.pipeline.cache import read_note, write_note
 from omnial_bench.processes import THREADS, Each, crew, flow, threads_of
 from omnial_bench.progress import Progress, Watch
 
@@ -147,12 +147,12 @@ class Counted:
         return handle.upper()
 
 
-def test_flow_gives_out_all_that_is_ready_and_counts() -> None:
+def test_flow_gives_out_all_that_is_ready_and_tells_what_is_done() -> None:
     engine, told = Counted(), []
     values = flow(engine, add, ["a", "b", "c"], [(), (), (0, 1)], lambda *news: told.append(news))
     assert values == ["A", "B", "C"]
     assert engine.at_once == [2, 1, 1]
-    assert told == [(1, 3, "b"), (2, 3, "a"), (3, 3, "c")]
+    assert told == [(1, "B"), (0, "A"), (2, "C")]
 
 
 def test_a_workers_mistake_is_the_callers_and_its_death_is_one_line() -> None:
@@ -169,24 +169,24 @@ def test_threads_do_not_depend_on_how_many_processes_there_are() -> None:
 
 class TestMemory:
     def test_what_was_left_is_found(self, tmp_path: Path) -> None:
-        remember(tmp_path, "score", "key", {"rows": [0.1, None]})
-        assert read_memory(tmp_path, "score") == {"rows": [0.1, None], "key": "key"}
-        assert read_memory(tmp_path, "set") is None
+        write_note(tmp_path, "score", "key", {"rows": [0.1, None]})
+        assert read_note(tmp_path, "score") == {"rows": [0.1, None], "key": "key"}
+        assert read_note(tmp_path, "set") is None
 
     @pytest.mark.parametrize("text", ["", '{"key": "key"', "[]", "null", '{"key": "key"}'])
     def test_a_damaged_memory_is_named(self, tmp_path: Path, text: str) -> None:
         path = tmp_path / "score.json"
         write_text(path, text)
         with pytest.raises(UserError, match=r"score\.json is damaged"):
-            read_memory(tmp_path, "score")
+            read_note(tmp_path, "score")
         assert path.exists()
 
     def test_a_memory_with_another_figure_is_damaged(self, tmp_path: Path) -> None:
-        remember(tmp_path, "score", "key", {"rows": [0.1, 0.25]})
+        write_note(tmp_path, "score", "key", {"rows": [0.1, 0.25]})
         path = tmp_path / "score.json"
         write_text(path, path.read_text().replace("0.25", "0.75"))
         with pytest.raises(UserError, match="its hash differs"):
-            read_memory(tmp_path, "score")
+            read_note(tmp_path, "score")
 
 
 ORPHANS = """

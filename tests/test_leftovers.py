@@ -27,11 +27,12 @@ from omnial_bench.io.whole import beside, whole
 from omnial_bench.models import training
 from omnial_bench.models.checkpoint import write_tensors
 from omnial_bench.models.unfinished import STATE
+from omnial_bench.pipeline import attack, trainings
 from omnial_bench.pipeline import score as assessment
-from omnial_bench.pipeline import steps
+from omnial_bench.pipeline.attack import attack_models
 from omnial_bench.pipeline.run import run
 from omnial_bench.pipeline.score import Request, assess
-from omnial_bench.pipeline.steps import attack_models, train_models
+from omnial_bench.pipeline.train import train_models
 from omnial_bench.reports import document
 
 JOBS = 4
@@ -131,12 +132,12 @@ def doors(root: Path) -> dict[str, tuple[Any, str, Callable[[Path], object]]]:
     train["trusted"] = trusted = ("tiny_study:small",)
     model = str(root / "undisturbed" / "models" / "mini-unified")
     return {
-        "train": (steps, "train", lambda out: train_models("mini.toml", paradigm="unified", out=out, **train)),
+        "train": (trainings, "train", lambda out: train_models("mini.toml", paradigm="unified", out=out, **train)),
         "train apart": (
-            steps, "train", lambda out: train_models("mini.toml", paradigm="separate", out=out.parent, **train)
+            trainings, "train", lambda out: train_models("mini.toml", paradigm="separate", out=out.parent, **train)
         ),
         "attack": (
-            steps, "build_sets",
+            attack, "build_sets",
             lambda out: attack_models(
                 "sets.toml", [model], data=data, categories=None, limit=None, out=out, trusted=trusted, **how
             ),

@@ -13,10 +13,11 @@ from omnial_bench.config.load import read_plan
 from omnial_bench.errors import UserError
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import write_text
+from omnial_bench.pipeline.attack import attack_models
 from omnial_bench.pipeline.plan import Settings
 from omnial_bench.pipeline.run import dry_run, run
 from omnial_bench.pipeline.score import Request, assess
-from omnial_bench.pipeline.steps import attack_models, train_models
+from omnial_bench.pipeline.train import train_models
 from omnial_bench.reports.baseline import update
 from omnial_bench.reports.check import judge_files
 from omnial_bench.reports.document import write_report

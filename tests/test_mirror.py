@@ -18,10 +18,12 @@ from omnial_bench.config.schema import Plan
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256, write_text
 from omnial_bench.models import training
-from omnial_bench.pipeline import doing, mirror
+from omnial_bench.pipeline import mirror
 from omnial_bench.pipeline.mirror import INDEX, Mirror
 from omnial_bench.pipeline.plan import Settings
 from omnial_bench.pipeline.run import dry_run, run
+from omnial_bench.pipeline.tasks import Attacking, Building, Scoring, Training
+from omnial_bench.progress import LOG
 
 URL = "memory://bucket/run"
 
@@ -64,24 +66,27 @@ def files(folder: Path, *, but: tuple[str, ...] = ()) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
 
 
-def forbid(patch: pytest.MonkeyPatch, *names: str) -> None:
+KINDS = {Training, Building, Scoring, Attacking}
+
+
+def forbid(patch: pytest.MonkeyPatch, *names: type) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("done again")
 
     for name in names:
-        patch.setattr(doing, name, refuse)
+        patch.setattr(name, "run", refuse)
 
 
 def test_all_that_a_run_leaves_lies_at_the_url(first: Path, copy: Path) -> None:
-    assert files(copy) == files(first)
+    assert files(copy) == files(first, but=(LOG,))
     assert {"report.md", "results.csv", "models/mini-unified/checkpoint.safetensors"} <= set(files(copy))
 
 
 def test_another_machine_does_nothing_again(mini: Path, first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    forbid(monkeypatch, "_train", "_build", "_scored", "_evaluated")
+    forbid(monkeypatch, *KINDS)
     # The report is not written again either.
     run(plan(mini), settings(mini, "second"), report=lambda _: pytest.fail("written again"))
-    assert files(mini / "second", but=("environment.json",)) == files(first, but=("environment.json",))
+    assert files(mini / "second", but=("environment.json", LOG)) == files(first, but=("environment.json", LOG))
 
 
 def test_a_dry_run_brings_what_is_done(mini: Path, first: Path) -> None:
@@ -92,23 +97,23 @@ def test_a_dry_run_brings_what_is_done(mini: Path, first: Path) -> None:
 @pytest.mark.parametrize(
     ("damaged", "again"),
     [
-        ("models/mini-unified/checkpoint.safetensors", {"_train"}),
-        ("models/mini-unified/recipe.toml", {"_train"}),
-        ("sets/pgd-8/manifest.json", {"_build"}),
-        (f"{INDEX}/train-mini-unified.json", {"_train"}),
-        (".tasks/score-mini-unified-clean.json", {"_scored"}),
+        ("models/mini-unified/checkpoint.safetensors", {Training}),
+        ("models/mini-unified/recipe.toml", {Training}),
+        ("sets/pgd-8/manifest.json", {Building}),
+        (f"{INDEX}/train-mini-unified.json", {Training}),
+        (".tasks/score-mini-unified-clean-cap.json", {Scoring}),
     ],
 )
 @pytest.mark.parametrize("how", ["cut", "gone", "other"])
 def test_what_is_damaged_there_is_made_again_and_mended(
-    mini: Path, first: Path, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str, again: set[str],
-    how: str, caplog: pytest.LogCaptureFixture,
+    mini: Path, first: Path, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str,
+    again: set[type], how: str, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     content = (copy / damaged).read_bytes()
     (copy / damaged).unlink()
     if how != "gone":
         (copy / damaged).write_bytes(content[: len(content) // 2] if how == "cut" else content[:-9] + b"x" * 9)
-    forbid(monkeypatch, *({"_train", "_build", "_scored", "_evaluated"} - again))
+    forbid(monkeypatch, *(KINDS - again))
     url = copy.as_uri()
     shutil.rmtree(mini / "mended", ignore_errors=True)
     run(plan(mini), settings(mini, "mended", url))
@@ -126,7 +131,7 @@ def test_what_is_damaged_there_is_made_again_and_mended(
 def test_what_is_damaged_here_is_brought_again(
     mini: Path, first: Path, copy: Path, monkeypatch: pytest.MonkeyPatch, name: str, how: str
 ) -> None:
-    forbid(monkeypatch, "_train", "_build", "_scored", "_evaluated")
+    forbid(monkeypatch, *KINDS)
     shutil.rmtree(mini / "hurt", ignore_errors=True)
     run(plan(mini), settings(mini, "hurt", copy.as_uri()))
     path = mini / "hurt" / "models" / "mini-unified" / name
@@ -135,15 +140,15 @@ def test_what_is_damaged_here_is_brought_again(
     if how == "cut":
         path.write_bytes(content[:-9])
     run(plan(mini), settings(mini, "hurt", copy.as_uri()))
-    assert path.read_bytes() == content and files(copy) == files(first)
+    assert path.read_bytes() == content and files(copy) == files(first, but=(LOG,))
 
 
 def test_work_that_was_not_sent_yet_is_kept_and_sent(mini: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(plan(mini), settings(mini, "unsent", copy.as_uri()))
     shutil.rmtree(copy / INDEX)
-    forbid(monkeypatch, "_train", "_build", "_scored", "_evaluated")
+    forbid(monkeypatch, *KINDS)
     run(plan(mini), settings(mini, "unsent", copy.as_uri()))
-    assert files(copy) == files(mini / "unsent")
+    assert files(copy) == files(mini / "unsent", but=(LOG,))
 
 
 @pytest.mark.parametrize("how", ["all", "cut", "folder", "nothing"])
@@ -220,7 +225,7 @@ def test_what_is_newer_here_is_not_lost_to_the_url(mini: Path, copy: Path, monke
     for given in (other, plan(mini)):
         dry_run(given, settings(mini, "newer", copy.as_uri()))
         assert (folder / "checkpoint.safetensors").read_bytes() == weights
-    forbid(monkeypatch, "_train")
+    forbid(monkeypatch, Training)
     run(other, settings(mini, "newer", copy.as_uri()))
     assert (folder / "checkpoint.safetensors").read_bytes() == weights
 

@@ -25,7 +25,7 @@ import torch
 # Before what watches the imports of others.
 from ray.cluster_utils import Cluster as Machines
 
-from omnial_bench import ray_engine
+from omnial_bench.pipeline import ray_executor as ray_engine
 from omnial_bench.errors import UserError
 from omnial_bench.pipeline.ray_executor import Cluster, ray_crew
 from omnial_bench.config.load import read_plan
@@ -100,7 +100,7 @@ if __name__ == "__main__":
         ray_engine.RETRIES = 0
         try:
             # One crew, for each begins with workers that import torch.
-            with ray_crew(base, (10,), cluster, lambda name: None) as each:
+            with ray_crew(base, (10,), cluster) as each:
                 for name, work, tasks in (("died", always_die, ["dies"]), ("refused", refuse, [1, 2])):
                     try:
                         each(work, tasks)
@@ -175,7 +175,7 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(UserError, match=r"pip install 'omnial-bench\[ray\]'"),
-        ray_crew(dict, (), Cluster(), lambda _: None),
+        ray_crew(dict, (), Cluster()),
     ):
         pass
 

@@ -20,11 +20,11 @@ from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.errors import UserError
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import without_none, write_text
-from omnial_bench.pipeline.cache import read_memory
+from omnial_bench.pipeline.cache import read_note
 from omnial_bench.pipeline.plan import Settings, models_of, sources_of
 from omnial_bench.pipeline.run import dry_run, run
-from omnial_bench.pipeline.standing import changes
-from omnial_bench.pipeline.study import Study
+from omnial_bench.pipeline.tasks import Building, Scoring
+from omnial_bench.pipeline.workspace import Workspace
 from omnial_bench.results import METRICS, read_rows
 
 RECORD = """
@@ -105,7 +105,7 @@ class TestRows:
         assert len(found) == len(expected)
         assert set(found) == expected
         assert rows["value"].notna().all()
-        assert set(rows["run"]) == {Study(plan(place), settings(place, place / "run")).run}
+        assert set(rows["run"]) == {Workspace(plan(place), settings(place, place / "run")).run}
 
     def test_the_mean_is_that_of_the_categories(self, place: Path) -> None:
         rows = read_rows(place / "run")
@@ -153,7 +153,7 @@ class TestAgain:
         told: list[str] = []
         run(plan(place), settings(place, copied), watch=lambda name: told.append(name))
         assert times(copied, TRAINED, BUILT, SCORED) == before
-        assert told == []
+        assert told == ["run"]
         assert (copied / "results.csv").read_bytes() == (place / "run" / "results.csv").read_bytes()
         after = json.loads((copied / "environment.json").read_text(encoding="utf-8"))
         assert (after["started"], after["device"]) == ("then", "cpu")
@@ -173,12 +173,12 @@ class TestAgain:
         example.unlink()
         changed = sorted((copied / "examples" / "mini-unified" / "clean").iterdir())[0]
         changed.write_bytes(changed.read_bytes() + b" ")
-        memory = copied / ".tasks" / "score-mini-unified-pgd-4.json"
+        memory = copied / ".tasks" / "score-mini-unified-pgd-4-cap.json"
         write_text(memory, memory.read_text(encoding="utf-8").replace('"value": 0', '"value": 1', 1))
         run(plan(place), settings(place, copied))
         damaged = {
             "models/mini-unified/checkpoint.safetensors", "models/mini-unified/recipe.toml", "sets/pgd-8",
-            "sets/pgd-8-targeted", changed.relative_to(copied).as_posix(), ".tasks/score-mini-unified-pgd-4.json",
+            "sets/pgd-8-targeted", changed.relative_to(copied).as_posix(), ".tasks/score-mini-unified-pgd-4-cap.json",
         }  # fmt: skip
         for path in damaged:
             assert (copied / f"{path}.damaged").exists()
@@ -199,8 +199,8 @@ class TestAgain:
             "sets/pgd-8/manifest.json",
             "sets/pgd-8-targeted/manifest.json",
             ".tasks/score-mini-separate-weave-pgd-8.json",
-            ".tasks/score-mini-unified-clean.json",
-            ".tasks/score-mini-unified-pgd-4.json",
+            ".tasks/score-mini-unified-clean-cap.json",
+            ".tasks/score-mini-unified-pgd-4-cap.json",
         }
 
     def test_a_recipe_that_was_changed_is_no_model(
@@ -208,7 +208,7 @@ class TestAgain:
     ) -> None:
         recipe = copied / "models" / "mini-unified" / "recipe.toml"
         write_text(recipe, recipe.read_text(encoding="utf-8").replace("seed = 0", "seed = 1"))
-        (copied / ".tasks" / "score-mini-unified-clean.json").unlink()
+        (copied / ".tasks" / "score-mini-unified-clean-cap.json").unlink()
         run(plan(place), settings(place, copied))
         assert "recipe.toml is damaged (its checksum differs)" in caplog.text
         assert (copied / "results.csv").read_bytes() == (place / "run" / "results.csv").read_bytes()
@@ -228,7 +228,7 @@ class TestAgain:
         for path in (*damaged, copied / "results.csv"):
             assert path.with_name(f"{path.name}.damaged").exists()
             assert caplog.text.count(f"is kept as {path}.damaged") == 1
-        assert read_memory(copied / ".tasks", "train-mini-separate-cap")
+        assert read_note(copied / ".tasks", "train-mini-separate-cap")
         assert (copied / "results.csv").read_bytes() == (place / "run" / "results.csv").read_bytes()
 
     def test_a_log_without_its_note(self, place: Path, copied: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -236,12 +236,12 @@ class TestAgain:
         note, log_file = copied / ".tasks" / "train-mini-unified.json", copied / "models" / "mini-unified" / "log.csv"
         note.unlink()
         run(plan(place), settings(place, copied))
-        assert list(read_memory(note.parent, note.stem)["files"]) == ["models/mini-unified/log.csv"]
+        assert list(read_note(note.parent, note.stem)["files"]) == ["models/mini-unified/log.csv"]
         note.write_text("{")
         log_file.write_bytes(b"\xff" * 99)
         run(plan(place), settings(place, copied))
         assert log_file.with_name("log.csv.damaged").is_file() and note.with_name(f"{note.name}.damaged").is_file()
-        assert not log_file.exists() and read_memory(note.parent, note.stem)["files"] == {}
+        assert not log_file.exists() and read_note(note.parent, note.stem)["files"] == {}
         assert times(copied, TRAINED, BUILT, SCORED) == before and "log.csv.damaged" in caplog.text
 
     @pytest.mark.parametrize("inner", ["models", "models/mini-unified", "sets"])
@@ -255,7 +255,7 @@ class TestAgain:
         assert times(copied, TRAINED) == trained
         assert all(time != built[name] for name, time in times(copied, BUILT).items())
         fresh = {name for name, time in times(copied, SCORED).items() if time != scored[name]}
-        assert fresh == {name for name in scored if not name.endswith("-clean.json")}
+        assert fresh == {name for name in scored if "-clean" not in name}
         assert set(rows.loc[(rows["set"] != "clean") & (rows["category"] != "mean"), "n"]) == {3}
         assert set(rows["run"]).isdisjoint(read_rows(place / "run")["run"])
 
@@ -271,6 +271,11 @@ class TestAgain:
         assert table.loc[table["metric"] == "psnr", "value"].item() != pytest.approx(
             table.loc[table["metric"] == "psnr", "value_first"].item(), abs=1e-6
         )
+
+
+def scores_of(model: str, name: str) -> list[str]:
+    """The titles of the tasks that score a model on a set."""
+    return [f"score {model} on {name}{end}" for end in ([", cap", ", weave"] if "unified" in model else [""])]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -289,7 +294,7 @@ class TestDryRun:
     def test_a_new_plan_is_due_and_says_what_waits_for_what(self, place: Path, tmp_path: Path) -> None:
         found = dry_run(plan(place), settings(place, tmp_path / "run"))
         assert not (tmp_path / "run").exists()
-        assert [one.task.kind for one in found] == ["train"] * 3 + ["set"] * 4 + ["score"] * 15 + ["report"]
+        assert [one.task.kind for one in found] == ["train"] * 3 + ["set"] * 4 + ["score"] * 20 + ["report"]
         reasons = {str(one.task): one.reasons for one in found}
         assert reasons["train mini-unified"] == ("never done",)
         assert reasons["set pgd-8"] == ("never done", "depends on train mini-unified, which is due")
@@ -330,7 +335,7 @@ class TestDryRun:
             ("precision", "precision changed (32-true to bf16-mixed)"),
             ("torch", "versions changed (torch {torch} to 99)"),
             ("code", "code changed"),
-            ("data", "data changed"),
+            ("data", "data changed (cap/train/good/000.png is other)"),
             ("textures", "textures changed"),
         ],
     )
@@ -342,8 +347,9 @@ class TestDryRun:
         found = self.why(given, chosen)
         reason = reason.format(torch=versions["torch"])
         assert found["train mini-unified"] == (reason,)
-        own = () if change == "recipe" else (reason,)
+        own = () if change in ("recipe", "textures") else (reason,)
         assert found["set pgd-4"] == (*own, "depends on train mini-unified, which is due")
+        own = (reason,) if change in ("precision", "torch", "code") else ()
         assert found["score mini-separate-cap on clean"] == (
             *own,
             "depends on train mini-separate-cap, which is due",
@@ -357,11 +363,11 @@ class TestDryRun:
         found = self.why(plan(place, limit=3), settings(place, copied))
         assert set(found) == {
             *(f"set {name}" for name in SETS[1:]),
-            *(f"score {model} on {name}" for model in MODELS for name in SETS[1:]),
+            *(title for model in MODELS for name in SETS[1:] for title in scores_of(model, name)),
             "report",
         }
         assert found["set pgd-8"] == ("suite changed (limit 4 to 3)",)
-        assert found["score mini-unified on pgd-8"] == ("depends on set pgd-8, which is due",)
+        assert found["score mini-unified on pgd-8, cap"] == ("depends on set pgd-8, which is due",)
 
     def test_what_is_missing_or_damaged_is_named(self, place: Path, copied: Path) -> None:
         picture = next((copied / "sets" / "pgd-8" / "cap" / "test" / "synthetic").iterdir())
@@ -370,14 +376,14 @@ class TestDryRun:
         example.unlink()
         weights = copied / "models" / "mini-separate-cap" / "checkpoint.safetensors"
         weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
-        write_text(copied / ".tasks" / "score-mini-unified-clean.json", "{}\n")
+        write_text(copied / ".tasks" / "score-mini-unified-clean-cap.json", "{}\n")
         found = self.why(plan(place), settings(place, copied))
         assert found["set pgd-8"][0].startswith(f"{picture} is not the file of the manifest")
         assert found["score mini-separate-weave on clean"] == (f"{example} is missing",)
         assert found["train mini-separate-cap"][0].startswith(f"{weights} does not match the hash")
-        assert "is damaged (its hash differs)" in found["score mini-unified on clean"][0]
-        assert found["score mini-unified on pgd-8"] == ("depends on set pgd-8, which is due",)
-        assert "score mini-unified on pgd-4" not in found
+        assert "is damaged (its hash differs)" in found["score mini-unified on clean, cap"][0]
+        assert found["score mini-unified on pgd-8, cap"] == ("depends on set pgd-8, which is due",)
+        assert "score mini-unified on pgd-4, cap" not in found
 
     def test_a_training_that_was_stopped_goes_on(self, place: Path, copied: Path) -> None:
         folder = copied / "models" / "mini-unified"
@@ -390,7 +396,7 @@ class TestDryRun:
         monkeypatch.setattr(made_by, "code_version", lambda *_: "other")
         found = self.why(plan(place), settings(place, copied, keep_models=True))
         assert not [title for title in found if title.startswith("train")]
-        assert found["set pgd-4"] == ("code changed", "sources changed")
+        assert found["set pgd-4"] == ("code changed",)
 
 
 class TestCommand:
@@ -418,7 +424,7 @@ class TestCommand:
         before = contents(copied)
         status, out, err = command(f"--out {copied} --dry-run")
         assert (status, err) == (0, "")
-        assert out.splitlines()[-1] == "23 tasks: 16 done, 7 due"
+        assert out.splitlines()[-1] == "28 tasks: 21 done, 7 due"
         assert "depends on train mini-separate-cap, which is due" in " ".join(out.split())
         rows = json.loads(command(f"--out {copied} --dry-run --json")[1])
         assert [row["task"] for row in rows if row["status"] == "due"] == [
@@ -479,8 +485,8 @@ def changed_plan(place: Path, out: Path, monkeypatch: pytest.MonkeyPatch, change
 class TestKeys:
     def key(self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> str:
         given, chosen = changed_plan(place, tmp_path / "run", monkeypatch, change)
-        study = Study(given, chosen)
-        return study.train_key(study.models[0])
+        workspace = Workspace(given, chosen)
+        return workspace.training(workspace.models[0]).key
 
     @pytest.mark.parametrize("change", ["seed", "dataset", "recipe", "precision", "torch", "code", "data", "textures"])
     def test_a_training_is_another_with(
@@ -497,21 +503,24 @@ class TestKeys:
         record, code = tmp_path / "own.toml", tmp_path / "own_detector.py"
         write_text(record, RECORD.replace('"draem"', '"own_detector:make"').split("options")[0])
         write_text(code, "import torch\n\ndef make() -> torch.nn.Module:\n    return torch.nn.Identity()\n")
-        study = Study(plan(place, detectors=(str(record),)), settings(place, tmp_path / "run"))
-        before = study.training(study.models[0])
-        assert study.training(study.models[0]).key == before.key
+        workspace = Workspace(plan(place, detectors=(str(record),)), settings(place, tmp_path / "run"))
+        before = workspace.training(workspace.models[0])
+        assert workspace.training(workspace.models[0]).key == before.key
         write_text(code, code.read_text() + "# Changed.\n")
-        after = study.training(study.models[0])
+        after = workspace.training(workspace.models[0])
         assert after.key != before.key
-        assert changes(before.by, after.by) == ("detector changed",)
+        assert workspace.cache.changes(before.values, after) == ("detector changed",)
 
     def test_other_weights_are_other_sets_and_scores(self, place: Path, copied: Path) -> None:
-        study = Study(plan(place), settings(place, copied))
-        model, threat = study.models[0], study.threats[1]
+        workspace = Workspace(plan(place), settings(place, copied))
+        model = workspace.models[0]
+        tasks = [
+            next(one for one in workspace.tasks if isinstance(one, Building)),
+            *(Scoring(model.name, name, "cap") for name in ("clean", "pgd-4")),
+        ]
 
         def keys() -> list[str]:
-            made = study.building(threat), study.scoring(model, "clean"), study.scoring(model, "pgd-4")
-            return [one.key for one in made]
+            return [inputs.key for task in tasks if (inputs := task.inputs(workspace)) is not None]
 
         before = keys()
         recipe = copied / "models" / model.name / "recipe.toml"
@@ -638,7 +647,7 @@ class TestOnTheSpot:
         assert {
             "attack pgd-8",
             *(f"train {model}" for model in MODELS),
-            *(f"score {model} on {name}" for model in MODELS for name in ("clean", "pgd-8")),
+            *(title for model in MODELS for name in ("clean", "pgd-8") for title in scores_of(model, name)),
         } <= told
 
     def test_names_of_pictures_are_used_once(self, place: Path, tmp_path: Path, suites: tuple[str, ...]) -> None:

@@ -16,10 +16,11 @@ from omnial_bench.errors import UserError
 from omnial_bench.io.whole import write_text
 from omnial_bench.models.checkpoint import load
 from omnial_bench.pipeline import score as assessment
-from omnial_bench.pipeline import steps
+from omnial_bench.pipeline import trainings
+from omnial_bench.pipeline.attack import attack_models
 from omnial_bench.pipeline.plan import Settings, check_plan
 from omnial_bench.pipeline.score import Request, assess
-from omnial_bench.pipeline.steps import attack_models, train_models
+from omnial_bench.pipeline.train import train_models
 from omnial_bench.results import COLUMNS, METRICS, read_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -82,7 +83,7 @@ class TestTrain:
         def never(*_: object, **__: object) -> None:
             raise AssertionError("trained again")
 
-        monkeypatch.setattr(steps, "train", never)
+        monkeypatch.setattr(trainings, "train", never)
         before = contents(place / "one")
         assert train(place, place / "one", categories=["cap"]) == [place / "one"]
         assert contents(place / "one") == before
@@ -105,7 +106,7 @@ class TestTrain:
         self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[int] = []
-        monkeypatch.setattr(steps, "train", lambda *_, devices, **__: asked.append(devices))
+        monkeypatch.setattr(trainings, "train", lambda *_, devices, **__: asked.append(devices))
         train(place, tmp_path / "out", devices=2)
         assert asked == [2]
         with pytest.raises(UserError, match="divides the batch of 2, got 3"):

@@ -25,10 +25,11 @@ from omnial_bench.models.checkpoint import examine, load, load_detector, read_pr
 from omnial_bench.models.outside.foreign import code_of, make
 from omnial_bench.models.registry import build, describe
 from omnial_bench.models.training import is_trained
+from omnial_bench.pipeline.attack import attack_models
 from omnial_bench.pipeline.plan import Settings
 from omnial_bench.pipeline.run import dry_run, run
 from omnial_bench.pipeline.score import Request, assess
-from omnial_bench.pipeline.steps import attack_models, train_models
+from omnial_bench.pipeline.train import train_models
 from omnial_bench.types import Synthetic
 
 CODE = """

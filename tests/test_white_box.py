@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from masked import Honest
+from one_task import remembered
 from torch import Tensor, nn
 
 from omnial_bench.config.schema import Suite, Threat
@@ -17,8 +18,6 @@ from omnial_bench.evaluation.evaluate import Evaluation, Target, _alike, evaluat
 from omnial_bench.evaluation.scoring import Labels
 from omnial_bench.evaluation.worst import Harm
 from omnial_bench.models.outside.adapter import Adapted
-from omnial_bench.pipeline.standing import remembered
-from omnial_bench.pipeline.study import Decided
 from omnial_bench.results import METRICS, Result
 from omnial_bench.types import Detector, Prediction
 
@@ -358,17 +357,16 @@ class TestRemembered:
             made.append(1)
             return evaluate(target(), suite(threat("any")), pictures(), "cap", seed=0, out=tmp_path)
 
-        by = Decided({"seed": 0})
-        first, again = (remembered(tmp_path, "t", by, make) for _ in range(2))
+        first, again = (remembered(tmp_path, "t", make) for _ in range(2))
         assert first == again and len(made) == 1
         picture = tmp_path / "examples" / first.examples[0].path
         picture.unlink()
-        remembered(tmp_path, "t", by, make)
+        remembered(tmp_path, "t", make)
         assert len(made) == 2
         picture.write_bytes(picture.read_bytes()[:-9])
-        remembered(tmp_path, "t", by, make)
+        remembered(tmp_path, "t", make)
         assert len(made) == 3 and picture.with_name(f"{picture.name}.damaged").is_file()
-        remembered(tmp_path, "t", Decided({"seed": 1}), make)
+        remembered(tmp_path, "t", make, seed=1)
         assert len(made) == 4
 
 

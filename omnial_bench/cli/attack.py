@@ -29,7 +29,7 @@ def attack(
     seed: int, sources: tuple[str, ...], trusted: tuple[str, ...], **own: Any,
 ) -> None:  # fmt: skip
     """Build the adversarial sets of SUITE, a record of attacks/ or the path of a TOML file."""
-    from omnial_bench.pipeline.steps import Foreign, attack_models
+    from omnial_bench.pipeline.attack import Foreign, attack_models
 
     with watching() as watch:
         folders = attack_models(

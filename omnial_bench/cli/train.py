@@ -30,7 +30,7 @@ def train(
 
     Unified: one model in --out. Separate: one model a category, each in a folder of its own under --out.
     """
-    from omnial_bench.pipeline.steps import train_models
+    from omnial_bench.pipeline.train import train_models
 
     with watching() as watch:
         folders = train_models(

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from omnial_bench.attacks.sets.compose import generator_for
+from omnial_bench.attacks.sets.sealed import AdversarialSet
 from omnial_bench.attacks.specs import spec_of
 from omnial_bench.attacks.threats import ATTACKS, aim_of, label_of
 from omnial_bench.attacks.ties import saturated
@@ -18,9 +19,9 @@ from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Pictures
 from omnial_bench.evaluation.attempt import attempt, composed, held, hold
 from omnial_bench.evaluation.differences import Drawn
-from omnial_bench.evaluation.examples import Example, Keeper
+from omnial_bench.evaluation.examples import Example, Keeper, choose
 from omnial_bench.evaluation.scoring import BATCH as SCORED
-from omnial_bench.evaluation.scoring import Labels, Tally, Viewer, score
+from omnial_bench.evaluation.scoring import Labels, Tally, Viewer, labels_on, score
 from omnial_bench.evaluation.worst import Worst
 from omnial_bench.models.checkpoint import model_name
 from omnial_bench.progress import Progress
@@ -65,6 +66,31 @@ class Evaluation:
         self.attempts.extend(other.attempts)
         self.examples.extend(other.examples)
         self.drawn.extend(other.drawn)
+
+
+def score_category(
+    target: Target,
+    images: Pictures,
+    category: str,
+    *,
+    adversarial: AdversarialSet | None = None,
+    device: torch.device | str = "cpu",
+    out: Path | None = None,
+) -> Evaluation:
+    """Rows of a model on a category of the clean test split, or of an adversarial set, whose `images` these are.
+
+    With `out`, a few images are kept there for the report. On the clean split also what compares it with other models.
+    """
+    labels, found, keeper = labels_on(target.labels, adversarial, target.model), Evaluation(), None
+    if out is not None:
+        chosen = choose(images)
+        wanted = [images.ids[index] for index in chosen]
+        originals = dict(zip(wanted, adversarial.originals(category)[chosen], strict=True)) if adversarial else {}
+        keeper = Keeper(out, model=target.model, name=labels.set, wanted=wanted, originals=originals)
+    drawn = found.drawn if adversarial is None else None
+    found.rows.extend(score(target.detector, images, labels, category, device=device, viewer=keeper, drawn=drawn))
+    found.examples.extend(keeper.kept if keeper else ())
+    return found
 
 
 def evaluate(

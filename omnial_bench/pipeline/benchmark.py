@@ -20,7 +20,7 @@ from omnial_bench.config.schema import Paradigm, Suite
 from omnial_bench.data.dataset import Dataset, find_dataset
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.evaluation.differences import Drawn, differences
-from omnial_bench.evaluation.evaluate import Evaluation, Target, evaluate
+from omnial_bench.evaluation.evaluate import Evaluation, Target, evaluate, score_category
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
 from omnial_bench.evaluation.examples import write_index
 from omnial_bench.evaluation.scoring import DIGITS, Labels, labels_on, score, with_means
@@ -31,7 +31,7 @@ from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import check_folder, make_folder
 from omnial_bench.pipeline.own_detector import Factory, Site, check_name, check_size, detector_at, weights_of
 from omnial_bench.pipeline.plan import look_through, names_of
-from omnial_bench.pipeline.run import write_environment, write_found
+from omnial_bench.pipeline.results import write_environment, write_found
 from omnial_bench.pipeline.score import WRITTEN, check_rows, row_names
 from omnial_bench.processes import threads_of
 from omnial_bench.progress import Progress, Watch, watching
@@ -243,10 +243,8 @@ def _found(task: _Task, detector: nn.Module | Factory) -> Evaluation:
 def _on_test(task: _Task, target: Target, categories: Sequence[str]) -> Evaluation:
     found, tell = Evaluation(), task.watch(f"score {target.model} on clean")
     for done, category in enumerate(categories):
-        pictures = task.dataset.load("test", [category], task.size)
-        found.rows.extend(
-            score(target.detector, pictures, target.labels, category, device=task.device, drawn=found.drawn)
-        )
+        images = task.dataset.load("test", [category], task.size)
+        found.extend(score_category(target, images, category, device=task.device))
         if tell is not None:
             tell(done + 1, len(categories), category)
     return found

@@ -14,7 +14,6 @@ import torch
 from omnial_bench import provenance as made_by
 from omnial_bench.errors import UserError
 from omnial_bench.processes import THREADS, Each, Work, flow
-from omnial_bench.progress import Watch
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +52,11 @@ def ray_crew(
     make: Callable[..., Any],
     arguments: tuple[Any, ...],
     cluster: Cluster,
-    watch: Watch,
     *,
     asks: Callable[[Any], tuple[float, float]] = lambda _: (1, 0),
 ) -> Iterator[Each]:
-    """As `jobs.crew`, on a Ray cluster: every task goes to where the CPU cores and GPUs that it `asks` for are free.
+    """As `processes.crew`, on a Ray cluster: every task goes to where the CPU cores and GPUs that it `asks` for are
+    free.
 
     `make(*arguments)` is made once a worker, in this process's working folder, which every machine must have under the
     same path. A task whose worker dies is begun again; an error or an interrupt cancels all others. UserError where Ray
@@ -85,7 +84,7 @@ def ray_crew(
             os.urandom(8).hex(),
         )
         engine = _Engine(ray, place, cluster.cpus, asks)
-        yield lambda work, tasks, needs=(): flow(engine, work, tasks, needs, watch("tasks"))
+        yield lambda work, tasks, needs=(), finished=None: flow(engine, work, tasks, needs, finished)
     except BaseException:
         if engine is not None:
             engine.cancel()

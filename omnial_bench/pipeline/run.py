@@ -1,44 +1,39 @@
-"""A plan -> trainings, adversarial sets, scores -> rows. Each task is kept under the hash of all that decides it."""
+"""A plan -> trainings, adversarial sets, scores -> rows -> report, each through the cache of its run folder."""
 
-import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
 import tomli_w
-import torch
 
 from omnial_bench import provenance as made_by
-from omnial_bench.attacks.health import health
 from omnial_bench.config.load import records_folder
 from omnial_bench.config.schema import Plan
 from omnial_bench.data.cache import sweep_cache
-from omnial_bench.data.catalog import CATALOG
-from omnial_bench.data.dataset import Dataset
-from omnial_bench.evaluation.differences import write_differences
 from omnial_bench.evaluation.evaluate import Evaluation
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
 from omnial_bench.evaluation.examples import gallery, write_index
-from omnial_bench.evaluation.scoring import with_means
-from omnial_bench.io.csv import csv_text
 from omnial_bench.io.leftovers import swept
 from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import check_idle, locked
-from omnial_bench.io.whole import DAMAGED, make_folder, sha256, without_none, write_json, write_text
+from omnial_bench.io.whole import DAMAGED, make_folder, sha256, without_none, write_text
 from omnial_bench.models.unfinished import drop_state
-from omnial_bench.pipeline.doing import do, left_by
+from omnial_bench.pipeline.cache import Cache, Inputs
+from omnial_bench.pipeline.due import Standing, standings
+from omnial_bench.pipeline.executor import do_all
 from omnial_bench.pipeline.plan import Settings, check_plan
 from omnial_bench.pipeline.ray_executor import Cluster, ray_crew
-from omnial_bench.pipeline.standing import Standing, keep, look_at, set_damaged_aside, standings
-from omnial_bench.pipeline.study import Decided, Study
-from omnial_bench.pipeline.tasks import Task, Training, graph, places
+from omnial_bench.pipeline.results import Ledger, stamped, write_environment
+from omnial_bench.pipeline.tasks import Task, Training
+from omnial_bench.pipeline.workspace import Workspace
 from omnial_bench.processes import THREADS, Each, crew, threads_of
-from omnial_bench.progress import Watch
-from omnial_bench.results import attempts_frame, frame, write_rows
+from omnial_bench.progress import Watch, logged, overall
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[Path], Sequence[Path]]
 """Writes the documents of a run folder and names them."""
@@ -64,54 +59,61 @@ def run(
     """Train, build the sets, score; results.csv and everything that a report needs lie in `settings.out` afterwards.
 
     What is there already, whole and still fitting the plan, is not done again; what is damaged is set aside and made
-    again. Tasks run in `settings.jobs` processes here, or on a Ray `cluster`. `report` is called at the end, where
-    anything that it reads has changed. With `settings.mirror` all of it lies there as well. UserError for a mistake in
-    the plan or the data, while another process works in that folder, and where there is a link in it.
+    again. Rows are written as tasks end. Tasks run in `settings.jobs` processes here, or on a Ray `cluster`. `report`
+    is called at the end, where anything that it reads has changed. With `settings.mirror` all of it lies there as well.
+    UserError for a mistake in the plan or the data, while another process works in that folder, and where there is a
+    link in it.
     """
     check_links(settings.out)
     check_plan(plan, settings)
-    study = Study(plan, settings)
-    make_folder(study.out)
-    with _alone(study):
-        if study.mirror:
-            study.mirror.fetch(WHOLE)
-        write_text(study.out / "plan.toml", tomli_w.dumps(without_none(plan.model_dump(mode="json"))))
+    place = Workspace(plan, settings)
+    make_folder(place.out)
+    with _alone(place), logged(place.out):
+        place.cache.bring([WHOLE])
+        write_text(place.out / "plan.toml", tomli_w.dumps(without_none(plan.model_dump(mode="json"))))
         write_environment(
-            study.out, study.dataset, device=study.device, threads=THREADS if cluster else threads_of(settings.jobs),
+            place.out, place.dataset, device=place.device, threads=THREADS if cluster else threads_of(settings.jobs),
             precision=settings.precision, seed=plan.seed,
         )  # fmt: skip
-        tasks, found = graph(study), Evaluation()
-        with _engine(study, cluster, watch) as each:
-            for one in each(do, tasks, places(tasks)):
-                found.extend(one)
-        if study.mirror:
-            for task in tasks:
-                study.mirror.fetch(task.name)
-        normals = study.dataset.load("train", None, study.size)
+        tasks = place.tasks
+        ledger = Ledger(place.out, [str(task) for task in tasks], plan.categories)
+        tell = overall(watch, [str(task) for task in tasks])
+
+        def finished(index: int, found: Evaluation) -> None:
+            ledger.add(index, stamped(found, place.run))
+            tell(index)
+
+        try:
+            with _engine(place, cluster, watch) as each:
+                do_all(each, tasks, finished)
+        except BaseException:
+            ledger.write_part()
+            raise
+        place.cache.bring([task.name for task in tasks])
+        normals = place.dataset.load("train", None, place.size)
         examples = gallery(
-            study.out, normals, study.textures, seed=plan.seed, categories=plan.categories, detector="omnial"
+            place.out, normals, place.textures, seed=plan.seed, categories=plan.categories, detector="omnial"
         )
-        write_index(study.out, [*examples, *found.examples])
-        rows = write_found(study.out, found)
+        write_index(place.out, [*examples, *ledger.found.examples])
+        rows = ledger.close()
         if report is not None:
-            _report(study.out, report)
-        if study.mirror:
-            of_tasks = {path for task in tasks for path in left_by(study, task)}
-            study.mirror.send(WHOLE, [path for path in _documents(study.out) if path not in of_tasks])
+            _report(place.cache, report)
+        of_tasks = {path for task in tasks for path in task.sent(place)}
+        place.cache.send(WHOLE, [path for path in _documents(place.cache) if path not in of_tasks])
     return rows
 
 
 @contextmanager
-def _alone(study: Study) -> Iterator[None]:
+def _alone(place: Workspace) -> Iterator[None]:
     """Be the only run in its folder, where nothing of killed processes lies at the beginning, nor at the end.
 
     At the end no save of a finished training is left either, and nothing that was begun in the cache.
     """
-    keys = {study.folder_of(model): study.train_key(model) for model in study.models}
-    with locked(study.out):
+    keys = {place.folder_of(model): place.training(model).key for model in place.models}
+    with locked(place.out):
         try:
-            with swept(study.out, workers=study.done):
-                for folder in (*study.out.glob("*/"), *study.out.glob("models/*/")):
+            with swept(place.out, workers=place.cache.folder):
+                for folder in (*place.out.glob("*/"), *place.out.glob("models/*/")):
                     check_idle(folder)
                 yield
         finally:
@@ -120,10 +122,10 @@ def _alone(study: Study) -> Iterator[None]:
                 drop_state(folder, key)
 
 
-def _documents(out: Path) -> list[Path]:
+def _documents(cache: Cache) -> list[Path]:
     """Files of a whole run that a person reads, or that its report is made from."""
-    found = {path for pattern in (*REPORT_INPUTS, *REPORT_FILES) for path in out.glob(pattern) if path.is_file()}
-    note = out / ".tasks" / "report.json"
+    found = {path for pattern in (*REPORT_INPUTS, *REPORT_FILES) for path in cache.out.glob(pattern) if path.is_file()}
+    note = cache.note("report")
     return [*sorted(path for path in found if path.suffix != DAMAGED), *([note] if note.is_file() else [])]
 
 
@@ -135,31 +137,31 @@ def dry_run(plan: Plan, settings: Settings) -> list[Standing]:
     """
     check_links(settings.out)
     check_plan(plan, settings, looking=True)
-    return standings(Study(plan, settings), lambda: reporting(settings.out))
+    return standings(Workspace(plan, settings), lambda: report_inputs(settings.out))
 
 
-def _engine(study: Study, cluster: Cluster | None, watch: Watch) -> AbstractContextManager[Each]:
-    plan, settings = study.plan, study.settings
+def _engine(place: Workspace, cluster: Cluster | None, watch: Watch) -> AbstractContextManager[Each]:
+    plan, settings = place.plan, place.settings
     if cluster is None:
-        return crew(Study, (plan, settings), settings.jobs, watch)
+        return crew(Workspace, (plan, settings), settings.jobs, watch)
     # Spelt out, for what `auto` means differs from machine to machine.
-    settings = replace(settings, device=study.device.type)
+    settings = replace(settings, device=place.device.type)
 
     def asks(task: Task) -> tuple[float, float]:
         """CPU cores and GPUs: a training is shared among devices, all else uses one."""
         devices = settings.devices if isinstance(task, Training) else 1
-        return (1, devices) if study.device.type == "cuda" else (devices, 0)
+        return (1, devices) if place.device.type == "cuda" else (devices, 0)
 
-    return ray_crew(Study, (plan, settings), cluster, watch, asks=asks)
+    return ray_crew(Workspace, (plan, settings), cluster, asks=asks)
 
 
-def reporting(out: Path) -> Decided:
+def report_inputs(out: Path) -> Inputs:
     """What decides the report of a run folder: all that it reads, and what writes it."""
     paths = {
         path for pattern in REPORT_INPUTS for path in out.glob(pattern) if path.is_file() and path.suffix != DAMAGED
     }
     templates = sorted((Path(__file__).parents[1] / "reports").rglob("*.*"))
-    return Decided(
+    return Inputs(
         {
             "code": made_by.code_version(*REPORT_CODE),
             "templates": {path.name: sha256(path) for path in templates if path.suffix in (".j2", ".typ")},
@@ -170,49 +172,11 @@ def reporting(out: Path) -> Decided:
     )
 
 
-def _report(out: Path, write: Report) -> None:
-    by = reporting(out)
-    looked = look_at(out, "report", by)
-    set_damaged_aside(looked)
-    if looked.reasons:
-        write(out)
-        written = (path for pattern in REPORT_FILES for path in out.glob(pattern))
-        keep(out, "report", by, {}, [path for path in written if path.is_file() and path.suffix != DAMAGED])
-
-
-def write_found(out: Path, found: Evaluation) -> pd.DataFrame:
-    """results.csv with the class means, where anything was attacked in place attacks.csv and health.csv, and of several
-    models differences.csv; the rows."""
-    rows = frame(with_means(found.rows))
-    write_rows(out / "results.csv", rows)
-    if found.attempts:
-        attempts = attempts_frame(found.attempts)
-        write_text(out / "attacks.csv", csv_text(attempts))
-        write_text(out / "health.csv", csv_text(health(rows, attempts)))
-    write_differences(out, found.drawn)
-    return rows
-
-
-def write_environment(
-    out: Path, data: Dataset, *, device: torch.device, threads: int, precision: str, seed: int
-) -> None:
-    """environment.json; a run that goes on keeps the time of its first start."""
-    entry, path = CATALOG.get(data.name), out / "environment.json"
-    try:
-        started = json.loads(path.read_text(encoding="utf-8"))["started"]
-    except (OSError, ValueError, LookupError, TypeError):
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-    environment = {
-        "versions": made_by.versions(),
-        **made_by.describe_machine(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "threads": threads,
-        "precision": precision,
-        "commit": made_by.commit(),
-        "command": made_by.command_line(),
-        "seed": seed,
-        "started": started,
-        "dataset": {"name": data.name, "fingerprint": data.fingerprint, "root": data.root.resolve().name},
-        "data_notice": entry.notice if entry else None,
-    }
-    write_json(path, environment)
+def _report(cache: Cache, write: Report) -> None:
+    inputs = report_inputs(cache.out)
+    entry = cache.read("report", inputs)
+    entry.set_damaged_aside()
+    if entry.reasons:
+        write(cache.out)
+        written = (path for pattern in REPORT_FILES for path in cache.out.glob(pattern))
+        cache.put("report", inputs, {}, [path for path in written if path.is_file() and path.suffix != DAMAGED])

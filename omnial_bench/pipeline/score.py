@@ -1,7 +1,7 @@
 """Models on disk and foreign modules -> rows: on the clean test split, on sealed sets, and attacked on the spot."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,40 +9,43 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from omnial_bench import provenance as made_by
-from omnial_bench.attacks.sets.build import AdversarialSet, load_set
-from omnial_bench.attacks.sets.manifest import NAME as MANIFEST
+from omnial_bench.attacks.sets.sealed import AdversarialSet, load_set
 from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Paradigm, Suite
 from omnial_bench.data.dataset import Dataset, find_dataset
 from omnial_bench.data.images import Pictures
 from omnial_bench.errors import UserError
-from omnial_bench.evaluation.evaluate import Evaluation, Target, evaluate
+from omnial_bench.evaluation.evaluate import Evaluation, Target
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
 from omnial_bench.evaluation.examples import write_index
-from omnial_bench.evaluation.scoring import DIGITS, Labels, labels_of, labels_on, score
+from omnial_bench.evaluation.scoring import DIGITS, Labels, labels_of, labels_on
 from omnial_bench.evaluation.suited import check_suited, has_gradient, takes_gradient
 from omnial_bench.io.leftovers import swept
 from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import claimed
-from omnial_bench.io.whole import check_folder, make_folder, set_aside, sha256
-from omnial_bench.models.checkpoint import load
+from omnial_bench.io.whole import check_folder, make_folder, set_aside
+from omnial_bench.models.checkpoint import WEIGHTS, load, model_name, read_provenance
+from omnial_bench.pipeline.cache import FOLDER, Cache
+from omnial_bench.pipeline.executor import do_all
 from omnial_bench.pipeline.own_detector import Site, Wanted, detector_at, option_of, weights_of
 from omnial_bench.pipeline.plan import check_names, look_through, names_of
-from omnial_bench.pipeline.run import write_environment, write_found
-from omnial_bench.pipeline.standing import remembered
-from omnial_bench.pipeline.study import EVALUATION_CODE, Decided
+from omnial_bench.pipeline.results import Ledger, write_environment
+from omnial_bench.pipeline.tasks import Attacking, Scoring, Task
+from omnial_bench.pipeline.trainings import identity_at
 from omnial_bench.processes import crew, threads_of
-from omnial_bench.progress import Progress, Watch
-from omnial_bench.results import DIFFERENCES, KEY, read_rows
-from omnial_bench.runtime import Precision, attack_dtype, fabric
+from omnial_bench.progress import LOG, Watch, logged, overall
+from omnial_bench.results import DIFFERENCES, KEY, UNFINISHED, read_rows
+from omnial_bench.runtime import Precision, fabric
 
 log = logging.getLogger(__name__)
 
 NAMED = tuple(name for name in KEY if name != "metric")
 """The columns that tell the rows of one model on one set of pictures from others."""
 MODEL = ("detector", "paradigm", "preset", "dataset", "category", "seed")
-WRITTEN = ("results.csv", "attacks.csv", "health.csv", DIFFERENCES, "environment.json", ".tasks", EXAMPLES)
+WRITTEN = (
+    "results.csv", "attacks.csv", "health.csv", DIFFERENCES, UNFINISHED, "environment.json", LOG, FOLDER, EXAMPLES,
+)  # fmt: skip
 """What lies in the folder of a request afterwards; all else there is the user's."""
 
 
@@ -83,18 +86,13 @@ class Request:
         return self.seed or 0
 
 
-class _Candidate(NamedTuple):
+class _Model(NamedTuple):
     """A model with what it is scored on."""
 
     target: Target
     categories: tuple[str, ...]
     size: tuple[int, int]
     dataset: Dataset
-    key: str | None
-    """Hash of its weights; None for foreign code, whose results are never taken for done."""
-
-    def pictures(self, category: str) -> Pictures:
-        return self.dataset.load("test", [category], self.size)
 
     def on(self, adversarial: AdversarialSet | None) -> tuple[str, ...]:
         """Its categories that a set has, or all of them on the clean test split."""
@@ -107,13 +105,17 @@ class _Desk:
     """A request with its data: what every task looks things up in."""
 
     def __init__(self, request: Request) -> None:
-        self.request = request
+        self.request, self.cache = request, Cache(request.out)
+        self.seed, self.limit, self.precision = request.attack_seed, request.limit, request.precision
         self.suites = [read_suite(name) for name in request.suites]
-        self.sets = [load_set(folder) for folder in request.sets]
+        sets = [load_set(folder) for folder in request.sets]
+        self.sets = dict(zip(_distinct([one.name for one in sets], ["clean"]), sets, strict=True))
         self.device = fabric(request.device, request.precision).device
         self.options = dict(map(option_of, request.options))
-        self.names: tuple[str | Wanted, ...] = (*request.checkpoints, *self._wanted())
-        self.opened: dict[str | Wanted, _Candidate] = {}
+        wanted: list[str | Wanted] = [*request.checkpoints, *self._wanted()]
+        self.names = dict(zip(_distinct([self._name(one) for one in wanted]), wanted, strict=True))
+        """What is asked for, by the names of the models."""
+        self._at_hand: dict[str, _Model] = {}
 
     def _wanted(self) -> list[Wanted]:
         """The foreign detectors, one a category where each has its own."""
@@ -123,29 +125,64 @@ class _Desk:
         categories = find_dataset(self.request.data, self.request.categories).categories
         return [replace(one, category=category) for one in wanted for category in categories]
 
-    def candidate(self, name: str | Wanted) -> _Candidate:
+    def _name(self, one: str | Wanted) -> str:
+        if isinstance(one, Wanted):
+            return model_name(one.name, self.request.paradigm, one.category)
+        try:
+            made = read_provenance(_folder(one))
+        except UserError:
+            # Which is said in full when it is opened.
+            made = None
+        return made.model if made else Path(one).name
+
+    def model(self, name: str) -> _Model:
         """A model; the last one stays at hand, for tasks come a model at a time."""
-        if name not in self.opened:
-            self.opened = {name: self.open(name)}
-        return self.opened[name]
+        if name not in self._at_hand:
+            self._at_hand = {name: self.open(name)}
+        return self._at_hand[name]
 
-    def open(self, name: str | Wanted) -> _Candidate:
-        return self._foreign(name) if isinstance(name, Wanted) else self._trained(name)
+    def open(self, name: str) -> _Model:
+        """A model, beside the one at hand."""
+        wanted = self.names[name]
+        return self._foreign(wanted) if isinstance(wanted, Wanted) else self._trained(wanted)
 
-    def others(self, name: str | Wanted, suite: Suite) -> list[str | Wanted]:
-        """The other models, to which a suite shows what it makes of this one's pictures."""
-        return [other for other in self.names if other != name] if suite.against == "each" else []
+    def target(self, model: str) -> Target:
+        return self.model(model).target
 
-    def _trained(self, path: str) -> _Candidate:
+    def other_target(self, model: str) -> Target:
+        return self.open(model).target
+
+    def identity(self, model: str) -> dict[str, Any] | None:
+        """None for foreign code, whose results are never taken for done."""
+        wanted = self.names[model]
+        return None if isinstance(wanted, Wanted) else identity_at(_folder(wanted))
+
+    def images(self, model: str, category: str) -> Pictures:
+        found = self.model(model)
+        return found.dataset.load("test", [category], found.size)
+
+    def files(self, model: str, category: str) -> dict[str, str]:
+        return self.model(model).dataset.digests("test", [category])
+
+    def open_set(self, name: str) -> AdversarialSet:
+        return self.sets[name]
+
+    def base(self, model: str) -> dict[str, Any]:
+        return {
+            "versions": made_by.versions(), "device": self.device.type, "precision": self.precision,
+            "dataset": self.model(model).dataset.name, "row_seed": self.request.seed,
+        }  # fmt: skip
+
+    def _trained(self, path: str) -> _Model:
         found, request = load(path, trusted=self.request.trusted), self.request
         made = found.provenance
         dataset = find_dataset(request.data, made.categories, name=made.dataset)
         labels = labels_of(found, made_by.key_of(model=found.sha256, data=dataset.fingerprint)[:8])
         labels = labels if request.seed is None else replace(labels, seed=request.seed)
         target = Target(detector=found.detector, labels=labels, categories=made.categories)
-        return _Candidate(target, made.categories, found.recipe.size, dataset, found.sha256)
+        return _Model(target, made.categories, found.recipe.size, dataset)
 
-    def _foreign(self, wanted: Wanted) -> _Candidate:
+    def _foreign(self, wanted: Wanted) -> _Model:
         request, seed = self.request, self.request.seed or 0
         dataset = find_dataset(request.data, request.categories)
         own = () if wanted.category is None else (wanted.category,)
@@ -159,133 +196,62 @@ class _Desk:
             run=made_by.key_of(detector=wanted.factory, options=request.options, data=dataset.fingerprint)[:8],
             weights=weights_of(detector)[:DIGITS],
         )  # fmt: skip
-        return _Candidate(
-            Target(detector=detector, labels=labels, categories=own), site.categories, request.size, dataset, None
-        )
+        return _Model(Target(detector=detector, labels=labels, categories=own), site.categories, request.size, dataset)
 
-    def decided(self, candidate: _Candidate, **parts: object) -> Decided | None:
-        """All that decides a task on a model; None where that cannot be told."""
-        if candidate.key is None:
-            return None
-        return Decided(
-            {
-                "code": made_by.code_version(*EVALUATION_CODE),
-                "model": candidate.key, "data": candidate.dataset.fingerprint,
-                "versions": made_by.versions(), "precision": self.request.precision, "device": self.device.type,
-                "seed": self.request.seed, **parts,
-            }
-        )  # fmt: skip
 
-    def kept(self, task: str, by: Decided | None, make: Callable[[], Evaluation]) -> Evaluation:
-        return make() if by is None else remembered(self.request.out, task, by, make)
+def _folder(checkpoint: str) -> Path:
+    path = Path(checkpoint)
+    return path.parent if path.name == WEIGHTS else path
+
+
+def _distinct(names: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
+    """Names of which none is there twice or taken: those that would be get their number."""
+    twice = {name for name in names if names.count(name) > 1 or name in taken}
+    return [f"{name}-{index + 1}" if name in twice else name for index, name in enumerate(names)]
 
 
 def assess(request: Request, *, watch: Watch = lambda _: None) -> pd.DataFrame:
     """Rows of every model on the clean test split, on every set and under every suite.
 
     They lie in results.csv in `out`, with attacks.csv and health.csv where anything was attacked, and differences.csv
-    where there are several models. A suite that attacks `each` model shows its pictures to all models of the request.
-    Done work in `out` is not done again. UserError for a
-    mistake in the request, where the results.csv that is there holds rows which these do not replace, and where what
-    is to be written is a link or holds one.
+    where there are several models; they are written as tasks end. A suite that attacks `each` model shows its images
+    to all models of the request. Done work in `out` is not done again. UserError for a mistake in the request, where
+    the results.csv that is there holds rows which these do not replace, and where what is to be written is a link or
+    holds one.
     """
     check_links(request.out, WRITTEN)
     desk = _Desk(request)
-    rows = _check(desk)
+    rows, tasks = _planned(desk)
     with claimed(make_folder(request.out), alone=True):
         check_rows(request.out / "results.csv", rows, [name for suite in desk.suites for name in names_of(suite)])
-        with swept(request.out, request.out / ".tasks", deep=False), swept(request.out / EXAMPLES):
-            return _assessed(desk, watch)
+        with swept(request.out, desk.cache.folder, deep=False), swept(request.out / EXAMPLES), logged(request.out):
+            return _assessed(desk, tasks, watch)
 
 
-def _assessed(desk: _Desk, watch: Watch) -> pd.DataFrame:
+def _assessed(desk: _Desk, tasks: list[Task], watch: Watch) -> pd.DataFrame:
     request = desk.request
-    categories = sorted({category for name in desk.names for category in desk.candidate(name).categories})
-    dataset = find_dataset(request.data, categories, name=desk.candidate(desk.names[0]).dataset.name)
+    categories = sorted({task.category for task in tasks if isinstance(task, Scoring | Attacking)})
+    dataset = find_dataset(request.data, categories, name=desk.model(next(iter(desk.names))).dataset.name)
     write_environment(
         request.out, dataset, device=desk.device, threads=threads_of(request.jobs), precision=request.precision,
         seed=request.seed or 0,
     )  # fmt: skip
-    tasks = [
-        (name, what, index)
-        for name in desk.names
-        for what, count in (("set", 1 + len(desk.sets)), ("suite", len(desk.suites)))
-        for index in range(count)
-    ]
-    found = Evaluation()
+    titles = [str(task) for task in tasks]
+    ledger, tell = Ledger(request.out, titles, categories), overall(watch, titles)
+
+    def finished(index: int, found: Evaluation) -> None:
+        ledger.add(index, found)
+        tell(index)
+
     with crew(_Desk, (request,), request.jobs, watch) as each:
-        for one in each(_do, tasks):
-            found.extend(one)
-    if found.examples:
-        write_index(request.out, found.examples)
-    return write_found(request.out, found)
+        do_all(each, tasks, finished)
+    if examples := ledger.found.examples:
+        write_index(request.out, examples)
+    return ledger.close()
 
 
-def _do(desk: _Desk, task: tuple[str | Wanted, str, int], watch: Watch) -> Evaluation:
-    name, what, index = task
-    candidate = desk.candidate(name)
-    model = candidate.target.model
-    if what == "suite":
-        suite = desk.suites[index]
-        others = desk.others(name, suite)
-        title = f"{suite.name} on {model}"
-        shown = [desk.open(other).key for other in others]
-        # Whose weights cannot be told may have changed.
-        by = (
-            None
-            if None in shown
-            else desk.decided(candidate, suite=suite.model_dump(mode="json"), others=shown, limit=desk.request.limit)
-        )
-        return desk.kept(f"{suite.name}-{model}", by, lambda: _evaluated(desk, candidate, suite, others, watch(title)))
-    adversarial = None if index == 0 else desk.sets[index - 1]
-    pictures = "clean" if adversarial is None else sha256(adversarial.folder / MANIFEST)
-    label = "clean" if adversarial is None else adversarial.name
-    return desk.kept(
-        f"score-{model}-{label}-{index}",
-        desk.decided(candidate, pictures=pictures),
-        lambda: _scored(desk, candidate, adversarial, watch(f"score {model} on {label}")),
-    )
-
-
-def _scored(
-    desk: _Desk, candidate: _Candidate, adversarial: AdversarialSet | None, progress: Progress | None
-) -> Evaluation:
-    found, target = Evaluation(), candidate.target
-    labels = labels_on(target.labels, adversarial, target.model)
-    categories = candidate.on(adversarial)
-    for done, category in enumerate(categories):
-        pictures = adversarial.load(category) if adversarial else candidate.pictures(category)
-        drawn = found.drawn if adversarial is None else None
-        found.rows.extend(score(target.detector, pictures, labels, category, device=desk.device, drawn=drawn))
-        if progress is not None:
-            progress(done + 1, len(categories), category)
-    return found
-
-
-def _evaluated(
-    desk: _Desk, candidate: _Candidate, suite: Suite, others: Sequence[str | Wanted], progress: Progress | None
-) -> Evaluation:
-    found, request = Evaluation(), desk.request
-    if suite.against == "each" and takes_gradient(suite) and not has_gradient(candidate.target.detector):
-        log.warning(
-            "%s has no gradient: in %s it sees what others make, and makes none", candidate.target.model, suite.name
-        )
-        return found
-    for category in candidate.categories:
-        # Opened apart: the attacked model is to stay at hand.
-        targets = (other for name in others if category in (other := desk.open(name)).categories)
-        found.extend(
-            evaluate(
-                candidate.target, suite, candidate.pictures(category), category,
-                (other.target for other in targets), seed=request.attack_seed, device=desk.device,
-                precision=attack_dtype(request.precision), limit=request.limit, out=request.out, progress=progress,
-            )
-        )  # fmt: skip
-    return found
-
-
-def _check(desk: _Desk) -> list[tuple[str, ...]]:
-    """UserError for what would be stumbled over later; nothing is written. The names of the rows that there will be."""
+def _planned(desk: _Desk) -> tuple[list[tuple[str, ...]], list[Task]]:
+    """The names of the rows that there will be, and the tasks; UserError for what would be stumbled over later."""
     request = desk.request
     if not desk.names:
         raise UserError("expected a checkpoint or a detector to score, got none; name one")
@@ -299,26 +265,54 @@ def _check(desk: _Desk) -> list[tuple[str, ...]]:
     check_names("sets", [name for suite in desk.suites for name in names_of(suite)])
     check_folder(request.out)
     rows: list[tuple[str, ...]] = []
+    scored: dict[str, list[Task]] = {}
+    served: dict[str, tuple[str, ...]] = {}
+    blind: set[str] = set()
     looked: set[tuple[object, ...]] = set()
     for name in desk.names:
-        candidate = desk.candidate(name)
+        model = desk.model(name)
         for suite in desk.suites:
             if suite.against == "self":
-                check_suited(candidate.target.detector, suite, candidate.target.model)
-        split = (candidate.dataset.root, candidate.categories, candidate.size)
+                check_suited(model.target.detector, suite, model.target.model)
+        split = (model.dataset.root, model.categories, model.size)
         if split not in looked:
-            look_through(candidate.dataset, ("test",), candidate.size)
+            look_through(model.dataset, ("test",), model.size)
             looked.add(split)
-        for one in (None, *desk.sets):
-            if one is not None and one.size != candidate.size:
-                model = candidate.target.model
-                raise UserError(f"expected pictures of {candidate.size} for {model}, set {one.folder} has {one.size}")
-            labels = labels_on(candidate.target.labels, one, candidate.target.model)
-            rows += row_names(labels, candidate.on(one))
+        served[name], scored[name] = model.categories, []
+        if not has_gradient(model.target.detector):
+            blind.add(name)
+        for label, one in (("clean", None), *desk.sets.items()):
+            if one is not None and one.size != model.size:
+                raise UserError(
+                    f"expected pictures of {model.size} for {model.target.model}, set {one.folder} has {one.size}"
+                )
+            rows += row_names(labels_on(model.target.labels, one, model.target.model), model.on(one))
+            scored[name] += [Scoring(name, label, category, examples=False) for category in model.on(one)]
     for row in rows:
         if rows.count(row) > 1:
             raise UserError(f"the same rows twice, {_row(row)}; score them into different folders")
-    return rows
+    tasks = [
+        task
+        for name in desk.names
+        for task in (*scored[name], *(one for suite in desk.suites for one in _attacks(name, suite, served, blind)))
+    ]
+    return rows, tasks
+
+
+def _attacks(name: str, suite: Suite, served: Mapping[str, Sequence[str]], blind: Collection[str]) -> list[Task]:
+    """A model under a suite, a task a category, where the other models that serve it look on if the suite says so."""
+    if suite.against == "each" and name in blind and takes_gradient(suite):
+        log.warning("%s has no gradient: in %s it sees what others make, and makes none", name, suite.name)
+        return []
+    return [
+        Attacking(
+            name, suite, category,
+            others=tuple(other for other in served if other != name and category in served[other])
+            if suite.against == "each"
+            else (),
+        )
+        for category in served[name]
+    ]  # fmt: skip
 
 
 def check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str]) -> None:

@@ -1,6 +1,8 @@
 """A sealed adversarial set: how it comes to be whole, and how it is read back."""
 
 import glob
+import hashlib
+import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -87,6 +89,13 @@ class AdversarialSet:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels; pictures of a set are never resized."""
         return self.manifest.size
+
+    def digest(self, category: str) -> str:
+        """A hash of all that rows of a category depend on: its files, and how they were attacked."""
+        files = {name: file.sha256 for name, file in self.manifest.files.items() if name.startswith(f"{category}/")}
+        sources = [source.name for source in self.manifest.sources]
+        text = json.dumps([self.name, self.label, self.manifest.aim, sources, files], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def load(self, category: str) -> Pictures:
         """The attacked pictures of a category with their masks and, as references, the normals; bit for bit as

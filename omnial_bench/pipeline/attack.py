@@ -1,6 +1,5 @@
-"""The steps of a benchmark one at a time, on paths: train, attack, score; and `benchmark` for a detector in hand."""
+"""Building adversarial sets one suite at a time, on paths: `attack`."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,107 +7,29 @@ from typing import NamedTuple
 
 import torch
 
-from omnial_bench import provenance as made_by
 from omnial_bench.attacks.sets.build import build_sets, compose
 from omnial_bench.attacks.threats import check_suite
-from omnial_bench.config.load import read_recipe, read_suite
+from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Paradigm
 from omnial_bench.data.dataset import Dataset, find_dataset
-from omnial_bench.data.textures import load_textures
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.suited import check_suited
 from omnial_bench.io.leftovers import swept
 from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import check_folder, make_folder
-from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, load, model_name, provenance_of, read_provenance
-from omnial_bench.models.distributed import check_share
-from omnial_bench.models.training import LOG, is_trained, train
-from omnial_bench.models.unfinished import STATE, drop_state
-from omnial_bench.pipeline.doing import by_threat
+from omnial_bench.models.checkpoint import load, model_name
 from omnial_bench.pipeline.own_detector import Site, Wanted, detector_at, option_of, weights_of
-from omnial_bench.pipeline.plan import Model, check_names, check_recipe, look_through
+from omnial_bench.pipeline.plan import check_names
+from omnial_bench.pipeline.tasks import by_threat
 from omnial_bench.progress import Watch
 from omnial_bench.runtime import Precision, attack_dtype, fabric, placed
 from omnial_bench.types import Detector
 
-FILES = (WEIGHTS, RECIPE, LOG, STATE)
-"""What a training writes to its folder."""
-
-
-def train_models(
-    detector: str,
-    *,
-    data: Path,
-    categories: Sequence[str] | None,
-    paradigm: Paradigm,
-    preset: str,
-    textures: Path | None,
-    out: Path,
-    device: str,
-    precision: Precision,
-    seed: int,
-    watch: Watch,
-    devices: int = 1,
-    recompute: bool = False,
-    trusted: Sequence[str] = (),
-) -> list[Path]:
-    """Train one unified model into `out`, or a separate one a category into folders under it; the folders.
-
-    A finished training is not done again. UserError for a record that asks for code which is not among `trusted`, where
-    a folder holds another training, which would be lost, and where what is to be written is a link or lies behind one.
-    """
-    recipe = read_recipe(detector, preset)
-    check_recipe(recipe, trusted, f"the record {detector}")
-    check_share(recipe.training.batch, devices)
-    fabric(device, precision, devices)
-    check_folder(out)
-    dataset = find_dataset(data, categories)
-    bank = load_textures(textures, recipe.size)
-    look_through(dataset, ("train",), recipe.size)
-    groups = [dataset.categories] if paradigm == "unified" else [(name,) for name in dataset.categories]
-    models = [
-        Model(detector=Path(detector).stem, paradigm=paradigm, categories=group, recipe=recipe) for group in groups
-    ]
-    check_links(out, FILES if paradigm == "unified" else [model.name for model in models])
-    keys, todo = {}, []
-    for model in models:
-        folder = out if paradigm == "unified" else out / model.name
-        key = made_by.key_of(
-            recipe=recipe.model_dump(mode="json"), categories=model.categories, data=dataset.fingerprint, seed=seed,
-            textures=hashlib.sha256(bank.contiguous().numpy().data).hexdigest(), precision=precision,
-        )  # fmt: skip
-        keys[folder] = key
-        if not is_trained(folder, key):
-            _check_free(folder, key)
-            todo.append((model, folder, key))
-    with claimed(make_folder(out), alone=True), swept(*keys, deep=False):
-        for folder, key in keys.items():
-            drop_state(folder, key)
-        for model, folder, key in todo:
-            describe = provenance_of(
-                model.detector, paradigm, model.categories, dataset=dataset.name, data_fingerprint=dataset.fingerprint,
-                seed=seed, precision=precision, key=key,
-            )  # fmt: skip
-            train(
-                recipe, dataset.load("train", model.categories, recipe.size), bank, out=folder, provenance=describe,
-                seed=seed, device=device, devices=devices, precision=precision,
-                recompute=recompute, trusted=trusted, progress=watch(f"train {model.name}"),
-            )  # fmt: skip
-    return list(keys)
-
-
-def _check_free(folder: Path, key: str) -> None:
-    found = read_provenance(folder)
-    if found is not None and found.key != key:
-        raise UserError(
-            f"{folder} holds a finished training, {found.model} with other settings or data; choose another folder"
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Foreign:
-    """Detectors from elsewhere that sets are built on, written and trusted as in `assessment.Request`."""
+    """Detectors from elsewhere that sets are built on, written and trusted as in `score.Request`."""
 
     detectors: Sequence[str] = ()
     options: Sequence[str] = ()

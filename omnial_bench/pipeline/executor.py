@@ -1,0 +1,51 @@
+"""Tasks through the cache: what is done already is taken as it is, what is due is done and kept."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from omnial_bench.evaluation.evaluate import Evaluation, evaluation_of
+from omnial_bench.io.lock import shared
+from omnial_bench.io.whole import make_folder
+from omnial_bench.pipeline.cache import Cache
+from omnial_bench.pipeline.tasks import Task, places_of
+from omnial_bench.processes import Each
+from omnial_bench.progress import Watch
+
+log = logging.getLogger(__name__)
+
+
+def do(place: Any, task: Task, watch: Watch) -> Evaluation:
+    """Do a task if it is due, and give what it found; UserError where what it needs is not there."""
+    cache: Cache = place.cache
+    with shared(make_folder(cache.folder)):
+        cache.bring(task.needs)
+        inputs = task.inputs(place)
+        if inputs is None:
+            # Whose weights cannot be told may have changed.
+            return task.run(place, None, watch)
+        entry = cache.look(task.name, inputs, partial(task.look, place, inputs))
+        entry.set_damaged_aside()
+        if entry.reasons or entry.value is None:
+            found = task.run(place, inputs, watch)
+            cache.put(task.name, inputs, asdict(found), task.left(place, found))
+        else:
+            if "commit" in entry.value:
+                log.warning("%s is kept as it was trained at commit %s", entry.value["model"], entry.value["commit"])
+            found = evaluation_of(entry.value, task.name)
+            if entry.damaged:
+                # Of a training, whose note is lost or damaged, or its log, which is out of the way by now.
+                cache.put(task.name, inputs, asdict(found), task.left(place, found))
+        cache.send(
+            task.name, [path for path in (*task.sent(place), *cache.beside(task.name, inputs)) if path.is_file()]
+        )
+        if task.under_way is not None:
+            cache.withdraw(task.under_way)
+    return found
+
+
+def do_all(each: Each, tasks: list[Task], finished: Callable[[int, Evaluation], None]) -> None:
+    """Every task in an order that their needs allow; `finished` is told each one's place and what it found."""
+    each(do, tasks, places_of(tasks), finished)

@@ -1,0 +1,122 @@
+"""What tasks found, as the files that people read: rows as each task ends, and all of them at the end."""
+
+import json
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from omnial_bench import provenance as made_by
+from omnial_bench.attacks.health import health
+from omnial_bench.data.catalog import CATALOG
+from omnial_bench.data.dataset import Dataset
+from omnial_bench.evaluation.differences import write_differences
+from omnial_bench.evaluation.evaluate import Evaluation
+from omnial_bench.evaluation.scoring import with_means
+from omnial_bench.io.csv import csv_text
+from omnial_bench.io.whole import write_json, write_text
+from omnial_bench.results import UNFINISHED, Result, attempts_frame, frame, write_rows
+
+SHARE = 0.02
+"""Of the time, what writing rows on the way may take."""
+
+
+class Ledger:
+    """What the tasks of a run have found so far.
+
+    Its files are whole at any moment: results.csv and those beside it hold the rows of the tasks that are done, with a
+    class mean where all `categories` of it are there, and unfinished.json names the tasks that are not, until all are.
+    """
+
+    def __init__(self, out: Path, tasks: Sequence[str], categories: Collection[str]) -> None:
+        self.out, self.tasks, self.categories = out, tasks, set(categories)
+        self._found: dict[int, Evaluation] = {}
+        self._last, self._took = time.monotonic(), 0.1
+
+    def add(self, index: int, found: Evaluation) -> None:
+        """Take what a task found, by its place, and write the rows that there are."""
+        self._found[index] = found
+        now = time.monotonic()
+        if found.rows and len(self._found) < len(self.tasks) and now - self._last > self._took / SHARE:
+            self.write_part()
+            self._last, self._took = time.monotonic(), time.monotonic() - now
+
+    def write_part(self) -> None:
+        """The rows so far, and what is missing."""
+        missing = [title for index, title in enumerate(self.tasks) if index not in self._found]
+        write_json(self.out / UNFINISHED, {"done": len(self._found), "of": len(self.tasks), "missing": missing})
+        write_found(self.out, self.found, self.categories)
+
+    @property
+    def found(self) -> Evaluation:
+        """All of it in the order of the tasks, in which rows are written."""
+        everything = Evaluation()
+        for index in sorted(self._found):
+            everything.extend(self._found[index])
+        return everything
+
+    def close(self) -> pd.DataFrame:
+        """Write all rows."""
+        rows = write_found(self.out, self.found)
+        (self.out / UNFINISHED).unlink(missing_ok=True)
+        return rows
+
+
+def write_found(out: Path, found: Evaluation, categories: Collection[str] = ()) -> pd.DataFrame:
+    """results.csv with the class means, where anything was attacked in place attacks.csv and health.csv, and of several
+    models differences.csv; the rows. With `categories` only the means over all of them."""
+    rows = frame(_whole_means(with_means(found.rows), set(categories)))
+    write_rows(out / "results.csv", rows)
+    if found.attempts:
+        attempts = attempts_frame(found.attempts)
+        write_text(out / "attacks.csv", csv_text(attempts))
+        write_text(out / "health.csv", csv_text(health(rows, attempts)))
+    write_differences(out, found.drawn)
+    return rows
+
+
+def _whole_means(rows: list[Result], wanted: set[str]) -> list[Result]:
+    if not wanted:
+        return rows
+    there: dict[tuple[object, ...], set[str]] = {}
+    for row in rows:
+        there.setdefault(_figure(row), set()).add(row.category)
+    return [row for row in rows if row.category != "mean" or wanted <= there[_figure(row)]]
+
+
+def _figure(row: Result) -> tuple[object, ...]:
+    return row.detector, row.paradigm, row.preset, row.dataset, row.set, row.source, row.metric, row.seed
+
+
+def stamped(found: Evaluation, run: str) -> Evaluation:
+    """What a task found, in the rows of this run."""
+    return replace(found, rows=[replace(row, run=run) for row in found.rows])
+
+
+def write_environment(
+    out: Path, data: Dataset, *, device: torch.device, threads: int, precision: str, seed: int
+) -> None:
+    """environment.json; a run that goes on keeps the time of its first start."""
+    entry, path = CATALOG.get(data.name), out / "environment.json"
+    try:
+        started = json.loads(path.read_text(encoding="utf-8"))["started"]
+    except (OSError, ValueError, LookupError, TypeError):
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+    environment = {
+        "versions": made_by.versions(),
+        **made_by.describe_machine(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": threads,
+        "precision": precision,
+        "commit": made_by.commit(),
+        "command": made_by.command_line(),
+        "seed": seed,
+        "started": started,
+        "dataset": {"name": data.name, "fingerprint": data.fingerprint, "root": data.root.resolve().name},
+        "data_notice": entry.notice if entry else None,
+    }
+    write_json(path, environment)

@@ -1,0 +1,149 @@
+"""A plan with its data and its run folder: what every task looks things up in."""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omnial_bench import provenance as made_by
+from omnial_bench.attacks.sets.sealed import AdversarialSet, load_set
+from omnial_bench.config.load import read_suite
+from omnial_bench.config.schema import Plan
+from omnial_bench.data.dataset import Dataset, find_dataset
+from omnial_bench.data.images import Pictures
+from omnial_bench.data.textures import load_textures
+from omnial_bench.evaluation.evaluate import Target
+from omnial_bench.evaluation.scoring import labels_of
+from omnial_bench.models.checkpoint import Stored, Trained, examine, load
+from omnial_bench.pipeline.cache import Cache, Inputs
+from omnial_bench.pipeline.mirror import Mirror
+from omnial_bench.pipeline.plan import Model, Settings, models_of, sources_of
+from omnial_bench.pipeline.tasks import (
+    BUILDING_CODE,
+    EVALUATION_CODE,
+    SCORING_CODE,
+    Attacking,
+    Building,
+    Scoring,
+    Task,
+    Training,
+)
+from omnial_bench.pipeline.trainings import identity_at, training_inputs
+from omnial_bench.runtime import fabric
+
+
+class Workspace:
+    """A plan with its data; every process that does tasks of it makes its own."""
+
+    def __init__(self, plan: Plan, settings: Settings) -> None:
+        self.plan, self.settings, self.out = plan, settings, settings.out
+        self.cache = Cache(self.out, Mirror(settings.mirror, self.out) if settings.mirror else None)
+        self.seed, self.limit, self.precision = plan.seed, plan.test_limit, settings.precision
+        self.models = models_of(plan)
+        self.sources = sources_of(plan, self.models)
+        self.named = {model.name: model for model in self.models}
+        self.suites = [read_suite(name) for name in plan.suites]
+        self.size = self.models[0].recipe.size
+        self.device = fabric(settings.device, settings.precision).device
+        self.dataset: Dataset = find_dataset(settings.data, plan.categories, name=plan.dataset)
+        self.textures = load_textures(settings.textures, self.size)
+        self._sets: dict[str, AdversarialSet] = {}
+        self._at_hand: dict[str, Target] = {}
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        """Every task but the report, each after those that it needs; the order is that of the rows."""
+        trained = {model.name: Training(model) for model in self.models}
+        attacked = tuple(trained[model.name].name for model in self.sources)
+        # Each set is a task of its own, so each threat a suite.
+        built = [
+            Building(suite.model_copy(update={"threats": (threat,), "limit": self.plan.limit or suite.limit}), attacked)
+            for suite in self.suites
+            if suite.against == "sources"
+            for threat in suite.threats
+        ]
+        scored = [
+            Scoring(model.name, images, category, (trained[model.name].name, *needs))
+            for model in self.models
+            for images, needs in [("clean", ()), *((one.set, (one.name,)) for one in built)]
+            for category in model.categories
+        ]
+        evaluated = [
+            Attacking(
+                model.name, suite, category, tuple(trained[name].name for name in (model.name, *others)), tuple(others)
+            )
+            for suite in self.suites
+            if suite.against != "sources"
+            for model in self.models
+            for category in model.categories
+            for others in [self._others(model, category) if suite.against == "each" else []]
+        ]  # fmt: skip
+        return [*trained.values(), *built, *scored, *evaluated]
+
+    def _others(self, model: Model, category: str) -> list[str]:
+        """The other models of a category, which see what the attack on a model makes of its images."""
+        return [other.name for other in self.models if other != model and category in other.categories]
+
+    @cached_property
+    def run(self) -> str:
+        """The name of this run in its rows: that of the plan and a hash of all that decides it."""
+        decided_by = {
+            "code": made_by.code_version(*BUILDING_CODE, *SCORING_CODE, *EVALUATION_CODE),
+            "plan": self.plan.model_dump(mode="json"),
+            "models": [self.training(model).key for model in self.models],
+            "suites": [suite.model_dump(mode="json") for suite in self.suites],
+        }
+        return f"{self.plan.name}-{made_by.key_of(**decided_by)[:8]}"
+
+    def training(self, model: Model) -> Inputs:
+        """All that decides a training of the plan."""
+        return training_inputs(
+            model, self.dataset, self.textures_hash, seed=self.plan.seed, precision=self.precision,
+            device=self.device.type,
+        )  # fmt: skip
+
+    @cached_property
+    def textures_hash(self) -> str:
+        return hashlib.sha256(self.textures.contiguous().numpy().data).hexdigest()
+
+    def base(self, model: str) -> dict[str, Any]:  # noqa: ARG002
+        return {"versions": made_by.versions(), "device": self.device.type, "precision": self.precision}
+
+    def identity(self, model: str) -> dict[str, Any]:
+        return identity_at(self.folder_of(self.named[model]))
+
+    def folder_of(self, model: Model) -> Path:
+        return self.out / "models" / model.name
+
+    def set_folder(self, name: str) -> Path:
+        return self.out / "sets" / name
+
+    def images(self, model: str, category: str) -> Pictures:  # noqa: ARG002
+        return self.dataset.load("test", [category], self.size)
+
+    def files(self, model: str, category: str) -> dict[str, str]:  # noqa: ARG002
+        return self.dataset.digests("test", [category])
+
+    def open_set(self, name: str) -> AdversarialSet:
+        """A set, verified once a process."""
+        if name not in self._sets:
+            self._sets[name] = load_set(self.set_folder(name))
+        return self._sets[name]
+
+    def examine(self, model: Model) -> Stored:
+        """What there is of a model, without building it."""
+        return examine(self.folder_of(model))
+
+    def load(self, model: Model) -> Trained:
+        """A trained model; of code from elsewhere what the plan names and the user trusts, and no other."""
+        return load(self.folder_of(model), trusted={model.recipe.detector} & set(self.settings.trusted))
+
+    def target(self, model: str) -> Target:
+        if model not in self._at_hand:
+            self._at_hand = {model: self.other_target(model)}
+        return self._at_hand[model]
+
+    def other_target(self, model: str) -> Target:
+        trained = self.load(self.named[model])
+        labels = labels_of(trained, self.run)
+        return Target(detector=trained.detector, labels=labels, categories=trained.provenance.categories)
