@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -152,7 +153,8 @@ def _work_in(folder: Path) -> list[Path]:
 def _is_held(path: Path) -> bool | None:
     """Whether somebody has a lock file; one that nobody has is removed. None where it cannot be told."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        # That of another user may be readable alone.
+        descriptor = os.open(path, os.O_RDWR if os.access(path, os.W_OK) else os.O_RDONLY)
     except FileNotFoundError:
         return False
     except OSError:
@@ -168,6 +170,10 @@ def _is_held(path: Path) -> bool | None:
         return None
     finally:
         os.close(descriptor)
+    if sys.platform == "win32":
+        # There a file goes when nobody has it open, and not before.
+        with suppress(OSError):
+            path.unlink()
     return False
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from omnial_bench.data import unpack as module
-from omnial_bench.data.unpack import Tell, inside, sweep, whole_folder
+from omnial_bench.data.unpack import Tell, inside, sweep, unheard, whole_folder
 from omnial_bench.errors import UserError
 
 MOST = 1 << 20
@@ -26,7 +26,7 @@ def tar(path: Path, files: dict[str, bytes] = FILES, mode: str = "w", **changes:
     return path
 
 
-def unpack(archive: Path, folder: Path, *, most_bytes: int, most_members: int = 1000, tell: Tell | None = None) -> None:
+def unpack(archive: Path, folder: Path, *, most_bytes: int, most_members: int = 1000, tell: Tell = unheard) -> None:
     with whole_folder(folder) as aside:
         module.unpack(archive, aside, most_bytes=most_bytes, most_members=most_members, tell=tell)
 

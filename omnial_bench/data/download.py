@@ -14,7 +14,7 @@ import requests  # type: ignore[import-untyped]
 from omnial_bench import store
 from omnial_bench.data import unpack, visa
 from omnial_bench.data.catalog import Archive
-from omnial_bench.data.unpack import Tell
+from omnial_bench.data.unpack import Tell, unheard
 from omnial_bench.errors import UserError
 from omnial_bench.lock import taken
 
@@ -31,7 +31,7 @@ RETRIES = 4
 PROGRESS = 1 << 20
 
 
-def obtain(archive: Archive, folder: Path, *, url: str | None = None, tell: Tell | None = None) -> bool:
+def obtain(archive: Archive, folder: Path, *, url: str | None = None, tell: Tell = unheard) -> bool:
     """Fetch an archive into the parent of `folder`, check it, and unpack it to `folder`; False where that was done.
 
     The archive stays beside the folder; one that lies there already is checked and used. `url` is another place of the
@@ -65,7 +65,7 @@ def obtain(archive: Archive, folder: Path, *, url: str | None = None, tell: Tell
     return True
 
 
-def fetch(archive: Archive, folder: Path, *, url: str | None = None, tell: Tell | None = None) -> Path:
+def fetch(archive: Archive, folder: Path, *, url: str | None = None, tell: Tell = unheard) -> Path:
     """The archive's file in `folder`, checked by its hash; what is there of it is not fetched again.
 
     For one process at a time. A file of its name with another hash is set aside as `<file>.damaged`. UserErrors as for
@@ -75,7 +75,8 @@ def fetch(archive: Archive, folder: Path, *, url: str | None = None, tell: Tell 
     if not address.startswith(("https://", "http://")):
         raise UserError(f"cannot fetch {address[:200]!r}: expected an address that begins with https:// or http://")
     if path.is_file():
-        if path.stat().st_size == archive.size and _digest(path, archive, tell) == archive.digest:
+        tell(0, archive.size, "checking")
+        if path.stat().st_size == archive.size and f"sha256:{store.sha256(path)}" == archive.digest:
             return path
         log.warning("%s is not the published archive; it is set aside as %s", path, store.set_aside(path).name)
     # A folder of its own: what a killed process left in it can only be the beginning of this file.
@@ -91,34 +92,36 @@ def fetch(archive: Archive, folder: Path, *, url: str | None = None, tell: Tell 
         )
     # What pooch would say is said by the command line, where there is someone to hear it.
     pooch.get_logger().setLevel(logging.WARNING)
-    by_hand, reason, before = f"put {archive.file} from its home page at {path}", "", -PROGRESS
-    pup = pooch.create(
-        incoming, "", registry={path.name: archive.digest}, urls={path.name: address}, retry_if_failed=RETRIES
-    )
-    while not (incoming / path.name).is_file():
-        if _length(part) - before < PROGRESS:
-            raise UserError(
-                f"cannot fetch {address}: {reason}, {_length(part):,} of {archive.size:,} bytes came; "
-                f"give the same command again to go on from there, or {by_hand}"
-            )
-        before, downloader = _length(part), _Resuming(part, archive, by_hand, tell)
-        try:
-            pup.fetch(path.name, downloader=downloader)
-        except (requests.RequestException, ValueError) as error:
-            if downloader.delivered:
-                raise downloader.other_hash(address) from error
-            reason = " ".join(str(error).split())
-    if tell is not None:
+    known, urls = {path.name: archive.digest}, {path.name: address}
+    pup = pooch.create(incoming, "", registry=known, urls=urls, retry_if_failed=RETRIES)
+    reason, before = "", -PROGRESS
+    try:
+        while not (incoming / path.name).is_file():
+            downloader = _Resuming(part, archive, f"put {archive.file} from its home page at {path}", tell)
+            if _length(part) - before < PROGRESS:
+                raise UserError(
+                    f"cannot fetch {address}: {reason}, {_length(part):,} of {archive.size:,} bytes came; "
+                    f"give the same command again to go on from there, or {downloader.by_hand}"
+                )
+            before = _length(part)
+            try:
+                pup.fetch(path.name, downloader=downloader)
+            except (requests.RequestException, ValueError) as error:
+                if downloader.delivered:
+                    raise downloader.other_hash(address) from error
+                reason = " ".join(str(error).split())
         tell(archive.size, archive.size, "checking")
-    (incoming / path.name).replace(path)
-    shutil.rmtree(incoming)
+        (incoming / path.name).replace(path)
+    finally:
+        if path.is_file() or not _length(part):
+            shutil.rmtree(incoming)
     return path
 
 
 class _Resuming:
     """A downloader as pooch takes them: keeps what came in `part`, and asks for the rest of it only."""
 
-    def __init__(self, part: Path, archive: Archive, by_hand: str, tell: Tell | None) -> None:
+    def __init__(self, part: Path, archive: Archive, by_hand: str, tell: Tell) -> None:
         self.part, self.archive, self.by_hand, self.tell = part, archive, by_hand, tell
         self.delivered, self.answers = False, ExitStack()
 
@@ -137,8 +140,7 @@ class _Resuming:
                 pooch.HTTPDownloader(chunk_size=CHUNK, **how)(url, self, pup)
         if self.have < size:
             raise requests.ConnectionError("the connection was cut off")
-        if self.tell is not None:
-            self.tell(0, size, "checking")
+        self.tell(0, size, "checking")
         self.delivered = True
         try:
             # Whoever interrupts the check loses the second name only.
@@ -162,8 +164,7 @@ class _Resuming:
             self.file.truncate(0)
             raise self._refused(f"has more than {self.archive.size:,} bytes")
         self.file.write(block)
-        if self.tell is not None:
-            self.tell(self.have, self.archive.size, "fetching")
+        self.tell(self.have, self.archive.size, "fetching")
 
     def flush(self) -> None:
         self.file.flush()
@@ -200,15 +201,6 @@ class _Resuming:
 
 def _length(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
-
-
-def _digest(path: Path, archive: Archive, tell: Tell | None) -> str:
-    if tell is not None:
-        tell(0, archive.size, "checking")
-    found = f"sha256:{store.sha256(path)}"
-    if tell is not None:
-        tell(archive.size, archive.size, "checking")
-    return found
 
 
 def _is_done(archive: Archive, folder: Path) -> bool:

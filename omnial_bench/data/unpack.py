@@ -19,6 +19,11 @@ from omnial_bench.errors import UserError
 Tell = Callable[[int, int, str], None]
 """Told of progress: bytes done, bytes in all, and what is done."""
 
+
+def unheard(*_: object) -> None:
+    """For whom nobody tells."""
+
+
 MEMBERS = 100_000
 DEPTH = 32
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -60,9 +65,7 @@ def check_empty(path: Path) -> None:
         raise UserError(f"{path} is not empty and nothing in it is overwritten; choose another folder")
 
 
-def unpack(
-    archive: Path, folder: Path, *, most_bytes: int, most_members: int = MEMBERS, tell: Tell | None = None
-) -> None:
+def unpack(archive: Path, folder: Path, *, most_bytes: int, most_members: int = MEMBERS, tell: Tell = unheard) -> None:
     """Unpack a tar file (plain, gzip, bzip2 or xz) into an empty folder that is there; what was written stays in it
     when it fails.
 
@@ -86,8 +89,7 @@ def unpack(
         # Also where the file system takes two names for one.
         if not member.isdir() and os.path.lexists(Path(to, member.name)):
             raise _refused(archive, f"two of its members have the name {member.name[:200]!r}")
-        if tell is not None:
-            tell(min(file.tell(), total), total, "unpacking")
+        tell(min(file.tell(), total), total, "unpacking")
         return tarfile.data_filter(member, to).replace(mode=None, deep=False)  # type: ignore[arg-type]
 
     try:
@@ -103,8 +105,7 @@ def unpack(
         raise UserError(f"cannot unpack {archive}: it is no tar file or damaged ({why}); fetch it again") from error
     if members == 0:
         raise UserError(f"cannot unpack {archive}: it holds nothing; fetch it again")
-    if tell is not None:
-        tell(total, total, "unpacking")
+    tell(total, total, "unpacking")
 
 
 def inside(name: str) -> PurePosixPath | None:
