@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import requests
 from click.testing import CliRunner, Result
 from PIL import Image
 
@@ -454,6 +455,34 @@ def test_a_server_that_falls_silent(server: Server, tmp_path: Path, monkeypatch:
     obtain(archive, tmp_path / "out")
     over.set()
     assert server.ranges == [None, None]
+
+
+def test_a_connection_whose_encryption_breaks(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = publish(server)
+
+    def broken(*_: object, **__: object) -> bytes:
+        raise requests.packages.urllib3.exceptions.SSLError("bad record mac")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(requests.Response, "iter_content", broken)
+        failed(archive, tmp_path, "bad record mac, 0 of .* bytes came; give the same command again")
+    assert obtain(archive, tmp_path / "out") and len(server.ranges) == 6
+
+
+def test_a_disk_that_fills_is_named_and_what_came_stays(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = publish(server)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download._Resuming, "flush", full)
+        with pytest.raises(OSError, match="No space left"):
+            obtain(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists() and not (tmp_path / "file.tar").exists()
+    obtain(archive, tmp_path / "out")
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://a/b", "/etc/passwd", ""])

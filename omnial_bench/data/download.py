@@ -137,7 +137,11 @@ class _Resuming:
             if self.have < size:
                 headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={self.have}-"} if self.have else {})
                 how = {"headers": headers, "timeout": TIMEOUT, "hooks": {"response": self._begin}}
-                pooch.HTTPDownloader(chunk_size=CHUNK, **how)(url, self, pup)
+                try:
+                    pooch.HTTPDownloader(chunk_size=CHUNK, **how)(url, self, pup)
+                except requests.packages.urllib3.exceptions.HTTPError as error:
+                    # What breaks TLS in the middle is passed on as it comes.
+                    raise requests.ConnectionError(str(error)) from error
         if self.have < size:
             raise requests.ConnectionError("the connection was cut off")
         self.tell(0, size, "checking")
