@@ -17,12 +17,12 @@ from tiny_study import leave, left_in, prepare, settings
 from omnial_bench.cli.main import cli
 from omnial_bench.config.load import read_plan
 from omnial_bench.data import cache
-from omnial_bench.data.toy import make as toy
 from omnial_bench.data.toy.make import draw_toy
+from omnial_bench.data.toy.make import make as toy
 from omnial_bench.errors import UserError
 from omnial_bench.io import lock
 from omnial_bench.io.leftovers import sweep, swept
-from omnial_bench.io.lock import claimed, shared, wait_until_left
+from omnial_bench.io.lock import shared, wait_until_left
 from omnial_bench.io.whole import beside, whole
 from omnial_bench.models import training
 from omnial_bench.models.checkpoint import write_tensors
@@ -104,7 +104,7 @@ def test_a_run_that_ends_otherwise_leaves_nothing_either(
     shutil.copytree(place.root / "undisturbed", out)
 
     def fail(folder: Path) -> list[Path]:
-        assert left_in(folder) == [folder / ".lock"]
+        assert left_in(folder) == [folder / lock.CLAIM, folder / lock.NAME]
         leave(folder)
         raise error("at the end")
 
@@ -168,7 +168,7 @@ def test_every_step_begins_and_ends_clean(
     seen = []
 
     def work(*_: Any, **__: Any) -> None:
-        seen.append(left_in(out))
+        seen.append([path for path in left_in(out) if path.name != lock.CLAIM])
         beside(out / "log.csv", "part").write_text("half")
         raise KeyboardInterrupt
 
@@ -216,7 +216,8 @@ def test_what_was_left_at_the_top_or_long_ago_alone(tmp_path: Path) -> None:
     for path in (old, new, deep):
         path.touch()
     os.utime(old, (0, 0))
-    sweep(tmp_path, deep=False, older_than=3600)
+    with shared(tmp_path):
+        sweep(tmp_path, deep=False, spared=3600)
     assert [path.exists() for path in (old, new, deep)] == [False, True, True]
     sweep(tmp_path, deep=False)
     assert [path.exists() for path in (new, deep)] == [False, True]
@@ -229,7 +230,7 @@ def test_what_a_live_process_writes_further_in_is_not_swept(tmp_path: Path) -> N
     part, building = beside(inner / "results.csv", "part"), beside(inner.parent / "pgd-8", "part")
     part.write_text("half")
     building.mkdir()
-    with lock.locked(inner), claimed(building):
+    with lock.locked(inner), shared(building.parent):
         with swept(tmp_path):
             pass
         assert part.exists() and building.exists() and (inner / lock.NAME).exists()

@@ -1,17 +1,18 @@
 """One process at a time in a folder, and folders that nobody works in any more."""
 
+import fcntl
 import os
 import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from omnial_bench.errors import UserError
-from omnial_bench.io import lock
-from omnial_bench.io.lock import abandoned, claimed, locked, waited_for
+from omnial_bench.io.lock import abandoned, claimed, locked, occupied, shared, taken, waited_for
 
 HOLD = """
 import sys
@@ -49,16 +50,16 @@ def test_the_file_goes_with_its_holder_and_one_of_a_killed_holder_with_the_next(
 
 
 def test_a_file_that_was_removed_is_no_lock(tmp_path: Path) -> None:
-    """Who opened it before its holder went, and took it after that, begins again with the file that is there now."""
-    path, opened = tmp_path / "a.lock", []
-
-    def go(descriptor: int) -> None:
-        opened.append(os.fstat(descriptor).st_ino)
-        if len(opened) == 1:
-            path.unlink()
-
-    with lock._held(path, go) as descriptor:
-        assert len(opened) == 2 and os.fstat(descriptor).st_ino == path.stat().st_ino
+    """Who comes after that has one of his own, which stays when the first one goes."""
+    path = tmp_path / "a.lock"
+    with taken(path):
+        path.unlink()
+        with taken(path, busy=lambda: UserError("busy")), ExitStack() as third:
+            theirs = path.stat()
+            with pytest.raises(UserError, match="busy"):
+                third.enter_context(taken(path, busy=lambda: UserError("busy")))
+            assert os.path.samestat(theirs, path.stat())
+    with taken(path):
         path.unlink()
         path.write_text("another's")
     assert path.read_text() == "another's"
@@ -138,7 +139,7 @@ def test_a_lock_file_of_another_program_keeps_nobody_out(tmp_path: Path) -> None
         pass
     (tmp_path / lock.NAME).write_text("theirs")
     with (tmp_path / lock.NAME).open() as file:
-        lock.fcntl.flock(file, lock.fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX)
         with claimed(tmp_path / "inner", alone=True):
             pass
 
@@ -149,11 +150,13 @@ def test_a_file_system_without_locks_is_a_warning(
     def refuse(*_: object) -> None:
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(lock.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     with locked(tmp_path):
-        pass
+        assert not abandoned(tmp_path)
     assert "see to it that one run at a time uses the folder" in caplog.text
-    assert not abandoned(tmp_path)
+    with shared(tmp_path):
+        assert not abandoned(tmp_path) and not occupied(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_a_vanished_machine_left_in_the_file_keeps_nobody_out(tmp_path: Path) -> None:
@@ -161,4 +164,15 @@ def test_what_a_vanished_machine_left_in_the_file_keeps_nobody_out(tmp_path: Pat
     (tmp_path / lock.NAME).write_text("process 1 on elsewhere since 2020-01-01T00:00:00+00:00, and a longer line\n" * 3)
     with locked(tmp_path):
         words = (tmp_path / lock.NAME).read_text()
-        assert words.startswith(f"process {os.getpid()} on ") and words.count("\n") == 1
+        assert words.startswith(f" process {os.getpid()} on ") and words.count("\n") == 1
+
+
+def test_several_share_a_folder_and_what_a_killed_one_left_goes_with_the_next_look(tmp_path: Path) -> None:
+    with shared(tmp_path), shared(tmp_path):
+        assert occupied(tmp_path) and not abandoned(tmp_path) and len(list(tmp_path.iterdir())) == 2
+        with pytest.raises(UserError, match="in use by another"), claimed(tmp_path, alone=True):
+            pass
+    assert not occupied(tmp_path) and not list(tmp_path.iterdir())
+    (tmp_path / ".0123abcd.lock").touch()
+    (tmp_path / "theirs.lock").touch()
+    assert abandoned(tmp_path) and [path.name for path in tmp_path.iterdir()] == ["theirs.lock"]

@@ -135,14 +135,21 @@ def _facts(entry: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[[int, int, str], None] | None]:
-    """A bar in bytes for each step that news comes of, with rate and time left; None where there is no terminal."""
+def _bars() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar in bytes for each step that news comes of, with rate and time left; where there is no terminal, a line."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield None
+        ended = set()
+
+        def say(done: int, total: int, step: str) -> None:
+            if done == total and step not in ended:
+                ended.add(step)
+                click.echo(f"{step} done, {total:,} bytes", err=True)
+
+        yield say
         return
     columns = (
         TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), TransferSpeedColumn(),

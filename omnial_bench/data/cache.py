@@ -22,7 +22,7 @@ from torch import Tensor
 from omnial_bench.errors import UserError
 from omnial_bench.io import whole as files
 from omnial_bench.io.leftovers import sweep
-from omnial_bench.io.lock import shared, vacant
+from omnial_bench.io.lock import shared
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +89,7 @@ def remember_text(name: str, decided_by: Sequence[Any], make: Callable[[], str])
 
 def sweep_cache() -> None:
     """Remove what killed processes left in the cache: all of it where nobody writes there now, else what is old."""
-    folder = cache_folder()
-    with vacant(folder) as free:
-        sweep(folder, deep=False, older_than=0.0 if free else A_DAY)
+    sweep(cache_folder(), deep=False, spared=A_DAY)
 
 
 @contextmanager

@@ -8,12 +8,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from omnial_bench.io.links import entries_of, is_link
-from omnial_bench.io.lock import occupied, wait_until_left
+from omnial_bench.io.lock import abandoned, occupied, wait_until_left
 
 PATIENCE = 10.0
 """Seconds that workers are waited for whose end nobody can see: those of a machine that a cluster lost."""
 _LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{8}\.(part|old)")
-"""What `store.beside` names."""
+"""What `io.whole.beside` names."""
 
 
 @contextmanager
@@ -36,17 +36,20 @@ def _clean(folders: tuple[Path, ...], deep: bool, workers: Path | None) -> None:
         sweep(folder, deep=deep)
 
 
-def sweep(folder: Path, *, deep: bool = True, older_than: float = 0.0) -> None:
-    """Remove what killed processes left in `folder`, at any depth or at the top alone; for one who is alone in it, or
-    where it was not touched for so many seconds.
+def sweep(folder: Path, *, deep: bool = True, spared: float = 0.0) -> None:
+    """Remove what killed processes left in `folder`, at any depth or at the top alone; for one who is alone in it.
 
+    With `spared` for anyone: where somebody else is at work there, what was touched in the last so many seconds stays.
     Links are not followed, and nothing is touched below a folder in which somebody else is at work.
     """
     pending = [folder]
     while pending:
         # What cannot be looked at or removed is in nobody's way.
         with suppress(OSError):
-            for entry in entries_of(pending.pop()):
+            entries = entries_of(pending.pop())
+            # Asked after the look: who comes later writes under a name that was not seen.
+            older_than = 0.0 if not spared or abandoned(folder) else spared
+            for entry in entries:
                 path = Path(entry.path)
                 inner = entry.is_dir(follow_symlinks=False) and not is_link(entry)
                 if inner and occupied(path):

@@ -83,9 +83,11 @@ def set_aside(path: Path) -> Path:
 
 def sync_folder(path: Path) -> None:
     """Have the names in a folder outlive a power cut, where the file system can do that."""
-    if os.name != "posix":
+    try:
+        folder = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        # Windows opens no folders.
         return
-    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     except OSError as error:

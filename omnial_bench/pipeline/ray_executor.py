@@ -169,7 +169,7 @@ def _do(place: _Place, work: Work, task: Any) -> Any:
 
 
 def _settle(place: _Place) -> Any:
-    node = os.uname().nodename
+    node = socket.gethostname()
     if not Path(place.folder).is_dir():
         raise UserError(f"machine {node} has no folder {place.folder}; expected one that all machines share")
     os.chdir(place.folder)

@@ -21,7 +21,7 @@ from omnial_bench.attacks.sets.manifest import NAME, THREADS, Manifest, companio
 from omnial_bench.attacks.sets.png import from_rows, read_png
 from omnial_bench.data.images import Pictures
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.io.lock import abandoned, claimed
+from omnial_bench.io.lock import abandoned, shared
 from omnial_bench.io.whole import beside, make_folder, sync_folder, sync_tree
 from omnial_bench.types import ThreatModel
 
@@ -36,15 +36,15 @@ def sealed(folder: Path) -> Iterator[Path]:
         raise UserError(
             f"expected {folder} to be free or an adversarial set, found something else; choose another folder"
         )
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}.????????.part"):
-        if abandoned(left):
-            shutil.rmtree(left, ignore_errors=True)
+    # Listed before anybody is looked for: who comes later has names of his own.
+    begun = list(make_folder(folder.parent).glob(f".{glob.escape(folder.name)}.????????.part"))
+    for left in begun if abandoned(folder.parent) else []:
+        shutil.rmtree(left, ignore_errors=True)
     # Names of their own, for a worker that was given up may still be writing the same set.
     aside, old = beside(folder, "part"), beside(folder, "old")
-    make_folder(aside)
     try:
-        with claimed(aside):
-            yield aside
+        with shared(folder.parent):
+            yield make_folder(aside)
             sync_tree(aside)
             if folder.exists():
                 folder.rename(old)

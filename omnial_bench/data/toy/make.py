@@ -22,7 +22,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.io import whole as files
 from omnial_bench.io.leftovers import sweep, swept
 from omnial_bench.io.links import check_links
-from omnial_bench.io.lock import claimed
+from omnial_bench.io.lock import CLAIM, claimed
 
 VERSION = 2
 MARKER = "toy.json"
@@ -128,7 +128,7 @@ def _expose(
 
 def _claim(root: Path, settings: dict[str, int]) -> None:
     marker = root / MARKER
-    if root.is_dir() and any(root.iterdir()):
+    if any(path.name != CLAIM for path in root.iterdir()):
         try:
             found = json.loads(marker.read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -1,0 +1,93 @@
+"""What Windows lacks is not needed: no `fcntl`, no opened folders, no folder renamed while a file in it is open."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+LIKE_WINDOWS = """
+import os
+import sys
+from pathlib import Path
+import filelock  # has locks of its own there
+
+sys.modules["fcntl"] = None
+for name in ("O_DIRECTORY", "O_NOFOLLOW", "fork", "mkfifo", "pread"):
+    delattr(os, name)
+opened, renames = os.open, {"rename": os.rename, "replace": os.replace}
+
+def open_file(path, flags, *more, **how):
+    if not isinstance(path, int) and os.path.isdir(path) and "dir_fd" not in how:
+        raise PermissionError(13, "Permission denied", str(path))
+    return opened(path, flags, *more, **how)
+
+def renamed(name):
+    def rename(source, target, **how):
+        held = [os.path.realpath(f"/proc/self/fd/{one}") for one in os.listdir("/proc/self/fd")]
+        inside = [path for path in held if path.startswith(os.path.realpath(source) + os.sep)]
+        if os.path.isdir(source) and (inside or os.path.isdir(target)):
+            raise PermissionError(13, "Access is denied", str(source))
+        return renames[name](source, target, **how)
+    return rename
+
+os.open, os.rename, os.replace = open_file, renamed("rename"), renamed("replace")
+"""
+
+
+def on_windows(code: str, folder: Path) -> str:
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    done = subprocess.run(
+        [sys.executable, "-c", LIKE_WINDOWS + code], cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMNIAL_BENCH_CACHE": str(folder / "cache")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_command_line_starts_draws_and_verifies(tmp_path: Path) -> None:
+    shown = on_windows(
+        """
+from omnial_bench.cli.main import cli
+from omnial_bench.data.toy.make import draw_toy
+cli(["--help"], standalone_mode=False)
+draw_toy(Path("data"), size=32, train=1, test_good=1, test_defect=1)
+cli(["data", "verify", "data"], standalone_mode=False)
+""",
+        tmp_path,
+    )
+    assert "Usage:" in shown and "every picture can be read" in shown
+
+
+def test_a_run_trains_builds_sets_and_scores(tmp_path: Path) -> None:
+    on_windows(
+        """
+from omnial_bench.config.load import read_plan
+from omnial_bench.pipeline.run import run
+from tiny_study import prepare, settings
+prepare(Path())
+run(read_plan("plan.toml"), settings("out"))
+""",
+        tmp_path,
+    )
+    assert (tmp_path / "out" / "results.csv").is_file()
+
+
+def test_an_archive_is_unpacked_and_put_in_place(tmp_path: Path) -> None:
+    on_windows(
+        """
+import hashlib, tarfile
+from dataclasses import replace
+from omnial_bench.data.catalog import DTD
+from omnial_bench.data.download import obtain
+Path("dtd").mkdir()
+Path("dtd/a.jpg").write_bytes(b"picture")
+with tarfile.open("a.tar", "w") as tar:
+    tar.add("dtd")
+content = Path("a.tar").read_bytes()
+digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+Path("out").mkdir()
+assert obtain(replace(DTD.archive, file="a.tar", size=len(content), digest=digest), Path("out"))
+""",
+        tmp_path,
+    )
+    assert (tmp_path / "out" / "a.jpg").read_bytes() == b"picture"
