@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from omnial_bench import provenance as made_by
-from omnial_bench.adapting import Site, Wanted, detector_at, option_of, weights_of
+from omnial_bench.adapting import Site, Wanted, check_own, detector_at, option_of, weights_of
 from omnial_bench.attacks.manifest import NAME as MANIFEST
 from omnial_bench.attacks.sets import AdversarialSet, load_set
 from omnial_bench.attacks.threats import check_suite
@@ -286,6 +286,7 @@ def _check(desk: _Desk) -> list[tuple[str, ...]]:
     request = desk.request
     if not desk.names:
         raise UserError("expected a checkpoint or a detector to score, got none; name one")
+    check_own(request.detectors, request.options, request.paradigm, request.held_out)
     for suite in desk.suites:
         check_suite(suite)
         if suite.against == "sources":
@@ -297,8 +298,10 @@ def _check(desk: _Desk) -> list[tuple[str, ...]]:
     check_folder(request.out)
     rows: list[tuple[str, ...]] = []
     looked: set[tuple[object, ...]] = set()
+    meeting: list[tuple[str, tuple[int, int]]] = []
     for name in desk.names:
         candidate = desk.candidate(name)
+        meeting.append((candidate.target.model, candidate.size))
         for suite in desk.suites:
             if suite.against == "self":
                 check_suited(candidate.target.detector, suite, candidate.target.model)
@@ -315,7 +318,29 @@ def _check(desk: _Desk) -> list[tuple[str, ...]]:
     for row in rows:
         if rows.count(row) > 1:
             raise UserError(f"the same rows twice, {_row(row)}; score them into different folders")
+    for suite in desk.suites:
+        if suite.against == "each":
+            _check_meeting(suite, meeting)
     return rows
+
+
+def _check_meeting(suite: Suite, models: Sequence[tuple[str, tuple[int, int]]]) -> None:
+    """UserError where models that are shown what the others were attacked with cannot be told apart as sources, or have
+    different network sizes."""
+    names = [name for name, _ in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(
+                f"expected models of different names in suite {suite.name}, for rows name their source, got {name} "
+                "twice; call a detector by another name, or score them into different folders"
+            )
+    sizes = dict.fromkeys(size for _, size in models)
+    if len(sizes) > 1:
+        some = ", ".join(f"{name} {height}x{width}" for name, (height, width) in models[:6])
+        raise UserError(
+            f"expected one network size in suite {suite.name}, for the models share their pictures, got {some}; "
+            "give a detector the size of the others with --size"
+        )
 
 
 def check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str]) -> None:

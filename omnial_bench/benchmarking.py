@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from omnial_bench.adapting import Factory, Site, check_name, check_size, detector_at, weights_of
+from omnial_bench.adapting import Factory, Site, check_name, check_seed, check_size, detector_at, weights_of
 from omnial_bench.assessment import WRITTEN, check_rows, row_names
 from omnial_bench.attacks.health import doubts, health
 from omnial_bench.attacks.sets import build_sets, compose, load_set
@@ -91,7 +91,7 @@ class _Task:
 def benchmark(
     detector: nn.Module | Factory,
     data: str | Path,
-    suite: str = "paper",
+    suite: str | Path = "paper",
     *,
     categories: Sequence[str] | None = None,
     size: tuple[int, int] = (256, 256),
@@ -124,13 +124,20 @@ def benchmark(
     holds other rows, which would be lost.
     """
     name, size = check_name(name), check_size(size)
-    if limit is not None and limit < LEAST_SHOWN:
-        raise UserError(f"expected a limit of at least {LEAST_SHOWN} pictures a category, got {limit}")
-    if not is_printable(preset):
+    check_seed(seed)
+    if limit is not None and (type(limit) is not int or limit < LEAST_SHOWN):
+        raise UserError(f"expected a limit of at least {LEAST_SHOWN} pictures a category, got {limit!r}")
+    if not isinstance(suite, str | Path):
+        raise UserError(f"expected the name of a suite or the path of its file, got {suite!r}")
+    if not isinstance(data, str | Path):
+        raise UserError(f"expected the folder of a data set, got {data!r}")
+    if isinstance(categories, str):
+        raise UserError(f"expected categories as a list of names, got {categories!r}; write [{categories!r}]")
+    if not isinstance(preset, str) or not is_printable(preset):
         raise UserError(f"expected a preset of one line that can be printed, got {preset!r}")
     if precision not in get_args(Precision):
         raise UserError(f"unknown precision {precision!r}; expected {', '.join(get_args(Precision))}")
-    record = read_suite(suite)
+    record = read_suite(str(suite))
     check_suite(record)
     on = fabric(device, precision).device
     if save is not None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from omnial_bench import provenance as made_by
-from omnial_bench.adapting import Site, Wanted, detector_at, option_of, weights_of
+from omnial_bench.adapting import Site, Wanted, check_own, detector_at, option_of, weights_of
 from omnial_bench.attacks.sets import build_sets, compose
 from omnial_bench.attacks.threats import check_suite
 from omnial_bench.checkpoint import RECIPE, WEIGHTS, load, model_name, provenance_of, read_provenance
@@ -150,6 +150,7 @@ def attack_models(
     foreign = foreign or Foreign()
     if not (sources or foreign.detectors):
         raise UserError("expected a source or a detector to attack, got none; name one")
+    check_own(foreign.detectors, foreign.options, foreign.paradigm, foreign.held_out)
     found = [load(path, trusted=trusted) for path in sources]
     on = fabric(device, precision).device
     check_folder(out)

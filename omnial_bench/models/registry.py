@@ -10,6 +10,7 @@ from torch import nn
 from omnial_bench import reading
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.models import draem, foreign, jnld, omnial
+from omnial_bench.models.adapter import check_detector
 from omnial_bench.nouns import Detector
 from omnial_bench.records import Recipe
 
@@ -28,8 +29,8 @@ def build(
     Weights and buffers are what its own constructor makes. What that draws from torch's global generator comes from
     `generator` (on the CPU; None: one seeded with 0), which stands in for that one during the call. `recipe.detector`
     is a name of DETECTORS or one of `trusted`, `package.module:object`, called with the options as keywords. UserError
-    for an unknown name or option, for code that is not trusted (`where` says who asks for it), and for a size that the
-    network cannot take.
+    for an unknown name or option, for code that is not trusted (`where` says who asks for it), for a size that the
+    network cannot take, and for code from elsewhere as of `check_detector`.
     """
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
     make: Callable[[], nn.Module]
@@ -46,6 +47,9 @@ def build(
             f"{recipe.detector}: expected a Detector of omnial_bench.nouns, got {type(detector).__name__}; "
             "only a Detector can be trained"
         )
+    if foreign.is_foreign(recipe.detector):
+        with foreign.drawing_from(torch.Generator().manual_seed(0)):
+            check_detector(detector, recipe.size)
     return detector.train()
 
 
