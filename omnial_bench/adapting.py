@@ -119,7 +119,9 @@ def check_own(detectors: Sequence[str], options: Sequence[str], paradigm: str, h
     """UserError for what is said of detectors from elsewhere where there are none: a checkpoint keeps its own."""
     given = {"--option": options, "--paradigm": paradigm != "unified", "--held-out": held_out}
     if not detectors and (alone := [name for name, value in given.items() if value]):
-        raise UserError(f"expected {alone[0]} with a --detector, got checkpoints alone, which keep theirs; leave it out")
+        raise UserError(
+            f"expected {alone[0]} with a --detector, got checkpoints alone, which keep theirs; leave it out"
+        )
 
 
 def option_of(text: str) -> tuple[str, Any]:

@@ -281,8 +281,14 @@ def test_a_detector_in_a_plan_is_source_and_target_or_one_line(command: Command,
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("--size 32x32 --category weave --detector kept=means:Mean", "expected models of different names in suite transfer"),
-        ("--size 48x48 --category cap --detector a=means:Bank", "got kept-unified 32x32, a-unified 48x48; give a detector the size"),
+        (
+            "--size 32x32 --category weave --detector kept=means:Mean",
+            "expected models of different names in suite transfer",
+        ),
+        (
+            "--size 48x48 --category cap --detector a=means:Bank",
+            "got kept-unified 32x32, a-unified 48x48; give a detector the size",
+        ),
         ("--option side=3", "expected --option with a --detector, got checkpoints alone"),
         ("--paradigm separate", "expected --paradigm with a --detector"),
         ("--held-out data/cap", "expected --held-out with a --detector"),
