@@ -102,6 +102,11 @@ def _read(kind: Kind, what: str, name_or_path: str) -> tuple[dict[str, Any], str
     path = Path(name_or_path)
     if path.suffix == ".toml":
         return read_toml(path), str(path)
+    if kind == "models" and ":" in name_or_path:
+        raise UserError(
+            f"expected a detector's record, got the code {name_or_path!r}; write a TOML file with "
+            f"detector = {name_or_path!r} and give its path, as models/README.md says"[:300]
+        )
     if name_or_path not in record_names(kind):
         raise unknown(what, name_or_path, record_names(kind))
     return read_toml(records_folder(kind) / f"{name_or_path}.toml"), f"{kind}/{name_or_path}.toml"

@@ -313,7 +313,7 @@ class _Loop:
 def _checked_terms(detector: Detector, terms: object) -> dict[str, Tensor]:
     """UserError where a loss is no table of named scalars."""
     if not isinstance(terms, dict) or not terms:
-        got = type(terms).__name__ if terms else "none"
+        got = "none" if isinstance(terms, dict) else type(terms).__name__
     elif odd := [name for name, term in terms.items() if not isinstance(term, Tensor) or term.ndim]:
         got = f"something else for {odd[0]!r}"
     else:

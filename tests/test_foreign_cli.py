@@ -92,6 +92,8 @@ class Made(ob.Detector):
             raise KeyError("no loss")
         if self.says == "no names":
             return self.net(batch.images).mean()
+        if self.says == "no terms":
+            return {}
         if self.says == "no scalar":
             return {"mean": self.net(batch.images)}
         if self.says == "no slope":
@@ -259,6 +261,7 @@ FAILURES = {
     "no picture": "Made.synthesize failed: IndexError: no picture",
     "no loss": "Made.loss failed: KeyError: 'no loss'",
     "no names": "expected named scalar tensors from Made.loss, got Tensor",
+    "no terms": "expected named scalar tensors from Made.loss, got none",
     "no scalar": "expected named scalar tensors from Made.loss, got something else for 'mean'",
     "no slope": "Made.loss failed: RuntimeError: element 0 of tensors does not require grad",
 }
@@ -276,6 +279,15 @@ def test_a_detector_in_a_plan_is_source_and_target_or_one_line(command: Command,
     rows = read_rows(Path("out"))
     pairs = set(zip(rows["source"], rows["paradigm"], rows["set"], strict=True))
     assert {("made-separate-cap", "unified", "pgd-8"), ("made-unified", "separate", "transfer-mi")} <= pairs
+
+
+def test_a_plan_trains_detectors_of_records_alone(command: Command) -> None:
+    Path("made.toml").write_text(RECORD.format(says="").replace("Made", "Mean"), encoding="utf-8")
+    Path("plan.toml").write_text(PLAN, encoding="utf-8")
+    line = "run plan.toml --trust means:Mean --trust means:Made --data data --out out --device cpu"
+    assert "means:Mean: expected a Detector of omnial_bench.nouns, got another module" in refused(command(line))
+    Path("plan.toml").write_text(PLAN.replace("made.toml", "means:Made"), encoding="utf-8")
+    assert "expected a detector's record, got the code 'means:Made'; write a TOML file" in refused(command(line))
 
 
 @pytest.mark.parametrize(

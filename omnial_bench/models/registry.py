@@ -35,7 +35,7 @@ def build(
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
     make: Callable[[], nn.Module]
     if foreign.is_foreign(recipe.detector):
-        make = partial(foreign.make, recipe.detector, recipe.options, trusted=trusted, where=where)
+        make = partial(foreign.make, recipe.detector, recipe.options, trusted=trusted, where=where, trained=True)
     else:
         kind, options = _chosen(recipe)
         _try(kind, recipe.model_dump_json())
