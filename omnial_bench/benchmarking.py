@@ -2,7 +2,7 @@
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -127,12 +127,7 @@ def benchmark(
     check_seed(seed)
     if limit is not None and (type(limit) is not int or limit < LEAST_SHOWN):
         raise UserError(f"expected a limit of at least {LEAST_SHOWN} pictures a category, got {limit!r}")
-    if not isinstance(suite, str | Path):
-        raise UserError(f"expected the name of a suite or the path of its file, got {suite!r}")
-    if not isinstance(data, str | Path):
-        raise UserError(f"expected the folder of a data set, got {data!r}")
-    if isinstance(categories, str):
-        raise UserError(f"expected categories as a list of names, got {categories!r}; write [{categories!r}]")
+    _check_kinds(data=data, suite=suite, categories=categories, device=device, progress=progress, save=save)
     if not isinstance(preset, str) or not is_printable(preset):
         raise UserError(f"expected a preset of one line that can be printed, got {preset!r}")
     if precision not in get_args(Precision):
@@ -167,6 +162,25 @@ def benchmark(
     for notes in doubts(rows.health)["notes"]:
         warnings.warn(f"{name}: {notes}", stacklevel=2)
     return rows
+
+
+def _check_kinds(
+    *, data: object, suite: object, categories: object, device: object, progress: object, save: object
+) -> None:
+    """UserError for what is of another kind than `benchmark` takes."""
+    if isinstance(categories, str):
+        raise UserError(f"expected categories as a list of names, got {categories!r}; write [{categories!r}]")
+    named = isinstance(categories, Collection) and all(isinstance(name, str) for name in categories)
+    for what, fits, got in (
+        ("the folder of a data set", isinstance(data, str | Path), data),
+        ("the name of a suite or the path of its file", isinstance(suite, str | Path), suite),
+        ("categories as a list of names", categories is None or named, categories),
+        ("a device such as cpu", isinstance(device, str), device),
+        ("progress as True, False or a function", isinstance(progress, bool) or callable(progress), progress),
+        ("a folder to save to", save is None or isinstance(save, str | Path), save),
+    ):
+        if not fits:
+            raise UserError(f"expected {what}, got {got!r}"[:300])
 
 
 def compare(*found: Benchmark) -> pd.DataFrame:
