@@ -151,11 +151,16 @@ class Untrained(Detector):
         super().__init__()
         self.module = module
 
+    @property
+    def known_as(self) -> str:
+        """What messages call it: the class that its maker wrote."""
+        return type(self.module).__name__
+
     def synthesize(self, *_: object) -> Synthetic:
-        raise UserError(f"{type(self.module).__name__} is taken as it is; only a Detector can be trained here")
+        raise UserError(f"{self.known_as} is taken as it is; only a Detector can be trained here")
 
     def loss(self, _: Synthetic) -> dict[str, Tensor]:
-        raise UserError(f"{type(self.module).__name__} is taken as it is; only a Detector can be trained here")
+        raise UserError(f"{self.known_as} is taken as it is; only a Detector can be trained here")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,9 +119,12 @@ def _manifest(path: Path, name: str, label: str) -> None:
     sources = [{"name": part, "sha256": "0" * 64} for part in SOURCE.split("+")] if label != "none" else []
     up = -1 if "targeted" in name else 1
     steps = [1.2 + up * HIT[name] * 2 * (1 - np.exp(-i / 3)) for i in range(10)] if label != "none" else []
+    threat = {
+        "name": name, "attack": "pgd", "objective": "balanced", "goal": "any", "norm": "linf", "eps": "8/255",
+        "where": "frame", "steps": 10, "step_size": None, "restarts": 1, "options": {},
+    }  # fmt: skip
     manifest = {
-        "suite": "paper", "threat": {"name": name, "attack": "pgd", "steps": 10}, "label": label, "sources": sources,
-        "seed": 0,
+        "suite": "paper", "threat": threat, "label": label, "sources": sources, "seed": 0,
         "dataset": "mvtec_ad", "data_fingerprint": "f" * 64, "size": [96, 96],
         "loss": {"steps": [float(s) for s in steps]},
         "counts": {"bottle": {"good": 8, "synthetic": 32}, "grid": {"good": 8, "synthetic": 32}},

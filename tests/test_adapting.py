@@ -280,6 +280,18 @@ def test_one_module_is_no_network_for_each_category(data: Path) -> None:
         ({"limit": 0}, "a limit of at least 2 pictures a category, got 0"),
         ({"name": "a\nb"}, r"expected a name of letters, digits, dots and dashes, got 'a\\nb'"),
         ({"name": "a/b"}, "expected a name of letters"),
+        ({"limit": 2.5}, "a limit of at least 2 pictures a category, got 2.5"),
+        ({"seed": -1}, "expected a seed from 0 to 2147483647, a whole number, got -1"),
+        ({"seed": 2**31}, "expected a seed from 0"),
+        ({"seed": 1.5}, "expected a seed from 0"),
+        ({"seed": True}, "expected a seed from 0"),
+        ({"suite": 3}, "expected the name of a suite or the path of its file, got 3"),
+        ({"categories": "cap"}, r"expected categories as a list of names, got 'cap'; write \['cap'\]"),
+        ({"categories": [3]}, r"expected categories as a list of names, got \[3\]"),
+        ({"device": 3}, "expected a device such as cpu, got 3"),
+        ({"progress": 3}, "expected progress as True, False or a function, got 3"),
+        ({"save": 3}, "expected a folder to save to, got 3"),
+        ({"preset": 3}, "expected a preset of one line"),
         ({"preset": "a\nb"}, "expected a preset of one line"),
         ({"precision": "fp8"}, "unknown precision 'fp8'; expected 32-true"),
         ({"held_out": [1, 2]}, "expected held_out pictures as a tensor or a folder, got list"),
@@ -289,6 +301,13 @@ def test_what_is_given_is_looked_at_first(data: Path, given: dict[str, Any], lin
     with pytest.raises(ob.UserError, match=line) as caught:
         ob.benchmark(Bright(), data, **QUICK | {"categories": ["cap"]} | given)
     assert "\n" not in str(caught.value)
+
+
+def test_no_data_and_no_seed_are_one_line(data: Path) -> None:
+    with pytest.raises(ob.UserError, match="expected the folder of a data set, got None"):
+        ob.benchmark(Bright(), None, **QUICK)  # type: ignore[arg-type]
+    with pytest.raises(ob.UserError, match="expected a seed from 0"):
+        ob.adapt_module(Bank, data, categories=["cap"], size=(SIDE, SIDE), seed=-1)
 
 
 def test_what_is_saved_makes_a_report_and_holds_the_same_rows(

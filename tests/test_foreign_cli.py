@@ -21,6 +21,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import omnial_bench as ob
+from omnial_bench.types import Synthetic
+
 BUILT = []
 
 
@@ -58,6 +61,44 @@ class Secret(nn.Module):
 
     def forward(self, images):
         return (images - self.mean).square().sum(1)
+
+
+class Made(ob.Detector):
+    """A Detector, whose methods do as their options say."""
+
+    def __init__(self, says: str = ""):
+        super().__init__()
+        self.net, self.says = nn.Conv2d(3, 2, 3, padding=1), says
+
+    def forward(self, images):
+        logits = self.net(images)
+        if self.says == "tensor":
+            return logits
+        if self.says == "stumbles":
+            raise KeyError("no\\nkey")
+        return ob.Prediction(logits[..., ::2, ::2] if self.says == "half" else logits)
+
+    def synthesize(self, images, textures, generator):
+        if self.says == "no batch":
+            return images
+        if self.says == "no picture":
+            raise IndexError("no picture")
+        labels = torch.zeros(len(images), *images.shape[-2:], dtype=torch.long)
+        labels[:, 8:16, 8:16] = 1
+        return Synthetic(torch.where(labels[:, None] == 1, textures, images), images, labels)
+
+    def loss(self, batch):
+        if self.says == "no loss":
+            raise KeyError("no loss")
+        if self.says == "no names":
+            return self.net(batch.images).mean()
+        if self.says == "no terms":
+            return {}
+        if self.says == "no scalar":
+            return {"mean": self.net(batch.images)}
+        if self.says == "no slope":
+            return {"mean": torch.zeros(())}
+        return {"entropy": F.cross_entropy(self.net(batch.images), batch.labels)}
 
 
 class Exit(Mean):
@@ -179,6 +220,9 @@ def test_sets_are_built_on_them_and_scored(command: Command) -> None:
         ("--detector means:Mean --held-out nowhere", "no folder of held_out pictures"),
         ("--detector means:Exit", "Exit failed on pictures of shape (8, 3, 32, 32): SystemExit: 0"),
         ("--detector means:odd", "means:odd failed to build: Odd: an odd one"),
+        ("--detector means:Made --option says=tensor", "expected a Prediction from Made, for it is a Detector, got"),
+        ("--detector means:Made --option says=half", "expected a Prediction with logits of shape (1, k, 32, 32)"),
+        ("--detector means:Made --option says=stumbles", "Made failed on pictures of shape (1, 3, 32, 32): KeyError"),
         ("--detector leaving:Mean", "cannot load the detector 'leaving:Mean': SystemExit: 0"),
         ("--detector odd:Mean", "cannot load the detector 'odd:Mean': Odd: at import"),
     ],
@@ -186,6 +230,93 @@ def test_sets_are_built_on_them_and_scored(command: Command) -> None:
 def test_mistakes_are_one_line(command: Command, words: str, line: str) -> None:
     assert line in refused(command(f"score {words} --category cap --data data --out out {SIZE}"))
     assert not Path("out/results.csv").exists()
+
+
+RECORD = """
+detector = "means:Made"
+title = "Made"
+source = "nowhere"
+[presets.tiny]
+size = [32, 32]
+training = {{ max_iterations = 3, batch = 4, lr = 1e-3 }}
+options = {{ says = "{says}" }}
+"""
+PLAN = """
+name = "made"
+title = "Made"
+dataset = "toy"
+categories = ["cap"]
+detectors = ["made.toml"]
+preset = "tiny"
+suites = ["paper", "transfer"]
+sources = ["made-separate-cap"]
+limit = 4
+test_limit = 4
+"""
+FAILURES = {
+    "tensor": "expected a Prediction from Made, for it is a Detector, got a tensor of shape (1, 2, 32, 32)",
+    "half": "expected a Prediction with logits of shape (1, k, 32, 32)",
+    "stumbles": "Made failed on pictures of shape (1, 3, 32, 32): KeyError: 'no\\nkey'",
+    "no batch": "expected a Synthetic of omnial_bench.nouns from Made.synthesize, got Tensor",
+    "no picture": "Made.synthesize failed: IndexError: no picture",
+    "no loss": "Made.loss failed: KeyError: 'no loss'",
+    "no names": "expected named scalar tensors from Made.loss, got Tensor",
+    "no terms": "expected named scalar tensors from Made.loss, got none",
+    "no scalar": "expected named scalar tensors from Made.loss, got something else for 'mean'",
+    "no slope": "Made.loss failed: RuntimeError: element 0 of tensors does not require grad",
+}
+
+
+@pytest.mark.parametrize("says", ["", *FAILURES])
+def test_a_detector_in_a_plan_is_source_and_target_or_one_line(command: Command, says: str) -> None:
+    Path("made.toml").write_text(RECORD.format(says=says), encoding="utf-8")
+    Path("plan.toml").write_text(PLAN, encoding="utf-8")
+    said = command("run plan.toml --trust means:Made --data data --out out --device cpu")
+    if says:
+        assert FAILURES[says] in refused(said)
+        return
+    done(said)
+    rows = read_rows(Path("out"))
+    pairs = set(zip(rows["source"], rows["paradigm"], rows["set"], strict=True))
+    assert {("made-separate-cap", "unified", "pgd-8"), ("made-unified", "separate", "transfer-mi")} <= pairs
+
+
+def test_a_plan_trains_detectors_of_records_alone(command: Command) -> None:
+    Path("made.toml").write_text(RECORD.format(says="").replace("Made", "Mean"), encoding="utf-8")
+    Path("plan.toml").write_text(PLAN, encoding="utf-8")
+    line = "run plan.toml --trust means:Mean --trust means:Made --data data --out out --device cpu"
+    assert "means:Mean: expected a Detector of omnial_bench.nouns, got another module" in refused(command(line))
+    Path("plan.toml").write_text(PLAN.replace("made.toml", "means:Made"), encoding="utf-8")
+    assert "expected a detector's record, got the code 'means:Made'; write a TOML file" in refused(command(line))
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            "--size 32x32 --category weave --detector kept=means:Mean",
+            "expected models of different names in suite transfer",
+        ),
+        (
+            "--size 48x48 --category cap --detector a=means:Bank",
+            "got kept-unified 32x32, a-unified 48x48; give a detector the size",
+        ),
+        ("--option side=3", "expected --option with a --detector, got checkpoints alone"),
+        ("--paradigm separate", "expected --paradigm with a --detector"),
+        ("--held-out data/cap", "expected --held-out with a --detector"),
+    ],
+)
+def test_models_that_cannot_meet_are_one_line_before_any_work(command: Command, words: str, line: str) -> None:
+    detector = ob.adapt_module("means:Mean", "data", categories=["cap"], size=(32, 32), options={"side": 16})
+    ob.save_adapted(
+        "kept", detector, "means:Mean", "data", categories=["cap"], size=(32, 32), options={"side": 16}, name="kept"
+    )
+    shown = f"score kept --trust means:Mean {words} --data data --device cpu --limit 4 --out out"
+    assert line in refused(command(f"{shown} --white-box transfer"))
+    assert not Path("out").exists()
+    if "--detector" not in words:
+        built = f"attack paper --source kept --trust means:Mean {words} --data data --device cpu --out sets"
+        assert line in refused(command(built)) and not Path("sets").exists()
 
 
 def test_words_of_the_command() -> None:

@@ -22,6 +22,8 @@ from omnial_bench.attacks.objectives import (
 from omnial_bench.attacks.pgd import DensePGD, ascent, first_step, random_change
 from omnial_bench.attacks.victim import Lookout, Victim, as_victim, victim
 from omnial_bench.errors import UserError
+from omnial_bench.models.outside.adapter import Adapted
+from omnial_bench.models.outside.gradients import ForwardOnly
 from omnial_bench.types import Detector, Prediction, Synthetic, ThreatModel
 
 SIDE = 8
@@ -646,6 +648,17 @@ def test_a_detector_without_a_gradient_is_named(way) -> None:
     with pytest.raises(UserError, match=r"^expected a gradient from the output of Broken.* attack square") as caught:
         attack([Broken(way)], images, truth, ThreatModel(eps=Fraction(8, 255)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrap", [lambda module: module, ForwardOnly])
+def test_a_module_without_a_gradient_is_named_by_its_own_class(wrap) -> None:
+    class Mine(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.detach().mean(1)
+
+    images, truth = pictures()
+    with pytest.raises(UserError, match="from the output of Mine to its input"):
+        attack([Adapted(wrap(Mine()))], images, truth, ThreatModel(eps=Fraction(8, 255)))
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,55 @@ def test_sets_of_one_side_alone_are_no_other_protocol(run: Path, tmp_path: Path)
     assert invoke(run, "--baseline", file).exit_code == 0
 
 
+def without(path: Path, *keys: str) -> None:
+    table = json.loads(path.read_text(encoding="utf-8"))
+    inner = table
+    for key in keys[:-1]:
+        inner = inner[key]
+    del inner[keys[-1]]
+    write_json(path, table)
+
+
+@pytest.mark.parametrize(
+    ("file", "keys", "words"),
+    [
+        ("environment.json", ("precision",), "the precision"),
+        ("environment.json", ("dataset",), "the name of the data set; the fingerprint of the data set"),
+        ("environment.json", ("dataset", "fingerprint"), "the fingerprint of the data set"),
+        ("sets/pgd-8/manifest.json", ("threat", "steps"), "steps of pgd-8"),
+        ("sets/pgd-8/manifest.json", ("threat",), "attack of pgd-8; objective of pgd-8; goal of pgd-8 (and 6 more)"),
+        ("attacks.csv", (), "restarts of quick-any"),
+    ],
+)
+def test_what_a_file_does_not_tell_is_said_in_one_line(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, file: str, keys: tuple[str, ...], words: str
+) -> None:
+    environment(run, precision="32-true", dataset={"name": "mvtec_ad", "fingerprint": "0" * 64})
+    base = tmp_path / "base.csv"
+    assert invoke(run, "--baseline", base, "--update").exit_code == 0
+    assert invoke(run, "--baseline", base).exit_code == 0
+    assert not [record for record in caplog.records if "does not tell" in record.message]
+    if keys:
+        without(run / file, *keys)
+    else:
+        write_text(run / file, WHITE_BOX.replace("restarts,", "").replace(",10,1,", ",10,"))
+    assert invoke(run, "--baseline", base).exit_code == 0
+    (said,) = [record.message for record in caplog.records]
+    assert said == f"{run} does not tell {words}, which is not compared with a baseline or a run"
+
+
+def test_a_provenance_that_does_not_tell_is_said_in_one_line(
+    run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    environment(run, precision="32-true", dataset={"name": "mvtec_ad", "fingerprint": "0" * 64})
+    base = tmp_path / "base.csv"
+    assert invoke(run, "--baseline", base, "--update").exit_code == 0
+    without(tmp_path / "base.provenance.json", "protocol")
+    assert invoke(run, "--baseline", base).exit_code == 0
+    (said,) = [record.message for record in caplog.records]
+    assert "base.provenance.json does not tell the name of the data set; " in said and "\n" not in said
+
+
 def test_several_runs_are_seeds_of_one_baseline(run: Path, tmp_path: Path) -> None:
     runs, file = [], tmp_path / "base.csv"
     for seed, shift in enumerate((0.0, 0.02, 0.01)):

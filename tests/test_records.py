@@ -171,6 +171,19 @@ def test_an_heir_with_a_mistake_is_refused(tmp_path: Path, text: str, words: str
     assert "\n" not in str(caught.value)
 
 
+def test_a_base_that_leads_back_through_folders_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the path is written, and by whichever of them one begins with."""
+    (tmp_path / "r").mkdir()
+    (tmp_path / "s").mkdir()
+    write(tmp_path / "r", itself='base = "../r/itself.toml"', a='base = "../s/b.toml"')
+    write(tmp_path / "s", b='base = "../r/./a.toml"')
+    monkeypatch.chdir(tmp_path / "r")
+    for name in ("itself.toml", "a.toml", "../s/b.toml", str(tmp_path / "r/a.toml")):
+        with pytest.raises(UserError, match="leads back to this record") as caught:
+            read_detector(name)
+        assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["draem", "jnld"])
 @pytest.mark.parametrize("preset", ["paper", "small", "tiny"])
 def test_panels_are_the_only_difference_of_the_panel_records(name: str, preset: str) -> None:

@@ -50,7 +50,7 @@ class Victim(nn.Module):
             if prediction.logits.shape[-2:] != images.shape[-2:]:
                 got, want = _size(prediction.logits), _size(images)
                 raise UserError(
-                    f"{type(detector).__name__} gives a {got} map for {want} pictures; "
+                    f"{_named(detector)} gives a {got} map for {want} pictures; "
                     "attack detectors of one network size together"
                 )
             yield replace(
@@ -168,7 +168,7 @@ class _Segmenter(Untrained):
         logits = self.module(images)
         if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != 2:
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-            raise UserError(f"expected logits of shape (b, 2, h, w) from {type(self.module).__name__}, got {got}")
+            raise UserError(f"expected logits of shape (b, 2, h, w) from {self.known_as}, got {got}")
         return Prediction(logits)
 
 
@@ -202,10 +202,14 @@ def _gradient(
 
 def _no_gradient(detector: nn.Module, why: Exception | str) -> UserError:
     return UserError(
-        f"expected a gradient from the output of {type(detector).__name__} to its input, got none "
+        f"expected a gradient from the output of {_named(detector)} to its input, got none "
         f"({str(why).splitlines()[0].rstrip('.')}); take detach, no_grad and numpy out of its forward, "
         "or try the attack square, which needs no gradient"
     )
+
+
+def _named(detector: nn.Module) -> str:
+    return detector.known_as if isinstance(detector, Untrained) else type(detector).__name__
 
 
 def _require_finite(detector: nn.Module, **tensors: Tensor) -> None:
@@ -213,7 +217,7 @@ def _require_finite(detector: nn.Module, **tensors: Tensor) -> None:
         if not torch.isfinite(tensor).all():
             what = "NaN" if torch.isnan(tensor).any() else "infinite values"
             raise UserError(
-                f"expected finite {name} from {type(detector).__name__}, got {what}; "
+                f"expected finite {name} from {_named(detector)}, got {what}; "
                 "return logits, not logarithms of probabilities that can be 0, and keep roots and divisions off 0"
             )
 

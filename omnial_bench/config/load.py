@@ -1,5 +1,6 @@
 """TOML files to records; a mistake is one line: the file, the key and the closest known one. No torch here."""
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -101,6 +102,11 @@ def _read(kind: Kind, what: str, name_or_path: str) -> tuple[dict[str, Any], str
     path = Path(name_or_path)
     if path.suffix == ".toml":
         return read_toml(path), str(path)
+    if kind == "models" and ":" in name_or_path:
+        raise UserError(
+            f"expected a detector's record, got the code {name_or_path!r}; write a TOML file with "
+            f"detector = {name_or_path!r} and give its path, as models/README.md says"[:300]
+        )
     if name_or_path not in record_names(kind):
         raise unknown(what, name_or_path, record_names(kind))
     return read_toml(records_folder(kind) / f"{name_or_path}.toml"), f"{kind}/{name_or_path}.toml"
@@ -121,19 +127,28 @@ def read_detector(name_or_path: str) -> DetectorRecord:
     return _derived(name_or_path, ())
 
 
-def _derived(name_or_path: str, heirs: tuple[str, ...]) -> DetectorRecord:
+def _derived(name_or_path: str, heirs: tuple[Path, ...]) -> DetectorRecord:
+    """`heirs` are the files of the records that start from this one."""
     table, where = _read("models", "detector", name_or_path)
     base = table.get("base")
     if isinstance(base, str):
         if base.endswith(".toml"):
             base = str(Path(name_or_path).parent / base)
-        if base in (*heirs, name_or_path):
+        line = (*heirs, _file_of(name_or_path))
+        if _file_of(base) in line:
             raise UserError(f"{where}: base {base!r} leads back to this record; name another one")
-        inherited = _derived(base, (*heirs, name_or_path)).model_dump(exclude_none=True)
+        inherited = _derived(base, line).model_dump(exclude_none=True)
         own = table.get("options", {})
         options = {**inherited["options"], **own} if isinstance(own, dict) else own
         table = {**inherited, **table, "options": options}
     return parse(DetectorRecord, table, where)
+
+
+def _file_of(name_or_path: str) -> Path:
+    """The one path of a detector's record, however it is written."""
+    path = Path(name_or_path)
+    path = path if path.suffix == ".toml" else records_folder("models") / f"{name_or_path}.toml"
+    return Path(os.path.realpath(path))
 
 
 def read_recipe(

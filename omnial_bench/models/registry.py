@@ -12,6 +12,7 @@ from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.models import draem, jnld, omnial
 from omnial_bench.models.outside import foreign
+from omnial_bench.models.outside.adapter import check_detector
 from omnial_bench.types import Detector
 
 DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
@@ -29,13 +30,13 @@ def build(
     Weights and buffers are what its own constructor makes. What that draws from torch's global generator comes from
     `generator` (on the CPU; None: one seeded with 0), which stands in for that one during the call. `recipe.detector`
     is a name of DETECTORS or one of `trusted`, `package.module:object`, called with the options as keywords. UserError
-    for an unknown name or option, for code that is not trusted (`where` says who asks for it), and for a size that the
-    network cannot take.
+    for an unknown name or option, for code that is not trusted (`where` says who asks for it), for a size that the
+    network cannot take, and for code from elsewhere as of `check_detector`.
     """
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
     make: Callable[[], nn.Module]
     if foreign.is_foreign(recipe.detector):
-        make = partial(foreign.make, recipe.detector, recipe.options, trusted=trusted, where=where)
+        make = partial(foreign.make, recipe.detector, recipe.options, trusted=trusted, where=where, trained=True)
     else:
         kind, options = _chosen(recipe)
         _try(kind, recipe.model_dump_json())
@@ -47,6 +48,9 @@ def build(
             f"{recipe.detector}: expected a Detector of omnial_bench.types, got {type(detector).__name__}; "
             "only a Detector can be trained"
         )
+    if foreign.is_foreign(recipe.detector):
+        with foreign.drawing_from(torch.Generator().manual_seed(0)):
+            check_detector(detector, recipe.size)
     return detector.train()
 
 

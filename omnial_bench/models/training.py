@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -234,11 +235,12 @@ class _Loop:
         picks = chosen[torch.randint(len(chosen), (self.batch,), generator=self.generator)]
         sources = torch.randint(len(textures), (self.batch,), generator=self.generator)
         batch = self._synthesize(images[picks], textures[sources], self.generator, self.devices)
-        # On one device there is no wrapper, or it hands out `loss` as it is, outside the precision asked for.
-        with self.fabric.autocast():
-            terms: dict[str, Tensor] = self.wrapped.loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(torch.stack(list(terms.values())).sum())
+        with self._told("loss"):
+            # On one device there is no wrapper, or it hands out `loss` as it is, outside the precision asked for.
+            with self.fabric.autocast():
+                terms: dict[str, Tensor] = _checked_terms(self.detector, self.wrapped.loss(batch))
+            self.optimizer.zero_grad(set_to_none=True)
+            self.fabric.backward(torch.stack(list(terms.values())).sum())
         self.optimizer.step()
         self.step += 1
         return {name: term.detach() for name, term in terms.items()}
@@ -246,10 +248,31 @@ class _Loop:
     def _synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator, shares: int = 1) -> Synthetic:
         """Synthetic pictures made of `images`; of several shares the one of this process."""
         device = self.fabric.device
-        batch = self.detector.synthesize(to_float(images, device), to_float(textures, device), generator)
+        with self._told("synthesize"):
+            batch = self.detector.synthesize(to_float(images, device), to_float(textures, device), generator)
+        if not isinstance(batch, Synthetic):
+            raise UserError(
+                f"expected a Synthetic of omnial_bench.nouns from {type(self.detector).__name__}.synthesize, got "
+                f"{type(batch).__name__}"
+            )
         if shares > 1:
             batch = share(batch, self.fabric.global_rank, shares)
         return batch._replace(images=batch.images.contiguous(memory_format=torch.channels_last))
+
+    @contextmanager
+    def _told(self, method: str) -> Iterator[None]:
+        """Have a failure in a method of a detector from elsewhere be one line, with its cause behind it. Of several
+        processes each may fail of another's end, and is heard as it is."""
+        try:
+            yield
+        except (UserError, KeyboardInterrupt, torch.OutOfMemoryError):
+            raise
+        except BaseException as error:
+            kind = type(self.detector)
+            if self.devices > 1 or kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
+                raise
+            reason = " ".join(str(error).split())
+            raise UserError(f"{kind.__name__}.{method} failed: {type(error).__name__}: {reason}"[:300]) from error
 
     def validation(self, images: Tensor, held_out: list[int], textures: Tensor, seed: int) -> list[Synthetic]:
         """Fixed synthetic pictures made from normals that are never trained on."""
@@ -286,6 +309,17 @@ class _Loop:
 
     def _parts(self) -> Parts:
         return Parts(self.detector, self.optimizer, self.generator)
+
+
+def _checked_terms(detector: Detector, terms: object) -> dict[str, Tensor]:
+    """UserError where a loss is no table of named scalars."""
+    if not isinstance(terms, dict) or not terms:
+        got = "none" if isinstance(terms, dict) else type(terms).__name__
+    elif odd := [name for name, term in terms.items() if not isinstance(term, Tensor) or term.ndim]:
+        got = f"something else for {odd[0]!r}"
+    else:
+        return terms
+    raise UserError(f"expected named scalar tensors from {type(detector).__name__}.loss, got {got}")
 
 
 def _write_log(out: Path, rows: list[Row]) -> None:

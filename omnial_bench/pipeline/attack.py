@@ -19,7 +19,7 @@ from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import check_folder, make_folder
 from omnial_bench.models.checkpoint import load, model_name
-from omnial_bench.pipeline.own_detector import Site, Wanted, detector_at, option_of, weights_of
+from omnial_bench.pipeline.own_detector import Site, Wanted, check_own, detector_at, option_of, weights_of
 from omnial_bench.pipeline.plan import check_names
 from omnial_bench.pipeline.tasks import by_threat
 from omnial_bench.progress import Watch
@@ -71,6 +71,7 @@ def attack_models(
     foreign = foreign or Foreign()
     if not (sources or foreign.detectors):
         raise UserError("expected a source or a detector to attack, got none; name one")
+    check_own(foreign.detectors, foreign.options, foreign.paradigm, foreign.held_out)
     found = [load(path, trusted=trusted) for path in sources]
     on = fabric(device, precision).device
     check_folder(out)

@@ -2,7 +2,7 @@
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +29,15 @@ from omnial_bench.io.leftovers import swept
 from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import check_folder, make_folder
-from omnial_bench.pipeline.own_detector import Factory, Site, check_name, check_size, detector_at, weights_of
+from omnial_bench.pipeline.own_detector import (
+    Factory,
+    Site,
+    check_name,
+    check_seed,
+    check_size,
+    detector_at,
+    weights_of,
+)
 from omnial_bench.pipeline.plan import look_through, names_of
 from omnial_bench.pipeline.results import write_environment, write_found
 from omnial_bench.pipeline.score import WRITTEN, check_rows, row_names
@@ -92,7 +100,7 @@ class _Task:
 def benchmark(
     detector: nn.Module | Factory,
     data: str | Path,
-    suite: str = "paper",
+    suite: str | Path = "paper",
     *,
     categories: Sequence[str] | None = None,
     size: tuple[int, int] = (256, 256),
@@ -125,13 +133,15 @@ def benchmark(
     holds other rows, which would be lost.
     """
     name, size = check_name(name), check_size(size)
-    if limit is not None and limit < LEAST_SHOWN:
-        raise UserError(f"expected a limit of at least {LEAST_SHOWN} pictures a category, got {limit}")
-    if not is_printable(preset):
+    check_seed(seed)
+    if limit is not None and (type(limit) is not int or limit < LEAST_SHOWN):
+        raise UserError(f"expected a limit of at least {LEAST_SHOWN} pictures a category, got {limit!r}")
+    _check_kinds(data=data, suite=suite, categories=categories, device=device, progress=progress, save=save)
+    if not isinstance(preset, str) or not is_printable(preset):
         raise UserError(f"expected a preset of one line that can be printed, got {preset!r}")
     if precision not in get_args(Precision):
         raise UserError(f"unknown precision {precision!r}; expected {', '.join(get_args(Precision))}")
-    record = read_suite(suite)
+    record = read_suite(str(suite))
     check_suite(record)
     on = fabric(device, precision).device
     if save is not None:
@@ -161,6 +171,25 @@ def benchmark(
     for notes in doubts(rows.health)["notes"]:
         warnings.warn(f"{name}: {notes}", stacklevel=2)
     return rows
+
+
+def _check_kinds(
+    *, data: object, suite: object, categories: object, device: object, progress: object, save: object
+) -> None:
+    """UserError for what is of another kind than `benchmark` takes."""
+    if isinstance(categories, str):
+        raise UserError(f"expected categories as a list of names, got {categories!r}; write [{categories!r}]")
+    named = isinstance(categories, Collection) and all(isinstance(name, str) for name in categories)
+    for what, fits, got in (
+        ("the folder of a data set", isinstance(data, str | Path), data),
+        ("the name of a suite or the path of its file", isinstance(suite, str | Path), suite),
+        ("categories as a list of names", categories is None or named, categories),
+        ("a device such as cpu", isinstance(device, str), device),
+        ("progress as True, False or a function", isinstance(progress, bool) or callable(progress), progress),
+        ("a folder to save to", save is None or isinstance(save, str | Path), save),
+    ):
+        if not fits:
+            raise UserError(f"expected {what}, got {got!r}"[:300])
 
 
 def compare(*found: Benchmark) -> pd.DataFrame:

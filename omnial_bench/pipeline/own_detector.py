@@ -20,10 +20,10 @@ from omnial_bench.data.images import to_float
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.evaluation.suited import check_gradient
 from omnial_bench.models.outside import foreign
-from omnial_bench.models.outside.adapter import Adapted, adapt
+from omnial_bench.models.outside.adapter import Adapted, adapt, check_detector
 from omnial_bench.models.outside.calibration import LEAST, held_out
 from omnial_bench.models.outside.gradients import Whole
-from omnial_bench.types import Detector
+from omnial_bench.types import Detector, Untrained
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ BATCH = 8
 """Pictures shown at once to a module whose scale is taken."""
 PROVEN = 2
 """Pictures that a restored gradient is held against forward passes on."""
+SEEDS = 2**31
+"""One more than the largest seed."""
 NORMALS = "normals"
 """The parameter of a factory that is handed the normal pictures to fit on."""
 
@@ -106,6 +108,22 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
     return size[0], size[1]
 
 
+def check_seed(seed: int) -> int:
+    """A seed as the command line takes it; UserError for any other."""
+    if type(seed) is not int or not 0 <= seed < SEEDS:
+        raise UserError(f"expected a seed from 0 to {SEEDS - 1}, a whole number, got {seed!r}")
+    return seed
+
+
+def check_own(detectors: Sequence[str], options: Sequence[str], paradigm: str, held_out: Path | None) -> None:
+    """UserError for what is said of detectors from elsewhere where there are none: a checkpoint keeps its own."""
+    given = {"--option": options, "--paradigm": paradigm != "unified", "--held-out": held_out}
+    if not detectors and (alone := [name for name, value in given.items() if value]):
+        raise UserError(
+            f"expected {alone[0]} with a --detector, got checkpoints alone, which keep theirs; leave it out"
+        )
+
+
 def option_of(text: str) -> tuple[str, Any]:
     """`key=value` as a keyword and its value, which is read as TOML where it is TOML, and taken as text otherwise."""
     key, equals, value = text.partition("=")
@@ -135,12 +153,14 @@ def detector_at(site: Site, source: nn.Module | Factory | str, *, name: str = "d
     `size`, `categories`, `category` (where there is one) and `data` that it has parameters for. A factory that takes
     `normals` gets four fifths of the training pictures, and the scale is taken from the others; any other module may
     have been fitted on all of them, so that its scale is in doubt, which is logged. A name is code that runs: it is to
-    come from the user and no file. UserError for a source that fails to build, as of `adapt`, and for a `Whole` as of
-    `check_gradient`.
+    come from the user and no file. UserError for a source that fails to build, as of `adapt` and `check_detector`, and
+    for a `Whole` as of `check_gradient`.
     """
     module, fitted = _built(site, source, name)
     if isinstance(module, Detector):
-        return module
+        if not isinstance(module, Untrained):
+            check_detector(module.to(site.device), site.size, site.device)
+        return module.eval()
     module.to(site.device)
     normals = _calibration(site, fitted)
     detector = adapt(module, _batches(normals, site.device)).to(site.device)
@@ -170,7 +190,8 @@ def adapt_module(
     """A module, or what makes one, as a Detector for a data set: as `benchmark` does with the same words."""
     dataset = find_dataset(Path(data), categories)
     site = Site(
-        dataset=dataset, categories=dataset.categories, size=check_size(size), device=torch.device(device), seed=seed,
+        dataset=dataset, categories=dataset.categories, size=check_size(size), device=torch.device(device),
+        seed=check_seed(seed),
         options=options or {}, held_out=Path(held_out) if isinstance(held_out, str) else held_out,
     )  # fmt: skip
     return detector_at(site, source, name=name)

@@ -28,7 +28,7 @@ from omnial_bench.io.whole import check_folder, make_folder, set_aside
 from omnial_bench.models.checkpoint import WEIGHTS, load, model_name, read_provenance
 from omnial_bench.pipeline.cache import FOLDER, Cache
 from omnial_bench.pipeline.executor import do_all
-from omnial_bench.pipeline.own_detector import Site, Wanted, detector_at, option_of, weights_of
+from omnial_bench.pipeline.own_detector import Site, Wanted, check_own, detector_at, option_of, weights_of
 from omnial_bench.pipeline.plan import check_names, look_through, names_of
 from omnial_bench.pipeline.results import Ledger, write_environment
 from omnial_bench.pipeline.tasks import Attacking, Scoring, Task
@@ -255,6 +255,7 @@ def _planned(desk: _Desk) -> tuple[list[tuple[str, ...]], list[Task]]:
     request = desk.request
     if not desk.names:
         raise UserError("expected a checkpoint or a detector to score, got none; name one")
+    check_own(request.detectors, request.options, request.paradigm, request.held_out)
     for suite in desk.suites:
         check_suite(suite)
         if suite.against == "sources":
@@ -269,8 +270,10 @@ def _planned(desk: _Desk) -> tuple[list[tuple[str, ...]], list[Task]]:
     served: dict[str, tuple[str, ...]] = {}
     blind: set[str] = set()
     looked: set[tuple[object, ...]] = set()
+    meeting: list[tuple[str, tuple[int, int]]] = []
     for name in desk.names:
         model = desk.model(name)
+        meeting.append((model.target.model, model.size))
         for suite in desk.suites:
             if suite.against == "self":
                 check_suited(model.target.detector, suite, model.target.model)
@@ -291,12 +294,34 @@ def _planned(desk: _Desk) -> tuple[list[tuple[str, ...]], list[Task]]:
     for row in rows:
         if rows.count(row) > 1:
             raise UserError(f"the same rows twice, {_row(row)}; score them into different folders")
+    for suite in desk.suites:
+        if suite.against == "each":
+            _check_meeting(suite, meeting)
     tasks = [
         task
         for name in desk.names
         for task in (*scored[name], *(one for suite in desk.suites for one in _attacks(name, suite, served, blind)))
     ]
     return rows, tasks
+
+
+def _check_meeting(suite: Suite, models: Sequence[tuple[str, tuple[int, int]]]) -> None:
+    """UserError where models that are shown what the others were attacked with cannot be told apart as sources, or have
+    different network sizes."""
+    names = [name for name, _ in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(
+                f"expected models of different names in suite {suite.name}, for rows name their source, got {name} "
+                "twice; call a detector by another name, or score them into different folders"
+            )
+    sizes = dict.fromkeys(size for _, size in models)
+    if len(sizes) > 1:
+        some = ", ".join(f"{name} {height}x{width}" for name, (height, width) in models[:6])
+        raise UserError(
+            f"expected one network size in suite {suite.name}, for the models share their pictures, got {some}; "
+            "give a detector the size of the others with --size"
+        )
 
 
 def _attacks(name: str, suite: Suite, served: Mapping[str, Sequence[str]], blind: Collection[str]) -> list[Task]:

@@ -10,7 +10,7 @@ import pandas as pd
 from omnial_bench.errors import UserError
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import sha256, write_json
-from omnial_bench.reports.protocol import check_protocol, protocol_of, read_table
+from omnial_bench.reports.protocol import check_protocol, protocol_of, read_table, untold, warn_of
 from omnial_bench.results import KEY, read_rows, write_rows
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def protocol_known(baseline: Path) -> dict[str, Any]:
     """The protocol that the provenance beside a baseline tells of; empty where it tells of none.
 
     A run folder tells its own. A provenance of other bytes tells nothing, with a warning: someone changed one of the
-    two by hand.
+    two by hand. What it does not tell of the protocol is a warning, too.
     """
     if baseline.is_dir():
         return protocol_of(baseline)
@@ -96,7 +96,9 @@ def protocol_known(baseline: Path) -> dict[str, Any]:
         log.warning("%s does not describe %s, which is another file; --update renews both", path, baseline)
         return {}
     protocol = facts.get("protocol")
-    return protocol if isinstance(protocol, dict) else {}
+    told = protocol if isinstance(protocol, dict) else {}
+    warn_of(path, untold(told))
+    return told
 
 
 def _environment(run: Path) -> dict[str, Any]:

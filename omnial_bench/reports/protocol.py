@@ -2,7 +2,8 @@
 No torch here."""
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,14 @@ from omnial_bench.errors import UserError
 from omnial_bench.io.whole import DAMAGED
 from omnial_bench.results import read_texts
 
+log = logging.getLogger(__name__)
+
 SETTINGS = ("attack", "objective", "goal", "norm", "eps", "where", "steps", "step_size", "restarts", "options")
 """What of a threat decides how hard it attacks."""
+UNSAID = "step_size"
+"""The one of them that a threat need not say: without it the step is the attack's own."""
+SHOWN = 3
+"""Names told of a list."""
 
 Protocol = dict[str, Any]
 """`dataset` and `precision` as in environment.json, and `threats`: the settings of each by the name of its set."""
@@ -20,18 +27,46 @@ Protocol = dict[str, Any]
 def protocol_of(run: Path) -> Protocol:
     """The protocol of a run folder, as far as its files tell it; empty for a results.csv alone.
 
-    UserError for a file that cannot be read.
+    What a file that is there does not tell is a warning, for it is not compared. UserError for a file that cannot be
+    read.
     """
     if not run.is_dir():
         return {}
     environment = read_table(run / "environment.json") if (run / "environment.json").is_file() else {}
-    dataset = environment.get("dataset")
+    dataset = _table(environment.get("dataset"))
     facts = {
-        "dataset": {name: dataset.get(name) for name in ("name", "fingerprint")} if isinstance(dataset, dict) else None,
+        "dataset": {name: dataset[name] for name in ("name", "fingerprint") if dataset.get(name)},
         "precision": environment.get("precision"),
         "threats": {**_sealed(run), **_attempted(run)},
     }
-    return {name: value for name, value in facts.items() if value}
+    told = {name: value for name, value in facts.items() if value}
+    warn_of(run, untold(told))
+    return told
+
+
+def untold(protocol: Mapping[str, Any]) -> list[str]:
+    """What a protocol should tell and does not, in words."""
+    dataset = _table(protocol.get("dataset"))
+    lacking = [f"the {name} of the data set" for name in ("name", "fingerprint") if not dataset.get(name)]
+    lacking += [] if protocol.get("precision") else ["the precision"]
+    for threat, settings in _table(protocol.get("threats")).items():
+        lacking += [f"{name} of {threat}" for name in SETTINGS if name not in _table(settings) and name != UNSAID]
+    return lacking
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def warn_of(path: Path, lacking: list[str]) -> None:
+    """Say what the files beside `path` do not tell of a protocol."""
+    if lacking:
+        log.warning("%s does not tell %s, which is not compared with a baseline or a run", path, _some(lacking))
+
+
+def _some(lines: Iterable[str]) -> str:
+    few = list(lines)
+    return "; ".join(few[:SHOWN]) + (f" (and {len(few) - SHOWN} more)" if len(few) > SHOWN else "")
 
 
 def check_protocol(run: Mapping[str, Any], baseline: Mapping[str, Any], path: Path) -> None:
@@ -41,10 +76,9 @@ def check_protocol(run: Mapping[str, Any], baseline: Mapping[str, Any], path: Pa
     """
     differences = _differences(baseline, run, "")
     if differences:
-        more = f" (and {len(differences) - 3} more)" if len(differences) > 3 else ""
         raise UserError(
-            f"{path} was made by another protocol: {'; '.join(differences[:3])}{more}; expected the same, repeat the "
-            "run as the baseline was made, or make a new baseline with --update"
+            f"{path} was made by another protocol: {_some(differences)}; expected the same, repeat the run as the "
+            "baseline was made, or make a new baseline with --update"
         )
 
 
@@ -65,7 +99,7 @@ def _sealed(run: Path) -> dict[str, Any]:
     """The threats of the sets that lie in a run folder."""
     paths = [path for path in sorted(run.glob("sets/*/manifest.json")) if path.parent.suffix != DAMAGED]
     threats = {path.parent.name: read_table(path).get("threat") for path in paths}
-    return {name: _settings(threat) for name, threat in threats.items() if isinstance(threat, dict)}
+    return {name: _settings(threat) if isinstance(threat, dict) else {} for name, threat in threats.items()}
 
 
 def _attempted(run: Path) -> dict[str, Any]:

@@ -41,6 +41,10 @@ class Adapted(Untrained):
         self.register_buffer("temperature", torch.tensor([maps.temperature, scores.temperature]))
 
     @property
+    def known_as(self) -> str:
+        return named(self.module)
+
+    @property
     def is_scaled(self) -> bool:
         """Whether a scale was taken; a module that returns a Prediction has none."""
         return bool((self.temperature != 1).any() or (self.threshold != 0).any())
@@ -88,6 +92,17 @@ def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Det
         )
     scale = scale_of(scores, "image score") if scores else Scale()
     return Adapted(module, maps=scale_of(maps, "anomaly map"), scores=scale)
+
+
+def check_detector(detector: Detector, size: tuple[int, int], device: torch.device | str = "cpu") -> None:
+    """UserError for a Detector that fails on a picture of that size, or says of it what is no Prediction; it is in eval
+    mode afterwards."""
+    images = torch.zeros(1, 3, *size, device=device)
+    with torch.no_grad():
+        said = _tried(detector.eval(), images)
+    if not isinstance(said, Prediction):
+        raise UserError(f"expected a Prediction from {named(detector)}, for it is a Detector, got {_shape(said)}")
+    _check_prediction(said, images)
 
 
 def _tried(module: nn.Module, images: Tensor) -> object:

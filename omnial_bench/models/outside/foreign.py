@@ -52,15 +52,21 @@ def make(
     trusted: Collection[str],
     where: str = "a record",
     offers: Mapping[str, Callable[[], Any]] = MappingProxyType({}),
+    trained: bool = False,
 ) -> nn.Module:
     """What `package.module:object` makes of the options, drawing from torch's global generator.
 
     The object is a subclass of nn.Module, a function defined in that very module that returns a module, or a Detector,
     of which a copy is given. `offers` as of `call`. UserError as of `check_trust`, and, one line, where it is none of
-    these, is not there, or fails.
+    these, is not there, or fails, or is a class of no Detector that is to be `trained`.
     """
     check_trust(name, trusted, where)
     source = _resolve(name)
+    if trained and isinstance(source, type) and not issubclass(source, Detector):
+        raise UserError(
+            f"{name}: expected a Detector of omnial_bench.nouns, got another module, and only a Detector can be "
+            f"trained; benchmark one that is fitted already with score --detector {name}"
+        )
     if isinstance(source, Detector) and not options:
         return copy.deepcopy(source)
     return call(source, name, options, offers)
