@@ -1,6 +1,7 @@
 """The command line as its users meet it: what each command prints, its exit status, and mistakes in one line."""
 
 import json
+import re
 import resource
 import shutil
 import signal
@@ -181,7 +182,10 @@ def test_a_run_with_a_category_without_anomalies_ends_with_its_report(command: C
                 shutil.rmtree(defect)
     change("plan.toml", '"cap"', '"cap", "weave"')(place)
     said = command(f"{RUN} --device cpu")
-    assert (said.status, said.err) == (0, "")
+    assert said.status == 0 and all(
+        re.fullmatch(r"\[\d+/17\] .+  \d+:\d\d(, about \d+ s left)?", line) for line in said.err.splitlines()
+    )
+    assert len(said.err.splitlines()) == 17
     assert said.out.splitlines()[0] == "rows   out/results.csv"
     assert {"report out/report.md", "report out/report.pdf"} <= set(said.out.splitlines())
     lines = (place / "out/results.csv").read_text().splitlines()[1:]

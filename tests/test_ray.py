@@ -154,7 +154,7 @@ def test_lost_workers_and_a_lost_machine_change_nothing(place: Path, said: dict[
 
 def test_progress_counts_tasks(place: Path, said: dict[str, object]) -> None:
     tasks = len(list((place / "ray" / ".tasks").glob("*.json")))
-    assert said["told"] == ["tasks", tasks, tasks]
+    assert said["told"] == ["run", tasks, tasks]
 
 
 def test_values_come_in_order_from_this_folder_with_one_thread(place: Path, said: dict[str, object]) -> None:

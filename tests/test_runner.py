@@ -25,7 +25,8 @@ from omnial_bench.pipeline.plan import Settings, models_of, sources_of
 from omnial_bench.pipeline.run import dry_run, run
 from omnial_bench.pipeline.tasks import Building, Scoring
 from omnial_bench.pipeline.workspace import Workspace
-from omnial_bench.results import METRICS, read_rows
+from omnial_bench.progress import LOG
+from omnial_bench.results import METRICS, UNFINISHED, read_rows
 
 RECORD = """
 detector = "draem"
@@ -529,6 +530,80 @@ class TestKeys:
         write_text(recipe, text.replace(digest, "0" * 64))
         after = keys()
         assert all(new != old for new, old in zip(after, before, strict=True))
+
+
+class TestOnlyWhatChanged:
+    """A key covers the files that its task reads, and no more."""
+
+    @pytest.fixture
+    def data(self, place: Path, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(place / "data", tmp_path / "data"))
+
+    def test_a_changed_test_image_scores_its_category_again_and_trains_nothing(
+        self, place: Path, copied: Path, data: Path
+    ) -> None:
+        before = times(copied, TRAINED, BUILT, SCORED)
+        first, second = sorted((data / "cap" / "test" / "good").iterdir())[:2]
+        shutil.copy(second, first)
+        chosen = Settings(data=data, out=copied, device="cpu")
+        name = first.relative_to(data).as_posix()
+        due = {str(one.task): one.reasons for one in dry_run(plan(place), chosen) if one.reasons}
+        scored = ["score mini-unified on clean, cap", "score mini-separate-cap on clean"]
+        assert {title: due[title] for title in scored} == dict.fromkeys(scored, (f"data changed ({name} is other)",))
+        assert set(due) == {*scored, "report"}
+        rows = run(plan(place), chosen)
+        after = times(copied, TRAINED, BUILT, SCORED)
+        again = {f".tasks/score-mini-{end}.json" for end in ("unified-clean-cap", "separate-cap-clean")}
+        assert {path for path, time in after.items() if time != before[path]} == again
+        old = read_rows(place / "run")
+        changed = rows["value"].ne(old["value"])
+        assert set(rows.loc[changed, "set"]) == {"clean"} and set(rows.loc[changed, "category"]) == {"cap", "mean"}
+
+    def test_a_category_that_is_added_trains_and_scores_what_is_new(self, place: Path, tmp_path: Path) -> None:
+        small = {"paradigms": ("separate",), "suites": ()}
+        out = tmp_path / "run"
+        run(plan(place, categories=("cap",), **small), settings(place, out))
+        before = times(out, TRAINED, SCORED)
+        rows = run(plan(place, **small), settings(place, out))
+        after = times(out, TRAINED, SCORED)
+        assert {path: time for path, time in after.items() if path in before} == before and len(after) == 4
+        assert set(rows["category"]) == {"cap", "weave", "mean"}
+
+
+class TestStopped:
+    """A run that ends before its end leaves the rows of what is done."""
+
+    def test_rows_lie_there_and_what_is_missing_is_named(
+        self, place: Path, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out, asked = tmp_path / "stopped", []
+        score = Scoring.run
+
+        def stop(task: Scoring, *given: object) -> object:
+            asked.append(task)
+            if len(asked) == 4:
+                raise KeyboardInterrupt
+            return score(task, *given)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(Scoring, "run", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(plan(place), settings(place, out))
+        rows, whole = read_rows(out), read_rows(copied)
+        assert set(zip(rows["category"], rows["set"], strict=True)) == {
+            ("cap", "clean"), ("weave", "clean"), ("mean", "clean"), ("cap", "unattacked"),
+        }  # fmt: skip
+        keys = ["paradigm", "category", "set", "metric"]
+        merged = rows.merge(whole, on=keys, suffixes=("", "_whole"))
+        assert len(merged) == len(rows) and (merged["value"] == merged["value_whole"]).all()
+        unfinished = json.loads((out / UNFINISHED).read_text(encoding="utf-8"))
+        assert (unfinished["done"], unfinished["of"], len(unfinished["missing"])) == (10, 27, 17)
+        assert unfinished["missing"][0] == "score mini-unified on unattacked, weave"
+        log = (out / LOG).read_text(encoding="utf-8")
+        assert "INFO [10/27] score mini-unified on unattacked, cap  0:" in log
+        monkeypatch.undo()
+        run(plan(place), settings(place, out))
+        assert not (out / UNFINISHED).exists()
+        assert (out / "results.csv").read_bytes() == (copied / "results.csv").read_bytes()
 
 
 class TestModels:

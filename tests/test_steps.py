@@ -13,9 +13,9 @@ from PIL import Image
 import omnial_bench as ob
 from omnial_bench.config.schema import Plan
 from omnial_bench.errors import UserError
+from omnial_bench.evaluation import evaluate
 from omnial_bench.io.whole import write_text
 from omnial_bench.models.checkpoint import load
-from omnial_bench.pipeline import score as assessment
 from omnial_bench.pipeline import trainings
 from omnial_bench.pipeline.attack import attack_models
 from omnial_bench.pipeline.plan import Settings, check_plan
@@ -98,7 +98,7 @@ class TestTrain:
     @pytest.mark.parametrize("change", [{"seed": 2}, {"categories": ["weave"]}, {"precision": "bf16-mixed"}])
     def test_another_training_is_never_lost(self, place: Path, change: dict[str, Any]) -> None:
         before = contents(place / "one")
-        with pytest.raises(UserError, match="holds a finished training, mini-unified with other settings"):
+        with pytest.raises(UserError, match="holds a finished training, mini-unified of other settings"):
             train(place, place / "one", **{"categories": ["cap"], **change})
         assert contents(place / "one") == before
 
@@ -148,9 +148,11 @@ class TestAttack:
 
 class TestScore:
     def test_rows_are_complete_and_written(self, place: Path, tmp_path: Path) -> None:
-        told: list[tuple[int, int, str]] = []
+        told: list[tuple[str, int, int, str]] = []
         sets = [place / "sets" / name for name in ("unattacked", "pgd-8")]
-        rows = score(place, tmp_path, ["one", "two"], sets=sets, watch=lambda _: lambda *news: told.append(news))
+        rows = score(
+            place, tmp_path, ["one", "two"], sets=sets, watch=lambda name: lambda *news: told.append((name, *news))
+        )
         assert list(rows.columns) == list(COLUMNS)
         assert set(METRICS) <= set(rows["metric"])
         groups = rows.groupby(["detector", "category", "set", "source"]).size()
@@ -164,7 +166,15 @@ class TestScore:
         assert groups.nunique() == 1
         assert dict(zip(rows["detector"], rows["seed"], strict=True)) == {"mini": 0, "other": 1}
         assert read_rows(tmp_path).equals(rows)
-        assert told == [(1, 1, "cap")] * 6
+        titles = [
+            f"score {name}-unified on {on}, cap"
+            for name in ("mini", "other")
+            for on in ("clean", "unattacked", "pgd-8")
+        ]
+        assert [news for news in told if news[0] != "run"] == [(title, 1, 1, "cap") for title in titles]
+        assert [news for news in told if news[0] == "run"] == [
+            ("run", n + 1, 6, title) for n, title in enumerate(titles)
+        ]
 
     def test_the_seed_of_the_rows_can_be_given(self, place: Path, tmp_path: Path) -> None:
         assert set(score(place, tmp_path, ["one", "two"], seed=7)["seed"]) == {7}
@@ -208,7 +218,7 @@ class TestScore:
         shutil.copytree(place / "data", tmp_path / "data")
         mask = sorted((tmp_path / "data/cap/ground_truth").rglob("*.png"))[-1]
         Image.fromarray(np.zeros((5, 6), np.uint8)).save(mask)
-        monkeypatch.setattr(assessment, "score", lambda *_, **__: pytest.fail("scored"))
+        monkeypatch.setattr(evaluate, "score", lambda *_, **__: pytest.fail("scored"))
         with pytest.raises(UserError, match="is 6x5, expected its picture's 32x32"):
             score(place, tmp_path / "out", ["one"], data=tmp_path / "data")
         assert not (tmp_path / "out").exists()
