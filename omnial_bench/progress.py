@@ -78,12 +78,13 @@ def watching(*, notebook: bool = False) -> Iterator[Watch]:
         return
     columns = (
         rich_progress.TextColumn("{task.description}", table_column=Column(ratio=3, no_wrap=True, overflow="ellipsis")),
-        rich_progress.BarColumn(bar_width=12), rich_progress.MofNCompleteColumn(), rich_progress.TimeElapsedColumn(),
-        rich_progress.TimeRemainingColumn(),
+        rich_progress.BarColumn(bar_width=8),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         rich_progress.TextColumn(
             "[dim]{task.fields[note]}", table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")
         ),
-    )  # fmt: skip
+    )
     with rich_progress.Progress(*columns, console=console, expand=True) as bars:
 
         def watch(name: str) -> Progress:

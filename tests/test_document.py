@@ -14,10 +14,10 @@ from fake_run import fake_rows, fake_run
 
 from omnial_bench.cli.report import report
 from omnial_bench.errors import UserError
-from omnial_bench.io.whole import write_text
+from omnial_bench.io.whole import write_json, write_text
 from omnial_bench.reports.document import write_report
 from omnial_bench.reports.origins import MadeSet, read_sets
-from omnial_bench.results import write_rows
+from omnial_bench.results import UNFINISHED, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,20 @@ def test_rows_alone_make_a_report_that_says_what_it_lacks(tmp_path: Path) -> Non
     assert "## Left out" in text and "training curves: no log.csv" in text and "not recorded" in text
     assert "**What was found.** On the fixed set pgd-8" in text and "White-box" not in text and "health" not in text
     assert not (tmp_path / "report.pdf").exists()
+
+
+def test_a_stopped_run_says_what_it_lacks(tmp_path: Path) -> None:
+    rows = fake_rows()
+    write_rows(tmp_path / "results.csv", rows[(rows["detector"] == "draem") & (rows["paradigm"] == "unified")])
+    missing = [f"score jnld-unified on clean, {name}" for name in ("bottle", "grid")] + ["train omnial-unified"] * 5
+    write_json(tmp_path / UNFINISHED, {"done": 3, "of": 10, "missing": missing})
+    write_report(tmp_path, ["md", "html"])
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "**Unfinished.** 3 of 10 tasks are done" in text and "score jnld-unified on clean, bottle; " in text
+    assert "; and 2 more." in text and "<h2>Unfinished</h2>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    (tmp_path / UNFINISHED).unlink()
+    write_report(tmp_path, ["md"])
+    assert "Unfinished" not in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_seed_of_its_own(tmp_path: Path) -> None:

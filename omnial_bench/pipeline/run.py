@@ -32,6 +32,7 @@ from omnial_bench.pipeline.tasks import Task, Training
 from omnial_bench.pipeline.workspace import Workspace
 from omnial_bench.processes import THREADS, Each, crew, threads_of
 from omnial_bench.progress import Watch, logged, overall
+from omnial_bench.results import UNFINISHED
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ Report = Callable[[Path], Sequence[Path]]
 REPORT_CODE = ("reports.document",)
 REPORT_PACKAGES = ("jinja2", "matplotlib", "pandas", "typst")
 REPORT_INPUTS = (
-    "*.csv", "plan.toml", "environment.json", f"{EXAMPLES}/**/*", "models/*/log.csv", "models/*/recipe.toml",
+    "*.csv", "plan.toml", "environment.json", UNFINISHED, f"{EXAMPLES}/**/*", "models/*/log.csv", "models/*/recipe.toml",
     "sets/*/manifest.json",
 )  # fmt: skip
 WHOLE = "run"

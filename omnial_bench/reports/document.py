@@ -132,6 +132,7 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
     return {
         "title": _title(run, values),
         "subtitle": _subtitle(values),
+        "unfinished": origins.unfinished(run),
         "finding": list(first.finding),
         "headline": head,
         "sure": list(first.sure),

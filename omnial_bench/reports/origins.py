@@ -15,10 +15,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from omnial_bench.config.load import read_toml, validated
 from omnial_bench.errors import UserError, printable
 from omnial_bench.io.whole import DAMAGED
+from omnial_bench.results import UNFINISHED
 
 MOST = 1e30
 """No count, loss or rate of a training or an attack is larger, and axes can be drawn up to there."""
 LOGGED = ("iteration", "loss", "validation_ap")
+SHOWN = 5
+"""Tasks that are not done, named in a report."""
 FACTS = ("commit", "command", "seed", "device", "threads", "precision", "started", "python", "platform")
 
 _Count = Annotated[int, Field(ge=0, le=10**9)]
@@ -111,6 +114,20 @@ def read_environment(run: Path) -> Environment:
         if isinstance(versions, dict)
         else {},
         notice=_text(found.get("data_notice")),
+    )
+
+
+def unfinished(run: Path) -> str:
+    """What a run that was stopped still lacks, in a sentence; empty where all is done."""
+    found = _read_json(run / UNFINISHED)
+    done, total, missing = (found.get(name) for name in ("done", "of", "missing"))
+    if not (isinstance(done, int) and isinstance(total, int) and isinstance(missing, list) and missing):
+        return ""
+    some = "; ".join(_text(title) for title in missing[:SHOWN])
+    more = f"; and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
+    return (
+        f"{done} of {total} tasks are done, and these rows are theirs; a class mean stands where all its categories are "
+        f"there. Not done: {some}{more}. The same command goes on."
     )
 
 
