@@ -17,8 +17,8 @@ from tiny_study import leave, left_in, prepare, settings
 from omnial_bench.cli.main import cli
 from omnial_bench.config.load import read_plan
 from omnial_bench.data import cache
+from omnial_bench.data.toy import make as toy
 from omnial_bench.data.toy.make import draw_toy
-from omnial_bench.data.toy.make import make as toy
 from omnial_bench.errors import UserError
 from omnial_bench.io import lock
 from omnial_bench.io.leftovers import sweep, swept

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from omnial_bench.errors import UserError
+from omnial_bench.io import lock
 from omnial_bench.io.lock import abandoned, claimed, locked, occupied, shared, taken, waited_for
 
 HOLD = """

@@ -560,7 +560,7 @@ class TestOnlyWhatChanged:
         assert set(rows.loc[changed, "set"]) == {"clean"} and set(rows.loc[changed, "category"]) == {"cap", "mean"}
 
     def test_a_category_that_is_added_trains_and_scores_what_is_new(self, place: Path, tmp_path: Path) -> None:
-        small = {"paradigms": ("separate",), "suites": ()}
+        small = {"paradigms": ("separate",), "suites": (), "sources": ("mini-separate-cap",)}
         out = tmp_path / "run"
         run(plan(place, categories=("cap",), **small), settings(place, out))
         before = times(out, TRAINED, SCORED)

@@ -41,8 +41,8 @@ Report = Callable[[Path], Sequence[Path]]
 REPORT_CODE = ("reports.document",)
 REPORT_PACKAGES = ("jinja2", "matplotlib", "pandas", "typst")
 REPORT_INPUTS = (
-    "*.csv", "plan.toml", "environment.json", UNFINISHED, f"{EXAMPLES}/**/*", "models/*/log.csv", "models/*/recipe.toml",
-    "sets/*/manifest.json",
+    "*.csv", "plan.toml", "environment.json", UNFINISHED, f"{EXAMPLES}/**/*", "models/*/log.csv",
+    "models/*/recipe.toml", "sets/*/manifest.json",
 )  # fmt: skip
 WHOLE = "run"
 """What lies at the mirror and belongs to no task of its own."""

@@ -126,8 +126,8 @@ def unfinished(run: Path) -> str:
     some = "; ".join(_text(title) for title in missing[:SHOWN])
     more = f"; and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
     return (
-        f"{done} of {total} tasks are done, and these rows are theirs; a class mean stands where all its categories are "
-        f"there. Not done: {some}{more}. The same command goes on."
+        f"{done} of {total} tasks are done, and these rows are theirs; a class mean stands where all its categories "
+        f"are there. Not done: {some}{more}. The same command goes on."
     )
 
 
