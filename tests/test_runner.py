@@ -20,12 +20,13 @@ from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.errors import UserError
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import without_none, write_text
+from omnial_bench.metrics.registry import METRICS
 from omnial_bench.pipeline.cache import read_memory
 from omnial_bench.pipeline.plan import Settings, models_of, sources_of
 from omnial_bench.pipeline.run import dry_run, run
 from omnial_bench.pipeline.standing import changes
 from omnial_bench.pipeline.study import Study
-from omnial_bench.results import METRICS, read_rows
+from omnial_bench.results import read_rows
 
 RECORD = """
 detector = "draem"

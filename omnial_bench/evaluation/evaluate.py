@@ -22,6 +22,7 @@ from omnial_bench.evaluation.examples import Example, Keeper
 from omnial_bench.evaluation.scoring import BATCH as SCORED
 from omnial_bench.evaluation.scoring import Labels, Tally, Viewer, score
 from omnial_bench.evaluation.worst import Worst
+from omnial_bench.metrics.registry import METRICS
 from omnial_bench.models.checkpoint import model_name
 from omnial_bench.progress import Progress
 from omnial_bench.results import HEADLINE, Attempt, Result
@@ -205,7 +206,7 @@ def _compared(suite: Suite) -> dict[str, tuple[str, ...]]:
         if (threat.goal, threat.where) == ("any", "frame") and spec_of(threat.attack).bound:
             aims, taken = aim_of(threat).split("+"), [metric for metrics in found.values() for metric in metrics]
             found[threat.name] = tuple(
-                metric for metric in HEADLINE if metric.partition("_")[0] in aims and metric not in taken
+                metric for metric in HEADLINE if METRICS[metric].kind in aims and metric not in taken
             )
     return found
 
