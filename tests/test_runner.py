@@ -140,6 +140,7 @@ def test_what_a_run_leaves(place: Path) -> None:
     environment = json.loads((out / "environment.json").read_text(encoding="utf-8"))
     assert environment["threads"] == 1
     assert environment["dataset"]["root"] == "data"
+    assert environment["suites"] == {"paper": "PGD at 4/255, 8/255 and 8/255 targeted"}
     index = pd.read_csv(out / "examples" / "index.csv", dtype=str)
     assert set(index["model"]) == {*MODELS, "omnial"}
     assert set(index["set"]) == {*SETS, "synthesis"}

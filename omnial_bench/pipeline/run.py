@@ -1,7 +1,7 @@
 """A plan -> trainings, adversarial sets, scores -> rows. Each task is kept under the hash of all that decides it."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ import torch
 from omnial_bench import provenance as made_by
 from omnial_bench.attacks.health import health
 from omnial_bench.config.load import records_folder
-from omnial_bench.config.schema import Plan
+from omnial_bench.config.schema import Plan, Suite
 from omnial_bench.data.cache import sweep_cache
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.dataset import Dataset
@@ -78,7 +78,7 @@ def run(
         write_text(study.out / "plan.toml", tomli_w.dumps(without_none(plan.model_dump(mode="json"))))
         write_environment(
             study.out, study.dataset, device=study.device, threads=THREADS if cluster else threads_of(settings.jobs),
-            precision=settings.precision, seed=plan.seed,
+            precision=settings.precision, seed=plan.seed, suites=(*study.evaluations, *study.threats),
         )  # fmt: skip
         tasks, found = graph(study), Evaluation()
         with _engine(study, cluster, watch) as each:
@@ -194,14 +194,22 @@ def write_found(out: Path, found: Evaluation) -> pd.DataFrame:
 
 
 def write_environment(
-    out: Path, data: Dataset, *, device: torch.device, threads: int, precision: str, seed: int
+    out: Path,
+    data: Dataset,
+    *,
+    device: torch.device,
+    threads: int,
+    precision: str,
+    seed: int,
+    suites: Iterable[Suite] = (),
 ) -> None:
-    """environment.json; a run that goes on keeps the time of its first start."""
+    """environment.json; a run that goes on keeps the time of its first start and the titles of earlier suites."""
     entry, path = CATALOG.get(data.name), out / "environment.json"
     try:
-        started = json.loads(path.read_text(encoding="utf-8"))["started"]
+        before = json.loads(path.read_text(encoding="utf-8"))
+        started, titles = before["started"], before.get("suites")
     except (OSError, ValueError, LookupError, TypeError):
-        started = datetime.now(UTC).isoformat(timespec="seconds")
+        started, titles = datetime.now(UTC).isoformat(timespec="seconds"), None
     environment = {
         "versions": made_by.versions(),
         **made_by.describe_machine(),
@@ -214,5 +222,6 @@ def write_environment(
         "started": started,
         "dataset": {"name": data.name, "fingerprint": data.fingerprint, "root": data.root.resolve().name},
         "data_notice": entry.notice if entry else None,
+        "suites": (titles if isinstance(titles, dict) else {}) | {suite.name: suite.title for suite in suites},
     }
     write_json(path, environment)

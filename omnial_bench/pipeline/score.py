@@ -204,7 +204,7 @@ def _assessed(desk: _Desk, watch: Watch) -> pd.DataFrame:
     dataset = find_dataset(request.data, categories, name=desk.candidate(desk.names[0]).dataset.name)
     write_environment(
         request.out, dataset, device=desk.device, threads=threads_of(request.jobs), precision=request.precision,
-        seed=request.seed or 0,
+        seed=request.seed or 0, suites=desk.suites,
     )  # fmt: skip
     tasks = [
         (name, what, index)

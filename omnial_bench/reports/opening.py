@@ -135,7 +135,7 @@ def _caption(campaign: Campaign, frame: pd.DataFrame) -> str:
     ]
     worst = _worst(campaign)
     if worst and frame["worst"].notna().any():
-        parts.append(f"Worst: for each image the most harmful of the {len(worst.own)} attacks of {worst.name}.")
+        parts.append(f"Worst: for each image the most harmful of the {len(worst.own)} attacks of {worst.label}.")
     parts.append("Bold: the highest of each column. Dash: no attack of that column was after this figure.")
     parts.append(interval_words(values, frame))
     return " ".join(filter(None, parts)) + spread_words(values, conditions, "±:")
