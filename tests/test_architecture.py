@@ -50,7 +50,7 @@ MODULES = {
     "concurrent.futures.ProcessPoolExecutor", "pty", "ctypes", "ray",
 }  # fmt: skip
 ALLOWED = {
-    "runtime.py": {"ctypes"},
+    "memory.py": {"ctypes"},
     "provenance.py": {"subprocess"},
     "processes.py": {"multiprocessing", "concurrent.futures.ProcessPoolExecutor"},
     "pipeline/ray_executor.py": {"ray"},
