@@ -19,8 +19,8 @@ from rich.table import Table
 from benchmarks import attack, metrics, scoring, synthesis, training
 from benchmarks.measure import Row, machine, missing
 from omnial_bench.io.whole import write_json, write_text
+from omnial_bench.memory import keep_freed_memory
 from omnial_bench.provenance import commit, versions
-from omnial_bench.runtime import keep_freed_memory
 
 PUBLIC = ("scikit-learn", "torchmetrics", "ADEval", "scikit-image", "kornia", "torchattacks", "anomalib")
 FOLDER = Path(__file__).parent

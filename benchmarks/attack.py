@@ -10,8 +10,9 @@ from omnial_bench.attacks.objectives import Aim, balanced, cross_entropy
 from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Threat
+from omnial_bench.memory import keep_freed_memory
 from omnial_bench.models.registry import build
-from omnial_bench.runtime import attack_dtype, keep_freed_memory, placed
+from omnial_bench.runtime import attack_dtype, placed
 from omnial_bench.types import Detector, ThreatModel
 
 THREAT = Threat(name="pgd", eps="8/255", steps=10)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from omnial_bench.runtime import keep_freed_memory
+from omnial_bench.memory import keep_freed_memory
 
 WARM_UPS = 1
 Sense = Literal["theirs / ours", "ours / theirs", "share", "seconds"]

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from omnial_bench.errors import UserError
+from omnial_bench.memory import keep_freed_memory
 from omnial_bench.progress import Progress, Watch
 
 Work = Callable[[Any, Any, Watch], Any]
@@ -196,6 +197,7 @@ def _begin(news: Any, make: Callable[..., Any], arguments: tuple[Any, ...]) -> N
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(THREADS)
+    keep_freed_memory()
 
     def watch(name: str) -> Progress:
         return lambda done, total, note: news.put((name, done, total, note))

@@ -11,16 +11,14 @@ from omnial_bench.errors import UserError, is_printable
 from omnial_bench.io.csv import csv_text, unescaped
 from omnial_bench.io.whole import write_text
 
-METRICS = (
-    "image_auroc", "image_ap", "image_f1max", "pixel_auroc", "pixel_ap", "pixel_f1max", "pixel_aupro", "psnr", "ssim",
-)  # fmt: skip
 HEADLINE = ("image_auroc", "pixel_auroc", "pixel_ap")
 """The metrics that models are compared by."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One number: `value` is a fraction in [0, 1], dB for PSNR, and None where it is undefined; `n` counts images."""
+    """One number: `value` is in the range that its metric says of itself (`metrics.registry`), a fraction in [0, 1] for
+    most, and None where it is undefined; `n` counts images."""
 
     detector: str
     paradigm: str

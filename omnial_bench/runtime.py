@@ -1,11 +1,7 @@
-"""Device and precision by their names, several devices or less than float32 through lightning-fabric; and memory that
-is kept for the next step."""
+"""Device and precision by their names, several devices or less than float32 through lightning-fabric."""
 
-import ctypes
 import logging
-import platform
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -43,7 +39,6 @@ def fabric(device: str, precision: Precision, devices: int = 1) -> Any:
     One device in float32 is a OneDevice, all else a Fabric. With `devices` above one, a process's own of that many CUDA
     devices or CPU processes: the environment tells which.
     """
-    keep_freed_memory()
     kind, _, index = device.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()):
         raise UserError(f"unknown device {device!r}; expected auto, cpu, cuda, cuda:N or mps")
@@ -91,26 +86,5 @@ def attack_dtype(precision: Precision) -> torch.dtype | None:
 
 def placed(detector: Detector, device: torch.device | str) -> Detector:
     """The detector on a device in eval mode, its weights in the order that convolutions are fastest in."""
-    keep_freed_memory()
     moved: Detector = detector.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     return moved
-
-
-# Of glibc's malloc.h; the values are of the type int.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MOST = -1, -3, 2**31 - 1
-
-
-@cache
-def keep_freed_memory() -> bool:
-    """Have this process keep freed memory up to 2 GiB, once; False where the C library is not glibc.
-
-    A network's layers ask for the same tens of megabytes in every step. By default glibc hands them back to the system
-    each time, which then clears every page anew: a tenth of a training step on the CPU, and more for large pictures.
-    """
-    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
-        return False
-    try:
-        library = ctypes.CDLL(None)
-        return all(library.mallopt(setting, _MOST) for setting in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
-    except (OSError, AttributeError):
-        return False

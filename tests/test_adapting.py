@@ -325,7 +325,8 @@ def test_what_is_saved_makes_a_report_and_holds_the_same_rows(
     assert list(kept["status"]) == list(rows.health["status"])
     reported = CliRunner().invoke(cli, ["report", str(out), "--format", "md"])
     assert reported.exit_code == 0, reported.output
-    assert "quick-any" in (out / "report.md").read_text(encoding="utf-8")
+    report = (out / "report.md").read_text(encoding="utf-8")
+    assert "quick-any" in report and ": Quick look: PGD at 8/255 on sixteen images a category" in report
     # Again into the same folder: nothing is lost, for these rows replace themselves; another name's would be.
     ob.benchmark(Bank, data, **QUICK | {"name": "kept"}, categories=["cap"], save=out)
     with pytest.raises(ob.UserError, match=r"holds other rows, kept unified cap .*, which would be lost"):

@@ -21,7 +21,8 @@ from omnial_bench.cli.check import check
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256
 from omnial_bench.metrics.ranking import Ranking
-from omnial_bench.reports.check import COMPARED, compare, failed, judge
+from omnial_bench.metrics.registry import METRICS, Metric
+from omnial_bench.reports.check import COMPARED, compare, failed, judge, judge_files, moved
 from omnial_bench.reports.gate import SHOWN, junit, markdown
 from omnial_bench.reports.tolerances import FALSE_ALARMS, SWAPS, of_same_weights, of_seeds, parse_tolerances
 from omnial_bench.results import read_rows, write_rows
@@ -56,6 +57,71 @@ def verdicts(rows: pd.DataFrame, baseline: pd.DataFrame, **tolerances: float) ->
 )
 def test_verdict(metric: str, old: float | None, new: float | None, expected: list[str]) -> None:
     assert verdicts(one(metric, new), one(metric, old)) == expected
+
+
+LATENCY = Metric(
+    name="latency", title="Latency", kind="image", unit="ms", high=math.inf, better="lower", anew=5.0, same=1.0
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "weights", "expected"),
+    [
+        (30.0, 34.0, "", []),
+        (30.0, 36.0, "", ["regression"]),
+        (30.0, 24.0, "", ["improvement"]),
+        (30.0, 24.0, "abc", ["changed"]),
+        (30.0, 30.5, "abc", []),
+        (30.0, None, "", ["regression"]),
+    ],
+)
+def test_a_metric_that_is_better_when_lower_and_no_fraction(
+    old: float, new: float | None, weights: str, expected: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METRICS, "latency", LATENCY)
+    rows, baseline = (one("latency", value).assign(weights=weights) for value in (new, old))
+    write_rows(tmp_path / "rows.csv", rows)
+    write_rows(tmp_path / "baseline.csv", baseline)
+    assert list(moved(judge_files([tmp_path / "rows.csv"], tmp_path / "baseline.csv"))["verdict"]) == expected
+    assert parse_tolerances(["latency=9"]) == {"latency": 9.0}
+
+
+def test_a_spread_up_to_the_worst_value_is_told(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METRICS, "error", Metric(name="error", title="Error", kind="image", better="lower"))
+    judge(seeds("error", s0=0.5), seeds("error", s0=0.02, s1=0.01, s2=0.03))
+    assert not caplog.records
+    judge(seeds("error", s0=0.5), seeds("error", s0=0.98, s1=0.97, s2=0.99))
+    assert "could fall to nothing unnoticed" in caplog.text
+
+
+def test_a_metric_that_is_not_known_is_shown_and_not_held(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    known = one("pixel_ap", 0.5)
+    rows, baseline = (pd.concat([known, one("latency", value)], ignore_index=True) for value in (31.0, 30.0))
+    for name, table in (("rows", rows), ("baseline", baseline)):
+        write_rows(tmp_path / f"{name}.csv", table.assign(weights="abc"))
+    judged = judge_files([tmp_path / "rows.csv"], tmp_path / "baseline.csv")
+    found = moved(judged)
+    assert (list(found["metric"]), list(found["verdict"])) == (["latency"], ["not held"]) and not failed(judged)
+    assert [record.getMessage() for record in caplog.records] == [
+        "latency: not known to this version, so neither is which way is better nor how far it may move: shown, not held"
+    ]
+    assert failed(judge(rows, baseline, strict=True)) and verdicts(rows, baseline, latency=2.0) == []
+    assert verdicts(known, baseline) == ["missing"] and verdicts(rows, known) == ["new"]
+    assert verdicts(rows.assign(value=math.nan), baseline) == ["regression", "regression"]
+    assert "Not known to this version, and not held: latency." in markdown(judged, "baseline.csv")
+
+
+def test_a_value_outside_its_range_is_told_with_the_range(tmp_path: Path) -> None:
+    for metric, value, words in (
+        ("ssim", 2.0, "a number from -1 to 1"),
+        ("psnr", 1e4, "a number from -1000 to 1000 dB"),
+        ("pixel_ap_chance", 3.0, "a fraction from 0 to 1"),
+    ):
+        write_rows(tmp_path / "rows.csv", one(metric, value))
+        with pytest.raises(UserError, match=f"expected {words}$"):
+            judge_files([tmp_path / "rows.csv"], tmp_path / "rows.csv")
 
 
 def test_a_tolerance_of_the_callers_own() -> None:

@@ -1,6 +1,5 @@
-"""Devices and precision by name, and memory that is kept."""
+"""Devices and precision by name."""
 
-import platform
 import subprocess
 import sys
 
@@ -8,7 +7,7 @@ import pytest
 import torch
 
 from omnial_bench.errors import UserError
-from omnial_bench.runtime import OneDevice, attack_dtype, fabric, keep_freed_memory
+from omnial_bench.runtime import OneDevice, attack_dtype, fabric
 
 
 @pytest.mark.parametrize("name", ["gpu", "cpu:x", "cuda:99", "tpu"])
@@ -48,23 +47,3 @@ def test_attacks_never_compute_in_float16() -> None:
         torch.bfloat16,
         torch.bfloat16,
     ]
-
-
-def test_freed_memory_is_kept_where_glibc_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    glibc = platform.system() == "Linux" and platform.libc_ver()[0] == "glibc"
-    assert keep_freed_memory() is glibc
-    monkeypatch.setattr(platform, "system", lambda: "Darwin")
-    assert keep_freed_memory.__wrapped__() is False
-
-
-def test_kept_memory_is_taken_again_without_new_pages() -> None:
-    resource = pytest.importorskip("resource")
-    if not keep_freed_memory():
-        return
-    for _ in range(10):
-        torch.ones(2**24)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(5):
-        torch.ones(2**24)
-    # Each is 16,384 pages of 4 KiB.
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 2_000

@@ -216,6 +216,7 @@ TOLD = {
     },
     "environment.json": {
         "versions": {"torch": "2"}, "dataset": {"fingerprint": "f"}, "data_notice": "none", "seed": 0, "command": "run",
+        "suites": {"quick": "Quick look"},
     },
     "models/draem-unified/recipe.toml": {
         "recipe": {"size": [32, 32], "training": {"batch": 8, "epochs": 1.5, "lr": 1e-4}},
@@ -241,7 +242,9 @@ def test_what_a_run_says_of_itself(tmp_path_factory: pytest.TempPathFactory, dat
     logs, environment = read(origins.read_logs, run), read(origins.read_environment, run)
     for log in (logs or {}).values():
         assert set(log.columns) <= set(origins.LOGGED) and not (log.abs() > origins.MOST).any(axis=None)
-    assert environment is None or all(map(is_printable, [*environment.facts.values(), environment.notice]))
+    assert environment is None or all(
+        map(is_printable, [*environment.facts.values(), *environment.suites.values(), environment.notice])
+    )
     read(origins.read_sets, run), read(origins.read_models, run)
     values = Values(SOME.assign(set="a", threat="linf 8/255", detector="draem", paradigm="unified"))
     for make, told in ((making.sets_table, origins.read_sets), (making.settings_table, origins.read_models)):

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.models import registry
 from omnial_bench.models.outside.foreign import code_of, make
 from omnial_bench.models.registry import DETECTORS, build, describe
+from omnial_bench.types import Prediction, Untrained
 
 OUTSIDE = """
 from torch import nn
@@ -87,6 +89,44 @@ def test_build_is_decided_by_the_generator(name: str) -> None:
     first, again, other = weights(1), weights(1), weights(2)
     assert all(value.isfinite().all() and torch.equal(value, again[key]) for key, value in first.items())
     assert any(not torch.equal(value, other[key]) for key, value in first.items())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """Of a detector that takes none."""
+
+
+class Mixed(Untrained):
+    """Layers that no detector of the package has, with a parameter and buffers of its own."""
+
+    def __init__(self, _: NoOptions) -> None:
+        super().__init__(nn.ModuleList([nn.Linear(64, 64), nn.LayerNorm(64), nn.MultiheadAttention(64, 4)]))
+        self.token = nn.Parameter(0.02 * torch.randn(64))
+        self.register_buffer("positions", torch.arange(64.0).sin())
+        self.register_buffer("hidden", torch.full((64,), 3.0), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> Prediction:
+        return Prediction(images[:, :2])
+
+
+def test_every_weight_and_buffer_is_what_the_constructor_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DETECTORS, "mixed", (Mixed, NoOptions))
+    before = torch.get_rng_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        expected = Mixed(NoOptions())
+    for _ in range(2):
+        # Memory that is handed out without values now holds others than those wanted.
+        litter = [torch.full((1 << size,), torch.nan) for size in range(4, 18)]
+        del litter
+        made = build(recipe("mixed"), torch.Generator().manual_seed(5))
+        for found, wanted in (
+            (made.named_parameters, expected.named_parameters),
+            (made.named_buffers, expected.named_buffers),
+        ):
+            assert [name for name, _ in found()] == [name for name, _ in wanted()] != []
+            assert all(torch.equal(mine, theirs) for (_, mine), (_, theirs) in zip(found(), wanted(), strict=True))
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -21,7 +21,7 @@ from fake_run import (
 )
 
 from omnial_bench.errors import UserError
-from omnial_bench.io.whole import write_text
+from omnial_bench.io.whole import write_json, write_text
 from omnial_bench.reports import (
     curves,
     extremes,
@@ -140,6 +140,26 @@ def test_rows_go_to_their_suites_with_and_without_the_attacks_record(tmp_path: P
     assert set(alone["set"]) - set(fixed["set"]) == {
         f"worst-{a}" for a in ("apgd", "cospgd", "score", "hide", "square")
     }
+
+
+def test_a_suite_goes_by_its_title_where_the_run_tells_it(tmp_path: Path) -> None:
+    title = "Six attacks & the worst: 100 % of_them"
+    write_json(tmp_path / "environment.json", {"suites": {"worst-case": title, "curve": 7, "elsewhere": "x"}})
+    told, plain = made_of(tmp_path), campaign(tmp_path)
+    label = f"worst-case ({title})"
+    labels = {suite.name: suite.label for suite in told.evaluations if suite.heading}
+    assert labels == {"worst-case": label, "curve": "curve (7)"}
+    attacks, before = white_box.attacks_table(told), white_box.attacks_table(plain)
+    assert attacks is not None and before is not None
+    panels = dict.fromkeys(before.frame["panel"])
+    assert list(dict.fromkeys(attacks.frame["panel"])) == [
+        f"{panel}: {title}" if panel.startswith("worst-case (") else panel for panel in panels
+    ]
+    assert r"\& the worst: 100 \% of\_them" in to_latex(attacks)
+    made = [(white_box.white_box_table(one), opening.opening(one.fixed, one).table) for one in (told, plain)]
+    assert [[label in table.caption for table in each] for each in made] == [[True, True], [False, False]]
+    drawn = {suite.name: losses.loss_figure(told, suite) for suite in losses.loss_suites(told)}
+    assert drawn["worst-case"] is not None and f"of the suite {label}:" in drawn["worst-case"].caption
 
 
 def test_a_run_without_suites_has_no_campaign(tmp_path: Path) -> None:

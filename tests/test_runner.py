@@ -20,13 +20,14 @@ from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.errors import UserError
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import without_none, write_text
+from omnial_bench.metrics.registry import METRICS
 from omnial_bench.pipeline.cache import read_note
 from omnial_bench.pipeline.plan import Settings, models_of, sources_of
 from omnial_bench.pipeline.run import dry_run, run
 from omnial_bench.pipeline.tasks import Building, Scoring
 from omnial_bench.pipeline.workspace import Workspace
 from omnial_bench.progress import LOG
-from omnial_bench.results import METRICS, UNFINISHED, read_rows
+from omnial_bench.results import UNFINISHED, read_rows
 
 RECORD = """
 detector = "draem"
@@ -140,6 +141,7 @@ def test_what_a_run_leaves(place: Path) -> None:
     environment = json.loads((out / "environment.json").read_text(encoding="utf-8"))
     assert environment["threads"] == 1
     assert environment["dataset"]["root"] == "data"
+    assert environment["suites"] == {"paper": "PGD at 4/255, 8/255 and 8/255 targeted"}
     index = pd.read_csv(out / "examples" / "index.csv", dtype=str)
     assert set(index["model"]) == {*MODELS, "omnial"}
     assert set(index["set"]) == {*SETS, "synthesis"}

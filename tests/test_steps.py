@@ -15,13 +15,14 @@ from omnial_bench.config.schema import Plan
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation import evaluate
 from omnial_bench.io.whole import write_text
+from omnial_bench.metrics.registry import METRICS
 from omnial_bench.models.checkpoint import load
 from omnial_bench.pipeline import trainings
 from omnial_bench.pipeline.attack import attack_models
 from omnial_bench.pipeline.plan import Settings, check_plan
 from omnial_bench.pipeline.score import Request, assess
 from omnial_bench.pipeline.train import train_models
-from omnial_bench.results import COLUMNS, METRICS, read_rows
+from omnial_bench.results import COLUMNS, read_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

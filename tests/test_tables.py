@@ -3,17 +3,20 @@
 import io
 import math
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_run import fake_rows
+from fake_run import fake_rows, fake_run
 
 from omnial_bench.errors import UserError
 from omnial_bench.reports import categories, findings, making, tables
+from omnial_bench.reports.document import write_report
 from omnial_bench.reports.origins import MadeModel, MadeSet
 from omnial_bench.reports.published import published, published_categories
 from omnial_bench.reports.table import Column, Table, latex_text, markdown_text, show, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Condition, Model, Values, model_title, panels_of, sources_title
+from omnial_bench.results import read_rows, write_rows
 
 
 def cells(table: Table) -> list[list[str]]:
@@ -258,6 +261,30 @@ def test_a_model_that_rows_say_was_not_attacked_is_no_source_whatever_its_name()
     said = " ".join(findings.limits(Values(rows)))
     assert "and OmniAL separate had no part" in said and "OmniAL unified" in said.split("white-box figure: ")[1]
     assert "made on" not in said
+
+
+def test_a_metric_that_is_not_known_stands_under_its_name(tmp_path: Path) -> None:
+    plain = tables.every_metric(Values(fake_rows()))
+    assert [column.group for column in plain.columns] == [
+        "",
+        *["Image"] * 3,
+        *["Pixel"] * 4,
+        *["Reconstruction"] * 2,
+        "",
+    ]
+    assert [column.heading for column in plain.columns][-4:] == ["AUPRO", "PSNR (dB)", "SSIM", "n"]
+    rows = fake_rows()
+    odd = [
+        rows[rows["metric"] == "psnr"].assign(metric=name, value=1234.5) for name in ("latency_ms", "latency_ms_chance")
+    ]
+    table = tables.every_metric(Values(pd.concat([rows, *odd], ignore_index=True)))
+    assert [column.heading for column in table.columns][-2:] == ["latency_ms", "n"]
+    assert {line[-2] for line in cells(table)} == {"1234.500"}
+    assert table.caption == f"{plain.caption} latency_ms: not known to this version, as in the rows."
+    run = fake_run(tmp_path)
+    write_rows(run / "results.csv", pd.concat([read_rows(run), *odd], ignore_index=True))
+    (report,) = write_report(run, ["md"])
+    assert "latency" in report.read_text(encoding="utf-8")
 
 
 def test_seeds_are_averaged_and_data_sets_are_not_mixed() -> None:

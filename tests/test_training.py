@@ -9,13 +9,15 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Recipe, Training
 from omnial_bench.data.images import Pictures
 from omnial_bench.errors import UserError
-from omnial_bench.io.whole import write_text
+from omnial_bench.io.whole import without_none, write_text
 from omnial_bench.models import training
 from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, Provenance, load, read_tensors, write_tensors
 from omnial_bench.models.draem import DRAEM
+from omnial_bench.models.draws import by_epoch
 from omnial_bench.models.training import LOG, is_trained, iterations_of, learning_rate, split_normals, train
 from omnial_bench.models.unfinished import STATE
 from omnial_bench.progress import Progress
@@ -189,6 +191,13 @@ class TestResumed:
         assert read_log(tmp_path) == read_log(undisturbed)
         assert not (tmp_path / STATE).exists()
 
+    @pytest.mark.parametrize("at", [2, STEPS])
+    def test_in_the_middle_of_a_pass(self, at: int, tmp_path: Path) -> None:
+        made = recipe(draw="epoch")
+        whole = run(tmp_path / "whole", made)
+        stopped(tmp_path / "broken", made, at=at)
+        assert same(run(tmp_path / "broken", made), whole)
+
     def test_with_convolutions_norms_and_attention_of_omnial(self, tmp_path: Path) -> None:
         made = recipe("omnial", max_iterations=3)
         whole = run(tmp_path / "whole", made)
@@ -283,9 +292,43 @@ class TestHeldOut:
         assert len(seen[0]) == 4
         assert trained_on == set(range(NORMALS)) - seen[0]
 
+    def test_a_pass_takes_every_normal_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen: list[int] = []
+        synthesize = DRAEM.synthesize
+
+        def spy(self: Detector, images: Tensor, textures: Tensor, generator: torch.Generator) -> Synthetic:
+            seen.extend((images[:, 0, 0, 0] * 255).round().int().tolist())
+            return synthesize(self, images, textures, generator)
+
+        monkeypatch.setattr(DRAEM, "synthesize", spy)
+        run(tmp_path / "epoch", recipe(draw="epoch", batch=8, epochs=3, max_iterations=None, validation=0.0))
+        passes = [seen[start : start + NORMALS] for start in range(0, 3 * NORMALS, NORMALS)]
+        assert all(sorted(one) == list(range(NORMALS)) for one in passes)
+        assert passes[0] != passes[1] != passes[2]
+        seen.clear()
+        run(tmp_path / "random", recipe(batch=8, epochs=3, max_iterations=None, validation=0.0))
+        assert len(set(seen[:NORMALS])) < NORMALS
+
+    @pytest.mark.parametrize(("count", "batch"), [(5, 3), (4, 4), (2, 7), (1, 1), (7, 5)])
+    def test_passes_follow_each_other_without_a_gap(self, count: int, batch: int) -> None:
+        steps = [by_epoch(count, batch, step, seed=3) for step in range(4 * count)]
+        assert all(len(step) == batch for step in steps)
+        passes = torch.cat(steps).reshape(-1, count)
+        assert torch.equal(passes.sort(1).values, torch.arange(count).expand(4 * batch, count))
+
     def test_nothing_held_out_is_nothing_validated(self, tmp_path: Path) -> None:
         run(tmp_path, recipe(max_iterations=1, validation=0.0))
         assert pd.read_csv(tmp_path / LOG)["validation_ap"].isna().all()
+
+
+def test_the_default_draw_leaves_recipes_as_they_were_written() -> None:
+    for made in (recipe(), recipe(draw="random")):
+        assert "draw" not in made.model_dump_json()
+        assert Recipe.model_validate(without_none(made.model_dump(mode="json"))) == made
+    chosen = recipe(draw="epoch")
+    assert Recipe.model_validate_json(chosen.model_dump_json()) == chosen != recipe()
+    with pytest.raises(UserError, match=r"training.draw: Input should be 'random' or 'epoch', got 'shuffle'"):
+        parse(Recipe, {"detector": "draem", "preset": "x", "size": [32, 32], "training": {"draw": "shuffle"}}, "x.toml")
 
 
 def test_a_loss_that_is_not_finite_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

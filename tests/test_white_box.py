@@ -17,8 +17,9 @@ from omnial_bench.evaluation.attempt import _measure
 from omnial_bench.evaluation.evaluate import Evaluation, Target, _alike, evaluate, spread
 from omnial_bench.evaluation.scoring import Labels
 from omnial_bench.evaluation.worst import Harm
+from omnial_bench.metrics.registry import METRICS
 from omnial_bench.models.outside.adapter import Adapted
-from omnial_bench.results import METRICS, Result
+from omnial_bench.results import Result
 from omnial_bench.types import Detector, Prediction
 
 SIDE = 24

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from omnial_bench.errors import UserError, unknown
+from omnial_bench.memory import keep_freed_memory
 
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Benchmark": {
@@ -66,6 +67,7 @@ def cli(verbose: bool) -> None:
 
 def main() -> None:
     """Entry point: exit 0 done, 1 a check failed, 2 the input is wrong or work was interrupted (one line)."""
+    keep_freed_memory()
     try:
         sys.exit(cli(standalone_mode=False))
     except UserError as error:

@@ -10,8 +10,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -61,12 +63,20 @@ class Training(Record):
     epochs: Annotated[float, Field(gt=0)] = 700
     max_iterations: Annotated[int, Field(ge=1)] | None = None
     batch: Batch = 8
+    draw: Literal["random", "epoch"] = "random"
+    """Each normal of a batch at random, with replacement, or every one once before any comes again."""
     lr: Annotated[float, Field(gt=0)] = 1e-4
     milestones: tuple[float, ...] = (0.8, 0.9)
     """Fractions of the budget at which the learning rate is multiplied by `gamma`."""
     gamma: float = 0.2
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Fraction of the training normals held out for validation on synthetic anomalies."""
+
+    @model_serializer(mode="wrap")
+    def _table(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a default that is newer than checkpoints are: their checksums hold the recipe as it was written."""
+        table: dict[str, Any] = write(self)
+        return {name: value for name, value in table.items() if (name, value) != ("draw", "random")}
 
 
 class Recipe(Record):

@@ -23,6 +23,7 @@ from omnial_bench.evaluation.examples import Example, Keeper, choose
 from omnial_bench.evaluation.scoring import BATCH as SCORED
 from omnial_bench.evaluation.scoring import Labels, Tally, Viewer, labels_on, score
 from omnial_bench.evaluation.worst import Worst
+from omnial_bench.metrics.registry import METRICS
 from omnial_bench.models.checkpoint import model_name
 from omnial_bench.progress import Progress
 from omnial_bench.results import HEADLINE, Attempt, Result
@@ -231,7 +232,7 @@ def _compared(suite: Suite) -> dict[str, tuple[str, ...]]:
         if (threat.goal, threat.where) == ("any", "frame") and spec_of(threat.attack).bound:
             aims, taken = aim_of(threat).split("+"), [metric for metrics in found.values() for metric in metrics]
             found[threat.name] = tuple(
-                metric for metric in HEADLINE if metric.partition("_")[0] in aims and metric not in taken
+                metric for metric in HEADLINE if METRICS[metric].kind in aims and metric not in taken
             )
     return found
 

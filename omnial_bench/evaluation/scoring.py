@@ -20,6 +20,7 @@ from omnial_bench.metrics.intervals import Intervals, ends_of
 from omnial_bench.metrics.quality import psnr, ssim
 from omnial_bench.metrics.ranking import Ranking, RankingScores
 from omnial_bench.metrics.regions import Regions
+from omnial_bench.metrics.registry import METRICS, kind_of
 from omnial_bench.models.checkpoint import Trained
 from omnial_bench.results import HEADLINE, Result
 from omnial_bench.runtime import placed
@@ -134,7 +135,7 @@ class Tally:
         ends = {metric: ends_of(draws) for metric, draws in self.draws.items()}
         for metric, value in values.items():
             known = value if _defined(value) else None
-            low, high = (None, None) if known is None else _ends(known, ends.get(metric))
+            low, high = (None, None) if known is None else _ends(known, ends.get(metric), metric)
             rows.append(Result(**columns, metric=metric, value=known, n=counts[metric], low=low, high=high))
         if not self.reconstructs:
             _without_reconstruction(labels.detector)
@@ -207,9 +208,13 @@ def _figures(what: str, scores: RankingScores) -> dict[str, float | None]:
     return {f"{what}_{name}": value for name, value in figures.items()}
 
 
-def _ends(value: float, offsets: tuple[float, float] | None) -> tuple[float | None, float | None]:
-    """The ends of a figure's interval, in [0, 1]."""
-    return (None, None) if offsets is None else (max(0.0, value + offsets[0]), min(1.0, value + offsets[1]))
+def _ends(value: float, offsets: tuple[float, float] | None, metric: str) -> tuple[float | None, float | None]:
+    """The ends of a figure's interval, within the range of its metric."""
+    return (None, None) if offsets is None else _within(value + offsets[0], value + offsets[1], metric)
+
+
+def _within(low: float, high: float, metric: str) -> tuple[float, float]:
+    return max(METRICS[metric].low, low), min(METRICS[metric].high, high)
 
 
 def _defined(value: float | None) -> bool:
@@ -222,7 +227,7 @@ def _undefined(values: dict[str, float | None]) -> dict[str, str]:
     for metric, value in values.items():
         if value is not None and not math.isfinite(value):
             reasons.setdefault("a picture is reconstructed without any error", []).append(metric)
-        elif value is None and metric in ("psnr", "ssim"):
+        elif value is None and kind_of(metric) == "reconstruction":
             reasons.setdefault("no normal picture", []).append(metric)
         elif value is None:
             reasons.setdefault("it needs both normal and anomalous ones", []).append(metric)
@@ -265,7 +270,7 @@ def _ends_of_mean(members: Iterable[Result], mean: float | None) -> tuple[float 
     below, above = (
         math.hypot(*(getattr(row, end) - row.value for row in known)) / len(known) for end in ("low", "high")
     )
-    return max(0.0, mean - below), min(1.0, mean + above)
+    return _within(mean - below, mean + above, known[0].metric)
 
 
 def _together(members: Iterable[Result]) -> str:

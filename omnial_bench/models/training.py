@@ -26,6 +26,7 @@ from omnial_bench.metrics.ranking import average_precision
 from omnial_bench.models.blocks import recompute_features
 from omnial_bench.models.checkpoint import RECIPE, Provenance, examine, load, read_provenance, save
 from omnial_bench.models.distributed import check_share, mean_of, share, share_norms
+from omnial_bench.models.draws import at_random, by_epoch
 from omnial_bench.models.registry import build
 from omnial_bench.models.unfinished import STATE, Parts, Row, restore_state, save_state
 from omnial_bench.processes import THREADS, crew, died
@@ -225,6 +226,8 @@ class _Loop:
         if order.devices > 1:
             self.wrapped.mark_forward_method("loss")
         self.batch, self.generator, self.out, self.saved = training.batch, generator, order.out, order.saved
+        # Drawn where it decides something alone: a draw more would give other weights.
+        self.epochs_seed = int(torch.randint(2**31, (), generator=generator)) if training.draw == "epoch" else None
         self.step = 0
 
     def advance(self, images: Tensor, chosen: Tensor, textures: Tensor, lr: float) -> dict[str, Tensor]:
@@ -232,7 +235,10 @@ class _Loop:
         self.wrapped.train()
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        picks = chosen[torch.randint(len(chosen), (self.batch,), generator=self.generator)]
+        if self.epochs_seed is None:
+            picks = chosen[at_random(len(chosen), self.batch, self.generator)]
+        else:
+            picks = chosen[by_epoch(len(chosen), self.batch, self.step, self.epochs_seed)]
         sources = torch.randint(len(textures), (self.batch,), generator=self.generator)
         batch = self._synthesize(images[picks], textures[sources], self.generator, self.devices)
         with self._told("loss"):

@@ -241,8 +241,9 @@ def _saved(task: _Task, detector: nn.Module | Factory) -> Evaluation:
     with claimed(make_folder(out), alone=True), swept(out, deep=False), swept(out / EXAMPLES):
         check_rows(out / "results.csv", names, names_of(task.suite))
         write_environment(
-            out, task.dataset, device=task.device, threads=threads_of(1), precision=task.precision, seed=task.seed
-        )
+            out, task.dataset, device=task.device, threads=threads_of(1), precision=task.precision, seed=task.seed,
+            suites=[task.suite],
+        )  # fmt: skip
         found = _found(task, detector)
         if found.examples:
             write_index(out, found.examples)

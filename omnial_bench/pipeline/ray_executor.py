@@ -13,6 +13,7 @@ import torch
 
 from omnial_bench import provenance as made_by
 from omnial_bench.errors import UserError
+from omnial_bench.memory import keep_freed_memory
 from omnial_bench.processes import THREADS, Each, Work, flow
 
 log = logging.getLogger(__name__)
@@ -181,4 +182,5 @@ def _settle(place: _Place) -> Any:
         if here != there:
             raise UserError(f"machine {node} has other {what} of omnial-bench than this one; install the same on all")
     torch.set_num_threads(THREADS)
+    keep_freed_memory()
     return place.make(*place.arguments)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch
 
 from omnial_bench import provenance as made_by
 from omnial_bench.attacks.health import health
+from omnial_bench.config.schema import Suite
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.dataset import Dataset
 from omnial_bench.evaluation.differences import write_differences
@@ -98,14 +99,22 @@ def stamped(found: Evaluation, run: str) -> Evaluation:
 
 
 def write_environment(
-    out: Path, data: Dataset, *, device: torch.device, threads: int, precision: str, seed: int
+    out: Path,
+    data: Dataset,
+    *,
+    device: torch.device,
+    threads: int,
+    precision: str,
+    seed: int,
+    suites: Iterable[Suite] = (),
 ) -> None:
-    """environment.json; a run that goes on keeps the time of its first start."""
+    """environment.json; a run that goes on keeps the time of its first start and the titles of earlier suites."""
     entry, path = CATALOG.get(data.name), out / "environment.json"
     try:
-        started = json.loads(path.read_text(encoding="utf-8"))["started"]
+        before = json.loads(path.read_text(encoding="utf-8"))
+        started, titles = before["started"], before.get("suites")
     except (OSError, ValueError, LookupError, TypeError):
-        started = datetime.now(UTC).isoformat(timespec="seconds")
+        started, titles = datetime.now(UTC).isoformat(timespec="seconds"), None
     environment = {
         "versions": made_by.versions(),
         **made_by.describe_machine(),
@@ -118,5 +127,6 @@ def write_environment(
         "started": started,
         "dataset": {"name": data.name, "fingerprint": data.fingerprint, "root": data.root.resolve().name},
         "data_notice": entry.notice if entry else None,
+        "suites": (titles if isinstance(titles, dict) else {}) | {suite.name: suite.title for suite in suites},
     }
     write_json(path, environment)

@@ -74,7 +74,7 @@ def run(
         write_text(place.out / "plan.toml", tomli_w.dumps(without_none(plan.model_dump(mode="json"))))
         write_environment(
             place.out, place.dataset, device=place.device, threads=THREADS if cluster else threads_of(settings.jobs),
-            precision=settings.precision, seed=plan.seed,
+            precision=settings.precision, seed=plan.seed, suites=place.suites,
         )  # fmt: skip
         tasks = place.tasks
         ledger = Ledger(place.out, [str(task) for task in tasks], plan.categories)

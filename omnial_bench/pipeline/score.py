@@ -234,7 +234,7 @@ def _assessed(desk: _Desk, tasks: list[Task], watch: Watch) -> pd.DataFrame:
     dataset = find_dataset(request.data, categories, name=desk.model(next(iter(desk.names))).dataset.name)
     write_environment(
         request.out, dataset, device=desk.device, threads=threads_of(request.jobs), precision=request.precision,
-        seed=request.seed or 0,
+        seed=request.seed or 0, suites=desk.suites,
     )  # fmt: skip
     titles = [str(task) for task in tasks]
     ledger, tell = Ledger(request.out, titles, categories), overall(watch, titles)

@@ -1,13 +1,14 @@
 """The test suites of a run beside its fixed sets, and which of them answers which question. No torch here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
+from omnial_bench.metrics.registry import kind_of
 from omnial_bench.reports.attempts import read_attempts, read_health, unlearnt_of
+from omnial_bench.reports.origins import read_environment
 from omnial_bench.reports.suites import RANKING, Evaluation, Trial, split
-from omnial_bench.reports.tolerances import kind_of
 from omnial_bench.reports.values import Condition, Model, Values
 from omnial_bench.results import read_differences
 
@@ -133,6 +134,8 @@ def campaign_of(run: Path, rows: pd.DataFrame, *, seed: int | None = None) -> Ca
     fixed, evaluations = split(rows, attempts)
     if not evaluations:
         return None
+    titles = read_environment(run).suites
+    evaluations = tuple(replace(each, heading=titles.get(each.name, "")) for each in evaluations)
     if fixed.empty:
         # A run of test suites alone: their pictures before any attack are the test split.
         controls = [each.control.set for each in evaluations if each.control]

@@ -11,9 +11,10 @@ import pandas as pd
 
 from omnial_bench.errors import UserError
 from omnial_bench.io.links import check_links
+from omnial_bench.metrics.registry import is_chance, kind_of, metric_of
 from omnial_bench.reports.baseline import FIGURE, figures, protocol_known
 from omnial_bench.reports.protocol import check_protocol, protocol_of
-from omnial_bench.reports.tolerances import ANEW, SAME, is_aimed, is_chance, kind_of, of_same_weights, of_seeds
+from omnial_bench.reports.tolerances import CHANCE_MOVES, is_aimed, of_new_weights, of_same_weights, of_seeds
 from omnial_bench.results import KEY, NUMBERS, read_rows
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,7 @@ UNMOVED = "unmoved"
 NOT_HELD = "not held"
 """Moved by more than its tolerance, in a figure that says nothing by moving."""
 ROUNDING = 1e-6
-"""By which a fraction may pass its bounds."""
-DECIBELS = 1000.0
-"""More than any PSNR that is finite."""
+"""By which a value may pass the bounds of its metric."""
 VERDICTS = (*FAILING, "improvement", "new", NOT_HELD, UNMOVED)
 
 
@@ -73,7 +72,9 @@ class _Pair:
     @property
     def held(self) -> bool:
         """Whether a move of the figure means anything: of figures that are no chance levels, those that an attack goes
-        for, as the baseline says, and of networks trained anew the class means."""
+        for, as the baseline says, and of networks trained anew the class means. Of an unknown metric nothing is."""
+        if metric_of(self.metric) is None:
+            return False
         if is_chance(self.metric):
             return True
         aims = {value.aim for value in self.old.values()}
@@ -91,19 +92,20 @@ def judge(
 ) -> pd.DataFrame:
     """Every figure of either side with its verdict, the worst first and the unmoved last; columns `COMPARED`.
 
-    Higher is better for every metric but the `*_chance` levels, of which any move is a regression. An undefined figure
+    Each metric says itself which way is better; of the `*_chance` levels any move is a regression. An undefined figure
     that was defined is a regression, the reverse an improvement. `other pictures`: the figure is made of another number
-    of pictures, whatever its value. `tolerances` by metric stand in place of the least ones, `ANEW` and `SAME`.
+    of pictures, whatever its value. `tolerances` by metric stand in place of the least ones of each.
 
     How far a figure may move depends on what is behind it. The very same weights: what kernels of another processor do
     (`of_same_weights`), and more is `changed`, whether it is better or worse: scores and attacks are not the same, and
     under a weaker attack every figure looks better. Networks trained anew, where the baseline holds several seeds:
     means over the seeds of either side are compared, within what the baseline's spread over seeds lets expect
     (`of_seeds`). Where it holds one seed, nobody knows how far another training lies from it: each seed is compared
-    with itself within `ANEW`, a seed of one side alone is missing or new.
+    with itself within what its metric allows, a seed of one side alone is missing or new.
 
-    `not held`: a figure that the attack does not go for, which is left wherever the attack happened to end, and a
-    single category of networks trained anew. With `strict` these are regressions and improvements, too.
+    `not held`: a figure that the attack does not go for, which is left wherever the attack happened to end, a single
+    category of networks trained anew, and any that moves of a metric that this version does not know, which is warned
+    of. With `strict` these are regressions and improvements, too, and those of an unknown metric `changed`.
 
     UserError where the baseline is empty or either side holds a row twice.
     """
@@ -172,10 +174,11 @@ def judge_files(
 
 def _read(path: Path) -> pd.DataFrame:
     """The rows of a run or a baseline; UserError for a value, or an end of its interval, that its metric cannot have: a
-    percentage, say."""
+    percentage, say. An unknown metric may have any."""
     rows = read_rows(path)
-    lowest = rows["metric"].map({"psnr": -DECIBELS, "ssim": -1.0}).fillna(0.0) - ROUNDING
-    highest = rows["metric"].map({"psnr": DECIBELS}).fillna(1.0) + ROUNDING
+    ranges = {name: _range(name) for name in rows["metric"].unique()}
+    lowest = rows["metric"].map({name: low for name, (low, _) in ranges.items()}).astype("float64") - ROUNDING
+    highest = rows["metric"].map({name: high for name, (_, high) in ranges.items()}).astype("float64") + ROUNDING
     for column in NUMBERS:
         strange = rows[(rows[column] < lowest) | (rows[column] > highest)]
         if len(strange):
@@ -183,9 +186,23 @@ def _read(path: Path) -> pd.DataFrame:
             what = one["metric"] if column == "value" else f"{column} of {one['metric']}"
             raise UserError(
                 f"{path} says {one[column]:g} for {what} of {one['detector']}-{one['paradigm']}, {one['category']}, "
-                f"{one['set']}; expected a fraction from 0 to 1, or decibels for psnr"
+                f"{one['set']}; expected {_range_words(one['metric'])}"
             )
     return rows
+
+
+def _range(metric: str) -> tuple[float, float]:
+    known = metric_of(metric)
+    if known is None:
+        return -math.inf, math.inf
+    return (0.0, 1.0) if is_chance(metric) else (known.low, known.high)
+
+
+def _range_words(metric: str) -> str:
+    (low, high), known = _range(metric), metric_of(metric)
+    fraction = is_chance(metric) or (known is not None and known.unit == "%")
+    unit = f" {known.unit}" if known and known.unit and not fraction else ""
+    return f"a {'fraction' if fraction else 'number'} from {low:g} to {high:g}{unit}"
 
 
 def _judge(
@@ -207,6 +224,11 @@ def _judge(
             "networks were trained anew and the baseline holds one seed: nobody knows how far another training lies "
             "from it, tolerances are a guess; make a baseline of several seeds"
         )
+    if unknown := sorted({pair.metric for pair in pairs if metric_of(pair.metric) is None}):
+        log.warning(
+            "%s: not known to this version, so neither is which way is better nor how far it may move: shown, not held",
+            ", ".join(unknown),
+        )
     shares = _shares(new)
     spread = [pair.by_seeds and (strict or pair.held) and not is_chance(pair.metric) for pair in pairs]
     allowed = [_tolerance(pair, shares, tolerances, sum(spread)) for pair in pairs]
@@ -214,7 +236,7 @@ def _judge(
     blind = [
         pair
         for pair, held, tolerance in zip(pairs, spread, allowed, strict=True)
-        if held and tolerance >= abs(_mean(pair.old))
+        if held and tolerance >= _to_worst(pair)
     ]
     if blind:
         log.warning(
@@ -224,6 +246,13 @@ def _judge(
         )  # fmt: skip
     records.sort(key=lambda one: (VERDICTS.index(one["verdict"]), *(one[name] for name in FIGURE), one["seed"] or 0))
     return pd.DataFrame(records, columns=list(COMPARED)).astype({"seed": "Int64"})
+
+
+def _to_worst(pair: _Pair) -> float:
+    """How far the baseline's mean may get worse: down to nothing, or up to the most that a metric can be that is better
+    when it is lower."""
+    known, before = metric_of(pair.metric), _mean(pair.old)
+    return known.high - before if known and known.better == "lower" else abs(before)
 
 
 def _by_figure(table: pd.DataFrame) -> dict[tuple[str, ...], dict[int, _Value]]:
@@ -275,26 +304,28 @@ def _tolerance(pair: _Pair, shares: _Pictures, tolerances: Mapping[str, float], 
     by_seeds = of_seeds(_defined(pair.old), len(_defined(pair.new)), many) if pair.by_seeds else 0.0
     if is_chance(metric):
         # Which pictures of a set are anomalous is drawn by the seed.
-        return tolerances.get(metric, max(SAME.get(metric, 0.002), by_seeds))
+        return tolerances.get(metric, max(CHANCE_MOVES, by_seeds))
     if pair.same_weights:
         own = shares.get(_place(pair.figure), {})
         if category != "mean":
             return tolerances.get(metric, of_same_weights(metric, *own.get(category, (0, None))))
         each = [of_same_weights(metric, *pictures) / len(own) for pictures in own.values()]
         return tolerances.get(metric, max([of_same_weights(metric, 0, None), *each]))
-    return max(tolerances.get(metric, ANEW.get(metric, 0.02)), by_seeds)
+    return max(tolerances.get(metric, of_new_weights(metric)), by_seeds)
 
 
 def _record(pair: _Pair, tolerance: float, *, strict: bool) -> dict[str, Any]:
     old, new = pair.old, pair.new
     seeds = sorted(old.keys() | new.keys())
     before, now = _mean(old), _mean(new)
-    verdict = _verdict(old, new, before, now, tolerance, two_sided=is_chance(pair.metric))
+    known = metric_of(pair.metric)
+    better = known.better if known and not is_chance(pair.metric) else None
+    verdict = _verdict(old, new, before, now, tolerance, better=better)
     defined = _undefined(old) == _undefined(new) == 0
     if verdict in ("regression", "improvement") and defined:
         if not (strict or pair.held):
             verdict = NOT_HELD
-        elif pair.same_weights and not is_chance(pair.metric):
+        elif known is None or (pair.same_weights and not is_chance(pair.metric)):
             verdict = "changed"
     return {
         **pair.figure,
@@ -309,7 +340,8 @@ def _record(pair: _Pair, tolerance: float, *, strict: bool) -> dict[str, Any]:
     }
 
 
-def _verdict(old: _Side, new: _Side, before: float, now: float, tolerance: float, *, two_sided: bool) -> str:
+def _verdict(old: _Side, new: _Side, before: float, now: float, tolerance: float, *, better: str | None) -> str:
+    """`better`: `higher`, `lower`, or None where no move is one for the better."""
     if not old or not new:
         return "new" if not old else "missing"
     # Shares, for the sides may have different numbers of seeds.
@@ -322,7 +354,7 @@ def _verdict(old: _Side, new: _Side, before: float, now: float, tolerance: float
     # Decimal tolerances are not exact in binary: a move of just the tolerance is within it.
     if before == now or abs(now - before) <= tolerance + 1e-9 or math.isnan(before):
         return "improvement" if lost < 0 else UNMOVED
-    return "improvement" if now > before and not two_sided else "regression"
+    return "improvement" if better == ("higher" if now > before else "lower") else "regression"
 
 
 def _defined(side: _Side) -> list[float]:

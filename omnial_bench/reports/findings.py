@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from statistics import fmean
 
+from omnial_bench.metrics.registry import METRICS
 from omnial_bench.reports.table import MINUS
 from omnial_bench.reports.values import MEAN, Condition, Model, Values, joined, sources_title
 
@@ -101,7 +102,7 @@ def kind_words(values: Values, model: Model, condition: Condition) -> str:
 def best_clean(values: Values) -> str:
     """Which model has the highest figure of each kind on the clean test."""
     best_in: dict[tuple[Model, ...], list[tuple[str, str]]] = {}
-    for metric, words in (("pixel_auroc", "pixel AUROC"), ("pixel_ap", "pixel AP"), ("image_auroc", "image AUROC")):
+    for metric in ("pixel_auroc", "pixel_ap", "image_auroc"):
         ranked = [(values.get(model, values.clean, metric), model) for model in values.judged]
         ranked = [(value, model) for value, model in ranked if not math.isnan(value)]
         if ranked:
@@ -109,7 +110,7 @@ def best_clean(values: Values) -> str:
             best = tuple(model for other, model in ranked if f"{100 * other:.1f}" == f"{100 * value:.1f}")
             close = [model for model in not_apart(values, first, values.clean, metric) if model not in best]
             doubt = doubt_words(values, close) if close else ""
-            best_in.setdefault(best, []).append((f"{words} ({100 * value:.1f}\u00a0%)", doubt))
+            best_in.setdefault(best, []).append((f"{METRICS[metric].words} ({100 * value:.1f}\u00a0%)", doubt))
     if not best_in:
         return ""
     clauses = []

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
+from omnial_bench.metrics.registry import metric_of
 from omnial_bench.reports.check import FAILING, NOT_HELD, UNMOVED, VERDICTS, failed, moved, summary
 from omnial_bench.reports.table import DASH, MINUS, markdown_text
 
@@ -77,6 +78,8 @@ def markdown(judged: pd.DataFrame, baseline: str, note: str = "") -> str:
         lines += ["", MEANS]
     if (judged["verdict"] == NOT_HELD).any():
         lines += ["", UNHELD]
+    if unknown := [name for name in judged["metric"].unique() if metric_of(name) is None]:
+        lines += ["", f"Not known to this version, and not held: {markdown_text(', '.join(sorted(unknown)))}."]
     return "\n".join(lines) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+from omnial_bench.metrics.registry import METRICS
 from omnial_bench.reports.attempts import FAILED, LEARNT, NOT_RUN
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.curves import curves
@@ -16,7 +17,7 @@ CHANCE = 0.5
 """The AUROC of a detector that knows nothing."""
 TIE = 0.01
 """Figures within a point of each other are told as a tie: fewer images or another seed would swap them."""
-_WORDS = {"pixel_auroc": "pixel AUROC", "image_auroc": "image AUROC"}
+_WORDS = {name: METRICS[name].words for name in ("pixel_auroc", "image_auroc")}
 Ranked = list[tuple[float, Model]]
 
 

@@ -53,7 +53,7 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
     conditions = [trial.own for trial in lines]
     spread = spread_words(values, conditions, "Bands:")
     caption = (
-        f"The objective along the steps of the suite {suite.name}: each model attacked itself, mean over the images "
+        f"The objective along the steps of the suite {suite.label}: each model attacked itself, mean over the images "
         f"that a goal attacks, then over {_categories(values)}{' and seeds' if several else ''}; "
         f"{count_words(values, conditions)} are scored.{spread} An attack raises its objective, or lowers it towards a "
         "target where the panel says descends; each panel has its own scale, for objectives differ. A curve still "

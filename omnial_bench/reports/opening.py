@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from omnial_bench.metrics.registry import METRICS
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.findings import best_clean, doubt_words, kind_words, not_apart
 from omnial_bench.reports.health import Marked
@@ -28,7 +29,7 @@ from omnial_bench.reports.tables import (
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Gap, Model, Values, sources_title
 from omnial_bench.results import HEADLINE
 
-_WORDS = {"pixel_auroc": "pixel AUROC", "image_auroc": "image AUROC"}
+_WORDS = {name: METRICS[name].words for name in ("pixel_auroc", "image_auroc")}
 _HEADS = {"any": "any harm", "hide": "missed defect\n(hide)", "fabricate": "false alarm\n(fabricate)"}
 
 
@@ -134,7 +135,7 @@ def _caption(campaign: Campaign, frame: pd.DataFrame) -> str:
     ]
     worst = _worst(campaign)
     if worst and frame["worst"].notna().any():
-        parts.append(f"Worst: for each image the most harmful of the {len(worst.own)} attacks of {worst.name}.")
+        parts.append(f"Worst: for each image the most harmful of the {len(worst.own)} attacks of {worst.label}.")
     parts.append("Bold: the highest of each column. Dash: no attack of that column was after this figure.")
     parts.append(interval_words(values, frame))
     return " ".join(filter(None, parts)) + spread_words(values, conditions, "±:")

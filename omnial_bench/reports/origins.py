@@ -84,6 +84,8 @@ class Environment:
     """By the names of `FACTS`, and `fingerprint` of the data; empty where nothing is recorded."""
     versions: dict[str, str]
     notice: str
+    suites: dict[str, str]
+    """Titles of the test suites by their names."""
 
 
 def read_sets(run: Path) -> dict[str, MadeSet]:
@@ -106,7 +108,7 @@ def read_logs(run: Path) -> dict[str, pd.DataFrame]:
 def read_environment(run: Path) -> Environment:
     """What environment.json says; nothing where there is none."""
     found = _read_json(run / "environment.json")
-    data, versions = found.get("dataset"), found.get("versions")
+    data, versions, suites = (found.get(name) for name in ("dataset", "versions", "suites"))
     return Environment(
         facts={name: _text(found.get(name)) for name in FACTS}
         | {"fingerprint": _text(data.get("fingerprint") if isinstance(data, dict) else None)},
@@ -114,6 +116,7 @@ def read_environment(run: Path) -> Environment:
         if isinstance(versions, dict)
         else {},
         notice=_text(found.get("data_notice")),
+        suites={_text(name): _text(title) for name, title in suites.items()} if isinstance(suites, dict) else {},
     )
 
 

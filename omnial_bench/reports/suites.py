@@ -89,6 +89,13 @@ class Evaluation:
     control: Condition | None
     trials: tuple[Trial, ...]
     worst: Condition | None
+    heading: str = ""
+    """The title of its record, where the run tells it."""
+
+    @property
+    def label(self) -> str:
+        """The suite within a sentence."""
+        return f"{self.name} ({self.heading})" if self.heading else self.name
 
     @property
     def own(self) -> tuple[Trial, ...]:

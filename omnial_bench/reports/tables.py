@@ -6,11 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+from omnial_bench.metrics.registry import METRICS
 from omnial_bench.reports.table import Column, Style, Table
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, joined, sources_title
 from omnial_bench.results import HEADLINE
 
-_STYLES: dict[str, Style] = {"psnr": "decibel", "ssim": "fraction"}
+_STYLES: dict[str, Style] = {"%": "percent", "": "fraction"}
+"""By the unit of a metric; others have one decimal."""
 
 
 def headline(values: Values) -> Table:
@@ -75,7 +77,7 @@ def every_metric(values: Values) -> Table:
             "source": condition.source,
             **identity(model),
             "model": values.label(model),
-            **{metric: values.get(model, condition, metric) for metric in values.metrics},
+            **{metric: values.get(model, condition, metric) for metric in (*values.metrics, *values.unknown)},
             "pictures": values.total(condition, model),
         }
         for condition in values.conditions
@@ -83,16 +85,18 @@ def every_metric(values: Values) -> Table:
         if values.total(condition, model)
     ]
     columns = [Column("model", "Model", style="text")]
-    for metric in values.metrics:
-        level, _, short = METRIC_TITLES[metric].partition(" ")
-        unit = {"psnr": " (dB)"}.get(metric, "")
-        group = level if short else "Reconstruction"
-        columns.append(Column(metric, (short or level) + unit, group=group, style=_STYLES.get(metric, "percent")))
+    for metric in (METRICS[name] for name in values.metrics):
+        unit = f" ({metric.unit})" if metric.unit not in ("", "%") else ""
+        style = _STYLES.get(metric.unit, "decibel")
+        columns.append(Column(metric.name, metric.heading + unit, group=metric.kind.capitalize(), style=style))
+    columns += [Column(name, name, group="Not known here", style="fraction") for name in values.unknown]
     columns.append(Column("pictures", "n", style="count"))
     caption = (
         f"Every metric, {mean_words(values)}; per cent, PSNR in dB and SSIM as a fraction; n counts the images. "
         "PSNR and SSIM: reconstruction against the normal image, on the clean test for its normal images alone."
     )
+    if values.unknown:
+        caption += f" {joined(values.unknown)}: not known to this version, as in the rows."
     return Table("all_metrics", caption, pd.DataFrame(records), tuple(columns))
 
 

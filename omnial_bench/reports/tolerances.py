@@ -1,31 +1,24 @@
 """How far a figure may move and count as unmoved, and which figures are held at all. No torch here."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import stdev
 
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.results import METRICS
+from omnial_bench.metrics.registry import METRICS, chance_levels, is_chance, kind_of, metric_of
 
-ANEW: Mapping[str, float] = {**dict.fromkeys(METRICS, 0.02), "psnr": 0.5}
-"""Of networks trained anew, at the least: fractions, and dB for PSNR."""
-SAME: Mapping[str, float] = {**dict.fromkeys(METRICS, 0.002), "psnr": 0.02}
-"""Of the very same weights, on whatever processor. Last digits of a map move no figure of clean pictures by more than
-1e-5; an attack makes more of them, yet ends about as high: what it aims at moved by up to 5e-4 between kernels."""
+CHANCE_MOVES = 0.002
+"""By how much a level of chance may differ, at the least: it is a share of pictures or pixels."""
 SWAPS = 2
 """Pairs of images that may change places: seen once between kernels without AVX and with it, of 24 by 24."""
 FALSE_ALARMS = 0.01
 """Share of runs, as good as the baseline, that may fail by the spread over seeds."""
 
 
-def kind_of(metric: str) -> str:
-    """The kind of metric that attacks aim at: `pixel`, `image`, or `reconstruction` for PSNR and SSIM."""
-    return "reconstruction" if metric in ("psnr", "ssim") else metric.partition("_")[0]
-
-
-def is_chance(metric: str) -> bool:
-    """Whether a metric is a level of chance: the labels alone decide it."""
-    return metric.endswith("_chance")
+def of_new_weights(metric: str) -> float:
+    """The least tolerance of networks trained anew; none of an unknown metric."""
+    known = metric_of(metric)
+    return known.anew if known else 0.0
 
 
 def is_aimed(metric: str, aim: str) -> bool:
@@ -38,25 +31,19 @@ def is_aimed(metric: str, aim: str) -> bool:
 
 
 def of_same_weights(metric: str, pictures: int, anomalous: float | None) -> float:
-    """The tolerance of a figure of the same weights, on that many pictures of which a share is `anomalous`.
+    """The tolerance of a figure of the same weights, on that many pictures of which a share is `anomalous`; none of an
+    unknown metric.
 
-    Figures of images are made of few ranks: they may move by what SWAPS pairs of neighbours do that change places. One
-    is worth 1/(n+ n-) of AUROC, and at most 1/(2 n+) of AP and 1/(2 n+ + 1) of F1, with n+ anomalous and n- normal
-    pictures.
+    Last digits of a map move no figure of clean pictures by more than 1e-5; an attack makes more of them, yet ends
+    about as high: what it aims at moved by up to 5e-4 between kernels. Figures of images are made of few ranks: they
+    may move by what SWAPS pairs of neighbours do that change places, each worth what the metric says (`swap`).
     """
-    least = SAME.get(metric, 0.002)
-    if kind_of(metric) != "image" or is_chance(metric) or anomalous is None:
-        return least
+    known = METRICS.get(metric)
+    if known is None or known.swap is None or anomalous is None:
+        return known.same if known else 0.0
     positive = round(anomalous * pictures)
     negative = pictures - positive
-    if not positive or not negative:
-        return least
-    swaps = {
-        "image_auroc": 1 / (positive * negative),
-        "image_ap": 1 / (2 * positive),
-        "image_f1max": 1 / (2 * positive + 1),
-    }
-    return max(least, SWAPS * swaps.get(metric, 0.0))
+    return max(known.same, SWAPS * known.swap(positive, negative)) if positive and negative else known.same
 
 
 def of_seeds(values: Sequence[float], runs: int, figures: int) -> float:
@@ -82,7 +69,7 @@ def of_seeds(values: Sequence[float], runs: int, figures: int) -> float:
 
 def parse_tolerances(settings: Iterable[str]) -> dict[str, float]:
     """`metric=value` as a table; UserError for an unknown metric or no number of at least 0."""
-    known = (*METRICS, "image_ap_chance", "pixel_ap_chance")
+    known = (*METRICS, *chance_levels())
     tolerances = {}
     for setting in settings:
         metric, _, text = setting.partition("=")

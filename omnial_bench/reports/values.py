@@ -10,14 +10,12 @@ from typing import NamedTuple, TypeVar
 import pandas as pd
 
 from omnial_bench.errors import UserError
+from omnial_bench.metrics.registry import METRICS, is_chance
 
 T = TypeVar("T")
 
 TITLES = {"draem": "DRAEM", "jnld": "JNLD", "omnial": "OmniAL"}
-METRIC_TITLES = {
-    "image_auroc": "Image AUROC", "image_ap": "Image AP", "image_f1max": "Image F1max", "pixel_auroc": "Pixel AUROC",
-    "pixel_ap": "Pixel AP", "pixel_f1max": "Pixel F1max", "pixel_aupro": "Pixel AUPRO", "psnr": "PSNR", "ssim": "SSIM",
-}  # fmt: skip
+METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
 MEAN = "mean"
 _PANELS = re.compile(r"^(?P<base>.+?)[-_+](?P<without>no[-_]?|without[-_]?)?(?:with[-_]?)?panels?$")
 _THREAT = re.compile(r"^(?P<norm>linf|l2) (?P<size>[\d.]+)(?P<levels>/255)?(?: (?P<goal>targeted|hide|fabricate))?")
@@ -176,7 +174,9 @@ class Values:
         named = _distinct(key[2] for key in self._values)
         self.categories: tuple[str, ...] = tuple(sorted(name for name in named if name != MEAN))
         present = {key[3] for key in self._values}
-        self.metrics: tuple[str, ...] = tuple(name for name in METRIC_TITLES if name in present)
+        self.metrics: tuple[str, ...] = tuple(name for name in METRICS if name in present)
+        self.unknown: tuple[str, ...] = tuple(sorted(one for one in present - set(METRICS) if not is_chance(one)))
+        """Metrics of a later version or of the user's own, of which nothing but the figures is known."""
 
     @property
     def partial(self) -> bool:

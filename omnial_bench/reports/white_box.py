@@ -114,6 +114,7 @@ def attacks_table(campaign: Campaign) -> Table | None:
         if suite.worst:
             lines.append(({"attack": "worst of all, by image", "steps": math.nan, "objective": ""}, suite.worst))
         panel = f"{suite.name} ({max(values.total(item) for _, item in lines if item)} images)"
+        panel += f": {suite.heading}" if suite.heading else ""
         for facts, condition in lines:
             name = condition.set if condition else ""
             pictures = values.total(condition) if condition else 0
@@ -181,7 +182,7 @@ def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: C
     if worst and worst.worst:
         parts.append(
             f"Worst: for each image the version that harms most of the {len(worst.own)} attacks of the suite "
-            f"{worst.name} ({count_words(values, [worst.worst])})."
+            f"{worst.label} ({count_words(values, [worst.worst])})."
         )
     if compared:
         before = count_words(campaign.fixed, [compared])

@@ -1,0 +1,23 @@
+"""Which normals each training batch is made of."""
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+
+def at_random(count: int, batch: int, generator: torch.Generator) -> Int64[Tensor, " batch"]:
+    """Indices drawn with replacement: of `count` draws a share of 1 - 1/e, about 63 %, are different ones."""
+    return torch.randint(count, (batch,), generator=generator)
+
+
+def by_epoch(count: int, batch: int, step: int, seed: int) -> Int64[Tensor, " batch"]:
+    """Indices of the step's batch where every pass over the `count` normals takes each once, in an order of its own.
+
+    Passes follow each other without a gap, so a batch may hold the end of one and the start of the next. The step and
+    the seed alone decide it: a training that goes on from a saved step needs nothing more.
+    """
+    first, last = step * batch // count, ((step + 1) * batch - 1) // count
+    orders = [
+        torch.randperm(count, generator=torch.Generator().manual_seed(seed + epoch)) for epoch in range(first, last + 1)
+    ]
+    return torch.cat(orders)[step * batch - first * count :][:batch]
