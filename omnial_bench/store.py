@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,15 @@ class Result:
     """Lower end of the 95 % interval of the value over images, by bootstrap; None where it was not measured."""
     high: float | None = None
     """Its upper end."""
+    attack: str = ""
+    """What attacked, by the name of its record; empty, as the columns after it, where nothing did, for the worst of
+    several, and in files that do not say."""
+    norm: str = ""
+    """`linf` or `l2`; empty with `eps` where no ball tells how much was changed, as under a patch or a corruption."""
+    eps: str = ""
+    """The radius of the ball, as in `8/255`."""
+    goal: str = ""
+    """`any`, `hide`, `fabricate` or `target`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +138,7 @@ COLUMNS = tuple(field.name for field in fields(Result))
 DIFFERENCES = "differences.csv"
 DIFFERENCE_COLUMNS = tuple(field.name for field in fields(Difference))
 ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
-LATER = ("aim", "weights", "low", "high")
+LATER = ("aim", "weights", "low", "high", "attack", "norm", "eps", "goal")
 """Columns that files of earlier versions lack."""
 NUMBERS = ("value", "low", "high")
 """Columns of numbers that may be undefined."""
@@ -136,6 +146,7 @@ KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run", *LATER
 
 DAMAGED = ".damaged"
 """What ends the name of a file or folder that was set aside."""
+_SIZE = re.compile(r"\d{1,99}(\.\d{1,99}|/0*[1-9]\d{0,98})?", re.ASCII)
 _CANNOT_SYNC = (errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.EACCES)
 """What file systems answer that have no sync for folders."""
 
@@ -305,9 +316,21 @@ def read_rows(path: Path) -> pd.DataFrame:
     for name in LATER:
         table[name] = table.get(name, "")
     try:
+        for text in table["eps"].unique():
+            size_of(text)
         return _typed(table.loc[:, list(COLUMNS)])
     except ValueError as error:
         raise UserError(f"{file} holds a value that is no number: {error}") from error
+
+
+def size_of(eps: str) -> float:
+    """The number of an eps as rows write it, a decimal or a fraction such as 8/255; NaN where it is empty, ValueError
+    where it is neither."""
+    if not eps:
+        return math.nan
+    if not _SIZE.fullmatch(eps):
+        raise ValueError(f"expected an eps such as 8/255, got {eps[:40]!r}")
+    return float(Fraction(eps))
 
 
 def read_differences(run: Path) -> pd.DataFrame:

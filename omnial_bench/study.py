@@ -24,7 +24,7 @@ from omnial_bench.white_box import Target
 SHARED_CODE = ("nouns.py", "device.py", "data", "models", "metrics/quality.py")
 TRAINING_CODE = (*SHARED_CODE, "synthesis", "losses.py", "spread.py", "training.py", "unfinished.py")
 ATTACK_CODE = (*SHARED_CODE, "synthesis", "attacks")
-SEALED_CODE = ("attacks/sealed.py", "attacks/manifest.py", "attacks/levels.py", "attacks/png.py")
+SEALED_CODE = tuple(f"attacks/{name}.py" for name in ("sealed", "manifest", "levels", "png", "columns"))
 SCORING_CODE = (*SHARED_CODE, "metrics", "scoring.py", "differences.py", "examples.py", "store.py", *SEALED_CODE)
 EVALUATION_CODE = ("attempt.py", "white_box.py", "worst.py")
 

@@ -849,7 +849,7 @@ def test_an_eps_or_a_loss_that_is_no_number(tmp_path: Path) -> None:
     attempts = fake_attempts().head(2)
     attempts.loc[1, "eps"] = "8/0"
     write_text(tmp_path / "attacks.csv", attempts.to_csv(index=False))
-    with pytest.raises(UserError, match="no fraction such as 8/255"):
+    with pytest.raises(UserError, match="expected an eps such as 8/255"):
         read_attempts(tmp_path)
     with pytest.raises(UserError, match="losses as numbers"):
         losses_of("1.0 two")

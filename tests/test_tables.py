@@ -28,6 +28,20 @@ def test_conditions_come_in_order_of_clean_control_then_size_and_goal() -> None:
     assert values.conditions[3].eps == 8 / 255 and values.control == values.conditions[1]
 
 
+def test_what_attacked_is_told_by_the_columns_and_never_by_the_label() -> None:
+    rows = fake_rows(sets={"pgd-8": "linf 8/255 targeted"})
+    rows.loc[rows["set"] == "pgd-8", ["attack", "norm", "eps", "goal"]] = "mi", "l2", "1/4", "hide"
+    found = Values(rows).conditions[1]
+    assert (found.set, found.attack, found.norm, found.eps, found.goal) == ("pgd-8", "mi", "l2", 0.25, "hide")
+    silent = rows.assign(attack="", norm="", eps="", goal="")
+    without = Values(silent).conditions[1]
+    assert without == found and without.attack == "" and math.isnan(without.eps) and not without.towards
+    # Rows of two versions in one file are of one condition.
+    halves = pd.concat([silent[silent["detector"] == "draem"], rows[rows["detector"] != "draem"]])
+    (mixed,) = [item for item in Values(halves).conditions if item.set == "pgd-8"]
+    assert (mixed.attack, mixed.eps) == ("mi", 0.25)
+
+
 def test_headline_holds_values_changes_and_chance() -> None:
     rows = fake_rows()
     values = Values(rows)
@@ -293,7 +307,6 @@ def test_names_in_words() -> None:
     assert model_title("my-detector-separate-metal_nut") == "my-detector separate (metal_nut)"
     assert sources_title(("draem-unified",)) == "DRAEM unified"
     assert Condition("x", "l2 0.5 hide", "none").label == "\u21132 0.5 hide"
-    assert math.isnan(Condition("x", "something else", "none").eps)
 
 
 def test_shown_numbers() -> None:

@@ -241,7 +241,7 @@ def _bar(condition: Condition, values: Values, shade: str) -> dict[str, Any]:
     rank = values.attacks.index(condition) + 1 if condition.attacked else 0
     share = 1 - 0.75 * rank / max(1, len(values.attacks))
     face = tuple(1 - share * (1 - part) for part in to_rgb(shade))
-    hatch = "" if not condition.attacked else "xxxx" if condition.white_box else "////" if condition.goal else ""
+    hatch = "" if not condition.attacked else "xxxx" if condition.white_box else "////" if condition.towards else ""
     return {"facecolor": face, "edgecolor": shade, "linewidth": 0.6, "hatch": hatch}
 
 
