@@ -195,6 +195,11 @@ class Values:
         found = self._values.get((model, condition, category, metric)) if condition else None
         return fmean(found) if found else math.nan
 
+    def each(self, model: Model, condition: Condition | None, metric: str, category: str = MEAN) -> list[float]:
+        """The figure of each seed; none where one is undefined, for a mean of the others would be of other models."""
+        found = self._by_seed.get((model, condition, category, metric), {}) if condition else {}
+        return [] if any(map(math.isnan, found.values())) else list(found.values())
+
     def change(self, model: Model, condition: Condition, metric: str, category: str = MEAN) -> float:
         """The figure less that of the control."""
         return self.get(model, condition, metric, category) - self.get(model, self.control, metric, category)
