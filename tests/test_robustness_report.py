@@ -37,6 +37,7 @@ from omnial_bench.reports.attempts import HEALTH, losses_of, read_attempts, read
 from omnial_bench.reports.campaign import Campaign, campaign_of
 from omnial_bench.reports.corruptions import corruption_table
 from omnial_bench.reports.document import write_report
+from omnial_bench.reports.drawing import save
 from omnial_bench.reports.grid import Grid
 from omnial_bench.reports.health import health_table
 from omnial_bench.reports.pairs import pairs_table
@@ -249,6 +250,19 @@ def test_curves_begin_with_the_control_and_draw_chance(tmp_path: Path) -> None:
     first = cells(table)[0]
     assert first[0] == "DRAEM unified" and len(first) == 7
     assert first[1:] == [f"{100 * made.values.get(model, c, 'pixel_auroc'):.1f}" for c in wanted]
+
+
+def test_a_model_without_figures_leaves_the_figures_of_the_others_whole(tmp_path: Path) -> None:
+    rows = rows_of_both()
+    made = campaign(tmp_path, rows.assign(value=rows["value"].where(rows["detector"] != "jnld")))
+    [(name, suite, curve)], [(other, trial)] = curves.curves(made), made.transfers
+    drawn = (curves.curve_figure(made, name, suite, curve), goals.goals_figure(made))
+    for drawing in (*drawn, transfer.transfer_figure(made, other, trial)):
+        assert drawing is not None
+        save(drawing, tmp_path)
+    assert drawn[0] is not None
+    shown = [line.get_color() for line in drawn[0].figure.axes[0].lines if line.get_linestyle() != "None"]
+    assert len(shown) == 5 and "#E69F00" not in shown
 
 
 def test_two_sizes_are_no_curve(tmp_path: Path) -> None:

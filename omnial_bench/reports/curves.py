@@ -95,11 +95,11 @@ def _panel(axes: "Axes", values: Values, points: dict[float, Condition], metric:
     level = _chance(values, points, metric)
     if not math.isnan(level):
         axes.axhline(100 * level, **looks.CHANCE)
-    table = looks.figures_of(values, sizes, metric)
-    for label, line in looks.lines_of(values, clip_on=False).items():
+    lines = looks.lines_of(values, clip_on=False)
+    for label, part in looks.figures_of(values, sizes, metric).groupby("model", sort=False):
         sns.lineplot(
-            table[table["model"] == label], x="at", y="value", errorbar="sd", err_style="bars",
-            err_kws={"elinewidth": 0.7, "capsize": 1.5, "zorder": 1.5}, ax=axes, **line,
+            part, x="at", y="value", errorbar="sd", err_style="bars",
+            err_kws={"elinewidth": 0.7, "capsize": 1.5, "zorder": 1.5}, ax=axes, **lines[str(label)],
         )  # fmt: skip
     axes.set_xscale("symlog", base=2, linthresh=min(size for size in sizes if size > 0), linscale=1)
     axes.set_xticks(list(sizes), [f"{size:g}" for size in sizes])

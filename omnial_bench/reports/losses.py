@@ -29,6 +29,7 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
     lines = {trial: found for trial, found in lines.items() if len(found)}
     if not lines:
         return None
+    styles = looks.lines_of(values, marker="")
     with paper_style():
         across = min(len(lines), 4 if len(lines) not in (5, 6, 9) else 3)
         down = math.ceil(len(lines) / across)
@@ -39,11 +40,11 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
         for axes, (trial, found) in zip(grid.flat, lines.items(), strict=False):
             turned = " (descends)" if _direction(campaign, trial) == "down" else ""
             axes.set_title(suite.title(trial).replace(", ", "\n", 1) + turned, size=8)
-            for label, line in looks.lines_of(values, marker="").items():
-                part = found[found["model"] == label]
+            for label, part in found.groupby("model", sort=False):
                 sns.lineplot(
-                    part, x="step", y="value", errorbar="sd", err_kws={"alpha": 0.15, "lw": 0}, ax=axes, **line
-                )
+                    part, x="step", y="value", errorbar="sd", err_kws={"alpha": 0.15, "lw": 0}, ax=axes,
+                    **styles[str(label)],
+                )  # fmt: skip
             axes.set(xlabel="", ylabel="")
             axes.grid(True)
             axes.margins(y=0.12)
@@ -51,7 +52,7 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
             axes.locator_params(axis="y", nbins=5)
         figure.supxlabel("step", fontsize=9)
         figure.supylabel("mean objective", fontsize=9)
-        looks.legend(figure, looks.lines_of(values, marker=""))
+        looks.legend(figure, styles)
     several = len(campaign.attempts["seed"].dropna().unique()) > 1
     conditions = [trial.own for trial in lines]
     spread = spread_words(values, conditions, "Bands:")

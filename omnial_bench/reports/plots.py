@@ -120,7 +120,7 @@ def drops(values: Values) -> Drawing | None:
             for edge in range(1, len(values.attacks)):
                 axes.axvline(edge * len(values.models), color="white", lw=3)
         figure.colorbar(image, ax=rows, label="points", fraction=0.03, pad=0.01)
-        rows[-1].tick_params(axis="x", rotation=90)
+        rows[-1].tick_params(axis="x", rotation=90, labelsize=min(8, 400 / len(pairs)))
         top = rows[0].secondary_xaxis("top")
         middles = [(place + 0.5) * len(values.models) for place in range(len(values.attacks))]
         top.set_xticks(middles, [condition.label for condition in values.attacks])
