@@ -153,8 +153,8 @@ def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None
                 }
                 smooth = log["loss"].rolling(max(1, len(log) // 30), min_periods=1).mean()
                 sns.lineplot(x=log["iteration"], y=smooth, estimator=None, ax=upper, **line | {"marker": ""})
-                if "validation_ap" in log:
-                    known = 100 * log["validation_ap"].dropna()
+                known = 100 * log["validation_ap"].dropna() if "validation_ap" in log else ()
+                if len(known):
                     sns.lineplot(
                         x=log["iteration"], y=known, estimator=None, ax=lower, **line | {"ms": 2.5, "mew": 0.8}
                     )
