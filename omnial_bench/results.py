@@ -1,8 +1,10 @@
 """Rows of results, attacks and differences, and their CSV files as pandas frames. No torch here."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
+from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
@@ -43,6 +45,15 @@ class Result:
     """Lower end of the 95 % interval of the value over images, by bootstrap; None where it was not measured."""
     high: float | None = None
     """Its upper end."""
+    attack: str = ""
+    """What attacked, by the name of its record; empty, as the columns after it, where nothing did, for the worst of
+    several, and in files that do not say."""
+    norm: str = ""
+    """`linf` or `l2`; empty with `eps` where no ball tells how much was changed, as under a patch or a corruption."""
+    eps: str = ""
+    """The radius of the ball, as in `8/255`."""
+    goal: str = ""
+    """`any`, `hide`, `fabricate` or `target`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +127,13 @@ UNFINISHED = "unfinished.json"
 """In a run folder that lacks rows: how many tasks are done, of how many, and the titles of those that are not."""
 DIFFERENCE_COLUMNS = tuple(field.name for field in fields(Difference))
 ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
-LATER = ("aim", "weights", "low", "high")
+LATER = ("aim", "weights", "low", "high", "attack", "norm", "eps", "goal")
 """Columns that files of earlier versions lack."""
 NUMBERS = ("value", "low", "high")
 """Columns of numbers that may be undefined."""
 KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run", *LATER))
+
+_SIZE = re.compile(r"\d{1,99}(\.\d{1,99}|/0*[1-9]\d{0,98})?", re.ASCII)
 
 
 def frame(rows: Iterable[Result]) -> pd.DataFrame:
@@ -156,9 +169,21 @@ def read_rows(path: Path) -> pd.DataFrame:
     for name in LATER:
         table[name] = table.get(name, "")
     try:
+        for text in table["eps"].unique():
+            size_of(text)
         return _typed(table.loc[:, list(COLUMNS)])
     except ValueError as error:
         raise UserError(f"{file} holds a value that is no number: {error}") from error
+
+
+def size_of(eps: str) -> float:
+    """The number of an eps as rows write it, a decimal or a fraction such as 8/255; NaN where it is empty, ValueError
+    where it is neither."""
+    if not eps:
+        return math.nan
+    if not _SIZE.fullmatch(eps):
+        raise ValueError(f"expected an eps such as 8/255, got {eps[:40]!r}")
+    return float(Fraction(eps))
 
 
 def read_differences(run: Path) -> pd.DataFrame:

@@ -58,6 +58,7 @@ def fake_rows(
                             category=category,
                             set=name,
                             threat=threat,
+                            **_ball(threat, "pgd"),
                             source=source if threat != "none" else "none",
                             metric=metric,
                             value=value,
@@ -73,6 +74,15 @@ def fake_rows(
                         for metric, value in figures.items()
                     ]
     return frame(rows)
+
+
+def _ball(threat: str, attack: str) -> dict[str, str]:
+    """What the rows say of a threat of that label, which is measured by another scale where it names no norm."""
+    norm, eps, *more = (*threat.split(), "")
+    if threat == "none" or threat.startswith("worst"):
+        return {}
+    told = {"attack": attack, "goal": {"targeted": "target", "foreground": "any", "": "any"}.get(more[0], more[0])}
+    return {**told, "norm": norm, "eps": eps} if norm in ("linf", "l2") else told | {"goal": "any"}
 
 
 def fake_run(run: Path, *, size: tuple[int, int] = (96, 96), notice: str | None = "Images: invented.") -> Path:
@@ -206,6 +216,7 @@ ATTACKS = (
 def fake_suites(*, seeds: tuple[int, ...] = (0,), n: int = 32) -> pd.DataFrame:
     """Plausible rows of the test suites white-box, curve, worst-case, transfer and corruptions, with their controls."""
     rows = []
+    attacks = {attack[1]: attack[3] for attack in ATTACKS} | {"transfer-pgd": "pgd"}
     for seed in seeds:
         for d, detector in enumerate(DETECTORS):
             for p, paradigm in enumerate(PARADIGMS):
@@ -232,6 +243,7 @@ def fake_suites(*, seeds: tuple[int, ...] = (0,), n: int = 32) -> pd.DataFrame:
                         key: float(np.mean([part[key] for part in table.values()])) for key in table["grid"]
                     }
                     facts = {"set": name, "threat": threat, "source": source, "seed": seed, "run": "abc123"}
+                    facts |= _ball(threat, attacks.get(name, name.rpartition("-")[0]))
                     rows += [
                         Result(
                             **model, **facts, category=category, metric=metric, value=value, aim=_aim(name, source),

@@ -257,7 +257,7 @@ FAILURES = {
     "tensor": "expected a Prediction from Made, for it is a Detector, got a tensor of shape (1, 2, 32, 32)",
     "half": "expected a Prediction with logits of shape (1, k, 32, 32)",
     "stumbles": "Made failed on pictures of shape (1, 3, 32, 32): KeyError: 'no\\nkey'",
-    "no batch": "expected a Synthetic of omnial_bench.nouns from Made.synthesize, got Tensor",
+    "no batch": "expected a Synthetic of omnial_bench.types from Made.synthesize, got Tensor",
     "no picture": "Made.synthesize failed: IndexError: no picture",
     "no loss": "Made.loss failed: KeyError: 'no loss'",
     "no names": "expected named scalar tensors from Made.loss, got Tensor",
@@ -285,7 +285,7 @@ def test_a_plan_trains_detectors_of_records_alone(command: Command) -> None:
     Path("made.toml").write_text(RECORD.format(says="").replace("Made", "Mean"), encoding="utf-8")
     Path("plan.toml").write_text(PLAN, encoding="utf-8")
     line = "run plan.toml --trust means:Mean --trust means:Made --data data --out out --device cpu"
-    assert "means:Mean: expected a Detector of omnial_bench.nouns, got another module" in refused(command(line))
+    assert "means:Mean: expected a Detector of omnial_bench.types, got another module" in refused(command(line))
     Path("plan.toml").write_text(PLAN.replace("made.toml", "means:Made"), encoding="utf-8")
     assert "expected a detector's record, got the code 'means:Made'; write a TOML file" in refused(command(line))
 

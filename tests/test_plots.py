@@ -11,7 +11,7 @@ from PIL import Image
 
 from omnial_bench.errors import UserError
 from omnial_bench.reports import drawing as look
-from omnial_bench.reports import pictures, plots
+from omnial_bench.reports import looks, pictures, plots
 from omnial_bench.reports.grid import Grid
 from omnial_bench.reports.origins import Loss, MadeSet
 from omnial_bench.reports.values import Values
@@ -53,20 +53,79 @@ def test_bars_are_as_high_as_the_rows() -> None:
     drawing = plots.localisation(values)
     assert drawing is not None
     bars = [patch.get_height() for patch in drawing.figure.axes[1].patches]
-    wanted = [100 * values.get(m, c, "pixel_ap") for m in values.models for c in values.conditions]
-    assert bars == pytest.approx(wanted)
+    pairs = [(model, condition) for condition in values.conditions for model in values.models]
+    assert bars == pytest.approx([100 * values.get(*pair, "pixel_ap") for pair in pairs])
+    clean = [patch.get_facecolor() == (1, 1, 1, 1) for patch in drawing.figure.axes[1].patches]
+    assert clean == [condition.clean for _, condition in pairs]
+
+
+def test_a_bar_without_a_figure_leaves_the_others_in_their_place() -> None:
+    rows = fake_rows()
+    gone = (rows["set"] == "clean") & (rows["detector"] == "draem") & (rows["metric"] == "pixel_ap")
+    drawing = plots.localisation(Values(rows.assign(value=rows["value"].where(~gone))))
+    assert drawing is not None
+    bars = drawing.figure.axes[1].patches
+    white = [bar.get_x() + bar.get_width() / 2 for bar in bars if bar.get_facecolor() == (1, 1, 1, 1)]
+    assert len(bars) == 28 and white == pytest.approx([at - 0.336 for at in (2, 3, 4, 5)])
+
+
+def test_seeds_are_averaged_with_their_spread_and_an_undefined_one_leaves_no_mean() -> None:
+    seeds = [fake_rows().assign(seed=seed, value=lambda rows, by=0.01 * seed: rows["value"] - by) for seed in (0, 1, 2)]
+    values = Values(pd.concat(seeds, ignore_index=True))
+    drawing = plots.localisation(values)
+    assert drawing is not None
+    axes, model = drawing.figure.axes[0], values.models[0]
+    assert axes.patches[0].get_height() == pytest.approx(100 * values.get(model, values.clean, "pixel_auroc"))
+    low, high = axes.lines[0].get_ydata()
+    assert (
+        (high - low) / 2 == pytest.approx(100 * values.spread(model, values.clean, "pixel_auroc")) == pytest.approx(1)
+    )
+    seeds[1] = seeds[1].assign(value=np.nan)
+    assert Values(pd.concat(seeds, ignore_index=True)).each(model, values.clean, "pixel_auroc") == []
 
 
 def test_heat_map_shows_changes_in_points() -> None:
     values = Values(fake_rows())
     drawing = plots.drops(values)
     assert drawing is not None
-    shown = np.asarray(drawing.figure.axes[0].images[0].get_array())
+    shown = np.asarray(drawing.figure.axes[0].collections[0].get_array())
     wanted = [
         [100 * values.change(m, c, "pixel_ap", name) for c in values.attacks for m in values.models]
         for name in values.categories
     ]
     np.testing.assert_allclose(shown, wanted)
+    assert [text.get_text() for text in drawing.figure.axes[0].texts] == [
+        f"{round(value)}".replace("-", "\u2212") for row in wanted for value in row
+    ]
+
+
+def test_numbers_stand_out_from_their_cells_and_a_cell_without_one_is_left_blank() -> None:
+    with look.paper_style():
+        axes = look.new_figure(3, 3).subplots()
+        looks.heat(axes, pd.DataFrame([[-100.0, np.nan, -0.2], [0.0, 50.0, 100.0]]), -100, 100, digits=0)
+    said = [(text.get_text(), text.get_color()) for text in axes.texts]
+    assert said == [("\u2212100", "white"), ("0", "black"), ("0", "black"), ("50", "black"), ("100", "white")]
+
+
+def test_drawing_leaves_no_trace_in_the_process() -> None:
+    import matplotlib as mpl
+    from matplotlib import pyplot
+
+    before = {name: value for name, value in mpl.rcParams.items() if name != "backend"}
+    made = [plots.localisation(Values(fake_rows())), plots.drops(Values(fake_rows()))]
+    assert all(made) and pyplot.get_fignums() == []
+    assert {name: value for name, value in mpl.rcParams.items() if name != "backend"} == before
+
+
+def test_a_detector_has_its_marker_in_every_figure() -> None:
+    values = Values(fake_rows())
+    scatter = plots.reconstruction(values)
+    log = pd.DataFrame({"iteration": [1, 2], "loss": [2.0, 1.0], "validation_ap": [0.1, 0.2]})
+    curve = plots.training({f"{name}-unified": log for name in values.detectors}, values)
+    assert scatter is not None and curve is not None
+    ends = [line.get_marker() for line in scatter.figure.axes[0].lines]
+    assert ends == ["o", "o", "s", "s", "^", "^"]
+    assert [axes.lines[0].get_marker() for axes in curve.figure.axes[3:]] == ["o", "s", "^"]
 
 
 def test_nothing_to_draw() -> None:
@@ -82,6 +141,8 @@ def test_a_log_without_validation_and_a_loss_of_each_set() -> None:
     log = pd.DataFrame({"iteration": [1, 2, 3], "loss": [2.0, 1.0, 0.5]})
     drawing = plots.training({"draem-separate-bottle": log}, values)
     assert drawing is not None and len(drawing.figure.axes) == 2
+    unknown = plots.training({"draem-unified": log.assign(validation_ap=np.nan)}, values)
+    assert unknown is not None and [len(axes.lines) for axes in unknown.figure.axes] == [1, 0]
     curves = plots.attack_loss({"pgd-8": MadeSet(loss=Loss(steps=(1.0, 1.5, 1.75)))}, values)
     assert curves is not None
     assert list(curves.figure.axes[0].lines[0].get_ydata()) == [1.0, 1.5, 1.75]

@@ -124,6 +124,10 @@ class TestRows:
             "pgd-8": {("linf 8/255", "mini-unified")},
             "pgd-8-targeted": {("linf 8/255 targeted", "mini-unified")},
         }
+        parts = rows.groupby("set")[["attack", "norm", "eps", "goal"]]
+        told = {key: set(part) for key, part in parts.apply(_pairs).items()}
+        assert told["clean"] == told["unattacked"] == {("", "", "", "")}
+        assert told["pgd-8-targeted"] == {("pgd", "linf", "8/255", "target")}
 
     def test_the_limit_holds_in_every_set(self, place: Path) -> None:
         rows = read_rows(place / "run")

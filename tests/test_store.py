@@ -89,6 +89,23 @@ def test_files_of_earlier_versions_have_no_intervals(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_files_of_earlier_versions_do_not_say_what_attacked(tmp_path: Path) -> None:
+    told = ["attack", "norm", "eps", "goal"]
+    write_rows(tmp_path / "results.csv", fake_rows())
+    table = pd.read_csv(tmp_path / "results.csv", dtype=str, keep_default_na=False)
+    assert list(table.columns[-4:]) == told and set(table["eps"]) == {"", "4/255", "8/255"}
+    table.drop(columns=told).to_csv(tmp_path / "results.csv", index=False)
+    assert set(read_rows(tmp_path)[told].to_numpy().ravel()) == {""}
+
+
+@pytest.mark.parametrize("eps", ["8/0", "-1/255", "1e-99999999", "8 / 255", "eight", "1/255/2", "inf"])
+def test_an_eps_that_is_no_size_is_refused(tmp_path: Path, eps: str) -> None:
+    write_rows(tmp_path / "results.csv", fake_rows().assign(eps=eps))
+    with pytest.raises(UserError, match="expected an eps such as 8/255"):
+        read_rows(tmp_path)
+    assert [store.size_of(text) for text in ("8/255", "0.25", "3")] == [8 / 255, 0.25, 3]
+
+
 @pytest.mark.parametrize("inside", ["file/run", "file", "file/deep/er"])
 def test_a_folder_that_cannot_be_is_told_before_and_after(tmp_path: Path, inside: str) -> None:
     (tmp_path / "file").write_text("kept")
@@ -138,7 +155,7 @@ def test_rows_come_back_to_the_bit(tmp_path: Path) -> None:
         ("", "cannot read"),
         ("a,b\n1,2\n", "lacks the column 'detector'"),
         (",".join(COLUMNS) + "\n" + ",".join("x" for _ in COLUMNS) + "\n", "no number"),
-        (",".join(COLUMNS) + '\n1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7\n1,2\n"', "results.csv"),
+        (",".join(COLUMNS) + "\n" + ",".join("1" for _ in COLUMNS) + '\n1,2\n"', "results.csv"),
         ("\udcff", "cannot read"),
     ],
 )

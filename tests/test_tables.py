@@ -31,6 +31,20 @@ def test_conditions_come_in_order_of_clean_control_then_size_and_goal() -> None:
     assert values.conditions[3].eps == 8 / 255 and values.control == values.conditions[1]
 
 
+def test_what_attacked_is_told_by_the_columns_and_never_by_the_label() -> None:
+    rows = fake_rows(sets={"pgd-8": "linf 8/255 targeted"})
+    rows.loc[rows["set"] == "pgd-8", ["attack", "norm", "eps", "goal"]] = "mi", "l2", "1/4", "hide"
+    found = Values(rows).conditions[1]
+    assert (found.set, found.attack, found.norm, found.eps, found.goal) == ("pgd-8", "mi", "l2", 0.25, "hide")
+    silent = rows.assign(attack="", norm="", eps="", goal="")
+    without = Values(silent).conditions[1]
+    assert without == found and without.attack == "" and math.isnan(without.eps) and not without.towards
+    # Rows of two versions in one file are of one condition.
+    halves = pd.concat([silent[silent["detector"] == "draem"], rows[rows["detector"] != "draem"]])
+    (mixed,) = [item for item in Values(halves).conditions if item.set == "pgd-8"]
+    assert (mixed.attack, mixed.eps) == ("mi", 0.25)
+
+
 def test_headline_holds_values_changes_and_chance() -> None:
     rows = fake_rows()
     values = Values(rows)
@@ -320,7 +334,6 @@ def test_names_in_words() -> None:
     assert model_title("my-detector-separate-metal_nut") == "my-detector separate (metal_nut)"
     assert sources_title(("draem-unified",)) == "DRAEM unified"
     assert Condition("x", "l2 0.5 hide", "none").label == "\u21132 0.5 hide"
-    assert math.isnan(Condition("x", "something else", "none").eps)
 
 
 def test_shown_numbers() -> None:
@@ -350,12 +363,57 @@ NASTY = Table(
 def test_latex_is_escaped_and_balanced() -> None:
     text = to_latex(NASTY)
     assert r"a\textbar{}b\_*\textless{}x\textgreater{} & \textbf{50.0$^{\dagger}$} \\" in text
-    assert r"\caption{50 \% of a\_b \& c}" in text and r"\multicolumn{1}{c}{g\%}" in text
+    assert r"\caption{50 \% of a\_b \& c}" in text and r" & g\% \\" in text
     assert r"\$\textbackslash{}\{\textasciitilde{} & -- \\" in text
     assert text.count("\\begin") == text.count("\\end") == 2
     plain = text.replace(r"\{", "").replace(r"\}", "")
     assert plain.count("{") == plain.count("}")
     assert latex_text("é") == "é"
+
+
+def test_latex_has_groups_blocks_rules_and_notes_in_their_places() -> None:
+    frame = pd.DataFrame(
+        {
+            "panel": ["AP & co", "AP & co", "AUROC", "AUROC"], "kind": ["model", "mean", "model", "chance"],
+            "name": ["a_b", "mean", "c", "chance"], "x": [0.5, 0.25, -0.1, 0.5], "y": [1.0, math.nan, 0.0, math.nan],
+        }
+    )  # fmt: skip
+    columns = (
+        Column("name", "Model", style="text"),
+        Column("x", "one", group="G #1"),
+        Column("y", "one", group="G #1"),
+    )
+    table = Table(
+        "t_1", "100 %", frame, columns, strong=frozenset({(0, "y")}), letters={(0, "y"): "a"}, notes=(("a", "5 % off"),)
+    )
+    wanted = r"""% needs \usepackage{booktabs}
+\begin{table*}
+\centering
+\small
+\caption{100 \%}
+\label{tab:t-1}
+\begin{tabular}{@{}lrr@{}}
+\toprule
+ & \multicolumn{2}{c}{G \#1} \\
+\cmidrule(lr){2-3}
+Model & one & one \\
+\midrule
+\multicolumn{3}{@{}l}{\emph{AP \& co}} \\
+a\_b & 50.0 & \textbf{100.0\textsuperscript{a}} \\
+\midrule
+mean & 25.0 & -- \\
+\addlinespace
+\multicolumn{3}{@{}l}{\emph{AUROC}} \\
+c & $-$10.0 & 0.0 \\
+chance & 50.0 &  \\
+\bottomrule
+\end{tabular}
+\par\footnotesize\raggedright \textsuperscript{a}~5 \% off
+\end{table*}
+"""
+    assert to_latex(table) == wanted
+    plain = to_latex(Table("u", "", frame.head(1), (*columns[:1], Column("x", "x"))))
+    assert "cmidrule" not in plain and "\\toprule\nModel & x \\\\\n\\midrule\n" in plain
 
 
 def test_latex_rows_have_as_many_cells_as_columns() -> None:

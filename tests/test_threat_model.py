@@ -8,11 +8,21 @@ import torch
 import torchattacks
 from linear_detector import EPS, Linear, blocks, pictures, threat
 
+from omnial_bench.attacks.columns import columns_of
 from omnial_bench.attacks.corruptions import CORRUPTIONS
 from omnial_bench.attacks.levels import keeps, largest_change, quantise
 from omnial_bench.attacks.objectives import Aim, balanced
 from omnial_bench.attacks.pgd import DensePGD
-from omnial_bench.attacks.threats import ATTACKS, aims, build_attack, check_suite, check_threat, step_size, threat_model
+from omnial_bench.attacks.threats import (
+    ATTACKS,
+    aims,
+    build_attack,
+    check_suite,
+    check_threat,
+    label_of,
+    step_size,
+    threat_model,
+)
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.load import parse, read_suite
 from omnial_bench.config.schema import Suite, Threat
@@ -32,6 +42,23 @@ from omnial_bench.types import ThreatModel
 )
 def test_label(threat, label) -> None:
     assert str(threat) == label
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ({"eps": "0"}, ("none", "", "", "", "")),
+        ({"eps": "8/255", "attack": "mi"}, ("linf 8/255", "mi", "linf", "8/255", "any")),
+        ({"eps": "16/510", "goal": "target"}, ("linf 8/255 targeted", "pgd", "linf", "8/255", "target")),
+        ({"eps": "0.5", "norm": "l2", "goal": "hide"}, ("l2 0.5 hide", "pgd", "l2", "1/2", "hide")),
+        ({"eps": "1", "attack": "patch", "goal": "fabricate"}, ("patch 5 % fabricate", "patch", "", "", "fabricate")),
+        ({"eps": "1", "attack": "jpeg", "options": {"severity": 3}}, ("jpeg severity 3", "jpeg", "", "", "any")),
+    ],
+)
+def test_rows_say_what_attacked_in_columns(record, told) -> None:
+    threat = Threat(name="a", **record)
+    found = columns_of(threat, label_of(threat))
+    assert tuple(found.get(name, "") for name in ("threat", "attack", "norm", "eps", "goal")) == told
 
 
 def test_projection_by_hand() -> None:

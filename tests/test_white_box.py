@@ -90,6 +90,11 @@ class TestRows:
             ("hide", "linf 8/255 hide", "self"),
             ("invent", "linf 8/255 fabricate", "self"),
         }
+        assert {(row.set, row.attack, row.norm, row.eps, row.goal) for row in found.rows} == {
+            ("wb-unattacked", "", "", "", ""),
+            *((name, "pgd", "linf", "8/255", goal) for name, goal in (("any", "any"), ("hide", "hide"))),
+            ("invent", "pgd", "linf", "8/255", "fabricate"),
+        }
         assert {row.metric for row in found.rows if row.set == "any"} >= set(METRICS)
         assert {row.n for row in found.rows if row.metric == "pixel_auroc"} == {9}
         assert {row.n for row in found.rows if row.metric == "psnr"} == {3}

@@ -7,6 +7,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from omnial_bench.attacks.attacking import attack_pictures
+from omnial_bench.attacks.columns import eps_text
 from omnial_bench.attacks.levels import keeps, largest_change
 from omnial_bench.attacks.objectives import linear
 from omnial_bench.attacks.sets.compose import Composed, generator_for
@@ -68,7 +69,7 @@ def attempt(
     went = Attempt(
         suite=suite.name, set=threat.name, detector=labels.detector, paradigm=labels.paradigm, category=category,
         source="self" if suite.against == "self" else model_name(labels.detector, labels.paradigm),
-        attack=threat.attack, objective=threat.objective, goal=threat.goal, norm=threat.norm, eps=_levels(threat),
+        attack=threat.attack, objective=threat.objective, goal=threat.goal, norm=threat.norm, eps=eps_text(threat.eps),
         where=threat.where, steps=threat.steps, restarts=threat.restarts, n=len(originals), attacked=weight,
         flat=flat if takes_gradient else None, largest_change=change,
         direction="up" if threat.goal == "any" else "down",
@@ -118,8 +119,3 @@ def _measure(threat: Threat, images: UInt8[Tensor, "n 3 h w"], originals: Pictur
             change = torch.from_numpy(saved).double() - torch.from_numpy(original)
             largest = max(largest, float(change.norm()))
     return largest
-
-
-def _levels(threat: Threat) -> str:
-    levels = 255 * threat.eps
-    return f"{levels.numerator}/255" if levels.denominator == 1 else str(threat.eps)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from omnial_bench.attacks.columns import columns_of
 from omnial_bench.attacks.sets.compose import generator_for
 from omnial_bench.attacks.sets.sealed import AdversarialSet
 from omnial_bench.attacks.specs import spec_of
@@ -134,7 +135,8 @@ def evaluate(
     found.extend(_score_self(source, suite, chosen, attacked, category, found.attempts, device=device, out=out))
     for target in targets:
         for threat in suite.threats:
-            labels = replace(target.labels, set=threat.name, threat=label_of(threat), source=source.name, aim="other")
+            told = columns_of(threat, label_of(threat))
+            labels = replace(target.labels, set=threat.name, source=source.name, aim="other", **told)
             found.rows.extend(
                 score(target.detector, attacked[threat.name], labels, category, device=device, normals_only=True)
             )
@@ -187,7 +189,8 @@ def _score_self(
     compared, drawn = _compared(suite), dict[str, list[Drawn]]()
 
     def look(threat: Threat, pictures: Pictures, known: Mapping[int, Prediction]) -> None:
-        labels = replace(source.labels, set=threat.name, threat=label_of(threat), source="self", aim=aim_of(threat))
+        told = columns_of(threat, label_of(threat))
+        labels = replace(source.labels, set=threat.name, source="self", aim=aim_of(threat), **told)
         views[threat.name], drawn[threat.name] = seen, mine = _Seen(), list[Drawn]()
         rows[threat.name] = score(
             source.detector, pictures, labels, category, device=device, viewer=seen, normals_only=True, known=known,

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from omnial_bench.attacks.columns import columns_of
 from omnial_bench.attacks.sets.sealed import AdversarialSet
 from omnial_bench.data.images import Pictures
 from omnial_bench.errors import UserError
@@ -51,6 +52,10 @@ class Labels:
     source: str = "none"
     aim: str = "none"
     weights: str = ""
+    attack: str = ""
+    norm: str = ""
+    eps: str = ""
+    goal: str = ""
 
 
 def labels_of(trained: Trained, run: str) -> Labels:
@@ -68,8 +73,9 @@ def labels_on(labels: Labels, adversarial: AdversarialSet | None, model: str) ->
     if adversarial is None:
         return labels
     return replace(
-        labels, set=adversarial.name, threat=adversarial.label, source=adversarial.source, aim=adversarial.aim_at(model)
-    )
+        labels, set=adversarial.name, source=adversarial.source, aim=adversarial.aim_at(model),
+        **columns_of(adversarial.manifest.threat, adversarial.label),
+    )  # fmt: skip
 
 
 class Tally:

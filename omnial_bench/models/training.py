@@ -258,7 +258,7 @@ class _Loop:
             batch = self.detector.synthesize(to_float(images, device), to_float(textures, device), generator)
         if not isinstance(batch, Synthetic):
             raise UserError(
-                f"expected a Synthetic of omnial_bench.nouns from {type(self.detector).__name__}.synthesize, got "
+                f"expected a Synthetic of omnial_bench.types from {type(self.detector).__name__}.synthesize, got "
                 f"{type(batch).__name__}"
             )
         if shares > 1:

@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
 
 from omnial_bench.errors import UserError
-from omnial_bench.results import read_texts
+from omnial_bench.results import read_texts, size_of
 
 ATTEMPTS = (
     "suite", "set", "detector", "paradigm", "category", "source", "attack", "objective", "goal", "norm", "eps",
@@ -32,9 +31,9 @@ def read_attempts(run: Path, *, seed: int | None = None) -> pd.DataFrame:
     """
     table = _read(run / "attacks.csv", ATTEMPTS)
     try:
-        table["size"] = [float(Fraction(text)) for text in table["eps"]]
-    except (ValueError, ZeroDivisionError) as error:
-        raise UserError(f"{run / 'attacks.csv'} holds an eps that is no fraction such as 8/255: {error}") from error
+        table["size"] = [size_of(text) for text in table["eps"]]
+    except ValueError as error:
+        raise UserError(f"{run / 'attacks.csv'}: {error}") from error
     return table if seed is None else table[table["seed"] == seed].reset_index(drop=True)
 
 

@@ -101,7 +101,7 @@ class Campaign:
             condition
             for condition in self.fixed.sets
             if trial
-            and (condition.norm, condition.goal) == (trial.norm, None)
+            and (condition.norm, condition.towards) == (trial.norm, False)
             and abs(condition.eps - trial.eps) < 1e-9
         ]
         return same[0] if same and self.fixed.control else None

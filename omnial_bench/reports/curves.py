@@ -47,7 +47,7 @@ def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: C
             _panel(axes, values, points, metric)
         for axes in grid[-1]:
             axes.set_xlabel("eps (levels of 255)" if curve[0].norm == "linf" else "eps (length in \u21132)")
-        looks.legend(figure, values, chance=True)
+        looks.legend(figure, looks.lines_of(values) | {"chance": looks.CHANCE})
     caption = (
         f"Each metric against eps, {mean_words(values)}. Source: each model attacked itself (white-box), "
         f"{_attack_words(curve)}; eps 0 is the clean value, the same images before any attack; "
@@ -89,25 +89,24 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
 
 
 def _panel(axes: "Axes", values: Values, points: dict[float, Condition], metric: str) -> None:
-    sizes = [255 * eps if condition.norm != "l2" else eps for eps, condition in points.items()]
-    axes.grid(True)
+    import seaborn as sns
+
+    sizes = {255 * eps if condition.norm != "l2" else eps: condition for eps, condition in points.items()}
     level = _chance(values, points, metric)
     if not math.isnan(level):
         axes.axhline(100 * level, **looks.CHANCE)
-    for model in values.models:
-        heights = [100 * values.get(model, condition, metric) for condition in points.values()]
-        bars = [100 * values.spread(model, condition, metric) for condition in points.values()]
-        style = looks.line_of(model, values)
-        spread = None if all(math.isnan(bar) for bar in bars) else [0 if math.isnan(bar) else bar for bar in bars]
-        axes.errorbar(sizes, heights, yerr=spread, elinewidth=0.7, capsize=1.5, clip_on=False, **style)
-    first = min(size for size in sizes if size > 0)
-    axes.set_xscale("symlog", base=2, linthresh=first, linscale=1)
-    axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    lines = looks.lines_of(values, clip_on=False)
+    for label, part in looks.figures_of(values, sizes, metric).groupby("model", sort=False):
+        sns.lineplot(
+            part, x="at", y="value", errorbar="sd", err_style="bars",
+            err_kws={"elinewidth": 0.7, "capsize": 1.5, "zorder": 1.5}, ax=axes, **lines[str(label)],
+        )  # fmt: skip
+    axes.set_xscale("symlog", base=2, linthresh=min(size for size in sizes if size > 0), linscale=1)
+    axes.set_xticks(list(sizes), [f"{size:g}" for size in sizes])
     axes.set_xticks([], minor=True)
-    axes.set_xlim(0, max(sizes))
-    axes.set_ylim(0, 100)
-    axes.set_yticks(range(0, 101, 25))
+    axes.set(xlim=(0, max(sizes)), ylim=(0, 100), yticks=range(0, 101, 25), xlabel="")
     axes.set_ylabel(f"{METRIC_TITLES[metric]} (%)")
+    axes.grid(True)
 
 
 def _points(evaluation: Evaluation, curve: Curve) -> dict[float, Condition]:

@@ -1,6 +1,5 @@
 """Hiding a defect and inventing one, side by side. No torch here."""
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from omnial_bench.reports import looks
@@ -14,17 +13,15 @@ if TYPE_CHECKING:
 
 METRICS = ("image_auroc", "pixel_auroc")
 _MARKS: dict[str, dict[str, Any]] = {
-    "unattacked": {"marker": "|", "ms": 9, "mew": 1.4},
-    "hide": {"marker": "v", "ms": 5.5},
-    "fabricate": {"marker": "o", "mfc": "white", "ms": 5, "mew": 1.2},
+    "unattacked": {"marker": "|", "markersize": 9, "markeredgewidth": 1.4},
+    "hide": {"marker": "v", "markersize": 5.5, "markeredgewidth": 1},
+    "fabricate": {"marker": "o", "markerfacecolor": "white", "markersize": 5, "markeredgewidth": 1.2},
 }
 _WORDS = {"unattacked": "before any attack", "hide": "hide", "fabricate": "fabricate"}
 
 
 def goals_figure(campaign: Campaign) -> Drawing | None:
     """Image AUROC and pixel AUROC under hide and under fabricate, a row a model, from the value before any attack."""
-    from matplotlib.lines import Line2D
-
     values, suite, goals = campaign.values, campaign.white_box, campaign.goals
     metrics = [metric for metric in METRICS if metric in values.metrics]
     if suite is None or not {"hide", "fabricate"} <= set(goals) or not metrics:
@@ -37,9 +34,8 @@ def goals_figure(campaign: Campaign) -> Drawing | None:
             _panel(axes, values, shown, metric)
         panels[0].set_yticks(range(len(values.models)), [values.label(model) for model in values.models])
         panels[0].set_ylim(len(values.models) - 0.5, -0.5)
-        handles = [Line2D([], [], color="#333333", ls="", **mark, label=_WORDS[key]) for key, mark in _MARKS.items()]
-        handles.append(Line2D([], [], **looks.CHANCE, label="chance"))
-        figure.legend(handles=handles, loc="outside upper center", ncols=4, columnspacing=1.6)
+        marks = {_WORDS[key]: {"color": "#333333", "ls": "", **mark} for key, mark in _MARKS.items()}
+        looks.legend(figure, marks | {"chance": looks.CHANCE})
     caption = (
         f"Hide and fabricate at {campaign.size}, white-box: each model attacked itself, anomalous images alone "
         f"towards normal maps (hide) or normal images alone towards anomalous maps "
@@ -55,21 +51,23 @@ def goals_figure(campaign: Campaign) -> Drawing | None:
 
 
 def _panel(axes: "Axes", values: Values, shown: dict[str, Condition | None], metric: str) -> None:
-    axes.grid(True, axis="x")
+    import seaborn as sns
+
+    shades = {values.label(model): colour(model.detector, values.detectors) for model in values.models}
+    table = looks.figures_of(values, shown, metric)
+    table["row"] = table["model"].map({label: row for row, label in enumerate(shades)})
     axes.axvline(50, **looks.CHANCE)
-    for row, model in enumerate(values.models):
-        shade = colour(model.detector, values.detectors)
-        points = {key: 100 * values.get(model, condition, metric) for key, condition in shown.items()}
-        known = [value for value in points.values() if not math.isnan(value)]
-        if known:
-            axes.plot([min(known), max(known)], [row, row], color=shade, lw=0.8, alpha=0.6, zorder=2)
-        # A shift of a ninth of a row keeps two marks at one value apart.
-        for key, lift in (("unattacked", 0.0), ("hide", -0.11), ("fabricate", 0.11)):
-            spread = 100 * values.spread(model, shown[key], metric)
-            bar = None if math.isnan(spread) else spread
-            style = {"color": shade, "ls": "", "elinewidth": 0.7, "clip_on": False, "zorder": 3, **_MARKS[key]}
-            axes.errorbar(points[key], row + lift, xerr=bar, **style)
-    axes.set_xlim(-2, 102)
-    axes.set_xticks(range(0, 101, 25))
-    axes.set_xlabel(f"{METRIC_TITLES[metric]} (%)")
+    ends = table.groupby(["row", "model", "at"])["value"].mean().groupby(["row", "model"]).agg(["min", "max"])
+    for row, label, low, high in ends.reset_index().itertuples(index=False, name=None):
+        axes.hlines(row, low, high, color=shades[label], lw=0.8, alpha=0.6)
+    # A shift of a ninth of a row keeps two marks at one value apart.
+    for key, lift in (("unattacked", 0.0), ("hide", -0.11), ("fabricate", 0.11)):
+        part = table[table["at"] == key]
+        sns.pointplot(
+            part.assign(row=part["row"] + lift), x="value", y="row", orient="y", native_scale=True, hue="model",
+            palette=shades, errorbar="sd", err_kws={"lw": 0.7, "zorder": 2}, ls="", legend=False, clip_on=False,
+            zorder=3, ax=axes, **_MARKS[key],
+        )  # fmt: skip
+    axes.set(xlim=(-2, 102), xticks=range(0, 101, 25), xlabel=f"{METRIC_TITLES[metric]} (%)", ylabel="")
+    axes.grid(True, axis="x")
     axes.tick_params(axis="y", length=0)

@@ -177,7 +177,7 @@ def _gap_words(values: Values, most: Model, least: Model, gap: Gap, close: Seque
 
 def _on_a_set(values: Values) -> str:
     """Who keeps most and least on the hardest fixed set, and whether that is transfer."""
-    sets = [condition for condition in values.sets if condition.goal is None] or list(values.sets)
+    sets = [condition for condition in values.sets if not condition.towards] or list(values.sets)
     if not sets:
         return ""
     hardest = max(sets, key=lambda condition: -1.0 if math.isnan(condition.eps) else condition.eps)

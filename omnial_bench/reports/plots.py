@@ -2,22 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from omnial_bench.reports import looks
 from omnial_bench.reports.drawing import DOUBLE, OTHER_COLOURS, SINGLE, Drawing, colour, new_figure, paper_style
 from omnial_bench.reports.origins import MadeSet
-from omnial_bench.reports.table import MINUS
 from omnial_bench.reports.tables import set_words, spread_words
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Values, detector_title, model_title
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-_LINES: Mapping[str, Any] = {"unified": "-", "separate": (0, (3, 1.5))}
-_MARKERS = {"unified": "o", "separate": "s"}
+from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, detector_title, model_title
 
 
 def reconstruction(values: Values) -> Drawing | None:
@@ -36,17 +29,16 @@ def reconstruction(values: Values) -> Drawing | None:
             axes.grid(True)
             axes.set_title(condition.label)
             for model in values.models:
-                shade = colour(model.detector, values.detectors)
+                line = looks.line_of(model, values)
                 here = values.get(model, condition, "ssim"), values.get(model, condition, "psnr")
                 if condition.attacked and values.control:
                     start = values.get(model, values.control, "ssim"), values.get(model, values.control, "psnr")
-                    axes.plot(*zip(start, here, strict=True), color=shade, lw=0.6, alpha=0.6)
-                    axes.plot(*start, ".", color=shade, ms=2.5, alpha=0.6)
-                face = shade if model.paradigm == "unified" else "white"
-                axes.plot(*here, _MARKERS.get(model.paradigm, "o"), color=shade, mfc=face, ms=4.5, mew=1.1)
+                    axes.plot(*zip(start, here, strict=True), color=line["color"], lw=0.6, alpha=0.6)
+                    axes.plot(*start, ".", color=line["color"], ms=2.5, alpha=0.6)
+                axes.plot(*here, **line)
         figure.supxlabel("SSIM", fontsize=9)
         figure.supylabel("PSNR (dB)", fontsize=9)
-        _legend(figure, values, markers=True)
+        looks.legend(figure, looks.lines_of(values, ls=""))
     thin = " Thin lines lead from the control to the set." if values.control and values.attacks else ""
     caption = (
         "Reconstruction quality: PSNR against SSIM, class means over "
@@ -61,6 +53,7 @@ def reconstruction(values: Values) -> Drawing | None:
 
 def localisation(values: Values) -> Drawing | None:
     """Pixel AUROC and pixel AP of each model on the clean test, the control and every set, as the paper's Fig. 6b."""
+    import seaborn as sns
     from matplotlib.patches import Patch
 
     metrics = [name for name in ("pixel_auroc", "pixel_ap") if name in values.metrics]
@@ -69,26 +62,24 @@ def localisation(values: Values) -> Drawing | None:
     with paper_style():
         figure = new_figure(DOUBLE, 1.9 * len(metrics) + 0.35)
         rows = figure.subplots(len(metrics), 1, squeeze=False, sharex=True)[:, 0]
-        width = 0.84 / len(values.conditions)
+        shown = {str(place): condition for place, condition in enumerate(values.conditions)}
+        labels = [values.label(model) for model in values.models]
         for axes, metric in zip(rows, metrics, strict=True):
+            sns.barplot(
+                looks.figures_of(values, shown, metric), x="model", y="value", hue="at", order=labels, hue_order=shown,
+                errorbar="sd", err_kws={"color": "#222222", "lw": 0.6}, width=0.84, gap=0.08, legend=False, ax=axes,
+            )  # fmt: skip
+            for bar in axes.patches:
+                # Bars without a figure are not drawn: a bar's place tells whose it is.
+                at = bar.get_x() + bar.get_width() / 2
+                model, condition = values.models[round(at)], values.conditions[_rank(at, len(shown))]
+                bar.set(**_bar(condition, values, colour(model.detector, values.detectors)))
+                chance = 0.5 if metric == "pixel_auroc" else values.chance(condition, metric)
+                axes.hlines(100 * chance, bar.get_x(), bar.get_x() + bar.get_width(), color="black", lw=0.9)
+            axes.set(xlabel="", ylabel=f"{METRIC_TITLES[metric]} (%)", ylim=(0, 100), yticks=range(0, 101, 25))
             axes.grid(True, axis="y")
-            for i, model in enumerate(values.models):
-                for j, condition in enumerate(values.conditions):
-                    left = i - 0.42 + j * width
-                    style = _bar(condition, values, colour(model.detector, values.detectors))
-                    value = values.get(model, condition, metric)
-                    axes.bar(left, 0 if math.isnan(value) else 100 * value, 0.92 * width, align="edge", **style)
-                    spread = 100 * values.spread(model, condition, metric)
-                    if not math.isnan(spread):
-                        axes.errorbar(left + 0.46 * width, 100 * value, yerr=spread, color="#222222", lw=0.6)
-                    chance = 0.5 if metric == "pixel_auroc" else values.chance(condition, metric)
-                    if not math.isnan(chance):
-                        axes.plot([left, left + 0.92 * width], [100 * chance] * 2, color="black", lw=0.9)
-            axes.set_ylim(0, 100)
-            axes.set_yticks(range(0, 101, 25))
-            axes.set_ylabel(f"{METRIC_TITLES[metric]} (%)")
             axes.tick_params(axis="x", length=0)
-        names = [values.label(model).replace(" ", "\n").replace("with\n", "with ") for model in values.models]
+        names = [label.replace(" ", "\n").replace("with\n", "with ") for label in labels]
         rows[-1].set_xticks(range(len(names)), names, size=8 if len(names) <= 8 else 6)
         handles = [
             Patch(**_bar(condition, values, "#555555"), label=condition.label) for condition in values.conditions
@@ -108,31 +99,31 @@ def drops(values: Values) -> Drawing | None:
     metrics = [name for name in ("pixel_ap", "pixel_auroc") if name in values.metrics]
     if not values.control or not values.attacks or not metrics or not values.categories:
         return None
-    many = len(values.models) * len(values.attacks)
+    pairs = [(model, condition) for condition in values.attacks for model in values.models]
+    tables = {
+        metric: pd.DataFrame(
+            [[100 * values.change(*pair, metric, name) for pair in pairs] for name in values.categories],
+            index=list(values.categories),
+        )
+        for metric in metrics
+    }
+    reach = max(1.0, *(float(table.abs().max().max()) for table in tables.values()))
     with paper_style():
         figure = new_figure(DOUBLE, 0.75 + len(metrics) * (0.42 + 0.2 * len(values.categories)) + 0.55)
         rows = figure.subplots(len(metrics), 1, squeeze=False, sharex=True)[:, 0]
-        for axes, metric in zip(rows, metrics, strict=True):
-            table = [
-                [
-                    100 * values.change(model, condition, metric, name)
-                    for condition in values.attacks
-                    for model in values.models
-                ]
-                for name in values.categories
-            ]
-            image = _heat(axes, table, annotate=many <= 24)
-            axes.set_yticks(range(len(values.categories)), values.categories)
+        for axes, (metric, table) in zip(rows, tables.items(), strict=True):
+            image = looks.heat(
+                axes, table, -reach, reach, digits=0 if len(pairs) <= 24 else None,
+                xticklabels=[values.label(model) for model, _ in pairs],
+            )  # fmt: skip
             axes.set_title(METRIC_TITLES[metric], loc="left")
             for edge in range(1, len(values.attacks)):
-                axes.axvline(edge * len(values.models) - 0.5, color="white", lw=3)
-            figure.colorbar(image, ax=axes, label="points", fraction=0.03, pad=0.01, aspect=8)
-        rows[-1].set_xticks(range(many), [values.label(m) for _ in values.attacks for m in values.models], rotation=90)
+                axes.axvline(edge * len(values.models), color="white", lw=3)
+        figure.colorbar(image, ax=rows, label="points", fraction=0.03, pad=0.01)
+        rows[-1].tick_params(axis="x", rotation=90, labelsize=min(8, 400 / len(pairs)))
         top = rows[0].secondary_xaxis("top")
-        top.set_xticks(
-            [(k + 0.5) * len(values.models) - 0.5 for k in range(len(values.attacks))],
-            [condition.label for condition in values.attacks],
-        )
+        middles = [(place + 0.5) * len(values.models) for place in range(len(values.attacks))]
+        top.set_xticks(middles, [condition.label for condition in values.attacks])
         top.tick_params(length=0)
         top.spines["top"].set_visible(False)
     caption = (
@@ -144,6 +135,7 @@ def drops(values: Values) -> Drawing | None:
 
 def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None:
     """Training loss, and average precision on held-out synthetic anomalies, against the iteration."""
+    import seaborn as sns
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     logs = {name: log for name, log in logs.items() if len(log) and {"iteration", "loss"} <= set(log.columns)}
@@ -153,34 +145,30 @@ def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None
     with paper_style():
         figure = new_figure(DOUBLE, 3.4)
         grid = figure.subplots(2, len(detectors), sharex="col", sharey="row", squeeze=False)
-        for column, detector in enumerate(detectors):
-            upper, lower = grid[0, column], grid[1, column]
-            upper.set_title(detector_title(detector))
+        for (upper, lower), detector in zip(grid.T, detectors, strict=True):
             for name in sorted(log for log in logs if _detector_of(log, values) == detector):
-                log, unified = logs[name], "-unified" in name
-                style = {
-                    "color": colour(detector, values.detectors),
-                    "ls": _LINES["unified" if unified else "separate"],
-                    "lw": 1.3 if unified else 0.9,
+                log, paradigm = logs[name], "unified" if "-unified" in name else "separate"
+                line = looks.line_of(Model(detector, paradigm, ""), values) | {
+                    "lw": 1.3 if paradigm == "unified" else 0.9
                 }
                 smooth = log["loss"].rolling(max(1, len(log) // 30), min_periods=1).mean()
-                upper.plot(log["iteration"], smooth, **style)
-                if "validation_ap" in log:
-                    known = log[log["validation_ap"].notna()]
-                    marker = "o" if unified else "s"
-                    lower.plot(known["iteration"], 100 * known["validation_ap"], marker=marker, ms=2.2, **style)
-            upper.set_yscale("log")
+                sns.lineplot(x=log["iteration"], y=smooth, estimator=None, ax=upper, **line | {"marker": ""})
+                known = 100 * log["validation_ap"].dropna() if "validation_ap" in log else ()
+                if len(known):
+                    sns.lineplot(
+                        x=log["iteration"], y=known, estimator=None, ax=lower, **line | {"ms": 2.5, "mew": 0.8}
+                    )
+            upper.set(title=detector_title(detector), xlabel="", ylabel="training loss", yscale="log")
             upper.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             upper.yaxis.set_minor_locator(NullLocator())
-            lower.set_xlabel("iteration")
-            lower.set_ylim(0, 100)
-            for axes in (upper, lower):
-                axes.grid(True)
-        grid[0, 0].set_ylabel("training loss")
-        grid[1, 0].set_ylabel("validation AP (%)")
+            lower.set(xlabel="iteration", ylabel="validation AP (%)", ylim=(0, 100))
+        for axes in grid.flat:
+            axes.grid(True)
+            axes.label_outer()
         figure.align_ylabels()
-        _legend(figure, values, detectors=False)
+        paradigms = dict.fromkeys(model.paradigm for model in values.models)
+        looks.legend(figure, {name: {"color": "#555555", "ls": looks.LINES.get(name, "-")} for name in paradigms})
     caption = (
         "Training: sum of the loss terms (running mean over a thirtieth of the log), and pixel AP on held-out training "
         "normals with synthetic anomalies. Separate: one line a category. Losses of different detectors are not "
@@ -191,23 +179,24 @@ def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None
 
 def attack_loss(made: Mapping[str, MadeSet], values: Values) -> Drawing | None:
     """Mean attacked loss along the steps of each set."""
-    curves = [(condition, made[condition.set].loss.steps) for condition in values.sets if condition.set in made]
-    curves = [(condition, curve) for condition, curve in curves if len(curve) > 1]
+    import seaborn as sns
+
+    curves = {condition: made[condition.set].loss.steps for condition in values.sets if condition.set in made}
+    curves = {condition: steps for condition, steps in curves.items() if len(steps) > 1}
     if not curves:
         return None
     with paper_style():
-        figure = new_figure(SINGLE, 2.3)
-        axes = figure.subplots()
+        figure = new_figure(SINGLE, 2.5)
+        axes, lines = figure.subplots(), {}
+        for index, (condition, steps) in enumerate(curves.items()):
+            shade = OTHER_COLOURS[index % len(OTHER_COLOURS)]
+            line = {"color": shade, "mec": shade, "marker": "osD^v"[index % 5], "ms": 3}
+            sns.lineplot(x=range(1, len(steps) + 1), y=steps, estimator=None, ax=axes, **line)
+            lines[condition.label] = line
+        axes.set(xlabel="step", ylabel="mean loss")
         axes.grid(True)
-        for index, (condition, curve) in enumerate(curves):
-            style = OTHER_COLOURS[index % len(OTHER_COLOURS)]
-            axes.plot(
-                range(1, len(curve) + 1), curve, color=style, marker="osD^v"[index % 5], ms=3, label=condition.label
-            )
-        axes.set_xlabel("step")
-        axes.set_ylabel("mean loss")
-        axes.legend(loc="best")
         axes.margins(y=0.12)
+        looks.legend(figure, lines)
     caption = (
         "The attacked loss along the steps, mean over all images of a set and the models of its source. An "
         "untargeted attack climbs it, a targeted one descends the loss to its target; a curve still steep at "
@@ -241,42 +230,10 @@ def _bar(condition: Condition, values: Values, shade: str) -> dict[str, Any]:
     rank = values.attacks.index(condition) + 1 if condition.attacked else 0
     share = 1 - 0.75 * rank / max(1, len(values.attacks))
     face = tuple(1 - share * (1 - part) for part in to_rgb(shade))
-    hatch = "" if not condition.attacked else "xxxx" if condition.white_box else "////" if condition.goal else ""
+    hatch = "" if not condition.attacked else "xxxx" if condition.white_box else "////" if condition.towards else ""
     return {"facecolor": face, "edgecolor": shade, "linewidth": 0.6, "hatch": hatch}
 
 
-def _heat(axes: "Axes", table: list[list[float]], *, annotate: bool) -> Any:
-    from matplotlib.colors import TwoSlopeNorm
-
-    known = [abs(value) for row in table for value in row if not math.isnan(value)]
-    reach = max([1.0, *known])
-    image = axes.imshow(table, cmap="PuOr", norm=TwoSlopeNorm(0, -reach, reach), aspect="auto")
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    for i, row in enumerate(table):
-        for j, value in enumerate(row):
-            if annotate and not math.isnan(value):
-                text = f"{round(value)}".replace("-", MINUS)
-                shade = "white" if abs(value) > 0.72 * reach else "black"
-                axes.text(j, i, text, ha="center", va="center", size=7, color=shade)
-    return image
-
-
-def _legend(figure: "Figure", values: Values, *, markers: bool = False, detectors: bool = True) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = []
-    if markers:
-        for model in values.models:
-            shade = colour(model.detector, values.detectors)
-            face = shade if model.paradigm == "unified" else "white"
-            marker = _MARKERS.get(model.paradigm, "o")
-            handles.append(
-                Line2D([], [], color=shade, ls="", marker=marker, mfc=face, ms=4.5, label=values.label(model))
-            )
-    elif not detectors:
-        paradigms = dict.fromkeys(model.paradigm for model in values.models)
-        handles += [Line2D([], [], color="#555555", ls=_LINES.get(name, "-"), label=name) for name in paradigms]
-    columns = len(handles) if len(handles) <= 4 else 4 if len(handles) % 3 else 3
-    figure.legend(handles=handles, loc="outside upper center", ncols=max(1, columns), columnspacing=1.6)
+def _rank(at: float, bars: int) -> int:
+    """Which bar of its group stands at a place, groups being 0.84 wide about whole numbers."""
+    return int((at - round(at) + 0.42) / 0.84 * bars)

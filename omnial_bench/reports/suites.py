@@ -21,12 +21,11 @@ CORRUPTIONS = "corruptions"
 _CONTROL, _WORST = "-unattacked", "-worst"
 _CORRUPTION = re.compile(r"^(?P<kind>.+) severity (?P<severity>\d+)$")
 _GOALS = ("any", "target", "hide", "fabricate")
-_TARGETED = {None: "any", "targeted": "target"}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One threat of a test suite: its rows' conditions, and what attacks.csv says of it or, without it, its label."""
+    """One threat of a test suite: its rows' conditions, and what attacks.csv says of it or, without it, they do."""
 
     set: str
     conditions: tuple[Condition, ...]
@@ -52,7 +51,9 @@ class Trial:
 
     @property
     def size(self) -> str:
-        """The budget in words: `8/255`, or a length in l2."""
+        """The budget in words: `8/255`, or a length in l2; empty where there is no ball."""
+        if math.isnan(self.eps):
+            return ""
         levels = 255 * self.eps
         text = f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 else f"{self.eps:g}"
         return f"\u21132 {text}" if self.norm == "l2" else text
@@ -61,7 +62,7 @@ class Trial:
     def words(self) -> str:
         """Size, goal and place, without the attack; the label where it tells no ball."""
         first = self.conditions[0]
-        if first.norm == first.threat:
+        if not first.norm:
             return first.threat.replace("_", " ")
         parts = [self.size]
         parts += [] if self.goal == "any" else ["targeted" if self.goal == "target" else self.goal]
@@ -185,8 +186,8 @@ def _evaluation(suite: str, names: Iterable[str], values: Values, attempts: pd.D
 def _trial(name: str, conditions: Sequence[Condition], recorded: pd.DataFrame) -> Trial:
     first = conditions[0]
     if recorded.empty:
-        goal, where = _TARGETED.get(first.goal, first.goal), "foreground" if "foreground" in first.threat else "frame"
-        return Trial(name, tuple(conditions), "", "", str(goal), first.norm, first.eps, where, 0, 0)
+        where = "foreground" if "foreground" in first.threat else "frame"
+        return Trial(name, tuple(conditions), first.attack, "", first.goal or "any", first.norm, first.eps, where, 0, 0)
     one = recorded.iloc[0]
     attack, objective, goal, norm, where = (str(one[key]) for key in ("attack", "objective", "goal", "norm", "where"))
     steps, restarts = (0 if math.isnan(one[key]) else int(one[key]) for key in ("steps", "restarts"))

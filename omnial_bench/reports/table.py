@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any, Literal
 
 import pandas as pd
@@ -180,35 +180,45 @@ def latex_text(text: str) -> str:
 
 def to_latex(table: Table) -> str:
     """A `table` environment for the booktabs package, to be pasted into a paper."""
-    count = len(table.columns)
-    align = "".join(_latex_align(column) for column in table.columns)
-    tight = r"\footnotesize\setlength{\tabcolsep}{3pt}" if count > 10 else r"\small"
-    lines = [
-        "% needs \\usepackage{booktabs}",
-        "\\begin{table*}",
-        f"  \\centering{tight}",
-        f"  \\caption{{{latex_text(table.caption)}}}",
-        f"  \\label{{tab:{re.sub(r'[^a-z0-9]+', '-', table.name.lower())}}}",
-        f"  \\begin{{tabular}}{{@{{}}{align}@{{}}}}",
-        "    \\toprule",
-        *_latex_groups(table),
-        "    " + " & ".join(latex_text(column.heading) for column in table.columns) + r" \\",
-        "    \\midrule",
+    lines, columns = table.lines(), table.columns
+    heads = pd.MultiIndex.from_tuples([(latex_text(column.group), place) for place, column in enumerate(columns)])
+    # The styler's own escapes leave out what LaTeX has no glyph for, such as a minus.
+    texts = [[latex_text(cell.text) + _latex_mark(cell.mark) for cell in cells] for _, cells, _ in lines]
+    strong = [["textbf: --rwrap" if cell.strong else "" for cell in cells] for _, cells, _ in lines]
+    styler = pd.DataFrame(texts, columns=heads).style.hide(axis="index")
+    styler.apply(lambda _: pd.DataFrame(strong, columns=heads), axis=None)
+    styler.format_index(lambda place: latex_text(columns[int(str(place))].heading), axis="columns", level=1)
+    groups = _cmidrules(table)
+    if not groups:
+        styler.hide(axis="columns", level=0)
+    drawn = styler.to_latex(
+        column_format=f"@{{}}{''.join(map(_latex_align, columns))}@{{}}", environment="table*", hrules=True,
+        position_float="centering", multicol_align="c", caption=latex_text(table.caption),
+        label=f"tab:{re.sub(r'[^a-z0-9]+', '-', table.name.lower())}",
+    ).splitlines()  # fmt: skip
+    # It knows neither rules between some rows, nor rows of one cell, nor notes below a table.
+    body = drawn.index("\\midrule") + 1
+    for number, (panel, _, apart) in reversed(list(enumerate(lines))):
+        block = f"\\multicolumn{{{len(columns)}}}{{@{{}}l}}{{\\emph{{{latex_text(panel)}}}}} \\\\"
+        opened = ["\\addlinespace"] * (number > 0) + [block] if panel else []
+        drawn[body + number : body + number] = opened + ["\\midrule"] * apart
+    drawn[body - 2 : body - 2] = groups
+    drawn[-1:-1] = [
+        f"\\par\\footnotesize\\raggedright {_latex_mark(mark)}~{latex_text(text)}" for mark, text in table.notes
     ]
-    for number, (panel, cells, apart) in enumerate(table.lines()):
-        if panel:
-            lines += ["    \\addlinespace"] * (number > 0)
-            lines.append(f"    \\multicolumn{{{count}}}{{@{{}}l}}{{\\emph{{{latex_text(panel)}}}}} \\\\")
-        lines += ["    \\midrule"] * apart
-        shown = [latex_text(cell.text) + _latex_mark(cell.mark) for cell in cells]
-        shown = [f"\\textbf{{{text}}}" if cell.strong else text for cell, text in zip(cells, shown, strict=True)]
-        lines.append("    " + " & ".join(shown) + r" \\")
-    lines += ["    \\bottomrule", "  \\end{tabular}"]
-    lines += [
-        f"  \\par\\footnotesize\\raggedright {_latex_mark(mark)}~{latex_text(text)}" for mark, text in table.notes
+    drawn[2:2] = [r"\footnotesize\setlength{\tabcolsep}{3pt}" if len(columns) > 10 else r"\small"]
+    return "\n".join(["% needs \\usepackage{booktabs}", *drawn]) + "\n"
+
+
+def _cmidrules(table: Table) -> list[str]:
+    """The line of rules below the groups, where there are any."""
+    ends = accumulate(span for _, span in table.groups)
+    rules = [
+        f"\\cmidrule(lr){{{end - span + 1}-{end}}}"
+        for (name, span), end in zip(table.groups, ends, strict=True)
+        if name
     ]
-    lines.append("\\end{table*}")
-    return "\n".join(lines) + "\n"
+    return [" ".join(rules)] if rules else []
 
 
 def _latex_mark(mark: str) -> str:
@@ -219,15 +229,3 @@ def _latex_align(column: Column) -> str:
     if column.wide:
         return r"p{0.2\textwidth}"
     return "l" if column.style == "text" else "r"
-
-
-def _latex_groups(table: Table) -> list[str]:
-    if not any(name for name, _ in table.groups):
-        return []
-    cells, rules, start = [], [], 1
-    for name, span in table.groups:
-        cells.append(f"\\multicolumn{{{span}}}{{c}}{{{latex_text(name)}}}" if name else "& " * (span - 1))
-        if name:
-            rules.append(f"\\cmidrule(lr){{{start}-{start + span - 1}}}")
-        start += span
-    return ["    " + " & ".join(cells) + r" \\", "    " + " ".join(rules)]

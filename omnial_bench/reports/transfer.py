@@ -1,10 +1,11 @@
 """The source x target matrix: every model on the images of every other, as a heat map and a table. No torch here."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from omnial_bench.reports import looks
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.drawing import DOUBLE, Drawing, new_figure, paper_style
 from omnial_bench.reports.health import Marked
@@ -12,9 +13,6 @@ from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.tables import count_words, mean_words, spread_words
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, detector_title, model_title
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 METRICS = ("pixel_auroc", "pixel_ap")
 _BEFORE = "before any attack"
@@ -42,6 +40,8 @@ def sources_of(trial: Trial, values: Values) -> list[str]:
 
 def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> Drawing | None:
     """Pixel AUROC of each target (column) on the images of each source (row), and before any attack."""
+    from matplotlib.patches import Rectangle
+
     values = campaign.values
     if "pixel_auroc" not in values.metrics:
         return None
@@ -49,27 +49,26 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
     rows: list[tuple[str, list[Condition | None]]] = []
     rows += [(_BEFORE, [evaluation.control for _ in values.models])] if evaluation.control else []
     rows += [(model_title(name), [figure_of(trial, name, model) for model in values.models]) for name in sources]
-    table = [
-        [100 * values.get(model, condition, "pixel_auroc") for model, condition in zip(values.models, row, strict=True)]
-        for _, row in rows
-    ]
+    table = pd.DataFrame(
+        [[100 * values.get(*pair, "pixel_auroc") for pair in zip(values.models, row, strict=True)] for _, row in rows],
+        index=[label for label, _ in rows],
+        columns=[values.label(model).replace(" ", "\n", 1) for model in values.models],
+    )
     with paper_style():
         width = min(DOUBLE, 2.3 + 0.72 * len(values.models))
         figure = new_figure(width, 1.15 + 0.3 * len(rows))
         axes = figure.subplots()
-        image = _heat(axes, table)
+        image = looks.heat(axes, table, 0, 100, digits=1)
         lead = 1 if evaluation.control else 0
         if lead:
-            axes.axhline(0.5, color="white", lw=4)
+            axes.axhline(1, color="white", lw=4)
         for i, name in enumerate(sources):
             for j, model in enumerate(values.models):
                 if is_own(values, model, figure_of(trial, name, model)):
-                    _outline(axes, i + lead, j)
-        axes.set_yticks(range(len(rows)), [label for label, _ in rows])
-        names = [values.label(model).replace(" ", "\n", 1) for model in values.models]
-        axes.set_xticks(range(len(names)), names, size=8 if len(names) <= 8 else 6)
+                    place = (j + 0.04, i + lead + 0.09)
+                    axes.add_patch(Rectangle(place, 0.92, 0.82, fill=False, ec="black", lw=1.2, zorder=3))
         axes.xaxis.tick_top()
-        axes.tick_params(length=0)
+        axes.tick_params(axis="x", length=0, rotation=0, labelsize=8 if len(values.models) <= 8 else 6)
         axes.set_xlabel("target")
         axes.xaxis.set_label_position("top")
         axes.set_ylabel("source")
@@ -78,7 +77,7 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
     caption = (
         f"Transfer, {evaluation.title(trial)}: pixel AUROC in per cent of each target model (column) on images "
         f"attacked with each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}. "
-        f"Framed: the model attacked itself. Chance is 50 %, the middle of the scale.{spread}"
+        f"Framed: the model attacked itself. Chance is 50 %, the palest colour.{spread}"
     )
     name = f"transfer_{trial.set}"
     return Drawing(name, caption, "Heat map of pixel AUROC, sources in rows and targets in columns.", figure)
@@ -134,21 +133,3 @@ def _key(model: Model, values: Values) -> str:
 
 def _counted(values: Values, evaluation: Evaluation, trial: Trial) -> str:
     return count_words(values, (*trial.conditions, evaluation.control))
-
-
-def _heat(axes: "Axes", table: list[list[float]]) -> Any:
-    image = axes.imshow(table, cmap="PuOr_r", vmin=0, vmax=100, aspect="auto")
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    for i, row in enumerate(table):
-        for j, value in enumerate(row):
-            if not math.isnan(value):
-                shade = "white" if abs(value - 50) > 34 else "black"
-                axes.text(j, i, f"{value:.1f}", ha="center", va="center", size=8, color=shade)
-    return image
-
-
-def _outline(axes: "Axes", row: int, column: int) -> None:
-    from matplotlib.patches import Rectangle
-
-    axes.add_patch(Rectangle((column - 0.46, row - 0.44), 0.92, 0.88, fill=False, ec="black", lw=1.2))

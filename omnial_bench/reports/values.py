@@ -4,6 +4,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import NamedTuple, TypeVar
 
@@ -11,15 +12,16 @@ import pandas as pd
 
 from omnial_bench.errors import UserError
 from omnial_bench.metrics.registry import METRICS, is_chance
+from omnial_bench.results import size_of
 
 T = TypeVar("T")
 
 TITLES = {"draem": "DRAEM", "jnld": "JNLD", "omnial": "OmniAL"}
 METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
 MEAN = "mean"
+_CONDITION = ("set", "threat", "source")
 _PANELS = re.compile(r"^(?P<base>.+?)[-_+](?P<without>no[-_]?|without[-_]?)?(?:with[-_]?)?panels?$")
-_THREAT = re.compile(r"^(?P<norm>linf|l2) (?P<size>[\d.]+)(?P<levels>/255)?(?: (?P<goal>targeted|hide|fabricate))?")
-_GOALS = (None, "targeted", "hide", "fabricate")
+_GOALS = ("any", "target", "hide", "fabricate")
 
 
 class Model(NamedTuple):
@@ -39,12 +41,19 @@ class Model(NamedTuple):
         return f"{self.detector}-{self.paradigm}"
 
 
-class Condition(NamedTuple):
+@dataclass(frozen=True)
+class Condition:
     """What a model was scored on: the clean test, the control, a fixed set, or an attack on the model itself."""
 
     set: str
     threat: str
     source: str
+    attack: str = field(default="", compare=False)
+    norm: str = field(default="", compare=False)
+    """Empty, and `eps` NaN, where no ball tells how much was changed."""
+    eps: float = field(default=math.nan, compare=False)
+    """Size of the perturbation, in [0, 1] pixel units; a length in l2."""
+    goal: str = field(default="", compare=False)
 
     @property
     def clean(self) -> bool:
@@ -69,20 +78,9 @@ class Condition(NamedTuple):
         return () if self.source in ("none", "self") else tuple(self.source.split("+"))
 
     @property
-    def norm(self) -> str:
-        found = _THREAT.match(self.threat)
-        return found["norm"] if found else self.threat
-
-    @property
-    def eps(self) -> float:
-        """Size of the perturbation, in [0, 1] pixel units; NaN where the label tells none."""
-        found = _THREAT.match(self.threat)
-        return float(found["size"]) / (255 if found["levels"] else 1) if found else math.nan
-
-    @property
-    def goal(self) -> str | None:
-        found = _THREAT.match(self.threat)
-        return found["goal"] if found else None
+    def towards(self) -> bool:
+        """Whether the attack goes towards maps of its choice, not against the truth of every image."""
+        return self.goal not in ("", "any")
 
     @property
     def label(self) -> str:
@@ -137,23 +135,17 @@ class Values:
         self._counts: dict[tuple[Model, Condition, str], int] = {}
         self._aims: dict[tuple[Model, Condition, str], set[str]] = defaultdict(set)
         columns = (
-            "detector",
-            "paradigm",
-            "preset",
-            "set",
-            "threat",
-            "source",
-            "category",
-            "metric",
-            "value",
-            "n",
-            "seed",
-            "aim",
-            "low",
+            *("detector", "paradigm", "preset", *_CONDITION), "category", "metric", "value", "n", "seed", "aim", "low",
             "high",
-        )
+        )  # fmt: skip
+        # Of rows that do not say what attacked and others that do, these tell.
+        threats = rows.groupby([*_CONDITION], sort=False)[["attack", "norm", "eps", "goal"]].max().reset_index()
+        conditions = {
+            (name, threat, source): Condition(name, threat, source, attack, norm, size_of(eps), goal)
+            for name, threat, source, attack, norm, eps, goal in threats.itertuples(index=False, name=None)
+        }
         for record in zip(*(rows[name].tolist() for name in columns), strict=True):
-            model, condition = Model(*record[:3]), Condition(*record[3:6])
+            model, condition = Model(*record[:3]), conditions[record[3:6]]
             key = (model, condition, record[6], record[7])
             self._values[key].append(float(record[8]))
             self._by_seed[key][int(record[10])] = float(record[8])
@@ -202,6 +194,11 @@ class Values:
         """The figure as in the rows (a fraction, or dB); NaN where it is undefined or was not measured."""
         found = self._values.get((model, condition, category, metric)) if condition else None
         return fmean(found) if found else math.nan
+
+    def each(self, model: Model, condition: Condition | None, metric: str, category: str = MEAN) -> list[float]:
+        """The figure of each seed; none where one is undefined, for a mean of the others would be of other models."""
+        found = self._by_seed.get((model, condition, category, metric), {}) if condition else {}
+        return [] if any(map(math.isnan, found.values())) else list(found.values())
 
     def change(self, model: Model, condition: Condition, metric: str, category: str = MEAN) -> float:
         """The figure less that of the control."""
@@ -377,5 +374,6 @@ def _model_order(model: Model) -> tuple[int, str, int, str]:
 
 def _condition_order(condition: Condition) -> tuple[int, int, str, float, str]:
     kind = 0 if condition.clean else 1 if condition.control else 3 if condition.white_box else 2
+    goal = _GOALS.index(condition.goal) if condition.goal in _GOALS else 0
     eps = math.inf if math.isnan(condition.eps) else condition.eps
-    return kind, _GOALS.index(condition.goal), condition.norm, eps, condition.set
+    return kind, goal, condition.norm or condition.threat, eps, condition.set

@@ -64,7 +64,7 @@ def make(
     source = _resolve(name)
     if trained and isinstance(source, type) and not issubclass(source, Detector):
         raise UserError(
-            f"{name}: expected a Detector of omnial_bench.nouns, got another module, and only a Detector can be "
+            f"{name}: expected a Detector of omnial_bench.types, got another module, and only a Detector can be "
             f"trained; benchmark one that is fitted already with score --detector {name}"
         )
     if isinstance(source, Detector) and not options:
