@@ -4,7 +4,7 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from benchmarks.common import PRECISIONS, autocast, pictures, recipe_of
+from benchmarks.common import PRECISIONS, autocast, clean_images, recipe_of
 from benchmarks.measure import Row, memory_handed_back, side_by_side
 from omnial_bench.attacks.objectives import Aim, balanced, cross_entropy
 from omnial_bench.attacks.pgd import DensePGD
@@ -31,10 +31,10 @@ class Logits(nn.Module):
 
 
 def subject(name: str, preset: str, count: int) -> tuple[Detector, Tensor, Tensor]:
-    """A new detector in evaluation mode, pictures and masks."""
+    """A new detector in evaluation mode, images and masks."""
     recipe = recipe_of(name, preset, None)
     detector = build(recipe, torch.Generator().manual_seed(0))
-    images, _ = pictures(recipe, count)
+    images, _ = clean_images(recipe, count)
     masks = torch.zeros((count, *recipe.size), dtype=torch.bool)
     masks[:, 10:30, 10:30] = True
     return detector.eval(), images, masks
@@ -57,7 +57,7 @@ def over_floor(name: str, preset: str, precision: str, count: int, repeats: int)
                 images.requires_grad_(False)
 
         return side_by_side(
-            f"{name} {preset}: PGD of 10 steps on {count} pictures", "10 bare passes to the input",
+            f"{name} {preset}: PGD of 10 steps on {count} images", "10 bare passes to the input",
             lambda: pgd(images, masks), bare, repeats=repeats, sense="ours / theirs", goal="<= 1.05",
             precision=PRECISIONS[precision],
         )  # fmt: skip
@@ -86,7 +86,7 @@ def over_torchattacks(name: str, preset: str, count: int, repeats: int) -> Row:
             found["ours"] = pgd(images, masks)
 
         row = side_by_side(
-            f"{name} {preset}: PGD of 10 steps on {count} pictures", "torchattacks' PGD in float32, memory handed back",
+            f"{name} {preset}: PGD of 10 steps on {count} images", "torchattacks' PGD in float32, memory handed back",
             ours, other, repeats=repeats, goal=">= 3.5" if preset == "paper" else "", precision="bfloat16",
         )  # fmt: skip
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""What the measurements of networks share: detectors, pictures and batches."""
+"""What the measurements of networks share: detectors, images and batches."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -21,8 +21,8 @@ def recipe_of(name: str, preset: str, batch: int | None) -> Recipe:
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"batch": batch})})
 
 
-def pictures(recipe: Recipe, count: int) -> tuple[Tensor, Tensor]:
-    """Normals and textures as float in [0, 1]: smooth pictures, for noise has edges everywhere."""
+def clean_images(recipe: Recipe, count: int) -> tuple[Tensor, Tensor]:
+    """Normals and textures as float in [0, 1]: smooth images, for noise has edges everywhere."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand((2, count, 3, 16, 16), generator=generator)
     fine = torch.nn.functional.interpolate(coarse.flatten(0, 1), size=recipe.size, mode="bicubic").clamp(0, 1)
@@ -35,7 +35,7 @@ def ready(recipe: Recipe, *, channels_last: bool = True) -> tuple[Detector, Synt
     generator = torch.Generator().manual_seed(0)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     detector: Detector = build(recipe, generator).to(memory_format=layout)  # type: ignore[call-overload]
-    batch = detector.synthesize(*pictures(recipe, recipe.training.batch), generator)
+    batch = detector.synthesize(*clean_images(recipe, recipe.training.batch), generator)
     return detector, batch._replace(images=batch.images.contiguous(memory_format=layout))
 
 

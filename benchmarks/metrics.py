@@ -1,4 +1,4 @@
-"""Pixel metrics and picture quality against scikit-learn, torchmetrics, ADEval and scikit-image."""
+"""Pixel metrics and image quality against scikit-learn, torchmetrics, ADEval and scikit-image."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -169,8 +169,8 @@ def overlap(scores: Tensor, masks: Tensor) -> float:
 def brute_overlap(scores: Tensor, masks: Tensor, limit: float = 0.3) -> float:
     """Every threshold and every region in turn, regions by scikit-image."""
     values, truth = scores.numpy(), masks.numpy()
-    parts = [(picture, label(mask, connectivity=2)) for picture, mask in zip(values, truth, strict=True)]
-    regions = [picture[found == k] for picture, found in parts for k in range(1, found.max() + 1)]
+    parts = [(image, label(mask, connectivity=2)) for image, mask in zip(values, truth, strict=True)]
+    regions = [image[found == k] for image, found in parts for k in range(1, found.max() + 1)]
     normal: npt.NDArray[np.float32] = values[~truth]
     rates, overlaps = [0.0], [0.0]
     for threshold in np.unique(values)[::-1]:
@@ -224,7 +224,7 @@ def per_region(count: int, side: int, brute: tuple[int, int], repeats: int) -> l
 
 
 def quality(count: int, repeats: int) -> list[Row]:
-    """PSNR and SSIM of pictures of 256x256."""
+    """PSNR and SSIM of images of 256x256."""
     generator = torch.Generator().manual_seed(0)
     first, second = torch.rand((2, count, 3, 256, 256), generator=generator)
     arrays = [(a.numpy(), b.numpy()) for a, b in zip(first, second, strict=True)]
@@ -241,7 +241,7 @@ def quality(count: int, repeats: int) -> list[Row]:
         errors = {f"ours {name}": float((ours(first, second).double() - torch.tensor(theirs())).abs().max())}
         rows.append(
             side_by_side(
-                f"{name} of {count} pictures of 256x256", "scikit-image, a picture at a time",
+                f"{name} of {count} images of 256x256", "scikit-image, an image at a time",
                 lambda own=ours: own(first, second), theirs, repeats=repeats, errors=errors,
             )
         )  # fmt: skip
@@ -255,7 +255,7 @@ def quality(count: int, repeats: int) -> list[Row]:
         errors = {"theirs SSIM": float((other().double() - torch.tensor(their_ssim())).abs().max())}
         rows.append(
             side_by_side(
-                f"SSIM of {count} pictures of 256x256", "kornia", lambda: ssim(first, second), other, repeats=repeats,
+                f"SSIM of {count} images of 256x256", "kornia", lambda: ssim(first, second), other, repeats=repeats,
                 errors=errors,
             )
         )  # fmt: skip

@@ -1,7 +1,7 @@
-"""DRAEM's published synthesis a picture at a time, written anew from the paper's description with NumPy and Pillow.
+"""DRAEM's published synthesis an image at a time, written anew from the paper's description with NumPy and Pillow.
 
 Zavrtanik et al., ICCV 2021, section 3.2: Perlin noise turned and cut at 1/2, a texture through three of ten operations,
-blended in with a transparency. The public data loader works a picture at a time like this, with an augmentation
+blended in with a transparency. The public data loader works an image at a time like this, with an augmentation
 library that is no longer kept; none of its code is here.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageOps
 
-Picture = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.float32]
 Random = np.random.Generator
 
 
@@ -93,7 +93,7 @@ OPERATIONS = (
 
 def synthesize(
     image: npt.NDArray[np.uint8], texture: npt.NDArray[np.uint8], random: Random
-) -> tuple[Picture, npt.NDArray[np.bool_]]:
+) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     """One training sample, h w 3 in [0, 1], and its mask; half of them stay as they are, found out at the end."""
     source = Image.fromarray(texture)
     for kind in random.choice(len(OPERATIONS), 3, replace=False):

@@ -1,13 +1,13 @@
-"""Scoring: what the network takes of it, and whether its memory stays flat over very many pictures."""
+"""Scoring: what the network takes of it, and whether its memory stays flat over very many images."""
 
 import time
 
 import torch
 
 from benchmarks.attack import subject
-from benchmarks.common import pictures, recipe_of
+from benchmarks.common import clean_images, recipe_of
 from benchmarks.measure import Row, resident_mib, side_by_side
-from omnial_bench.data.images import Pictures, to_bytes
+from omnial_bench.data.images import Images, to_bytes
 from omnial_bench.evaluation.scoring import Labels, Tally, score
 from omnial_bench.runtime import placed
 from omnial_bench.types import Batch
@@ -22,7 +22,7 @@ def network_share(name: str, preset: str, count: int, repeats: int) -> Row:
     masks[::2] = False
     defects = tuple("good" if not mask.any() else "square" for mask in masks)
     ids = tuple(f"part/test/{index}" for index in range(count))
-    kept = Pictures(to_bytes(images), masks, ("part",) * count, defects, ids)
+    kept = Images(to_bytes(images), masks, ("part",) * count, defects, ids)
     placed(detector, "cpu")
 
     def forward() -> None:
@@ -31,7 +31,7 @@ def network_share(name: str, preset: str, count: int, repeats: int) -> Row:
                 detector(part.contiguous(memory_format=torch.channels_last))
 
     return side_by_side(
-        f"{name} {preset}: forward passes of {count} pictures", "scoring them, all metrics", forward,
+        f"{name} {preset}: forward passes of {count} images", "scoring them, all metrics", forward,
         lambda: score(detector, kept, LABELS, "part", batch=BATCH), repeats=repeats, sense="ours / theirs",
         goal=">= 0.9",
     )  # fmt: skip
@@ -42,7 +42,7 @@ def very_many(count: int, side: int = 32, batch: int = 200) -> Row:
     recipe = recipe_of("draem", "tiny", None).model_copy(update={"size": (side, side)})
     detector, _, _ = subject("draem", "tiny", 1)
     placed(detector, "cpu")
-    images, _ = pictures(recipe, batch)
+    images, _ = clean_images(recipe, batch)
     masks = torch.zeros(batch, side, side, dtype=torch.bool)
     masks[::2, 8:16, 8:20] = True
     generator = torch.Generator().manual_seed(0)
@@ -66,7 +66,7 @@ def very_many(count: int, side: int = 32, batch: int = 200) -> Row:
     taken = time.perf_counter() - start
     note = f"resident MiB after each tenth: {', '.join(map(str, memory))}"
     return Row(
-        figure=f"scoring {count:,} generated pictures of {side}x{side}, {count * side**2 / 1e6:.0f} million pixels",
+        figure=f"scoring {count:,} generated images of {side}x{side}, {count * side**2 / 1e6:.0f} million pixels",
         counterpart="", ours=taken, theirs=None, sense="seconds", ratio=taken, lowest=taken, highest=taken, repeats=1,
         note=note,
     )  # fmt: skip

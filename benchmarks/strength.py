@@ -17,7 +17,7 @@ from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.dataset import find_dataset
-from omnial_bench.data.images import Pictures
+from omnial_bench.data.images import Images
 from omnial_bench.evaluation.evaluate import Target, evaluate
 from omnial_bench.evaluation.scoring import labels_of
 from omnial_bench.io.csv import csv_text
@@ -61,28 +61,26 @@ class Counted:
         Victim.gradient = self._plain  # type: ignore[method-assign]
 
 
-def measured(
-    target: Target, pictures: Pictures, category: str, suite: Suite, limit: int | None = None
-) -> dict[str, float]:
-    """The two bounds, and passes an image, on at most `limit` pictures."""
+def measured(target: Target, images: Images, category: str, suite: Suite, limit: int | None = None) -> dict[str, float]:
+    """The two bounds, and passes an image, on at most `limit` images."""
     alone = suite.name == "former"
     # Of the suite as it was no figure was put together from several attacks: each is evaluated by itself.
     parts = [suite.model_copy(update={"threats": (one,)}) for one in suite.threats] if alone else [suite]
     found: dict[str, float] = {}
     with Counted() as counted:
         for part in parts:
-            for row in evaluate(target, part, pictures, category, seed=0, limit=limit).rows:
+            for row in evaluate(target, part, images, category, seed=0, limit=limit).rows:
                 for name, metric in ASKED:
                     if row.set.removeprefix("white-box-") == name and row.metric == metric and row.value is not None:
                         found[metric] = row.value
-    return {**found, "passes": counted.images / min(len(pictures), limit or len(pictures))}
+    return {**found, "passes": counted.images / min(len(images), limit or len(images))}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--limit", type=int, help="pictures a category at the most")
+    parser.add_argument("--limit", type=int, help="images a category at the most")
     parser.add_argument("--model", action="append", help="models of the run; repeat for several; default: all")
     chosen = parser.parse_args()
     rows: list[dict[str, Any]] = []

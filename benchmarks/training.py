@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.common import PRECISIONS, autocast, pictures, ready, recipe_of
+from benchmarks.common import PRECISIONS, autocast, clean_images, ready, recipe_of
 from benchmarks.measure import Row, memory_handed_back, side_by_side
 from omnial_bench.data.images import to_bytes
 from omnial_bench.models.blocks import recompute_features
@@ -31,7 +31,7 @@ def convolution(repeats: int) -> Row:
     )
     with torch.inference_mode():
         row = side_by_side(
-            f"3x3 convolution of {channels} channels, {batch} pictures of {side}x{side}", "the same in float32",
+            f"3x3 convolution of {channels} channels, {batch} images of {side}x{side}", "the same in float32",
             lambda: F.conv2d(*low, padding=1), lambda: F.conv2d(*high, padding=1),
             repeats=repeats, times=(5, 5), precision="bfloat16",
         )  # fmt: skip
@@ -57,7 +57,7 @@ def whole(name: str, preset: str, precision: Precision, batch: int | None) -> _L
 
 
 def over_floor(name: str, preset: str, precision: Precision, repeats: int, *, batch: int | None = None) -> Row:
-    """A whole step, pictures in bytes to new weights, over the same network on ready tensors."""
+    """A whole step, images in bytes to new weights, over the same network on ready tensors."""
     recipe = recipe_of(name, preset, batch)
     loop = whole(name, preset, precision, batch)
     images, textures, chosen = _bytes(recipe.size)
@@ -129,5 +129,5 @@ def recomputed(name: str, preset: str, batch: int) -> Row:
 def _bytes(size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Normals and textures as they lie in memory, and the normals to train on."""
     recipe = recipe_of("draem", "paper", NORMALS).model_copy(update={"size": size})
-    images, textures = (to_bytes(stack) for stack in pictures(recipe, NORMALS))
+    images, textures = (to_bytes(stack) for stack in clean_images(recipe, NORMALS))
     return images, textures, torch.arange(NORMALS)

@@ -1,4 +1,4 @@
-"""What a plan costs before it is begun: trainings, steps and pictures, counted from the records and the catalogue."""
+"""What a plan costs before it is begun: trainings, steps and images, counted from the records and the catalogue."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from omnial_bench.models.training import iterations_of
 from omnial_bench.pipeline.plan import Model, models_of, sources_of
 
 TRAINING, PASS = 3, 2
-"""Forward passes that a training picture costs (backwards to weights and inputs is twice forwards), and an attack's
+"""Forward passes that a training image costs (backwards to weights and inputs is twice forwards), and an attack's
 pass (backwards to the input alone)."""
 
 
@@ -29,13 +29,13 @@ class Load:
     steps: int
     """Optimiser steps."""
     trained: int
-    """Pictures that pass forwards and backwards in training."""
+    """Images that pass forwards and backwards in training."""
     set_passes: int
-    """Pictures times attack steps, forwards and backwards, of the sets on disk."""
+    """Images times attack steps, forwards and backwards, of the sets on disk."""
     test_passes: int
     """The same of suites that attack the test split."""
     scored: int
-    """Pictures that pass forwards: scored, or looked at by an attack without gradient."""
+    """Images that pass forwards: scored, or looked at by an attack without gradient."""
     pflop: float
     """All of it in 10^15 multiplications and additions."""
 
@@ -54,12 +54,12 @@ def workload(plan: Plan, *, seeds: int = 1) -> list[Load]:
         among = sum(source.detector == name for source in sources)
         in_sets, in_tests, seen = 0, 0, 0
         for suite in suites:
-            pictures = [_pictures(plan, suite, counts[category]) for category in plan.categories]
+            images = [_images(plan, suite, counts[category]) for category in plan.categories]
             for threat in suite.threats:
                 if suite.against == "sources":
-                    in_sets += among * sum(_attacked(threat, *pair) for pair in pictures)
+                    in_sets += among * sum(_attacked(threat, *pair) for pair in images)
             for model in own:
-                of_model = {category: _pictures(plan, suite, counts[category]) for category in model.categories}
+                of_model = {category: _images(plan, suite, counts[category]) for category in model.categories}
                 if suite.against == "sources":
                     seen += len(suite.threats) * sum(map(sum, of_model.values()))
                     continue
@@ -109,8 +109,8 @@ def _sum(counts: dict[str, Category], model: Model, part: str) -> int:
     return sum(int(getattr(counts[name], part)) for name in model.categories)
 
 
-def _pictures(plan: Plan, suite: Suite, category: Category) -> tuple[int, int]:
-    """Normal and anomalous pictures of a category that a suite works on."""
+def _images(plan: Plan, suite: Suite, category: Category) -> tuple[int, int]:
+    """Normal and anomalous images of a category that a suite works on."""
     if suite.against == "sources":
         drawn = min(n for n in (category.train, plan.limit or suite.limit) if n is not None)
         anomalous = round(suite.anomalous * drawn)
@@ -124,7 +124,7 @@ def _pictures(plan: Plan, suite: Suite, category: Category) -> tuple[int, int]:
 
 
 def _attacked(threat: Threat, normal: int, anomalous: int) -> int:
-    """Pictures that the goal attacks, times steps."""
+    """Images that the goal attacks, times steps."""
     if not threat.eps:
         return 0
     chosen = {"hide": anomalous, "fabricate": normal}.get(threat.goal, normal + anomalous)

@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
     """Have this process keep freed memory up to 2 GiB, for good; False where the C library is not glibc.
 
     A network's layers ask for the same tens of megabytes in every step. By default glibc hands them back to the system
-    each time, which then clears every page anew: a tenth of a training step on the CPU, and more for large pictures.
+    each time, which then clears every page anew: a tenth of a training step on the CPU, and more for large images.
     """
     try:
         # Asked for in this way it costs no help text any time; elsewhere the name is unknown.

@@ -58,7 +58,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """How one attack on one model went, on the pictures of one category: a row of attacks.csv."""
+    """How one attack on one model went, on the images of one category: a row of attacks.csv."""
 
     suite: str
     set: str
@@ -66,7 +66,7 @@ class Attempt:
     paradigm: str
     category: str
     source: str
-    """`self`, or the attacked model where its pictures are shown to others too."""
+    """`self`, or the attacked model where its images are shown to others too."""
     attack: str
     objective: str
     goal: str
@@ -76,11 +76,11 @@ class Attempt:
     steps: int
     restarts: int
     n: int
-    """Pictures in all."""
+    """Images in all."""
     attacked: int
-    """Pictures that the goal attacks."""
+    """Images that the goal attacks."""
     flat: int | None
-    """Attacked pictures whose gradient was zero everywhere at the start; None where the attack takes none."""
+    """Attacked images whose gradient was zero everywhere at the start; None where the attack takes none."""
     largest_change: float
     """Measured on the bytes, in grey levels; for `l2` the greatest length, in grey levels."""
     direction: str

@@ -23,7 +23,7 @@ Norm = Literal["linf", "l2"]
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures with what is known of them. A mask that is all False may still belong to a defect: `defects` decides."""
+    """Images with what is known of them. A mask that is all False may still belong to a defect: `defects` decides."""
 
     images: Float[Tensor, "b 3 h w"]
     masks: Bool[Tensor, "b h w"]
@@ -31,7 +31,7 @@ class Batch:
     defects: tuple[str, ...]
     ids: tuple[str, ...]
     references: Float[Tensor, "b 3 h w"] | None = None
-    """The clean normal picture that each image was made from, where there is one."""
+    """The clean normal image that each image was made from, where there is one."""
 
     @property
     def anomalous(self) -> Bool[Tensor, " b"]:
@@ -167,8 +167,8 @@ class Untrained(Detector):
 class ThreatModel:
     """What a perturbation may do, in pixel units, and to what end.
 
-    `any` raises the loss against the truth; `hide` makes anomalous pictures look normal; `fabricate` makes normal
-    pictures look anomalous; `target` does both, each picture towards a map of its own. `where` bounds the pixels that
+    `any` raises the loss against the truth; `hide` makes anomalous images look normal; `fabricate` makes normal
+    images look anomalous; `target` does both, each image towards a map of its own. `where` bounds the pixels that
     may change.
     """
 

@@ -1,4 +1,4 @@
-"""A run folder drawn by numpy: rows, logs, manifests and example pictures as the benchmark leaves them."""
+"""A run folder drawn by numpy: rows, logs, manifests and example images as the benchmark leaves them."""
 
 import csv
 import json
@@ -86,7 +86,7 @@ def _ball(threat: str, attack: str) -> dict[str, str]:
 
 
 def fake_run(run: Path, *, size: tuple[int, int] = (96, 96), notice: str | None = "Images: invented.") -> Path:
-    """A whole run folder under `run`; pictures are `size` (height, width)."""
+    """A whole run folder under `run`; images are `size` (height, width)."""
     random = np.random.default_rng(0)
     write_rows(run / "results.csv", fake_rows())
     plan = """name = "fake"
@@ -151,10 +151,10 @@ def _examples(folder: Path, size: tuple[int, int], random: np.random.Generator) 
     y, x = np.mgrid[0:h, 0:w]
     truth = ((y - h * 0.4) ** 2 + (x - w * 0.6) ** 2 < (h * 0.15) ** 2).astype(np.uint8) * 255
 
-    def put(picture: np.ndarray, *row: str) -> None:
+    def put(image: np.ndarray, *row: str) -> None:
         path = "/".join(row[:3]) + f"/{row[3]}-{row[4].replace('/', '_')}-{row[5]}.png"
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(folder / path)
+        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(folder / path)
         index.append((*row, path))
 
     for c, category in enumerate(("bottle", "grid")):
@@ -342,7 +342,7 @@ def fake_differences(rows: pd.DataFrame, width: float, sets: tuple[str, ...]) ->
 
 
 def fake_campaign(run: Path, *, size: tuple[int, int] = (96, 96), seeds: tuple[int, ...] = (0,)) -> Path:
-    """A run folder with test suites beside the fixed sets: rows, attacks.csv, health.csv, pictures with notes."""
+    """A run folder with test suites beside the fixed sets: rows, attacks.csv, health.csv, images with notes."""
     fake_run(run, size=size)
     fixed = [fake_rows().assign(seed=seed) for seed in seeds]
     for index, part in enumerate(fixed):
@@ -355,7 +355,7 @@ def fake_campaign(run: Path, *, size: tuple[int, int] = (96, 96), seeds: tuple[i
 
 
 def _extremes(folder: Path) -> None:
-    """The run's clean pictures again, attacked by the white-box threats, as the strongest and the weakest."""
+    """The run's clean images again, attacked by the white-box threats, as the strongest and the weakest."""
     index = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False).assign(note="")
     clean = index[(index["set"] == "pgd-8")]
     parts = [index]

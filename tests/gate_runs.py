@@ -31,7 +31,7 @@ SIDE = 32
 
 
 def draw(root: Path) -> Path:
-    """The embedded data set, as many normal as anomalous pictures to test."""
+    """The embedded data set, as many normal as anomalous images to test."""
     draw_toy(root, size=SIDE, train=60, test_good=12, test_defect=4)
     return root
 

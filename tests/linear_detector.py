@@ -1,4 +1,4 @@
-"""Detectors and pictures for tests of attacks: the worst change of a linear detector is known in closed form."""
+"""Detectors and images for tests of attacks: the worst change of a linear detector is known in closed form."""
 
 from fractions import Fraction
 
@@ -45,7 +45,7 @@ class Undefined(Linear):
         return prediction if self.calls <= self.after else Prediction(prediction.logits * float("nan"))
 
 
-def pictures(n: int = 4, side: int = 8) -> tuple[Tensor, Tensor]:
+def clean_images(n: int = 4, side: int = 8) -> tuple[Tensor, Tensor]:
     """Random bytes as floats, and random masks."""
     generator = torch.Generator().manual_seed(3)
     images = torch.randint(0, 256, (n, 3, side, side), generator=generator) / 255
@@ -63,7 +63,7 @@ def threat(attack: str, **settings) -> Threat:
 
 
 def blocks(truth: Tensor) -> Tensor:
-    """A rectangle of each picture, all different, as a region that an attack may touch."""
+    """A rectangle of each image, all different, as a region that an attack may touch."""
     where = torch.zeros_like(truth)
     for index, one in enumerate(where):
         one[1 : 4 + index % 3, 2 + index % 2 : 7] = True

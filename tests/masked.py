@@ -1,4 +1,4 @@
-"""Detectors that mask their gradients on purpose, the honest one that they are made of, and pictures for them."""
+"""Detectors that mask their gradients on purpose, the honest one that they are made of, and images for them."""
 
 from collections.abc import Callable
 
@@ -6,20 +6,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.data.images import Pictures, to_bytes
+from omnial_bench.data.images import Images, to_bytes
 from omnial_bench.types import Detector, Prediction, Synthetic
 
 SIDE = 32
 
 
 class Honest(Detector):
-    """Rebuilds a picture finely and coarsely; what is brighter in the fine one than in the coarse one is a defect."""
+    """Rebuilds an image finely and coarsely; what is brighter in the fine one than in the coarse one is a defect."""
 
     def forward(self, images: Tensor) -> Prediction:
         return self.compare(images, images)
 
     def compare(self, seen: Tensor, background: Tensor) -> Prediction:
-        """The map of what the two pictures show at two scales, and the coarse one as the reconstruction, both grey."""
+        """The map of what the two images show at two scales, and the coarse one as the reconstruction, both grey."""
         seen, background = seen.mean(1, keepdim=True), background.mean(1, keepdim=True)
         coarse = blur(background, 17)
         contrast = F.softplus(40 * (blur(seen, 3) - coarse) - 3) + F.softplus(40 * (blur(seen, 5) - coarse) - 3)
@@ -36,7 +36,7 @@ class Honest(Detector):
 
 
 class Detached(Honest):
-    """The fine picture, in which alone a defect survives, is detached: a weak gradient is left, through the coarse one,
+    """The fine image, in which alone a defect survives, is detached: a weak gradient is left, through the coarse one,
     and it points the wrong way."""
 
     def forward(self, images: Tensor) -> Prediction:
@@ -61,7 +61,7 @@ class Saturated(Honest):
 
 
 class Cut(Honest):
-    """The coarse picture, the reconstruction, is detached: what is left of the gradient points the right way for fine
+    """The coarse image, the reconstruction, is detached: what is left of the gradient points the right way for fine
     changes, and attacks succeed."""
 
     def forward(self, images: Tensor) -> Prediction:
@@ -94,8 +94,8 @@ def blur(images: Tensor, side: int) -> Tensor:
     return F.avg_pool2d(images, side, stride=1, padding=side // 2, count_include_pad=False)
 
 
-def toy_pictures(n: int = 8, *, category: str = "noise", seed: int = 0) -> Pictures:
-    """Grey noise, and on two of three pictures a brighter square."""
+def toy_images(n: int = 8, *, category: str = "noise", seed: int = 0) -> Images:
+    """Grey noise, and on two of three images a brighter square."""
     generator = torch.Generator().manual_seed(seed)
     images = 0.4 + 0.06 * torch.randn(n, 3, SIDE, SIDE, generator=generator)
     masks = torch.zeros(n, SIDE, SIDE, dtype=torch.bool)
@@ -105,4 +105,4 @@ def toy_pictures(n: int = 8, *, category: str = "noise", seed: int = 0) -> Pictu
         mask[top : top + 8, left : left + 8] = defect != "good"
     images = images + 0.12 * masks[:, None]
     ids = tuple(f"{category}/test/{defect}/{index:03d}" for index, defect in enumerate(defects))
-    return Pictures(to_bytes(images), masks, (category,) * n, defects, ids)
+    return Images(to_bytes(images), masks, (category,) * n, defects, ids)

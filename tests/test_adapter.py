@@ -18,7 +18,7 @@ IMAGES = torch.rand(8, 3, 8, 10, generator=torch.Generator().manual_seed(0))
 
 
 class Returns(nn.Module):
-    """A module that makes its output of the grey picture (b, h, w)."""
+    """A module that makes its output of the grey image (b, h, w)."""
 
     def __init__(self, make: object) -> None:
         super().__init__()
@@ -72,12 +72,12 @@ def test_which_normals_are_held_out() -> None:
     assert held_out(16) == [1, 3, 5, 7, 9, 11, 13, 15]
     assert held_out(100) == list(range(4, 100, 5))
     assert len(held_out(39)) == 9
-    with pytest.raises(UserError, match=r"at least 16 normal training pictures.*, got 15"):
+    with pytest.raises(UserError, match=r"at least 16 normal training images.*, got 15"):
         held_out(15)
 
 
-def test_too_few_pictures_for_a_scale() -> None:
-    with pytest.raises(UserError, match="at least 8 normal pictures to take a scale from, got 7; add"):
+def test_too_few_images_for_a_scale() -> None:
+    with pytest.raises(UserError, match="at least 8 normal images to take a scale from, got 7; add"):
         adapt(Returns(lambda grey: grey), [IMAGES[:7]])
 
 
@@ -86,7 +86,7 @@ def test_a_score_of_its_own_is_kept_where_it_disagrees_with_the_map() -> None:
     assert torch.equal(made.image_score.argsort(), IMAGES.mean(1).flatten(1).amax(1).argsort(descending=True))
 
 
-def test_a_coarse_map_is_brought_to_the_pictures_size_and_the_gradient_goes_through() -> None:
+def test_a_coarse_map_is_brought_to_the_images_size_and_the_gradient_goes_through() -> None:
     images = IMAGES.clone().requires_grad_(True)
     made = adapt(Returns(lambda grey: grey[:, ::2, ::2]), [IMAGES])(images)
     assert made.log_odds.shape == (8, 8, 10)
@@ -121,14 +121,14 @@ def test_a_prediction_and_a_detector_pass_as_they_are() -> None:
         (lambda grey: (grey, grey), "expected one float image score for each of 8 images"),
         (lambda grey: (grey, grey.flatten(1).amax(1) > 0.5), r"one float image score .* shape \(8,\), torch\.bool"),
         (lambda grey: (grey, grey.flatten(1).amax(1).to("meta")), "one float image score .* without values"),
-        (lambda _: sys.exit(0), "Returns failed on pictures of shape .*: SystemExit: 0"),
+        (lambda _: sys.exit(0), "Returns failed on images of shape .*: SystemExit: 0"),
         (lambda grey: Prediction(grey), r"logits of shape \(8, k, 8, 10\), k at least 2, got a tensor of shape \(8, 8"),
         (lambda grey: Prediction(two(grey)[..., ::2]), r"got a tensor of shape \(8, 2, 8, 5\)"),
         (lambda grey: Prediction(two(grey).int()), r"got a tensor of shape \(8, 2, 8, 10\), torch\.int32"),
         (lambda grey: Prediction(two(grey), reconstruction=grey[:, None]), "a reconstruction of shape"),
         (lambda grey: Prediction(two(grey), score=grey), r"an image score of shape \(8,\), got"),
         (lambda grey: Prediction(two(grey), pooling=4), "an odd smoothing and pooling, got 1 and 4"),
-        (lambda grey: 0 * grey, "expected anomaly maps that differ among normal pictures, got 0 everywhere"),
+        (lambda grey: 0 * grey, "expected anomaly maps that differ among normal images, got 0 everywhere"),
         (lambda grey: (grey, torch.ones(8)), "expected image scores that differ"),
         (lambda grey: grey * torch.nan, "expected finite anomaly maps"),
         (lambda grey: (grey, grey.flatten(1).amax(1) / 0), "expected finite image scores"),
@@ -151,7 +151,7 @@ def test_a_module_that_fails_later_is_one_line_and_a_missing_gradient_stays_what
     for error in (ValueError("no\nmore"), SystemExit(0), RuntimeError("shapes")):
         detector.module.make = Mock(side_effect=error)  # type: ignore[union-attr]
         with pytest.raises(
-            UserError, match=rf"Returns failed on pictures of shape .*: {type(error).__name__}: "
+            UserError, match=rf"Returns failed on images of shape .*: {type(error).__name__}: "
         ) as caught:
             detector(IMAGES)
         assert "\n" not in str(caught.value)
@@ -177,12 +177,12 @@ class Lazy(nn.Module):
         return images.mean(1)
 
 
-def test_pictures_stay_as_they_are_and_parameters_have_values() -> None:
+def test_images_stay_as_they_are_and_parameters_have_values() -> None:
     before = IMAGES.clone()
-    with pytest.raises(UserError, match="Writes writes into the pictures that it is given"):
+    with pytest.raises(UserError, match="Writes writes into the images that it is given"):
         adapt(Writes(), [IMAGES])
     assert torch.equal(IMAGES, before)
-    with pytest.raises(UserError, match=r"Lazy has parameters that no picture gave a value, such as unused\.weight"):
+    with pytest.raises(UserError, match=r"Lazy has parameters that no image gave a value, such as unused\.weight"):
         adapt(Lazy(), [IMAGES])
 
 
@@ -202,7 +202,7 @@ class Dropping(nn.Sequential):
 def test_a_module_in_training_mode_is_put_right_or_warned_of(stays: bool, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         adapt(Dropping(stays).train(), [IMAGES])
-    assert ("Dropping says something else of the same pictures" in caplog.text) == stays
+    assert ("Dropping says something else of the same images" in caplog.text) == stays
 
 
 def test_it_cannot_be_trained() -> None:

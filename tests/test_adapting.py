@@ -68,9 +68,9 @@ def site(data: Path) -> Site:
 
 
 def normals_of_the_test(site: Site) -> Tensor:
-    """Normal pictures of the test split."""
-    pictures = site.dataset.load("test", ["cap"], site.size)
-    return to_float(pictures.images)[torch.tensor([defect == "good" for defect in pictures.defects])]
+    """Normal images of the test split."""
+    images = site.dataset.load("test", ["cap"], site.size)
+    return to_float(images.images)[torch.tensor([defect == "good" for defect in images.defects])]
 
 
 def test_a_factory_gets_four_fifths_of_the_normals_and_the_scale_comes_from_the_others(site: Site) -> None:
@@ -92,14 +92,14 @@ def test_a_module_fitted_on_the_training_normals_is_far_off_without_held_out_one
     every, unseen = to_float(site.normals()), normals_of_the_test(site)
     with caplog.at_level(logging.WARNING):
         fooled = detector_at(site, Bank(every, bright=1e-3), name="bank")
-    assert "bank: its scale comes from training pictures" in caplog.text
+    assert "bank: its scale comes from training images" in caplog.text
     caplog.clear()
     right = detector_at(replace(site, held_out=every[32:]), Bank(every[:32], bright=1e-3))
     assert not caplog.records
     with torch.no_grad():
         assert fooled(unseen).log_odds.quantile(0.9) > 50
         assert right(unseen).log_odds.quantile(0.9) < 0
-    with pytest.raises(ob.UserError, match=r"that differ among normal pictures, got 0\.001 everywhere"):
+    with pytest.raises(ob.UserError, match=r"that differ among normal images, got 0\.001 everywhere"):
         detector_at(site, Bank(to_float(site.normals())))
 
 
@@ -118,14 +118,14 @@ def test_a_scale_that_is_off_turns_no_step_of_a_scale_free_objective(site: Site,
     assert (signs[0] == signs[1]).float().mean() > 0.999 and signs[0].any()
 
 
-def test_held_out_pictures_of_a_folder(site: Site, data: Path) -> None:
+def test_held_out_images_of_a_folder(site: Site, data: Path) -> None:
     folder = data / "cap" / "train" / "good"
     from_folder = detector_at(replace(site, held_out=folder), Bright())
     from_tensor = detector_at(replace(site, held_out=to_float(site.normals())), Bright())
     assert torch.equal(from_folder.threshold, from_tensor.threshold)  # type: ignore[arg-type]
 
 
-def test_held_out_pictures_of_each_category(data: Path, tmp_path: Path) -> None:
+def test_held_out_images_of_each_category(data: Path, tmp_path: Path) -> None:
     dataset = find_dataset(data, ["cap", "weave"])
     site = Site(dataset=dataset, categories=("weave",), size=(SIDE, SIDE), device=torch.device("cpu"))
     for category in dataset.categories:
@@ -135,21 +135,21 @@ def test_held_out_pictures_of_each_category(data: Path, tmp_path: Path) -> None:
     same = detector_at(replace(alone, held_out=tmp_path / "weave"), Bright())
     assert torch.equal(own.threshold, same.threshold)  # type: ignore[arg-type]
     for held_out in (torch.rand(8, 3, SIDE, SIDE), tmp_path / "cap"):
-        with pytest.raises(ob.UserError, match="expected held_out pictures for each category"):
+        with pytest.raises(ob.UserError, match="expected held_out images for each category"):
             detector_at(replace(site, held_out=held_out), Bright())
 
 
 @pytest.mark.parametrize(
     ("held_out", "line"),
     [
-        (torch.zeros(9, 3, 8), r"held_out pictures of shape \(n, 3, h, w\), float"),
+        (torch.zeros(9, 3, 8), r"held_out images of shape \(n, 3, h, w\), float"),
         (torch.zeros(9, 3, 8, 8, dtype=torch.uint8), "float in"),
-        (torch.full((9, 3, 8, 8), 2.0), r"held_out pictures in \[0, 1\], got 2 to 2"),
-        (torch.rand(7, 3, 8, 8), "at least 8 normal pictures to take a scale from, got 7"),
-        (Path("nowhere"), "no folder of held_out pictures at nowhere"),
+        (torch.full((9, 3, 8, 8), 2.0), r"held_out images in \[0, 1\], got 2 to 2"),
+        (torch.rand(7, 3, 8, 8), "at least 8 normal images to take a scale from, got 7"),
+        (Path("nowhere"), "no folder of held_out images at nowhere"),
     ],
 )
-def test_held_out_pictures_that_will_not_do(site: Site, held_out: Any, line: str) -> None:
+def test_held_out_images_that_will_not_do(site: Site, held_out: Any, line: str) -> None:
     with pytest.raises(ob.UserError, match=line):
         detector_at(replace(site, held_out=held_out), Bright())
 
@@ -180,7 +180,7 @@ def fails() -> nn.Module:
         (fails, "mine failed to build: ValueError: no weights"),
         (
             Bank(torch.zeros(1, 3, 9, 9)),
-            r"Bank failed on pictures of shape \(8, 3, 32, 32\): RuntimeError",
+            r"Bank failed on images of shape \(8, 3, 32, 32\): RuntimeError",
         ),
         ("module", "expected package.module:object"),
         (3, "expected a torch.nn.Module, a function that makes one"),
@@ -277,10 +277,10 @@ def test_one_module_is_no_network_for_each_category(data: Path) -> None:
         ({"size": (32,)}, "expected size as height and width"),
         ({"size": (-32, 32)}, "expected size as height and width"),
         ({"size": (32.0, 32.0)}, "expected size as height and width"),
-        ({"limit": 0}, "a limit of at least 2 pictures a category, got 0"),
+        ({"limit": 0}, "a limit of at least 2 images a category, got 0"),
         ({"name": "a\nb"}, r"expected a name of letters, digits, dots and dashes, got 'a\\nb'"),
         ({"name": "a/b"}, "expected a name of letters"),
-        ({"limit": 2.5}, "a limit of at least 2 pictures a category, got 2.5"),
+        ({"limit": 2.5}, "a limit of at least 2 images a category, got 2.5"),
         ({"seed": -1}, "expected a seed from 0 to 2147483647, a whole number, got -1"),
         ({"seed": 2**31}, "expected a seed from 0"),
         ({"seed": 1.5}, "expected a seed from 0"),
@@ -294,7 +294,7 @@ def test_one_module_is_no_network_for_each_category(data: Path) -> None:
         ({"preset": 3}, "expected a preset of one line"),
         ({"preset": "a\nb"}, "expected a preset of one line"),
         ({"precision": "fp8"}, "unknown precision 'fp8'; expected 32-true"),
-        ({"held_out": [1, 2]}, "expected held_out pictures as a tensor or a folder, got list"),
+        ({"held_out": [1, 2]}, "expected held_out images as a tensor or a folder, got list"),
     ],
 )
 def test_what_is_given_is_looked_at_first(data: Path, given: dict[str, Any], line: str) -> None:

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 import torch
 import torchattacks
-from linear_detector import EPS, Linear, blocks, pictures, worst
+from linear_detector import EPS, Linear, blocks, clean_images, worst
 from torch import Tensor
 
 from omnial_bench.attacks.apgd import DenseAPGD, checkpoints
@@ -28,12 +28,12 @@ def values(objective: Objective, detector: Detector, truth: Tensor, *versions: T
 
 
 def summed(prediction: Prediction, _: Aim) -> Tensor:
-    """The log-odds themselves: linear in the picture, so that the best change in L2 is along the weights."""
+    """The log-odds themselves: linear in the image, so that the best change in L2 is along the weights."""
     return prediction.log_odds.flatten(1).sum(1)
 
 
 class Bowl(Linear):
-    """Log-odds are highest at one picture: a step that is too long leaps over it."""
+    """Log-odds are highest at one image: a step that is too long leaps over it."""
 
     def __init__(self, peak: Tensor) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ def test_checkpoints_of_the_paper() -> None:
 @pytest.mark.parametrize("objective", [balanced, cross_entropy, segpgd, cospgd])
 @pytest.mark.parametrize("random_start", [False, True])
 def test_reaches_the_optimum_of_a_linear_detector(goal, objective, random_start) -> None:
-    detector, (images, labels) = Linear(), pictures()
+    detector, (images, labels) = Linear(), clean_images()
     threat = ThreatModel(eps=Fraction(8, 255), goal=goal)
     attacked, attack = apgd(detector, images, labels, threat, objective=objective, random_start=random_start, steps=10)
     best = worst(images, labels if goal == "any" else ~labels, detector.weight)
@@ -108,7 +108,7 @@ class Rippled(Linear):
 
 
 def by_the_book(detector: Detector, image: Tensor, truth: Tensor, threat: ThreatModel, steps: int):
-    """Algorithm 1 of the paper for one picture, with everything it met in lists; also how often the step was halved."""
+    """Algorithm 1 of the paper for one image, with everything it met in lists; also how often the step was halved."""
     points, values, eta = [image], [], [2 * float(threat.eps)]
     slopes, marks, bests = [], [0, *checkpoints(steps)], []
     with victim([detector]) as target:
@@ -137,12 +137,12 @@ def by_the_book(detector: Detector, image: Tensor, truth: Tensor, threat: Threat
 @pytest.mark.parametrize("steps", [10, 40])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_goes_by_the_algorithm_of_the_paper(norm, steps) -> None:
-    """A batch of pictures against one picture at a time, whose steps are halved at different times.
+    """A batch of images against one image at a time, whose steps are halved at different times.
 
     Around a maximum all that is nearer than the root of float32's precision (6e-8) has the same value but for rounding:
     which of these iterates is the best is chance, what they reach is not.
     """
-    detector, (images, truth) = Rippled(), pictures(6)
+    detector, (images, truth) = Rippled(), clean_images(6)
     threat = ThreatModel(eps=Fraction(8, 255) if norm == "linf" else Fraction(1, 4), norm=norm)
     ours, _ = apgd(detector, images, truth, threat, steps=steps, random_start=False)
     expected = [by_the_book(detector, images[i : i + 1], truth[i : i + 1], threat, steps) for i in range(6)]
@@ -153,8 +153,8 @@ def test_goes_by_the_algorithm_of_the_paper(norm, steps) -> None:
     assert len({halvings for _, halvings in expected}) > 1
 
 
-def test_each_picture_has_a_step_of_its_own() -> None:
-    """A picture beside a hard one ends where it ends alone."""
+def test_each_image_has_a_step_of_its_own() -> None:
+    """An image beside a hard one ends where it ends alone."""
     images = torch.full((2, 3, 8, 8), 0.5)
     peak = images.clone()
     peak[0] += 0.013
@@ -186,7 +186,7 @@ def test_comes_out_with_the_best_that_it_met() -> None:
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_region_eps_zero_and_seeds(norm) -> None:
-    detector, (images, truth) = Linear(), pictures()
+    detector, (images, truth) = Linear(), clean_images()
     threat, where = ThreatModel(eps=Fraction(8, 255), norm=norm), blocks(truth)
     one, _ = apgd(detector, images, truth, threat, where, steps=10)
     same, _ = apgd(detector, images, truth, threat, where, steps=10)
@@ -201,7 +201,7 @@ def test_region_eps_zero_and_seeds(norm) -> None:
 
 
 def test_stands_where_an_attack_of_torchattacks_stands(capsys) -> None:
-    detector, (images, truth) = Linear(), pictures()
+    detector, (images, truth) = Linear(), clean_images()
     attacked, attack = apgd(detector, images, truth.long(), steps=5)
     assert isinstance(attack, torchattacks.attack.Attack)
     assert attacked.shape == images.shape

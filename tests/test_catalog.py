@@ -30,7 +30,7 @@ def test_rules_follow_the_table() -> None:
     assert (board.method, board.channel, board.close, board.open) == ("triangle", "blue", 8, 3)
 
 
-def test_what_is_unknown_is_the_whole_picture() -> None:
+def test_what_is_unknown_is_the_whole_image() -> None:
     assert foreground_rule("custom", "bottle") == foreground_rule("mvtec_ad", "spoon") == WHOLE
     with pytest.raises(dataclasses.FrozenInstanceError):
         WHOLE.method = "otsu"  # type: ignore[misc]

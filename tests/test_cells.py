@@ -23,7 +23,7 @@ from omnial_bench.reports import document
 from omnial_bench.reports.attempts import read_attempts, read_health
 from omnial_bench.reports.check import judge_files
 from omnial_bench.reports.document import write_report
-from omnial_bench.reports.pictures import Examples
+from omnial_bench.reports.images import Examples
 from omnial_bench.results import read_rows, read_texts, write_rows
 
 BEGINNINGS = "=+-@\t\r"

@@ -140,13 +140,13 @@ def test_a_tolerance_of_an_unknown_metric_names_the_closest() -> None:
         parse_tolerances(["pixel_pa=0.1"])
 
 
-def test_rows_that_are_missing_new_or_of_other_pictures() -> None:
+def test_rows_that_are_missing_new_or_of_other_images() -> None:
     rows = fake_rows()
     moved = compare(rows.iloc[5:], rows.iloc[:-3])
     assert list(moved.columns) == list(COMPARED)
     assert moved["verdict"].value_counts().to_dict() == {"missing": 5, "new": 3}
     assert failed(moved) and not failed(moved[moved["verdict"] == "new"])
-    assert verdicts(one("pixel_ap", 0.5, n=40), one("pixel_ap", 0.5, n=83)) == ["other pictures"]
+    assert verdicts(one("pixel_ap", 0.5, n=40), one("pixel_ap", 0.5, n=83)) == ["other images"]
     assert compare(rows.sample(frac=1, random_state=0), rows).empty
 
 
@@ -346,8 +346,8 @@ def test_of_networks_trained_anew_the_class_means_are_held(caplog: pytest.LogCap
     assert "the baseline holds one seed" in caplog.messages[0]
 
 
-def test_figures_of_few_pictures_may_move_by_two_ranks() -> None:
-    """Of 12 normal and 12 anomalous pictures a change of places is worth 1/144 of AUROC."""
+def test_figures_of_few_images_may_move_by_two_ranks() -> None:
+    """Of 12 normal and 12 anomalous images a change of places is worth 1/144 of AUROC."""
     assert of_same_weights("image_auroc", 24, 0.5) == pytest.approx(2 / 144)
     assert of_same_weights("image_auroc", 96, 0.5) == of_same_weights("image_auroc", 24, None) == 0.002
     assert of_same_weights("pixel_ap", 24, 0.5) == of_same_weights("image_ap", 24, 1.0) == 0.002
@@ -357,7 +357,7 @@ def test_figures_of_few_pictures_may_move_by_two_ranks() -> None:
 
 
 def test_a_mean_over_categories_may_move_by_their_ranks_over_their_number() -> None:
-    """Four categories of 4 and 4 pictures: two changes of places in one move the mean by 2/16/4."""
+    """Four categories of 4 and 4 images: two changes of places in one move the mean by 2/16/4."""
     names = ("a", "b", "c", "d", "mean")
     rows = pd.concat(
         [
@@ -373,7 +373,7 @@ def test_a_mean_over_categories_may_move_by_their_ranks_over_their_number() -> N
 
 
 def test_neighbours_that_change_places_move_no_figure_by_more() -> None:
-    """Every ranking of eight pictures and every pair of neighbours, by the metrics themselves; some move as far."""
+    """Every ranking of eight images and every pair of neighbours, by the metrics themselves; some move as far."""
     reached = dict.fromkeys(("image_auroc", "image_ap", "image_f1max"), 0.0)
     for positive in range(1, 8):
         for places in combinations(range(8), positive):
@@ -390,7 +390,7 @@ def test_neighbours_that_change_places_move_no_figure_by_more() -> None:
 
 
 def ranked(labels: torch.Tensor) -> dict[str, float]:
-    """Image figures of pictures that are ranked in this order, the most anomalous first."""
+    """Image figures of images that are ranked in this order, the most anomalous first."""
     ranking = Ranking()
     ranking.update(torch.arange(len(labels), 0, -1).float(), labels)
     scores = ranking.compute()
@@ -417,7 +417,7 @@ def test_what_an_attack_does_not_go_for_is_not_held(metric: str, aim: str, expec
     assert verdicts(now, before) == [expected]
     assert failed(judge(now, before, strict=True))
     assert verdicts(now.assign(value=math.nan), before) == ["regression"]
-    assert verdicts(now.assign(n=3), before) == ["other pictures"]
+    assert verdicts(now.assign(n=3), before) == ["other images"]
 
 
 def test_rows_of_earlier_versions_are_held_as_they_were(tmp_path: Path) -> None:
@@ -431,7 +431,7 @@ def test_rows_of_earlier_versions_are_held_as_they_were(tmp_path: Path) -> None:
     assert verdicts(known.assign(value=known["value"] - 0.01).head(1), known.head(1)) == []
 
 
-def test_seeds_that_are_undefined_or_of_other_pictures() -> None:
+def test_seeds_that_are_undefined_or_of_other_images() -> None:
     whole, part = seeds(s0=0.5, s1=0.5, s2=0.5), seeds(s0=0.5, s1=None, s2=0.5)
     assert verdicts(part, whole) == ["regression"]
     assert verdicts(whole, part) == ["improvement"]
@@ -439,7 +439,7 @@ def test_seeds_that_are_undefined_or_of_other_pictures() -> None:
     assert verdicts(seeds(s0=0.3, s1=0.3, s2=0.3), part) == ["regression"]
     other = whole.copy()
     other.loc[1, "n"] = 40
-    assert verdicts(other, whole) == ["other pictures"]
+    assert verdicts(other, whole) == ["other images"]
 
 
 def test_infinite_figures_that_stay_are_unmoved() -> None:
@@ -477,7 +477,7 @@ def test_junit_has_a_case_for_every_figure() -> None:
         assert int(suite.attrib["failures"]) == len(suite.findall(".//failure"))
         names = [case.attrib["name"] for case in suite]
         assert len(set(names)) == len(names)
-    assert sorted(found.attrib["type"] for found in root.iter("failure")) == ["missing", "other pictures", "regression"]
+    assert sorted(found.attrib["type"] for found in root.iter("failure")) == ["missing", "other images", "regression"]
     assert sorted((found.text or "").split(":")[0] for found in root.iter("system-out")) == ["improvement", "new"]
     (nasty,) = (case for case in cases if case.find("failure[@type='regression']") is not None)
     assert NASTY.replace("\x00", "\ufffd").replace("\ufffe", "\ufffd") in nasty.attrib["name"]
@@ -487,7 +487,7 @@ def test_markdown_says_what_fails_first_and_keeps_its_table() -> None:
     judged = judge(*mixed())
     text = markdown(judged, "base|line.csv")
     assert "check: failed" in text
-    assert "regression 1, missing 1, other pictures 1, improvement 1, new 1; " in text and "base\\|line.csv" in text
+    assert "regression 1, missing 1, other images 1, improvement 1, new 1; " in text and "base\\|line.csv" in text
     lines = [line for line in text.split("\n") if line.startswith("|")]
     # Bars that are not escaped: as many in each line as in the head.
     bars = [len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in lines]

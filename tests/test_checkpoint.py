@@ -209,8 +209,8 @@ def test_a_full_disk_is_an_error_of_the_system_and_loses_nothing(folder: Path, m
 
 
 def test_tensors_keep_their_metadata_and_layout_does_not_matter(tmp_path: Path) -> None:
-    picture = torch.rand(1, 3, 4, 5).contiguous(memory_format=torch.channels_last)
-    write_tensors(tmp_path / "a", {"x": picture}, {"step": "3"})
+    image = torch.rand(1, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    write_tensors(tmp_path / "a", {"x": image}, {"step": "3"})
     tensors, notes = read_tensors(tmp_path / "a")
-    assert torch.equal(tensors["x"], picture)
+    assert torch.equal(tensors["x"], image)
     assert notes == {"step": "3"}

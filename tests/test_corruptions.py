@@ -15,7 +15,7 @@ from omnial_bench.errors import UserError
 
 
 def scenes(n: int = 3, side: int = 48) -> torch.Tensor:
-    """Waves with some grain, on the 8-bit grid: pictures with edges, flat ground and texture."""
+    """Waves with some grain, on the 8-bit grid: images with edges, flat ground and texture."""
     generator = torch.Generator().manual_seed(0)
     at = torch.arange(side) / side
     waves = torch.stack([torch.sin((k + 1) * 5 * at)[:, None] * torch.cos((k + 2) * 5 * at) for k in range(n)])
@@ -45,7 +45,7 @@ def test_more_severe_is_further_away(kind) -> None:
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_pictures_stay_pictures_and_apart(kind) -> None:
+def test_images_stay_images_and_apart(kind) -> None:
     images = scenes()
     corrupted = corrupt(kind, images, severity=5)
     assert corrupted.shape == images.shape
@@ -84,7 +84,7 @@ def test_blur_is_scipy_s(severity) -> None:
     assert np.allclose(blurred.numpy(), expected, atol=1e-5)
 
 
-def test_blur_of_a_picture_smaller_than_its_kernel() -> None:
+def test_blur_of_a_image_smaller_than_its_kernel() -> None:
     images = torch.full((1, 3, 8, 8), 0.25)
     assert torch.allclose(corrupt("blur", images, severity=5), images)
 

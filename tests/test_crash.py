@@ -47,7 +47,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         patch.setattr(training, "SAVE_SECONDS", 0.0)
         status, _, said = born.run("first")
         assert (status, said) == (0, "")
-        # The second run is timed: the first one decodes pictures.
+        # The second run is timed: the first one decodes images.
         status, seconds, _ = born.run("undisturbed")
         assert status == 0
         rows = (root / "undisturbed" / "results.csv").read_bytes()

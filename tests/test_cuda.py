@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from linear_detector import Linear, pictures, threat, worst
-from masked import Honest, toy_pictures
+from linear_detector import Linear, clean_images, threat, worst
+from masked import Honest, toy_images
 
-from omnial_bench.attacks.attacking import attack_pictures
+from omnial_bench.attacks.attacking import attack_images
 from omnial_bench.attacks.objectives import OBJECTIVES, Aim
 from omnial_bench.attacks.sets.compose import Composed
 from omnial_bench.attacks.threats import ATTACKS, build_attack, check_threat
@@ -44,7 +44,7 @@ def test_objectives(name: str) -> None:
 
 def test_pgd_reaches_the_worst_change_of_a_linear_detector() -> None:
     detector = Linear().cuda()
-    images, truth = (part.cuda() for part in pictures())
+    images, truth = (part.cuda() for part in clean_images())
     with victim([detector]) as target:
         attack = build_attack(target, threat("pgd", steps=20, objective="linear"), torch.Generator().manual_seed(0))
         attacked = attack(images, truth)
@@ -53,16 +53,16 @@ def test_pgd_reaches_the_worst_change_of_a_linear_detector() -> None:
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_keeps_its_ball(name: str) -> None:
-    """`attack_pictures` measures each image on the bytes."""
+    """`attack_images` measures each image on the bytes."""
     settings = {"steps": 1 if ATTACKS[name].fixed.get("steps") == 1 else 4, "objective": "ranking"}
     if ATTACKS[name].fixed.get("eps") or name == "patch":
         settings["eps"] = 1
     made = threat(name, **settings)
     check_threat(made)
-    shown = toy_pictures()
+    shown = toy_images()
     whole = Composed(shown, torch.ones_like(shown.masks), torch.ones_like(shown.masks))
     try:
-        parts = list(attack_pictures([Honest().cuda()], whole, made, seed=0, device="cuda"))
+        parts = list(attack_images([Honest().cuda()], whole, made, seed=0, device="cuda"))
     except UserError as error:
         pytest.fail(str(error))
     assert sum(len(part.rows) for part in parts) == len(shown)
@@ -98,7 +98,7 @@ def test_what_is_trained_there_scores_here(name: str, precision: str, tmp_path: 
     detector = load(tmp_path / "model").detector
     labels = Labels(detector=name, paradigm="unified", preset="tiny", dataset="toy", seed=0, run="r")
     here, there = (
-        score(detector.to(device), toy_pictures(), labels, "noise", device=device) for device in ("cpu", "cuda")
+        score(detector.to(device), toy_images(), labels, "noise", device=device) for device in ("cpu", "cuda")
     )
     for one, other in zip(here, there, strict=True):
         assert one.value == pytest.approx(other.value, abs=0.02 if one.metric != "psnr" else 0.1), one.metric

@@ -56,7 +56,7 @@ def test_verify_passes_a_sound_folder(toy: Path) -> None:
 
 
 def test_verify_finds_each_kind_of_problem(toy: Path) -> None:
-    (toy / "cap/train/good/001.png").write_bytes(b"not a picture")
+    (toy / "cap/train/good/001.png").write_bytes(b"not an image")
     (toy / "cap/ground_truth/dent/000_mask.png").unlink()
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(toy / "gear/ground_truth/rust/000_mask.png")
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(toy / "gear/ground_truth/rust/777_mask.png")
@@ -66,9 +66,9 @@ def test_verify_finds_each_kind_of_problem(toy: Path) -> None:
     assert found.exit_code == 1
     assert "cannot decode: it is in no known" in problems.pop("cap/train/good/001.png")
     assert problems.pop("cap/test/dent/000.png") == "no mask in ground_truth/dent"
-    assert "mask is 6x5, expected its picture's 32x32" in problems.pop("gear/ground_truth/rust/000_mask.png")
-    assert problems.pop("gear/ground_truth/rust/777_mask.png") == "mask without a picture"
-    assert problems.pop("weave/test/good") == "no normal test pictures"
+    assert "mask is 6x5, expected its image's 32x32" in problems.pop("gear/ground_truth/rust/000_mask.png")
+    assert problems.pop("gear/ground_truth/rust/777_mask.png") == "mask without an image"
+    assert problems.pop("weave/test/good") == "no normal test images"
     assert not problems
     shown = invoke("verify", toy)
     assert shown.exit_code == 1 and "problems: 5" in shown.output, shown.output
@@ -94,7 +94,7 @@ def test_toy_draws_a_folder_that_verifies(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("omnial_bench.data.toy.make.draw_toy", few)
     assert invoke("toy", tmp_path / "new", "--size", 40, "--seed", 5).exit_code == 0
-    with Image.open(tmp_path / "new/gear/train/good/000.png") as picture:
-        assert picture.size == (40, 40)
+    with Image.open(tmp_path / "new/gear/train/good/000.png") as image:
+        assert image.size == (40, 40)
     assert invoke("verify", tmp_path / "new").exit_code == 0
-    assert "expected a picture size" in user_error(invoke("toy", tmp_path / "large", "--size", 9999))
+    assert "expected an image size" in user_error(invoke("toy", tmp_path / "large", "--size", 9999))

@@ -110,7 +110,7 @@ def redirect(target: str, code: int = 302) -> Answer:
     return lambda handler, _: send(handler, code, b"", Location=target)
 
 
-def picture(seed: int, mode: str = "PNG") -> bytes:
+def image(seed: int, mode: str = "PNG") -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)).save(file, mode)
     return file.getvalue()
@@ -124,9 +124,9 @@ def mask() -> bytes:
 
 
 MVTEC = {
-    "bottle/train/good/000.png": picture(0),
-    "bottle/test/good/000.png": picture(1),
-    "bottle/test/cut/000.png": picture(2),
+    "bottle/train/good/000.png": image(0),
+    "bottle/test/good/000.png": image(1),
+    "bottle/test/cut/000.png": image(2),
     "bottle/ground_truth/cut/000_mask.png": mask(),
     "license.txt": b"CC BY-NC-SA 4.0",
 }
@@ -135,12 +135,12 @@ VISA = {
     b"candle,train,normal,candle/Data/Images/Normal/0000.JPG,\r\n"
     b"candle,test,normal,candle/Data/Images/Normal/0001.JPG,\r\n"
     b"candle,test,anomaly,candle/Data/Images/Anomaly/000.JPG,candle/Data/Masks/Anomaly/000.png\r\n",
-    "candle/Data/Images/Normal/0000.JPG": picture(0, "JPEG"),
-    "candle/Data/Images/Normal/0001.JPG": picture(1, "JPEG"),
-    "candle/Data/Images/Anomaly/000.JPG": picture(2, "JPEG"),
+    "candle/Data/Images/Normal/0000.JPG": image(0, "JPEG"),
+    "candle/Data/Images/Normal/0001.JPG": image(1, "JPEG"),
+    "candle/Data/Images/Anomaly/000.JPG": image(2, "JPEG"),
     "candle/Data/Masks/Anomaly/000.png": mask(),
 }
-DTD = {"dtd/images/banded/banded_0001.jpg": picture(0, "JPEG"), "dtd/labels/train1.txt": b"banded"}
+DTD = {"dtd/images/banded/banded_0001.jpg": image(0, "JPEG"), "dtd/labels/train1.txt": b"banded"}
 
 
 def packed(files: dict[str, bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""Pictures kept for the report: which, in what roles, and the index of them."""
+"""Images kept for the report: which, in what roles, and the index of them."""
 
 import csv
 from dataclasses import replace
@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from omnial_bench.data.images import Pictures
+from omnial_bench.data.images import Images
 from omnial_bench.evaluation.examples import FOLDER, Example, Keeper, choose, gallery, write_index
 from omnial_bench.synthesis.panels import PANELS
 from omnial_bench.types import Prediction
@@ -17,20 +17,20 @@ from omnial_bench.types import Prediction
 SIZE = (32, 40)
 
 
-def pictures(defects: tuple[str, ...], category: str = "cap", *, referenced: bool = False) -> Pictures:
+def clean_images(defects: tuple[str, ...], category: str = "cap", *, referenced: bool = False) -> Images:
     count, generator = len(defects), torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (count, 3, *SIZE), generator=generator, dtype=torch.uint8)
     masks = torch.zeros(count, *SIZE, dtype=torch.bool)
     for index, defect in enumerate(defects):
         masks[index, 3:9, 5:8] = defect != "good"
     ids = tuple(f"{category}/test/{defect}/{index:03}" for index, defect in enumerate(defects))
-    return Pictures(images, masks, (category,) * count, defects, ids, 255 - images if referenced else None)
+    return Images(images, masks, (category,) * count, defects, ids, 255 - images if referenced else None)
 
 
 def opened(root: Path, example: Example) -> np.ndarray:
-    with Image.open(root / FOLDER / example.path) as picture:
-        assert picture.format == "PNG"
-        return np.asarray(picture)
+    with Image.open(root / FOLDER / example.path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image)
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,11 @@ def opened(root: Path, example: Example) -> np.ndarray:
     ],
 )
 def test_one_of_each_of_two_defects_and_a_normal_one(defects: tuple[str, ...], chosen: list[int]) -> None:
-    assert choose(pictures(defects)) == chosen
+    assert choose(clean_images(defects)) == chosen
 
 
 class TestKeeper:
-    def kept(self, root: Path, given: Pictures, *, reconstructs: bool = True, attacked: bool = False) -> list[Example]:
+    def kept(self, root: Path, given: Images, *, reconstructs: bool = True, attacked: bool = False) -> list[Example]:
         wanted = [given.ids[0], given.ids[2]]
         originals = {one: given.images[given.ids.index(one)] // 2 for one in wanted} if attacked else {}
         name = "pgd-8" if attacked else "clean"
@@ -58,8 +58,8 @@ class TestKeeper:
             keeper(batch, Prediction(torch.cat((-odds, odds), 1), reconstruction))
         return keeper.kept
 
-    def test_roles_of_a_clean_picture(self, tmp_path: Path) -> None:
-        given = pictures(("hole", "hole", "good"))
+    def test_roles_of_a_clean_image(self, tmp_path: Path) -> None:
+        given = clean_images(("hole", "hole", "good"))
         kept = self.kept(tmp_path, given)
         assert {(one.id, one.role) for one in kept} == {
             (given.ids[index], role) for index in (0, 2) for role in ("input", "truth", "map", "reconstruction")
@@ -73,23 +73,23 @@ class TestKeeper:
         assert (shown["map"] == round(255 / (1 + np.exp(-2.0)))).all()
 
     def test_without_a_reconstruction_there_is_none(self, tmp_path: Path) -> None:
-        kept = self.kept(tmp_path, pictures(("hole", "hole", "good")), reconstructs=False)
+        kept = self.kept(tmp_path, clean_images(("hole", "hole", "good")), reconstructs=False)
         assert {one.role for one in kept} == {"input", "truth", "map"}
 
-    def test_of_an_attacked_picture_also_what_it_was(self, tmp_path: Path) -> None:
-        given = pictures(("synthetic", "synthetic", "good"), referenced=True)
+    def test_of_an_attacked_image_also_what_it_was(self, tmp_path: Path) -> None:
+        given = clean_images(("synthetic", "synthetic", "good"), referenced=True)
         kept = self.kept(tmp_path, given, attacked=True)
         assert {one.role for one in kept} == {"input", "truth", "map", "reconstruction", "original", "clean"}
         for one in kept:
-            picture = given.images[given.ids.index(one.id)].permute(1, 2, 0).numpy()
+            image = given.images[given.ids.index(one.id)].permute(1, 2, 0).numpy()
             if one.role == "original":
-                assert np.array_equal(opened(tmp_path, one), picture // 2)
+                assert np.array_equal(opened(tmp_path, one), image // 2)
             if one.role == "clean":
-                assert np.array_equal(opened(tmp_path, one), 255 - picture)
+                assert np.array_equal(opened(tmp_path, one), 255 - image)
 
 
 def test_the_gallery_has_every_panel_with_its_labels(tmp_path: Path) -> None:
-    noise = pictures(("good",) * 2)
+    noise = clean_images(("good",) * 2)
     normals, textures = replace(noise, images=100 + noise.images // 32), noise.images
     kept = gallery(tmp_path, normals, textures, seed=0, categories=["cap"], detector="omnial")
     assert [(one.defect, one.role) for one in kept] == [
@@ -113,7 +113,7 @@ def test_the_gallery_has_every_panel_with_its_labels(tmp_path: Path) -> None:
     assert all(np.array_equal(opened(tmp_path, one), opened(tmp_path / "again", one)) for one in again)
 
 
-def test_the_index_has_a_row_a_picture(tmp_path: Path) -> None:
+def test_the_index_has_a_row_a_image(tmp_path: Path) -> None:
     examples = [
         Example("draem-unified", "clean", "cap", "hole", "cap/test/hole/000", "input", "a.png"),
         Example("draem-unified", "clean", "cap", "it, quoted", "x", "map", "b.png"),

@@ -60,7 +60,7 @@ class TestWithRuntime:
         torch.testing.assert_close(maps, IMAGES.mean(1, keepdim=True))
         torch.testing.assert_close(score, IMAGES.mean(1).amax((1, 2)))
 
-    def test_normalised_pictures_and_named_outputs(self, tmp_path: Path) -> None:
+    def test_normalised_images_and_named_outputs(self, tmp_path: Path) -> None:
         path = tiny_onnx.bright(tmp_path / "m.onnx")
         module = ob.from_onnx(path, maps="anomaly_map", score="pred_score", mean=(0.5, 0.5, 0.5), std=(0.1, 0.1, 0.1))
         torch.testing.assert_close(module(IMAGES)[0], 10 * IMAGES.mean(1, keepdim=True) - 5, atol=1e-5, rtol=1e-5)
@@ -74,8 +74,8 @@ class TestWithRuntime:
     @pytest.mark.parametrize(
         ("sides", "line"),
         [
-            (("b", 32, 32, 3), "expected pictures with the 3 channels first"),
-            (("b", 1, 32, 32), "expected pictures with the 3 channels first"),
+            (("b", 32, 32, 3), "expected images with the 3 channels first"),
+            (("b", 1, 32, 32), "expected images with the 3 channels first"),
             ((3, 32, 32), r"expected one float32 input of shape \(b, 3, h, w\)"),
         ],
     )
@@ -86,7 +86,7 @@ class TestWithRuntime:
         with pytest.raises(ob.UserError, match=line):
             ob.from_onnx(path)
 
-    def test_integer_pictures_two_inputs_and_other_files(self, tmp_path: Path) -> None:
+    def test_integer_images_two_inputs_and_other_files(self, tmp_path: Path) -> None:
         kind, sides = tiny_onnx.INT64, ("b", 3, "h", "w")
         identity = tiny_onnx.node("Identity", ["images"], "out")
         whole = [tiny_onnx.value_info("images", kind, sides)]
@@ -109,7 +109,7 @@ class TestWithRuntime:
         path = tiny_onnx.bright(tmp_path / "m.onnx", ("b", 3, 32, 32))
         with pytest.raises(ob.UserError, match="has no float output 'pred_label'; it has pred_score"):
             ob.from_onnx(path, score="pred_label")
-        with pytest.raises(ob.UserError, match="takes pictures of 32x32, got 16x32"):
+        with pytest.raises(ob.UserError, match="takes images of 32x32, got 16x32"):
             ob.from_onnx(path)(IMAGES[:, :, ::2])
         with pytest.raises(ob.UserError, match="expected three numbers for std, above 0"):
             ob.from_onnx(path, std=(1, 1, 0))

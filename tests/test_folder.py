@@ -49,7 +49,7 @@ def mvtec(tmp_path: Path) -> Path:
     return root
 
 
-def test_mvtec_layout_gives_pictures_masks_and_names(mvtec: Path) -> None:
+def test_mvtec_layout_gives_images_masks_and_names(mvtec: Path) -> None:
     dataset = find_dataset(mvtec)
     assert (dataset.name, dataset.layout, dataset.categories) == ("mvtec_ad", "mvtec", ("bottle", "grid"))
     assert dataset.counts()["grid"] == {"train": {"good": 3}, "test": {"cut": 1, "good": 1}}
@@ -73,7 +73,7 @@ def test_visa_layout_counts_any_non_zero_value_as_anomalous(tmp_path: Path) -> N
     assert dataset.load("test", ["candle"], (8, 12)).masks[0].nonzero().tolist() == [[2, 3], [2, 4], [2, 5]]
 
 
-def test_a_picture_of_network_size_passes_through_to_the_bit(mvtec: Path) -> None:
+def test_a_image_of_network_size_passes_through_to_the_bit(mvtec: Path) -> None:
     images = find_dataset(mvtec).load("train", ["bottle"], (8, 8)).images
     assert np.array_equal(images[1].permute(1, 2, 0).numpy(), noise(1, 8, 8, 3))
 
@@ -111,7 +111,7 @@ def test_every_kind_of_pixel_becomes_rgb_bytes(tmp_path: Path) -> None:
     cases["palette.png"] = (palette, colours[grey % 4])
     for name, (image, expected) in cases.items():
         image.save(tmp_path / name)
-        pixels, size = decode.read_picture(tmp_path / name)
+        pixels, size = decode.read_image(tmp_path / name)
         assert size == (6, 5) and pixels.dtype == np.uint8, name
         assert np.array_equal(pixels, expected), name
 
@@ -131,26 +131,26 @@ def test_alpha_of_a_mask_is_no_anomaly(tmp_path: Path) -> None:
     assert decode.read_mask(save(tmp_path / "m.png", pixels)).nonzero()[0].tolist() == [1]
 
 
-def test_pictures_that_cannot_be_used_are_named(mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_cannot_be_used_are_named(mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     victim = mvtec / "grid/train/good/001.png"
     victim.write_bytes(victim.read_bytes()[:60])
     with pytest.raises(UserError, match=r"cannot decode .*grid/train/good/001\.png"):
         find_dataset(mvtec).load("train", None, (8, 8))
-    victim.write_text("not a picture")
-    with pytest.raises(UserError, match=r"cannot decode .*001\.png: it is in no known picture format"):
+    victim.write_text("not an image")
+    with pytest.raises(UserError, match=r"cannot decode .*001\.png: it is in no known image format"):
         find_dataset(mvtec).load("train", None, (8, 8))
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(UserError, match="floating point"):
-        decode.read_picture(tmp_path / "float.tif")
+        decode.read_image(tmp_path / "float.tif")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     with pytest.raises(UserError, match="more than 50 pixels"):
-        decode.read_picture(mvtec / "bottle/train/good/000.png")
+        decode.read_image(mvtec / "bottle/train/good/000.png")
 
 
 def test_masks_that_do_not_fit_are_named(mvtec: Path) -> None:
     mask = mvtec / "grid/ground_truth/cut/000_mask.png"
     save(mask, square(9))
-    with pytest.raises(UserError, match=r"000_mask\.png is 9x9, expected its picture's 8x8"):
+    with pytest.raises(UserError, match=r"000_mask\.png is 9x9, expected its image's 8x8"):
         find_dataset(mvtec).load("test", None, (8, 8))
     mask.unlink()
     with pytest.raises(UserError, match=r"no mask for .*grid/test/cut/000\.png"):
@@ -165,12 +165,12 @@ def test_labels_come_from_the_folder_and_not_from_the_mask(mvtec: Path) -> None:
     assert test.batch([0, 1]).anomalous.tolist() == [True, False] and not test.masks.any()
 
 
-def test_a_category_without_anomalies_or_without_training_pictures(mvtec: Path) -> None:
+def test_a_category_without_anomalies_or_without_training_images(mvtec: Path) -> None:
     shutil.rmtree(mvtec / "grid/test/cut")
     shutil.rmtree(mvtec / "bottle/train")
     dataset = find_dataset(mvtec)
     assert dataset.load("test", ["grid"], (8, 8)).defects == ("good",)
-    with pytest.raises(UserError, match="category 'bottle' has no train pictures"):
+    with pytest.raises(UserError, match="category 'bottle' has no train images"):
         dataset.load("train", None, (8, 8))
 
 
@@ -215,9 +215,9 @@ def test_unknown_category_names_the_closest(mvtec: Path) -> None:
         find_dataset(mvtec).load("test", ["gird"], (8, 8))
 
 
-def test_two_pictures_of_one_name_are_refused(mvtec: Path) -> None:
+def test_two_images_of_one_name_are_refused(mvtec: Path) -> None:
     save(mvtec / "grid/train/good/000.bmp", noise(0, 8, 8))
-    with pytest.raises(UserError, match="two pictures have one name"):
+    with pytest.raises(UserError, match="two images have one name"):
         find_dataset(mvtec)
 
 
@@ -230,10 +230,10 @@ def test_fingerprint_follows_the_bytes_and_not_the_place(mvtec: Path, tmp_path: 
     assert find_dataset(mvtec).fingerprint != first
 
 
-def test_pictures_are_decoded_once_and_again_after_a_change(mvtec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_decoded_once_and_again_after_a_change(mvtec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = find_dataset(mvtec).load("test", None, (8, 8))
     with monkeypatch.context() as patch:
-        patch.setattr(decode, "read_picture", lambda *_: pytest.fail("decoded again"))
+        patch.setattr(decode, "read_image", lambda *_: pytest.fail("decoded again"))
         second = find_dataset(mvtec).load("test", None, (8, 8))
     assert torch.equal(first.images, second.images) and torch.equal(first.masks, second.masks)
     changed = save(mvtec / "bottle/test/good/000.png", noise(99, 8, 8, 3))

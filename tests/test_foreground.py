@@ -14,13 +14,13 @@ from omnial_bench.synthesis.foreground import _close, _open, foreground, object_
 
 def drawn(size: int = 64, background: int = 220, level: int = 60) -> tuple[torch.Tensor, np.ndarray]:
     """A disc with a small bright hole, and a speck apart; and the disc's own mask."""
-    picture = np.full((size, size), background, dtype=np.uint8)
+    image = np.full((size, size), background, dtype=np.uint8)
     body = np.zeros((size, size), dtype=bool)
     body[disk((size / 2, size / 2), size / 4)] = True
-    picture[body] = level
-    picture[disk((size / 2, size / 2), size / 16)] = background
-    picture[2:4, 2:4] = level
-    return torch.from_numpy(np.stack([picture] * 3))[None], body
+    image[body] = level
+    image[disk((size / 2, size / 2), size / 16)] = background
+    image[2:4, 2:4] = level
+    return torch.from_numpy(np.stack([image] * 3))[None], body
 
 
 @pytest.mark.parametrize("method", ["otsu", "triangle"])
@@ -73,7 +73,7 @@ def test_guard_takes_the_whole_frame_and_says_so(failing, caplog) -> None:
         masks = foreground(torch.cat((good, bad)), ForegroundRule(method="otsu", fill_holes=True, largest=True))
     assert np.array_equal(masks[0].numpy(), body)
     assert masks[1].all()
-    assert "1 of 2 pictures" in caplog.text
+    assert "1 of 2 images" in caplog.text
 
 
 @pytest.mark.parametrize("side", [2, 3, 5, 6])
@@ -99,7 +99,7 @@ def test_a_shadow_is_left_out_by_three_classes() -> None:
     levels = np.full((64, 64), 220)
     levels[20:50, 20:50] = 140
     levels[20:30, 20:50] = 40
-    picture = np.clip(levels + generator.integers(-6, 7, levels.shape), 0, 255).astype(np.uint8)
+    image = np.clip(levels + generator.integers(-6, 7, levels.shape), 0, 255).astype(np.uint8)
     rule = ForegroundRule(method="multi_otsu", side="dark")  # type: ignore[arg-type]
-    assert np.array_equal(object_mask(picture, rule), levels == 40)
-    assert np.array_equal(object_mask(picture, ForegroundRule(method="otsu", side="dark")), levels <= 140)
+    assert np.array_equal(object_mask(image, rule), levels == 40)
+    assert np.array_equal(object_mask(image, ForegroundRule(method="otsu", side="dark")), levels <= 140)

@@ -42,7 +42,7 @@ class Mean(nn.Module):
 
 
 class Bank(nn.Module):
-    """A memory of as many pictures as it was given: a buffer whose shape the fit decides."""
+    """A memory of as many images as it was given: a buffer whose shape the fit decides."""
 
     def __init__(self, normals):
         super().__init__()
@@ -81,8 +81,8 @@ class Made(ob.Detector):
     def synthesize(self, images, textures, generator):
         if self.says == "no batch":
             return images
-        if self.says == "no picture":
-            raise IndexError("no picture")
+        if self.says == "no image":
+            raise IndexError("no image")
         labels = torch.zeros(len(images), *images.shape[-2:], dtype=torch.long)
         labels[:, 8:16, 8:16] = 1
         return Synthetic(torch.where(labels[:, None] == 1, textures, images), images, labels)
@@ -217,12 +217,12 @@ def test_sets_are_built_on_them_and_scored(command: Command) -> None:
         ("--detector means:Mean --option depth=3", "unexpected keyword argument 'depth'"),
         ("--detector means:Mean --option side=wide", "means:Mean failed to build"),
         ("--detector means:Nothing", "cannot load the detector 'means:Nothing'"),
-        ("--detector means:Mean --held-out nowhere", "no folder of held_out pictures"),
-        ("--detector means:Exit", "Exit failed on pictures of shape (8, 3, 32, 32): SystemExit: 0"),
+        ("--detector means:Mean --held-out nowhere", "no folder of held_out images"),
+        ("--detector means:Exit", "Exit failed on images of shape (8, 3, 32, 32): SystemExit: 0"),
         ("--detector means:odd", "means:odd failed to build: Odd: an odd one"),
         ("--detector means:Made --option says=tensor", "expected a Prediction from Made, for it is a Detector, got"),
         ("--detector means:Made --option says=half", "expected a Prediction with logits of shape (1, k, 32, 32)"),
-        ("--detector means:Made --option says=stumbles", "Made failed on pictures of shape (1, 3, 32, 32): KeyError"),
+        ("--detector means:Made --option says=stumbles", "Made failed on images of shape (1, 3, 32, 32): KeyError"),
         ("--detector leaving:Mean", "cannot load the detector 'leaving:Mean': SystemExit: 0"),
         ("--detector odd:Mean", "cannot load the detector 'odd:Mean': Odd: at import"),
     ],
@@ -256,9 +256,9 @@ test_limit = 4
 FAILURES = {
     "tensor": "expected a Prediction from Made, for it is a Detector, got a tensor of shape (1, 2, 32, 32)",
     "half": "expected a Prediction with logits of shape (1, k, 32, 32)",
-    "stumbles": "Made failed on pictures of shape (1, 3, 32, 32): KeyError: 'no\\nkey'",
+    "stumbles": "Made failed on images of shape (1, 3, 32, 32): KeyError: 'no\\nkey'",
     "no batch": "expected a Synthetic of omnial_bench.types from Made.synthesize, got Tensor",
-    "no picture": "Made.synthesize failed: IndexError: no picture",
+    "no image": "Made.synthesize failed: IndexError: no image",
     "no loss": "Made.loss failed: KeyError: 'no loss'",
     "no names": "expected named scalar tensors from Made.loss, got Tensor",
     "no terms": "expected named scalar tensors from Made.loss, got none",

@@ -30,7 +30,7 @@ from omnial_bench.attacks.sets import manifest
 from omnial_bench.attacks.sets.png import read_png, write_png
 from omnial_bench.config.load import read_detector, read_plan, read_recipe, read_suite, records_folder
 from omnial_bench.config.schema import Recipe
-from omnial_bench.data.decode import read_mask, read_picture
+from omnial_bench.data.decode import read_image, read_mask
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.io.whole import sha256
 from omnial_bench.models import checkpoint
@@ -297,7 +297,7 @@ def test_manifests(place: Path, content: bytes) -> None:
     found = read(manifest.read_manifest, place / "read")
     if found is not None:
         assert all(isinstance(name, str) for name in found.files) and len(found.size) == 2
-        assert found.source and all("/" not in stem for _, stem in found.pictures("cap"))
+        assert found.source and all("/" not in stem for _, stem in found.images("cap"))
         read(manifest.verify, place / "read", found)
 
 
@@ -500,7 +500,7 @@ def test_what_a_terminal_acts_on_is_shown_by_its_escape() -> None:
     assert str(UserError("cannot read a\nb\x1b[31m\u202e\ud800 é 名")) == r"cannot read a\nb\x1b[31m\u202e\ud800 é 名"
 
 
-# Pictures.
+# Images.
 
 CHUNKS = [*b"tEXt zTXt iTXt iCCP tRNS PLTE gAMA cHRM eXIf pHYs acTL fcTL fdAT sRGB IEND abcd".split(), b"\x00" * 4]
 SIDES = [0, 1, 5, 6, 7, 8, 300, 2**14, 2**16, 2**24, 2**31 - 1, 2**31, 2**32 - 1]
@@ -509,8 +509,8 @@ SIDES = [0, 1, 5, 6, 7, 8, 300, 2**14, 2**16, 2**24, 2**31 - 1, 2**31, 2**32 - 1
 def encoded(mode: str, kind: str = "PNG") -> bytes:
     pixels = np.arange(6 * 7 * 4, dtype=np.uint8).reshape(6, 7, 4)
     buffer = io.BytesIO()
-    picture = Image.fromarray(pixels[..., 0].astype(np.uint16) * 200) if mode == "I;16" else Image.fromarray(pixels)
-    (picture if mode == "I;16" else picture.convert(mode)).save(buffer, kind)
+    image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 200) if mode == "I;16" else Image.fromarray(pixels)
+    (image if mode == "I;16" else image.convert(mode)).save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -565,7 +565,7 @@ def spoiled_png(draw: st.DrawFn) -> bytes:
     return png_of(chunks)
 
 
-pictures = spoiled_png() | spoiled_png() | st.sampled_from(PNGS).flatmap(torn)
+images = spoiled_png() | spoiled_png() | st.sampled_from(PNGS).flatmap(torn)
 
 
 def look(path: Path) -> None:
@@ -573,7 +573,7 @@ def look(path: Path) -> None:
         # Pillow warns of odd metadata, which nobody here reads.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         for size in (None, (4, 5)):
-            found = read(read_picture, path, size)
+            found = read(read_image, path, size)
             if found is not None:
                 pixels, original = found
                 assert pixels.shape == (*(original if size is None else size), 3) and pixels.dtype == np.uint8
@@ -586,15 +586,15 @@ def look(path: Path) -> None:
 
 
 @fuzz(700)
-@given(content=pictures)
-def test_pictures(place: Path, content: bytes) -> None:
-    look(put(place / "picture.png", content))
+@given(content=images)
+def test_images(place: Path, content: bytes) -> None:
+    look(put(place / "image.png", content))
 
 
 @fuzz(250)
 @given(content=st.sampled_from(OTHERS).flatmap(torn) | st.binary(max_size=60))
-def test_pictures_of_other_formats(place: Path, content: bytes) -> None:
-    look(put(place / "picture.png", content))
+def test_images_of_other_formats(place: Path, content: bytes) -> None:
+    look(put(place / "image.png", content))
 
 
 @pytest.mark.parametrize("side", [10_000, 2**15, 2**31 - 1])
@@ -603,7 +603,7 @@ def test_a_decompression_bomb_is_refused_in_one_line(tmp_path: Path, side: int, 
     body = zlib.compress(b"\x00" * 1_000_000, 9)
     header = struct.pack(">IIBBBBB", side, side, 8, kind, 0, 0, 0)
     path = put(tmp_path / "bomb.png", png_of([(b"IHDR", header), (b"IDAT", body), (b"IEND", b"")]))
-    for refuse in (lambda: read_picture(path), lambda: read_mask(path), lambda: read_png(path, "RGB", (side, side))):
+    for refuse in (lambda: read_image(path), lambda: read_mask(path), lambda: read_png(path, "RGB", (side, side))):
         with pytest.raises(UserError) as caught:
             refuse()
         assert "bomb.png" in str(caught.value) and len(str(caught.value).splitlines()) == 1

@@ -142,7 +142,7 @@ def plain_objective(patch: pytest.MonkeyPatch) -> None:
 
 
 def weaker_score(patch: pytest.MonkeyPatch) -> None:
-    """Attack: on the score, of normal pictures alone."""
+    """Attack: on the score, of normal images alone."""
     whole = objectives.image_score
     patch.setitem(
         objectives.OBJECTIVES, "image_score",

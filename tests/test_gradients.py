@@ -252,7 +252,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
         adapted(ob.from_anomalib(Nothing()))
     with pytest.raises(ob.UserError, match="expected an InferenceBatch from Conv2d, got Tensor"):
         adapted(ob.from_anomalib(nn.Conv2d(3, 1, 1)))
-    with pytest.raises(ob.UserError, match=r"pre-processor crops its pictures \(CenterCrop\)"):
+    with pytest.raises(ob.UserError, match=r"pre-processor crops its images \(CenterCrop\)"):
         ob.from_anomalib(Model(Distance(), nn.Sequential(CenterCrop())))
     with pytest.raises(ob.UserError, match="no checkpoint of anomalib at"):
         ob.from_anomalib(tmp_path / "none.ckpt", Refuses)
@@ -277,9 +277,9 @@ def test_models_of_anomalib_itself(name: str) -> None:
     models = pytest.importorskip("anomalib.models", exc_type=ImportError)
     kind = getattr(models, name)
     model = kind(backbone="resnet18", pre_trained=False, pre_processor=kind.configure_pre_processor((64, 64)))
-    pictures = F.interpolate(NORMALS, size=(64, 64), mode="bilinear")
+    images = F.interpolate(NORMALS, size=(64, 64), mode="bilinear")
     model.model.train()
-    model.model(pictures)
+    model.model(images)
     if name == "Padim":
         model.model.fit()
     else:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from masked import MASKED, SIDE, Capped, Cut, Floored, Honest, toy_pictures
+from masked import MASKED, SIDE, Capped, Cut, Floored, Honest, toy_images
 
 import omnial_bench as ob
 from omnial_bench.attacks.corruptions import CORRUPTIONS
@@ -140,7 +140,7 @@ def test_an_attack_that_helps_is_seen_against_no_attack_too(control: float, stat
     ("transferred", "n", "status"), [(0.6, 10, "passed"), (0.1, 10, "failed"), (0.1, 5, "not run")]
 )
 def test_transfer(transferred: float, n: int, status: str) -> None:
-    """The second source decides; pictures of another number are other pictures."""
+    """The second source decides; images of another number are other images."""
     rows = [result("t", 0.4), result("t", 0.8, source="b-unified", n=n), result("t", transferred, source="c", n=n)]
     found = one(checked(rows, [attempt("t", suite="transfer")]), "white-box beats transfer")
     assert found["status"] == status
@@ -192,7 +192,7 @@ def test_one_step_undone_of_three_hides_no_longer_attack_that_lost_more() -> Non
     assert (found["status"], found["set"]) == ("failed", "long")
 
 
-def test_losses_are_weighted_by_attacked_pictures_and_the_worst_threat_is_shown() -> None:
+def test_losses_are_weighted_by_attacked_images_and_the_worst_threat_is_shown() -> None:
     falls = {"losses": "2 1 0", "category": "grid"}
     few = [attempt("p", attacked=30), attempt("p", attacked=10, **falls), attempt("q")]
     many = [attempt("p", attacked=10), attempt("p", attacked=30, **falls), attempt("q")]
@@ -325,11 +325,11 @@ def examined(name: str) -> pd.DataFrame:
     first = "quantised" if name == "honest" else "honest"
     kinds = {"honest": Honest, "cut": Cut, "floored": Floored, "capped": Capped, **MASKED}
     other, own = (Target(detector=kinds[k](), labels=one) for k, one in zip((first, name), labels, strict=True))
-    pictures = toy_pictures()
+    images = toy_images()
     found = Evaluation()
     for suite in ("health", "curve", "transfer"):
-        found.extend(evaluate(own, read_suite(suite), pictures, "noise", seed=0))
-    found.extend(evaluate(other, read_suite("transfer"), pictures, "noise", [own], seed=0))
+        found.extend(evaluate(own, read_suite(suite), images, "noise", seed=0))
+    found.extend(evaluate(other, read_suite("transfer"), images, "noise", [own], seed=0))
     table = health(frame(with_means(found.rows)), attempts_frame(found.attempts))
     return table[table["detector"] == name]
 

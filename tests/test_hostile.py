@@ -1,4 +1,4 @@
-"""Files from elsewhere run no code and lead into no other folder: checkpoints, pictures, notes of tasks, indices."""
+"""Files from elsewhere run no code and lead into no other folder: checkpoints, images, notes of tasks, indices."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from omnial_bench.cli.tables import show
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Recipe, Suite
-from omnial_bench.data.decode import open_picture, read_mask, read_picture
+from omnial_bench.data.decode import open_image, read_image, read_mask
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.evaluate import Evaluation
 from omnial_bench.io.whole import write_text
@@ -91,15 +91,15 @@ class TestCheckpoint:
         assert found["one"].equal(weight) and found["two"].equal(weight) and found["part"].equal(weight[1:])
 
 
-def test_a_picture_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "bin" / "gs"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\ntouch {tmp_path / 'ran'}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     (tmp_path / "x.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
-    with pytest.raises(UserError, match="no known picture format"):
-        open_picture(tmp_path / "x.png")
+    with pytest.raises(UserError, match="no known image format"):
+        open_image(tmp_path / "x.png")
     assert not (tmp_path / "ran").exists()
 
 
@@ -118,7 +118,7 @@ class TestReport:
         return fake_run(tmp_path / "deep" / "er" / "run", size=(32, 32))
 
     def rename(self, run: Path, detector: str, old: str, new: str) -> None:
-        """Another name for a detector's paradigm, wherever rows and pictures name it."""
+        """Another name for a detector's paradigm, wherever rows and images name it."""
         rows = read_rows(run)
         mine = rows["detector"] == detector
         rows.loc[mine, "paradigm"] = rows.loc[mine, "paradigm"].replace(old, new)
@@ -138,7 +138,7 @@ class TestReport:
         assert "<img" not in text and "<img src=x" not in (run / "report.html").read_text(encoding="utf-8")
         assert [link for link in re.findall(r"\]\(([^)]+)\)", text) if not (run / link).is_file()] == []
 
-    def test_a_bomb_among_the_pictures_is_one_line(self, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_bomb_among_the_images_is_one_line(self, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
         with pytest.raises(UserError, match="more than 500 pixels"):
             write_report(run, ["md"])
@@ -152,10 +152,10 @@ def test_a_command_line_holds_no_password(monkeypatch: pytest.MonkeyPatch) -> No
     assert command_line() == "omnial-bench run p --mirror sftp://host/run --mirror=s3://bucket/run"
 
 
-def test_what_others_make_of_pictures_is_made_again_with_them(
+def test_what_others_make_of_images_is_made_again_with_them(
     toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A suite that shows pictures to every model: a model that was trained again is shown them again."""
+    """A suite that shows images to every model: a model that was trained again is shown them again."""
     monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "cache"))
     suite = Suite.model_validate(
         {
@@ -184,7 +184,7 @@ def test_what_others_make_of_pictures_is_made_again_with_them(
     pd.testing.assert_frame_equal(again, rows("fresh"))
 
 
-def test_a_bomb_of_a_picture_is_one_line(tmp_path: Path) -> None:
+def test_a_bomb_of_a_image_is_one_line(tmp_path: Path) -> None:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
 
@@ -193,13 +193,13 @@ def test_a_bomb_of_a_picture_is_one_line(tmp_path: Path) -> None:
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
     )
     with pytest.raises(UserError, match="pixels; make it smaller"):
-        open_picture(tmp_path / "x.png")
+        open_image(tmp_path / "x.png")
 
 
 def test_a_side_of_millions_of_pixels_is_refused(tmp_path: Path) -> None:
     """Few pixels, and what reduces them to the network's size would need all memory."""
     Image.new("1", (200_000, 1)).save(tmp_path / "x.png")
-    for read in (open_picture, read_picture, read_mask):
+    for read in (open_image, read_image, read_mask):
         with pytest.raises(UserError, match=r"more than 32,768 pixels on a side"):
             read(tmp_path / "x.png")
 
@@ -210,7 +210,7 @@ def test_a_palette_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     start = content.index(b"PLTE") - 4
     end = start + 12 + int.from_bytes(content[start : start + 4])
     (tmp_path / "x.png").write_bytes(content[:start] + content[end:])
-    for read in (read_picture, read_mask):
+    for read in (read_image, read_mask):
         with pytest.raises(UserError, match=r"cannot decode .*x\.png"):
             read(tmp_path / "x.png")
 

@@ -35,7 +35,7 @@ def test_mse_is_the_mean_square() -> None:
     assert mse_loss(first, second).item() == pytest.approx(14 / 4)
 
 
-def test_ssim_loss_vanishes_on_equal_pictures() -> None:
+def test_ssim_loss_vanishes_on_equal_images() -> None:
     images = noise(2, 3, 16, 16)
     assert ssim_loss(images, images).item() == pytest.approx(0, abs=1e-6)
 

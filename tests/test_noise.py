@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from linear_detector import EPS, Linear, blocks, pictures, threat
+from linear_detector import EPS, Linear, blocks, clean_images, threat
 
 from omnial_bench.attacks.noise import build
 from omnial_bench.attacks.victim import victim
@@ -43,7 +43,7 @@ def test_lies_on_the_l2_sphere(limited) -> None:
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_bounds_hold_and_the_region_too(norm) -> None:
-    images, labels = pictures()
+    images, labels = clean_images()
     where = blocks(labels)
     attacked = noise(images, labels, where, norm=norm)
     moved = (attacked != images).any(1)
@@ -57,13 +57,13 @@ def test_bounds_hold_and_the_region_too(norm) -> None:
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_nothing_to_change_changes_nothing(norm) -> None:
-    images, labels = pictures()
+    images, labels = clean_images()
     assert torch.equal(noise(images, labels, norm=norm, eps=0), images)
     assert torch.equal(noise(images, labels, torch.zeros_like(labels), norm=norm), images)
 
 
-def test_same_seed_same_pictures_whatever_the_goal() -> None:
-    images, labels = pictures()
+def test_same_seed_same_images_whatever_the_goal() -> None:
+    images, labels = clean_images()
     state = torch.random.get_rng_state()
     one, other = noise(images, labels, seed=5), noise(images, ~labels, seed=5, goal="hide")
     assert torch.equal(one, other)

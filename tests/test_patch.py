@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from linear_detector import EPS, Linear, Undefined, blocks, pictures, threat, worst
+from linear_detector import EPS, Linear, Undefined, blocks, clean_images, threat, worst
 
 from omnial_bench.attacks.objectives import Aim, balanced
 from omnial_bench.attacks.patch import Options, Patch, build, label
@@ -22,7 +22,7 @@ def patched(detector, images, labels, where=None, seed=0, area=0.25, **settings)
 @pytest.mark.parametrize("goal", ["any", "hide"])
 @pytest.mark.parametrize("eps", [1, "8/255"])
 def test_is_the_worst_patch_of_a_linear_detector(goal, eps) -> None:
-    detector, (images, labels) = Linear(), pictures()
+    detector, (images, labels) = Linear(), clean_images()
     attacked, attack = patched(detector, images, labels, goal=goal, eps=eps)
     moved = (attacked != images).any(1)
     bound = float(attack.threat.eps)
@@ -37,7 +37,7 @@ def test_is_the_worst_patch_of_a_linear_detector(goal, eps) -> None:
 
 @pytest.mark.parametrize(("side", "area", "sides"), [(8, 0.25, (4, 4)), (16, 0.05, (4, 3)), (8, 1.0, (8, 8))])
 def test_is_one_rectangle_of_the_area(side, area, sides) -> None:
-    images, labels = pictures(8, side)
+    images, labels = clean_images(8, side)
     moved = (patched(Linear(side), images, labels, area=area)[0] != images).any(1)
     box = box_of(moved)
     assert box.height.tolist() == [sides[0]] * 8
@@ -56,7 +56,7 @@ def test_area_in_frames_of_any_shape(frame, area) -> None:
 
 
 def test_lies_in_the_region_and_is_cut_to_it() -> None:
-    images, labels = pictures(6)
+    images, labels = clean_images(6)
     where = blocks(labels)
     moved = (patched(Linear(), images, labels, where, area=4 / 64)[0] != images).any(1)
     assert not moved[~where].any()
@@ -76,7 +76,7 @@ def test_the_best_step_is_kept() -> None:
         def forward(self, images):
             return super().forward(torch.sin(9 * images))
 
-    detector, (images, labels) = Turning(scale=0.5), pictures()
+    detector, (images, labels) = Turning(scale=0.5), clean_images()
     attacked, attack = patched(detector, images, labels, step_size=1, steps=8)
     harm = balanced(detector(attacked), Aim(labels, attacked)).detach()
     assert harm.mean() > max(attack.losses)
@@ -85,13 +85,13 @@ def test_the_best_step_is_kept() -> None:
 
 
 def test_nothing_to_change_changes_nothing() -> None:
-    images, labels = pictures()
+    images, labels = clean_images()
     assert torch.equal(patched(Linear(), images, labels, eps=0)[0], images)
     assert torch.equal(patched(Linear(), images, labels, torch.zeros_like(labels))[0], images)
 
 
-def test_same_seed_same_pictures_and_no_global_randomness() -> None:
-    images, labels = pictures()
+def test_same_seed_same_images_and_no_global_randomness() -> None:
+    images, labels = clean_images()
     state = torch.random.get_rng_state()
     one, other, third = (patched(Linear(), images, labels, seed=seed)[0] for seed in (5, 5, 6))
     assert torch.equal(one, other)
@@ -114,7 +114,7 @@ def test_bad_options_are_one_line(table) -> None:
 
 
 def test_undefined_outputs_are_refused_in_one_line() -> None:
-    images, labels = pictures()
+    images, labels = clean_images()
     with pytest.raises(UserError, match=r"expected finite outputs .* under the attack patch") as raised:
         patched(Undefined(6), images, labels)
     assert "\n" not in str(raised.value)

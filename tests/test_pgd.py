@@ -1,4 +1,4 @@
-"""PGD against detectors whose worst picture is known in closed form, and against torchattacks' own."""
+"""PGD against detectors whose worst image is known in closed form, and against torchattacks' own."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -75,7 +75,7 @@ class Convolution(Untrained):
         return Prediction(logits if self.side is None else logits[..., : self.side, : self.side])
 
 
-def pictures(n: int = 4, seed: int = 3) -> tuple[Tensor, Tensor]:
+def clean_images(n: int = 4, seed: int = 3) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (n, 3, SIDE, SIDE), generator=generator) / 255
     return images, torch.rand(n, SIDE, SIDE, generator=generator) > 0.6
@@ -107,7 +107,7 @@ def worst(images: Tensor, truth: Tensor, weight: Tensor, eps: float) -> Tensor:
 @pytest.mark.parametrize("objective", [balanced, cross_entropy, segpgd, cospgd])
 @pytest.mark.parametrize("eps", [Fraction(4, 255), Fraction(8, 255)])
 def test_reaches_the_optimum_of_a_linear_detector(eps, objective, random_start, decay) -> None:
-    detector, (images, truth) = Linear(), pictures()
+    detector, (images, truth) = Linear(), clean_images()
     settings = {"objective": objective, "random_start": random_start, "decay": decay}
     attacked, losses = attack([detector], images, truth, ThreatModel(eps=eps), **settings)
     aim = Aim(truth, images)
@@ -125,8 +125,8 @@ def test_reaches_the_optimum_of_a_linear_detector(eps, objective, random_start, 
 @pytest.mark.parametrize(("goal", "kind"), [("any", False), ("any", True), ("hide", False), ("fabricate", True)])
 @pytest.mark.parametrize("objective", [image_score, joint])
 def test_reaches_the_optimum_of_the_image_score(objective, goal, kind) -> None:
-    """A window of 21 pixels holds the whole picture, so with pixels of one kind all of them go the same way."""
-    detector, (images, _) = Linear(), pictures()
+    """A window of 21 pixels holds the whole image, so with pixels of one kind all of them go the same way."""
+    detector, (images, _) = Linear(), clean_images()
     truth = torch.full((4, SIDE, SIDE), kind)
     attacked, _ = attack([detector], images, truth, ThreatModel(eps=Fraction(8, 255), goal=goal), objective=objective)
     best = worst(images, truth if goal == "any" else ~truth, detector.weight, 8 / 255)
@@ -144,8 +144,8 @@ class Repairing(Linear):
 
 @pytest.mark.parametrize("goal", ["any", "target"])
 def test_reaches_the_optimum_of_a_linear_reconstruction(goal) -> None:
-    """The difference is 0.4 - x / 2: largest for the darkest picture, and smallest for the brightest."""
-    images, truth = pictures()
+    """The difference is 0.4 - x / 2: largest for the darkest image, and smallest for the brightest."""
+    images, truth = clean_images()
     images = 0.2 + 0.4 * images
     attacked, _ = attack(
         [Repairing()], images, truth, ThreatModel(eps=Fraction(8, 255), goal=goal),
@@ -182,7 +182,7 @@ def test_reaches_the_optimum_in_l2(random_start, settings) -> None:
 
 @pytest.mark.parametrize("goal", ["target", "hide", "fabricate"])
 def test_other_goals_go_down_to_their_map(goal) -> None:
-    detector, (images, target) = Linear(), pictures()
+    detector, (images, target) = Linear(), clean_images()
     threat = ThreatModel(eps=Fraction(8, 255), goal=goal)
     attacked, losses = attack([detector], images, target, threat, objective=cross_entropy)
     best = worst(images, ~target, detector.weight, 8 / 255)
@@ -192,14 +192,14 @@ def test_other_goals_go_down_to_their_map(goal) -> None:
 
 
 def test_eps_zero_changes_nothing() -> None:
-    images, truth = pictures()
+    images, truth = clean_images()
     attacked, _ = attack([Linear()], images, truth, ThreatModel(eps=Fraction(0)))
     assert torch.equal(attacked, images)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_region_bounds_the_change(norm) -> None:
-    images, truth = pictures()
+    images, truth = clean_images()
     where = torch.zeros_like(truth)
     where[:, 2:5, 3:7] = True
     attacked, _ = attack([Convolution()], images, truth, ThreatModel(eps=Fraction(8, 255), norm=norm), where=where)
@@ -210,7 +210,7 @@ def test_region_bounds_the_change(norm) -> None:
 
 @pytest.mark.parametrize("detector", [Linear(), Convolution(2)], ids=["linear", "convolution"])
 def test_is_torchattacks_pgd_for_plain_cross_entropy(detector) -> None:
-    images, truth = pictures()
+    images, truth = clean_images()
     ours, _ = attack(
         [detector],
         images,
@@ -231,7 +231,7 @@ def test_stands_where_torchattacks_stands() -> None:
     """On a plain module of logits, which each leaves in the mode in which it was."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)).eval()
-    images, truth = pictures()
+    images, truth = clean_images()
     theirs = torchattacks.PGD(module, eps=8 / 255, alpha=2 / 255, steps=10, random_start=False)
     ours = DensePGD(
         module, ThreatModel(eps=Fraction(8, 255)), generator=torch.Generator(), objective=cross_entropy,
@@ -243,8 +243,8 @@ def test_stands_where_torchattacks_stands() -> None:
         DensePGD(nn.Conv2d(3, 1, 1), ThreatModel(eps=Fraction(8, 255)), generator=torch.Generator())(images, truth)
 
 
-def test_same_seed_same_pictures_and_no_global_randomness() -> None:
-    images, truth = pictures()
+def test_same_seed_same_images_and_no_global_randomness() -> None:
+    images, truth = clean_images()
     threat = ThreatModel(eps=Fraction(8, 255))
     detector = Convolution()
     state = torch.random.get_rng_state()
@@ -289,7 +289,7 @@ def test_default_steps_cross_the_ball(steps, decay) -> None:
 
 
 def test_source_gradient_is_the_mean_over_detectors() -> None:
-    images, truth = pictures()
+    images, truth = clean_images()
     one, other = Convolution(1), Linear(2)
     with victim([one, other]) as both:
         loss, gradient = both.gradient(images, truth, balanced)
@@ -303,7 +303,7 @@ def test_source_gradient_is_the_mean_over_detectors() -> None:
 
 
 def test_logits_are_the_mean_log_odds() -> None:
-    images, _ = pictures()
+    images, _ = clean_images()
     one, other = Linear(1), Linear(2)
     with victim([one, other]) as both:
         logits = both(images)
@@ -319,7 +319,7 @@ def state_of(detector: Detector) -> tuple[list[bool], list[bool]]:
 @pytest.mark.parametrize("fails", [False, True])
 def test_detector_is_left_as_it_was(fails) -> None:
     """Also a batch norm that was frozen and a weight that was, also after an error, and no statistics leak in."""
-    images, truth = pictures()
+    images, truth = clean_images()
     detector = Convolution()
     detector.train()
     detector.norm.eval()
@@ -340,7 +340,7 @@ def test_detector_is_left_as_it_was(fails) -> None:
 
 
 def test_low_precision_is_for_the_networks_alone() -> None:
-    images, truth = pictures()
+    images, truth = clean_images()
     with victim([Convolution()], precision=torch.bfloat16) as target:
         kinds = [prediction.logits.dtype for prediction in target.predictions(images)]
         pgd = DensePGD(target, ThreatModel(eps=Fraction(8, 255)), generator=torch.Generator().manual_seed(0))
@@ -351,12 +351,12 @@ def test_low_precision_is_for_the_networks_alone() -> None:
 
 
 def test_refusals_say_what_to_do() -> None:
-    images, _ = pictures()
+    images, _ = clean_images()
     with pytest.raises(UserError, match="at least one detector"), victim([]):
         pass
     with pytest.raises(UserError, match="bfloat16"), victim([Linear()], precision=torch.float16):
         pass
-    with pytest.raises(UserError, match="4x4 map for 8x8 pictures"), victim([Convolution(side=4)]) as target:
+    with pytest.raises(UserError, match="4x4 map for 8x8 images"), victim([Convolution(side=4)]) as target:
         target(images)
 
 
@@ -382,7 +382,7 @@ def test_ascent_has_length_one_and_bears_no_gradient() -> None:
 
 
 class Wavy(Untrained):
-    """Log-odds go up and down along every value, so that steps leap over maxima. Counts the pictures it is shown."""
+    """Log-odds go up and down along every value, so that steps leap over maxima. Counts the images it is shown."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -403,7 +403,7 @@ def reached(detector: Detector, objective, attacked: Tensor, truth: Tensor, towa
 @pytest.mark.parametrize("goal", ["any", "target"])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_best_iterate_is_never_worse_than_the_last(norm, goal, objective) -> None:
-    images, truth = pictures(6)
+    images, truth = clean_images(6)
     threat = ThreatModel(eps=Fraction(8, 255) if norm == "linf" else Fraction(1, 2), norm=norm, goal=goal)
     settings = {"objective": objective, "steps": 6, "step_size": 2 * float(threat.eps)}
     last, losses = attack([Wavy()], images, truth, threat, **settings)
@@ -417,8 +417,8 @@ def test_best_iterate_is_never_worse_than_the_last(norm, goal, objective) -> Non
 @pytest.mark.parametrize("best", [False, True])
 @pytest.mark.parametrize("goal", ["any", "hide"])
 def test_restarts_are_never_worse_than_one_start(goal, best) -> None:
-    """The first start is that of an attack with one; each picture keeps its own strongest."""
-    images, truth = pictures(6)
+    """The first start is that of an attack with one; each image keeps its own strongest."""
+    images, truth = clean_images(6)
     threat = ThreatModel(eps=Fraction(8, 255), goal=goal)
     one, _ = attack([Wavy()], images, truth, threat, best=best)
     many, losses = attack([Wavy()], images, truth, threat, best=best, restarts=5)
@@ -430,7 +430,7 @@ def test_restarts_are_never_worse_than_one_start(goal, best) -> None:
 
 
 def test_restarts_lie_in_one_batch_and_are_split_where_told() -> None:
-    images, truth = pictures(4)
+    images, truth = clean_images(4)
     threat, settings = ThreatModel(eps=Fraction(8, 255)), {"restarts": 5, "steps": 3}
     together, apart, single = Wavy(), Wavy(), Wavy()
     one, losses = attack([together], images, truth, threat, **settings)
@@ -444,8 +444,8 @@ def test_restarts_lie_in_one_batch_and_are_split_where_told() -> None:
     assert losses == pytest.approx(same)
 
 
-def test_further_starts_are_random_where_the_first_is_the_picture() -> None:
-    images, truth = pictures()
+def test_further_starts_are_random_where_the_first_is_the_image() -> None:
+    images, truth = clean_images()
     starts = []
 
     def watched(prediction: Prediction, aim: Aim) -> Tensor:
@@ -463,7 +463,7 @@ def test_further_starts_are_random_where_the_first_is_the_picture() -> None:
 
 
 def test_one_start_without_best_costs_its_steps_alone() -> None:
-    images, truth = pictures()
+    images, truth = clean_images()
     detector = Wavy()
     attack([detector], images, truth, ThreatModel(eps=Fraction(8, 255)))
     assert detector.shown == [4] * 10
@@ -473,7 +473,7 @@ def test_one_start_without_best_costs_its_steps_alone() -> None:
 
 
 class Shown(Linear):
-    """Counts the pictures it is shown."""
+    """Counts the images it is shown."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -485,7 +485,7 @@ class Shown(Linear):
 
 
 def plain_steps(detector: Detector, images: Tensor, truth: Tensor, threat: ThreatModel, objective, steps: int):
-    """PGD without a start, written down as it is in the paper: every picture in every step."""
+    """PGD without a start, written down as it is in the paper: every image in every step."""
     attacked, losses = images, []
     with victim([detector]) as target:
         for step in range(steps):
@@ -499,9 +499,9 @@ def plain_steps(detector: Detector, images: Tensor, truth: Tensor, threat: Threa
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("objective", [balanced, segpgd])
 @pytest.mark.parametrize("detector", [Shown(), Convolution(2), Wavy()], ids=["linear", "convolution", "wavy"])
-def test_stuck_pictures_leave_the_batch_and_nothing_changes(detector, objective, norm) -> None:
-    """To the bit where a picture's numbers meet no others; a convolution may sum otherwise in a smaller batch."""
-    images, truth = pictures()
+def test_stuck_images_leave_the_batch_and_nothing_changes(detector, objective, norm) -> None:
+    """To the bit where an image's numbers meet no others; a convolution may sum otherwise in a smaller batch."""
+    images, truth = clean_images()
     threat = ThreatModel(eps=Fraction(8, 255), norm=norm)
     expected, losses = plain_steps(detector, images, truth, threat, objective, 12)
     attacked, same = attack([detector], images, truth, threat, objective=objective, steps=12, random_start=False)
@@ -515,9 +515,9 @@ def test_stuck_pictures_leave_the_batch_and_nothing_changes(detector, objective,
         assert same == losses
 
 
-def test_pictures_in_their_corner_are_not_shown_again() -> None:
+def test_images_in_their_corner_are_not_shown_again() -> None:
     """Four steps of more than a quarter of the ball reach the corner, the fifth stays, and nobody looks again."""
-    images, truth = pictures()
+    images, truth = clean_images()
     detector, scheduled = Shown(), Shown()
     threat, settings = ThreatModel(eps=Fraction(8, 255)), {"steps": 20, "step_size": 2.5 / 255, "random_start": False}
     _, losses = attack([detector], images, truth, threat, **settings)
@@ -527,8 +527,8 @@ def test_pictures_in_their_corner_are_not_shown_again() -> None:
     assert scheduled.shown == [4] * 20
 
 
-def test_pictures_that_cannot_move_leave_those_that_can() -> None:
-    images, truth = pictures()
+def test_images_that_cannot_move_leave_those_that_can() -> None:
+    images, truth = clean_images()
     where = torch.zeros_like(truth)
     where[1:3] = True
     detector, threat = Wavy(), ThreatModel(eps=Fraction(8, 255))
@@ -546,7 +546,7 @@ def test_a_gradient_of_zero_is_asked_for_once_and_counted() -> None:
             flat = images[:, :, :1, :1].sum((1, 2, 3), keepdim=True) > 5
             return super().forward(torch.where(flat, images, (7 * images).round() / 7))
 
-    images, truth = pictures()
+    images, truth = clean_images()
     images[1, :, 0, 0] = 1.0
     with victim([Rounded()]) as target:
         pgd = DensePGD(target, ThreatModel(eps=Fraction(8, 255)), generator=torch.Generator(), random_start=False)
@@ -560,7 +560,7 @@ def test_a_gradient_of_zero_is_asked_for_once_and_counted() -> None:
 @pytest.mark.parametrize("objective", [segpgd, balanced])
 def test_pixels_that_are_there_already_are_no_masked_gradient(objective) -> None:
     """Towards its target SegPGD weighs them by 0 in the first step, and by more from the second on."""
-    images, _ = pictures()
+    images, _ = clean_images()
     truth = Linear()(images).log_odds > 0
     with victim([Linear()]) as target:
         aimed = ThreatModel(eps=Fraction(8, 255), goal="target")
@@ -571,7 +571,7 @@ def test_pixels_that_are_there_already_are_no_masked_gradient(objective) -> None
 
 
 def test_lookout_asks_only_for_what_moved() -> None:
-    images, truth = pictures()
+    images, truth = clean_images()
     detector = Wavy()
     with victim([detector]) as target:
         lookout = Lookout(target, truth, balanced)
@@ -592,7 +592,7 @@ def test_lookout_asks_only_for_what_moved() -> None:
 
 def test_targets_by_a_function_of_torchattacks() -> None:
     """As in `set_mode_targeted_by_function` of its own PGD."""
-    images, truth = pictures()
+    images, truth = clean_images()
     detector, threat = Linear(), ThreatModel(eps=Fraction(8, 255))
     with victim([detector]) as target:
         pgd = DensePGD(target, threat, generator=torch.Generator(), random_start=False)
@@ -606,7 +606,7 @@ def test_targets_by_a_function_of_torchattacks() -> None:
 @pytest.mark.parametrize("objective", [OBJECTIVES[name] for name in ("cross_entropy", "balanced", "cospgd")])
 def test_away_from_the_truth_is_towards_its_opposite(objective) -> None:
     """For a linear detector both end in the same corner of the ball."""
-    images, truth = pictures()
+    images, truth = clean_images()
     away, _ = attack([Linear()], images, truth, ThreatModel(eps=Fraction(8, 255)), objective=objective)
     aimed = ThreatModel(eps=Fraction(8, 255), goal="target")
     towards, _ = attack([Linear()], images, ~truth, aimed, objective=objective)
@@ -644,7 +644,7 @@ class Broken(Linear):
 
 @pytest.mark.parametrize("way", ["numpy", "no_grad", "weights alone", "in place"])
 def test_a_detector_without_a_gradient_is_named(way) -> None:
-    images, truth = pictures()
+    images, truth = clean_images()
     with pytest.raises(UserError, match=r"^expected a gradient from the output of Broken.* attack square") as caught:
         attack([Broken(way)], images, truth, ThreatModel(eps=Fraction(8, 255)))
     assert "\n" not in str(caught.value)
@@ -656,7 +656,7 @@ def test_a_module_without_a_gradient_is_named_by_its_own_class(wrap) -> None:
         def forward(self, images: Tensor) -> Tensor:
             return images.detach().mean(1)
 
-    images, truth = pictures()
+    images, truth = clean_images()
     with pytest.raises(UserError, match="from the output of Mine to its input"):
         attack([Adapted(wrap(Mine()))], images, truth, ThreatModel(eps=Fraction(8, 255)))
 
@@ -667,7 +667,7 @@ def test_a_module_without_a_gradient_is_named_by_its_own_class(wrap) -> None:
      ("infinite slope", "gradient from Broken, got NaN")],
 )  # fmt: skip
 def test_a_detector_that_gives_no_numbers_is_named(way, what) -> None:
-    images, truth = pictures()
+    images, truth = clean_images()
     with pytest.raises(UserError, match=f"^expected finite {what}"):
         attack([Broken(way)], images, truth, ThreatModel(eps=Fraction(8, 255)))
 
@@ -681,7 +681,7 @@ def test_no_numbers_after_the_first_step_are_seen_too() -> None:
             logits = super().forward(images).logits
             return Prediction(logits if self.calls < 3 else logits / 0)
 
-    images, truth = pictures()
+    images, truth = clean_images()
     with pytest.raises(UserError, match="after the first step"):
         attack([Later()], images, truth, ThreatModel(eps=Fraction(8, 255)))
 
@@ -689,15 +689,15 @@ def test_no_numbers_after_the_first_step_are_seen_too() -> None:
 def test_other_errors_of_a_detector_are_its_own() -> None:
     class Torn(Linear):
         def forward(self, images: Tensor) -> Prediction:
-            raise RuntimeError(f"out of paper for {len(images)} pictures")
+            raise RuntimeError(f"out of paper for {len(images)} images")
 
-    images, truth = pictures()
+    images, truth = clean_images()
     with pytest.raises(RuntimeError, match="out of paper"):
         attack([Torn()], images, truth, ThreatModel(eps=Fraction(8, 255)))
 
 
 def test_value_is_the_loss_of_gradient() -> None:
-    images, truth = pictures()
+    images, truth = clean_images()
     with victim([Linear(1), Convolution(2)]) as target:
         loss, _ = target.gradient(images, truth, balanced)
         assert isinstance(target, Victim)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from omnial_bench.errors import UserError
 from omnial_bench.reports import drawing as look
-from omnial_bench.reports import looks, pictures, plots
+from omnial_bench.reports import images, looks, plots
 from omnial_bench.reports.grid import Grid
 from omnial_bench.reports.origins import Loss, MadeSet
 from omnial_bench.reports.values import Values
@@ -23,9 +23,9 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     cells: list[np.ndarray] = []
     show = Grid.show
 
-    def noted(self: Grid, row: int, column: int, picture: np.ndarray | None, **how: Any) -> None:
-        cells.extend([] if picture is None else [picture])
-        show(self, row, column, picture, **how)
+    def noted(self: Grid, row: int, column: int, image: np.ndarray | None, **how: Any) -> None:
+        cells.extend([] if image is None else [image])
+        show(self, row, column, image, **how)
 
     monkeypatch.setattr(Grid, "show", noted)
     return cells
@@ -154,8 +154,8 @@ def test_colours_stay_with_the_detector() -> None:
 
 
 def test_figures_under_attack_state_the_factor_and_the_notice(run: Path) -> None:
-    examples = pictures.Examples(run / "examples")
-    drawings = pictures.under_attack(examples, Values(fake_rows()), "Images: invented.")
+    examples = images.Examples(run / "examples")
+    drawings = images.under_attack(examples, Values(fake_rows()), "Images: invented.")
     assert [drawing.name for drawing in drawings] == [
         f"pictures_attack_{paradigm}_{category}"
         for paradigm in ("unified", "separate")
@@ -167,11 +167,11 @@ def test_figures_under_attack_state_the_factor_and_the_notice(run: Path) -> None
 
 
 def test_the_shown_perturbation_is_centred_on_grey_and_amplified(run: Path, shown: list[np.ndarray]) -> None:
-    examples = pictures.Examples(run / "examples")
+    examples = images.Examples(run / "examples")
     rows = examples.rows(set="pgd-8", model="draem-unified", category="bottle")
-    after, before = examples.picture(rows, "input"), examples.picture(rows, "original")
+    after, before = examples.image(rows, "input"), examples.image(rows, "original")
     assert after is not None and before is not None
-    pictures.under_attack(examples, Values(fake_rows()), None)
+    images.under_attack(examples, Values(fake_rows()), None)
     wanted = np.clip(128 + 15 * (after.astype(int) - before.astype(int)), 0, 255)
     assert any(image.shape == wanted.shape and (image == wanted).all() for image in shown)
 
@@ -199,21 +199,21 @@ def test_a_file_shows_every_pixel_of_a_cell(tmp_path: Path, scale: bool) -> None
 
 
 def test_clean_detections_and_galleries(run: Path) -> None:
-    examples, values = pictures.Examples(run / "examples"), Values(fake_rows())
-    assert [drawing.name for drawing in pictures.detections(examples, values, None)] == [
+    examples, values = images.Examples(run / "examples"), Values(fake_rows())
+    assert [drawing.name for drawing in images.detections(examples, values, None)] == [
         "pictures_clean_unified",
         "pictures_clean_separate",
     ]
-    shown = pictures.gallery(examples, values, None)
+    shown = images.gallery(examples, values, None)
     assert [drawing.name for drawing in shown] == ["synthesis_draem", "synthesis_jnld", "synthesis_omnial"]
     heads = [text.get_text() for text in shown[2].figure.axes[0].texts]
-    assert [name for name in heads if name in pictures.PANELS] == list(pictures.PANELS)
+    assert [name for name in heads if name in images.PANELS] == list(images.PANELS)
 
 
 def test_no_examples_no_figures(tmp_path: Path) -> None:
-    examples, values = pictures.Examples(tmp_path), Values(fake_rows())
-    assert not pictures.gallery(examples, values, None) + pictures.detections(examples, values, None)
-    assert not pictures.under_attack(examples, values, None)
+    examples, values = images.Examples(tmp_path), Values(fake_rows())
+    assert not images.gallery(examples, values, None) + images.detections(examples, values, None)
+    assert not images.under_attack(examples, values, None)
 
 
 @pytest.mark.parametrize(("path", "said"), [("../secret.png", "outside"), ("gone.png", "cannot read")])
@@ -222,12 +222,12 @@ def test_a_path_that_leads_outside_or_nowhere(tmp_path: Path, path: str, said: s
     Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
     text = f"model,set,category,defect,id,role,path\ndraem-unified,clean,bottle,broken,a,input,{path}\n"
     (tmp_path / "examples" / "index.csv").write_text(text, encoding="utf-8")
-    examples = pictures.Examples(tmp_path / "examples")
+    examples = images.Examples(tmp_path / "examples")
     with pytest.raises(UserError, match=said):
-        examples.picture(examples.rows(set="clean"), "input")
+        examples.image(examples.rows(set="clean"), "input")
 
 
 def test_an_index_without_its_columns(tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_text("model,set\n", encoding="utf-8")
     with pytest.raises(UserError, match="'category'"):
-        pictures.Examples(tmp_path)
+        images.Examples(tmp_path)

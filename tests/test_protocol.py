@@ -56,7 +56,7 @@ def attack_changed(run: Path) -> None:
     write_text(run / "attacks.csv", WHITE_BOX.replace(",10,1,", ",50,1,"))
 
 
-def other_pictures(run: Path) -> None:
+def other_images(run: Path) -> None:
     environment(run, dataset={"name": "mvtec_ad", "fingerprint": "f" * 64})
 
 
@@ -69,7 +69,7 @@ def other_precision(run: Path) -> None:
     [
         (set_changed, "threats pgd-8 steps 10, now 99"),
         (attack_changed, "threats quick-any steps 10, now 50"),
-        (other_pictures, "dataset fingerprint"),
+        (other_images, "dataset fingerprint"),
         (other_precision, "precision 32-true, now bf16-mixed"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

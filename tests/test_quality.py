@@ -11,8 +11,8 @@ from omnial_bench.errors import UserError
 from omnial_bench.metrics.quality import Padding, psnr, ssim, ssim_map
 
 
-def pictures(kind: str) -> tuple[Tensor, Tensor]:
-    """Three pairs of non-square RGB pictures."""
+def clean_images(kind: str) -> tuple[Tensor, Tensor]:
+    """Three pairs of non-square RGB images."""
     generator = torch.Generator().manual_seed(4)
     smooth = F.interpolate(torch.rand(3, 3, 6, 8, generator=generator), (40, 56), mode="bicubic").clamp(0, 1)
     noise = torch.randn(3, 3, 40, 56, generator=generator)
@@ -41,7 +41,7 @@ def reference(a: Tensor, b: Tensor, data_range: float = 1.0) -> list[tuple[float
 
 @pytest.mark.parametrize("kind", ["noise", "smooth", "flat and bright"])
 def test_ssim_equals_scikit_image(kind: str) -> None:
-    a, b = pictures(kind)
+    a, b = clean_images(kind)
     means, maps = zip(*reference(a, b), strict=True)
     assert ssim(a, b).numpy() == pytest.approx(np.array(means), abs=1e-6)
     double = ssim_map(a.double(), b.double(), padding="reflect")
@@ -50,15 +50,15 @@ def test_ssim_equals_scikit_image(kind: str) -> None:
     assert torch.allclose(ssim_map(a, b, padding="reflect").double(), double, atol=1e-4)
 
 
-def test_ssim_of_another_range_is_the_same_of_scaled_pictures() -> None:
-    a, b = pictures("smooth")
+def test_ssim_of_another_range_is_the_same_of_scaled_images() -> None:
+    a, b = clean_images("smooth")
     assert torch.allclose(ssim(255 * a, 255 * b, data_range=255.0), ssim(a, b), atol=1e-5)
     assert ssim(a, b, data_range=2.0).numpy() == pytest.approx(np.array([m for m, _ in reference(a, b, 2.0)]), abs=1e-6)
 
 
 def test_zero_padding_by_hand_against_the_printed_formula() -> None:
     """The whole formula with a two-dimensional window and zeros outside, in double precision."""
-    a, b = (images.double() for images in pictures("smooth"))
+    a, b = (images.double() for images in clean_images("smooth"))
     offsets = torch.arange(11, dtype=torch.float64) - 5
     line = torch.exp(-(offsets**2) / 4.5)
     kernel = (line[:, None] * line[None]).expand(3, 1, 11, 11) / line.sum() ** 2
@@ -75,7 +75,7 @@ def test_zero_padding_by_hand_against_the_printed_formula() -> None:
     assert torch.allclose(ssim(a, b), inner.flatten(1).mean(1), atol=1e-12)
 
 
-def test_constant_pictures_by_hand() -> None:
+def test_constant_images_by_hand() -> None:
     a, b = torch.full((1, 1, 12, 12), 0.2), torch.full((1, 1, 12, 12), 0.6)
     assert float(ssim(a, b)) == pytest.approx((2 * 0.2 * 0.6 + 1e-4) / (0.2**2 + 0.6**2 + 1e-4), rel=1e-5)
     assert float(ssim(a, a)) == pytest.approx(1.0, abs=1e-6)
@@ -92,8 +92,8 @@ def test_window_of_three_on_four_by_four() -> None:
     assert float(ssim_map(a, b, window=3, sigma=1.0)[0, 0, 1, 1]) == pytest.approx(expected, rel=1e-4)
 
 
-def test_psnr_equals_scikit_image_and_is_infinite_for_equal_pictures() -> None:
-    a, b = pictures("smooth")
+def test_psnr_equals_scikit_image_and_is_infinite_for_equal_images() -> None:
+    a, b = clean_images("smooth")
     b[1] = a[1]
     values = psnr(a, b)
     assert values[1] == torch.inf
@@ -103,21 +103,21 @@ def test_psnr_equals_scikit_image_and_is_infinite_for_equal_pictures() -> None:
 
 
 def test_each_pair_is_scored_alone() -> None:
-    a, b = pictures("smooth")
+    a, b = clean_images("smooth")
     for function in (ssim, psnr):
         alone = torch.cat([function(x[None], y[None]) for x, y in zip(a, b, strict=True)])
         assert torch.allclose(function(a, b), alone, atol=1e-6)
 
 
 @pytest.mark.parametrize("padding", ["zero", "reflect", "none"])
-def test_gradient_of_both_pictures(padding: Padding) -> None:
+def test_gradient_of_both_images(padding: Padding) -> None:
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.rand(1, 1, 5, 6, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(2))
     assert torch.autograd.gradcheck(lambda x, y: ssim_map(x, y, window=5, padding=padding), (a, b), fast_mode=True)
 
 
 def test_low_precision_around_it_changes_nothing() -> None:
-    a, b = pictures("flat and bright")
+    a, b = clean_images("flat and bright")
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = ssim_map(a, b)
     assert inside.dtype == torch.float32
@@ -126,12 +126,12 @@ def test_low_precision_around_it_changes_nothing() -> None:
 
 
 def test_bad_shapes_are_refused() -> None:
-    picture = torch.zeros(1, 3, 12, 12)
+    image = torch.zeros(1, 3, 12, 12)
     with pytest.raises(UserError, match="one shape"):
-        ssim(picture, picture[:, :, :11])
+        ssim(image, image[:, :, :11])
     with pytest.raises(UserError, match="images"):
-        psnr(picture[0], picture[0])
+        psnr(image[0], image[0])
     with pytest.raises(UserError, match="odd window"):
-        ssim_map(picture, picture, window=10)
+        ssim_map(image, image, window=10)
     with pytest.raises(UserError, match="frame"):
-        ssim(picture[..., :8], picture[..., :8])
+        ssim(image[..., :8], image[..., :8])

@@ -42,7 +42,7 @@ def drawn(seed: int) -> tuple[Tensor, Tensor]:
     masks[2, 10:12, 10:20] = True
     masks[2, 0, 0] = True
     masks[3, :, 3] = True
-    masks[4, 3:9, 3:9] = True  # Lies at the place of column 3 in the picture before: not connected with it.
+    masks[4, 3:9, 3:9] = True  # Lies at the place of column 3 in the image before: not connected with it.
     return torch.randn(masks.shape, generator=generator) + 1.5 * masks, masks
 
 

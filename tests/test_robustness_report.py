@@ -27,10 +27,10 @@ from omnial_bench.reports import (
     extremes,
     findings,
     goals,
+    images,
     lessons,
     losses,
     opening,
-    pictures,
     transfer,
     white_box,
 )
@@ -54,7 +54,7 @@ def campaign(
     attempts: pd.DataFrame | None = None,
     health: pd.DataFrame | None = None,
 ) -> Campaign:
-    """The campaign of invented rows, without pictures; a frame that is not given is the invented one."""
+    """The campaign of invented rows, without images; a frame that is not given is the invented one."""
     if rows is attempts is health is None:
         return invented()
     return made_of(folder, rows, attempts, health)
@@ -364,7 +364,7 @@ def test_strongest_and_weakest_stand_in_one_row(tmp_path: Path, monkeypatch: pyt
     run = fake_campaign(tmp_path, size=(32, 40))
     made = campaign_of(run, rows_of_both())
     assert made is not None
-    examples = pictures.Examples(run / "examples")
+    examples = images.Examples(run / "examples")
     shown: list[list[np.ndarray]] = []
     start, show = Grid.__init__, Grid.show
     monkeypatch.setattr(Grid, "__init__", lambda *given, **named: (shown.append([]), start(*given, **named))[1])
@@ -378,15 +378,15 @@ def test_strongest_and_weakest_stand_in_one_row(tmp_path: Path, monkeypatch: pyt
     assert "\u00d7 15" in drawings[0].caption and drawings[0].caption.endswith("Images: invented.")
     assert len(shown[0]) == 6 * 8 and not any(cell is None for cell in shown[0])
     rows = examples.rows(set="white-box-any", model="draem-separate-grid", note="weakest")
-    after, before = examples.picture(rows, "input"), examples.picture(rows, "original")
+    after, before = examples.image(rows, "input"), examples.image(rows, "original")
     assert after is not None and before is not None
     wanted = np.clip(128 + 15 * (after.astype(int) - before.astype(int)), 0, 255)
     assert any(image.shape == wanted.shape and (image == wanted).all() for image in shown[1])
 
 
-def test_pictures_without_notes_give_no_figure(tmp_path: Path) -> None:
+def test_images_without_notes_give_no_figure(tmp_path: Path) -> None:
     made = campaign(tmp_path)
-    assert extremes.extremes(pictures.Examples(tmp_path / "examples"), made, None) == []
+    assert extremes.extremes(images.Examples(tmp_path / "examples"), made, None) == []
 
 
 def test_what_was_learnt_follows_the_rows(tmp_path: Path) -> None:
@@ -418,7 +418,7 @@ def test_transfer_leaves_out_what_was_made_on_the_model_itself(tmp_path: Path, s
     rows = rows[~((rows["set"] == "transfer-pgd") & (rows["source"] == source))]
     made = campaign(tmp_path, pd.concat([rows, extra], ignore_index=True))
     sentence = said(made, "any other source")
-    # OmniAL unified met pictures of another model that take it lower; OmniAL separate met its own, where it is named.
+    # OmniAL unified met images of another model that take it lower; OmniAL separate met its own, where it is named.
     assert "OmniAL unified" in sentence
     assert ("OmniAL separate" in sentence) == (source == "elsewhere-unified")
 
@@ -781,7 +781,7 @@ def test_undefined_figures_are_dashes_and_no_findings(tmp_path: Path) -> None:
     assert "pixel AUROC" not in said(made, "nder white-box attack")
 
 
-def test_pictures_are_ranked_by_an_attack_on_their_score(tmp_path: Path) -> None:
+def test_images_are_ranked_by_an_attack_on_their_score(tmp_path: Path) -> None:
     made, metric = campaign(tmp_path), "image_auroc"
     aimed = made.against(metric)
     assert aimed is not None and aimed.set == "white-box-score" and made.against("pixel_ap") == made.goals["any"]
@@ -791,7 +791,7 @@ def test_pictures_are_ranked_by_an_attack_on_their_score(tmp_path: Path) -> None
     assert record["any_score"] == made.values.get(model, aimed.own, metric)
     control = Condition("white-box-unattacked", "none", "none")
     assert record["fall_white_box"] == record["any_score"] - made.values.get(model, control, metric)
-    # Without such an attack nothing is said of how well pictures are still ranked.
+    # Without such an attack nothing is said of how well images are still ranked.
     rows = rows_of_both()
     without = campaign(tmp_path, rows[rows["set"] != "white-box-score"])
     table = white_box.white_box_table(without)

@@ -174,8 +174,8 @@ class TestAgain:
         (copied / "models" / "mini-separate-cap" / "checkpoint.safetensors").unlink()
         shutil.rmtree(copied / "sets" / "pgd-4")
         (copied / "sets" / "pgd-8" / "manifest.json").unlink()
-        picture = next((copied / "sets" / "pgd-8-targeted" / "cap" / "test" / "synthetic").iterdir())
-        picture.write_bytes(picture.read_bytes()[:-20])
+        image = next((copied / "sets" / "pgd-8-targeted" / "cap" / "test" / "synthetic").iterdir())
+        image.write_bytes(image.read_bytes()[:-20])
         example = next((copied / "examples" / "mini-separate-weave" / "pgd-8").iterdir())
         example.unlink()
         changed = sorted((copied / "examples" / "mini-unified" / "clean").iterdir())[0]
@@ -377,15 +377,15 @@ class TestDryRun:
         assert found["score mini-unified on pgd-8, cap"] == ("depends on set pgd-8, which is due",)
 
     def test_what_is_missing_or_damaged_is_named(self, place: Path, copied: Path) -> None:
-        picture = next((copied / "sets" / "pgd-8" / "cap" / "test" / "synthetic").iterdir())
-        picture.write_bytes(b"")
+        image = next((copied / "sets" / "pgd-8" / "cap" / "test" / "synthetic").iterdir())
+        image.write_bytes(b"")
         example = next((copied / "examples" / "mini-separate-weave" / "clean").iterdir())
         example.unlink()
         weights = copied / "models" / "mini-separate-cap" / "checkpoint.safetensors"
         weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
         write_text(copied / ".tasks" / "score-mini-unified-clean-cap.json", "{}\n")
         found = self.why(plan(place), settings(place, copied))
-        assert found["set pgd-8"][0].startswith(f"{picture} is not the file of the manifest")
+        assert found["set pgd-8"][0].startswith(f"{image} is not the file of the manifest")
         assert found["score mini-separate-weave on clean"] == (f"{example} is missing",)
         assert found["train mini-separate-cap"][0].startswith(f"{weights} does not match the hash")
         assert "is damaged (its hash differs)" in found["score mini-unified on clean, cap"][0]
@@ -731,7 +731,7 @@ class TestOnTheSpot:
             *(title for model in MODELS for name in ("clean", "pgd-8") for title in scores_of(model, name)),
         } <= told
 
-    def test_names_of_pictures_are_used_once(self, place: Path, tmp_path: Path, suites: tuple[str, ...]) -> None:
+    def test_names_of_images_are_used_once(self, place: Path, tmp_path: Path, suites: tuple[str, ...]) -> None:
         text = Path(suites[0]).read_text(encoding="utf-8").replace('"self-any"', '"pgd-4"')
         write_text(tmp_path / "self.toml", text)
         with pytest.raises(UserError, match="expected threats of different names, 'pgd-4' is there twice"):

@@ -9,7 +9,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
-from omnial_bench.data.images import Pictures
+from omnial_bench.data.images import Images
 from omnial_bench.evaluation.scoring import Labels, score, with_means
 from omnial_bench.results import Result
 from omnial_bench.types import Batch, Detector, Prediction, Synthetic
@@ -20,7 +20,7 @@ LABELS = Labels(detector="hand", paradigm="unified", preset="tiny", dataset="toy
 
 
 class ByHand(Detector):
-    """Red is the log-odds of an anomaly, a little; the reconstruction is a darker picture."""
+    """Red is the log-odds of an anomaly, a little; the reconstruction is a darker image."""
 
     def __init__(self, *, reconstructs: bool = True, darker: float = 0.9) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class ByHand(Detector):
         raise NotImplementedError
 
 
-def pictures(defects: tuple[str, ...] = DEFECTS, *, referenced: bool = False) -> Pictures:
+def clean_images(defects: tuple[str, ...] = DEFECTS, *, referenced: bool = False) -> Images:
     generator, count = torch.Generator().manual_seed(5), len(defects)
     images = torch.randint(0, 200, (count, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8)
     masks = torch.zeros(count, SIDE, SIDE, dtype=torch.bool)
@@ -48,7 +48,7 @@ def pictures(defects: tuple[str, ...] = DEFECTS, *, referenced: bool = False) ->
             images[index, 0][masks[index]] += 40
     references = torch.randint(0, 256, images.shape, generator=generator, dtype=torch.uint8) if referenced else None
     ids = tuple(f"cap/test/{defect}/{index:03}" for index, defect in enumerate(defects))
-    return Pictures(images, masks, ("cap",) * count, defects, ids, references)
+    return Images(images, masks, ("cap",) * count, defects, ids, references)
 
 
 def values(rows: list[Result]) -> dict[str, float | None]:
@@ -61,12 +61,12 @@ def box(maps: np.ndarray, side: int) -> np.ndarray:
 
 
 def test_ranking_figures_are_scikit_learns() -> None:
-    given = pictures()
+    given = clean_images()
     red = given.images[:, 0].double().numpy() / 255
     probability = 1 / (1 + np.exp(-(4 * red - 2)))
     truth, anomalous = given.masks.numpy().ravel(), np.array([defect != "good" for defect in DEFECTS])
     pixels, scores = box(probability, 3).ravel(), box(probability, 5).max((1, 2))
-    # Batches of two: five pictures do not come out even.
+    # Batches of two: five images do not come out even.
     rows = score(ByHand(), given, LABELS, "cap", batch=2)
     found = values(rows)
     assert found["pixel_auroc"] == pytest.approx(roc_auc_score(truth, pixels), abs=1e-6)
@@ -85,8 +85,8 @@ def test_ranking_figures_are_scikit_learns() -> None:
 
 @pytest.mark.parametrize("referenced", [False, True])
 def test_reconstruction_is_compared_with_the_clean_normal(referenced: bool) -> None:
-    """With the picture itself where there is nothing else, and then over good pictures alone."""
-    given = pictures(referenced=referenced)
+    """With the image itself where there is nothing else, and then over good images alone."""
+    given = clean_images(referenced=referenced)
     images = given.images.permute(0, 2, 3, 1).numpy() / 255
     references = images if given.references is None else given.references.permute(0, 2, 3, 1).numpy() / 255
     chosen = [index for index, defect in enumerate(DEFECTS) if referenced or defect == "good"]
@@ -106,10 +106,10 @@ def test_reconstruction_is_compared_with_the_clean_normal(referenced: bool) -> N
 
 
 @pytest.mark.parametrize("defects", [("good", "good"), ("hole", "hole")])
-def test_without_one_kind_of_picture_its_figures_are_undefined(
+def test_without_one_kind_of_image_its_figures_are_undefined(
     defects: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = values(score(ByHand(), pictures(defects), LABELS, "cap"))
+    found = values(score(ByHand(), clean_images(defects), LABELS, "cap"))
     assert all(found[f"image_{name}"] is None for name in ("auroc", "ap", "f1max", "ap_chance"))
     assert "hand on clean, cap: image_auroc" in caplog.text
     if "good" in defects:
@@ -119,29 +119,29 @@ def test_without_one_kind_of_picture_its_figures_are_undefined(
     else:
         assert found["pixel_auroc"] is not None
         assert found["psnr"] is found["ssim"] is None
-        assert "no normal picture" in caplog.text
+        assert "no normal image" in caplog.text
 
 
 def test_a_perfect_reconstruction_has_no_psnr(caplog: pytest.LogCaptureFixture) -> None:
-    found = values(score(ByHand(darker=1.0), pictures(), LABELS, "cap"))
+    found = values(score(ByHand(darker=1.0), clean_images(), LABELS, "cap"))
     assert found["psnr"] is None
     assert found["ssim"] == pytest.approx(1.0)
-    assert "psnr undefined, a picture is reconstructed without any error" in caplog.text
+    assert "psnr undefined, an image is reconstructed without any error" in caplog.text
 
 
 def test_no_reconstruction_no_quality() -> None:
-    found = values(score(ByHand(reconstructs=False), pictures(), LABELS, "cap"))
+    found = values(score(ByHand(reconstructs=False), clean_images(), LABELS, "cap"))
     assert found["psnr"] is found["ssim"] is None
     assert found["pixel_auroc"] is not None
 
 
-def test_a_viewer_sees_every_picture_with_its_prediction() -> None:
+def test_a_viewer_sees_every_image_with_its_prediction() -> None:
     seen: dict[str, Tensor] = {}
 
     def viewer(batch: Batch, prediction: Prediction) -> None:
         seen.update(zip(batch.ids, prediction.anomaly_map, strict=True))
 
-    given = pictures()
+    given = clean_images()
     score(ByHand(), given, LABELS, "cap", batch=2, viewer=viewer)
     assert tuple(seen) == given.ids
     assert all(one.shape == (SIDE, SIDE) for one in seen.values())

@@ -18,7 +18,7 @@ from omnial_bench.attacks.objectives import Aim, balanced
 from omnial_bench.attacks.sets.build import Composed, build_sets, compose, load_set
 from omnial_bench.attacks.sets.compose import add_anomalies, split
 from omnial_bench.config.schema import Suite, Threat
-from omnial_bench.data.images import Pictures
+from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256
 from omnial_bench.types import Detector, Prediction, Synthetic
@@ -46,8 +46,8 @@ class OneLayer(Detector):
         raise NotImplementedError
 
 
-def normals(counts: dict[str, int]) -> Pictures:
-    """Noisy pictures: a dark disc for `cap`, an object of the embedded data set, and stripes for `weave`, a texture."""
+def normals(counts: dict[str, int]) -> Images:
+    """Noisy images: a dark disc for `cap`, an object of the embedded data set, and stripes for `weave`, a texture."""
     categories = tuple(name for name, n in counts.items() for _ in range(n))
     rows, columns = torch.meshgrid(torch.arange(HEIGHT) - 16, torch.arange(WIDTH) - 20, indexing="ij")
     drawn = {"cap": torch.where(rows**2 + columns**2 < 144, 60, 200), "weave": 120 + 60 * (columns // 8 % 2)}
@@ -57,7 +57,7 @@ def normals(counts: dict[str, int]) -> Pictures:
         images[index] = (drawn[name] + 6 * noise).clamp(0, 255)
     ids = tuple(f"{name}/train/good/{i:03}" for name, n in counts.items() for i in range(n))
     masks = torch.zeros(len(categories), HEIGHT, WIDTH, dtype=torch.bool)
-    return Pictures(images, masks, categories, ("good",) * len(ids), ids)
+    return Images(images, masks, categories, ("good",) * len(ids), ids)
 
 
 @cache
@@ -98,45 +98,45 @@ def test_split_is_exact(n, limit, want) -> None:
 
 def test_composition() -> None:
     made = composed(cap=10, weave=5)
-    pictures = made.pictures
-    kinds = list(zip(pictures.categories, pictures.defects, strict=True))
+    clean_images = made.images
+    kinds = list(zip(clean_images.categories, clean_images.defects, strict=True))
     assert {kind: kinds.count(kind) for kind in kinds} == {
         ("cap", "good"): 2, ("cap", "synthetic"): 8, ("weave", "good"): 1, ("weave", "synthetic"): 4,
     }  # fmt: skip
-    assert len(set(pictures.ids)) == 15
-    assert pictures.ids[0].startswith("cap/test/good/")
-    synthetic = torch.tensor([defect == "synthetic" for defect in pictures.defects])
-    changed = (pictures.images != pictures.references).any(1)
+    assert len(set(clean_images.ids)) == 15
+    assert clean_images.ids[0].startswith("cap/test/good/")
+    synthetic = torch.tensor([defect == "synthetic" for defect in clean_images.defects])
+    changed = (clean_images.images != clean_images.references).any(1)
     assert not changed[~synthetic].any()
     assert changed.flatten(1).any(1)[synthetic].all()
-    assert pictures.masks.flatten(1).any(1).tolist() == synthetic.tolist()
+    assert clean_images.masks.flatten(1).any(1).tolist() == synthetic.tolist()
     assert (made.regions.flatten(1).any(1) == ~synthetic).all()
-    objects = torch.tensor([name == "cap" for name in pictures.categories])
+    objects = torch.tensor([name == "cap" for name in clean_images.categories])
     assert made.objects[~objects].all()
     assert made.objects[objects].float().mean() == pytest.approx(np.pi * 144 / (HEIGHT * WIDTH), rel=0.05)
-    for outside in (changed, pictures.masks, made.regions):
+    for outside in (changed, clean_images.masks, made.regions):
         assert not outside[~made.objects].any()
 
 
 def test_references_are_the_normals_they_come_from() -> None:
     source = normals({"cap": 4})
     made = compose(source, seed=1, dataset="toy", limit=3)
-    assert len(made.pictures) == 3
-    for index, name in enumerate(made.pictures.ids):
-        assert torch.equal(made.pictures.references[index], source.images[int(name[-3:])])
+    assert len(made.images) == 3
+    for index, name in enumerate(made.images.ids):
+        assert torch.equal(made.images.references[index], source.images[int(name[-3:])])
 
 
 def test_a_category_does_not_depend_on_the_others() -> None:
     alone, together, other_seed = composed(weave=5), composed(cap=3, weave=5), composed(seed=1, weave=5)
-    assert torch.equal(alone.pictures.images, together.pictures.images[3:])
-    assert not torch.equal(alone.pictures.images, other_seed.pictures.images)
+    assert torch.equal(alone.images.images, together.images.images[3:])
+    assert not torch.equal(alone.images.images, other_seed.images.images)
 
 
-def test_a_flat_picture_on_which_nothing_can_be_seen_is_logged(caplog) -> None:
+def test_a_flat_image_on_which_nothing_can_be_seen_is_logged(caplog) -> None:
     source = normals({"weave": 2})
     flat = replace(source, images=torch.zeros_like(source.images))
     made = compose(flat, seed=0, dataset="toy")
-    assert not made.pictures.masks.any()
+    assert not made.images.masks.any()
     assert "no visible anomaly" in caplog.text
 
 
@@ -167,12 +167,12 @@ def test_round_trip_keeps_the_bound(tmp_path, threat) -> None:
     opened = load_set(folder)
     eps = float(Fraction(threat["eps"]))
     for category in opened.categories:
-        pictures = opened.load(category)
-        rows = [made.pictures.ids.index(name) for name in pictures.ids]
-        assert torch.equal(pictures.references, made.pictures.references[rows])
-        assert torch.equal(pictures.masks, made.pictures.masks[rows])
-        assert torch.equal(opened.originals(category), made.pictures.images[rows])
-        change = (pictures.images.int() - opened.originals(category).int()).abs()
+        clean_images = opened.load(category)
+        rows = [made.images.ids.index(name) for name in clean_images.ids]
+        assert torch.equal(clean_images.references, made.images.references[rows])
+        assert torch.equal(clean_images.masks, made.images.masks[rows])
+        assert torch.equal(opened.originals(category), made.images.images[rows])
+        change = (clean_images.images.int() - opened.originals(category).int()).abs()
         assert change.flatten(1).any(1).all()
         if threat.get("norm") == "l2":
             assert ((change / 255).flatten(1).norm(dim=1) <= eps + 1e-6).all()
@@ -225,7 +225,7 @@ def test_manifest_names_the_step_that_was_taken(tmp_path, threat, step) -> None:
     assert load_set(folder).manifest.threat.step_size == step
 
 
-def test_control_is_the_same_pictures_before_the_attack(tmp_path) -> None:
+def test_control_is_the_same_images_before_the_attack(tmp_path) -> None:
     made = composed()
     folders = build(tmp_path, {"name": "unattacked", "eps": "0"}, {"name": "t", "eps": "8/255", "steps": 1}, made=made)
     control, attacked = (load_set(folder) for folder in folders)
@@ -245,17 +245,17 @@ def test_one_sided_goals_leave_the_other_kind_alone(tmp_path, goal, touched) -> 
 
 
 def test_attack_does_what_its_goal_says(tmp_path) -> None:
-    """On the files, each picture's loss towards its own target map is lower than before."""
+    """On the files, each image's loss towards its own target map is lower than before."""
     made, model = composed(), OneLayer(1)
     (folder,) = build(tmp_path, {"name": "t", "eps": "8/255", "goal": "target"}, made=made, models={"one": model})
     for category in ("cap", "weave"):
-        pictures = load_set(folder).load(category)
-        rows = [made.pictures.ids.index(name) for name in pictures.ids]
+        clean_images = load_set(folder).load(category)
+        rows = [made.images.ids.index(name) for name in clean_images.ids]
         target = made.regions[rows]
         with torch.no_grad():
             before, after = (
                 balanced(model(images), Aim(target, images))
-                for images in (made.pictures.batch(rows).images, pictures.batch(range(len(rows))).images)
+                for images in (made.images.batch(rows).images, clean_images.batch(range(len(rows))).images)
             )
         assert (after < before).all()
 
@@ -271,7 +271,7 @@ def test_same_seed_same_bytes(tmp_path) -> None:
     assert hashes(one) != hashes(other)
 
 
-def test_random_numbers_belong_to_the_picture_whatever_the_batch(tmp_path) -> None:
+def test_random_numbers_belong_to_the_image_whatever_the_batch(tmp_path) -> None:
     """To the byte where no network is asked. A convolution may sum its 28 numbers in another order in another batch,
     and a value whose slope is 0 but for that goes the other way: one in a million, and what is reached stays."""
     noise, pgd = {"name": "noise", "attack": "noise", "eps": "8/255", "steps": 1}, {"name": "pgd", "eps": "8/255"}
@@ -283,7 +283,7 @@ def test_random_numbers_belong_to_the_picture_whatever_the_batch(tmp_path) -> No
     assert one.manifest.loss.steps == pytest.approx(other.manifest.loss.steps, rel=1e-5)
 
 
-def test_progress_counts_pictures(tmp_path) -> None:
+def test_progress_counts_images(tmp_path) -> None:
     seen: list[tuple[str, int, int]] = []
     build(tmp_path, progress=lambda name, done, total: seen.append((name, done, total)))
     assert seen == [("pgd-8", 4, 10), ("pgd-8", 5, 10), ("pgd-8", 9, 10), ("pgd-8", 10, 10)]
@@ -313,7 +313,7 @@ def test_what_is_no_set_is_not_replaced(tmp_path) -> None:
 
 
 def test_detectors_of_another_size_or_none_are_refused(tmp_path) -> None:
-    with pytest.raises(UserError, match="16x16 map for 32x40 pictures"):
+    with pytest.raises(UserError, match="16x16 map for 32x40 images"):
         build(tmp_path, models={"one": OneLayer(1), "small": OneLayer(2, side=16)})
     with pytest.raises(UserError, match="at least one detector"):
         build(tmp_path, models={})
@@ -328,11 +328,11 @@ def whole_set(tmp_path_factory) -> Path:
 
 def damage(folder: Path, what: str) -> str:
     """Harm a set in one way; a part of the message that must follow."""
-    picture = "weave/test/good"
-    file = next((folder / picture).iterdir())
+    image = "weave/test/good"
+    file = next((folder / image).iterdir())
     manifest = folder / "manifest.json"
     table = json.loads(manifest.read_text(encoding="utf-8"))
-    name = f"{picture}/{file.name}"
+    name = f"{image}/{file.name}"
     if what == "changed":
         Image.new("RGB", (WIDTH, HEIGHT)).save(file)
         return f"{name} is not the file of the manifest"
@@ -414,7 +414,7 @@ def test_what_a_manifest_claims_of_the_attack_is_measured(tmp_path, whole_set, c
         next(file for name, file in attacked.items() if name.startswith("weave/"))["change"] -= 1
         table["largest_change"] = max(file["change"] for file in attacked.values())
     (folder / "manifest.json").write_text(json.dumps(table), encoding="utf-8")
-    with pytest.raises(UserError, match=r"weave/test/.* from the picture before the attack, the manifest says"):
+    with pytest.raises(UserError, match=r"weave/test/.* from the image before the attack, the manifest says"):
         load_set(folder).load("weave")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from masked import MASKED, Cut, Honest, toy_pictures
+from masked import MASKED, Cut, Honest, toy_images
 from torch import Tensor
 
 from omnial_bench.attacks.health import WHOLE
@@ -16,9 +16,9 @@ from omnial_bench.types import Detector, Prediction
 
 
 def agreed(detector: Detector, side: int = 32, seed: int = 0, objective: Objective = balanced) -> float | None:
-    pictures = toy_pictures()
-    images = to_float(pictures.images, torch.device("cpu"))
-    images, masks = images.repeat(1, 1, side // 32, side // 32), pictures.masks.repeat(1, side // 32, side // 32)
+    clean_images = toy_images()
+    images = to_float(clean_images.images, torch.device("cpu"))
+    images, masks = images.repeat(1, 1, side // 32, side // 32), clean_images.masks.repeat(1, side // 32, side // 32)
     with victim([detector]) as target:
         return agreement(target, images, masks, objective, torch.Generator().manual_seed(seed))
 
@@ -33,7 +33,7 @@ def test_a_whole_gradient_agrees_and_a_masked_one_does_not(seed: int) -> None:
 
 
 def settled(name: str) -> Detector:
-    """A detector whose map sees the picture, as after training: its batch norms know its features, its head is loud."""
+    """A detector whose map sees the image, as after training: its batch norms know its features, its head is loud."""
     detector = build(read_recipe(name, "tiny"), torch.Generator().manual_seed(0)).train()
     images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -132,7 +132,7 @@ def test_what_is_not_fit_for_float64_is_told_by_float32(detector: Detector) -> N
 
 
 class Constant(Honest):
-    """Says the same of every picture, by way of it."""
+    """Says the same of every image, by way of it."""
 
     def forward(self, images: Tensor) -> Prediction:
         odds = 0 * images.mean(1, keepdim=True)

@@ -16,7 +16,7 @@ from torch import Tensor, distributed, nn
 
 from omnial_bench.config.load import read_plan
 from omnial_bench.config.schema import Recipe, Training
-from omnial_bench.data.images import Pictures
+from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.models import training
 from omnial_bench.models.checkpoint import RECIPE, Provenance, load
@@ -165,7 +165,7 @@ def run(
     """Train; several devices are the processes of `each` where these are given."""
     ids = tuple(f"cap/train/good/{index}" for index in range(12))
     masks = torch.zeros(12, SIDE, SIDE, dtype=torch.bool)
-    normals = Pictures(bytes_of(7, 12), masks, ("cap",) * 12, ("good",) * 12, ids)
+    normals = Images(bytes_of(7, 12), masks, ("cap",) * 12, ("good",) * 12, ids)
 
     def provenance(iterations: int) -> Provenance:
         return Provenance(

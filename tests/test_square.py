@@ -6,7 +6,7 @@ import weakref
 import pytest
 import torch
 import torchattacks
-from linear_detector import EPS, Linear, Undefined, blocks, pictures, threat, worst
+from linear_detector import EPS, Linear, Undefined, blocks, clean_images, threat, worst
 
 from omnial_bench.attacks.boxes import Box, box_of, filled, placed
 from omnial_bench.attacks.bumps import _bumps, moved, tiled
@@ -36,7 +36,7 @@ def share(detector, images, attacked, labels, goal) -> torch.Tensor:
 @pytest.mark.parametrize(("steps", "least"), [(200, 0.5), (1600, 0.95)])
 def test_comes_near_the_optimum_of_a_linear_detector(goal, steps, least) -> None:
     """192 independent signs by trial: half of the optimum in 200 queries, nearly all of it in 1600."""
-    detector, (images, labels) = Linear(), pictures()
+    detector, (images, labels) = Linear(), clean_images()
     attacked, attack = square(detector, images, labels, steps=steps, goal=goal)
     reached = share(detector, images, attacked, labels, goal)
     assert (reached >= least).all()
@@ -51,7 +51,7 @@ def test_comes_near_the_optimum_of_a_linear_detector(goal, steps, least) -> None
 @pytest.mark.parametrize(("goal", "steps", "least"), [("any", 200, 0.25), ("hide", 800, 0.4)])
 def test_l2_goes_far_on_a_linear_detector_inside_the_ball(goal, steps, least) -> None:
     """The best change of 192 independent values is PGD's; without a gradient bumps find half of it."""
-    detector, (images, labels) = Linear(), pictures()
+    detector, (images, labels) = Linear(), clean_images()
     settings = {"norm": "l2", "eps": "1/4", "goal": goal}
     attacked, attack = square(detector, images, labels, steps=steps, **settings)
     with victim([detector]) as target:
@@ -72,9 +72,9 @@ def test_l2_goes_far_on_a_linear_detector_inside_the_ball(goal, steps, least) ->
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_each_picture_keeps_what_did_it_harm(norm) -> None:
-    """More queries never undo an earlier one, for any picture of the batch."""
-    detector, (images, labels) = Linear(), pictures()
+def test_each_image_keeps_what_did_it_harm(norm) -> None:
+    """More queries never undo an earlier one, for any image of the batch."""
+    detector, (images, labels) = Linear(), clean_images()
     harms = []
     for steps in (20, 40, 80):
         # One size of squares, so that the longer searches begin as the shorter ones did.
@@ -86,7 +86,7 @@ def test_each_picture_keeps_what_did_it_harm(norm) -> None:
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_budget_is_spent_on_forward_passes_without_a_gradient(norm) -> None:
-    detector, (images, labels) = Linear(), pictures()
+    detector, (images, labels) = Linear(), clean_images()
     _, attack = square(detector, images, labels, steps=7, norm=norm)
     assert detector.calls == 7 + 1
     assert detector.with_gradient == 0
@@ -108,8 +108,8 @@ def test_first_query_is_stripes_at_the_corners_of_the_ball() -> None:
 def test_squares_alone_without_a_random_start() -> None:
     images, labels = torch.full((4, 3, 8, 8), 0.5), torch.zeros(4, 8, 8, dtype=torch.bool)
     attacked, _ = square(Linear(), images, labels, steps=1, random_start=False, options=Options(area=0.25))
-    for picture in (attacked != images).any(1):
-        assert int(picture.sum()) in (0, 16)
+    for image in (attacked != images).any(1):
+        assert int(image.sum()) in (0, 16)
 
 
 def test_squares_shrink_by_the_paper_s_schedule() -> None:
@@ -132,7 +132,7 @@ def test_squares_shrink_by_the_paper_s_schedule() -> None:
 @pytest.mark.parametrize("start", [False, True])
 def test_region_bounds_the_change_and_takes_all_squares(start, norm, least) -> None:
     """In L2 a pixel whose length was taken may lie where it was."""
-    detector, (images, labels) = Linear(), pictures()
+    detector, (images, labels) = Linear(), clean_images()
     where = blocks(labels)
     attacked, _ = square(detector, images, labels, where, steps=400, random_start=start, norm=norm)
     moved = (attacked != images).any(1)
@@ -142,15 +142,15 @@ def test_region_bounds_the_change_and_takes_all_squares(start, norm, least) -> N
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_eps_zero_and_an_empty_region_change_nothing(norm) -> None:
-    images, labels = pictures()
+    images, labels = clean_images()
     assert torch.equal(square(Linear(), images, labels, eps=0, steps=20, norm=norm)[0], images)
     nowhere = torch.zeros_like(labels)
     assert torch.equal(square(Linear(), images, labels, nowhere, steps=20, norm=norm)[0], images)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_same_seed_same_pictures_and_no_global_randomness(norm) -> None:
-    images, labels = pictures()
+def test_same_seed_same_images_and_no_global_randomness(norm) -> None:
+    images, labels = clean_images()
     state = torch.random.get_rng_state()
     one, other, third = (square(Linear(), images, labels, seed=seed, steps=20, norm=norm)[0] for seed in (5, 5, 6))
     assert torch.equal(one, other)
@@ -160,7 +160,7 @@ def test_same_seed_same_pictures_and_no_global_randomness(norm) -> None:
 
 def test_stands_where_an_attack_of_torchattacks_stands(capsys) -> None:
     """Nothing is printed, and neither attack nor detector outlives its last use, also before garbage is collected."""
-    images, labels = pictures()
+    images, labels = clean_images()
     detector = Linear()
     gc.collect()
     gc.disable()
@@ -252,7 +252,7 @@ def test_bad_options_are_one_line(table, message) -> None:
 
 
 def test_undefined_outputs_are_refused_in_one_line() -> None:
-    images, labels = pictures()
+    images, labels = clean_images()
     with pytest.raises(UserError, match=r"expected finite outputs .* under the attack square") as raised:
         square(Undefined(0), images, labels)
     assert "\n" not in str(raised.value)

@@ -113,7 +113,7 @@ class TestTrain:
         with pytest.raises(UserError, match="divides the batch of 2, got 3"):
             train(place, tmp_path / "out", devices=3)
 
-    def test_a_damaged_picture_is_found_before_any_training(self, place: Path, tmp_path: Path) -> None:
+    def test_a_damaged_image_is_found_before_any_training(self, place: Path, tmp_path: Path) -> None:
         shutil.copytree(place / "data", tmp_path / "data")
         (tmp_path / "data/weave/train/good/004.png").write_bytes(b"none")
         with pytest.raises(UserError, match=r"cannot decode .*weave/train/good/004\.png"):
@@ -220,7 +220,7 @@ class TestScore:
         mask = sorted((tmp_path / "data/cap/ground_truth").rglob("*.png"))[-1]
         Image.fromarray(np.zeros((5, 6), np.uint8)).save(mask)
         monkeypatch.setattr(evaluate, "score", lambda *_, **__: pytest.fail("scored"))
-        with pytest.raises(UserError, match="is 6x5, expected its picture's 32x32"):
+        with pytest.raises(UserError, match="is 6x5, expected its image's 32x32"):
             score(place, tmp_path / "out", ["one"], data=tmp_path / "data")
         assert not (tmp_path / "out").exists()
 
@@ -279,7 +279,7 @@ class TestCheckPlan:
         assert not (tmp_path / "out").exists()
 
     @pytest.mark.parametrize("split", ["train", "test"])
-    def test_every_picture_of_both_splits_is_read(self, place: Path, tmp_path: Path, split: str) -> None:
+    def test_every_image_of_both_splits_is_read(self, place: Path, tmp_path: Path, split: str) -> None:
         shutil.copytree(place / "data", tmp_path / "data")
         (tmp_path / "data/weave" / split / "good/001.png").write_bytes(b"none")
         with pytest.raises(UserError, match=rf"cannot decode .*weave/{split}/good/001\.png"):

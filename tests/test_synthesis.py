@@ -30,12 +30,12 @@ def draws(n: int, chosen: tuple[int, ...] | None = None) -> Draws:
 
 
 def photograph(n: int = 2, height: int = 64, width: int = 96) -> torch.Tensor:
-    """Smooth colourful pictures with an edge or two."""
+    """Smooth colourful images with an edge or two."""
     y, x = torch.meshgrid(torch.linspace(0, 1, height), torch.linspace(0, 1, width), indexing="ij")
-    pictures = [
+    images = [
         torch.stack((0.5 + 0.4 * torch.sin(6 * x + k), 0.3 + 0.5 * y, (x > 0.5).float() * 0.6 + 0.2)) for k in range(n)
     ]
-    return torch.stack(pictures)
+    return torch.stack(images)
 
 
 class TestPerlin:
@@ -82,10 +82,10 @@ class TestJnd:
         assert jnd_map(step)[0, 0, 32, 31] < 0.2
 
     def test_canny_agrees_with_scikit_image(self) -> None:
-        picture = 255 * photograph(1).mean(1, keepdim=True)
-        ours = canny(picture)[0, 0].numpy()
+        image = 255 * photograph(1).mean(1, keepdim=True)
+        ours = canny(image)[0, 0].numpy()
         theirs = reference_canny(
-            picture[0, 0].numpy(), sigma=math.sqrt(2), high_threshold=0.5, low_threshold=0.2, use_quantiles=False
+            image[0, 0].numpy(), sigma=math.sqrt(2), high_threshold=0.5, low_threshold=0.2, use_quantiles=False
         )
         assert ours.sum() > 0
         columns = np.flatnonzero(ours.any(0))
@@ -99,7 +99,7 @@ class TestJnd:
         expected = torch.nn.functional.conv2d(mask.float(), disc[None, None], padding=radius) > 0.5
         assert torch.equal(within_disc(mask, radius), expected)
 
-    def test_a_flat_picture_has_no_edge(self) -> None:
+    def test_a_flat_image_has_no_edge(self) -> None:
         assert not canny(torch.full((1, 1, 32, 32), 100.0)).any()
 
 
@@ -114,27 +114,27 @@ class TestFreeEnergy:
         assert found.flatten().tolist() == pytest.approx([weight] * 24 * 32, abs=1e-4)
 
     def test_each_pixel_is_foreseen_from_patches_like_its_own(self) -> None:
-        """Against the sums written out, pixel by pixel, on pictures continued as in a mirror."""
+        """Against the sums written out, pixel by pixel, on images continued as in a mirror."""
         size, reach = (14, 17), SEARCH + PATCH
         noise = torch.rand(1, 1, *size, generator=generator(2)) * 60
         grey = (noise + 140 * (torch.arange(size[1]) > 8)).round()
-        picture = np.pad(grey[0, 0].double().numpy(), reach, mode="symmetric")
+        image = np.pad(grey[0, 0].double().numpy(), reach, mode="symmetric")
         background = np.floor(surroundings(grey)[0][0, 0].double().numpy())
         dark = 17 * (1 - np.sqrt(np.round(32 + background.clip(0, 127) * 95 / 127) / 127)) + 3
         limit = np.maximum(np.where(background <= 127, dark, 3 / 128 * (background - 127) + 3), 8)
         expected = np.zeros(size)
         for y, x in np.ndindex(size):
-            patch = picture[y + SEARCH : y + SEARCH + 7, x + SEARCH : x + SEARCH + 7]
+            patch = image[y + SEARCH : y + SEARCH + 7, x + SEARCH : x + SEARCH + 7]
             spread = patch.std()
             h = (limit[y, x] * np.sqrt(limit[y, x] / spread)) ** 2 if spread > limit[y, x] else limit[y, x] ** 2
             weights = {
                 (down, right): np.exp(
-                    -((patch - picture[y + down : y + down + 7, x + right : x + right + 7]) ** 2).mean() / h
+                    -((patch - image[y + down : y + down + 7, x + right : x + right + 7]) ** 2).mean() / h
                 )
                 for down, right in np.ndindex(21, 21)
             }
             weights[SEARCH, SEARCH] = max(weight for at, weight in weights.items() if at != (SEARCH, SEARCH))
-            values = {at: picture[y + at[0] + PATCH, x + at[1] + PATCH] for at in weights}
+            values = {at: image[y + at[0] + PATCH, x + at[1] + PATCH] for at in weights}
             expected[y, x] = sum(weights[at] * values[at] for at in weights) / sum(weights.values())
         found = predicted(grey)[0, 0].double().numpy()
         assert np.abs(found - expected).max() <= 0.5 + 1e-3
@@ -195,7 +195,7 @@ class TestArithmetic:
         assert torch.equal(blended[:, :, ~masks[0]], images[:, :, ~masks[0]])
         assert (blended != images)[:, :, masks[0]].any()
 
-    def test_only_the_pictures_drawn_are_turned(self) -> None:
+    def test_only_the_images_drawn_are_turned(self) -> None:
         images = photograph(8)
         turned = draem.turned(images, 0.5, generator())
         same = (turned == images).flatten(1).all(1)
@@ -260,7 +260,7 @@ class TestTextures:
         assert flat.mean().item() == pytest.approx(0.5, abs=0.02)
 
     @pytest.mark.parametrize("name", AUGMENTATIONS)
-    def test_pictures_left_out_change_no_other(self, name: str) -> None:
+    def test_images_left_out_change_no_other(self, name: str) -> None:
         x = torch.rand(4, 3, 32, 48, generator=generator())
         every, some = draws(4), draws(4, (0, 3))
         assert torch.equal(AUGMENTATIONS[name](x, every)[[0, 3]], AUGMENTATIONS[name](x[[0, 3]], some))
@@ -343,7 +343,7 @@ class TestRecipes:
         union[:] = False
         assert not omnial.refine_labels(images, opposite, union).any()
 
-    def test_labels_of_a_batch_are_those_of_its_pictures(self) -> None:
+    def test_labels_of_a_batch_are_those_of_its_images(self) -> None:
         images = photograph(3)
         union = torch.zeros(3, 64, 96, dtype=torch.bool)
         union[1, 10:40, 10:40] = True

@@ -18,11 +18,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((20, 30, 3), 60 * level, np.uint8)).save(path)
-    (root / "labels.txt").write_text("not a picture")
+    (root / "labels.txt").write_text("not an image")
     return root
 
 
-def test_pictures_at_any_depth_are_resized_whole(folder: Path) -> None:
+def test_images_at_any_depth_are_resized_whole(folder: Path) -> None:
     textures = load_textures(folder, (16, 8))
     assert textures.shape == (4, 3, 16, 8) and textures.dtype == torch.uint8
     assert textures[:, 0, 0, 0].tolist() == [0, 60, 180, 120]
@@ -30,7 +30,7 @@ def test_pictures_at_any_depth_are_resized_whole(folder: Path) -> None:
 
 def test_they_are_cached(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_textures(folder, (8, 8))
-    monkeypatch.setattr(decode, "read_picture", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(decode, "read_image", lambda *_: pytest.fail("decoded again"))
     assert torch.equal(load_textures(folder, (8, 8)), first)
 
 
@@ -45,7 +45,7 @@ def test_missing_empty_and_broken_sources_are_named(folder: Path, tmp_path: Path
     (tmp_path / "void").mkdir()
     with pytest.raises(UserError, match="no texture folder at"):
         load_textures(tmp_path / "none", (8, 8))
-    with pytest.raises(UserError, match="no pictures in"):
+    with pytest.raises(UserError, match="no images in"):
         load_textures(tmp_path / "void", (8, 8))
     with pytest.raises(UserError, match="at least 1 texture"):
         load_textures(None, (8, 8), limit=0)

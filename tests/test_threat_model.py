@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchattacks
-from linear_detector import EPS, Linear, blocks, pictures, threat
+from linear_detector import EPS, Linear, blocks, clean_images, threat
 
 from omnial_bench.attacks.columns import columns_of
 from omnial_bench.attacks.corruptions import CORRUPTIONS
@@ -203,7 +203,7 @@ def built(attack: str, images, labels, where=None, **settings):
 @pytest.mark.parametrize("name", BY_GRADIENT)
 def test_every_gradient_attack_keeps_the_protocol(name, goal, norm) -> None:
     """In the ball, in [0, 1], in its region, stronger than before, with a loss for each step."""
-    (images, labels), eps = pictures(), 8 / 255
+    (images, labels), eps = clean_images(), 8 / 255
     where = blocks(labels)
     # Of fifteen pixels a kernel would leave little of a detector whose pixels are independent.
     options = {"options": {"kernel": 3}} if name == "ti" else {}
@@ -227,7 +227,7 @@ IN_ONE_STEP = ("fgsm", "noise", *CORRUPTIONS)
 @pytest.mark.parametrize("name", IN_BOTH_NORMS)
 def test_attacks_of_both_norms_keep_an_l2_ball_on_the_bytes(name) -> None:
     """Changed, within the length after [0, 1] has cut it and after rounding to bytes; the same seed, the same bits."""
-    images, labels = pictures()
+    images, labels = clean_images()
     settings = {"norm": "l2", "eps": "1/2"} | ({"steps": 1} if name in IN_ONE_STEP else {})
     ball = threat_model(threat(name, **settings))
     made = []
@@ -279,14 +279,14 @@ def test_a_size_or_norm_that_makes_no_sense_is_one_line(key, value, message) -> 
 
 @pytest.mark.parametrize("name", BY_GRADIENT)
 def test_eps_zero_is_the_identity(name) -> None:
-    images, labels = pictures()
+    images, labels = clean_images()
     _, attacked = built(name, images, labels, eps="0")
     assert torch.equal(attacked, images)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_fgsm_is_one_step_of_eps_from_the_picture(norm) -> None:
-    images, labels = pictures()
+def test_fgsm_is_one_step_of_eps_from_the_image(norm) -> None:
+    images, labels = clean_images()
     images = 0.2 + 0.6 * images
     _, attacked = built("fgsm", images, labels, norm=norm)
     if norm == "linf":
@@ -317,7 +317,7 @@ def test_what_takes_no_step_has_no_step_size(name) -> None:
 
 
 def test_settings_of_the_record_reach_the_attack() -> None:
-    images, labels = pictures(1)
+    images, labels = clean_images(1)
     attack, _ = built("pgd", images, labels, restarts=3, options={"best": True, "together": 5}, random_start=False)
     assert isinstance(attack, DensePGD)
     assert (attack.restarts, attack.best, attack.together, attack.random_start) == (3, True, 5, False)

@@ -19,7 +19,7 @@ def share(*rows: list[float], attacked: list[list[float]] | None = None) -> floa
     [
         (([0.0, 2, 0, 9], [3.0, 0, 5, 8]), 3 / 5),
         (([1.0, 2, 3, 7], [3.0, 4, 7, 6]), 2 / 3),
-        # One picture alone has the lowest score, and one the highest.
+        # One image alone has the lowest score, and one the highest.
         (([0.0, 2, 0, 9], [3.0, 4, 5, 8]), 0.0),
         # At the other end each kind lies where an attack wants it.
         (([9.0, 8, 9, 0], [8.0, 9, 0, 1]), 0.0),
@@ -33,7 +33,7 @@ def test_what_lies_where_an_attack_cannot_move_it(rows: tuple[list[float], list[
 
 
 def test_a_place_that_never_moves_says_nothing() -> None:
-    """The first two hold 0 in both pictures, and the second moves under the attack, in one of the pictures."""
+    """The first two hold 0 in both images, and the second moves under the attack, in one of the images."""
     rows = [0.0, 0, 3, 9], [0.0, 0, 5, 8]
     assert share(*rows) == 0
     assert share(*rows, attacked=[[0.0, 1, 3, 9], [0.0, 0, 5, 8]]) == 0

@@ -9,7 +9,7 @@ from skimage.filters import threshold_otsu
 from omnial_bench.data.catalog import TOY
 from omnial_bench.data.dataset import find_dataset
 from omnial_bench.data.toy.canvas import Canvas, distance_to_line, dome
-from omnial_bench.data.toy.make import SUBJECTS, draw_picture, draw_toy
+from omnial_bench.data.toy.make import SUBJECTS, draw_image, draw_toy
 from omnial_bench.errors import UserError
 
 SMALL = Canvas(32, 2)
@@ -43,8 +43,8 @@ def test_the_folder_is_a_sound_data_set_of_four_categories(
 def test_one_texture_is_grey(toy: Path) -> None:
     modes = {}
     for category in SUBJECTS:
-        with Image.open(toy / category / "train/good/000.png") as picture:
-            modes[category] = picture.mode
+        with Image.open(toy / category / "train/good/000.png") as image:
+            modes[category] = image.mode
     assert modes == {"brushed": "L", "cap": "RGB", "gear": "RGB", "weave": "RGB"}
 
 
@@ -67,22 +67,22 @@ def test_every_processor_draws_the_same_pixels() -> None:
         (Canvas(64, 4), "gear", "good", 20), (Canvas(64, 4), "cap", "misprint", 75),
         *((SMALL, *case, number) for number, case in enumerate(CASES)),
     ):  # fmt: skip
-        for pixels in draw_picture(canvas, category, defect, seed=0, part=part):
+        for pixels in draw_image(canvas, category, defect, seed=0, part=part):
             drawn.update(pixels.tobytes())
     assert drawn.hexdigest() == "975d59d9d8af5680d51c5e2d25b625a8d3446285a6b0fa2346e819fd316095f3"
 
 
-def test_another_seed_and_another_part_give_other_pictures() -> None:
-    pictures = [
-        draw_picture(SMALL, "gear", "good", seed=seed, part=part)[0].tobytes() for seed in (0, 1) for part in (0, 1)
+def test_another_seed_and_another_part_give_other_images() -> None:
+    images = [
+        draw_image(SMALL, "gear", "good", seed=seed, part=part)[0].tobytes() for seed in (0, 1) for part in (0, 1)
     ]
-    assert len(set(pictures)) == 4
+    assert len(set(images)) == 4
 
 
 @pytest.mark.parametrize(("category", "defect"), CASES)
 def test_a_mask_is_exactly_what_the_defect_changed(category: str, defect: str) -> None:
-    sound, empty = draw_picture(SMALL, category, "good", seed=3, part=5)
-    broken, mask = draw_picture(SMALL, category, defect, seed=3, part=5)
+    sound, empty = draw_image(SMALL, category, "good", seed=3, part=5)
+    broken, mask = draw_image(SMALL, category, defect, seed=3, part=5)
     changed = (sound.astype(int) != broken).reshape(32, 32, -1).any(-1)
     assert np.array_equal(mask, changed) and not empty.any()
     assert 0.006 <= mask.mean() <= 0.25
@@ -92,8 +92,8 @@ def test_a_mask_is_exactly_what_the_defect_changed(category: str, defect: str) -
 
 @pytest.mark.parametrize("category", ["cap", "gear"])
 def test_objects_stand_out_by_the_side_of_otsu_that_the_catalogue_names(category: str) -> None:
-    picture, _ = draw_picture(Canvas(64, 2), category, "good", seed=0, part=0)
-    grey = picture @ np.array([0.299, 0.587, 0.114])
+    image, _ = draw_image(Canvas(64, 2), category, "good", seed=0, part=0)
+    grey = image @ np.array([0.299, 0.587, 0.114])
     bright = grey > threshold_otsu(grey)
     rule = TOY.categories[category].foreground
     chosen = bright if rule.side == "bright" else ~bright

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Recipe, Training
-from omnial_bench.data.images import Pictures
+from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import without_none, write_text
 from omnial_bench.models import training
@@ -37,13 +37,13 @@ def recipe(detector: str = "draem", **settings: object) -> Recipe:
     return Recipe(detector=detector, preset="tiny", size=(32, 32), training=budget, options=options)
 
 
-def normals() -> Pictures:
-    """Each picture can be told from the others by its first pixel."""
+def normals() -> Images:
+    """Each image can be told from the others by its first pixel."""
     images = torch.randint(0, 256, (NORMALS, 3, 32, 32), generator=torch.Generator().manual_seed(7), dtype=torch.uint8)
     images[:, :, 0, 0] = torch.arange(NORMALS, dtype=torch.uint8)[:, None]
     ids = tuple(f"cap/train/good/{index:03}" for index in range(NORMALS))
     masks = torch.zeros(NORMALS, 32, 32, dtype=torch.bool)
-    return Pictures(images, masks, ("cap",) * NORMALS, ("good",) * NORMALS, ids)
+    return Images(images, masks, ("cap",) * NORMALS, ("good",) * NORMALS, ids)
 
 
 def textures() -> Tensor:

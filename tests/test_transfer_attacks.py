@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchattacks
-from linear_detector import EPS, Linear, blocks, pictures, worst
+from linear_detector import EPS, Linear, blocks, clean_images, worst
 from scipy import ndimage
 from torch import Tensor, nn
 
@@ -29,7 +29,7 @@ def transfer(detector, images, labels, threat=LINF, where=None, seed=0, **settin
 
 
 class Convolved(Linear):
-    """Neighbours have a say, so that gradients of different pixels mix. Keeps the last pictures that it was shown."""
+    """Neighbours have a say, so that gradients of different pixels mix. Keeps the last images that it was shown."""
 
     def __init__(self) -> None:
         super().__init__(side=16)
@@ -49,7 +49,7 @@ class Convolved(Linear):
 @pytest.mark.parametrize("objective", [balanced, cross_entropy, segpgd, cospgd])
 @pytest.mark.parametrize("random_start", [False, True])
 def test_momentum_reaches_the_optimum_of_a_linear_detector(goal, objective, random_start) -> None:
-    detector, (images, labels) = Linear(), pictures()
+    detector, (images, labels) = Linear(), clean_images()
     threat = ThreatModel(eps=Fraction(8, 255), goal=goal)
     attacked, attack = transfer(detector, images, labels, threat, objective=objective, random_start=random_start)
     best = worst(images, labels if goal == "any" else ~labels, detector.weight)
@@ -68,7 +68,7 @@ def test_momentum_reaches_the_optimum_of_a_linear_detector(goal, objective, rand
 )
 def test_diverse_and_smoothed_gradients_fall_short_of_it_on_their_source(settings, least, most_) -> None:
     """They give up what is the source's own: a kernel, on a detector of independent pixels, a good part."""
-    detector, (images, labels) = Linear(), pictures()
+    detector, (images, labels) = Linear(), clean_images()
     attacked, _ = transfer(detector, images, labels, **settings)
     best = worst(images, labels, detector.weight)
     before, after, most = (balanced(detector(x), Aim(labels, x)).detach() for x in (images, attacked, best))
@@ -79,7 +79,7 @@ def test_diverse_and_smoothed_gradients_fall_short_of_it_on_their_source(setting
 
 @pytest.mark.parametrize("momentum", [0.5, 1.0])
 def test_is_the_momentum_attack_of_torchattacks(momentum) -> None:
-    images, truth = pictures(side=16)
+    images, truth = clean_images(side=16)
     ours, _ = transfer(
         Convolved(), images, truth, objective=cross_entropy, momentum=momentum, step_size=2 / 255, steps=10
     )
@@ -95,7 +95,7 @@ def test_is_the_momentum_attack_of_torchattacks(momentum) -> None:
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_momentum_of_a_faint_gradient_is_as_long(norm) -> None:
-    images, truth = pictures()
+    images, truth = clean_images()
     images = 0.2 + 0.6 * images
     threat = ThreatModel(eps=Fraction(8, 255), norm=norm)
 
@@ -112,7 +112,7 @@ def test_momentum_of_a_faint_gradient_is_as_long(norm) -> None:
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_without_its_means_it_is_pgd(norm) -> None:
-    images, truth = pictures(side=16)
+    images, truth = clean_images(side=16)
     threat = ThreatModel(eps=Fraction(8, 255), norm=norm)
     ours, _ = transfer(Convolved(), images, truth, threat, momentum=0.0, random_start=True)
     with victim([Convolved()]) as target:
@@ -138,8 +138,8 @@ def test_a_change_under_translation_invariance_is_smooth() -> None:
     assert turns[1] < 0.6 * turns[0]
 
 
-def test_diverse_pictures_are_shown_smaller_with_their_labels() -> None:
-    """A white square on black, labelled as it is: where the shown picture is white, the shown label is True."""
+def test_diverse_images_are_shown_smaller_with_their_labels() -> None:
+    """A white square on black, labelled as it is: where the shown image is white, the shown label is True."""
     images, truth = torch.zeros(8, 3, 16, 16), torch.zeros(8, 16, 16, dtype=torch.bool)
     truth[:, 4:12, 4:12] = True
     images[truth[:, None].expand_as(images)] = 1.0
@@ -162,13 +162,13 @@ def test_diverse_pictures_are_shown_smaller_with_their_labels() -> None:
     assert len(places) > 4
 
 
-def test_a_diverse_picture_is_shown_whole_at_any_place_of_the_frame() -> None:
+def test_a_diverse_image_is_shown_whole_at_any_place_of_the_frame() -> None:
     with victim([Linear()]) as target:
         attack = DenseTransfer(target, LINF, generator=torch.Generator(), diversity=1.0, resize=0.5)
     attack.generator.manual_seed(0)
     taken = attack._grid(torch.zeros(400, 3, 64, 64))
     for axis in (taken[:, 0, :, 0], taken[:, :, 0, 1]):
-        # From the frame's two edges, in half pixels, to the picture's, which lie at -1 and 1.
+        # From the frame's two edges, in half pixels, to the image's, which lie at -1 and 1.
         pixel = axis[:, 1] - axis[:, 0]
         before, behind = -1 - (axis[:, 0] - pixel / 2), axis[:, -1] + pixel / 2 - 1
         assert (torch.minimum(before, behind) >= -1e-5).all()
@@ -177,8 +177,8 @@ def test_a_diverse_picture_is_shown_whole_at_any_place_of_the_frame() -> None:
         assert shares.max() > 0.95
 
 
-def test_a_picture_fills_its_frame_where_diversity_leaves_it() -> None:
-    images, truth = pictures(side=16)
+def test_a_image_fills_its_frame_where_diversity_leaves_it() -> None:
+    images, truth = clean_images(side=16)
     detector = Convolved()
     transfer(detector, images, truth, diversity=1e-9, steps=1)
     assert torch.allclose(detector.shown, images, atol=1e-5)
@@ -188,8 +188,8 @@ def test_a_picture_fills_its_frame_where_diversity_leaves_it() -> None:
 
 
 def test_gradient_goes_back_through_the_diverse_input() -> None:
-    """Against a difference quotient of the objective of the pictures as they are shown."""
-    images, truth = pictures(2, side=16)
+    """Against a difference quotient of the objective of the images as they are shown."""
+    images, truth = clean_images(2, side=16)
     images = 0.1 + 0.8 * images
     with victim([Convolved().double()]) as target:
         attack = DenseTransfer(target, LINF, generator=torch.Generator(), diversity=1.0, resize=0.7)
@@ -208,7 +208,7 @@ def test_gradient_goes_back_through_the_diverse_input() -> None:
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_region_eps_zero_seeds_and_restarts(norm) -> None:
-    images, truth = pictures(side=16)
+    images, truth = clean_images(side=16)
     threat, where = ThreatModel(eps=Fraction(8, 255), norm=norm), blocks(truth)
     settings = {"diversity": 0.7, "kernel": 3, "random_start": True, "restarts": 3}
     one, same, other = (transfer(Convolved(), images, truth, threat, where, seed=s, **settings)[0] for s in (1, 1, 2))
@@ -222,7 +222,7 @@ def test_region_eps_zero_seeds_and_restarts(norm) -> None:
 
 
 def test_restarts_are_never_worse_than_one_start() -> None:
-    images, truth = pictures(side=16)
+    images, truth = clean_images(side=16)
     one, _ = transfer(Convolved(), images, truth, random_start=True)
     many, _ = transfer(Convolved(), images, truth, random_start=True, restarts=4)
     first, strongest = (balanced(Convolved()(x), Aim(truth, x)).detach() for x in (one, many))

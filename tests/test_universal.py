@@ -1,10 +1,10 @@
-"""One perturbation for many pictures: what it reaches, and that it is one."""
+"""One perturbation for many images: what it reaches, and that it is one."""
 
 from itertools import pairwise
 
 import pytest
 import torch
-from linear_detector import EPS, Linear, Undefined, blocks, pictures, threat, worst
+from linear_detector import EPS, Linear, Undefined, blocks, clean_images, threat, worst
 
 from omnial_bench.attacks.objectives import Aim, cross_entropy
 from omnial_bench.attacks.universal import Options, build
@@ -21,15 +21,15 @@ def universal(detector, images, labels, where=None, seed=0, batch=3, **settings)
 
 
 def middling(n: int = 8):
-    """Pictures that no change of eps drives out of [0, 1], with one mask for all."""
-    images, masks = pictures(n)
+    """Images that no change of eps drives out of [0, 1], with one mask for all."""
+    images, masks = clean_images(n)
     return images / 2 + 0.25, masks[:1].expand(n, -1, -1)
 
 
 @pytest.mark.parametrize("goal", ["any", "hide"])
 @pytest.mark.parametrize("start", [False, True])
-def test_is_each_picture_s_own_optimum_where_all_want_the_same(goal, start) -> None:
-    """Of a linear detector the worst change is the same sign pattern for all pictures with one mask."""
+def test_is_each_image_s_own_optimum_where_all_want_the_same(goal, start) -> None:
+    """Of a linear detector the worst change is the same sign pattern for all images with one mask."""
     detector, (images, labels) = Linear(), middling()
     attacked, attack = universal(detector, images, labels, goal=goal, random_start=start)
     best = worst(images, labels if goal == "any" else ~labels, detector.weight)
@@ -52,7 +52,7 @@ def test_l2_goes_along_the_weights() -> None:
 
 
 def test_the_majority_decides() -> None:
-    """Slopes are all alike near log-odds of 0: the change serves the three pictures and not the fourth."""
+    """Slopes are all alike near log-odds of 0: the change serves the three images and not the fourth."""
     detector, (images, _) = Linear(scale=1e-3), middling(4)
     labels = torch.zeros(4, 8, 8, dtype=torch.bool)
     labels[3] = True
@@ -62,7 +62,7 @@ def test_the_majority_decides() -> None:
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_one_change_for_all_before_clamping(norm) -> None:
-    images, labels = pictures(9)
+    images, labels = clean_images(9)
     images[4] = 0.5
     attacked, _ = universal(Linear(), images, labels, norm=norm, batch=2)
     change = attacked[4] - images[4]
@@ -82,7 +82,7 @@ def test_a_white_ground_does_not_hold_the_change() -> None:
 
 
 def test_white_that_would_be_whiter_has_no_say() -> None:
-    """Two white pictures want more light, which does nothing; a grey one wants less. Below 0 the white ones would lose,
+    """Two white images want more light, which does nothing; a grey one wants less. Below 0 the white ones would lose,
     so 0 is best for all; were they asked above 0 too, the change would end at the bound, against the grey one."""
     detector = Linear(scale=1e-3)
     with torch.no_grad():
@@ -93,8 +93,8 @@ def test_white_that_would_be_whiter_has_no_say() -> None:
     assert (attacked[2] - images[2]).abs().max() <= EPS / 20 + 1e-6
 
 
-def test_region_is_each_picture_s_own() -> None:
-    """What one picture may not change does not move, is never shown moved, and has no say in what others may."""
+def test_region_is_each_image_s_own() -> None:
+    """What one image may not change does not move, is never shown moved, and has no say in what others may."""
     seen = []
 
     class Recorder(Linear):
@@ -113,7 +113,7 @@ def test_region_is_each_picture_s_own() -> None:
     assert torch.allclose(change, shared * where[:, None], atol=1e-6)
 
 
-def test_counts_pictures_without_a_gradient() -> None:
+def test_counts_images_without_a_gradient() -> None:
     detector, (images, labels) = Linear(), middling(5)
     assert universal(detector, images, labels)[1].flat == 0
     with torch.no_grad():
@@ -122,7 +122,7 @@ def test_counts_pictures_without_a_gradient() -> None:
 
 
 def test_eps_zero_changes_nothing() -> None:
-    images, labels = pictures()
+    images, labels = clean_images()
     assert torch.equal(universal(Linear(), images, labels, eps=0)[0], images)
 
 
@@ -134,8 +134,8 @@ def test_a_pass_moves_by_the_step_whatever_the_batch() -> None:
         assert torch.allclose((attacked - images).abs(), torch.tensor(2 / 255), atol=1e-6)
 
 
-def test_same_seed_same_pictures_and_no_global_randomness() -> None:
-    images, labels = pictures()
+def test_same_seed_same_images_and_no_global_randomness() -> None:
+    images, labels = clean_images()
     state = torch.random.get_rng_state()
     one, other, third = (universal(Linear(), images, labels, seed=seed, steps=1)[0] for seed in (5, 5, 6))
     assert torch.equal(one, other)
@@ -151,7 +151,7 @@ def test_bad_options_are_one_line(table) -> None:
 
 
 def test_undefined_outputs_are_refused_in_one_line() -> None:
-    images, labels = pictures()
+    images, labels = clean_images()
     with pytest.raises(UserError, match=r"expected finite outputs .* under the attack universal") as raised:
         universal(Undefined(6), images, labels)
     assert "\n" not in str(raised.value)

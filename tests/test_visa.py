@@ -27,7 +27,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 
 
 def published(root: Path, table: str = TABLE) -> Path:
-    """A small VisA as its authors publish it: pictures of 6x8, masks of class numbers."""
+    """A small VisA as its authors publish it: images of 6x8, masks of class numbers."""
     for number, row in enumerate(TABLE.splitlines()[1:]):
         image, mask = (root / part for part in row.split(",")[3:])
         image.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def published(root: Path, table: str = TABLE) -> Path:
     return root
 
 
-def test_the_official_table_decides_where_a_picture_lies(tmp_path: Path) -> None:
+def test_the_official_table_decides_where_a_image_lies(tmp_path: Path) -> None:
     raw = published(tmp_path / "raw")
     bytes_before = {path.read_bytes() for path in raw.rglob("*") if path.suffix in (".JPG", ".png")}
     assert one_class(raw, tmp_path / "out") == 7
@@ -70,21 +70,21 @@ def test_the_result_is_read_as_visa_with_every_class_number_anomalous(tmp_path: 
     assert [(c.train, c.test_good, c.test_defect) for c in checked.counts] == [(2, 1, 1), (1, 1, 1)]
 
 
-def test_pictures_of_no_split_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_images_of_no_split_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     table = "".join(line for line in TABLE.splitlines(keepends=True) if "0003" not in line)
     with caplog.at_level(logging.WARNING):
         assert one_class(published(tmp_path / "raw", table), tmp_path / "out") == 6
-    assert "1 pictures" in caplog.text and not (tmp_path / "out/candle/train/good/0003.JPG").exists()
+    assert "1 images" in caplog.text and not (tmp_path / "out/candle/train/good/0003.JPG").exists()
 
 
 NORMAL = "candle,train,normal,candle/Data/Images/Normal/0003.JPG,"
 DEFECT = "candle,test,anomaly,candle/Data/Images/Anomaly/000.JPG,candle/Data/Masks/Anomaly/000.png"
 MISTAKES = {
-    "a picture that is not there": (NORMAL, NORMAL.replace("0003", "0999"), "0999.JPG, which is not in"),
+    "an image that is not there": (NORMAL, NORMAL.replace("0003", "0999"), "0999.JPG, which is not in"),
     "a mask that is not there": (DEFECT, DEFECT.replace("000.png", "777.png"), "777.png, which is not in"),
     "a defect without a mask": (DEFECT, DEFECT.rsplit(",", 1)[0] + ",", "has the mask ''"),
-    "a picture outside": (NORMAL, "candle,train,normal,../raw/LICENSE-DATASET,", "expected a path inside"),
-    "an absolute picture": (NORMAL, "candle,train,normal,/etc/passwd,", "expected a path inside"),
+    "an image outside": (NORMAL, "candle,train,normal,../raw/LICENSE-DATASET,", "expected a path inside"),
+    "an absolute image": (NORMAL, "candle,train,normal,/etc/passwd,", "expected a path inside"),
     "a mask outside": (DEFECT, DEFECT.rsplit(",", 1)[0] + ",../../etc/passwd", "expected a path inside"),
     "a category outside": (NORMAL, NORMAL.replace("candle,", "../candle,", 1), "expected the name of a folder"),
     "a deep category": (NORMAL, NORMAL.replace("candle,", "a/candle,", 1), "expected the name of a folder"),
@@ -92,8 +92,8 @@ MISTAKES = {
     "no category": (NORMAL, NORMAL.replace("candle,", ",", 1), "expected the name of a folder"),
     "a defect to train on": (DEFECT, DEFECT.replace("test", "train"), "says 'train' 'anomaly'; expected train normal"),
     "an unknown split": (NORMAL, NORMAL.replace("train", "val"), "says 'val' 'normal'"),
-    "a picture in both splits": (NORMAL, NORMAL + "\n" + NORMAL.replace("train", "test"), "0003.JPG twice"),
-    "two pictures in one place": (
+    "an image in both splits": (NORMAL, NORMAL + "\n" + NORMAL.replace("train", "test"), "0003.JPG twice"),
+    "two images in one place": (
         NORMAL, NORMAL + "\n" + NORMAL.replace("Normal", "Anomaly").replace("0003", "000") + "\n"
         + "candle,train,normal,pcb1/Data/Images/Normal/0000.JPG,", "one place",
     ),
@@ -118,7 +118,7 @@ def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
     raw = published(tmp_path / "raw")
     table = raw / "split_csv/1cls.csv"
     for content, message in [
-        (TABLE.splitlines()[0].encode(), "names no pictures"),
+        (TABLE.splitlines()[0].encode(), "names no images"),
         (b"", "has the columns ;"),
         (b"\xff\xfe\0", "cannot read .* as a table"),
         (TABLE.encode() + b'"' + b"x" * 200_000, "cannot read .* as a table"),
@@ -131,11 +131,11 @@ def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
         one_class(raw, tmp_path / "out")
 
 
-def test_a_link_is_no_picture(tmp_path: Path) -> None:
+def test_a_link_is_no_image(tmp_path: Path) -> None:
     raw = published(tmp_path / "raw")
-    picture = raw / "candle/Data/Images/Normal/0003.JPG"
-    picture.rename(tmp_path / "elsewhere.JPG")
-    picture.symlink_to(tmp_path / "elsewhere.JPG")
+    image = raw / "candle/Data/Images/Normal/0003.JPG"
+    image.rename(tmp_path / "elsewhere.JPG")
+    image.symlink_to(tmp_path / "elsewhere.JPG")
     with pytest.raises(UserError, match="which is not in"):
         one_class(raw, tmp_path / "out")
 

@@ -1,4 +1,4 @@
-"""Models attacked on the spot: which pictures, which rows, and what the worst of several attacks is."""
+"""Models attacked on the spot: which images, which rows, and what the worst of several attacks is."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -11,7 +11,7 @@ from one_task import remembered
 from torch import Tensor, nn
 
 from omnial_bench.config.schema import Suite, Threat
-from omnial_bench.data.images import Pictures
+from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.attempt import _measure
 from omnial_bench.evaluation.evaluate import Evaluation, Target, _alike, evaluate, spread
@@ -46,7 +46,7 @@ class Bright(nn.Module):
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def pictures(n: int = 9) -> Pictures:
+def clean_images(n: int = 9) -> Images:
     """Noise with a brighter square in all but every third one."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(60, 140, (n, 3, SIDE, SIDE), generator=generator)
@@ -56,7 +56,7 @@ def pictures(n: int = 9) -> Pictures:
         if defect != "good":
             masks[index, 4:10, 5:12] = True
     images = (images + 45 * masks[:, None]).to(torch.uint8)
-    return Pictures(images, masks, ("cap",) * n, defects, tuple(f"cap/test/{d}/{i:03}" for i, d in enumerate(defects)))
+    return Images(images, masks, ("cap",) * n, defects, tuple(f"cap/test/{d}/{i:03}" for i, d in enumerate(defects)))
 
 
 def threat(name: str, eps: str = "8/255", **settings: object) -> Threat:
@@ -78,11 +78,11 @@ def values(rows: list[Result], name: str, metric: str, detector: str = "bright")
 
 
 class TestRows:
-    def test_every_threat_and_the_pictures_before_it_are_scored(self) -> None:
+    def test_every_threat_and_the_images_before_it_are_scored(self) -> None:
         threats = (
             threat("any", options={"decay": True}), threat("hide", goal="hide"), threat("invent", goal="fabricate"),
         )  # fmt: skip
-        found = evaluate(target(), suite(*threats), pictures(), "cap", seed=0)
+        found = evaluate(target(), suite(*threats), clean_images(), "cap", seed=0)
         said = {(row.set, row.threat, row.source) for row in found.rows}
         assert said == {
             ("wb-unattacked", "none", "none"),
@@ -107,20 +107,20 @@ class TestRows:
             first, *_, last = (float(loss) for loss in one.losses.split())
             assert last > first if one.direction == "up" else last < first
 
-    def test_reconstructions_are_held_against_the_picture_before_the_attack(self) -> None:
-        found = evaluate(target(), suite(threat("any")), pictures(), "cap", seed=0)
+    def test_reconstructions_are_held_against_the_image_before_the_attack(self) -> None:
+        found = evaluate(target(), suite(threat("any")), clean_images(), "cap", seed=0)
         assert values(found.rows, "any", "psnr") < values(found.rows, "wb-unattacked", "psnr")
 
     def test_the_same_seed_gives_the_same_rows(self) -> None:
         one, two, other = (
-            evaluate(target(), suite(threat("any", random_start=True)), pictures(), "cap", seed=seed, limit=4)
+            evaluate(target(), suite(threat("any", random_start=True)), clean_images(), "cap", seed=seed, limit=4)
             for seed in (5, 5, 6)
         )
         assert one == two
         assert one.rows != other.rows
 
     def test_an_eps_of_nothing_changes_nothing(self) -> None:
-        found = evaluate(target(), suite(threat("none", eps="0")), pictures(), "cap", seed=0)
+        found = evaluate(target(), suite(threat("none", eps="0")), clean_images(), "cap", seed=0)
         ranked = ("pixel_auroc", "pixel_ap", "image_auroc", "pixel_aupro")
         for metric in ranked:
             assert values(found.rows, "none", metric) == values(found.rows, "wb-unattacked", metric)
@@ -128,7 +128,7 @@ class TestRows:
 
     def test_a_larger_ball_hurts_more(self) -> None:
         threats = [threat(f"at-{levels}", eps=f"{levels}/255") for levels in (2, 8, 32)]
-        found = evaluate(target(), suite(*threats), pictures(), "cap", seed=0)
+        found = evaluate(target(), suite(*threats), clean_images(), "cap", seed=0)
         names = ["wb-unattacked", *(one.name for one in threats)]
         figures = [values(found.rows, name, "pixel_auroc") for name in names]
         assert figures == sorted(figures, reverse=True)
@@ -143,7 +143,7 @@ class TestWorst:
             threat("invent", goal="fabricate"),
             threat("weak", "1/255"),
         )
-        found = evaluate(target(), suite(*threats, worst=True), pictures(), "cap", seed=0)
+        found = evaluate(target(), suite(*threats, worst=True), clean_images(), "cap", seed=0)
         for metric in ("image_auroc", "image_ap", "pixel_auroc"):
             assert values(found.rows, "wb-worst", metric) <= min(values(found.rows, t.name, metric) for t in threats)
         (label,) = {row.threat for row in found.rows if row.set == "wb-worst"}
@@ -155,13 +155,13 @@ class TestWorst:
         short = Threat(name="short", eps="8/255", steps=1, step_size="1/255", random_start=False)  # type: ignore[arg-type]
         parts = (threat("hide", goal="hide"), threat("invent", goal="fabricate"), threat("line", objective="linear"))
         others = (threat("large", "16/255", goal="hide"), threat("other", norm="l2", eps="9", goal="hide"))
-        alone = evaluate(target(), suite(short), pictures(), "cap", seed=0)
-        whole = evaluate(target(), suite(short, *parts), pictures(), "cap", seed=0)
+        alone = evaluate(target(), suite(short), clean_images(), "cap", seed=0)
+        whole = evaluate(target(), suite(short, *parts), clean_images(), "cap", seed=0)
         least = min(values(whole.rows, part.name, "pixel_auroc") for part in parts)
         figure = values(whole.rows, "short", "pixel_auroc")
         assert figure <= least < values(alone.rows, "short", "pixel_auroc")
         for apart in (suite(short, *others), suite(short, *parts, composed=False)):
-            rows = evaluate(target(), apart, pictures(), "cap", seed=0).rows
+            rows = evaluate(target(), apart, clean_images(), "cap", seed=0).rows
             assert values(rows, "short", "pixel_auroc") == values(alone.rows, "short", "pixel_auroc")
         assert [row for row in alone.rows if row.set == "short"] != [row for row in whole.rows if row.set == "short"]
 
@@ -175,10 +175,10 @@ class TestWorst:
         )
         short = Threat(name="short", eps="8/255", steps=1, step_size="1/255", random_start=False)  # type: ignore[arg-type]
         part = threat("part", **changes)
-        rows = evaluate(target(), suite(short, part), pictures(), "cap", seed=0).rows
+        rows = evaluate(target(), suite(short, part), clean_images(), "cap", seed=0).rows
         assert values(rows, "short", "pixel_auroc") <= values(rows, "part", "pixel_auroc")
         strong, weak = threat("strong"), short.model_copy(update={"name": "weak", "where": "foreground"})
-        rows = evaluate(target(), suite(weak, strong), pictures(), "cap", seed=0).rows
+        rows = evaluate(target(), suite(weak, strong), clean_images(), "cap", seed=0).rows
         assert values(rows, "weak", "pixel_auroc") > values(rows, "strong", "pixel_auroc")
 
     @pytest.mark.parametrize("changes", [{"attack": "square"}, {"attack": "fgsm", "steps": 1}, {"steps": 6}])
@@ -186,18 +186,18 @@ class TestWorst:
         short = Threat(name="short", eps="8/255", steps=1, step_size="1/255", random_start=False)  # type: ignore[arg-type]
         part = threat("part").model_copy(update=changes)
         alone, both = (
-            evaluate(target(), suite(*them), pictures(), "cap", seed=0) for them in ((short,), (short, part))
+            evaluate(target(), suite(*them), clean_images(), "cap", seed=0) for them in ((short,), (short, part))
         )
         assert values(both.rows, "short", "pixel_auroc") == values(alone.rows, "short", "pixel_auroc")
 
     def test_the_score_is_the_worse_of_both_attacks_image_by_image(self) -> None:
         score = threat("score", objective="image_score")
-        rows = evaluate(target(), suite(score, threat("hide", goal="hide")), pictures(), "cap", seed=0).rows
+        rows = evaluate(target(), suite(score, threat("hide", goal="hide")), clean_images(), "cap", seed=0).rows
         assert values(rows, "score", "image_auroc") <= values(rows, "hide", "image_auroc")
 
-    def test_it_takes_the_worst_of_every_picture(self) -> None:
+    def test_it_takes_the_worst_of_every_image(self) -> None:
         threats = (threat("hide", "26/255", goal="hide"), threat("invent", "26/255", goal="fabricate"))
-        found = evaluate(target(), suite(*threats, worst=True), pictures(), "cap", seed=0)
+        found = evaluate(target(), suite(*threats, worst=True), clean_images(), "cap", seed=0)
         both = values(found.rows, "wb-worst", "image_auroc")
         assert both < values(found.rows, "hide", "image_auroc")
         assert both < values(found.rows, "invent", "image_auroc")
@@ -215,19 +215,19 @@ class TestWorst:
 class TestTransfer:
     def test_other_models_see_what_the_source_made(self) -> None:
         other = target(Bright(channel=0), detector="red")
-        found = evaluate(target(), suite(threat("any"), against="each"), pictures(), "cap", [other], seed=0)
+        found = evaluate(target(), suite(threat("any"), against="each"), clean_images(), "cap", [other], seed=0)
         said = {(row.detector, row.set, row.source) for row in found.rows}
         assert said == {
             ("bright", "wb-unattacked", "none"), ("bright", "any", "self"), ("red", "any", "bright-unified"),
         }  # fmt: skip
         assert [one.source for one in found.attempts] == ["bright-unified"]
-        clean = evaluate(other, suite(threat("none", eps="0")), pictures(), "cap", seed=0)
+        clean = evaluate(other, suite(threat("none", eps="0")), clean_images(), "cap", seed=0)
         before = values(clean.rows, "wb-unattacked", "pixel_auroc", "red")
         assert values(found.rows, "any", "pixel_auroc", "red") < before
 
 
 class Counting(Bright):
-    """Counts the pictures that pass it, with a gradient and without."""
+    """Counts the images that pass it, with a gradient and without."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -238,9 +238,9 @@ class Counting(Bright):
         return super().forward(images)
 
 
-def by_kind(n: int = 60) -> Pictures:
-    """As a test split is read: one defect after the other; 20 normal pictures first."""
-    every = pictures(n)
+def by_kind(n: int = 60) -> Images:
+    """As a test split is read: one defect after the other; 20 normal images first."""
+    every = clean_images(n)
     return every.select(sorted(range(n), key=lambda index: every.defects[index] != "good"))
 
 
@@ -253,13 +253,13 @@ class TestPasses:
         return counting.passed
 
     def test_an_attack_takes_one_pass_a_step_and_the_score_one_more(self) -> None:
-        """The last step's picture is scored as bytes, which no step has seen: that pass is the score's alone."""
+        """The last step's image is scored as bytes, which no step has seen: that pass is the score's alone."""
         assert self.passed(threat("any")) == {True: 3 * 60, False: 60 + 60}
         assert self.passed(threat("best", options={"best": True})) == {True: 3 * 60, False: 60 + 60 + 60}
         assert self.passed(threat("noise").model_copy(update={"attack": "noise", "steps": 1})) == {True: 0, False: 120}
 
     def test_batches_that_a_goal_leaves_alone_do_not_pass_again(self) -> None:
-        """In batches of 16 the 20 normal pictures fill one and share one: `hide` leaves 16, `fabricate` 28 alone."""
+        """In batches of 16 the 20 normal images fill one and share one: `hide` leaves 16, `fabricate` 28 alone."""
         assert self.passed(threat("hide", goal="hide")) == {True: 3 * 40, False: 60 + 44}
         assert self.passed(threat("invent", goal="fabricate")) == {True: 3 * 20, False: 60 + 32}
         assert self.passed(threat("none", eps="0")) == {True: 0, False: 60}
@@ -279,9 +279,9 @@ class TestPasses:
             assert found[0] == found[1]
 
 
-class TestPictures:
+class TestImages:
     def test_a_limit_takes_from_every_defect_in_turn(self) -> None:
-        every = pictures(30)
+        every = clean_images(30)
         some = spread(every, 7, torch.Generator().manual_seed(0))
         counts = sorted(some.defects.count(name) for name in ("good", "spot", "blot"))
         assert counts == [2, 2, 3]
@@ -298,19 +298,19 @@ class TestPictures:
             "omnial_bench.evaluation.attempt._measure",
             lambda _, images, before: seen.append(images != before.images) or 8.0,
         )
-        evaluate(target(), suite(threat("fg", where="foreground"), threat("frame")), pictures(), "cap", seed=0)
+        evaluate(target(), suite(threat("fg", where="foreground"), threat("frame")), clean_images(), "cap", seed=0)
         inside, everywhere = seen
         assert inside[..., :12].any() and not inside[..., 12:].any()
         assert everywhere[..., 12:].any()
 
     def test_the_most_and_the_least_harmed_are_kept(self, tmp_path: Path) -> None:
-        found = evaluate(target(), suite(threat("any"), threat("more")), pictures(), "cap", seed=0, out=tmp_path)
+        found = evaluate(target(), suite(threat("any"), threat("more")), clean_images(), "cap", seed=0, out=tmp_path)
         assert {(one.set, one.note) for one in found.examples} == {("any", "strongest"), ("any", "weakest")}
         assert {one.role for one in found.examples} == {"input", "original", "truth", "map", "reconstruction"}
         assert all((tmp_path / "examples" / one.path).is_file() for one in found.examples)
 
-    def test_a_picture_outside_its_ball_is_refused(self) -> None:
-        before = pictures(2)
+    def test_a_image_outside_its_ball_is_refused(self) -> None:
+        before = clean_images(2)
         images = before.images.clone()
         images[1, 0, 0, 0] += 9
         with pytest.raises(UserError, match=r"within linf 8/255 of its original"):
@@ -351,32 +351,32 @@ class TestMistakes:
     def test_a_detector_that_cannot_be_attacked_is_one_line(self, change: object, message: str) -> None:
         odd = Target(detector=Odd(change), labels=LABELS)
         with pytest.raises(UserError, match=message) as caught:
-            evaluate(odd, suite(threat("any")), pictures(), "cap", seed=0)
+            evaluate(odd, suite(threat("any")), clean_images(), "cap", seed=0)
         assert "\n" not in str(caught.value)
 
 
 class TestRemembered:
-    def test_a_task_is_done_once_and_again_when_its_pictures_are_gone_or_damaged(self, tmp_path: Path) -> None:
+    def test_a_task_is_done_once_and_again_when_its_images_are_gone_or_damaged(self, tmp_path: Path) -> None:
         made: list[int] = []
 
         def make() -> Evaluation:
             made.append(1)
-            return evaluate(target(), suite(threat("any")), pictures(), "cap", seed=0, out=tmp_path)
+            return evaluate(target(), suite(threat("any")), clean_images(), "cap", seed=0, out=tmp_path)
 
         first, again = (remembered(tmp_path, "t", make) for _ in range(2))
         assert first == again and len(made) == 1
-        picture = tmp_path / "examples" / first.examples[0].path
-        picture.unlink()
+        image = tmp_path / "examples" / first.examples[0].path
+        image.unlink()
         remembered(tmp_path, "t", make)
         assert len(made) == 2
-        picture.write_bytes(picture.read_bytes()[:-9])
+        image.write_bytes(image.read_bytes()[:-9])
         remembered(tmp_path, "t", make)
-        assert len(made) == 3 and picture.with_name(f"{picture.name}.damaged").is_file()
+        assert len(made) == 3 and image.with_name(f"{image.name}.damaged").is_file()
         remembered(tmp_path, "t", make, seed=1)
         assert len(made) == 4
 
 
 def test_the_eps_of_an_attempt_is_written_in_grey_levels() -> None:
-    found = evaluate(target(), suite(threat("a", "16/255"), threat("b", "1/3")), pictures(3), "cap", seed=0)
+    found = evaluate(target(), suite(threat("a", "16/255"), threat("b", "1/3")), clean_images(3), "cap", seed=0)
     assert [Fraction(one.eps) for one in found.attempts] == [Fraction(16, 255), Fraction(1, 3)]
     assert [one.eps for one in found.attempts] == ["16/255", "85/255"]

@@ -55,7 +55,7 @@ cli(["data", "verify", "data"], standalone_mode=False)
 """,
         tmp_path,
     )
-    assert "Usage:" in shown and "every picture can be read" in shown
+    assert "Usage:" in shown and "every image can be read" in shown
 
 
 def test_a_run_trains_builds_sets_and_scores(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ from dataclasses import replace
 from omnial_bench.data.catalog import DTD
 from omnial_bench.data.download import obtain
 Path("dtd").mkdir()
-Path("dtd/a.jpg").write_bytes(b"picture")
+Path("dtd/a.jpg").write_bytes(b"image")
 with tarfile.open("a.tar", "w") as tar:
     tar.add("dtd")
 content = Path("a.tar").read_bytes()
@@ -90,4 +90,4 @@ assert obtain(replace(DTD.archive, file="a.tar", size=len(content), digest=diges
 """,
         tmp_path,
     )
-    assert (tmp_path / "out" / "a.jpg").read_bytes() == b"picture"
+    assert (tmp_path / "out" / "a.jpg").read_bytes() == b"image"

@@ -48,7 +48,7 @@ def test_trainings_and_scores() -> None:
     assert (load.trainings, load.steps, load.trained) == (9, 3 * steps, 3 * steps * 8)
     (tiny,) = workload(plan(preset="tiny", categories=("toothbrush", "grid")))
     assert tiny.steps == 250 + ceil(10 * 60 / 4) + 250
-    # 83 and 78 test pictures, seen by the unified and the separate model.
+    # 83 and 78 test images, seen by the unified and the separate model.
     assert (load.set_passes, load.test_passes, load.scored) == (0, 0, 3 * 2 * (83 + 78))
     flops = describe(read_recipe("draem", "small"))["flops"]
     assert load.pflop == pytest.approx(flops * (3 * load.trained + load.scored) / 1e15, rel=1e-12)
@@ -65,11 +65,11 @@ def test_sets_are_built_on_the_sources_and_seen_by_every_model() -> None:
 
 @pytest.mark.parametrize(("against", "others"), [("self", 0), ("each", 1)])
 def test_suites_that_attack_the_test_split(tmp_path: Path, against: str, others: int) -> None:
-    """Of 8 pictures a category 4 are taken for normal: hidden are 4 defects, in 5 steps from 2 starts."""
+    """Of 8 images a category 4 are taken for normal: hidden are 4 defects, in 5 steps from 2 starts."""
     write_text(tmp_path / "two.toml", SUITE.format(against=against))
     (load,) = workload(plan(suites=(str(tmp_path / "two.toml"),)))
     assert load.test_passes == 2 * 2 * 4 * 5 * 2
-    # Each picture before the attack and after each threat, by the model and by the others; noise looks at it once more.
+    # Each image before the attack and after each threat, by the model and by the others; noise looks at it once more.
     assert load.scored == 2 * (83 + 78) + 2 * 2 * 8 * (1 + 2 * (1 + others)) + 2 * 2 * 8
 
 

@@ -1,4 +1,4 @@
-"""The worst of several versions of pictures, against every choice that there is."""
+"""The worst of several versions of images, against every choice that there is."""
 
 from itertools import product
 
@@ -9,11 +9,11 @@ from omnial_bench.evaluation.worst import Worst
 from omnial_bench.metrics.ranking import auroc
 
 
-def versions(count: int, pictures: int, seed: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+def versions(count: int, images: int, seed: int) -> tuple[list[torch.Tensor], torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    masks = torch.rand((pictures, 3, 4), generator=generator) < 0.3
+    masks = torch.rand((images, 3, 4), generator=generator) < 0.3
     masks[-1] = False
-    maps = [torch.randn((pictures, 3, 4), generator=generator) + masks / (index + 1) for index in range(count)]
+    maps = [torch.randn((images, 3, 4), generator=generator) + masks / (index + 1) for index in range(count)]
     return maps, masks
 
 
@@ -59,7 +59,7 @@ def test_image_scores_are_the_lowest_of_a_defect_and_the_highest_of_a_good_part(
     torch.testing.assert_close(worst.scores, torch.tensor([0.1, 0.9]))
 
 
-def test_without_a_class_the_pictures_stay_as_they_were() -> None:
+def test_without_a_class_the_images_stay_as_they_were() -> None:
     maps, _ = versions(2, 3, 0)
     masks = torch.zeros((3, 3, 4), dtype=torch.bool)
     worst = Worst(maps[0], torch.zeros(3), masks, torch.zeros(3, dtype=torch.bool))

@@ -28,13 +28,13 @@ class Options:
     momentum: Annotated[float, Field(gt=0, le=1)] = 0.75
     """Share of a step that is new; the rest repeats the step before. The paper's alpha."""
     together: Annotated[int, Field(ge=1)] = TOGETHER
-    """Starts of pictures in one batch at the most; all pictures of a call at one start always lie in one."""
+    """Starts of images in one batch at the most; all images of a call at one start always lie in one."""
 
 
 class DenseAPGD(DensePGD):
-    """PGD with momentum whose step, 2 eps at first, is halved for each picture apart where it no longer serves.
+    """PGD with momentum whose step, 2 eps at first, is halved for each image apart where it no longer serves.
 
-    At a checkpoint a picture whose gains have become rare, or whose best has stood still since the last one, goes on
+    At a checkpoint an image whose gains have become rare, or whose best has stood still since the last one, goes on
     from its best iterate with half the step. The best iterate is what comes out. All else is as in DensePGD; a
     `step_size` given is the first one.
     """
@@ -77,7 +77,7 @@ class DenseAPGD(DensePGD):
         region: Bool[Tensor, "b 1 h w"] | None,
         start: Float[Tensor, "b 3 h w"],
     ) -> Climb:
-        """The steps from one start of each picture."""
+        """The steps from one start of each image."""
         lookout = Lookout(self.model, truth, self.objective, towards=self.targeted)
         loss, gradient = lookout.gradient(start, 0.0)
         losses, flat = [loss], (gradient == 0).flatten(1).all(1)

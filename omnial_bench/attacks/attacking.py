@@ -1,4 +1,4 @@
-"""Pictures under one threat, a category and a batch at a time: attacked, and rounded to bytes inside the bound."""
+"""Images under one threat, a category and a batch at a time: attacked, and rounded to bytes inside the bound."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -16,18 +16,18 @@ from omnial_bench.types import Detector
 
 
 class Attacked(NamedTuple):
-    """A batch after its attack; `rows` are its pictures' places among all."""
+    """A batch after its attack; `rows` are its images' places among all."""
 
     rows: list[int]
     images: UInt8[Tensor, "b 3 h w"]
     losses: list[float]
-    """Mean objective before each step over the `weight` pictures that were attacked."""
+    """Mean objective before each step over the `weight` images that were attacked."""
     weight: int
     flat: int | None = None
-    """Attacked pictures whose gradient was zero everywhere at the start; None without a gradient."""
+    """Attacked images whose gradient was zero everywhere at the start; None without a gradient."""
 
 
-def attack_pictures(
+def attack_images(
     models: Sequence[Detector],
     composed: Composed,
     threat: Threat,
@@ -37,27 +37,27 @@ def attack_pictures(
     batch: int = 8,
     precision: torch.dtype | None = None,
 ) -> Iterator[Attacked]:
-    """Attack the mean over `models` on every picture that the threat's goal attacks; the others come as they were.
+    """Attack the mean over `models` on every image that the threat's goal attacks; the others come as they were.
 
     Each category has random numbers of its own, the same for every model. UserError for a threat that does not fit.
     """
-    pictures, ball = composed.pictures, threat_model(threat)
-    for category in dict.fromkeys(pictures.categories):
-        every = [index for index, name in enumerate(pictures.categories) if name == category]
+    originals, ball = composed.images, threat_model(threat)
+    for category in dict.fromkeys(originals.categories):
+        every = [index for index, name in enumerate(originals.categories) if name == category]
         generator = generator_for(seed, "attack", threat.name, category)
         size = len(every) if ATTACKS[threat.attack].whole else batch
         for start in range(0, len(every), size):
             rows = every[start : start + size]
-            part, originals = pictures.batch(rows, device), pictures.images[rows]
+            part, before = originals.batch(rows, device), originals.images[rows]
             labels, chosen = aims(threat.goal, part.masks, composed.regions[rows].to(device), part.anomalous.to(device))
             count = int(chosen.sum()) if threat.eps > 0 else 0
             if not count:
-                yield Attacked(rows, originals, [], 0)
+                yield Attacked(rows, before, [], 0)
                 continue
             where = composed.objects[rows].to(device)[chosen] if threat.where == "foreground" else None
             with victim(models, precision=precision) as target:
                 attack = build_attack(target, threat, generator)
                 images = attack(part.images[chosen], labels[chosen], where)
-            saved, moved = originals.clone(), chosen.cpu()
-            saved[moved] = quantise(images, originals[moved], ball)
+            saved, moved = before.clone(), chosen.cpu()
+            saved[moved] = quantise(images, before[moved], ball)
             yield Attacked(rows, saved, attack.losses, count, attack.flat)

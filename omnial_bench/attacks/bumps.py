@@ -25,10 +25,10 @@ def tiled(region: Bool[Tensor, "b h w"], box: Box, generator: torch.Generator) -
     (row, u), (column, v) = (
         _tiles(first, side, frame) for first, frame in ((box.top, region.shape[1]), (box.left, region.shape[2]))
     )
-    picture = torch.arange(b, device=device)[:, None, None]
+    image = torch.arange(b, device=device)[:, None, None]
     row, column, u, v = row[:, :, None], column[:, None, :], u[:, :, None], v[:, None, :]
-    shape = torch.where(across[picture, row, column], _bumps(v, u, side), _bumps(u, v, side))
-    change = shape[:, None] * signs[picture, row, column].permute(0, 3, 1, 2) * region[:, None]
+    shape = torch.where(across[image, row, column], _bumps(v, u, side), _bumps(u, v, side))
+    change = shape[:, None] * signs[image, row, column].permute(0, 3, 1, 2) * region[:, None]
     length: Tensor = change.flatten(1).norm(dim=1).clamp_min(_TINY)
     return change / length[:, None, None, None]
 

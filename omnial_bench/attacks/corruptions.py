@@ -1,4 +1,4 @@
-"""Common corruptions at five severities, after Hendrycks and Dietterich (ICLR 2019): what happens to pictures without
+"""Common corruptions at five severities, after Hendrycks and Dietterich (ICLR 2019): what happens to images without
 an adversary.
 
 The kinds are theirs, the constants are this project's: theirs try whether an object is still recognised, and drown a
@@ -33,7 +33,7 @@ BLUR = (0.5, 1.0, 1.5, 2.5, 4.0)
 BRIGHTNESS = (0.05, 0.10, 0.15, 0.20, 0.30)
 """Added to every value."""
 CONTRAST = (0.80, 0.65, 0.50, 0.35, 0.20)
-"""What is left of the distance to the picture's mean of each channel."""
+"""What is left of the distance to the image's mean of each channel."""
 JPEG = (80, 60, 40, 20, 10)
 """Quality by the scale of libjpeg; chroma at half resolution."""
 
@@ -92,7 +92,7 @@ def brightness(images: Float[Tensor, "b 3 h w"], severity: int, _: torch.Generat
 
 
 def contrast(images: Float[Tensor, "b 3 h w"], severity: int, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
-    """Every value nearer to its channel's mean over the picture."""
+    """Every value nearer to its channel's mean over the image."""
     return torch.lerp(images.mean((2, 3), keepdim=True), images, CONTRAST[severity - 1])
 
 

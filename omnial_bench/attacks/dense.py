@@ -72,6 +72,6 @@ def stronger(
     others: Float[Tensor, "b 3 h w"],
     other_gain: Float[Tensor, " b"],
 ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, " b"]]:
-    """Of two versions of each picture the one that gains more, with its gain; the first where they are equal."""
+    """Of two versions of each image the one that gains more, with its gain; the first where they are equal."""
     better = other_gain > gain
     return torch.where(better[:, None, None, None], others, images), torch.where(better, other_gain, gain)

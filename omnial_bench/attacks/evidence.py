@@ -12,13 +12,13 @@ import pandas as pd
 from omnial_bench.attacks.specs import spec_of
 
 METRIC, TITLE = "pixel_auroc", "pixel AUROC"
-"""The figure that is compared: dense attacks on every picture drive it down, and chance is 0.5 at any prevalence."""
+"""The figure that is compared: dense attacks on every image drive it down, and chance is 0.5 at any prevalence."""
 HUGE = Fraction(64, 255)
 """A quarter of the range repaints a defect or invents one."""
 BACK = 0.1
 """Share of the loss's whole range that a step may fall by without undoing progress: signs flip about a maximum."""
 DENSE = ("balanced", "cross_entropy", "linear", "ranking", "segpgd", "cospgd")
-"""Objectives that push every pixel against its truth. Others, and goals that attack some pictures only, may raise
+"""Objectives that push every pixel against its truth. Others, and goals that attack some images only, may raise
 pixel AUROC without anything being masked: no figure of theirs is compared."""
 REWEIGHTED = ("ranking", "segpgd", "cospgd")
 """Objectives that hold back on what is already won, or measure in units of the map itself: their value may fall while
@@ -27,7 +27,7 @@ the attack gains pixels."""
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """The class mean of the compared metric on `n` pictures attacked in one way; `eps` is 0 before any attack."""
+    """The class mean of the compared metric on `n` images attacked in one way; `eps` is 0 before any attack."""
 
     set: str
     source: str
@@ -77,7 +77,7 @@ class Figure:
 
 
 BALL = ("norm", "where", "eps", "n")
-"""What compared figures share at the least. In one run, as many pictures are the same pictures."""
+"""What compared figures share at the least. In one run, as many images are the same images."""
 SETTINGS = ("attack", "objective", "steps", "restarts", "options")
 
 
@@ -106,7 +106,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Model:
-    """What a run knows of one model, attacked itself and on the pictures of other models."""
+    """What a run knows of one model, attacked itself and on the images of other models."""
 
     own: tuple[Figure, ...]
     transferred: tuple[Figure, ...]
@@ -148,7 +148,7 @@ def models_of(rows: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[tuple[tupl
 
 
 def curves_of(attempts: pd.DataFrame) -> Iterator[Curve]:
-    """One curve a threat: the categories' losses, weighted by their attacked pictures."""
+    """One curve a threat: the categories' losses, weighted by their attacked images."""
     groups: dict[str, list[tuple[int, list[float]]]] = {}
     for row in records_of(attempts):
         steady = spec_of(row["attack"]).steady and row["objective"] not in REWEIGHTED
@@ -173,7 +173,7 @@ def pairs_of(ones: Iterable[Figure], others: Iterable[Figure], *same: str) -> It
 
 
 def is_huge(norm: str, eps: Fraction) -> bool:
-    """Whether a ball is HUGE. No length is: how much of a picture it may repaint depends on the picture's size."""
+    """Whether a ball is HUGE. No length is: how much of an image it may repaint depends on the image's size."""
     return norm == "linf" and eps >= HUGE
 
 

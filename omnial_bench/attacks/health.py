@@ -58,11 +58,11 @@ class Verdict:
     status: Literal["passed", "failed", "not run"]
     note: str
     set: str = ""
-    """The pictures whose figure is judged, and in doubt where the check failed."""
+    """The images whose figure is judged, and in doubt where the check failed."""
     figure: float | None = None
     reference: float | None = None
     category: str = "mean"
-    """`mean` of the categories' figures, or `all` of their pictures."""
+    """`mean` of the categories' figures, or `all` of their images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +98,8 @@ def iterative_beats_one_step(model: Model) -> Verdict:
 def white_box_beats_transfer(model: Model) -> Verdict:
     return _not_above(
         pairs_of(model.own, model.transferred, *BALL, *SETTINGS),
-        why="pictures made on another model do more harm than those made on this one",
-        needs="pictures made on another model and on this one by the same attack with goal any, as in suite transfer",
+        why="images made on another model do more harm than those made on this one",
+        needs="images made on another model and on this one by the same attack with goal any, as in suite transfer",
     )
 
 
@@ -266,7 +266,7 @@ def no_zero_gradients(model: Model) -> Verdict:
     flat = known["flat"].astype("int64").groupby(known["set"], sort=False).sum()
     total, worst = int(flat.sum()), str(flat.idxmax()) if flat.any() else ""
     return _judged(
-        not total, f"the gradient is zero everywhere in {total} of {attacked} attacked pictures",
+        not total, f"the gradient is zero everywhere in {total} of {attacked} attacked images",
         f"most under {worst}, and PGD cannot move them; in doubt is every figure of a gradient attack on this model",
         category="all", set=worst, figure=total / attacked, reference=0.0,
     )  # fmt: skip
@@ -311,7 +311,7 @@ def bound_holds(model: Model) -> Verdict:
         if row["attacked"] and (row["norm"] != "linf" or Fraction(row["eps"]) < 1)
     ]
     if not bounded:
-        return _not_run("an attack with a bound that a picture can break, as in suite white-box")
+        return _not_run("an attack with a bound that an image can break, as in suite white-box")
     change, bound, worst = max(bounded, key=lambda one: one[0] - one[1])
     # The length of an L2 change is a square root, right but for its last bits.
     return _judged(
@@ -343,7 +343,7 @@ CHECKS: Mapping[str, Callable[[Model], Verdict]] = {
 def health(rows: pd.DataFrame, attempts: pd.DataFrame) -> pd.DataFrame:
     """Every check on every model of `rows` (results.csv of one run), columns `COLUMNS`; `attempts` is its attacks.csv.
 
-    Figures are class means over equally many pictures; several seeds are averaged. Where something is missing a check
+    Figures are class means over equally many images; several seeds are averaged. Where something is missing a check
     is `not run`, and its note says what it needs.
     """
     found = [

@@ -281,7 +281,7 @@ AIMS: dict[str, str] = {
 """The kinds of metric that each objective goes for."""
 
 STEADY: frozenset[Objective] = frozenset(OBJECTIVES.values()) - {segpgd}
-"""Those whose gradient is the same at any progress: a picture that has not moved need not be looked at again."""
+"""Those whose gradient is the same at any progress: an image that has not moved need not be looked at again."""
 
 
 def objective_named(name: str) -> Objective:

@@ -1,4 +1,4 @@
-"""An adversarial patch (Brown et al., 2017) for each picture: a rectangle that may look like anything."""
+"""An adversarial patch (Brown et al., 2017) for each image: a rectangle that may look like anything."""
 
 import math
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ class Options:
 
 
 class Patch(DenseAttack):
-    """A patch at a random place of each picture, drawn by sign steps; eps is the most that a pixel in it may change.
+    """A patch at a random place of each image, drawn by sign steps; eps is the most that a pixel in it may change.
 
     The patch is as square as the frame lets it be, lies in the box around `where` and is cut to it. The best of the
-    start and the `steps` steps is kept for each picture: at eps 1 the steps are long, and the last need not be best.
+    start and the `steps` steps is kept for each image: at eps 1 the steps are long, and the last need not be best.
     """
 
     def __init__(

@@ -27,11 +27,11 @@ class Options:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     best: bool = False
-    """Whether a picture keeps its strongest iterate, the last one included, for one more forward pass."""
+    """Whether an image keeps its strongest iterate, the last one included, for one more forward pass."""
     decay: bool = False
     """Whether the step falls linearly to nothing, so that the last ones do not turn about a maximum."""
     together: Annotated[int, Field(ge=1)] = TOGETHER
-    """Starts of pictures in one batch at the most; all pictures of a call at one start always lie in one."""
+    """Starts of images in one batch at the most; all images of a call at one start always lie in one."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
     Goal `any` raises the objective against the labels, which are the truth; the other goals lower it towards the
     labels, which are then target maps. `step_size` is in pixel units; None is that of `first_step`. With `decay` it is
     the first one, and the others fall linearly. The random start is uniform in the L-infinity ball and, in L2, of a
-    uniform direction and radius. Of several `restarts` the first alone can be the picture itself, and each picture
+    uniform direction and radius. Of several `restarts` the first alone can be the image itself, and each image
     keeps what its objective calls the strongest.
 
-    `losses` holds the mean loss of the last call, over its pictures and starts, before each step; `flat` counts its
-    pictures whose gradient was zero everywhere at every start and stayed so.
+    `losses` holds the mean loss of the last call, over its images and starts, before each step; `flat` counts its
+    images whose gradient was zero everywhere at every start and stayed so.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         region: Bool[Tensor, "b 1 h w"] | None,
         start: Float[Tensor, "b 3 h w"],
     ) -> Climb:
-        """The steps from one start of each picture."""
+        """The steps from one start of each image."""
         lookout = Lookout(self.model, truth, self.objective, towards=self.targeted)
         attacked, losses, flat = start, [], torch.ones(len(start), dtype=torch.bool, device=start.device)
         kept = gain = None
@@ -181,7 +181,7 @@ def keep(
     images: Float[Tensor, "b 3 h w"],
     other: Float[Tensor, " b"],
 ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, " b"]]:
-    """The stronger of the kept and the new version of each picture, with its gain; the new one where they are equal."""
+    """The stronger of the kept and the new version of each image, with its gain; the new one where they are equal."""
     if kept is None or gain is None:
         return images, other
     better = other >= gain

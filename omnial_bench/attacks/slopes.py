@@ -23,7 +23,7 @@ SEEN = 0.05
 """Of the steepest scale's slope: what is flatter says little of the gradient."""
 ROUNDING = 2.0**-17
 """Of the objective, or of what it says of all pixels as one kind: sums over a network leave differences of some 2^-20
-between equal pictures."""
+between equal images."""
 STEPS = (1 / 32640, 1 / 130560, 1 / 8160, 1 / 2040, 1 / 510)
 """Pixel units to each side. A network is far from linear along half a grey level, so that the first is a 128th. Where
 its kinks lie closer than that, as in a student of few layers, a shorter one may tell; where that is lost in rounding,

@@ -31,11 +31,11 @@ class Options:
 
 
 class Square(DenseAttack):
-    """Square in either ball: a budget of `steps` queries, and the best picture so far is kept for each image.
+    """Square in either ball: a budget of `steps` queries, and the best image so far is kept for each image.
 
     In L-infinity the first query paints vertical stripes, each later one a square of one colour change; all are at the
     corners of the ball. In L2 it paints a grid of bumps, and each later one moves length from one square into bumps in
-    another. Unlike in the paper a picture that the first query does no harm goes on from itself, for stripes can undo
+    another. Unlike in the paper an image that the first query does no harm goes on from itself, for stripes can undo
     an attack that hides; the query for that is not counted. Squares lie in the box around `where`.
     """
 

@@ -66,13 +66,13 @@ class Kind:
     norms: tuple[Norm, ...] = ("linf", "l2")
     goals: tuple[Goal, ...] = ("any", "hide", "fabricate", "target")
     whole: bool = False
-    """Whether one call wants every picture of a category: a universal perturbation does."""
+    """Whether one call wants every image of a category: a universal perturbation does."""
     label: Callable[[Threat], str] | None = None
     """The label in the rows where the ball does not tell it; None: the threat model's."""
     fixed: Mapping[str, object] = field(default_factory=dict)
     """Keys of the record that fit with one value alone."""
     aims: bool = True
-    """Whether it goes for the objective; noise and corruptions change pictures whatever the detector says of them."""
+    """Whether it goes for the objective; noise and corruptions change images whatever the detector says of them."""
     step: Callable[[Threat], Fraction] | None = _common_step
     """The step, in pixel units, where the record names none; None: the attack has none, and takes none."""
 
@@ -96,7 +96,7 @@ def _climbing(
 
 
 def _fgsm(victim: Victim, threat: Threat, generator: torch.Generator, options: NoOptions) -> Attack:
-    """One step of eps from the picture itself (Goodfellow et al., ICLR 2015): PGD's one step of 2.5 eps, cut back to
+    """One step of eps from the image itself (Goodfellow et al., ICLR 2015): PGD's one step of 2.5 eps, cut back to
     the ball."""
     return _climbing(DensePGD, victim, threat.model_copy(update={"random_start": False}), generator, options)
 
@@ -152,7 +152,7 @@ def threat_model(threat: Threat) -> ThreatModel:
 def step_size(threat: Threat) -> Fraction | None:
     """The step that the attack begins with, in pixel units: the record's or the attack's own; None where nothing steps.
 
-    Universal's is what a pass over the pictures moves a pixel by, adaptive PGD's is the first.
+    Universal's is what a pass over the images moves a pixel by, adaptive PGD's is the first.
     """
     own = ATTACKS[threat.attack].step
     if own is None or not threat.eps:

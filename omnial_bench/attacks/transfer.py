@@ -1,4 +1,4 @@
-"""Attacks whose pictures are to harm other detectors too: momentum, diverse inputs, translation invariance."""
+"""Attacks whose images are to harm other detectors too: momentum, diverse inputs, translation invariance."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -51,10 +51,10 @@ class DenseTransfer(DensePGD):
     """PGD along a direction that is less the source model's own.
 
     `momentum`: the direction is the gradient, divided by its L1 norm, plus this much of the direction before.
-    `diversity`: the probability with which a picture is shown smaller, by a factor from `resize` to 1, at a random
+    `diversity`: the probability with which an image is shown smaller, by a factor from `resize` to 1, at a random
     place, its edges repeated around it; its labels go with it. `kernel`: side of the Gaussian that smooths the
     gradient, of deviation (side - 1) / 2 / sqrt(3); 0 smooths nothing. All else is as in DensePGD; `losses` are of the
-    pictures as they were shown.
+    images as they were shown.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class DenseTransfer(DensePGD):
         region: Bool[Tensor, "b 1 h w"] | None,
         start: Float[Tensor, "b 3 h w"],
     ) -> Climb:
-        """The steps from one start of each picture."""
+        """The steps from one start of each image."""
         lookout = Lookout(self.model, truth, self.objective, towards=self.targeted)
         attacked, direction, losses = start, torch.zeros_like(start), []
         flat = torch.ones(len(start), dtype=torch.bool, device=start.device)
@@ -121,7 +121,7 @@ class DenseTransfer(DensePGD):
     def _diverse(
         self, images: Float[Tensor, "b 3 h w"], truth: Bool[Tensor, "b h w"], progress: float
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b 3 h w"]]:
-        """Objective of the pictures as they are shown, and its gradient to the pictures as they are."""
+        """Objective of the images as they are shown, and its gradient to the images as they are."""
         grid = self._grid(images)
         images = images.detach().requires_grad_(True)
         with torch.enable_grad():
@@ -138,7 +138,7 @@ class DenseTransfer(DensePGD):
         """Where each shown pixel is taken from, in the coordinates of grid_sample."""
         drawn = torch.rand(4, len(images), generator=self.generator)
         scale = torch.where(drawn[0] < self.diversity, self.resize + (1 - self.resize) * drawn[1], 1.0)
-        # Shown at `scale`, a picture leaves 1 - scale free on either side of its middle.
+        # Shown at `scale`, an image leaves 1 - scale free on either side of its middle.
         shift = (2 * drawn[2:] - 1) * (1 - scale)
         affine = torch.zeros(len(images), 2, 3)
         affine[:, 0, 0] = affine[:, 1, 1] = 1 / scale

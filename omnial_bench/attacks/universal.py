@@ -1,4 +1,4 @@
-"""One perturbation for all pictures of a category (Moosavi-Dezfooli et al., CVPR 2017), by sign ascent on minibatches
+"""One perturbation for all images of a category (Moosavi-Dezfooli et al., CVPR 2017), by sign ascent on minibatches
 (Shafahi et al., AAAI 2020)."""
 
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ class Options:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     batch: Annotated[int, Field(ge=1)] = 8
-    """Pictures whose gradients are averaged for a step."""
+    """Images whose gradients are averaged for a step."""
 
 
 class Universal(DenseAttack):
-    """One change for every picture of a call, cut to [0, 1] and to `where` for each picture apart.
+    """One change for every image of a call, cut to [0, 1] and to `where` for each image apart.
 
-    `steps` are passes over the pictures in a new order. `step_size`, or 2.5 eps / steps, is what a pass moves a pixel
+    `steps` are passes over the images in a new order. `step_size`, or 2.5 eps / steps, is what a pass moves a pixel
     by at the most, and each minibatch its share of it: minibatches disagree, and whole steps would leap over what they
     agree on. `losses` holds the mean objective over each pass, met with the change as it then was.
     """
@@ -83,7 +83,7 @@ class Universal(DenseAttack):
         return mean.sign() if self.threat.norm == "linf" else mean / mean.norm().clamp_min(1e-30)
 
     def _inside(self, change: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 h w"]:
-        """The nearest change in the ball; [0, 1] is each picture's own matter."""
+        """The nearest change in the ball; [0, 1] is each image's own matter."""
         eps = float(self.threat.eps)
         if self.threat.norm == "linf":
             return change.clamp(-eps, eps)
@@ -92,6 +92,6 @@ class Universal(DenseAttack):
 
 
 def build(victim: Victim, threat: Threat, generator: torch.Generator, options: Options) -> Universal:
-    """The universal perturbation of a record; a call wants every picture that shares it."""
+    """The universal perturbation of a record; a call wants every image that shares it."""
     attack: Universal = Universal(victim, threat, generator, options)
     return attack

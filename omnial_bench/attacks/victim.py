@@ -50,7 +50,7 @@ class Victim(nn.Module):
             if prediction.logits.shape[-2:] != images.shape[-2:]:
                 got, want = _size(prediction.logits), _size(images)
                 raise UserError(
-                    f"{_named(detector)} gives a {got} map for {want} pictures; "
+                    f"{_named(detector)} gives a {got} map for {want} images; "
                     "attack detectors of one network size together"
                 )
             yield replace(
@@ -109,11 +109,11 @@ class Victim(nn.Module):
 
 
 class Lookout:
-    """Objective and gradient of a batch along the steps of an attack, asked for only where a picture has moved.
+    """Objective and gradient of a batch along the steps of an attack, asked for only where an image has moved.
 
-    A picture that lies where it was last looked at has the gradient that it had: once it is stuck, by a gradient of
+    An image that lies where it was last looked at has the gradient that it had: once it is stuck, by a gradient of
     zero, a bound of zero or the corner of the ball that it is pushed into, it costs no pass and takes no place in the
-    batch. Only for objectives in STEADY; with any other, every picture is looked at in every step.
+    batch. Only for objectives in STEADY; with any other, every image is looked at in every step.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Lookout:
         return self._loss.index_copy(0, rows, loss)
 
     def _moved(self, images: Float[Tensor, "b 3 h w"]) -> Int64[Tensor, " n"] | None:
-        """The pictures that have moved since the last look; None for all of them."""
+        """The images that have moved since the last look; None for all of them."""
         if self._seen is None or self.objective not in STEADY:
             return None
         rows = (images != self._seen).flatten(1).any(1).nonzero()[:, 0]

@@ -21,7 +21,7 @@ from omnial_bench.progress import watching
     click.option(
         "--category", "categories", multiple=True, metavar="C", help="Default: the sources', or all of a --detector."
     ),
-    click.option("--limit", type=click.IntRange(2), help="Pictures a category at the most; default: the suite's."),
+    click.option("--limit", type=click.IntRange(2), help="Images a category at the most; default: the suite's."),
     options.out, options.device, options.precision, options.seed,
 )  # fmt: skip
 def attack(

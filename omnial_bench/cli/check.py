@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLOURS = {
-    "regression": "red", "changed": "red", "missing": "red", "other pictures": "red", "improvement": "green",
+    "regression": "red", "changed": "red", "missing": "red", "other images": "red", "improvement": "green",
     "new": "cyan", "not held": "dim",
 }  # fmt: skip
 FILE = click.Path(path_type=Path, dir_okay=False)

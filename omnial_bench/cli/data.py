@@ -108,7 +108,7 @@ def download(
         for title, text in lines.items():
             click.echo(f"{title:8}{text}")
     if not accept_licence:
-        layout = "pictures in any folders" if name in TEXTURES else LOOKED_FOR
+        layout = "images in any folders" if name in TEXTURES else LOOKED_FOR
         raise UserError(
             f"the licence of {entry.title} ({entry.licence}) is not accepted; read {archive.terms} and give "
             f"--accept-licence, or obtain it from {entry.url} and unpack it to {layout}"
@@ -171,7 +171,7 @@ def _bars() -> Iterator[Callable[[int, int, str], None]]:
 @options.together(options.no_seed, options.as_json)
 @click.pass_context
 def verify(context: click.Context, folder: Path, seed: int | None, as_json: bool) -> None:  # noqa: ARG001
-    """Count the pictures in DIR and look for files that cannot be used; exit 1 where there are any."""
+    """Count the images in DIR and look for files that cannot be used; exit 1 where there are any."""
     from omnial_bench.data.verify import verify as look_through
 
     found = look_through(folder)
@@ -206,12 +206,12 @@ def verify(context: click.Context, folder: Path, seed: int | None, as_json: bool
             problems.add_row(escape(printable(problem.path)), escape(problem.what))
         console.print(problems)
         context.exit(1)
-    console.print("every picture can be read and every defect has a mask of its size", highlight=False)
+    console.print("every image can be read and every defect has a mask of its size", highlight=False)
 
 
 @data.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--size", type=int, default=64, show_default=True, help="Side of the pictures in pixels.")
+@click.option("--size", type=int, default=64, show_default=True, help="Side of the images in pixels.")
 @options.seed
 def toy(folder: Path, size: int, seed: int) -> None:
     """Draw the embedded data set into DIR, in MVTec AD's layout."""

@@ -21,7 +21,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Steps": {
         "train": ("train", "Train one detector, unified or separate."),
         "attack": ("attack", "Build adversarial sets from trained models."),
-        "score": ("score", "Score trained models on clean and attacked pictures."),
+        "score": ("score", "Score trained models on clean and attacked images."),
     },
     "Look up": {
         "data": ("data", "Data sets: list, download, verify, draw the embedded one."),
@@ -60,7 +60,7 @@ class _Lazy(click.Group):
 def cli(verbose: bool) -> None:
     """Robustness benchmark for unsupervised industrial anomaly localisation.
 
-    First steps: `omnial-bench demo`, then `omnial-bench run PLAN --data ROOT --out DIR` on your own pictures.
+    First steps: `omnial-bench demo`, then `omnial-bench run PLAN --data ROOT --out DIR` on your own images.
     """
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", stream=sys.stderr)
 

@@ -39,7 +39,7 @@ no_seed = click.option("--seed", type=SEEDS, help="Taken by every command; nothi
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 precision = click.option(
     "--precision", type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]), default="32-true", show_default=True,
-    help="Of the networks; pictures, steps and scores stay float32.",
+    help="Of the networks; images, steps and scores stay float32.",
 )  # fmt: skip
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 jobs = click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes side by side.")
@@ -68,7 +68,7 @@ paradigm = click.option(
 )  # fmt: skip
 held_out = click.option(
     "--held-out", type=FOLDER, metavar="DIR",
-    help="Normal pictures, or a folder of them a category, that a --detector takes its scale from; default: training.",
+    help="Normal images, or a folder of them a category, that a --detector takes its scale from; default: training.",
 )  # fmt: skip
 preset = click.option("--preset", default="paper", show_default=True, help="paper, small or tiny.")
 

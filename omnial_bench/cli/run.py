@@ -69,7 +69,7 @@ def run(
     click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processes side by side."),
 )  # fmt: skip
 def demo(out: Path, device: str, precision: Any, seed: int | None, jobs: int) -> None:
-    """The whole benchmark, thin: three detectors, two paradigms, three adversarial sets, on pictures drawn by code."""
+    """The whole benchmark, thin: three detectors, two paradigms, three adversarial sets, on images drawn by code."""
     from omnial_bench.data.toy.make import draw_toy
     from omnial_bench.runtime import fabric
 

@@ -1,4 +1,4 @@
-"""`score`: models on clean and attacked pictures."""
+"""`score`: models on clean and attacked images."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from omnial_bench.progress import watching
         "--white-box", "suites", multiple=True, metavar="SUITE",
         help="Attack each model itself on the test split; see `show attacks`.",
     ),
-    click.option("--limit", type=click.IntRange(2), help="Test pictures a category under attack at the most."),
+    click.option("--limit", type=click.IntRange(2), help="Test images a category under attack at the most."),
     click.option("--category", "categories", multiple=True, metavar="C", help="Of a --detector; default: all."),
     options.size, options.out, options.device, options.precision, options.jobs, options.row_seed, options.as_json,
 )  # fmt: skip

@@ -47,14 +47,14 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-_EPS = "expected a size from 0 to 1, for pixels lie in [0, 1], or in l2 a length up to 7095, for pictures to 4096x4096"
+_EPS = "expected a size from 0 to 1, for pixels lie in [0, 1], or in l2 a length up to 7095, for images to 4096x4096"
 Eps = Annotated[Fraction, _fraction("7095", _EPS)]
 _STEP = "expected a size from 0 to 5/2, in l2 to 5/2 eps, the longest step that an eps asks for"
 Step = Annotated[Fraction, _fraction("17738", _STEP)]
 Names = Annotated[tuple[str, ...], AfterValidator(_distinct)]
 Side = Annotated[int, Field(ge=32, le=4096)]
 Batch = Annotated[int, Field(ge=1, le=65536)]
-"""Pictures a training step."""
+"""Images a training step."""
 
 
 class Training(Record):
@@ -125,7 +125,7 @@ class Threat(Record):
     """In pixel units; None: the attack's own, which for most is 2.5 eps / steps."""
     random_start: bool = True
     restarts: Annotated[int, Field(ge=1)] = 1
-    """Starts, of which each picture keeps the strongest result."""
+    """Starts, of which each image keeps the strongest result."""
     options: dict[str, Any] = {}
     """Settings of the attack's own, checked by it."""
 
@@ -146,7 +146,7 @@ class Threat(Record):
 
 
 class Suite(Record):
-    """One file of attacks/: threat models, the pictures that they are let loose on, and who is attacked.
+    """One file of attacks/: threat models, the images that they are let loose on, and who is attacked.
 
     `sources`: sets on disk, built on the mean loss of the source models, for every model. `self`: each model attacked
     itself (white-box). `each`: each model in turn, for every model (transfer). The last two attack the test split.
@@ -156,24 +156,24 @@ class Suite(Record):
     title: str
     against: Literal["sources", "self", "each"] = "sources"
     worst: bool = False
-    """Whether the worst over all threats, picture by picture, is a figure of its own; for `self`."""
+    """Whether the worst over all threats, image by image, is a figure of its own; for `self`."""
     composed: bool = True
     """Whether the figure of the first threat with goal `any` in a ball is the worse, image by image, of all in it."""
     slopes: bool = False
     """Whether the gradient of the first threat that raises its loss by one is held against forward passes."""
     anomalous: Annotated[float, Field(gt=0, lt=1)] = 0.8
     limit: Annotated[int, Field(ge=2)] | None = None
-    """Pictures a category at the most; None takes every one."""
+    """Images a category at the most; None takes every one."""
     threats: Annotated[tuple[Threat, ...], Field(min_length=1)]
 
     @property
-    def pictures(self) -> Literal["train", "test"]:
+    def images(self) -> Literal["train", "test"]:
         """`train`: training normals with synthetic anomalies in the foreground; `test`: the real test split."""
         return "train" if self.against == "sources" else "test"
 
     @property
     def control(self) -> str:
-        """Name of the pictures of a test suite before any attack, in the rows."""
+        """Name of the images of a test suite before any attack, in the rows."""
         return f"{self.name}-unattacked"
 
     @property
@@ -190,7 +190,7 @@ class Suite(Record):
             raise ValueError("the worst over the threats is taken where each model is attacked itself; against = self")
         for name in ("clean", "synthesis", *([] if self.against == "sources" else [self.control, self.worst_name])):
             if name in names:
-                raise ValueError(f"no threat can be called {name!r}, which stands for other pictures in the results")
+                raise ValueError(f"no threat can be called {name!r}, which stands for other images in the results")
         return self
 
 
@@ -207,13 +207,13 @@ class Plan(Record):
     size: tuple[Side, Side] | None = None
     """None: the preset's."""
     batch: Batch | None = None
-    """Training pictures a step; None: the preset's."""
+    """Training images a step; None: the preset's."""
     suites: Names = ("paper",)
     sources: Names = ()
     """Models whose mean loss the sets are built on; empty: every unified model of the plan."""
     limit: Annotated[int, Field(ge=2)] | None = None
-    """Pictures a category in each adversarial set at the most; None: the suite's."""
+    """Images a category in each adversarial set at the most; None: the suite's."""
     test_limit: Annotated[int, Field(ge=2)] | None = None
-    """Test pictures a category under attack at the most, in suites that attack the test split; their own limits hold
+    """Test images a category under attack at the most, in suites that attack the test split; their own limits hold
     too."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

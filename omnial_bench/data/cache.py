@@ -34,7 +34,7 @@ Value = TypeVar("Value")
 
 
 def cache_folder() -> Path:
-    """Where decoded pictures are kept; the folder need not exist."""
+    """Where decoded images are kept; the folder need not exist."""
     chosen = os.environ.get("OMNIAL_BENCH_CACHE")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("omnial-bench", appauthor=False))
 
@@ -63,7 +63,7 @@ def remember(name: str, decided_by: Sequence[Any], make: Callable[[], Mapping[st
         with _writing(), files.whole(path, apart=True) as aside:
             save_file(tensors, aside, metadata={"crc32": _checksum(tensors)})
     except (UserError, OSError, SafetensorError) as error:
-        log.warning("decoded pictures are not kept: %s", error)
+        log.warning("decoded images are not kept: %s", error)
     return tensors
 
 

@@ -8,11 +8,11 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class ForegroundRule:
-    """How the object is told from its background in a normal picture; `whole` takes every pixel.
+    """How the object is told from its background in a normal image; `whole` takes every pixel.
 
     The threshold is Otsu's, the outer one of Otsu's with three classes (which leaves a cast shadow out), or the
     triangle method's, on one channel; `side` is the side of it that the object lies on.
-    Afterwards, in this order: a closing, then an opening with a square of that many pixels (of a picture 256 pixels
+    Afterwards, in this order: a closing, then an opening with a square of that many pixels (of an image 256 pixels
     high; 0 leaves it out), filling of holes, and keeping of the largest part alone.
     """
 
@@ -27,7 +27,7 @@ class ForegroundRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Category:
-    """One class of a data set with its published counts of pictures; None where any number is right."""
+    """One class of a data set with its published counts of images; None where any number is right."""
 
     kind: Literal["object", "texture"]
     train: int | None = None
@@ -43,7 +43,7 @@ class Archive:
     `name` is what `data download` takes, `file` the file's published name, `digest` its hash after the algorithm's
     name and a colon, `size` its length in bytes, `terms` the page to read before the licence is accepted. Of what is
     inside, `top` is the folder that holds everything (empty where there is none), and `split` the table by which raw
-    pictures are brought into the one-class layout (empty where they lie in their layout already).
+    images are brought into the one-class layout (empty where they lie in their layout already).
     """
 
     name: str
@@ -58,7 +58,7 @@ class Archive:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One known data set; `notice` is the line that a figure with its pictures must carry."""
+    """One known data set; `notice` is the line that a figure with its images must carry."""
 
     name: str
     title: str
@@ -73,7 +73,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Textures:
-    """One known source of texture pictures: no categories, no normals, only what anomalies are drawn from."""
+    """One known source of texture images: no categories, no normals, only what anomalies are drawn from."""
 
     name: str
     title: str
@@ -141,7 +141,7 @@ MVTEC_AD = Entry(
     ),
 )
 
-# Counts: the official one-class split (8,659 train, 962 normal and 1,200 anomalous test pictures).
+# Counts: the official one-class split (8,659 train, 962 normal and 1,200 anomalous test images).
 VISA = Entry(
     name="visa",
     title="VisA",
@@ -193,7 +193,7 @@ TOY = Entry(
     ),
 )
 
-# 5,640 pictures in images/<class>/ (Cimpoi et al., CVPR 2014).
+# 5,640 images in images/<class>/ (Cimpoi et al., CVPR 2014).
 DTD = Textures(
     name="dtd",
     title="Describable Textures Dataset",

@@ -1,4 +1,4 @@
-"""Folders of pictures in MVTec AD's layout and in VisA's official one-class layout."""
+"""Folders of images in MVTec AD's layout and in VisA's official one-class layout."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import torch
 
 from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import guess_name
-from omnial_bench.data.images import Pictures
+from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError, is_printable, unknown
 from omnial_bench.io import whole as files
 
@@ -24,7 +24,7 @@ LOOKED_FOR = "<category>/train/good/* and <category>/test/<good or defect>/*"
 
 @dataclass(frozen=True)
 class File:
-    """One picture file; `mask` is None for a normal picture and where a defect's mask is missing."""
+    """One image file; `mask` is None for a normal image and where a defect's mask is missing."""
 
     category: str
     split: Split
@@ -49,13 +49,13 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the relative paths and contents of all chosen pictures and masks: the same wherever they lie."""
+        """SHA-256 over the relative paths and contents of all chosen images and masks: the same wherever they lie."""
         return fingerprint_of(
             {path: digest for name in self.categories for path, digest in self._digests(name).items()}
         )
 
     def digests(self, split: Split, categories: Sequence[str]) -> dict[str, str]:
-        """SHA-256 of each picture and mask of a split, by its path below the root."""
+        """SHA-256 of each image and mask of a split, by its path below the root."""
         own = {
             path.relative_to(self.root).as_posix()
             for file in self.files
@@ -73,18 +73,18 @@ class Dataset:
         return found
 
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
-        """Number of pictures by category, split and defect."""
+        """Number of images by category, split and defect."""
         table: dict[str, dict[str, dict[str, int]]] = {name: {"train": {}, "test": {}} for name in self.categories}
         for file in self.files:
             part = table[file.category][file.split]
             part[file.defect] = part.get(file.defect, 0) + 1
         return table
 
-    def load(self, split: Split, categories: Sequence[str] | None, size: tuple[int, int]) -> Pictures:
-        """The pictures of a split at `size` (height, width), on the CPU as bytes; `categories` None takes all.
+    def load(self, split: Split, categories: Sequence[str] | None, size: tuple[int, int]) -> Images:
+        """The images of a split at `size` (height, width), on the CPU as bytes; `categories` None takes all.
 
         Decoded once and cached. UserError for an unknown or empty category, a file that cannot be decoded, and a mask
-        that is missing or of another size than its picture.
+        that is missing or of another size than its image.
         """
         chosen = self.categories if categories is None else check_categories(categories, self.categories)
         parts = [self._load(split, category, size) for category in chosen]
@@ -96,7 +96,7 @@ class Dataset:
         else:
             full = [torch.zeros((len(f), *size), dtype=torch.bool) if m is None else m for f, _, m in parts]
             masks = full[0] if len(full) == 1 else torch.cat(full)
-        return Pictures(
+        return Images(
             images=images[0] if len(images) == 1 else torch.cat(images),
             masks=masks,
             categories=tuple(file.category for file in files),
@@ -110,7 +110,7 @@ class Dataset:
         files = [file for file in self.files if file.category == category and file.split == split]
         if not files:
             raise UserError(
-                f"category {category!r} has no {split} pictures; expected some in "
+                f"category {category!r} has no {split} images; expected some in "
                 f"{self.root / category / split}; add them or leave the category out"
             )
         require_masks(files)
@@ -125,7 +125,7 @@ def find_dataset(root: Path, categories: Sequence[str] | None = None, *, name: s
     """The data set in `root`, restricted to `categories` where given; its name is guessed from them unless given.
 
     UserError, one line, where the folder is missing, empty or in another layout, for an unknown category, and where a
-    defect picture has no mask.
+    defect image has no mask.
     """
     dataset = scan(root, categories, name=name)
     require_masks(dataset.files)
@@ -138,7 +138,7 @@ def scan(root: Path, categories: Sequence[str] | None = None, *, name: str | Non
     chosen = known if categories is None else check_categories(categories, known)
     files = tuple(file for category in chosen for file in _find_files(root, category))
     if not files:
-        raise UserError(f"no pictures in {root}: expected {LOOKED_FOR}; {_found(root / chosen[0])}")
+        raise UserError(f"no images in {root}: expected {LOOKED_FOR}; {_found(root / chosen[0])}")
     return Dataset(name=name or guess_name(known), root=root, layout=_layout(files), categories=chosen, files=files)
 
 
@@ -153,7 +153,7 @@ def check_categories(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, 
 
 
 def require_masks(files: Sequence[File]) -> None:
-    """UserError naming the first defect picture without a mask."""
+    """UserError naming the first defect image without a mask."""
     for file in files:
         if file.defect != "good" and file.mask is None:
             expected = file.path.parents[2] / "ground_truth" / file.defect / f"{file.path.stem}_mask.png"
@@ -208,7 +208,7 @@ def _find_files(root: Path, category: str) -> list[File]:
     seen: dict[str, Path] = {}
     for file in files:
         if file.id in seen:
-            raise UserError(f"two pictures have one name, {seen[file.id]} and {file.path.name}; rename or remove one")
+            raise UserError(f"two images have one name, {seen[file.id]} and {file.path.name}; rename or remove one")
         seen[file.id] = file.path
     return files
 
@@ -226,7 +226,7 @@ def _split_files(category: str, split: Split, folders: Sequence[Path]) -> list[F
         if folder.is_dir():
             masks = {} if folder.name == "good" else find_masks(folder.parents[1] / "ground_truth" / folder.name)
             files += [
-                File(category, split, folder.name, path, masks.get(path.stem)) for path in decode.picture_files(folder)
+                File(category, split, folder.name, path, masks.get(path.stem)) for path in decode.image_files(folder)
             ]
     return files
 
@@ -236,16 +236,16 @@ def _test_folders(category: Path) -> list[Path]:
 
 
 def find_masks(folder: Path) -> dict[str, Path]:
-    """Mask files by the stem of the picture that each belongs to; `<stem>_mask` goes before `<stem>`."""
+    """Mask files by the stem of the image that each belongs to; `<stem>_mask` goes before `<stem>`."""
     if not folder.is_dir():
         return {}
-    files = decode.picture_files(folder)
+    files = decode.image_files(folder)
     plain = {path.stem: path for path in files}
     return plain | {path.stem.removesuffix("_mask"): path for path in files if path.stem.endswith("_mask")}
 
 
 def _layout(files: Sequence[File]) -> Layout:
-    """VisA's one-class layout has one defect folder, `bad`, and masks of the picture's own name."""
+    """VisA's one-class layout has one defect folder, `bad`, and masks of the image's own name."""
     defects = {file.defect for file in files if file.split == "test"}
     suffixed = any(file.mask is not None and file.mask.stem.endswith("_mask") for file in files)
     return "visa" if "bad" in defects and defects <= {"good", "bad"} and not suffixed else "mvtec"
@@ -268,7 +268,7 @@ def _decode(files: Sequence[File], size: tuple[int, int]) -> dict[str, torch.Ten
 
     def read(index: int) -> None:
         file = files[index]
-        pixels, original = decode.read_picture(file.path, size)
+        pixels, original = decode.read_image(file.path, size)
         images[index] = pixels.transpose(2, 0, 1)
         if file.mask is not None:
             masks[index] = decode.read_mask(file.mask, size, original=original)

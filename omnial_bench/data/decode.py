@@ -1,4 +1,4 @@
-"""Picture and mask files to arrays at network size."""
+"""Image and mask files to arrays at network size."""
 
 import struct
 import zlib
@@ -16,9 +16,9 @@ EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 """Pillow's names of what files may hold, whatever they are called: others start programs, as EPS does Ghostscript."""
 MOST_SIDE = 1 << 15
-"""Pixels of a side: a picture of one row and millions of columns is small, and what reduces it is not."""
+"""Pixels of a side: an image of one row and millions of columns is small, and what reduces it is not."""
 VERSION = 3
-"""Raised with every change of what decoding gives, so that older cached pictures are not found."""
+"""Raised with every change of what decoding gives, so that older cached images are not found."""
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -30,23 +30,23 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """Picture files directly in `folder`, sorted by name; hidden files are left out."""
-    return sorted(path for path in folder.iterdir() if is_picture(path))
+def image_files(folder: Path) -> list[Path]:
+    """Image files directly in `folder`, sorted by name; hidden files are left out."""
+    return sorted(path for path in folder.iterdir() if is_image(path))
 
 
-def is_picture(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
 
 
-def read_picture(path: Path, size: Size | None = None) -> tuple[Bytes, Size]:
-    """A picture as RGB bytes `h w 3` at `size` (height, width), and the size that it has in its file.
+def read_image(path: Path, size: Size | None = None) -> tuple[Bytes, Size]:
+    """An image as RGB bytes `h w 3` at `size` (height, width), and the size that it has in its file.
 
-    Reduced with Pillow's bilinear filter, which averages over the reduction; a picture that has `size` already is
+    Reduced with Pillow's bilinear filter, which averages over the reduction; an image that has `size` already is
     passed through to the bit. Alpha is dropped, 16-bit grey levels are scaled by 1/257, EXIF rotation is not applied,
     since masks are drawn on the pixels as stored. UserError names a file that cannot be decoded.
     """
-    image = open_picture(path)
+    image = open_image(path)
     if image.mode == "F":
         raise UserError(f"cannot use {path}: expected 8- or 16-bit pixels, got floating point; convert it to PNG")
     if image.mode.startswith("I"):
@@ -63,13 +63,13 @@ def read_mask(path: Path, size: Size | None = None, *, original: Size | None = N
     """A ground-truth mask `h w` at `size`: non-zero is anomalous, area-averaged, and cut at one half.
 
     JPEG leaves grey levels around a painted edge: of such a file the upper half of the range is anomalous. UserError
-    where it cannot be decoded, or where its size in the file is not `original`, the picture's.
+    where it cannot be decoded, or where its size in the file is not `original`, the image's.
     """
-    image = open_picture(path)
+    image = open_image(path)
     if original is not None and original != (image.height, image.width):
         raise UserError(
-            f"mask {path} is {image.width}x{image.height}, expected its picture's {original[1]}x{original[0]}; "
-            "give the mask that was drawn on this picture"
+            f"mask {path} is {image.width}x{image.height}, expected its image's {original[1]}x{original[0]}; "
+            "give the mask that was drawn on this image"
         )
     lossy = image.format == "JPEG"
     # Of a palette the colours count, unless it paints every class black, as files do that only number them.
@@ -101,8 +101,8 @@ def _overlap(old: int, new: int) -> npt.NDArray[np.float32]:
     return share
 
 
-def open_picture(path: Path) -> Image.Image:
-    """A decoded picture; UserError where it is too large or none."""
+def open_image(path: Path) -> Image.Image:
+    """A decoded image; UserError where it is too large or none."""
     with _decoding(path), Image.open(path, formats=FORMATS) as image:
         if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
             raise UserError(_too_large(path))
@@ -113,7 +113,7 @@ def open_picture(path: Path) -> Image.Image:
 
 
 def converted(image: Image.Image, mode: str, path: Path) -> Image.Image:
-    """The picture of `path` in another of Pillow's modes; UserError where its palette is damaged."""
+    """The image of `path` in another of Pillow's modes; UserError where its palette is damaged."""
     with _decoding(path):
         return image.convert(mode)
 
@@ -125,7 +125,7 @@ def _decoding(path: Path) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(_too_large(path)) from error
     except UnidentifiedImageError as error:
-        raise UserError(f"cannot decode {path}: it is in no known picture format; replace the file") from error
+        raise UserError(f"cannot decode {path}: it is in no known image format; replace the file") from error
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"cannot decode {path}: {reason}; replace the file") from error

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 RECORD = ".download.json"
 """Lies in a folder that was obtained here, and says from which archive."""
 GROWTH = 4
-"""An archive of pictures, which are compressed already, unpacks to less than this many times its size."""
+"""An archive of images, which are compressed already, unpacks to less than this many times its size."""
 CHUNK = 1 << 18
 TIMEOUT = 30.0
 RETRIES = 4

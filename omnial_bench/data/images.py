@@ -1,4 +1,4 @@
-"""Pictures of one split in memory, as bytes: what every later step reads."""
+"""Images of one split in memory, as bytes: what every later step reads."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from omnial_bench.types import Batch
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures at network size with their masks and names, kept as bytes and turned to float a batch at a time."""
+class Images:
+    """Images at network size with their masks and names, kept as bytes and turned to float a batch at a time."""
 
     images: UInt8[Tensor, "n 3 h w"]
     masks: Bool[Tensor, "n h w"]
     categories: tuple[str, ...]
     defects: tuple[str, ...]
-    """`good` for a normal picture, else the name of the defect's folder."""
+    """`good` for a normal image, else the name of the defect's folder."""
     ids: tuple[str, ...]
     """`<category>/<split>/<defect>/<stem>`, unique in a data set."""
     references: UInt8[Tensor, "n 3 h w"] | None = None
-    """The clean normal picture that each image was made from, where there is one."""
+    """The clean normal image that each image was made from, where there is one."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -31,10 +31,10 @@ class Pictures:
     def size(self) -> tuple[int, int]:
         return self.images.shape[2], self.images.shape[3]
 
-    def select(self, indices: Sequence[int]) -> "Pictures":
-        """The pictures at `indices`, in that order."""
+    def select(self, indices: Sequence[int]) -> "Images":
+        """The images at `indices`, in that order."""
         chosen = torch.as_tensor(indices, dtype=torch.long)
-        return Pictures(
+        return Images(
             images=self.images[chosen],
             masks=self.masks[chosen],
             categories=tuple(self.categories[i] for i in indices),
@@ -44,7 +44,7 @@ class Pictures:
         )
 
     def batch(self, indices: Sequence[int], device: torch.device | str = "cpu") -> Batch:
-        """The pictures at `indices` as float in [0, 1] on `device`."""
+        """The images at `indices` as float in [0, 1] on `device`."""
         part = self.select(indices)
         return Batch(
             images=to_float(part.images, device),
@@ -56,7 +56,7 @@ class Pictures:
         )
 
     def batches(self, size: int, device: torch.device | str = "cpu") -> Iterator[Batch]:
-        """All pictures in order, `size` at a time."""
+        """All images in order, `size` at a time."""
         for start in range(0, len(self), size):
             yield self.batch(range(start, min(start + size, len(self))), device)
 
@@ -71,10 +71,10 @@ def to_bytes(images: Float[Tensor, "n 3 h w"]) -> UInt8[Tensor, "n 3 h w"]:
     return images.detach().mul(255).round().clamp(0, 255).to(torch.uint8)
 
 
-def concatenate(parts: Sequence[Pictures]) -> Pictures:
+def concatenate(parts: Sequence[Images]) -> Images:
     """One after the other; references are kept only where every part has them."""
     references = [part.references for part in parts if part.references is not None]
-    return Pictures(
+    return Images(
         images=torch.cat([part.images for part in parts]),
         masks=torch.cat([part.masks for part in parts]),
         categories=tuple(name for part in parts for name in part.categories),

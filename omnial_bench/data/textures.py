@@ -1,4 +1,4 @@
-"""The bank of texture pictures that synthetic anomalies are made of."""
+"""The bank of texture images that synthetic anomalies are made of."""
 
 from functools import lru_cache
 from importlib.resources import files
@@ -22,11 +22,11 @@ CROPS = 64
 def load_textures(
     folder: Path | None, size: tuple[int, int], *, limit: int | None = None, seed: int = 0
 ) -> UInt8[Tensor, "n 3 h w"]:
-    """Texture pictures at `size` (height, width) as bytes on the CPU, decoded once and cached.
+    """Texture images at `size` (height, width) as bytes on the CPU, decoded once and cached.
 
-    `folder` holds pictures at any depth, such as DTD's `images/<class>/`; each is resized whole, as DRAEM does. Without
+    `folder` holds images at any depth, such as DTD's `images/<class>/`; each is resized whole, as DRAEM does. Without
     a folder, random crops of the photographs inside scikit-image are taken. `limit` keeps that many, drawn by `seed`.
-    UserError where the folder is missing or holds no picture, and naming a picture that cannot be decoded.
+    UserError where the folder is missing or holds no image, and naming an image that cannot be decoded.
     """
     if limit is not None and limit < 1:
         raise UserError(f"expected a limit of at least 1 texture, got {limit}; leave it out to take all")
@@ -35,10 +35,10 @@ def load_textures(
 
 def _from_folder(folder: Path, size: tuple[int, int], limit: int | None, seed: int) -> UInt8[Tensor, "n 3 h w"]:
     if not folder.is_dir():
-        raise UserError(f"no texture folder at {folder}: expected pictures in it, at any depth; check the path")
-    paths = sorted(path for path in folder.rglob("*") if decode.is_picture(path))
+        raise UserError(f"no texture folder at {folder}: expected images in it, at any depth; check the path")
+    paths = sorted(path for path in folder.rglob("*") if decode.is_image(path))
     if not paths:
-        raise UserError(f"no pictures in {folder}: expected textures at any depth, such as DTD's images/<class>/*.jpg")
+        raise UserError(f"no images in {folder}: expected textures at any depth, such as DTD's images/<class>/*.jpg")
     if limit is not None and limit < len(paths):
         chosen = torch.randperm(len(paths), generator=torch.Generator().manual_seed(seed))[:limit]
         paths = [paths[index] for index in sorted(chosen.tolist())]
@@ -47,7 +47,7 @@ def _from_folder(folder: Path, size: tuple[int, int], limit: int | None, seed: i
         pixels = np.empty((len(paths), 3, *size), np.uint8)
 
         def read(index: int) -> None:
-            pixels[index] = decode.read_picture(paths[index], size)[0].transpose(2, 0, 1)
+            pixels[index] = decode.read_image(paths[index], size)[0].transpose(2, 0, 1)
 
         cache.in_parallel(read, range(len(paths)))
         return {"images": torch.from_numpy(pixels)}
@@ -63,7 +63,7 @@ def _bundled(size: tuple[int, int], limit: int | None, seed: int) -> UInt8[Tenso
         path = Path(str(files("skimage.data").joinpath(name)))
         if not path.is_file():
             raise UserError(f"scikit-image lies here without its photograph {name}; give a folder of textures instead")
-        photographs.append(Image.fromarray(decode.read_picture(path)[0]))
+        photographs.append(Image.fromarray(decode.read_image(path)[0]))
     generator = torch.Generator().manual_seed(seed)
     count = CROPS * len(BUNDLED) if limit is None else limit
     crops = [_crop(photographs[index % len(photographs)], size, generator) for index in range(count)]
@@ -71,13 +71,13 @@ def _bundled(size: tuple[int, int], limit: int | None, seed: int) -> UInt8[Tenso
 
 
 def _crop(photograph: Image.Image, size: tuple[int, int], generator: torch.Generator) -> UInt8[Tensor, "3 h w"]:
-    """A crop of a quarter to the whole of the picture's side, of the network's shape, mirrored and turned by chance."""
+    """A crop of a quarter to the whole of the image's side, of the network's shape, mirrored and turned by chance."""
     scale, left, top = torch.rand(3, generator=generator).tolist()
     mirror, turns = torch.randint(2, (), generator=generator).item(), int(torch.randint(4, (), generator=generator))
-    picture = photograph.rotate(90 * turns)
-    largest = min(picture.width / size[1], picture.height / size[0])
+    image = photograph.rotate(90 * turns)
+    largest = min(image.width / size[1], image.height / size[0])
     width, height = ((0.25 + 0.75 * scale) * largest * side for side in (size[1], size[0]))
-    x, y = left * (picture.width - width), top * (picture.height - height)
-    crop = picture.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=(x, y, x + width, y + height))
+    x, y = left * (image.width - width), top * (image.height - height)
+    crop = image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=(x, y, x + width, y + height))
     pixels = torch.from_numpy(np.array(crop)).permute(2, 0, 1)
     return pixels.flip(2) if mirror else pixels

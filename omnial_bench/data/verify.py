@@ -20,7 +20,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Count:
-    """Pictures of one category; the published numbers are None where the data set is not known by name."""
+    """Images of one category; the published numbers are None where the data set is not known by name."""
 
     category: str
     train: int
@@ -32,7 +32,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found in a data folder; good where `problems` is empty. Fewer pictures than published is no problem."""
+    """What was found in a data folder; good where `problems` is empty. Fewer images than published is no problem."""
 
     root: str
     name: str
@@ -45,7 +45,7 @@ class Verification:
 
 
 def verify(root: Path) -> Verification:
-    """Decode every picture and mask in `root`; UserError only where there is no data set at all."""
+    """Decode every image and mask in `root`; UserError only where there is no data set at all."""
     dataset = scan(root)
     problems = [
         problem for found in cache.in_parallel(lambda file: _check(root, file), dataset.files) for problem in found
@@ -65,7 +65,7 @@ def _check(root: Path, file: File) -> list[Problem]:
     problems = []
     original = None
     try:
-        _, original = decode.read_picture(file.path)
+        _, original = decode.read_image(file.path)
     except UserError as error:
         problems.append(_problem(root, file.path, error))
     if file.mask is not None:
@@ -83,18 +83,18 @@ def _problem(root: Path, path: Path, error: UserError) -> Problem:
 
 
 def _check_category(dataset: Dataset, category: str) -> list[Problem]:
-    """Masks that belong to no picture, and splits without normal pictures."""
+    """Masks that belong to no image, and splits without normal images."""
     files = [file for file in dataset.files if file.category == category]
     problems = []
     if not any(file.split == "train" for file in files):
-        problems.append(Problem(f"{category}/train/good", "no training pictures"))
+        problems.append(Problem(f"{category}/train/good", "no training images"))
     if not any(file.split == "test" and file.defect == "good" for file in files):
-        problems.append(Problem(f"{category}/test/good", "no normal test pictures"))
+        problems.append(Problem(f"{category}/test/good", "no normal test images"))
     used = {file.mask for file in files}
     truth = dataset.root / category / "ground_truth"
     for folder in sorted(truth.iterdir()) if truth.is_dir() else []:
         orphans = {path for path in find_masks(folder).values() if path not in used}
-        problems += [Problem(p.relative_to(dataset.root).as_posix(), "mask without a picture") for p in sorted(orphans)]
+        problems += [Problem(p.relative_to(dataset.root).as_posix(), "mask without an image") for p in sorted(orphans)]
     return problems
 
 

@@ -27,11 +27,11 @@ class Move:
 
 
 def one_class(raw: Path, folder: Path, *, split: str = "split_csv/1cls.csv") -> int:
-    """Move the pictures and masks of `raw` into `folder` as the table at `raw/split` says; gives how many pictures.
+    """Move the images and masks of `raw` into `folder` as the table at `raw/split` says; gives how many images.
 
     `<category>/Data/Images/{Normal,Anomaly}` become `<category>/{train/good,test/good,test/bad}`, and the masks
-    `<category>/ground_truth/bad/<stem of the picture>.png`, byte for byte: they hold small class numbers, and every
-    value but 0 is anomalous (`decode.read_mask`). The table and the licence come along; pictures that it does not name
+    `<category>/ground_truth/bad/<stem of the image>.png`, byte for byte: they hold small class numbers, and every
+    value but 0 is anomalous (`decode.read_mask`). The table and the licence come along; images that it does not name
     do not. UserError, one line and before anything is moved, where the table is missing or wrong, names a file that is
     not there or lies outside, or gives two files one place.
     """
@@ -39,15 +39,15 @@ def one_class(raw: Path, folder: Path, *, split: str = "split_csv/1cls.csv") -> 
     for move in moves:
         (folder / move.target).parent.mkdir(parents=True, exist_ok=True)
         (raw / move.source).rename(folder / move.target)
-    pictures = [move for move in moves if move.target.parts[1] != "ground_truth"]
+    images = [move for move in moves if move.target.parts[1] != "ground_truth"]
     left = sum(path.is_file() for path in raw.glob("*/Data/Images/*/*"))
     if left:
-        log.warning("%d pictures of %s are in no split and are left out", left, raw)
+        log.warning("%d images of %s are in no split and are left out", left, raw)
     for path in [raw / split, *sorted(raw.glob("LICENSE*"))]:
         target = folder / path.relative_to(raw)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
-    return len(pictures)
+    return len(images)
 
 
 def _plan(raw: Path, split: str) -> list[Move]:
@@ -59,16 +59,16 @@ def _plan(raw: Path, split: str) -> list[Move]:
         path = raw / move.source
         if not path.is_file() or path.resolve() != raw.resolve() / move.source:
             raise UserError(f"{table} names {move.source}, which is not in {raw}; fetch the published archive")
-        # One stem is one picture, whatever its extension, and some file systems do not tell a from A.
+        # One stem is one image, whatever its extension, and some file systems do not tell a from A.
         key = move.target.with_suffix("").as_posix().casefold()
         if key in seen:
             raise UserError(f"{table} gives {seen[key].source} and {move.source} one place, {move.target}; mend it")
         if move.source in sources:
-            raise UserError(f"{table} names {move.source} twice; a picture belongs to one split, mend it")
+            raise UserError(f"{table} names {move.source} twice; an image belongs to one split, mend it")
         seen[key] = move
         sources.add(move.source)
     if not moves:
-        raise UserError(f"{table} names no pictures; expected one a row, in the columns {','.join(COLUMNS)}")
+        raise UserError(f"{table} names no images; expected one a row, in the columns {','.join(COLUMNS)}")
     return moves
 
 

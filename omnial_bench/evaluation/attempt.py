@@ -1,4 +1,4 @@
-"""One threat on one category's test pictures of one model: the pictures as the bytes of files, and how it went."""
+"""One threat on one category's test images of one model: the images as the bytes of files, and how it went."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from omnial_bench.attacks.attacking import attack_pictures
+from omnial_bench.attacks.attacking import attack_images
 from omnial_bench.attacks.columns import eps_text
 from omnial_bench.attacks.levels import keeps, largest_change
 from omnial_bench.attacks.objectives import linear
@@ -16,7 +16,7 @@ from omnial_bench.attacks.threats import threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.catalog import foreground_rule
-from omnial_bench.data.images import Pictures
+from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.scoring import Labels
 from omnial_bench.models.checkpoint import model_name
@@ -25,22 +25,22 @@ from omnial_bench.synthesis.foreground import foreground
 from omnial_bench.types import Detector
 
 BATCH = 8
-"""Pictures attacked at once; fixed, for it decides which random numbers a picture gets."""
+"""Images attacked at once; fixed, for it decides which random numbers an image gets."""
 HELD = 2
-"""Pictures whose gradient is held against forward passes: each costs as much as some ten steps of an attack."""
+"""Images whose gradient is held against forward passes: each costs as much as some ten steps of an attack."""
 
 
-def composed(pictures: Pictures, suite: Suite, dataset: str, category: str) -> Composed:
-    """The pictures with the object of each, and the region where a defect is to be invented: all of the object."""
-    objects = torch.ones_like(pictures.masks)
+def composed(images: Images, suite: Suite, dataset: str, category: str) -> Composed:
+    """The images with the object of each, and the region where a defect is to be invented: all of the object."""
+    objects = torch.ones_like(images.masks)
     if any(threat.where == "foreground" for threat in suite.threats):
-        objects = foreground(pictures.images, foreground_rule(dataset, category))
-    return Composed(pictures, objects, torch.ones_like(pictures.masks))
+        objects = foreground(images.images, foreground_rule(dataset, category))
+    return Composed(images, objects, torch.ones_like(images.masks))
 
 
 def attempt(
     model: Detector,
-    pictures: Composed,
+    subject: Composed,
     suite: Suite,
     threat: Threat,
     labels: Labels,
@@ -49,16 +49,16 @@ def attempt(
     seed: int,
     device: torch.device,
     precision: torch.dtype | None,
-) -> tuple[Pictures, Attempt]:
-    """The pictures after one threat, as bytes, each measured to lie in its ball; references are those before it.
+) -> tuple[Images, Attempt]:
+    """The images after one threat, as bytes, each measured to lie in its ball; references are those before it.
 
-    `labels` are the model's own. UserError for a picture that leaves its ball.
+    `labels` are the model's own. UserError for an image that leaves its ball.
     """
-    originals = pictures.pictures
+    originals = subject.images
     images = originals.images.clone()
     steps, weight, flat = torch.zeros(0, dtype=torch.float64), 0, 0
     takes_gradient = False
-    for part in attack_pictures([model], pictures, threat, seed=seed, device=device, batch=BATCH, precision=precision):
+    for part in attack_images([model], subject, threat, seed=seed, device=device, batch=BATCH, precision=precision):
         images[part.rows] = part.images
         if part.losses:
             steps = (steps if len(steps) else 0) + part.weight * torch.tensor(part.losses, dtype=torch.float64)
@@ -83,7 +83,7 @@ def hold(
     attempts: list[Attempt],
     model: Detector,
     suite: Suite,
-    pictures: Pictures,
+    images: Images,
     category: str,
     *,
     seed: int,
@@ -92,7 +92,7 @@ def hold(
     """Hold the gradient of the model against forward passes, beside the first threat of goal `any` that takes one; in
     float32 and for `linear`, to which every pixel's log-odds counts alike, whatever attacks."""
     if (at := held(attempts, suite)) is not None:
-        part = pictures.batch(range(min(HELD, len(pictures))), device)
+        part = images.batch(range(min(HELD, len(images))), device)
         with victim([model]) as target:
             told = agreement(target, part.images, part.masks, linear, generator_for(seed, "slopes", category))
         attempts[at] = replace(attempts[at], agreement=told)
@@ -104,8 +104,8 @@ def held(attempts: list[Attempt], suite: Suite) -> int | None:
     return next((at for at, (went, threat) in pairs if threat.goal == "any" and went.flat is not None), None)
 
 
-def _measure(threat: Threat, images: UInt8[Tensor, "n 3 h w"], originals: Pictures) -> float:
-    """The largest change on the bytes; UserError where a picture has left its ball."""
+def _measure(threat: Threat, images: UInt8[Tensor, "n 3 h w"], originals: Images) -> float:
+    """The largest change on the bytes; UserError where an image has left its ball."""
     ball, largest = threat_model(threat), 0.0
     for saved, original, name in zip(images.numpy(), originals.images.numpy(), originals.ids, strict=True):
         if not keeps(ball, saved, original):

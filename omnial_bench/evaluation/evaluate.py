@@ -17,7 +17,7 @@ from omnial_bench.attacks.threats import ATTACKS, aim_of, label_of
 from omnial_bench.attacks.ties import saturated
 from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Suite, Threat
-from omnial_bench.data.images import Pictures
+from omnial_bench.data.images import Images
 from omnial_bench.evaluation.attempt import attempt, composed, held, hold
 from omnial_bench.evaluation.differences import Drawn
 from omnial_bench.evaluation.examples import Example, Keeper, choose
@@ -55,7 +55,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that an evaluation has found: rows, how each attack went, pictures to show, and draws of images."""
+    """Everything that an evaluation has found: rows, how each attack went, images to show, and draws of images."""
 
     rows: list[Result] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Evaluation:
 
 def score_category(
     target: Target,
-    images: Pictures,
+    images: Images,
     category: str,
     *,
     adversarial: AdversarialSet | None = None,
@@ -98,7 +98,7 @@ def score_category(
 def evaluate(
     source: Target,
     suite: Suite,
-    pictures: Pictures,
+    images: Images,
     category: str,
     targets: Iterable[Target] = (),
     *,
@@ -109,20 +109,20 @@ def evaluate(
     out: Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Attack `source` with every threat of a suite on one category's test pictures, and score `targets` on the result.
+    """Attack `source` with every threat of a suite on one category's test images, and score `targets` on the result.
 
-    `targets` are other models that see the pictures, one at a time. At most `limit` pictures, or the suite's limit
+    `targets` are other models that see the images, one at a time. At most `limit` images, or the suite's limit
     if that is smaller; the same ones for every model. Rows of the source have `source = self`, and come with those of
-    the same pictures before any attack. With `out`, the pictures that the first threat harmed most and least are kept
+    the same images before any attack. With `out`, the images that the first threat harmed most and least are kept
     there.
-    UserError for a threat that does not fit the model, and for a picture that leaves its ball.
+    UserError for a threat that does not fit the model, and for an image that leaves its ball.
     """
-    chosen = spread(pictures, _smaller(limit, suite.limit), generator_for(seed, "pictures", category))
+    chosen = spread(images, _smaller(limit, suite.limit), generator_for(seed, "images", category))
     device = torch.device(device)
     model = placed(source.detector, device)
     shown = composed(chosen, suite, source.labels.dataset, category)
     found = Evaluation()
-    attacked: dict[str, Pictures] = {}
+    attacked: dict[str, Images] = {}
     for done, threat in enumerate(suite.threats):
         if progress is not None:
             progress(done, len(suite.threats), threat.name)
@@ -150,15 +150,15 @@ def evaluation_of(kept: Mapping[str, Any], where: str) -> Evaluation:
     return parse(Evaluation, {each.name: kept[each.name] for each in fields(Evaluation) if each.name in kept}, where)
 
 
-def spread(pictures: Pictures, limit: int | None, generator: torch.Generator) -> Pictures:
-    """At most `limit` pictures in their order, taken in turn from every defect and the normal ones; drawn by chance
+def spread(images: Images, limit: int | None, generator: torch.Generator) -> Images:
+    """At most `limit` images in their order, taken in turn from every defect and the normal ones; drawn by chance
     within each."""
-    if limit is None or limit >= len(pictures):
-        return pictures
-    order = torch.randperm(len(pictures), generator=generator).tolist()
-    groups = [[index for index in order if pictures.defects[index] == name] for name in sorted(set(pictures.defects))]
-    turns = [group[turn] for turn in range(len(pictures)) for group in groups if turn < len(group)]
-    return pictures.select(sorted(turns[:limit]))
+    if limit is None or limit >= len(images):
+        return images
+    order = torch.randperm(len(images), generator=generator).tolist()
+    groups = [[index for index in order if images.defects[index] == name] for name in sorted(set(images.defects))]
+    turns = [group[turn] for turn in range(len(images)) for group in groups if turn < len(group)]
+    return images.select(sorted(turns[:limit]))
 
 
 def _smaller(one: int | None, other: int | None) -> int | None:
@@ -168,8 +168,8 @@ def _smaller(one: int | None, other: int | None) -> int | None:
 def _score_self(
     source: Target,
     suite: Suite,
-    originals: Pictures,
-    attacked: Mapping[str, Pictures],
+    originals: Images,
+    attacked: Mapping[str, Images],
     category: str,
     attempts: list[Attempt],
     *,
@@ -178,7 +178,7 @@ def _score_self(
 ) -> Evaluation:
     """The source's own rows: before the attack, under each threat, and under the worst of them. Of the attempts, that
     which is held against more than its rows is told what the maps show."""
-    alike = {name: _alike(originals, pictures) for name, pictures in attacked.items()}
+    alike = {name: _alike(originals, images) for name, images in attacked.items()}
     found, before = Evaluation(), _Seen(frozenset().union(*alike.values()))
     control = replace(source.labels, set=suite.control)
     found.rows.extend(score(source.detector, originals, control, category, device=device, viewer=before))
@@ -188,12 +188,12 @@ def _score_self(
     rows: dict[str, list[Result]] = {}
     compared, drawn = _compared(suite), dict[str, list[Drawn]]()
 
-    def look(threat: Threat, pictures: Pictures, known: Mapping[int, Prediction]) -> None:
+    def look(threat: Threat, images: Images, known: Mapping[int, Prediction]) -> None:
         told = columns_of(threat, label_of(threat))
         labels = replace(source.labels, set=threat.name, source="self", aim=aim_of(threat), **told)
         views[threat.name], drawn[threat.name] = seen, mine = _Seen(), list[Drawn]()
         rows[threat.name] = score(
-            source.detector, pictures, labels, category, device=device, viewer=seen, normals_only=True, known=known,
+            source.detector, images, labels, category, device=device, viewer=seen, normals_only=True, known=known,
             drawn=mine, compared=compared.get(threat.name, ()),
         )  # fmt: skip
 
@@ -207,14 +207,14 @@ def _score_self(
         _with_parts(threat, suite.threats, attacked, views, anomalous) if suite.composed else attacked[threat.name]
         for threat in suite.threats
     ]
-    for index, (threat, pictures) in enumerate(zip(suite.threats, wholes, strict=True)):
-        if pictures is not attacked[threat.name]:
-            look(threat, pictures, {})
+    for index, (threat, images) in enumerate(zip(suite.threats, wholes, strict=True)):
+        if images is not attacked[threat.name]:
+            look(threat, images, {})
         found.rows.extend(rows[threat.name])
         found.drawn.extend(drawn[threat.name])
         harms = worst.update(views[threat.name].maps, views[threat.name].scores)
         if index == 0 and out is not None and suite.against == "self":
-            found.examples.extend(_extremes(source, threat, pictures, harms, device=device, out=out))
+            found.examples.extend(_extremes(source, threat, images, harms, device=device, out=out))
     if suite.worst:
         aims = sorted({kind for threat in suite.threats for kind in aim_of(threat).split("+")} - {"none"})
         labels = replace(
@@ -243,11 +243,11 @@ def _compared(suite: Suite) -> dict[str, tuple[str, ...]]:
 def _with_parts(
     threat: Threat,
     threats: Iterable[Threat],
-    attacked: Mapping[str, Pictures],
+    attacked: Mapping[str, Images],
     views: Mapping[str, "_Seen"],
     anomalous: Bool[Tensor, " n"],
-) -> Pictures:
-    """The pictures of a threat; of the first with goal `any` in its ball whose attack is after a bound, each as that
+) -> Images:
+    """The images of a threat; of the first with goal `any` in its ball whose attack is after a bound, each as that
     threat or another left it, whichever harms the figure more that the first aims at: who may do any harm may hide
     alone, or change the foreground alone."""
     own, aim = attacked[threat.name], aim_of(threat)
@@ -287,14 +287,14 @@ def _is_part(one: Threat, whole: Threat) -> bool:
     return other and ATTACKS[one.attack].aims
 
 
-def _anomalous(pictures: Pictures) -> Bool[Tensor, " n"]:
-    return torch.tensor([defect != "good" for defect in pictures.defects])
+def _anomalous(images: Images) -> Bool[Tensor, " n"]:
+    return torch.tensor([defect != "good" for defect in images.defects])
 
 
-def _alike(one: Pictures, other: Pictures) -> frozenset[int]:
+def _alike(one: Images, other: Images) -> frozenset[int]:
     """Where the scoring's batches begin in which not one byte differs: those that a goal leaves alone are among them.
 
-    Batches and not pictures, for in a batch of another size sums may be taken in another order.
+    Batches and not images, for in a batch of another size sums may be taken in another order.
     """
     starts = range(0, len(one), SCORED)
     return frozenset(at for at in starts if torch.equal(one.images[at : at + SCORED], other.images[at : at + SCORED]))
@@ -328,20 +328,20 @@ class _Seen:
 def _extremes(
     source: Target,
     threat: Threat,
-    pictures: Pictures,
+    images: Images,
     harms: Float[Tensor, " n"],
     *,
     device: torch.device,
     out: Path,
 ) -> Sequence[Example]:
-    """The pictures of the category that the threat harmed most and least."""
+    """The images of the category that the threat harmed most and least."""
     order = harms.argsort(stable=True).tolist()
     ends = {order[-1]: "strongest"} | ({order[0]: "weakest"} if len(order) > 1 else {})
-    shown = pictures.select(list(ends))
+    shown = images.select(list(ends))
     keeper = Keeper(
         out, model=source.model, name=threat.name, wanted=shown.ids,
-        originals={pictures.ids[index]: _before(pictures, index) for index in ends},
-        notes={pictures.ids[index]: note for index, note in ends.items()},
+        originals={images.ids[index]: _before(images, index) for index in ends},
+        notes={images.ids[index]: note for index, note in ends.items()},
     )  # fmt: skip
     viewer: Viewer = keeper
     with torch.inference_mode():
@@ -350,7 +350,7 @@ def _extremes(
     return keeper.kept
 
 
-def _before(pictures: Pictures, index: int) -> UInt8[Tensor, "3 h w"]:
-    if pictures.references is None:
-        raise ValueError("attacked pictures come with those before the attack")
-    return pictures.references[index]
+def _before(images: Images, index: int) -> UInt8[Tensor, "3 h w"]:
+    if images.references is None:
+        raise ValueError("attacked images come with those before the attack")
+    return images.references[index]

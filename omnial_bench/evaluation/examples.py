@@ -1,4 +1,4 @@
-"""Pictures kept for the report: a few of every category and set, and the synthetic anomalies by panel."""
+"""Images kept for the report: a few of every category and set, and the synthetic anomalies by panel."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from omnial_bench.data.images import Pictures, to_bytes, to_float
+from omnial_bench.data.images import Images, to_bytes, to_float
 from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import make_folder, whole, write_text
 from omnial_bench.synthesis import omnial as synthesis
@@ -23,12 +23,12 @@ from omnial_bench.types import Batch, Prediction, Synthetic
 
 FOLDER = "examples"
 GREYS_OF_LEVELS = (0, 255, 170, 85)
-"""Grey of normal, easy, medium and hard in a picture of labels."""
+"""Grey of normal, easy, medium and hard in an image of labels."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One picture file; `path` is relative to the examples' folder."""
+    """One image file; `path` is relative to the examples' folder."""
 
     model: str
     set: str
@@ -38,20 +38,20 @@ class Example:
     role: str
     path: str
     note: str = ""
-    """`strongest` or `weakest` where the picture stands for what an attack did at its best or worst."""
+    """`strongest` or `weakest` where the image stands for what an attack did at its best or worst."""
 
 
-def choose(pictures: Pictures) -> list[int]:
-    """One picture of each of the first two defects and the first normal one: the same ones for every model."""
+def choose(images: Images) -> list[int]:
+    """One image of each of the first two defects and the first normal one: the same ones for every model."""
     first: dict[str, int] = {}
-    for index, defect in enumerate(pictures.defects):
+    for index, defect in enumerate(images.defects):
         first.setdefault(defect, index)
     normal = first.pop("good", None)
     return list(first.values())[:2] + ([normal] if normal is not None else [])
 
 
 class Keeper:
-    """A scoring's viewer that writes the wanted pictures as PNG; by id, `originals` before the attack and `notes`."""
+    """A scoring's viewer that writes the wanted images as PNG; by id, `originals` before the attack and `notes`."""
 
     def __init__(
         self,
@@ -88,20 +88,20 @@ class Keeper:
 
     def _keep(self, category: str, defect: str, identity: str, role: str, tile: Tensor) -> None:
         path = Path(self.model, self.name, identity.replace("/", "-") + f"-{role}.png")
-        write_picture(self.root / path, tile)
+        write_image(self.root / path, tile)
         note = self.notes.get(identity, "")
         self.kept.append(Example(self.model, self.name, category, defect, identity, role, path.as_posix(), note))
 
 
-def write_picture(path: Path, tile: Float[Tensor, "..."]) -> None:
-    """An RGB picture (3, h, w) or a grey one (h, w), float in [0, 1], as PNG."""
+def write_image(path: Path, tile: Float[Tensor, "..."]) -> None:
+    """An RGB image (3, h, w) or a grey one (h, w), float in [0, 1], as PNG."""
     levels = to_bytes(tile.float().cpu())
     with whole(path) as aside:
         Image.fromarray((levels.permute(1, 2, 0) if levels.ndim == 3 else levels).numpy()).save(aside, format="PNG")
 
 
 def gallery(
-    run: Path, normals: Pictures, textures: Tensor, *, seed: int, categories: Iterable[str], detector: str
+    run: Path, normals: Images, textures: Tensor, *, seed: int, categories: Iterable[str], detector: str
 ) -> list[Example]:
     """OmniAL's synthetic anomalies on the first normal of up to five categories, a panel each, as in its Fig. 4."""
     generator = torch.Generator().manual_seed(seed)
@@ -114,7 +114,7 @@ def gallery(
             tiles = {"input": image, "truth": greys, "clean": batch.clean[0]}
             for role, tile in tiles.items():
                 path = Path("synthesis", f"{category}-{panel}-{role}.png")
-                write_picture(run / FOLDER / path, tile)
+                write_image(run / FOLDER / path, tile)
                 kept.append(Example(detector, "synthesis", category, panel, normals.ids[index], role, path.as_posix()))
     return kept
 
@@ -132,7 +132,7 @@ def _one_of_each_panel(image: Float[Tensor, "1 3 h w"], textures: Tensor, genera
 
 
 def write_index(run: Path, examples: Iterable[Example]) -> None:
-    """examples/index.csv, a picture a row."""
+    """examples/index.csv, an image a row."""
     columns = [field.name for field in fields(Example)]
     index = pd.DataFrame([astuple(example) for example in examples], columns=columns)
     make_folder(run / FOLDER)

@@ -1,4 +1,4 @@
-"""A detector on pictures -> one number a row."""
+"""A detector on images -> one number a row."""
 
 import hashlib
 import logging
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from omnial_bench.attacks.columns import columns_of
 from omnial_bench.attacks.sets.sealed import AdversarialSet
-from omnial_bench.data.images import Pictures
+from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.differences import Drawn, hash_of, text_of
 from omnial_bench.metrics.intervals import Intervals, ends_of
@@ -30,7 +30,7 @@ from omnial_bench.types import Batch, Detector, Prediction
 log = logging.getLogger(__name__)
 
 BATCH = 16
-"""Pictures scored at once."""
+"""Images scored at once."""
 DIGITS = 12
 """Of a hash, in a row."""
 Viewer = Callable[[Batch, Prediction], None]
@@ -79,11 +79,11 @@ def labels_on(labels: Labels, adversarial: AdversarialSet | None, model: str) ->
 
 
 class Tally:
-    """What a detector says of pictures of one category, batch by batch, and the rows of it."""
+    """What a detector says of images of one category, batch by batch, and the rows of it."""
 
     def __init__(self, *, normals_only: bool = False, maps_only: bool = False) -> None:
-        """`normals_only`: reconstructions are held against references in normal pictures alone, for only there is the
-        reference a normal picture. `maps_only`: they are not looked at."""
+        """`normals_only`: reconstructions are held against references in normal images alone, for only there is the
+        reference a normal image. `maps_only`: they are not looked at."""
         self.images, self.regions, self.normals_only, self.count = Ranking(), Regions(), normals_only, 0
         self.intervals = Intervals()
         self.ids: list[str] = []
@@ -93,11 +93,11 @@ class Tally:
         self.reconstructs = maps_only
 
     def update(self, part: Batch, prediction: Prediction) -> None:
-        """UserError where the map has another size than the pictures, or holds values that are no numbers."""
+        """UserError where the map has another size than the images, or holds values that are no numbers."""
         maps, scores = prediction.score_map, prediction.image_score
         if maps.shape[-2:] != part.images.shape[-2:]:
             want, got = tuple(part.images.shape[-2:]), tuple(maps.shape[-2:])
-            raise UserError(f"expected maps as large as the pictures, {want}, got {got}; resize them in the detector")
+            raise UserError(f"expected maps as large as the images, {want}, got {got}; resize them in the detector")
         if not (torch.isfinite(maps).all() and torch.isfinite(scores).all()):
             raise UserError("expected finite anomaly maps and scores, got NaN or infinity; mend the detector")
         self.add(maps, part.masks, scores, part.anomalous)
@@ -166,7 +166,7 @@ class Tally:
 
 def score(
     detector: Detector,
-    pictures: Pictures,
+    images: Images,
     labels: Labels,
     category: str,
     *,
@@ -178,17 +178,17 @@ def score(
     drawn: list[Drawn] | None = None,
     compared: Collection[str] = HEADLINE,
 ) -> list[Result]:
-    """All metrics of one category's pictures, computed in float32.
+    """All metrics of one category's images, computed in float32.
 
-    PSNR and SSIM compare the reconstruction with the clean normal picture: the reference where a set has one, else the
-    picture itself, and then over normal pictures only; with `normals_only` in either case. `known` is what the detector
-    has said of batches already, by the place of their first picture: these do not pass it again. To `drawn` is added
+    PSNR and SSIM compare the reconstruction with the clean normal image: the reference where a set has one, else the
+    image itself, and then over normal images only; with `normals_only` in either case. `known` is what the detector
+    has said of batches already, by the place of their first image: these do not pass it again. To `drawn` is added
     what compares the model with others by the `compared` metrics. An undefined figure is None and its reason is logged.
     """
     tally, device = Tally(normals_only=normals_only), torch.device(device)
     detector = placed(detector, device)
     with torch.inference_mode():
-        for start, part in zip(range(0, len(pictures), batch), pictures.batches(batch, device), strict=True):
+        for start, part in zip(range(0, len(images), batch), images.batches(batch, device), strict=True):
             prediction = known.get(start)
             if prediction is None:
                 prediction = detector(part.images.contiguous(memory_format=torch.channels_last))
@@ -232,9 +232,9 @@ def _undefined(values: dict[str, float | None]) -> dict[str, str]:
     reasons: dict[str, list[str]] = {}
     for metric, value in values.items():
         if value is not None and not math.isfinite(value):
-            reasons.setdefault("a picture is reconstructed without any error", []).append(metric)
+            reasons.setdefault("an image is reconstructed without any error", []).append(metric)
         elif value is None and kind_of(metric) == "reconstruction":
-            reasons.setdefault("no normal picture", []).append(metric)
+            reasons.setdefault("no normal image", []).append(metric)
         elif value is None:
             reasons.setdefault("it needs both normal and anomalous ones", []).append(metric)
     return {reason: ", ".join(metrics) for reason, metrics in reasons.items()}

@@ -31,14 +31,14 @@ def check_suited(detector: Detector, suite: Suite, name: str) -> None:
     if not has_gradient(detector) and (threats := takes_gradient(suite)):
         some, take = ", ".join(threats[:3]), "take" if len(threats) > 1 else "takes"
         raise UserError(
-            f"{name} is shown pictures and has no gradient, which {some} of suite {suite.name} {take}; "
+            f"{name} is shown images and has no gradient, which {some} of suite {suite.name} {take}; "
             "try the suites queries or corruptions, or sets made on another model"
         )
 
 
 def check_gradient(detector: Detector, images: Float[Tensor, "b 3 h w"]) -> float:
     """The cosine of a detector's slopes as its gradient tells them and as forward passes measure them, on normal
-    pictures, for its map and its image score; the lower of the two. UserError where it is below 0.98: part of the
+    images, for its map and its image score; the lower of the two. UserError where it is below 0.98: part of the
     gradient is cut, and attacks would find less than there is."""
     name = named(detector.module) if isinstance(detector, Adapted) else type(detector).__name__
     truth = torch.zeros(len(images), *images.shape[2:], dtype=torch.bool, device=images.device)

@@ -1,4 +1,4 @@
-"""The worst of several attacks, picture by picture, for figures that are pooled over all pictures."""
+"""The worst of several attacks, image by image, for figures that are pooled over all images."""
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -7,14 +7,14 @@ from torch import Tensor
 from omnial_bench.metrics.ranking import auroc
 
 SWEEPS = 20
-"""Passes over all pictures at the most; a handful is enough."""
+"""Passes over all images at the most; a handful is enough."""
 
 
 class Harm:
-    """What a picture's map costs the pooled pixel AUROC, held against reference maps of the same model.
+    """What an image's map costs the pooled pixel AUROC, held against reference maps of the same model.
 
     An anomalous pixel costs the share of normal reference pixels that score at least as high, a normal pixel the share
-    of anomalous reference pixels that score at most as high; a picture costs the mean of either kind, added: 0 to 2. It
+    of anomalous reference pixels that score at most as high; an image costs the mean of either kind, added: 0 to 2. It
     bounds what one strange pixel can weigh, which a cross-entropy does not.
     """
 
@@ -22,12 +22,12 @@ class Harm:
         self.normal, self.anomalous = maps[~masks].sort().values, maps[masks].sort().values
 
     def __call__(self, maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
-        """The mean of either kind of pixel of each picture, added."""
+        """The mean of either kind of pixel of each image, added."""
         above, below = self._costs(maps, masks)
         return above / masks.flatten(1).sum(1).clamp_min(1) + below / (~masks).flatten(1).sum(1).clamp_min(1)
 
     def pooled(self, maps: Float[Tensor, "n h w"], masks: Bool[Tensor, "n h w"]) -> Float[Tensor, " n"]:
-        """What each picture takes from the AUROC of all pixels, in which every pixel of a kind weighs alike."""
+        """What each image takes from the AUROC of all pixels, in which every pixel of a kind weighs alike."""
         above, below = self._costs(maps, masks)
         return above / max(len(self.anomalous), 1) + below / max(len(self.normal), 1)
 
@@ -40,10 +40,10 @@ class Harm:
 
 
 class Worst:
-    """Versions of the same pictures, that before any attack the first, and the choice among them that harms most.
+    """Versions of the same images, that before any attack the first, and the choice among them that harms most.
 
-    For the image score it is the lowest of an anomalous and the highest of a normal picture, which is the worst AUROC
-    that can be chosen. For the maps the best single version is where it starts; each picture then goes over to the
+    For the image score it is the lowest of an anomalous and the highest of a normal image, which is the worst AUROC
+    that can be chosen. For the maps the best single version is where it starts; each image then goes over to the
     version of most `Harm` against all that are chosen, as long as the pooled pixel AUROC falls. So no single attack
     takes it lower.
     """
@@ -60,7 +60,7 @@ class Worst:
         self._clean = self._harm(maps, masks)
 
     def update(self, maps: Float[Tensor, "n h w"], scores: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Take one attack; what it added to the harm of each picture, held against the maps before any attack."""
+        """Take one attack; what it added to the harm of each image, held against the maps before any attack."""
         self.versions.append(maps)
         self.scores = torch.where(
             self.anomalous, torch.minimum(scores, self.scores), torch.maximum(scores, self.scores)
@@ -68,11 +68,11 @@ class Worst:
         return self._harm(maps, self.masks) - self._clean
 
     def maps(self) -> Float[Tensor, "n h w"]:
-        """The chosen version of each picture's map."""
+        """The chosen version of each image's map."""
         return self._taken(self.choice())
 
     def choice(self) -> Int64[Tensor, " n"]:
-        """The number of each picture's version, 0 before any attack."""
+        """The number of each image's version, 0 before any attack."""
         count = len(self.scores)
         starts = [torch.full((count,), index) for index in range(len(self.versions))]
         chosen, lowest = min(((start, self._area(start)) for start in starts), key=lambda pair: pair[1])

@@ -1,4 +1,4 @@
-"""How like two pictures are: PSNR and SSIM, batched, on their device, differentiable."""
+"""How like two images are: PSNR and SSIM, batched, on their device, differentiable."""
 
 from typing import Literal
 
@@ -45,7 +45,7 @@ def ssim_map(
     """Structural similarity around each pixel of each channel, in [-1, 1] (Wang et al. 2004, Eq. 13).
 
     `window` is the odd side of the Gaussian window of width `sigma`, both in pixels; K is 0.01 and 0.03. Outside the
-    frame are zeros, as in DRAEM's loss, or the picture mirrored with its edge repeated; "none" leaves out windows that
+    frame are zeros, as in DRAEM's loss, or the image mirrored with its edge repeated; "none" leaves out windows that
     reach there, so h and w shrink by window - 1. At least float32, also under autocast. Raises UserError for shapes.
     """
     a, b = _pair(a, b)

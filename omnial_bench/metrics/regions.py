@@ -11,7 +11,7 @@ from omnial_bench.metrics.ranking import CAPACITY, RESOLUTION, Ranking
 
 LIMIT = 0.3
 
-# Eight neighbours within a picture, none in the pictures before and after it.
+# Eight neighbours within an image, none in the images before and after it.
 NEIGHBOURS = np.zeros((3, 3, 3), dtype=bool)
 NEIGHBOURS[1] = True
 

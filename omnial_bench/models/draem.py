@@ -43,7 +43,7 @@ class Options:
     panels: bool = False
     """Panel-guided synthesis (OmniAL, Table 4)."""
     rotation: Fraction01 = 0.3
-    """Probability that a normal training picture is turned by U(-90, 90) degrees."""
+    """Probability that a normal training image is turned by U(-90, 90) degrees."""
     smoothing: OddSide = 1
     pooling: OddSide = 21
 
@@ -100,8 +100,8 @@ def load_official(
 ) -> None:
     """Load two state dicts laid out as the authors' ReconstructiveSubNetwork and DiscriminativeSubNetwork.
 
-    The authors feed pictures in the order blue, green, red; with `bgr` the colour channels of the first and last
-    convolutions are turned over, so that RGB pictures give their results. UserError where a name is missing or not
+    The authors feed images in the order blue, green, red; with `bgr` the colour channels of the first and last
+    convolutions are turned over, so that RGB images give their results. UserError where a name is missing or not
     known, or a shape differs; nothing is loaded then.
     """
     first = _renamed(detector.reconstruction, reconstruction_state, "", ("1", "2", "3", "4"))

@@ -24,7 +24,7 @@ def ssim_loss(reconstruction: Float[Tensor, "b c h w"], target: Float[Tensor, "b
     """1 - mean SSIM: Gaussian window 11, sigma 1.5, zeros outside the frame, the range that of the reconstruction."""
     first, second = reconstruction.float(), target.float()
     span = value_range(first)
-    # SSIM at a range is SSIM at range 1 of the pictures divided by it.
+    # SSIM at a range is SSIM at range 1 of the images divided by it.
     return 1 - ssim_map(first / span, second / span, window=11, sigma=1.5, data_range=1.0, padding="zero").mean()
 
 

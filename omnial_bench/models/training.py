@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributed import DistError
 
 from omnial_bench.config.schema import Recipe, Training
-from omnial_bench.data.images import Pictures, to_float
+from omnial_bench.data.images import Images, to_float
 from omnial_bench.errors import UserError
 from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import make_folder, write_text
@@ -62,7 +62,7 @@ def learning_rate(training: Training, step: int, steps: int) -> float:
 
 def train(
     recipe: Recipe,
-    normals: Pictures,
+    normals: Images,
     textures: UInt8[Tensor, "n 3 h w"],
     *,
     out: Path,
@@ -76,7 +76,7 @@ def train(
     progress: Progress | None = None,
     saved: Callable[[Path], None] | None = None,
 ) -> Detector:
-    """Train on normal pictures and write checkpoint, recipe and log to `out`; an interrupted training goes on.
+    """Train on normal images and write checkpoint, recipe and log to `out`; an interrupted training goes on.
 
     `provenance` is told the number of iterations. What decides a resumed training's steps is saved with its key, so it
     ends with the weights of an undisturbed one. With `recompute` features are made twice, which takes less memory and
@@ -252,7 +252,7 @@ class _Loop:
         return {name: term.detach() for name, term in terms.items()}
 
     def _synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator, shares: int = 1) -> Synthetic:
-        """Synthetic pictures made of `images`; of several shares the one of this process."""
+        """Synthetic images made of `images`; of several shares the one of this process."""
         device = self.fabric.device
         with self._told("synthesize"):
             batch = self.detector.synthesize(to_float(images, device), to_float(textures, device), generator)
@@ -281,7 +281,7 @@ class _Loop:
             raise UserError(f"{kind.__name__}.{method} failed: {type(error).__name__}: {reason}"[:300]) from error
 
     def validation(self, images: Tensor, held_out: list[int], textures: Tensor, seed: int) -> list[Synthetic]:
-        """Fixed synthetic pictures made from normals that are never trained on."""
+        """Fixed synthetic images made from normals that are never trained on."""
         generator = torch.Generator().manual_seed(seed + 1)
         return [
             self._synthesize(
@@ -293,7 +293,7 @@ class _Loop:
         ]
 
     def validate(self, batches: list[Synthetic]) -> float | None:
-        """Pixel AP on the validation pictures; None where there is no anomalous pixel among them."""
+        """Pixel AP on the validation images; None where there is no anomalous pixel among them."""
         if not batches:
             return None
         self.wrapped.eval()

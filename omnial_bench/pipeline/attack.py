@@ -100,7 +100,7 @@ def _foreign(foreign: Foreign, dataset: Dataset, device: torch.device, seed: int
     """The detectors from elsewhere, on a device."""
     if foreign.detectors and foreign.paradigm == "separate" and len(dataset.categories) > 1:
         raise UserError(
-            f"expected one category for separate detectors, for they share each picture, got "
+            f"expected one category for separate detectors, for they share each image, got "
             f"{', '.join(dataset.categories)}; name one with --category"
         )
     made, own = [], dataset.categories[0] if foreign.paradigm == "separate" else None

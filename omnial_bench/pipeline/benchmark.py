@@ -47,7 +47,7 @@ from omnial_bench.results import attempts_frame, differences_frame, frame
 from omnial_bench.runtime import Precision, attack_dtype, fabric, placed
 
 LEAST_SHOWN = 2
-"""Pictures a category under attack, at the least: a normal and an anomalous one."""
+"""Images a category under attack, at the least: a normal and an anomalous one."""
 Telling = Callable[[str, int, int, str], None]
 """Called with a task's name, its steps done and in all, and a note."""
 
@@ -120,9 +120,9 @@ def benchmark(
 
     `detector` is a Detector, any module that returns an anomaly map, a pair of map and image score, or a Prediction
     (see `models.adapter.Adapted`), or a function that makes one (see `adapting.detector_at`), called with `options`,
-    once, or once a category where `paradigm` is `separate`. `held_out` are normal pictures that the module was not
+    once, or once a category where `paradigm` is `separate`. `held_out` are normal images that the module was not
     fitted on, from which its scale is taken: (n, 3, h, w) in [0, 1], or a folder of files or of one folder a category.
-    `data` is a folder in MVTec AD's or VisA's layout, `size` the network's height and width, `limit` the pictures a
+    `data` is a folder in MVTec AD's or VisA's layout, `size` the network's height and width, `limit` the images a
     category under attack. `progress` is True for bars on a terminal or in a notebook, or a function called with a
     task's name, steps done, steps in all and a note. Into the folder `save` go the files that `omnial-bench score`
     writes, for `omnial-bench report`.
@@ -135,7 +135,7 @@ def benchmark(
     name, size = check_name(name), check_size(size)
     check_seed(seed)
     if limit is not None and (type(limit) is not int or limit < LEAST_SHOWN):
-        raise UserError(f"expected a limit of at least {LEAST_SHOWN} pictures a category, got {limit!r}")
+        raise UserError(f"expected a limit of at least {LEAST_SHOWN} images a category, got {limit!r}")
     _check_kinds(data=data, suite=suite, categories=categories, device=device, progress=progress, save=save)
     if not isinstance(preset, str) or not is_printable(preset):
         raise UserError(f"expected a preset of one line that can be printed, got {preset!r}")

@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from omnial_bench.data.dataset import Dataset, find_dataset
-from omnial_bench.data.decode import picture_files, read_picture
+from omnial_bench.data.decode import image_files, read_image
 from omnial_bench.data.images import to_float
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.evaluation.suited import check_gradient
@@ -29,15 +29,15 @@ log = logging.getLogger(__name__)
 
 Factory = Callable[..., nn.Module]
 CALIBRATION = 64
-"""Normal pictures that a scale is taken from at the most."""
+"""Normal images that a scale is taken from at the most."""
 BATCH = 8
-"""Pictures shown at once to a module whose scale is taken."""
+"""Images shown at once to a module whose scale is taken."""
 PROVEN = 2
-"""Pictures that a restored gradient is held against forward passes on."""
+"""Images that a restored gradient is held against forward passes on."""
 SEEDS = 2**31
 """One more than the largest seed."""
 NORMALS = "normals"
-"""The parameter of a factory that is handed the normal pictures to fit on."""
+"""The parameter of a factory that is handed the normal images to fit on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +50,13 @@ class Site:
     device: torch.device
     seed: int = 0
     held_out: Tensor | Path | None = None
-    """Normal pictures that nothing was fitted on: (n, 3, h, w) in [0, 1], or a folder of files, or one of folders that
+    """Normal images that nothing was fitted on: (n, 3, h, w) in [0, 1], or a folder of files, or one of folders that
     are named after the categories; None: training ones."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Keywords for a factory."""
 
     def normals(self) -> UInt8[Tensor, "n 3 h w"]:
-        """The training pictures of its categories."""
+        """The training images of its categories."""
         return self.dataset.load("train", self.categories, self.size).images
 
     def offers(self) -> dict[str, Callable[[], Any]]:
@@ -68,7 +68,7 @@ class Site:
         return offers | ({"category": lambda: self.categories[0]} if len(self.categories) == 1 else {})
 
     def _fitted_on(self) -> Float[Tensor, "n 3 h w"]:
-        """The training pictures, without those that are held out of them."""
+        """The training images, without those that are held out of them."""
         images = self.normals()
         if self.held_out is not None:
             return to_float(images)
@@ -151,7 +151,7 @@ def detector_at(site: Site, source: nn.Module | Factory | str, *, name: str = "d
     `source` is a Detector, which is given back; a module, taken as it is; or a factory, a callable or the name
     `package.module:object` of one, which is called with the site's options and with those of `normals` (n, 3, h, w),
     `size`, `categories`, `category` (where there is one) and `data` that it has parameters for. A factory that takes
-    `normals` gets four fifths of the training pictures, and the scale is taken from the others; any other module may
+    `normals` gets four fifths of the training images, and the scale is taken from the others; any other module may
     have been fitted on all of them, so that its scale is in doubt, which is logged. A name is code that runs: it is to
     come from the user and no file. UserError for a source that fails to build, as of `adapt` and `check_detector`, and
     for a `Whole` as of `check_gradient`.
@@ -166,9 +166,9 @@ def detector_at(site: Site, source: nn.Module | Factory | str, *, name: str = "d
     detector = adapt(module, _batches(normals, site.device)).to(site.device)
     if site.held_out is None and not fitted and isinstance(detector, Adapted) and detector.is_scaled:
         log.warning(
-            "%s: its scale comes from training pictures, on which it may have been fitted; if it was, its log-odds "
+            "%s: its scale comes from training images, on which it may have been fitted; if it was, its log-odds "
             "are too high, while rankings and attacks of linear or ranking objectives are unmoved; give held_out "
-            "pictures or a factory that takes normals", name,
+            "images or a factory that takes normals", name,
         )  # fmt: skip
     if isinstance(module, Whole):
         check_gradient(detector, next(_batches(normals, site.device))[:PROVEN])
@@ -225,11 +225,11 @@ def _built(site: Site, source: nn.Module | Factory | str, name: str) -> tuple[nn
 
 
 def _calibration(site: Site, fitted: bool) -> Tensor:
-    """Normal pictures to take a scale from, as bytes or as float in [0, 1]."""
+    """Normal images to take a scale from, as bytes or as float in [0, 1]."""
     if isinstance(site.held_out, Path):
         return _read_folder(site, site.held_out)
     if site.held_out is not None:
-        _check_own(site, "held_out pictures")
+        _check_own(site, "held_out images")
         images = _checked(site.held_out)
         return images[_spread(range(len(images)))]
     images = site.normals()
@@ -237,10 +237,10 @@ def _calibration(site: Site, fitted: bool) -> Tensor:
 
 
 def _check_own(site: Site, got: str) -> None:
-    """UserError where pictures would be taken for those of every category, and each has a module of its own."""
+    """UserError where images would be taken for those of every category, and each has a module of its own."""
     if len(site.categories) < len(site.dataset.categories):
         raise UserError(
-            f"expected held_out pictures for each category, which has a module of its own, got {got} for all; give a "
+            f"expected held_out images for each category, which has a module of its own, got {got} for all; give a "
             f"folder that holds one named {site.categories[0]} and so on"
         )
 
@@ -258,27 +258,27 @@ def _batches(images: Tensor, device: torch.device) -> Iterator[Float[Tensor, "b 
 
 def _checked(images: Tensor) -> Tensor:
     if not isinstance(images, Tensor):
-        raise UserError(f"expected held_out pictures as a tensor or a folder, got {type(images).__name__}")
+        raise UserError(f"expected held_out images as a tensor or a folder, got {type(images).__name__}")
     if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
         raise UserError(
-            f"expected held_out pictures of shape (n, 3, h, w), float in [0, 1], got {images.dtype} of shape "
+            f"expected held_out images of shape (n, 3, h, w), float in [0, 1], got {images.dtype} of shape "
             f"{tuple(images.shape)}"
         )
     if len(images) and not (images.min() >= 0 and images.max() <= 1):
-        raise UserError(f"expected held_out pictures in [0, 1], got {images.min():g} to {images.max():g}")
+        raise UserError(f"expected held_out images in [0, 1], got {images.min():g} to {images.max():g}")
     return images
 
 
 def _read_folder(site: Site, folder: Path) -> UInt8[Tensor, "n 3 h w"]:
-    """The pictures in the folders of the site's categories, or, where there are none, in the folder itself."""
+    """The images in the folders of the site's categories, or, where there are none, in the folder itself."""
     if not folder.is_dir():
-        raise UserError(f"no folder of held_out pictures at {folder}; check the path")
+        raise UserError(f"no folder of held_out images at {folder}; check the path")
     folders = [folder / category for category in site.categories if (folder / category).is_dir()]
     if not folders:
         _check_own(site, "one folder")
-    files = [path for one in folders or [folder] for path in picture_files(one)]
+    files = [path for one in folders or [folder] for path in image_files(one)]
     if len(files) < LEAST:
-        raise UserError(f"expected at least {LEAST} held_out pictures in {folder}, got {len(files)}; add some")
+        raise UserError(f"expected at least {LEAST} held_out images in {folder}, got {len(files)}; add some")
     chosen = [files[place] for place in _spread(range(len(files)))]
-    images = np.stack([read_picture(path, site.size)[0].transpose(2, 0, 1) for path in chosen])
+    images = np.stack([read_image(path, site.size)[0].transpose(2, 0, 1) for path in chosen])
     return torch.from_numpy(images)

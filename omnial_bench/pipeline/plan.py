@@ -85,9 +85,9 @@ def sources_of(plan: Plan, models: Sequence[Model]) -> list[Model]:
 
 
 def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None:
-    """UserError for what a run of the plan would stumble over later: records, models, device, folders, every picture.
+    """UserError for what a run of the plan would stumble over later: records, models, device, folders, every image.
 
-    Nothing is written but the cache of decoded pictures, which the run finds again. A detector from elsewhere is built
+    Nothing is written but the cache of decoded images, which the run finds again. A detector from elsewhere is built
     once, unless one is only `looking`.
     """
     models = models_of(plan)
@@ -132,7 +132,7 @@ def check_recipe(recipe: Recipe, trusted: Collection[str], where: str) -> None:
 
 
 def names_of(suite: Suite) -> list[str]:
-    """The names of pictures that a suite brings into the column `set`."""
+    """The names of images that a suite brings into the column `set`."""
     own = [] if suite.against == "sources" else [suite.control, suite.worst_name]
     return [*(threat.name for threat in suite.threats), *own]
 
@@ -145,7 +145,7 @@ def check_names(what: str, names: Sequence[str]) -> None:
 
 
 def look_through(dataset: Dataset, splits: Sequence[Split], size: tuple[int, int]) -> None:
-    """Read every picture and mask once: the last one may be the damaged one."""
+    """Read every image and mask once: the last one may be the damaged one."""
     for category in dataset.categories:
         for split in splits:
             dataset.load(split, [category], size)

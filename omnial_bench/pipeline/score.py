@@ -14,7 +14,7 @@ from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Paradigm, Suite
 from omnial_bench.data.dataset import Dataset, find_dataset
-from omnial_bench.data.images import Pictures
+from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.evaluate import Evaluation, Target
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
@@ -41,7 +41,7 @@ from omnial_bench.runtime import Precision, fabric
 log = logging.getLogger(__name__)
 
 NAMED = tuple(name for name in KEY if name != "metric")
-"""The columns that tell the rows of one model on one set of pictures from others."""
+"""The columns that tell the rows of one model on one set of images from others."""
 MODEL = ("detector", "paradigm", "preset", "dataset", "category", "seed")
 WRITTEN = (
     "results.csv", "attacks.csv", "health.csv", DIFFERENCES, UNFINISHED, "environment.json", LOG, FOLDER, EXAMPLES,
@@ -65,7 +65,7 @@ class Request:
     paradigm: Paradigm = "unified"
     """Of foreign detectors; `separate`: one is made for each category."""
     held_out: Path | None = None
-    """A folder of normal pictures that foreign detectors take their scale from."""
+    """A folder of normal images that foreign detectors take their scale from."""
     sets: tuple[Path, ...] = ()
     suites: tuple[str, ...] = ()
     """Suites that attack each model itself, or every model with each."""
@@ -74,7 +74,7 @@ class Request:
     size: tuple[int, int] = (256, 256)
     """Network height and width of foreign detectors."""
     limit: int | None = None
-    """Test pictures a category under attack at the most; a suite's own limit holds too."""
+    """Test images a category under attack at the most; a suite's own limit holds too."""
     seed: int | None = None
     """In the rows; None: that of each training, 0 for foreign detectors."""
     device: str = "auto"
@@ -157,7 +157,7 @@ class _Desk:
         wanted = self.names[model]
         return None if isinstance(wanted, Wanted) else identity_at(_folder(wanted))
 
-    def images(self, model: str, category: str) -> Pictures:
+    def images(self, model: str, category: str) -> Images:
         found = self.model(model)
         return found.dataset.load("test", [category], found.size)
 
@@ -287,7 +287,7 @@ def _planned(desk: _Desk) -> tuple[list[tuple[str, ...]], list[Task]]:
         for label, one in (("clean", None), *desk.sets.items()):
             if one is not None and one.size != model.size:
                 raise UserError(
-                    f"expected pictures of {model.size} for {model.target.model}, set {one.folder} has {one.size}"
+                    f"expected images of {model.size} for {model.target.model}, set {one.folder} has {one.size}"
                 )
             rows += row_names(labels_on(model.target.labels, one, model.target.model), model.on(one))
             scored[name] += [Scoring(name, label, category, examples=False) for category in model.on(one)]
@@ -319,7 +319,7 @@ def _check_meeting(suite: Suite, models: Sequence[tuple[str, tuple[int, int]]]) 
     if len(sizes) > 1:
         some = ", ".join(f"{name} {height}x{width}" for name, (height, width) in models[:6])
         raise UserError(
-            f"expected one network size in suite {suite.name}, for the models share their pictures, got {some}; "
+            f"expected one network size in suite {suite.name}, for the models share their images, got {some}; "
             "give a detector the size of the others with --size"
         )
 
@@ -362,7 +362,7 @@ def check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str]
 
 
 def row_names(labels: Labels, categories: Sequence[str]) -> list[tuple[str, ...]]:
-    """The names of a model's rows on pictures of categories, as `check_rows` takes them."""
+    """The names of a model's rows on images of categories, as `check_rows` takes them."""
     return [_name({**vars(labels), "category": category}) for category in categories]
 
 

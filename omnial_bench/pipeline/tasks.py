@@ -27,7 +27,7 @@ from omnial_bench.runtime import Precision, attack_dtype, placed
 if TYPE_CHECKING:
     import torch
 
-    from omnial_bench.data.images import Pictures
+    from omnial_bench.data.images import Images
     from omnial_bench.pipeline.workspace import Workspace
 
 Kind = Literal["train", "set", "score", "evaluate", "report"]
@@ -62,7 +62,7 @@ class Models(Protocol):
         """What tells a model's weights and settings from others; None where that cannot be told."""
         ...
 
-    def images(self, model: str, category: str) -> Pictures:
+    def images(self, model: str, category: str) -> Images:
         """The clean test images of a category at the size of a model."""
         ...
 

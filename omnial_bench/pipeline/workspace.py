@@ -10,7 +10,7 @@ from omnial_bench.attacks.sets.sealed import AdversarialSet, load_set
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Plan
 from omnial_bench.data.dataset import Dataset, find_dataset
-from omnial_bench.data.images import Pictures
+from omnial_bench.data.images import Images
 from omnial_bench.data.textures import load_textures
 from omnial_bench.evaluation.evaluate import Target
 from omnial_bench.evaluation.scoring import labels_of
@@ -118,7 +118,7 @@ class Workspace:
     def set_folder(self, name: str) -> Path:
         return self.out / "sets" / name
 
-    def images(self, model: str, category: str) -> Pictures:  # noqa: ARG002
+    def images(self, model: str, category: str) -> Images:  # noqa: ARG002
         return self.dataset.load("test", [category], self.size)
 
     def files(self, model: str, category: str) -> dict[str, str]:  # noqa: ARG002

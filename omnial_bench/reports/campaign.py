@@ -137,7 +137,7 @@ def campaign_of(run: Path, rows: pd.DataFrame, *, seed: int | None = None) -> Ca
     titles = read_environment(run).suites
     evaluations = tuple(replace(each, heading=titles.get(each.name, "")) for each in evaluations)
     if fixed.empty:
-        # A run of test suites alone: their pictures before any attack are the test split.
+        # A run of test suites alone: their images before any attack are the test split.
         controls = [each.control.set for each in evaluations if each.control]
         fixed = rows[rows["set"] == (controls or [evaluations[0].trials[0].set])[0]].assign(set="clean")
     health = read_health(run)

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 COMPARED = (*KEY, "baseline_seeds", "seeds", "baseline", "value", "change", "tolerance", "verdict")
 """Columns of what was compared: `seed` is empty where means over the seeds of each side were."""
-FAILING = ("regression", "changed", "missing", "other pictures")
+FAILING = ("regression", "changed", "missing", "other images")
 UNMOVED = "unmoved"
 NOT_HELD = "not held"
 """Moved by more than its tolerance, in a figure that says nothing by moving."""
@@ -34,7 +34,7 @@ class _Value(NamedTuple):
     """A figure of one seed."""
 
     value: float
-    pictures: int
+    images: int
     weights: str
     aim: str
 
@@ -93,8 +93,8 @@ def judge(
     """Every figure of either side with its verdict, the worst first and the unmoved last; columns `COMPARED`.
 
     Each metric says itself which way is better; of the `*_chance` levels any move is a regression. An undefined figure
-    that was defined is a regression, the reverse an improvement. `other pictures`: the figure is made of another number
-    of pictures, whatever its value. `tolerances` by metric stand in place of the least ones of each.
+    that was defined is a regression, the reverse an improvement. `other images`: the figure is made of another number
+    of images, whatever its value. `tolerances` by metric stand in place of the least ones of each.
 
     How far a figure may move depends on what is behind it. The very same weights: what kernels of another processor do
     (`of_same_weights`), and more is `changed`, whether it is better or worse: scores and attacks are not the same, and
@@ -125,7 +125,7 @@ def compare(rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str,
 
 
 def failed(judged: pd.DataFrame) -> bool:
-    """Whether anything fails a check: a regression, a missing row, or a figure of other pictures."""
+    """Whether anything fails a check: a regression, a missing row, or a figure of other images."""
     return bool(judged["verdict"].isin(FAILING).any())
 
 
@@ -258,8 +258,8 @@ def _to_worst(pair: _Pair) -> float:
 def _by_figure(table: pd.DataFrame) -> dict[tuple[str, ...], dict[int, _Value]]:
     sides: dict[tuple[str, ...], dict[int, _Value]] = {}
     columns = (table[name] for name in ("seed", "value", "n", "weights", "aim"))
-    for figure, seed, value, pictures, weights, aim in zip(figures(table), *columns, strict=True):
-        sides.setdefault(figure, {})[int(seed)] = _Value(float(value), int(pictures), str(weights), str(aim))
+    for figure, seed, value, images, weights, aim in zip(figures(table), *columns, strict=True):
+        sides.setdefault(figure, {})[int(seed)] = _Value(float(value), int(images), str(weights), str(aim))
     return sides
 
 
@@ -279,37 +279,37 @@ def _pairs(figure: Mapping[str, str], old: _Side, new: _Side, *, alone: bool) ->
     ]
 
 
-_Pictures = Mapping[tuple[str, ...], Mapping[str, tuple[int, float]]]
-"""By what names the pictures and the kind of metric: each category's number of pictures and anomalous share."""
+_Images = Mapping[tuple[str, ...], Mapping[str, tuple[int, float]]]
+"""By what names the images and the kind of metric: each category's number of images and anomalous share."""
 
 
-def _shares(new: Mapping[tuple[str, ...], Mapping[int, _Value]]) -> _Pictures:
+def _shares(new: Mapping[tuple[str, ...], Mapping[int, _Value]]) -> _Images:
     shares: dict[tuple[str, ...], dict[str, tuple[int, float]]] = {}
     for values, side in new.items():
         figure = dict(zip(FIGURE, values, strict=True))
         if is_chance(figure["metric"]) and figure["category"] != "mean" and _defined(side):
-            pictures = next(iter(side.values())).pictures
-            shares.setdefault(_place(figure), {})[figure["category"]] = (pictures, _mean(side))
+            images = next(iter(side.values())).images
+            shares.setdefault(_place(figure), {})[figure["category"]] = (images, _mean(side))
     return shares
 
 
 def _place(figure: Mapping[str, str]) -> tuple[str, ...]:
-    """What names the pictures of a figure but for their category, and the kind of metric."""
+    """What names the images of a figure but for their category, and the kind of metric."""
     return (*(figure[name] for name in FIGURE if name not in ("metric", "category")), kind_of(figure["metric"]))
 
 
-def _tolerance(pair: _Pair, shares: _Pictures, tolerances: Mapping[str, float], many: int) -> float:
+def _tolerance(pair: _Pair, shares: _Images, tolerances: Mapping[str, float], many: int) -> float:
     """How far the two may lie apart; `many` figures are held by the spread over seeds."""
     metric, category = pair.metric, pair.figure["category"]
     by_seeds = of_seeds(_defined(pair.old), len(_defined(pair.new)), many) if pair.by_seeds else 0.0
     if is_chance(metric):
-        # Which pictures of a set are anomalous is drawn by the seed.
+        # Which images of a set are anomalous is drawn by the seed.
         return tolerances.get(metric, max(CHANCE_MOVES, by_seeds))
     if pair.same_weights:
         own = shares.get(_place(pair.figure), {})
         if category != "mean":
             return tolerances.get(metric, of_same_weights(metric, *own.get(category, (0, None))))
-        each = [of_same_weights(metric, *pictures) / len(own) for pictures in own.values()]
+        each = [of_same_weights(metric, *images) / len(own) for images in own.values()]
         return tolerances.get(metric, max([of_same_weights(metric, 0, None), *each]))
     return max(tolerances.get(metric, of_new_weights(metric)), by_seeds)
 
@@ -348,9 +348,9 @@ def _verdict(old: _Side, new: _Side, before: float, now: float, tolerance: float
     lost = _undefined(new) / len(new) - _undefined(old) / len(old)
     if lost > 0:
         return "regression"
-    counted = [{value.pictures for value in side.values()} for side in (old, new)]
+    counted = [{value.images for value in side.values()} for side in (old, new)]
     if _undefined(old) < len(old) and counted[0] != counted[1]:
-        return "other pictures"
+        return "other images"
     # Decimal tolerances are not exact in binary: a move of just the tolerance is within it.
     if before == now or abs(now - before) <= tolerance + 1e-9 or math.isnan(before):
         return "improvement" if lost < 0 else UNMOVED

@@ -12,7 +12,7 @@ from omnial_bench.config.load import read_plan
 from omnial_bench.errors import unknown
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import make_folder, whole, write_text
-from omnial_bench.reports import categories, findings, lessons, making, origins, pictures, plots, robustness, tables
+from omnial_bench.reports import categories, findings, images, lessons, making, origins, plots, robustness, tables
 from omnial_bench.reports.attempts import read_health, unlearnt_of
 from omnial_bench.reports.campaign import Campaign, campaign_of
 from omnial_bench.reports.drawing import Drawing, save
@@ -65,7 +65,7 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
     """
     environment, made_sets = origins.read_environment(run), origins.read_sets(run)
     logs, made_models = origins.read_logs(run), origins.read_models(run)
-    examples = pictures.Examples(run / "examples")
+    examples = images.Examples(run / "examples")
     notice = environment.notice or None
     numbers = {"table": 0, "figure": 0}
     left_out: list[str] = []
@@ -107,15 +107,13 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
     ]
     panels = categories.panel_comparison(values)
     clean += table(panels, "") if panels is not None else []
-    seen = figures(
-        pictures.detections(examples, values, notice), "detections: no images of the clean test in examples/"
-    )
+    seen = figures(images.detections(examples, values, notice), "detections: no images of the clean test in examples/")
     if values.attacks:
-        seen += figures(pictures.under_attack(examples, values, notice), "images under attack: none in examples/")
+        seen += figures(images.under_attack(examples, values, notice), "images under attack: none in examples/")
     if campaign and campaign.white_box:
         noted = extremes(examples, campaign, notice)
         seen += figures(noted, "strongest and weakest images: none noted in examples/index.csv")
-    seen += figures(pictures.gallery(examples, values, notice), "synthetic anomalies: none in examples/")
+    seen += figures(images.gallery(examples, values, notice), "synthetic anomalies: none in examples/")
     trained = figures([plots.training(logs, values)], "training curves: no log.csv under models/")
     trained += table(making.settings_table(values, made_models), "training settings: no recipe.toml under models/")
     every = table(tables.every_metric(values), "the table of every metric")

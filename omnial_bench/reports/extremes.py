@@ -10,7 +10,7 @@ import pandas as pd
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.drawing import Drawing, paper_style
 from omnial_bench.reports.grid import BAR, Grid
-from omnial_bench.reports.pictures import Examples, change_of, families, noticed, of_models
+from omnial_bench.reports.images import Examples, change_of, families, noticed, of_models
 from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.table import TIMES
 from omnial_bench.reports.values import detector_title
@@ -79,7 +79,7 @@ def _one(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _draw(examples: Examples, rows: Sequence[Row], amplify: int) -> "Figure":
     sample = next(found for _, pair in rows for found in pair.values() if len(found))
-    first = examples.picture(sample, "input")
+    first = examples.image(sample, "input")
     aspect = first.shape[0] / first.shape[1] if first is not None else 1.0
     with paper_style():
         grid = Grid(len(rows), _CELLS * len(NOTES), aspect, bar=BAR, most=_WIDTH)
@@ -97,10 +97,10 @@ def _draw(examples: Examples, rows: Sequence[Row], amplify: int) -> "Figure":
 
 def _cells(grid: Grid, examples: Examples, found: pd.DataFrame, place: tuple[int, int], amplify: int) -> None:
     row, column = place
-    truth, change = examples.picture(found, "truth"), change_of(examples, found)
+    truth, change = examples.image(found, "truth"), change_of(examples, found)
     for offset, role in enumerate(("original", "input")):
-        grid.show(row, column + offset, examples.picture(found, role), none="none")
+        grid.show(row, column + offset, examples.image(found, role), none="none")
         grid.contour(row, column + offset, truth)
     shown = None if change is None else np.clip(128 + amplify * change.astype(int), 0, 255).astype(np.uint8)
     grid.show(row, column + 2, shown, none="none")
-    grid.show(row, column + 3, examples.picture(found, "map"), scale=True, none="none")
+    grid.show(row, column + 3, examples.image(found, "map"), scale=True, none="none")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 BAR = 0.48
 """Inches that a colour bar takes at the right."""
 _LEFT, _HEAD, _GAP = 0.62, 0.42, 0.05
@@ -50,23 +50,23 @@ class Grid:
         left, top = _LEFT + column * (self.width + _GAP), _HEAD + row * (self.height + _GAP)
         return left, left + self.width, top + self.height, top
 
-    def show(self, row: int, column: int, picture: Picture | None, *, scale: bool = False, none: str = "") -> None:
+    def show(self, row: int, column: int, image: Pixels | None, *, scale: bool = False, none: str = "") -> None:
         """An image in a cell, `scale` on the common scale of maps; the word `none` where there is no image."""
         left, right, bottom, top = self._extent(row, column)
-        if picture is None:
+        if image is None:
             middle = (left + right) / 2, (top + bottom) / 2
             self.plane.text(*middle, none, ha="center", va="center", size=8, color="#777777")
             return
         # All cells are laid into one image at the resolution of the file: to draw each apart takes ten times as long.
         place = [slice(round(DPI * start), round(DPI * end)) for start, end in ((top, bottom), (left, right))]
         cell = self._sheet[place[0], place[1]]
-        pairs = zip(cell.shape[:2], picture.shape[:2], strict=True)
-        shown = picture[np.ix_(*((2 * np.arange(count) + 1) * size // (2 * count) for count, size in pairs))]
+        pairs = zip(cell.shape[:2], image.shape[:2], strict=True)
+        shown = image[np.ix_(*((2 * np.arange(count) + 1) * size // (2 * count) for count, size in pairs))]
         if shown.ndim == 2:
             shown = _magma()[shown] if scale else np.repeat(shown[..., None], 3, axis=2)
         cell[..., :3] = shown
 
-    def contour(self, row: int, column: int, truth: Picture | None) -> None:
+    def contour(self, row: int, column: int, truth: Pixels | None) -> None:
         """The outline of what is bright in `truth`."""
         if truth is None or not (truth > 127).any() or (truth > 127).all():
             return
@@ -114,7 +114,7 @@ class Grid:
         self._hold()
 
 
-def _sheet(pixels: Picture) -> "Artist":
+def _sheet(pixels: Pixels) -> "Artist":
     """An image of the whole figure, below all else, put into a file pixel by pixel and not sampled again."""
     from matplotlib.artist import Artist
     from matplotlib.backends.backend_svg import RendererSVG

@@ -18,15 +18,15 @@ def sets_table(values: Values, made: Mapping[str, MadeSet]) -> Table | None:
     for condition in (item for item in values.conditions if item.set in made and not item.white_box):
         manifest = made[condition.set]
         synthetic = sum(part.synthetic for part in manifest.counts.values())
-        pictures = synthetic + sum(part.good for part in manifest.counts.values())
+        images = synthetic + sum(part.good for part in manifest.counts.values())
         steps = manifest.loss.steps
         records.append(
             {
                 "set": condition.set,
                 "threat": condition.threat if condition.attacked else "none (control)",
                 "source": sources_title(condition.sources),
-                "pictures": pictures or math.nan,
-                "anomalous": synthetic / pictures if pictures else math.nan,
+                "images": images or math.nan,
+                "anomalous": synthetic / images if images else math.nan,
                 "steps": len(steps) if condition.attacked and steps else math.nan,
                 "loss_first": steps[0] if condition.attacked and steps else math.nan,
                 "loss_last": steps[-1] if condition.attacked and steps else math.nan,
@@ -39,7 +39,7 @@ def sets_table(values: Values, made: Mapping[str, MadeSet]) -> Table | None:
         Column("set", "Set", style="text"),
         Column("threat", "Threat model", style="text"),
         Column("source", "Source", style="text", wide=True),
-        Column("pictures", "n", style="count"),
+        Column("images", "n", style="count"),
         Column("anomalous", "anom. %", style="percent"),
         Column("steps", "steps", style="count"),
         Column("loss_first", "first", group="Loss", style="fraction"),

@@ -33,7 +33,7 @@ class _Said(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Pictures(_Said):
+class Images(_Said):
     """Those of one category of a set."""
 
     good: _Count = 0
@@ -47,7 +47,7 @@ class Loss(_Said):
 class MadeSet(_Said):
     """manifest.json of a set."""
 
-    counts: dict[str, Pictures] = {}
+    counts: dict[str, Images] = {}
     loss: Loss = Loss()
     largest_change: _Count | None = None
 

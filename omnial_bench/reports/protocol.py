@@ -1,4 +1,4 @@
-"""How the figures of a run came about: the pictures, the precision and the threats, and what differs between two runs.
+"""How the figures of a run came about: the images, the precision and the threats, and what differs between two runs.
 No torch here."""
 
 import json

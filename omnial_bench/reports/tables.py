@@ -78,7 +78,7 @@ def every_metric(values: Values) -> Table:
             **identity(model),
             "model": values.label(model),
             **{metric: values.get(model, condition, metric) for metric in (*values.metrics, *values.unknown)},
-            "pictures": values.total(condition, model),
+            "images": values.total(condition, model),
         }
         for condition in values.conditions
         for model in values.models
@@ -90,7 +90,7 @@ def every_metric(values: Values) -> Table:
         style = _STYLES.get(metric.unit, "decibel")
         columns.append(Column(metric.name, metric.heading + unit, group=metric.kind.capitalize(), style=style))
     columns += [Column(name, name, group="Not known here", style="fraction") for name in values.unknown]
-    columns.append(Column("pictures", "n", style="count"))
+    columns.append(Column("images", "n", style="count"))
     caption = (
         f"Every metric, {mean_words(values)}; per cent, PSNR in dB and SSIM as a fraction; n counts the images. "
         "PSNR and SSIM: reconstruction against the normal image, on the clean test for its normal images alone."

@@ -8,7 +8,7 @@ from omnial_bench.errors import UserError, unknown
 from omnial_bench.metrics.registry import METRICS, chance_levels, is_chance, kind_of, metric_of
 
 CHANCE_MOVES = 0.002
-"""By how much a level of chance may differ, at the least: it is a share of pictures or pixels."""
+"""By how much a level of chance may differ, at the least: it is a share of images or pixels."""
 SWAPS = 2
 """Pairs of images that may change places: seen once between kernels without AVX and with it, of 24 by 24."""
 FALSE_ALARMS = 0.01
@@ -30,19 +30,19 @@ def is_aimed(metric: str, aim: str) -> bool:
     return is_chance(metric) or aim in ("", "none") or kind_of(metric) in aim.split("+")
 
 
-def of_same_weights(metric: str, pictures: int, anomalous: float | None) -> float:
-    """The tolerance of a figure of the same weights, on that many pictures of which a share is `anomalous`; none of an
+def of_same_weights(metric: str, images: int, anomalous: float | None) -> float:
+    """The tolerance of a figure of the same weights, on that many images of which a share is `anomalous`; none of an
     unknown metric.
 
-    Last digits of a map move no figure of clean pictures by more than 1e-5; an attack makes more of them, yet ends
+    Last digits of a map move no figure of clean images by more than 1e-5; an attack makes more of them, yet ends
     about as high: what it aims at moved by up to 5e-4 between kernels. Figures of images are made of few ranks: they
     may move by what SWAPS pairs of neighbours do that change places, each worth what the metric says (`swap`).
     """
     known = METRICS.get(metric)
     if known is None or known.swap is None or anomalous is None:
         return known.same if known else 0.0
-    positive = round(anomalous * pictures)
-    negative = pictures - positive
+    positive = round(anomalous * images)
+    negative = images - positive
     return max(known.same, SWAPS * known.swap(positive, negative)) if positive and negative else known.same
 
 

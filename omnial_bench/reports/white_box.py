@@ -117,8 +117,8 @@ def attacks_table(campaign: Campaign) -> Table | None:
         panel += f": {suite.heading}" if suite.heading else ""
         for facts, condition in lines:
             name = condition.set if condition else ""
-            pictures = values.total(condition) if condition else 0
-            record = {"panel": panel, "suite": suite.name, "set": name, "kind": "attack", **facts, "pictures": pictures}
+            images = values.total(condition) if condition else 0
+            record = {"panel": panel, "suite": suite.name, "set": name, "kind": "attack", **facts, "images": images}
             for model in values.models:
                 marked.put(record, len(records), model.name, model, condition, metric)
                 if campaign.bounds(model, condition, metric) and condition != suite.worst:

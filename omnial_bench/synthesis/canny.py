@@ -33,7 +33,7 @@ def canny(
 
 def follow(strong: Bool[Tensor, "b 1 h w"], weak: Bool[Tensor, "b 1 h w"]) -> Bool[Tensor, "b 1 h w"]:
     """Grown by a 3x3 square inside `weak`, step by step: one row of bytes, in which an empty column and an empty row
-    after each picture keep its neighbours apart."""
+    after each image keep its neighbours apart."""
     height, width = strong.shape[-2:]
     reached, allowed = (F.pad(mask, (0, 1, 0, 1)) for mask in (strong, weak))
     padded, reached, allowed = reached.shape, reached.flatten(), allowed.flatten()
@@ -80,14 +80,14 @@ def gaussian_kernel(sigma: float, radius: int) -> list[float]:
 
 
 def gaussian_blur(images: Float[Tensor, "b c h w"], *, sigma: float, radius: int) -> Float[Tensor, "b c h w"]:
-    """Separable Gaussian blur; the picture is reflected at its frame."""
+    """Separable Gaussian blur; the image is reflected at its frame."""
     kernel = gaussian_kernel(sigma, radius)
     padded = F.pad(images, (radius, radius, radius, radius), mode="reflect")
     return weighted_sum(weighted_sum(padded, kernel, axis=-1), kernel, axis=-2)
 
 
 def weighted_sum(images: Float[Tensor, "b c H W"], kernel: Sequence[float], *, axis: int) -> Float[Tensor, "b c h w"]:
-    """Correlation with a row of taps along one axis, whole windows only: for a channel alone, sums of shifted pictures
+    """Correlation with a row of taps along one axis, whole windows only: for a channel alone, sums of shifted images
     are several times as quick as a convolution on the CPU."""
     size = images.shape[axis] - len(kernel) + 1
     total = images.narrow(axis, 0, size) * kernel[0]

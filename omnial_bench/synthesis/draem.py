@@ -43,7 +43,7 @@ def blend(
 ) -> Float[Tensor, "b 3 h w"]:
     """Inside the masks (1 - beta) texture + beta image, beta ~ U(0, 0.8) an image; outside, the image."""
     beta = uniform((len(images), 1, 1, 1), 0.0, MAX_TRANSPARENCY, generator, images.device)
-    # One pass over the pictures, and exactly the image where the weight is zero.
+    # One pass over the images, and exactly the image where the weight is zero.
     return torch.lerp(images, textures, masks[:, None] * (1 - beta))
 
 

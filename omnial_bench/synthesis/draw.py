@@ -31,7 +31,7 @@ def subsets(n: int, kinds: int, size: int, generator: torch.Generator) -> Int64[
 
 
 class Draws(NamedTuple):
-    """Draws for `n` pictures of which only some are worked on: what those get depends on no choice of theirs."""
+    """Draws for `n` images of which only some are worked on: what those get depends on no choice of theirs."""
 
     generator: torch.Generator
     n: int
@@ -40,14 +40,14 @@ class Draws(NamedTuple):
     device: Device
 
     def uniform(self, shape: tuple[int, ...], low: float, high: float) -> Float[Tensor, "k ..."]:
-        """U(low, high) of a shape a picture."""
+        """U(low, high) of a shape an image."""
         drawn = uniform((self.n, *shape), low, high, self.generator, "cpu")
         return drawn[self.chosen].to(self.device, non_blocking=True)
 
     def chance(self, probability: float) -> Bool[Tensor, " k"]:
-        """True with a probability for each picture."""
+        """True with a probability for each image."""
         return chance(self.n, probability, self.generator, "cpu")[self.chosen].to(self.device, non_blocking=True)
 
     def integer(self, kinds: int) -> Int64[Tensor, " k"]:
-        """One of 0..kinds-1 for each picture."""
+        """One of 0..kinds-1 for each image."""
         return choice(self.n, kinds, self.generator)[self.chosen].to(self.device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Where the object is in a normal picture: a threshold by category, cleaned up, whole frame where that fails."""
+"""Where the object is in a normal image: a threshold by category, cleaned up, whole frame where that fails."""
 
 import logging
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 GUARD = (0.02, 0.98)
 """Smallest and largest share of the frame that an object is believed to cover."""
 REFERENCE_HEIGHT = 256
-"""Height in pixels of the picture that the sides of a rule's squares are given for."""
+"""Height in pixels of the image that the sides of a rule's squares are given for."""
 _GREY = (0.299, 0.587, 0.114)
 _BLUE = (0.0, 0.0, 1.0)
 
@@ -27,7 +27,7 @@ def foreground(
 ) -> Bool[Tensor, "n h w"]:
     """The object's pixels, on the device of `images` (bytes, or float in [0, 1]); the work is done on the CPU.
 
-    A picture whose object would cover less than 2 % or more than 98 % of the frame gets the whole frame, and the log
+    An image whose object would cover less than 2 % or more than 98 % of the frame gets the whole frame, and the log
     says how many did. Rules after RealNet (Zhang et al., CVPR 2024) and others, brought to one form.
     """
     n, _, height, width = images.shape
@@ -43,14 +43,14 @@ def foreground(
             failed.append(index)
     if failed:
         log.warning(
-            "foreground: %d of %d pictures get the whole frame, the %s threshold finds no object in them (first: %d)",
+            "foreground: %d of %d images get the whole frame, the %s threshold finds no object in them (first: %d)",
             len(failed), n, rule.method, failed[0],
         )  # fmt: skip
     return masks.to(images.device)
 
 
 def object_mask(channel: NDArray[np.uint8], rule: ForegroundRule) -> NDArray[np.bool_]:
-    """The rule on one h x w channel of grey levels, before the guard; a flat picture has no object."""
+    """The rule on one h x w channel of grey levels, before the guard; a flat image has no object."""
     if channel.min() == channel.max():
         return np.zeros(channel.shape, dtype=np.bool_)
     threshold = THRESHOLDS[rule.method](channel, rule.side)
@@ -82,7 +82,7 @@ THRESHOLDS = {"otsu": _otsu, "triangle": _triangle, "multi_otsu": _multi_otsu}
 
 
 def _channel(images: Tensor, rule: ForegroundRule) -> NDArray[np.uint8]:
-    """One channel of every picture, as grey levels."""
+    """One channel of every image, as grey levels."""
     levels = images.detach().cpu().float() * (1 if images.dtype == torch.uint8 else 255)
     weights = torch.tensor(_BLUE if rule.channel == "blue" else _GREY).view(1, 3, 1, 1)
     grey: NDArray[np.uint8] = (levels * weights).sum(1).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -67,7 +67,7 @@ def predicted(grey: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
 
 
 def disorder(grey: Float[Tensor, "b 1 h w"], foreseen: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-    """What could not be foreseen, in grey levels: less where the picture is smooth, and at edges, which are seen."""
+    """What could not be foreseen, in grey levels: less where the image is smooth, and at edges, which are seen."""
     surprise = (grey - foreseen).abs()
     spread_out = torch.minimum(surprise, gaussian_blur(surprise, sigma=7 / 3, radius=3))
     surprise = torch.where(_deviation(grey) < ORDERLY, spread_out, surprise)

@@ -1,4 +1,4 @@
-"""Panels: the part of a picture that synthetic anomalies are confined to. OmniAL, section 3.1 and Fig. 4."""
+"""Panels: the part of an image that synthetic anomalies are confined to. OmniAL, section 3.1 and Fig. 4."""
 
 import torch
 from jaxtyping import Bool, Int64
@@ -15,7 +15,7 @@ def draw_panels(
 ) -> tuple[Bool[Tensor, "n h w"], Int64[Tensor, " n"]]:
     """n panels, each of the five kinds equally likely, and their kinds as indices into PANELS.
 
-    A side panel takes U(0.5, 0.8) of the picture across its own direction; with `both_sides` also along it, placed at
+    A side panel takes U(0.5, 0.8) of the image across its own direction; with `both_sides` also along it, placed at
     random.
     """
     kinds = choice(n, len(PANELS), generator)

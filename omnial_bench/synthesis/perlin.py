@@ -47,7 +47,7 @@ def perlin_noise(
     """Gradient noise with a quintic fade and factor sqrt 2, turned by `angles` (radians) about the centre, 0 outside.
 
     `cells` counts the lattice cells along height and width. The noise is evaluated at the turned coordinates
-    themselves, which spares the resampling of a turned picture and its blur.
+    themselves, which spares the resampling of a turned image and its blur.
     """
     return _noise(size, cells, angles, _gradients(len(angles), generator, angles.device))
 

@@ -38,7 +38,7 @@ def augment(
                 continue
             kept = torch.arange(len(members)) if wanted is None else wanted[members].nonzero()[:, 0]
             index = members[kept].to(textures.device, non_blocking=True)
-            # Whole pictures are copied by these, and number by number by an index in brackets.
+            # Whole images are copied by these, and number by number by an index in brackets.
             changed = operation(textures.index_select(0, index), Draws(generator, len(members), kept, textures.device))
             textures.index_copy_(0, index, changed)
     return textures

@@ -1,4 +1,4 @@
-"""Random views of pictures as anomaly textures: resize, crop, flip and colour jitter in one resampling."""
+"""Random views of images as anomaly textures: resize, crop, flip and colour jitter in one resampling."""
 
 import math
 

@@ -1,7 +1,7 @@
-"""The pictures of an adversarial set before any attack: training normals, most of them with a synthetic anomaly.
+"""The images of an adversarial set before any attack: training normals, most of them with a synthetic anomaly.
 
-OmniAL, section 4.3: built from the normal training pictures, 80 % anomalous, anomalies on the object only, their
-texture cropped from normal pictures.
+OmniAL, section 4.3: built from the normal training images, 80 % anomalous, anomalies on the object only, their
+texture cropped from normal images.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from omnial_bench.data.catalog import foreground_rule
-from omnial_bench.data.images import Pictures, concatenate, to_bytes, to_float
+from omnial_bench.data.images import Images, concatenate, to_bytes, to_float
 from omnial_bench.errors import UserError
 from omnial_bench.synthesis.draw import choice
 from omnial_bench.synthesis.foreground import foreground
@@ -25,23 +25,23 @@ from omnial_bench.synthesis.transform import jittered_crop
 log = logging.getLogger(__name__)
 
 BATCH = 16
-"""Pictures synthesised at once; fixed, for it decides which random numbers a picture gets."""
+"""Images synthesised at once; fixed, for it decides which random numbers an image gets."""
 LEVELS = 3
 
 
 @dataclass(frozen=True)
 class Composed:
-    """Pictures that await an attack: defect `synthetic` where there is an anomaly, the normals as references."""
+    """Images that await an attack: defect `synthetic` where there is an anomaly, the normals as references."""
 
-    pictures: Pictures
+    images: Images
     objects: Bool[Tensor, "n h w"]
-    """Foreground of each normal picture; the whole frame for textures."""
+    """Foreground of each normal image; the whole frame for textures."""
     regions: Bool[Tensor, "n h w"]
-    """For a normal picture the region where a targeted attack is to fabricate a defect; empty for an anomalous one."""
+    """For a normal image the region where a targeted attack is to fabricate a defect; empty for an anomalous one."""
 
 
 def compose(
-    pictures: Pictures,
+    images: Images,
     *,
     textures: UInt8[Tensor, "t 3 h w"] | None = None,
     anomalous: float = 0.8,
@@ -52,23 +52,23 @@ def compose(
 ) -> Composed:
     """Choose among training normals and give `anomalous` of them, by category and to the exact count, an anomaly.
 
-    At most `limit` pictures a category, drawn by `seed`; what a category gets does not depend on the others. The
+    At most `limit` images a category, drawn by `seed`; what a category gets does not depend on the others. The
     level is uniform over easy, medium and hard; the texture is a jittered crop of a random normal of the category, or
     of `textures` where they are given; the mask is Perlin noise on the foreground of `dataset`'s rule. The truth is
     where local SSIM sees a change. Everything is on the 8-bit grid. An id is `<category>/test/<defect>/<stem>`. Raises
-    UserError where there are no pictures.
+    UserError where there are no images.
     """
-    if not len(pictures):
-        raise UserError("expected training pictures to build adversarial sets from, got none; check the data folder")
-    categories = dict.fromkeys(pictures.categories)
+    if not len(images):
+        raise UserError("expected training images to build adversarial sets from, got none; check the data folder")
+    categories = dict.fromkeys(images.categories)
     parts = [
         _compose_category(
-            pictures, name, textures, anomalous, limit, generator_for(seed, "compose", name), dataset, device
+            images, name, textures, anomalous, limit, generator_for(seed, "compose", name), dataset, device
         )
         for name in categories
     ]
     return Composed(
-        concatenate([part.pictures for part in parts]),
+        concatenate([part.images for part in parts]),
         torch.cat([part.objects for part in parts]),
         torch.cat([part.regions for part in parts]),
     )
@@ -81,7 +81,7 @@ def generator_for(seed: int, *names: str) -> torch.Generator:
 
 
 def split(n: int, anomalous: float, limit: int | None, generator: torch.Generator) -> tuple[list[int], list[int]]:
-    """Which of `n` pictures stay normal and which get an anomaly, in order; both kinds occur wherever two pictures
+    """Which of `n` images stay normal and which get an anomaly, in order; both kinds occur wherever two images
     do."""
     drawn: list[int] = torch.randperm(n, generator=generator)[:limit].tolist()
     count = round(anomalous * len(drawn))
@@ -91,7 +91,7 @@ def split(n: int, anomalous: float, limit: int | None, generator: torch.Generato
 
 
 def _compose_category(
-    pictures: Pictures,
+    normals: Images,
     category: str,
     textures: UInt8[Tensor, "t 3 h w"] | None,
     anomalous: float,
@@ -100,12 +100,12 @@ def _compose_category(
     dataset: str,
     device: torch.device | str,
 ) -> Composed:
-    rows = [index for index, name in enumerate(pictures.categories) if name == category]
+    rows = [index for index, name in enumerate(normals.categories) if name == category]
     normal, synthetic = split(len(rows), anomalous, limit, generator)
-    chosen = pictures.select([rows[index] for index in (*normal, *synthetic)])
+    chosen = normals.select([rows[index] for index in (*normal, *synthetic)])
     clean, objects = chosen.images, foreground(chosen.images, foreground_rule(dataset, category))
     images, masks, regions = clean.clone(), torch.zeros_like(objects), torch.zeros_like(objects)
-    sources = pictures.images[torch.tensor(rows)] if textures is None else textures
+    sources = normals.images[torch.tensor(rows)] if textures is None else textures
     for start in range(0, len(normal), BATCH):
         part = slice(start, min(start + BATCH, len(normal)))
         drawn = masks_within(1, objects[part].to(device), generator)[0].cpu()
@@ -117,12 +117,12 @@ def _compose_category(
     bare = [chosen.ids[index] for index in range(len(normal), len(chosen)) if not masks[index].any()]
     if bare:
         log.warning(
-            "%s: no visible anomaly after %d draws in %d pictures, first %s", category, REDRAWS, len(bare), bare[0]
+            "%s: no visible anomaly after %d draws in %d images, first %s", category, REDRAWS, len(bare), bare[0]
         )
     defects = ("good",) * len(normal) + ("synthetic",) * len(synthetic)
     stems = [name.rsplit("/", 1)[-1] for name in chosen.ids]
     ids = tuple(f"{category}/test/{defect}/{stem}" for defect, stem in zip(defects, stems, strict=True))
-    return Composed(Pictures(images, masks, chosen.categories, defects, ids, clean), objects, regions)
+    return Composed(Images(images, masks, chosen.categories, defects, ids, clean), objects, regions)
 
 
 def add_anomalies(
@@ -135,7 +135,7 @@ def add_anomalies(
 ) -> tuple[UInt8[Tensor, "b 3 h w"], Bool[Tensor, "b h w"]]:
     """One anomaly of a random level on each object, and its mask, both on the CPU.
 
-    Nothing changes outside `objects`. A picture in which no change can be seen draws again, up to 20 times.
+    Nothing changes outside `objects`. An image in which no change can be seen draws again, up to 20 times.
     """
     normals, within = to_float(clean, device), objects.to(device)
     jnd = jnd_map(normals)

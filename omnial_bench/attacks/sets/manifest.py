@@ -19,7 +19,7 @@ from omnial_bench.io.whole import sha256
 NAME = "manifest.json"
 PACKAGES = ("omnial-bench", "torch", "torchattacks", "numpy", "pillow", "scipy", "scikit-image")
 THREADS = min(8, os.cpu_count() or 1)
-_PICTURE = re.compile(r"(?P<category>[^/]+)/test/(?P<defect>good|synthetic)/(?P<stem>[^/]+)\.png")
+_IMAGE = re.compile(r"(?P<category>[^/]+)/test/(?P<defect>good|synthetic)/(?P<stem>[^/]+)\.png")
 
 
 class Source(Record):
@@ -43,7 +43,7 @@ class Counts(Record):
 
 
 class Loss(Record):
-    """Mean loss over the attacked pictures before each step."""
+    """Mean loss over the attacked images before each step."""
 
     steps: tuple[float, ...]
 
@@ -72,9 +72,9 @@ class Manifest(Record):
         """The source models joined by `+`, or `none`."""
         return "+".join(source.name for source in self.sources) or "none"
 
-    def pictures(self, category: str) -> list[tuple[str, str]]:
-        """(defect, stem) of each picture of a category, good ones first."""
-        found = (_PICTURE.fullmatch(path) for path in sorted(self.files))
+    def images(self, category: str) -> list[tuple[str, str]]:
+        """(defect, stem) of each image of a category, good ones first."""
+        found = (_IMAGE.fullmatch(path) for path in sorted(self.files))
         return [(match["defect"], match["stem"]) for match in found if match and match["category"] == category]
 
 
@@ -90,7 +90,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def companions(category: str, defect: str, stem: str) -> list[str]:
-    """The files that stand for one picture: itself, the normal it was made from, and for an anomaly mask and
+    """The files that stand for one image: itself, the normal it was made from, and for an anomaly mask and
     original."""
     paths = [f"{category}/test/{defect}/{stem}.png", f"{category}/clean/{defect}/{stem}.png"]
     if defect == "synthetic":
@@ -152,17 +152,17 @@ def _stays(folder: Path, name: str) -> bool:
 
 
 def _expected(manifest: Manifest) -> set[str]:
-    """Every file that the pictures and the counts of a manifest call for."""
+    """Every file that the images and the counts of a manifest call for."""
     expected = set()
     if not manifest.counts:
-        raise UserError(f"manifest of {manifest.threat.name}: expected pictures of some category, got none")
+        raise UserError(f"manifest of {manifest.threat.name}: expected images of some category, got none")
     for category, counts in manifest.counts.items():
-        pictures = manifest.pictures(category)
-        kinds = [defect for defect, _ in pictures]
+        images = manifest.images(category)
+        kinds = [defect for defect, _ in images]
         found = Counts(good=kinds.count("good"), synthetic=kinds.count("synthetic"))
         if found != counts or not kinds:
             raise UserError(f"manifest of {manifest.threat.name}: {category} counts {counts}, files say {found}")
-        expected |= {path for defect, stem in pictures for path in companions(category, defect, stem)}
+        expected |= {path for defect, stem in images for path in companions(category, defect, stem)}
     return expected
 
 

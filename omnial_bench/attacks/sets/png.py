@@ -1,4 +1,4 @@
-"""Pictures and masks as PNG files whose bytes depend on their content alone."""
+"""Images and masks as PNG files whose bytes depend on their content alone."""
 
 import io
 import struct
@@ -11,7 +11,7 @@ from PIL import Image
 
 from omnial_bench.errors import UserError
 
-# What Pillow raises on damaged files, and on pictures of more pixels than it takes for a decompression bomb.
+# What Pillow raises on damaged files, and on images of more pixels than it takes for a decompression bomb.
 _DAMAGE = (
     Image.DecompressionBombError, Image.DecompressionBombWarning, OSError, SyntaxError, ValueError, TypeError,
     IndexError, EOFError, struct.error, zlib.error,

@@ -19,7 +19,7 @@ from torch import Tensor
 from omnial_bench.attacks.levels import keeps, largest_change
 from omnial_bench.attacks.sets.manifest import NAME, THREADS, Manifest, companions, read_manifest, verify
 from omnial_bench.attacks.sets.png import from_rows, read_png
-from omnial_bench.data.images import Pictures
+from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.io.lock import abandoned, shared
 from omnial_bench.io.whole import beside, make_folder, sync_folder, sync_tree
@@ -87,7 +87,7 @@ class AdversarialSet:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels; pictures of a set are never resized."""
+        """Height and width in pixels; images of a set are never resized."""
         return self.manifest.size
 
     def digest(self, category: str) -> str:
@@ -97,10 +97,10 @@ class AdversarialSet:
         text = json.dumps([self.name, self.label, self.manifest.aim, sources, files], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def load(self, category: str) -> Pictures:
-        """The attacked pictures of a category with their masks and, as references, the normals; bit for bit as
-        saved. UserError for a picture that has left its ball, or was changed by more or less than the manifest says."""
-        found = self._pictures(category)
+    def load(self, category: str) -> Images:
+        """The attacked images of a category with their masks and, as references, the normals; bit for bit as
+        saved. UserError for an image that has left its ball, or was changed by more or less than the manifest says."""
+        found = self._images(category)
         names = [companions(category, *one) for one in found]
         images, references = self._stack(paths[0] for paths in names), self._stack(paths[1] for paths in names)
         synthetic = [at for at, (defect, _) in enumerate(found) if defect == "synthetic"]
@@ -114,7 +114,7 @@ class AdversarialSet:
             else torch.zeros(self.size, dtype=torch.bool)
             for (defect, _), paths in zip(found, names, strict=True)
         ]
-        return Pictures(
+        return Images(
             images=images,
             masks=torch.stack(masks),
             categories=(category,) * len(found),
@@ -124,9 +124,9 @@ class AdversarialSet:
         )
 
     def originals(self, category: str) -> UInt8[Tensor, "n 3 h w"]:
-        """The pictures before the attack, in the order of `load`."""
+        """The images before the attack, in the order of `load`."""
         return self._stack(
-            companions(category, *one)[2 if one[0] == "synthetic" else 1] for one in self._pictures(category)
+            companions(category, *one)[2 if one[0] == "synthetic" else 1] for one in self._images(category)
         )
 
     def _measure(
@@ -139,14 +139,14 @@ class AdversarialSet:
             change, said = largest_change(saved, original), self.manifest.files[name].change
             if change != said or not keeps(ball, saved, original):
                 raise UserError(
-                    f"{self.folder / name} differs by up to {change}/255 from the picture before the attack, the "
+                    f"{self.folder / name} differs by up to {change}/255 from the image before the attack, the "
                     f"manifest says {said}/255 within {threat.norm} {threat.eps}; build the set again"
                 )
 
-    def _pictures(self, category: str) -> list[tuple[str, str]]:
+    def _images(self, category: str) -> list[tuple[str, str]]:
         if category not in self.categories:
             raise unknown(f"category of set {self.name}:", category, self.categories)
-        return self.manifest.pictures(category)
+        return self.manifest.images(category)
 
     def _stack(self, names: Iterable[str]) -> UInt8[Tensor, "n 3 h w"]:
         with ThreadPoolExecutor(THREADS) as pool:

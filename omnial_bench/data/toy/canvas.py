@@ -14,7 +14,7 @@ Field = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
 """As a field. Angles and what is made of them are of this kind: NumPy's arctan2, power and exp have other last digits
 with AVX-512 than without, and its sine and cosine without FMA. In single precision that moved a grey level in one
-picture of 200; rounded from double precision it cannot, but for one value in 2^29."""
+image of 200; rounded from double precision it cannot, but for one value in 2^29."""
 Cover = npt.NDArray[np.bool_]
 Colour = tuple[float, float, float]
 Point = tuple[float, float]
@@ -42,9 +42,9 @@ class Canvas:
         """Width of a final pixel."""
         return 2 / self.size
 
-    def reduce(self, picture: Field) -> Field:
-        """Means over `factor` by `factor` points: the anti-aliased picture."""
-        parts = picture.reshape(self.size, self.factor, self.size, self.factor, *picture.shape[2:])
+    def reduce(self, image: Field) -> Field:
+        """Means over `factor` by `factor` points: the anti-aliased image."""
+        parts = image.reshape(self.size, self.factor, self.size, self.factor, *image.shape[2:])
         return np.asarray(parts.mean(axis=(1, 3)), np.float32)
 
     def noise(self, rng: np.random.Generator, cells: int | tuple[int, int]) -> Field:
@@ -56,7 +56,7 @@ class Canvas:
 
 
 Draw = Callable[[Canvas, np.random.Generator, str, np.random.Generator], Field]
-"""Draws one picture in [0, 1], `s s` or `s s 3`: the first generator decides everything but the defect."""
+"""Draws one image in [0, 1], `s s` or `s s 3`: the first generator decides everything but the defect."""
 
 
 def flat(canvas: Canvas, colour: Colour) -> Field:
@@ -64,13 +64,13 @@ def flat(canvas: Canvas, colour: Colour) -> Field:
     return np.broadcast_to(np.asarray(colour, np.float32), (side, side, 3)).copy()
 
 
-def paint(picture: Field, cover: Cover | Field, colour: Colour | Field) -> None:
-    """Lay `colour` over the picture where `cover` (an opacity in [0, 1]) is."""
+def paint(image: Field, cover: Cover | Field, colour: Colour | Field) -> None:
+    """Lay `colour` over the image where `cover` (an opacity in [0, 1]) is."""
     if cover.dtype == np.bool_ and not isinstance(colour, np.ndarray):
-        picture[cover] = colour
+        image[cover] = colour
         return
-    opacity = cover.astype(np.float32)[..., None] if picture.ndim == 3 else cover.astype(np.float32)
-    picture += opacity * (np.asarray(colour, np.float32) - picture)
+    opacity = cover.astype(np.float32)[..., None] if image.ndim == 3 else cover.astype(np.float32)
+    image += opacity * (np.asarray(colour, np.float32) - image)
 
 
 def tint(colour: Colour, strength: Field) -> Field:

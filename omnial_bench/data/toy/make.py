@@ -28,7 +28,7 @@ VERSION = 2
 MARKER = "toy.json"
 """Lies in the data set's folder and says how it was drawn."""
 SMALLEST_DEFECT = 0.006
-"""Share of the picture; a defect that comes out smaller (off the object, say) is drawn anew."""
+"""Share of the image; a defect that comes out smaller (off the object, say) is drawn anew."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ def draw_toy(
     anything else, and while another process works there.
     """
     if not 32 <= size <= 1024:
-        raise UserError(f"expected a picture size from 32 to 1024 pixels, got {size}; try 64")
+        raise UserError(f"expected an image size from 32 to 1024 pixels, got {size}; try 64")
     for name, count in (("train", train), ("test_good", test_good), ("test_defect", test_defect)):
         if count < 1:
-            raise UserError(f"expected at least one picture for {name}, got {count}")
+            raise UserError(f"expected at least one image for {name}, got {count}")
     if seed < 0:
         raise UserError(f"expected a seed of at least 0, got {seed}")
     check_links(root)
@@ -78,12 +78,12 @@ def draw_toy(
 
     def work(job: tuple[str, str, str, int, int]) -> None:
         category, split, defect, index, part = job
-        picture_path = root / category / split / defect / f"{index:03d}.png"
+        image_path = root / category / split / defect / f"{index:03d}.png"
         mask_path = root / category / "ground_truth" / defect / f"{index:03d}_mask.png"
-        if picture_path.is_file() and (defect == "good" or mask_path.is_file()):
+        if image_path.is_file() and (defect == "good" or mask_path.is_file()):
             return
-        picture, mask = draw_picture(canvas, category, defect, seed=seed, part=part)
-        _save(picture_path, picture)
+        image, mask = draw_image(canvas, category, defect, seed=seed, part=part)
+        _save(image_path, image)
         if defect != "good":
             _save(mask_path, mask.astype(np.uint8) * 255)
 
@@ -94,10 +94,10 @@ def draw_toy(
             in_parallel(work, jobs)
 
 
-def draw_picture(
+def draw_image(
     canvas: Canvas, category: str, defect: str, *, seed: int, part: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """One picture as bytes, `h w` or `h w 3`, and its mask: exactly the pixels that the defect changed.
+    """One image as bytes, `h w` or `h w 3`, and its mask: exactly the pixels that the defect changed.
 
     `part` numbers the pieces of a category; the same piece can be had with and without its defect.
     """
@@ -120,10 +120,10 @@ def _expose(
     scene = SUBJECTS[category].draw(
         canvas, np.random.default_rng((*key, 0)), defect, np.random.default_rng((*key, 1, attempt))
     )
-    picture = canvas.reduce(scene)
-    noise = np.random.default_rng((*key, 2)).normal(0, 0.012, picture.shape[:2]).astype(np.float32)
-    grain = noise[..., None] if picture.ndim == 3 else noise
-    return np.asarray(np.rint(np.clip(picture + grain, 0, 1) * 255), np.uint8)
+    image = canvas.reduce(scene)
+    noise = np.random.default_rng((*key, 2)).normal(0, 0.012, image.shape[:2]).astype(np.float32)
+    grain = noise[..., None] if image.ndim == 3 else noise
+    return np.asarray(np.rint(np.clip(image + grain, 0, 1) * 255), np.uint8)
 
 
 def _claim(root: Path, settings: dict[str, int]) -> None:

@@ -30,8 +30,8 @@ def gear(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.
     angle, light = rng.normal(0.3, 0.05), rng.normal(-2.2, 0.15)
     centre, scale = tuple(rng.uniform(-0.02, 0.02, 2)), rng.uniform(0.98, 1.02)
     brightness, grooves = rng.uniform(0.92, 1.08), rng.standard_normal(96)
-    picture = flat(canvas, (0.10, 0.12, 0.15))
-    picture *= (1 + 0.10 * canvas.noise(rng, 48) + 0.12 * (-canvas.x - canvas.y))[..., None]
+    image = flat(canvas, (0.10, 0.12, 0.15))
+    image *= (1 + 0.10 * canvas.noise(rng, 48) + 0.12 * (-canvas.x - canvas.y))[..., None]
 
     u, v = turn(canvas.x, canvas.y, angle, centre, scale)
     r, theta = polar(u, v)
@@ -43,7 +43,7 @@ def gear(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.
     side = canvas.size * canvas.factor
     shift = round(0.045 * side)
     shadow = uniform_filter(np.roll(body, (shift, shift // 2), (0, 1)).astype(np.float32), max(1, round(0.03 * side)))
-    picture *= (1 - 0.6 * shadow)[..., None]
+    image *= (1 - 0.6 * shadow)[..., None]
 
     # Turned steel mirrors the light in two opposite fans; chamfers catch it on the side that faces it.
     toward = cosine(theta + angle - light)
@@ -61,8 +61,8 @@ def gear(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.
         _rust(canvas, flaw, steel, u, v)
     if defect == "crack":
         _crack(flaw, steel, u, v)
-    paint(picture, body, steel)
-    return picture
+    paint(image, body, steel)
+    return image
 
 
 def _gear_outline(u: Field, v: Field, r: Field, theta: Double) -> Cover:
@@ -112,8 +112,8 @@ def cap(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.G
     angle, light = rng.normal(0.3, 0.05), rng.normal(-2.2, 0.15)
     centre, scale = tuple(rng.uniform(-0.02, 0.02, 2)), rng.uniform(0.98, 1.02)
     red = (rng.uniform(0.56, 0.62), rng.uniform(0.07, 0.10), rng.uniform(0.09, 0.12))
-    picture = flat(canvas, (0.83, 0.81, 0.77))
-    picture *= (1 + 0.012 * canvas.noise(rng, 40) - 0.05 * (canvas.x + canvas.y))[..., None]
+    image = flat(canvas, (0.83, 0.81, 0.77))
+    image *= (1 + 0.012 * canvas.noise(rng, 40) - 0.05 * (canvas.x + canvas.y))[..., None]
 
     u, v = turn(canvas.x, canvas.y, angle, centre, scale)
     slope_u, slope_v = np.zeros_like(u), np.zeros_like(u)
@@ -126,7 +126,7 @@ def cap(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.G
     side = canvas.size * canvas.factor
     shift = round(0.05 * side)
     shadow = uniform_filter(np.roll(body, (shift, shift // 2), (0, 1)).astype(np.float32), max(1, round(0.04 * side)))
-    picture *= (1 - 0.45 * shadow)[..., None]
+    image *= (1 - 0.45 * shadow)[..., None]
 
     # A low dome: the light falls off across the top, and the fluted skirt turns away from it.
     lu, lv = np.cos(light - angle), np.sin(light - angle)
@@ -143,8 +143,8 @@ def cap(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.G
     paint(colour, 0.38 * gloss**2 * (1 - skirt), (1.0, 0.98, 0.95))
     if defect == "scratch":
         _bare_scratch(flaw, colour, u, v)
-    paint(picture, body, colour)
-    return picture
+    paint(image, body, colour)
+    return image
 
 
 def _star(u: Field, v: Field) -> Cover:

@@ -19,7 +19,7 @@ from omnial_bench.data.toy.canvas import (
 )
 
 SPACING = 0.155
-"""Distance between threads: 13 across the frame, five pixels of a 64-pixel picture."""
+"""Distance between threads: 13 across the frame, five pixels of a 64-pixel image."""
 HALF = 0.43
 """Half the width of a thread, in spacings."""
 
@@ -46,18 +46,18 @@ def weave(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random
         warp = warp & ~((i == pulled) & (np.abs(v - start) < length))
     over = (i + j) % 2 == 0
 
-    picture = flat(canvas, (0.09, 0.08, 0.09))
+    image = flat(canvas, (0.09, 0.08, 0.09))
     across, along = (cosine(np.pi * place).astype(np.float32) for place in (a, b))
     warp_light = _round(a) * (0.72 + 0.33 * along * np.where(over, 1, -0.3)) * shades[0][i % 64] + twist
     weft_light = _round(b) * (0.72 + 0.33 * across * np.where(over, -0.3, 1)) * shades[1][j % 64] + twist
     warp_colour, weft_colour = tint((0.88, 0.80, 0.64), warp_light), tint((0.22, 0.38, 0.66), weft_light)
-    paint(picture, weft, weft_colour)
-    paint(picture, warp & (over | ~weft), warp_colour)
+    paint(image, weft, weft_colour)
+    paint(image, warp & (over | ~weft), warp_colour)
     if pulled is not None:
-        _pulled_thread(flaw, picture, (pulled + 0.5) * SPACING, start, length, u, v)
+        _pulled_thread(flaw, image, (pulled + 0.5) * SPACING, start, length, u, v)
     if defect == "fibre":
-        _fibre(flaw, picture, u, v)
-    return np.asarray(picture * light[..., None], np.float32)
+        _fibre(flaw, image, u, v)
+    return np.asarray(image * light[..., None], np.float32)
 
 
 def _round(across: Field) -> Field:
@@ -81,28 +81,28 @@ def _hole(
 
 
 def _pulled_thread(
-    flaw: np.random.Generator, picture: Field, at: float, start: float, length: float, u: Field, v: Field
+    flaw: np.random.Generator, image: Field, at: float, start: float, length: float, u: Field, v: Field
 ) -> None:
     """The missing piece of one warp thread, drawn out to the side as a loop that lies on the cloth."""
     out = float(flaw.uniform(0.30, 0.45) * flaw.choice([-1, 1]))
     steps = np.linspace(-1, 1, 17)
     line = [(at + out * (1 - s * s) ** 2, start + s * length) for s in steps]
     shadow, _ = distance_to_line(u - 0.035, v - 0.035, line)
-    paint(picture, 0.55 * (shadow < 0.075), (0.03, 0.03, 0.04))
+    paint(image, 0.55 * (shadow < 0.075), (0.03, 0.03, 0.04))
     away, _ = distance_to_line(u, v, line)
-    paint(picture, away < 0.068, tint((0.93, 0.85, 0.69), _round(away / 0.068 * HALF)))
+    paint(image, away < 0.068, tint((0.93, 0.85, 0.69), _round(away / 0.068 * HALF)))
 
 
-def _fibre(flaw: np.random.Generator, picture: Field, u: Field, v: Field) -> None:
+def _fibre(flaw: np.random.Generator, image: Field, u: Field, v: Field) -> None:
     """A foreign fibre, dark red, that fell across the cloth."""
     a = flaw.uniform(0, 2 * np.pi)
     ends = [(flaw.uniform(0.4, 0.75) * np.cos(t), flaw.uniform(0.4, 0.75) * np.sin(t)) for t in (a, a + np.pi)]
     line = curve(ends[0], tuple(flaw.uniform(-0.9, 0.9, 2)), ends[1])
     width = flaw.uniform(0.036, 0.050)
     shadow, _ = distance_to_line(u - 0.03, v - 0.03, line)
-    paint(picture, 0.5 * (shadow < width), (0.03, 0.03, 0.04))
+    paint(image, 0.5 * (shadow < width), (0.03, 0.03, 0.04))
     away, _ = distance_to_line(u, v, line)
-    paint(picture, away < width, tint((0.66, 0.10, 0.12), _round(away / width * HALF)))
+    paint(image, away < width, tint((0.66, 0.10, 0.12), _round(away / width * HALF)))
 
 
 def brushed(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.Generator) -> Field:
@@ -110,30 +110,30 @@ def brushed(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.rand
     sheen, tone = rng.uniform(-0.8, 0.8), rng.uniform(0.50, 0.58)
     x, y = turn(canvas.x, canvas.y, rng.normal(0, 0.02))
     coarse, fine = canvas.noise(rng, (64, 4)), canvas.noise(rng, (128, 12))
-    picture = tone + 0.035 * coarse + 0.035 * fine + 0.10 * bell((y - sheen) / 0.5) + 0.03 * x
+    image = tone + 0.035 * coarse + 0.035 * fine + 0.10 * bell((y - sheen) / 0.5) + 0.03 * x
     if defect == "dent":
         centre, radius = tuple(flaw.uniform(-0.55, 0.55, 2)), flaw.uniform(0.24, 0.36)
         _, du, dv = dome(x, y, centre, (radius, radius * flaw.uniform(0.8, 1.0)), flaw.uniform(0, np.pi))
-        picture = picture + radius * 0.16 * (0.5 * du + 0.9 * dv)
+        image = image + radius * 0.16 * (0.5 * du + 0.9 * dv)
     if defect == "gouge":
-        picture = _gouge(flaw, picture, x, y)
+        image = _gouge(flaw, image, x, y)
     if defect == "pitting":
-        picture = _pits(flaw, picture, x, y)
-    return np.asarray(np.clip(picture, 0, 1), np.float32)
+        image = _pits(flaw, image, x, y)
+    return np.asarray(np.clip(image, 0, 1), np.float32)
 
 
-def _gouge(flaw: np.random.Generator, picture: Field, x: Field, y: Field) -> Field:
+def _gouge(flaw: np.random.Generator, image: Field, x: Field, y: Field) -> Field:
     """A deep cut across the brushing: dark inside, with a bright burr along one lip."""
     a, half = flaw.uniform(0.35, np.pi - 0.35), flaw.uniform(0.5, 0.8)
     mx, my = flaw.uniform(-0.3, 0.3, 2)
     ends = [(mx + s * half * np.cos(a), my + s * half * np.sin(a)) for s in (-1, 1)]
     away, side = distance_to_line(x, y, jagged(flaw, ends[0], ends[1], 4, 0.025))
     width = flaw.uniform(0.032, 0.048)
-    picture = np.where((away < width + 0.04) & (side < 0), 0.93, picture)
-    return np.where(away < width, 0.16 + 0.12 * (side > 0), picture).astype(np.float32)
+    image = np.where((away < width + 0.04) & (side < 0), 0.93, image)
+    return np.where(away < width, 0.16 + 0.12 * (side > 0), image).astype(np.float32)
 
 
-def _pits(flaw: np.random.Generator, picture: Field, x: Field, y: Field) -> Field:
+def _pits(flaw: np.random.Generator, image: Field, x: Field, y: Field) -> Field:
     """A cluster of corrosion pits: dark craters whose far wall catches the light."""
     cx, cy = flaw.uniform(-0.5, 0.5, 2)
     for _ in range(flaw.integers(9, 16)):
@@ -141,5 +141,5 @@ def _pits(flaw: np.random.Generator, picture: Field, x: Field, y: Field) -> Fiel
         radius = flaw.uniform(0.035, 0.075)
         inside = (x - px) ** 2 + (y - py) ** 2 < radius**2
         far = inside & (x - px + 2 * (y - py) > 0.9 * radius)
-        picture = np.where(inside, np.where(far, 0.80, 0.17), picture)
-    return picture.astype(np.float32)
+        image = np.where(inside, np.where(far, 0.80, 0.17), image)
+    return image.astype(np.float32)

@@ -20,7 +20,7 @@ from omnial_bench.types import Detector, Prediction, Untrained
 log = logging.getLogger(__name__)
 
 UNSTEADY = 1e-2
-"""Of a map's standard deviation: by more no value may move when the same pictures are shown again. Sums that a GPU
+"""Of a map's standard deviation: by more no value may move when the same images are shown again. Sums that a GPU
 takes in another order move less."""
 
 
@@ -62,12 +62,12 @@ class Adapted(Untrained):
 
 
 def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Detector:
-    """`module` as a Detector in eval mode, its scale taken from what it says of `normals`, normal pictures in batches
+    """`module` as a Detector in eval mode, its scale taken from what it says of `normals`, normal images in batches
     that it was not fitted on.
 
     A Detector is returned as it is. UserError for outputs of another kind or shape, for NaN or infinity, for a map or
-    score that says the same of everything, for a module that writes into the pictures or has parameters without values,
-    and for fewer than 8 pictures. One that says something else when it is asked again is a warning.
+    score that says the same of everything, for a module that writes into the images or has parameters without values,
+    and for fewer than 8 images. One that says something else when it is asked again is a warning.
     """
     if isinstance(module, Detector):
         return module
@@ -87,15 +87,15 @@ def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Det
                 scores.append(found[1])
     if (count := sum(map(len, maps))) < LEAST:
         raise UserError(
-            f"expected at least {LEAST} normal pictures to take a scale from, got {count}; "
-            "add training pictures, or give normal pictures of their own as held_out"
+            f"expected at least {LEAST} normal images to take a scale from, got {count}; "
+            "add training images, or give normal images of their own as held_out"
         )
     scale = scale_of(scores, "image score") if scores else Scale()
     return Adapted(module, maps=scale_of(maps, "anomaly map"), scores=scale)
 
 
 def check_detector(detector: Detector, size: tuple[int, int], device: torch.device | str = "cpu") -> None:
-    """UserError for a Detector that fails on a picture of that size, or says of it what is no Prediction; it is in eval
+    """UserError for a Detector that fails on an image of that size, or says of it what is no Prediction; it is in eval
     mode afterwards."""
     images = torch.zeros(1, 3, *size, device=device)
     with torch.no_grad():
@@ -106,7 +106,7 @@ def check_detector(detector: Detector, size: tuple[int, int], device: torch.devi
 
 
 def _tried(module: nn.Module, images: Tensor) -> object:
-    """What the module says of pictures; a failure is one line, with its cause behind it. What torch says of a forward
+    """What the module says of images; a failure is one line, with its cause behind it. What torch says of a forward
     that cannot be differentiated, or of a full GPU, is for whoever asked."""
     try:
         return module(images)
@@ -117,7 +117,7 @@ def _tried(module: nn.Module, images: Tensor) -> object:
         if isinstance(error, RuntimeError) and images.requires_grad and "requires grad" in str(error):
             raise
         raise UserError(
-            f"{named(module)} failed on pictures of shape {tuple(images.shape)}: {type(error).__name__}: "
+            f"{named(module)} failed on images of shape {tuple(images.shape)}: {type(error).__name__}: "
             f"{' '.join(str(error).split())}"[:300]
         ) from error
 
@@ -125,18 +125,18 @@ def _tried(module: nn.Module, images: Tensor) -> object:
 def _check_first(
     module: nn.Module, found: Prediction | tuple[Tensor, Tensor | None], shown: Tensor, images: Tensor
 ) -> None:
-    """UserError for what would go wrong later, with what a module said of the first pictures that it was `shown`."""
+    """UserError for what would go wrong later, with what a module said of the first images that it was `shown`."""
     if not torch.equal(shown, images):
-        raise UserError(f"{named(module)} writes into the pictures that it is given; have it work on a copy")
+        raise UserError(f"{named(module)} writes into the images that it is given; have it work on a copy")
     if empty := [name for name, tensor in _state(module) if is_lazy(tensor)]:
         raise UserError(
-            f"{named(module)} has parameters that no picture gave a value, such as {empty[0]}; take them out of it"
+            f"{named(module)} has parameters that no image gave a value, such as {empty[0]}; take them out of it"
         )
     again = read(_tried(module, shown), shown)
     one, other = (said.log_odds if isinstance(said, Prediction) else said[0] for said in (found, again))
     if float((one - other).abs().max()) > UNSTEADY * float(one.std()):
         log.warning(
-            "%s says something else of the same pictures when it is asked again; every figure is that of one draw, "
+            "%s says something else of the same images when it is asked again; every figure is that of one draw, "
             "and attacks chase what moves: take dropout, noise and what it remembers out of its forward", named(module),
         )  # fmt: skip
 
@@ -156,7 +156,7 @@ def restored(
 ) -> Adapted:
     """The adapted module of a recipe with a place for each tensor of its state, of whatever shape.
 
-    Its factory is called as it was at first, but fits on noise where it asks for normal pictures: all that it learnt
+    Its factory is called as it was at first, but fits on noise where it asks for normal images: all that it learnt
     is in the tensors. UserError as of `foreign.make`.
     """
     offers: dict[str, Callable[[], Any]] = {

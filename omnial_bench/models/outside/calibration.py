@@ -1,4 +1,4 @@
-"""The scale of a module that knows none: its values on held-out normal pictures laid onto log-odds."""
+"""The scale of a module that knows none: its values on held-out normal images laid onto log-odds."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from torch import Tensor
 from omnial_bench.errors import UserError
 
 QUANTILE = 0.995
-"""Of the values on normal pictures: where log-odds of 0 come to lie."""
+"""Of the values on normal images: where log-odds of 0 come to lie."""
 MEDIAN = -4.0
-"""Log-odds of the median value on normal pictures, a probability of 0.018."""
+"""Log-odds of the median value on normal images, a probability of 0.018."""
 LEAST = 8
-"""Normal pictures that a scale is taken from, at the least."""
+"""Normal images that a scale is taken from, at the least."""
 SHARE = 5
-"""One training picture in so many is held out."""
+"""One training image in so many is held out."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Scale:
 
 
 def scale_of(values: Iterable[Tensor], what: str) -> Scale:
-    """The scale of `what`, anomaly maps or image scores, from its values on normal pictures, each counted alike.
+    """The scale of `what`, anomaly maps or image scores, from its values on normal images, each counted alike.
 
     The threshold is their 99.5th percentile, and the temperature sets the median to log-odds of -4. Where more than
     half of the values are one and the same, their standard deviation stands in for the distance from the median. This
@@ -35,27 +35,27 @@ def scale_of(values: Iterable[Tensor], what: str) -> Scale:
     """
     every = torch.cat([one.detach().flatten() for one in values]).double().cpu()
     if not torch.isfinite(every).all():
-        raise UserError(f"expected finite {what}s on normal pictures, got NaN or infinity; mend the detector")
+        raise UserError(f"expected finite {what}s on normal images, got NaN or infinity; mend the detector")
     ordered = every.sort().values
     threshold, median = _quantile(ordered, QUANTILE), _quantile(ordered, 0.5)
     spread = float(every.std(unbiased=False))
     if float(ordered[0]) == float(ordered[-1]) or not spread:
         raise UserError(
-            f"expected {what}s that differ among normal pictures, got {float(ordered[0]):g} everywhere; they give no "
+            f"expected {what}s that differ among normal images, got {float(ordered[0]):g} everywhere; they give no "
             "scale; return distances or logits, neither labels nor clamped values, and where it has memorised these "
-            "very pictures, give others as held_out"
+            "very images, give others as held_out"
         )
     width = threshold - median
     return Scale(threshold, (width if width > 0 else spread) / -MEDIAN)
 
 
 def held_out(count: int) -> list[int]:
-    """Of so many normal training pictures the places of those to hold out: every fifth, or more often where that would
+    """Of so many normal training images the places of those to hold out: every fifth, or more often where that would
     be fewer than `LEAST`. UserError where fewer would be left to fit on."""
     if count < 2 * LEAST:
         raise UserError(
-            f"expected at least {2 * LEAST} normal training pictures, half to fit on and half to take the scale from, "
-            f"got {count}; add some, or give normal pictures apart from them as held_out"
+            f"expected at least {2 * LEAST} normal training images, half to fit on and half to take the scale from, "
+            f"got {count}; add some, or give normal images apart from them as held_out"
         )
     every = min(SHARE, count // LEAST)
     return list(range(every - 1, count, every))

@@ -18,9 +18,9 @@ FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 
 
 class Exported(nn.Module):
-    """An onnxruntime session from pictures (b, 3, h, w) in [0, 1] to a map, or a pair of map and image score.
+    """An onnxruntime session from images (b, 3, h, w) in [0, 1] to a map, or a pair of map and image score.
 
-    Computes on the CPU and gives its outputs where the pictures are. A model of a fixed batch size is fed that many
+    Computes on the CPU and gives its outputs where the images are. A model of a fixed batch size is fed that many
     at once, the last ones repeated.
     """
 
@@ -43,12 +43,12 @@ class Exported(nn.Module):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32)[:, None, None])
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Tensor | tuple[Tensor, Tensor]:
-        """UserError for pictures of a size that the model does not take, and where onnxruntime fails."""
+        """UserError for images of a size that the model does not take, and where onnxruntime fails."""
         for want, got in zip(self.size, images.shape[2:], strict=True):
             if want not in (None, got):
                 height, width = (side if side is not None else "any" for side in self.size)
                 raise UserError(
-                    f"{self.path} takes pictures of {height}x{width}, got {images.shape[2]}x{images.shape[3]}; "
+                    f"{self.path} takes images of {height}x{width}, got {images.shape[2]}x{images.shape[3]}; "
                     "give that size"
                 )
         inputs = ((images - self.mean) / self.std).float().cpu()
@@ -109,7 +109,7 @@ def _input_of(session: Any, path: Path) -> tuple[str, int | None, tuple[int | No
         raise UserError(f"expected one float32 input of shape (b, 3, h, w) of {path}, got {found}; export it so")
     sides = [one if isinstance(one, int) and one > 0 else None for one in inputs[0].shape]
     if sides[1] not in (None, 3):
-        raise UserError(f"expected pictures with the 3 channels first for {path}, got {found}; export it so")
+        raise UserError(f"expected images with the 3 channels first for {path}, got {found}; export it so")
     return inputs[0].name, sides[0], (sides[2], sides[3])
 
 

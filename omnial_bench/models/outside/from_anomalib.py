@@ -11,7 +11,7 @@ from omnial_bench.models.outside.gradients import ForwardOnly, Whole, Wrapper
 
 
 class Unclamped(Wrapper):
-    """A model of anomalib's from pictures (b, 3, h, w) in [0, 1] to its map and image score, before its post-processor
+    """A model of anomalib's from images (b, 3, h, w) in [0, 1] to its map and image score, before its post-processor
     clamps them to [0, 1], which has no gradient beyond."""
 
     def __init__(self, model: nn.Module, pre_processor: nn.Module | None) -> None:
@@ -40,8 +40,8 @@ def from_anomalib(model: nn.Module | str | Path, kind: Any = None, *, gradient: 
     path of a checkpoint, of which `kind`, the model's class, loads weights and settings and no code. Where the library
     cuts the gradient, as around frozen feature extractors, it is restored; that it is whole is held against
     forward passes when the model is given its scale, and it is refused where it is not. Without `gradient` it is
-    attacked by forward passes alone. Give `held_out` pictures to `benchmark`, or every image of a memory bank's fit is
-    in its scale. UserError for what is no such model, and for one that crops its pictures.
+    attacked by forward passes alone. Give `held_out` images to `benchmark`, or every image of a memory bank's fit is
+    in its scale. UserError for what is no such model, and for one that crops its images.
     """
     if not isinstance(model, nn.Module | str | Path):
         raise UserError(f"expected a model of anomalib or the path of a checkpoint, got {type(model).__name__}")
@@ -80,10 +80,10 @@ def _loaded(path: Path, kind: Any) -> nn.Module:
 
 
 def _check_frame(pre_processor: nn.Module | None) -> None:
-    """UserError for a crop: the map would lie on a part of the picture and be held against the whole mask."""
+    """UserError for a crop: the map would lie on a part of the image and be held against the whole mask."""
     modules = [] if pre_processor is None else [type(module).__name__ for module in pre_processor.modules()]
     if crops := [name for name in modules if "Crop" in name]:
         raise UserError(
-            f"the model's pre-processor crops its pictures ({crops[0]}), so its map does not lie on the whole picture; "
+            f"the model's pre-processor crops its images ({crops[0]}), so its map does not lie on the whole image; "
             "train it with a pre-processor that resizes alone"
         )

@@ -46,7 +46,7 @@ class Whole(Wrapper):
 
 
 class ForwardOnly(Wrapper):
-    """A module that is shown pictures and asked for no gradient: attacks that need one refuse it in one line."""
+    """A module that is shown images and asked for no gradient: attacks that need one refuse it in one line."""
 
     def forward(self, images: Tensor) -> Any:
         with torch.no_grad():

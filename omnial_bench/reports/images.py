@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from omnial_bench.data.decode import converted, open_picture
+from omnial_bench.data.decode import converted, open_image
 from omnial_bench.errors import UserError
 from omnial_bench.reports.drawing import Drawing, paper_style
-from omnial_bench.reports.grid import BAR, Grid, Picture
+from omnial_bench.reports.grid import BAR, Grid, Pixels
 from omnial_bench.reports.table import TIMES
 from omnial_bench.reports.tables import set_words
 from omnial_bench.reports.values import Condition, Values, detector_title
@@ -33,7 +33,7 @@ class Examples:
     def __init__(self, folder: Path) -> None:
         """Reads `index.csv` of the folder; UserError where it is no such index. A missing file is an empty index."""
         self.folder = folder.resolve()
-        self._read: dict[tuple[str, str], Picture] = {}
+        self._read: dict[tuple[str, str], Pixels] = {}
         index = read_texts(folder / "index.csv", COLUMNS)
         self.index = pd.DataFrame(columns=list(COLUMNS), dtype=str) if index is None else index
 
@@ -43,7 +43,7 @@ class Examples:
             found = found[found[name] == value]
         return found
 
-    def picture(self, rows: pd.DataFrame, role: str) -> Picture | None:
+    def image(self, rows: pd.DataFrame, role: str) -> Pixels | None:
         """The first image of a role as `h w 3` or `h w` bytes; UserError where it is missing, broken or outside."""
         paths = rows.loc[rows["role"] == role, "path"]
         if paths.empty:
@@ -55,7 +55,7 @@ class Examples:
                 raise UserError(f"{self.folder / 'index.csv'} names {name!r}, which lies outside the examples")
             if not path.is_file():
                 raise UserError(f"cannot read the example image {path}: it is missing")
-            self._read[name, mode] = np.asarray(converted(open_picture(path), mode, path))
+            self._read[name, mode] = np.asarray(converted(open_image(path), mode, path))
         return self._read[name, mode]
 
 
@@ -160,7 +160,7 @@ def _attack_rows(mine: pd.DataFrame, sets: Sequence[Condition]) -> list[tuple[st
     attacked = mine[mine["set"].isin([condition.set for condition in sets]) & (mine["defect"] != "good")]
     if attacked.empty:
         return []
-    # The picture that most sets have an example of, so that rows show one and the same.
+    # The image that most sets have an example of, so that rows show one and the same.
     ids = attacked.groupby("id", sort=True)["set"].nunique()
     chosen = attacked[attacked["id"] == ids.idxmax()]
     for condition in sets:
@@ -173,7 +173,7 @@ def _attack_rows(mine: pd.DataFrame, sets: Sequence[Condition]) -> list[tuple[st
 
 def change_of(examples: Examples, rows: pd.DataFrame) -> NDArray[np.int16] | None:
     """Input less original, in grey levels."""
-    after, before = examples.picture(rows, "input"), examples.picture(rows, "original")
+    after, before = examples.image(rows, "input"), examples.image(rows, "original")
     if after is None or before is None or after.shape != before.shape:
         return None
     return after.astype(np.int16) - before.astype(np.int16)
@@ -186,22 +186,22 @@ def _rows(
     """Rows of images: input, the perturbation where `amplify` is given, then two cells a model."""
     lead = 2 if amplify else 1
     count = lead + 2 * len(models)
-    first = examples.picture(rows[0][1], "input")
+    first = examples.image(rows[0][1], "input")
     aspect = first.shape[0] / first.shape[1] if first is not None else 1.0
     with paper_style():
         grid = Grid(len(rows), count, aspect, bar=BAR)
         for i, (label, found, attacked) in enumerate(rows):
             grid.label(i, label)
-            grid.show(i, 0, examples.picture(found, "input"))
-            grid.contour(i, 0, examples.picture(found, "truth"))
+            grid.show(i, 0, examples.image(found, "input"))
+            grid.contour(i, 0, examples.image(found, "truth"))
             if amplify:
                 change = change_of(examples, found) if attacked else None
-                picture = None if change is None else np.clip(128 + amplify * change, 0, 255).astype(np.uint8)
-                grid.show(i, 1, picture, none="none")
+                image = None if change is None else np.clip(128 + amplify * change, 0, 255).astype(np.uint8)
+                grid.show(i, 1, image, none="none")
             for j, model in enumerate(models):
                 one = of_models(found, {model: ""})
-                grid.show(i, lead + 2 * j, examples.picture(one, "reconstruction"))
-                grid.show(i, lead + 2 * j + 1, examples.picture(one, "map"), scale=True)
+                grid.show(i, lead + 2 * j, examples.image(one, "reconstruction"))
+                grid.show(i, lead + 2 * j + 1, examples.image(one, "map"), scale=True)
         grid.head(0, 1, "input")
         if amplify:
             grid.head(1, 1, f"change {TIMES} {amplify}")
@@ -217,7 +217,7 @@ def _gallery(examples: Examples, mine: pd.DataFrame, categories: Sequence[str], 
     """Two rows a category, images and labels; the normal image of the first panel leads."""
     from matplotlib.patches import Patch
 
-    sample = examples.picture(mine, "input")
+    sample = examples.image(mine, "input")
     aspect = sample.shape[0] / sample.shape[1] if sample is not None else 1.0
     seen: set[int] = set()
     with paper_style():
@@ -227,10 +227,10 @@ def _gallery(examples: Examples, mine: pd.DataFrame, categories: Sequence[str], 
             for j, panel in enumerate(panels):
                 one = _first(mine, category=category, defect=panel)
                 if j == 0:
-                    grid.show(2 * i, 0, examples.picture(one, "clean"))
-                labels = examples.picture(one, "truth")
+                    grid.show(2 * i, 0, examples.image(one, "clean"))
+                labels = examples.image(one, "truth")
                 seen |= set() if labels is None else set(np.unique(labels).tolist()) & set(_LEVELS)
-                grid.show(2 * i, 1 + j, examples.picture(one, "input"))
+                grid.show(2 * i, 1 + j, examples.image(one, "input"))
                 grid.show(2 * i + 1, 1 + j, None if labels is None else _coloured(labels))
         for j, name in enumerate(("normal", *panels)):
             grid.head(j, 1, name)
@@ -242,14 +242,14 @@ def _gallery(examples: Examples, mine: pd.DataFrame, categories: Sequence[str], 
     return grid.done()
 
 
-def _coloured(labels: Picture) -> Picture:
+def _coloured(labels: Pixels) -> Pixels:
     from matplotlib.colors import to_rgb
 
-    picture = np.empty((*labels.shape, 3), dtype=np.uint8)
-    picture[:] = [round(255 * part) for part in to_rgb(_NORMAL)]
+    image = np.empty((*labels.shape, 3), dtype=np.uint8)
+    image[:] = [round(255 * part) for part in to_rgb(_NORMAL)]
     for value, (_, shade) in _LEVELS.items():
-        picture[labels == value] = [round(255 * part) for part in to_rgb(shade)]
-    return picture
+        image[labels == value] = [round(255 * part) for part in to_rgb(shade)]
+    return image
 
 
 def _first(rows: pd.DataFrame, **wanted: str) -> pd.DataFrame:
