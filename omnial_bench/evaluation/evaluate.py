@@ -117,7 +117,8 @@ def evaluate(
     there.
     UserError for a threat that does not fit the model, and for an image that leaves its ball.
     """
-    chosen = spread(images, _smaller(limit, suite.limit), generator_for(seed, "images", category))
+    # The word is a part of the seed, and stays whatever the code calls them.
+    chosen = spread(images, _smaller(limit, suite.limit), generator_for(seed, "pictures", category))
     device = torch.device(device)
     model = placed(source.detector, device)
     shown = composed(chosen, suite, source.labels.dataset, category)
