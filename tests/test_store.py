@@ -15,7 +15,7 @@ from fake_run import fake_rows
 from omnial_bench.errors import UserError
 from omnial_bench.io import whole as files
 from omnial_bench.io.whole import check_folder, make_folder, whole
-from omnial_bench.results import COLUMNS, frame, read_rows, write_rows
+from omnial_bench.results import COLUMNS, frame, read_rows, size_of, write_rows
 
 
 def names(folder: Path) -> list[str]:
@@ -103,7 +103,7 @@ def test_an_eps_that_is_no_size_is_refused(tmp_path: Path, eps: str) -> None:
     write_rows(tmp_path / "results.csv", fake_rows().assign(eps=eps))
     with pytest.raises(UserError, match="expected an eps such as 8/255"):
         read_rows(tmp_path)
-    assert [store.size_of(text) for text in ("8/255", "0.25", "3")] == [8 / 255, 0.25, 3]
+    assert [size_of(text) for text in ("8/255", "0.25", "3")] == [8 / 255, 0.25, 3]
 
 
 @pytest.mark.parametrize("inside", ["file/run", "file", "file/deep/er"])
