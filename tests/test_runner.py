@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from omnial_bench.attacks.sets.build import load_set
 from omnial_bench.cli.main import main
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Plan
+from omnial_bench.data.dataset import find_dataset
 from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.errors import UserError
 from omnial_bench.io.lock import claimed
@@ -746,6 +748,18 @@ class TestKeepModels:
         monkeypatch.setattr(made_by, "code_version", lambda *_: "other")
         run(plan(place), settings(place, copied, keep_models=True))
         assert times(copied, TRAINED) == trained
+
+    def test_those_of_an_earlier_version_are_kept_too(self, place: Path, copied: Path) -> None:
+        """Which took all files of the plan for what a training had seen, and test images with them."""
+        whole = find_dataset(place / "data", ("cap", "weave"), name="toy").fingerprint
+        for recipe in copied.glob("models/*/recipe.toml"):
+            table = tomllib.loads(recipe.read_text(encoding="utf-8"))
+            table["provenance"] |= {"data_fingerprint": whole, "key": "0" * 16}
+            del table["checksum"]
+            write_text(recipe, tomli_w.dumps(table))
+        trained = times(copied, TRAINED, SCORED)
+        run(plan(place), settings(place, copied, keep_models=True))
+        assert times(copied, TRAINED, SCORED) == trained
 
     def test_but_not_those_of_another_recipe_or_seed(self, place: Path, copied: Path) -> None:
         trained = times(copied, TRAINED)

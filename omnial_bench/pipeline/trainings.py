@@ -10,7 +10,7 @@ from torch import Tensor
 
 from omnial_bench import provenance as made_by
 from omnial_bench.config.load import read_toml
-from omnial_bench.data.dataset import Dataset
+from omnial_bench.data.dataset import Dataset, fingerprint_of
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256
 from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, Stored, provenance_of, read_provenance
@@ -125,15 +125,18 @@ def _damaged_beside(place: Workspace, folder: Path, name: str, inputs: Inputs) -
 
 def _differs(place: Workspace, model: Model, stored: Stored) -> tuple[str, ...]:
     """What of a training that was made under another key differs beside code, packages, device and textures."""
-    made = stored.provenance
+    made, files = stored.provenance, place.dataset.digests("train", model.categories)
+    data = made.data_fingerprint
+    if data == place.dataset.fingerprint:
+        # What earlier versions wrote down: all files of the plan, test images too.
+        data = fingerprint_of(files)
     return place.cache.changes(
         {
             "recipe": stored.recipe.model_dump(mode="json"), "categories": made.categories, "seed": made.seed,
-            "data": made.data_fingerprint,
+            "data": data,
         },
         Inputs.of(
-            place.dataset.digests("train", model.categories), recipe=model.recipe.model_dump(mode="json"),
-            categories=model.categories, seed=place.plan.seed,
+            files, recipe=model.recipe.model_dump(mode="json"), categories=model.categories, seed=place.plan.seed,
         ),
         unnamed=(),
     )  # fmt: skip
