@@ -1,4 +1,4 @@
-# Seven targets; each makes its own environment in .venv from constraints.txt.
+# Eight targets; each makes its own environment in .venv from constraints.txt.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,12 +6,16 @@ STAMP := $(VENV)/.installed
 # Processes that share the tests, a file at a time; each computes with one thread.
 WORKERS ?= 2
 
-.PHONY: demo test torture lint baseline bench clean
+.PHONY: demo test test-all torture lint baseline bench clean
 
 demo: $(STAMP)
 	$(BIN)/omnial-bench demo --out demo-run
 
 test: $(STAMP)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not slow"
+
+# With the slow ones: kills, clusters, trainings from nothing, other platforms.
+test-all: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The tests of killed runs, at fifty moments in place of a few, and twice as many damaged files.

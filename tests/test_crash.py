@@ -25,6 +25,8 @@ from omnial_bench.models.checkpoint import load
 from omnial_bench.pipeline.run import REPORT_FILES
 from omnial_bench.results import read_rows
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("TORTURE", "3"))
 LOSS_TOLERANCE = 1e-4
 """Between the losses of the first step with one thread and with two, relative; 3e-6 was seen."""

@@ -42,6 +42,7 @@ def test_fixed_weights_give_the_figures_of_the_baseline(data: Path, tmp_path: Pa
     assert not failed(changed), table(changed)
 
 
+@pytest.mark.slow
 def test_networks_trained_anew_are_as_good_as_those_of_the_baseline(data: Path, tmp_path: Path) -> None:
     rows = pd.concat([train_fresh(data, tmp_path / str(seed), seed) for seed in FRESH], ignore_index=True)
     judged = judge(rows, known("fresh"))

@@ -16,6 +16,8 @@ from omnial_bench.errors import UserError
 from omnial_bench.pipeline import ray_executor as ray_engine
 from omnial_bench.pipeline.ray_executor import Cluster, ray_crew
 
+pytestmark = pytest.mark.slow
+
 STUDY = """
 import json, os, signal, sys, threading, time
 from pathlib import Path

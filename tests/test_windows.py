@@ -5,10 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 LIKE_WINDOWS = """
 import os
 import sys
 from pathlib import Path
+
+import pytest
 import filelock  # has locks of its own there
 
 sys.modules["fcntl"] = None
