@@ -43,7 +43,9 @@ def fit_detector(
     calibration, began = images[held_out[:CALIBRATION]], time.monotonic()
     learn(detector.to(device), images[chosen], calibration, generator, batch=recipe.training.batch, progress=progress)
     seconds = time.monotonic() - began
-    detector.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    # As a checkpoint holds it, for work on another layout is rounded otherwise.
+    make_room(detector, {name: value.cpu().contiguous() for name, value in detector.state_dict().items()})
+    detector.to("cpu")
     _check_restored(detector, recipe, to_float(calibration[:LEAST]), trusted)
     (threshold, _), (temperature, _) = detector.odds_threshold.tolist(), detector.odds_temperature.tolist()
     return {

@@ -10,7 +10,7 @@ from torch import nn
 from omnial_bench.config import load as reading
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.models import draem, jnld, omnial
+from omnial_bench.models import draem, gaussian, jnld, omnial
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import check_detector
@@ -18,6 +18,7 @@ from omnial_bench.types import Detector, GradientTrained
 
 DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
     "draem": (draem.DRAEM, draem.Options),
+    "gaussian": (gaussian.FilterGaussian, gaussian.Options),
     "jnld": (jnld.JNLD, jnld.Options),
     "omnial": (omnial.OmniAL, omnial.Options),
 }
