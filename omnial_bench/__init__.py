@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from omnial_bench.errors import UserError as UserError
     from omnial_bench.models.checkpoint import load_detector as load_detector
+    from omnial_bench.models.fitted import Fitted as Fitted
     from omnial_bench.models.outside.exported import from_onnx as from_onnx
     from omnial_bench.models.outside.from_anomalib import from_anomalib as from_anomalib
     from omnial_bench.pipeline.benchmark import benchmark as benchmark
@@ -13,11 +14,14 @@ if TYPE_CHECKING:
     from omnial_bench.pipeline.own_detector import adapt_module as adapt_module
     from omnial_bench.pipeline.save_detector import save_adapted as save_adapted
     from omnial_bench.types import Detector as Detector
+    from omnial_bench.types import GradientTrained as GradientTrained
     from omnial_bench.types import Prediction as Prediction
     from omnial_bench.types import ThreatModel as ThreatModel
 
 _HOMES = {
     "Detector": "types",
+    "Fitted": "models.fitted",
+    "GradientTrained": "types",
     "Prediction": "types",
     "ThreatModel": "types",
     "UserError": "errors",

@@ -14,8 +14,6 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnial_bench.errors import UserError
-
 Goal = Literal["any", "hide", "fabricate", "target"]
 Where = Literal["frame", "foreground"]
 Norm = Literal["linf", "l2"]
@@ -127,11 +125,18 @@ def window_sums(values: Tensor, side: int, *, axis: int) -> Tensor:
 
 
 class Detector(nn.Module, ABC):
-    """An anomaly localiser: differentiable from images to Prediction, normalisation inside, training step too."""
+    """An anomaly localiser: differentiable from images to Prediction, normalisation inside.
+
+    It learns in one of two ways, by the class that it derives from: `GradientTrained`, or `Fitted` of models/fitted.py.
+    """
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
         """Localise anomalies; the gradient reaches `images` through every branch."""
+
+
+class GradientTrained(Detector):
+    """A detector that is trained by gradient on synthetic anomalies: it says what a step learns from, and its loss."""
 
     @abstractmethod
     def synthesize(
@@ -155,12 +160,6 @@ class Untrained(Detector):
     def known_as(self) -> str:
         """What messages call it: the class that its maker wrote."""
         return type(self.module).__name__
-
-    def synthesize(self, *_: object) -> Synthetic:
-        raise UserError(f"{self.known_as} is taken as it is; only a Detector can be trained here")
-
-    def loss(self, _: Synthetic) -> dict[str, Tensor]:
-        raise UserError(f"{self.known_as} is taken as it is; only a Detector can be trained here")
 
 
 @dataclass(frozen=True, kw_only=True)

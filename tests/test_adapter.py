@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from omnial_bench.errors import UserError
 from omnial_bench.models.outside.adapter import Adapted, adapt
 from omnial_bench.models.outside.calibration import Scale, held_out, scale_of
+from omnial_bench.models.registry import check_learns
 from omnial_bench.types import Prediction
 
 IMAGES = torch.rand(8, 3, 8, 10, generator=torch.Generator().manual_seed(0))
@@ -206,8 +207,5 @@ def test_a_module_in_training_mode_is_put_right_or_warned_of(stays: bool, caplog
 
 
 def test_it_cannot_be_trained() -> None:
-    detector = Adapted(Returns(lambda grey: grey))
-    with pytest.raises(UserError, match="only a Detector can be trained"):
-        detector.synthesize(IMAGES, IMAGES, torch.Generator())
-    with pytest.raises(UserError, match="only a Detector can be trained"):
-        detector.loss(None)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"Adapted learns nothing here; derive it from omnial_bench\.GradientTrained"):
+        check_learns(Adapted(Returns(lambda grey: grey)))

@@ -114,7 +114,7 @@ def test_what_could_run_is_found(text: str, found: set[str]) -> None:
     assert dangers(text) == found
 
 
-@pytest.mark.parametrize("name", ["blocks", "draem", "jnld", "omnial"])
+@pytest.mark.parametrize("name", ["blocks", "draem", "fitted", "gaussian", "jnld", "omnial"])
 def test_no_detector_cuts_its_gradient(name: str) -> None:
     """An attack needs the gradient through every branch; where one is cut, a detector looks robust."""
     tree = ast.parse((PACKAGE / "models" / f"{name}.py").read_text(encoding="utf-8"))

@@ -63,7 +63,7 @@ class Secret(nn.Module):
         return (images - self.mean).square().sum(1)
 
 
-class Made(ob.Detector):
+class Made(ob.GradientTrained):
     """A Detector, whose methods do as their options say."""
 
     def __init__(self, says: str = ""):

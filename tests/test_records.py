@@ -38,7 +38,7 @@ def write(folder: Path, **files: str) -> None:
 
 
 def test_every_record_that_ships_can_be_read() -> None:
-    assert record_names("models") == ["draem", "draem-panels", "jnld", "jnld-panels", "omnial"]
+    assert record_names("models") == ["draem", "draem-panels", "gaussian", "jnld", "jnld-panels", "omnial"]
     for name in record_names("models"):
         assert set(read_detector(name).presets) == {"paper", "small", "tiny"}
     assert [read_suite(name).name for name in record_names("attacks")] == record_names("attacks")

@@ -83,7 +83,7 @@ def _toml(record: dict[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     if value is None:
-        return "not counted: its code is not run"
+        return "not counted: its code is not run, or its state comes with the fit"
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
     if isinstance(value, dict):

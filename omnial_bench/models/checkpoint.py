@@ -23,7 +23,8 @@ from omnial_bench.config.load import parse, read_toml
 from omnial_bench.config.schema import Paradigm, Recipe, Record
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256, whole, without_none, write_text
-from omnial_bench.models.outside.adapter import is_adapted, restored
+from omnial_bench.models.fitted import Fitted
+from omnial_bench.models.outside.adapter import is_adapted, make_room, restored
 from omnial_bench.models.outside.foreign import check_trust, is_foreign
 from omnial_bench.models.registry import build, skeleton
 from omnial_bench.types import Detector
@@ -196,6 +197,8 @@ def _filled(stored: Stored) -> Detector | None:
     """The detector with the stored weights in place of those that building it would draw, which takes seconds for a
     large one; None where it holds more than its file does, which only building it makes."""
     detector = skeleton(stored.recipe)
+    if isinstance(detector, Fitted):
+        make_room(detector, stored.tensors)
     # Copies, for what is read from a file changes with it.
     detector.load_state_dict({name: tensor.clone() for name, tensor in stored.tensors.items()}, assign=True)
     held = (
@@ -234,6 +237,9 @@ def _examined(path: str | Path, trusted: Collection[str] | None) -> Stored:
 
 
 def _check_fit(detector: Detector, tensors: Mapping[str, Tensor], folder: Path, recipe: Recipe) -> None:
+    """UserError where the names, shapes or types differ; a Fitted takes any shape and type."""
+    if isinstance(detector, Fitted):
+        make_room(detector, tensors)
     expected = {name: (tensor.shape, tensor.dtype) for name, tensor in detector.state_dict().items()}
     if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}:
         raise UserError(f"{folder / WEIGHTS} holds the weights of another detector than {recipe.detector}")

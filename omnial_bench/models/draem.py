@@ -22,7 +22,7 @@ from omnial_bench.models.blocks import (
 )
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
 from omnial_bench.synthesis import draem as synthesis
-from omnial_bench.types import Detector, Prediction, Synthetic
+from omnial_bench.types import GradientTrained, Prediction, Synthetic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Options:
     pooling: OddSide = 21
 
 
-class DRAEM(Detector):
+class DRAEM(GradientTrained):
     """69,048,579 + 28,374,146 parameters at the paper's widths; sizes are multiples of `output_stride`."""
 
     def __init__(self, options: Options) -> None:

@@ -1,4 +1,4 @@
-"""Which normals each training batch is made of."""
+"""Which normals each training batch is made of, and which are held out."""
 
 import torch
 from jaxtyping import Int64
@@ -21,3 +21,10 @@ def by_epoch(count: int, batch: int, step: int, seed: int) -> Int64[Tensor, " ba
         torch.randperm(count, generator=torch.Generator().manual_seed(seed + epoch)) for epoch in range(first, last + 1)
     ]
     return torch.cat(orders)[step * batch - first * count :][:batch]
+
+
+def split_normals(n: int, share: float, generator: torch.Generator) -> tuple[Tensor, list[int]]:
+    """Indices to train on and indices held out; at least one of each unless nothing is to be held out."""
+    order = torch.randperm(n, generator=generator)
+    held = min(max(1, round(n * share)), n - 1) if share > 0 else 0
+    return order[held:].sort().values, order[:held].tolist()

@@ -20,7 +20,7 @@ from omnial_bench.models.blocks import (
 )
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
 from omnial_bench.synthesis import jnld as synthesis
-from omnial_bench.types import Detector, Prediction, Synthetic
+from omnial_bench.types import GradientTrained, Prediction, Synthetic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Options:
     pooling: OddSide = 21
 
 
-class JNLD(Detector):
+class JNLD(GradientTrained):
     """One decoder gives image and JND map; both beside the input, 7 channels, are localised on.
 
     Sizes are multiples of `output_stride`.

@@ -23,7 +23,7 @@ from omnial_bench.models.blocks import (
 )
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
 from omnial_bench.synthesis import omnial as synthesis
-from omnial_bench.types import Detector, Prediction, Synthetic
+from omnial_bench.types import GradientTrained, Prediction, Synthetic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ class DiffNeck(nn.Module):
         return self.joint(joint) + FAR * (self.image(pair) + self.jnd(joint[:, 3:]))  # type: ignore[no-any-return]
 
 
-class OmniAL(Detector):
+class OmniAL(GradientTrained):
     """Reconstructs image and JND map, and localises defects of three levels; sizes are multiples of `output_stride`."""
 
     def __init__(self, options: Options) -> None:

@@ -10,13 +10,15 @@ from torch import nn
 from omnial_bench.config import load as reading
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.models import draem, jnld, omnial
+from omnial_bench.models import draem, gaussian, jnld, omnial
+from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import check_detector
-from omnial_bench.types import Detector
+from omnial_bench.types import Detector, GradientTrained
 
 DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
     "draem": (draem.DRAEM, draem.Options),
+    "gaussian": (gaussian.FilterGaussian, gaussian.Options),
     "jnld": (jnld.JNLD, jnld.Options),
     "omnial": (omnial.OmniAL, omnial.Options),
 }
@@ -48,10 +50,20 @@ def build(
             f"{recipe.detector}: expected a Detector of omnial_bench.types, got {type(detector).__name__}; "
             "only a Detector can be trained"
         )
-    if foreign.is_foreign(recipe.detector):
+    if foreign.is_foreign(recipe.detector) and not isinstance(detector, Fitted):
         with foreign.drawing_from(torch.Generator().manual_seed(0)):
             check_detector(detector, recipe.size)
     return detector.train()
+
+
+def check_learns(detector: Detector) -> GradientTrained | Fitted:
+    """The detector; UserError for one that can learn nothing here."""
+    if isinstance(detector, GradientTrained | Fitted):
+        return detector
+    raise UserError(
+        f"{type(detector).__name__} learns nothing here; derive it from omnial_bench.GradientTrained, which has "
+        "synthesize and loss, or from omnial_bench.Fitted, which has fit"
+    )
 
 
 def _chosen(recipe: Recipe) -> tuple[Callable[[Any], Detector], Any]:
@@ -65,12 +77,15 @@ def _chosen(recipe: Recipe) -> tuple[Callable[[Any], Detector], Any]:
 def describe(recipe: Recipe) -> dict[str, Any]:
     """Parameters, in total and by subnetwork, and forward FLOPs (2 x multiply-adds) of one image at its size.
 
-    Both are None for a detector from elsewhere: looking runs no code.
+    Both are None for a detector from elsewhere, for looking runs no code, and for a Fitted, whose state comes with its
+    fit.
     """
     facts = {"detector": recipe.detector, "preset": recipe.preset, "size": list(recipe.size)}
     if foreign.is_foreign(recipe.detector):
         return {**facts, "parameters": None, "flops": None}
     detector = skeleton(recipe)
+    if isinstance(detector, Fitted):
+        return {**facts, "parameters": None, "flops": None}
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in detector.named_children()}
     total = sum(p.numel() for p in detector.parameters())
     return {
@@ -95,7 +110,9 @@ def _try(kind: Callable[[Any], Detector], recipe_json: str) -> None:
     recipe = Recipe.model_validate_json(recipe_json)
     with torch.device("meta"):
         detector = kind(_chosen(recipe)[1])
-    _forward(detector, recipe.size)
+    # Before its fit a Fitted says nothing of an image.
+    if not isinstance(detector, Fitted):
+        _forward(detector, recipe.size)
 
 
 def _flops(detector: nn.Module, size: tuple[int, int]) -> int:

@@ -1,11 +1,11 @@
-"""The one training loop, for every detector and both paradigms; it goes on where it was stopped."""
+"""How every detector learns, in both paradigms: the one training loop, which goes on where it was stopped, or a fit."""
 
 import logging
 import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,16 @@ from omnial_bench.metrics.ranking import average_precision
 from omnial_bench.models.blocks import recompute_features
 from omnial_bench.models.checkpoint import RECIPE, Provenance, examine, load, read_provenance, save
 from omnial_bench.models.distributed import check_share, mean_of, share, share_norms
-from omnial_bench.models.draws import at_random, by_epoch
-from omnial_bench.models.registry import build
+from omnial_bench.models.draws import at_random, by_epoch, split_normals
+from omnial_bench.models.fitted import Fitted
+from omnial_bench.models.fitting import fit_detector
+from omnial_bench.models.outside.foreign import told
+from omnial_bench.models.registry import build, check_learns
 from omnial_bench.models.unfinished import STATE, Parts, Row, restore_state, save_state
 from omnial_bench.processes import THREADS, crew, died
 from omnial_bench.progress import Progress, Watch
 from omnial_bench.runtime import Precision, fabric
-from omnial_bench.types import Detector, Synthetic
+from omnial_bench.types import Detector, GradientTrained, Synthetic
 
 log = logging.getLogger(__name__)
 
@@ -81,8 +84,10 @@ def train(
     `provenance` is told the number of iterations. What decides a resumed training's steps is saved with its key, so it
     ends with the weights of an undisturbed one. With `recompute` features are made twice, which takes less memory and
     changes no weight. With `devices` as many processes share each batch, and the weights differ by rounding alone.
-    `saved` is told the file of each save, which a training goes on from. UserError where the loss stops being finite,
-    for a batch that the devices cannot share, and for code from elsewhere that is not among `trusted`.
+    `saved` is told the file of each save, which a training goes on from. A Fitted is fitted instead, on one device and
+    from the start, with no iterations. UserError where the loss stops being finite, for a batch that the devices cannot
+    share, for a detector that learns in neither way, for code from elsewhere that is not among `trusted`, and as of
+    `fit_detector`.
     """
     check_share(recipe.training.batch, devices)
     make_folder(out)
@@ -91,7 +96,7 @@ def train(
         recipe=recipe, out=out, seed=seed, device=device, precision=precision, recompute=recompute, devices=devices,
         trusted=tuple(trusted), saved=saved,
     )  # fmt: skip
-    if devices == 1:
+    if devices == 1 or isinstance(build(recipe, trusted=trusted, where="a recipe"), Fitted):
         return _train(order, made, normals.images, textures, progress)
     from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
@@ -151,7 +156,9 @@ def _train(
 ) -> Detector:
     recipe, out, training = order.recipe, order.out, order.recipe.training
     generator = torch.Generator().manual_seed(order.seed)
-    detector = build(recipe, generator, trusted=order.trusted, where="a recipe")
+    detector = check_learns(build(recipe, generator, trusted=order.trusted, where="a recipe"))
+    if isinstance(detector, Fitted):
+        return _fit(order, made, detector, images, generator, progress)
     recompute_features(detector, order.recompute)
     chosen, held_out = split_normals(len(images), training.validation, generator)
     steps = made.iterations
@@ -190,6 +197,24 @@ def _train(
     return trained
 
 
+def _fit(
+    order: Order,
+    made: Provenance,
+    detector: Fitted,
+    images: UInt8[Tensor, "n 3 h w"],
+    generator: torch.Generator,
+    progress: Progress | None,
+) -> Detector:
+    """Fit a detector and write what a training writes; an interrupted fit leaves nothing and starts afresh."""
+    device = fabric(order.device, order.precision).device
+    row = fit_detector(
+        detector, order.recipe, images, generator, device=device, trusted=order.trusted, progress=progress
+    )  # fmt: skip
+    _write_log(order.out, [row])
+    save(order.out, detector, order.recipe, made.model_copy(update={"iterations": 0}))
+    return detector
+
+
 def is_trained(folder: Path, key: str) -> bool:
     """Whether `folder` holds a finished and undamaged training that `key` describes; nothing of it is run."""
     if not (folder / RECIPE).is_file():
@@ -202,24 +227,17 @@ def is_trained(folder: Path, key: str) -> bool:
         return False
 
 
-def split_normals(n: int, share: float, generator: torch.Generator) -> tuple[Tensor, list[int]]:
-    """Indices to train on and indices held out; at least one of each unless nothing is to be held out."""
-    order = torch.randperm(n, generator=generator)
-    held = min(max(1, round(n * share)), n - 1) if share > 0 else 0
-    return order[held:].sort().values, order[:held].tolist()
-
-
 class _Loop:
     """A training in progress: everything that a resumed one must have back."""
 
-    def __init__(self, detector: Detector, order: Order, generator: torch.Generator) -> None:
+    def __init__(self, detector: GradientTrained, order: Order, generator: torch.Generator) -> None:
         self.fabric = fabric(order.device, order.precision, order.devices)
         if order.devices > 1:
             self.fabric.launch()
             share_norms(detector)
         self.first, self.devices = self.fabric.is_global_zero, order.devices
         training = order.recipe.training
-        self.detector: Detector = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.detector: GradientTrained = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # The fused kernel saves a hundredth of a small step on the CPU but rounds otherwise than the plain one.
         optimizer = torch.optim.Adam(detector.parameters(), lr=training.lr, foreach=True)
         self.wrapped, self.optimizer = self.fabric.setup(self.detector, optimizer)
@@ -265,20 +283,9 @@ class _Loop:
             batch = share(batch, self.fabric.global_rank, shares)
         return batch._replace(images=batch.images.contiguous(memory_format=torch.channels_last))
 
-    @contextmanager
-    def _told(self, method: str) -> Iterator[None]:
-        """Have a failure in a method of a detector from elsewhere be one line, with its cause behind it. Of several
-        processes each may fail of another's end, and is heard as it is."""
-        try:
-            yield
-        except (UserError, KeyboardInterrupt, torch.OutOfMemoryError):
-            raise
-        except BaseException as error:
-            kind = type(self.detector)
-            if self.devices > 1 or kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
-                raise
-            reason = " ".join(str(error).split())
-            raise UserError(f"{kind.__name__}.{method} failed: {type(error).__name__}: {reason}"[:300]) from error
+    def _told(self, method: str) -> AbstractContextManager[None]:
+        """As `told`; but of several processes each may fail of another's end, and is heard as it is."""
+        return told(self.detector, method) if self.devices == 1 else nullcontext()
 
     def validation(self, images: Tensor, held_out: list[int], textures: Tensor, seed: int) -> list[Synthetic]:
         """Fixed synthetic images made from normals that are never trained on."""

@@ -19,17 +19,17 @@ from omnial_bench.data.decode import image_files, read_image
 from omnial_bench.data.images import to_float
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.evaluation.suited import check_gradient
+from omnial_bench.models.fitted import Fitted
+from omnial_bench.models.fitting import learn
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import Adapted, adapt, check_detector
-from omnial_bench.models.outside.calibration import LEAST, held_out
+from omnial_bench.models.outside.calibration import CALIBRATION, LEAST, held_out
 from omnial_bench.models.outside.gradients import Whole
 from omnial_bench.types import Detector, Untrained
 
 log = logging.getLogger(__name__)
 
 Factory = Callable[..., nn.Module]
-CALIBRATION = 64
-"""Normal images that a scale is taken from at the most."""
 BATCH = 8
 """Images shown at once to a module whose scale is taken."""
 PROVEN = 2
@@ -62,18 +62,18 @@ class Site:
     def offers(self) -> dict[str, Callable[[], Any]]:
         """What a factory is given if it has a parameter of that name."""
         offers: dict[str, Callable[[], Any]] = {
-            NORMALS: self._fitted_on, "size": lambda: self.size, "categories": lambda: self.categories,
-            "data": lambda: str(self.dataset.root),
+            NORMALS: lambda: to_float(self.fitted_on()), "size": lambda: self.size,
+            "categories": lambda: self.categories, "data": lambda: str(self.dataset.root),
         }  # fmt: skip
         return offers | ({"category": lambda: self.categories[0]} if len(self.categories) == 1 else {})
 
-    def _fitted_on(self) -> Float[Tensor, "n 3 h w"]:
+    def fitted_on(self) -> UInt8[Tensor, "n 3 h w"]:
         """The training images, without those that are held out of them."""
         images = self.normals()
         if self.held_out is not None:
-            return to_float(images)
+            return images
         kept = set(held_out(len(images)))
-        return to_float(images[[place for place in range(len(images)) if place not in kept]])
+        return images[[place for place in range(len(images)) if place not in kept]]
 
 
 @dataclass(frozen=True)
@@ -151,14 +151,18 @@ def detector_at(site: Site, source: nn.Module | Factory | str, *, name: str = "d
     `source` is a Detector, which is given back; a module, taken as it is; or a factory, a callable or the name
     `package.module:object` of one, which is called with the site's options and with those of `normals` (n, 3, h, w),
     `size`, `categories`, `category` (where there is one) and `data` that it has parameters for. A factory that takes
-    `normals` gets four fifths of the training images, and the scale is taken from the others; any other module may
-    have been fitted on all of them, so that its scale is in doubt, which is logged. A name is code that runs: it is to
-    come from the user and no file. UserError for a source that fails to build, as of `adapt` and `check_detector`, and
-    for a `Whole` as of `check_gradient`.
+    `normals` gets four fifths of the training images, and the scale is taken from the others; a Fitted that it makes
+    and that is not fitted yet is fitted in the same way. Any other module may have been fitted on all of them, so that
+    its scale is in doubt, which is logged. A name is code that runs: it is to come from the user and no file. UserError
+    for a source that fails to build, as of `adapt`, `check_detector` and `learn`, and for a `Whole` as of
+    `check_gradient`.
     """
     module, fitted = _built(site, source, name)
     if isinstance(module, Detector):
-        if not isinstance(module, Untrained):
+        if isinstance(module, Fitted) and not (isinstance(source, nn.Module) or module.is_scaled):
+            generator = torch.Generator().manual_seed(site.seed)
+            learn(module.to(site.device), site.fitted_on(), _calibration(site, fitted=True), generator, batch=BATCH)
+        elif not isinstance(module, Untrained):
             check_detector(module.to(site.device), site.size, site.device)
         return module.eval()
     module.to(site.device)

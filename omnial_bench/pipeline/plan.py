@@ -15,7 +15,7 @@ from omnial_bench.io.whole import check_folder
 from omnial_bench.models.checkpoint import model_name
 from omnial_bench.models.distributed import check_share
 from omnial_bench.models.outside.foreign import check_trust, is_foreign
-from omnial_bench.models.registry import build, skeleton
+from omnial_bench.models.registry import build, check_learns, skeleton
 from omnial_bench.pipeline.mirror import Mirror
 from omnial_bench.runtime import Precision, fabric
 
@@ -123,10 +123,10 @@ def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None
 
 
 def check_recipe(recipe: Recipe, trusted: Collection[str], where: str) -> None:
-    """UserError for a detector that is not there, an option that it has not, a size that it cannot take, or code that
-    is not among `trusted`, which the record `where` asks to run."""
+    """UserError for a detector that is not there or learns nothing, an option that it has not, a size that it cannot
+    take, or code that is not among `trusted`, which the record `where` asks to run."""
     if is_foreign(recipe.detector):
-        build(recipe, trusted=trusted, where=where)
+        check_learns(build(recipe, trusted=trusted, where=where))
     else:
         skeleton(recipe)
 

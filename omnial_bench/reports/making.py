@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from omnial_bench.reports.origins import MadeModel, MadeSet
+from omnial_bench.reports.origins import MadeModel, MadeSet, Training
 from omnial_bench.reports.table import DASH, TIMES, Column, Table
 from omnial_bench.reports.tables import identity
 from omnial_bench.reports.values import Values, sources_title
@@ -61,8 +61,10 @@ def settings_table(values: Values, made: Mapping[str, MadeModel]) -> Table | Non
         mine = [one for name, one in made.items() if name == model.name or name.startswith(f"{model.name}-")]
         if not mine:
             continue
-        recipe, training = mine[0].recipe, mine[0].recipe.training
+        recipe = mine[0].recipe
         steps = [one.provenance.iterations for one in mine if one.provenance.iterations is not None]
+        # What was fitted, or taken as it was, spent no budget.
+        training = recipe.training if any(steps) or not steps else Training()
         records.append(
             {
                 "model": values.label(model),

@@ -138,7 +138,8 @@ def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None
     import seaborn as sns
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    logs = {name: log for name, log in logs.items() if len(log) and {"iteration", "loss"} <= set(log.columns)}
+    # A detector that was fitted has a log without a loss.
+    logs = {name: log for name, log in logs.items() if {"iteration", "loss"} <= set(log) and log["loss"].notna().any()}
     detectors = [name for name in values.detectors if any(_detector_of(log, values) == name for log in logs)]
     if not detectors:
         return None

@@ -16,7 +16,7 @@ from omnial_bench.results import size_of
 
 T = TypeVar("T")
 
-TITLES = {"draem": "DRAEM", "jnld": "JNLD", "omnial": "OmniAL"}
+TITLES = {"draem": "DRAEM", "jnld": "JNLD", "omnial": "OmniAL", "gaussian": "Gaussian of fixed filters"}
 METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
 MEAN = "mean"
 _CONDITION = ("set", "threat", "source")

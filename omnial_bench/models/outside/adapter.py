@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError
 from omnial_bench.models.outside import foreign
-from omnial_bench.models.outside.calibration import LEAST, Scale, scale_of
+from omnial_bench.models.outside.calibration import LEAST, Scale, scale_of, to_log_odds
 from omnial_bench.models.outside.gradients import named
 from omnial_bench.types import Detector, Prediction, Untrained
 
@@ -54,11 +54,7 @@ class Adapted(Untrained):
         found = read(_tried(self.module, images), images)
         if isinstance(found, Prediction):
             return found
-        maps, score = found
-        odds = (maps - self.threshold[0]) / self.temperature[0]
-        if score is not None:
-            score = (score - self.threshold[1]) / self.temperature[1]
-        return Prediction(torch.stack((torch.zeros_like(odds), odds), dim=1), pooling=1, score=score)
+        return to_log_odds(*found, self.threshold, self.temperature)
 
 
 def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Detector:
@@ -148,7 +144,8 @@ def _state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 def is_adapted(tensors: Mapping[str, Tensor]) -> bool:
     """Whether a state is that of an adapted module."""
-    return {"threshold", "temperature"} <= set(tensors)
+    own = {"threshold", "temperature"}
+    return own <= set(tensors) and all(name.startswith("module.") for name in set(tensors) - own)
 
 
 def restored(
@@ -168,17 +165,23 @@ def restored(
     with foreign.drawing_from(torch.Generator().manual_seed(0)):
         module = foreign.make(recipe.detector, recipe.options, trusted=trusted, where=where, offers=offers)
     adapted = Adapted(module)
+    make_room(adapted, tensors)
+    return adapted
+
+
+def make_room(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Have the parameters and buffers of a module that tensors are named after be these, of whatever shape; other
+    names are left alone."""
     for name, tensor in tensors.items():
         path, _, leaf = name.rpartition(".")
         try:
-            owner = adapted.get_submodule(path)
+            owner = module.get_submodule(path)
         except AttributeError:
             continue
         if leaf in owner._parameters:
             owner._parameters[leaf] = nn.Parameter(tensor.clone(), requires_grad=False)
         elif leaf in owner._buffers:
             owner._buffers[leaf] = tensor.clone()
-    return adapted
 
 
 def read(output: object, images: Float[Tensor, "b 3 h w"]) -> Prediction | tuple[Tensor, Tensor | None]:

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from omnial_bench.errors import UserError
+from omnial_bench.types import Prediction
 
 QUANTILE = 0.995
 """Of the values on normal images: where log-odds of 0 come to lie."""
@@ -16,6 +18,8 @@ LEAST = 8
 """Normal images that a scale is taken from, at the least."""
 SHARE = 5
 """One training image in so many is held out."""
+CALIBRATION = 64
+"""Normal images that a scale is taken from at the most."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,19 @@ def scale_of(values: Iterable[Tensor], what: str) -> Scale:
         )
     width = threshold - median
     return Scale(threshold, (width if width > 0 else spread) / -MEDIAN)
+
+
+def to_log_odds(
+    maps: Float[Tensor, "b h w"],
+    score: Float[Tensor, " b"] | None,
+    threshold: Float[Tensor, "2"],
+    temperature: Float[Tensor, "2"],
+) -> Prediction:
+    """A map and an image score on the scales of their own as a Prediction; the first of each pair is the map's."""
+    odds = (maps - threshold[0]) / temperature[0]
+    if score is not None:
+        score = (score - threshold[1]) / temperature[1]
+    return Prediction(torch.stack((torch.zeros_like(odds), odds), dim=1), pooling=1, score=score)
 
 
 def held_out(count: int) -> list[int]:

@@ -94,6 +94,21 @@ def call(
     return module
 
 
+@contextmanager
+def told(detector: nn.Module, method: str) -> Iterator[None]:
+    """Have a failure in a method of a detector from elsewhere be a UserError of one line, with its cause behind it."""
+    try:
+        yield
+    except (UserError, KeyboardInterrupt, torch.OutOfMemoryError):
+        raise
+    except BaseException as error:
+        kind = type(detector)
+        if kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
+            raise
+        reason = " ".join(str(error).split())
+        raise UserError(f"{kind.__name__}.{method} failed: {type(error).__name__}: {reason}"[:300]) from error
+
+
 def parameters_of(source: Callable[..., Any]) -> set[str]:
     """The names that a function or class takes as keywords; none where Python cannot tell."""
     try:

@@ -1,0 +1,152 @@
+"""How a Fitted learns: one fit on normal images, a scale on others, and the proof that its state is all there."""
+
+import time
+from collections.abc import Collection, Iterator
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from omnial_bench.config.schema import Recipe
+from omnial_bench.data.images import to_float
+from omnial_bench.errors import UserError
+from omnial_bench.models.draws import split_normals
+from omnial_bench.models.fitted import Fitted
+from omnial_bench.models.outside.adapter import check_detector, make_room
+from omnial_bench.models.outside.calibration import CALIBRATION, LEAST, Scale, scale_of
+from omnial_bench.models.outside.foreign import told
+from omnial_bench.models.registry import build
+from omnial_bench.models.unfinished import Row
+from omnial_bench.progress import Progress
+
+TOLERANCE = 1e-3
+"""In log-odds, between a detector and one with its state: sums may be taken in another order."""
+
+
+def fit_detector(
+    detector: Fitted,
+    recipe: Recipe,
+    images: UInt8[Tensor, "n 3 h w"],
+    generator: torch.Generator,
+    *,
+    device: torch.device,
+    trusted: Collection[str] = (),
+    progress: Progress | None = None,
+) -> Row:
+    """Fit a detector to normal images and give it a scale, on `device`; it ends on the CPU. The row of its log.
+
+    `generator` decides which images are held out for the scale, `training.validation` how many: eight at the least, of
+    which 64 at the most are looked at. UserError for fewer than 16 images, for a fit or a forward of a detector from
+    elsewhere that fails, for a map that gives no scale, and for a state that does not come back by its names.
+    """
+    chosen, held_out = _hold_out(len(images), recipe.training.validation, generator)
+    calibration, began = images[held_out[:CALIBRATION]], time.monotonic()
+    learn(detector.to(device), images[chosen], calibration, generator, batch=recipe.training.batch, progress=progress)
+    seconds = time.monotonic() - began
+    # As a checkpoint holds it, for work on another layout is rounded otherwise.
+    make_room(detector, {name: value.cpu().contiguous() for name, value in detector.state_dict().items()})
+    detector.to("cpu")
+    _check_restored(detector, recipe, to_float(calibration[:LEAST]), trusted)
+    (threshold, _), (temperature, _) = detector.odds_threshold.tolist(), detector.odds_temperature.tolist()
+    return {
+        "iteration": 0, "loss": None, "normals": len(chosen), "held_out": len(calibration),
+        "threshold": threshold, "temperature": temperature,
+        "images_per_second": round(len(chosen) / max(seconds, 1e-9), 2),
+    }  # fmt: skip
+
+
+def learn(
+    detector: Fitted,
+    normals: UInt8[Tensor, "n 3 h w"],
+    held_out: UInt8[Tensor, "m 3 h w"] | Float[Tensor, "m 3 h w"],
+    generator: torch.Generator,
+    *,
+    batch: int,
+    progress: Progress | None = None,
+) -> None:
+    """Fit a detector where it lies and take its scale from images that are held out; it is in evaluation mode
+    afterwards."""
+    device = detector.odds_threshold.device
+    detector.eval().requires_grad_(False)
+    with torch.no_grad():
+        with told(detector, "fit"):
+            detector.fit(_Normals(normals, batch, device, progress), generator)
+        # What the fit has made may lie elsewhere.
+        detector.to(device)
+        check_detector(detector, (normals.shape[2], normals.shape[3]), device)
+        _calibrate(detector, held_out, batch, device)
+    if progress is not None:
+        progress(len(normals), len(normals), f"fitted to {len(normals)} images")
+
+
+class _Normals:
+    """Batches of float images made of bytes while they are asked for; each time that they are gone through is a
+    pass."""
+
+    def __init__(
+        self, images: UInt8[Tensor, "n 3 h w"], batch: int, device: torch.device, progress: Progress | None
+    ) -> None:
+        self.images, self.batch, self.device, self.progress = images, batch, device, progress
+        self.passes = 0
+
+    def __iter__(self) -> Iterator[Float[Tensor, "b 3 h w"]]:
+        self.passes += 1
+        note = "" if self.passes == 1 else f"pass {self.passes}"
+        done = 0
+        for part in torch.split(self.images, self.batch):
+            yield to_float(part, self.device)
+            done += len(part)
+            if self.progress is not None and done < len(self.images):
+                self.progress(done, len(self.images), note)
+
+
+def _hold_out(count: int, share: float, generator: torch.Generator) -> tuple[Tensor, list[int]]:
+    if count < 2 * LEAST:
+        raise UserError(
+            f"expected at least {2 * LEAST} normal training images, half to fit on and half to take the scale from, "
+            f"got {count}; add some, or fit one model to several categories"
+        )
+    return split_normals(count, max(share, LEAST / count), generator)
+
+
+def _calibrate(detector: Fitted, held_out: Tensor, batch: int, device: torch.device) -> None:
+    """Lay what the detector says of normal images onto log-odds, map and image score each by a scale of its own."""
+    detector.odds_threshold.zero_()
+    detector.odds_temperature.fill_(1)
+    maps, scores = [], []
+    for part in torch.split(held_out, batch):
+        images = part.to(device) if part.is_floating_point() else to_float(part, device)
+        with told(detector, "forward"):
+            said = detector(images)
+        maps.append(said.log_odds)
+        scores += [] if said.score is None else [said.score]
+    scales = scale_of(maps, "anomaly map"), scale_of(scores, "image score") if scores else Scale()
+    detector.odds_threshold.copy_(torch.tensor([scale.threshold for scale in scales]))
+    detector.odds_temperature.copy_(torch.tensor([scale.temperature for scale in scales]))
+
+
+def _check_restored(
+    detector: Fitted, recipe: Recipe, images: Float[Tensor, "b 3 h w"], trusted: Collection[str]
+) -> None:
+    """UserError where one that is built anew says something else with the state of `detector`: what was learnt is no
+    parameter and no buffer of the constructor, and a checkpoint would lose it."""
+    again, state = build(recipe, trusted=trusted).eval(), detector.state_dict()
+    make_room(again, state)
+    lost = sorted(state.keys() ^ again.state_dict().keys())
+    if not lost:
+        again.load_state_dict(state)
+    try:
+        with torch.no_grad(), told(detector, "forward"):
+            same = not lost and _is_same(detector(images).log_odds, again(images).log_odds)
+    except UserError:
+        same = False
+    if not same:
+        which = f" ({lost[0]})" if lost else ""
+        raise UserError(
+            f"{type(detector).__name__} does not come back the same from its parameters and buffers{which}; register "
+            "all that fit learns in __init__, as register_buffer(name, None)"
+        )
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE)
