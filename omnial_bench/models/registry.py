@@ -13,6 +13,7 @@ from omnial_bench.errors import UserError, unknown
 from omnial_bench.models import draem, jnld, omnial
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import check_detector
+from omnial_bench.trust import drawing_from, is_foreign
 from omnial_bench.types import Detector
 
 DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
@@ -35,21 +36,21 @@ def build(
     """
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
     make: Callable[[], nn.Module]
-    if foreign.is_foreign(recipe.detector):
+    if is_foreign(recipe.detector):
         make = partial(foreign.make, recipe.detector, recipe.options, trusted=trusted, where=where, trained=True)
     else:
         kind, options = _chosen(recipe)
         _try(kind, recipe.model_dump_json())
         make = partial(kind, options)
-    with foreign.drawing_from(generator):
+    with drawing_from(generator):
         detector = make()
     if not isinstance(detector, Detector):
         raise UserError(
             f"{recipe.detector}: expected a Detector of omnial_bench.types, got {type(detector).__name__}; "
             "only a Detector can be trained"
         )
-    if foreign.is_foreign(recipe.detector):
-        with foreign.drawing_from(torch.Generator().manual_seed(0)):
+    if is_foreign(recipe.detector):
+        with drawing_from(torch.Generator().manual_seed(0)):
             check_detector(detector, recipe.size)
     return detector.train()
 
@@ -68,7 +69,7 @@ def describe(recipe: Recipe) -> dict[str, Any]:
     Both are None for a detector from elsewhere: looking runs no code.
     """
     facts = {"detector": recipe.detector, "preset": recipe.preset, "size": list(recipe.size)}
-    if foreign.is_foreign(recipe.detector):
+    if is_foreign(recipe.detector):
         return {**facts, "parameters": None, "flops": None}
     detector = skeleton(recipe)
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in detector.named_children()}
