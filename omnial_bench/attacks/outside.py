@@ -125,9 +125,7 @@ class Admitted:
                 f"{len(self.losses)}"
             )
         if self.flat is not None and not 0 <= self.flat <= len(clean):
-            raise UserError(
-                f"{self.name}: expected zero_gradient as a number of its {len(clean)} images or None, got {self.flat}"
-            )
+            raise UserError(f"{self.name}: expected zero_gradient from 0 to its {len(clean)} images, got {self.flat}")
         return attacked
 
     def _measured(

@@ -13,8 +13,8 @@ from omnial_bench.errors import UserError, is_printable
 from omnial_bench.metrics.registry import KINDS, METRICS, Metric, is_chance
 from omnial_bench.trust import guarded, load
 
-UNIT = 10
-"""Characters of a unit at the most."""
+TITLE, UNIT = 40, 10
+"""Characters at the most."""
 
 
 class Accumulator(ABC):
@@ -60,9 +60,7 @@ def check_metrics(given: Iterable[object]) -> Metrics:
     found: list[type[Accumulator]] = []
     for source in given:
         if not (isinstance(source, type) and issubclass(source, Accumulator)):
-            raise UserError(
-                f"expected a metric, a class that derives from omnial_bench.Accumulator, got {source!r}"[:300]
-            )
+            raise UserError(f"expected a metric, a class of omnial_bench.Accumulator, got {source!r}"[:300])
         _check(source.__name__, getattr(source, "metric", None))
         if source.metric.name in [one.metric.name for one in found]:
             raise UserError(f"expected metrics of different names, got {source.metric.name} twice; rename one")
@@ -80,7 +78,7 @@ def _check(name: str, metric: object) -> None:
             f"{name}: expected a name of its own and no level of chance, got {metric.name}, chance = {metric.chance}; "
             "give the level of chance as a metric of its own"
         )
-    for text, most in ((metric.title, 40), (metric.unit, UNIT)):
+    for text, most in ((metric.title, TITLE), (metric.unit, UNIT)):
         if not isinstance(text, str) or not is_printable(text) or len(text) > most:
             raise UserError(f"{name}: expected a title and a unit that fit on one line, got {text!r}"[:300])
     if metric.kind not in KINDS or metric.better not in ("higher", "lower") or not metric.low < metric.high:
