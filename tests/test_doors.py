@@ -1,6 +1,7 @@
 """Attacks and metrics from elsewhere: what runs, what is refused in one line, and what decides a task's key."""
 
 import json
+import pickle
 import shutil
 import sys
 import warnings
@@ -259,6 +260,8 @@ def test_no_file_trusts_its_own_code(place: Path) -> None:
     assert spec_for(one).bound and aim_of(one) == "pixel"
     assert spec_for(threat("traced_doors:Still")) == Spec()
     assert not Suite.model_validate(trusted.model_dump()).threats[0].trusted
+    # To the processes that do its tasks trust goes along.
+    assert pickle.loads(pickle.dumps(one)).trusted and not pickle.loads(pickle.dumps(suite.threats[0])).trusted
 
 
 def test_a_run_wants_trust_looks_without_importing_and_keys_hold_the_code(place: Path) -> None:
