@@ -4,7 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from omnial_bench.attacks.outside import Attack as Attack
+    from omnial_bench.attacks.outside import Attacked as Attacked
+    from omnial_bench.attacks.specs import Spec as Spec
     from omnial_bench.errors import UserError as UserError
+    from omnial_bench.metrics.outside import Accumulator as Accumulator
+    from omnial_bench.metrics.registry import Metric as Metric
     from omnial_bench.models.checkpoint import load_detector as load_detector
     from omnial_bench.models.fitted import Fitted as Fitted
     from omnial_bench.models.outside.exported import from_onnx as from_onnx
@@ -19,10 +24,15 @@ if TYPE_CHECKING:
     from omnial_bench.types import ThreatModel as ThreatModel
 
 _HOMES = {
+    "Accumulator": "metrics.outside",
+    "Attack": "attacks.outside",
+    "Attacked": "attacks.outside",
     "Detector": "types",
     "Fitted": "models.fitted",
     "GradientTrained": "types",
+    "Metric": "metrics.registry",
     "Prediction": "types",
+    "Spec": "attacks.specs",
     "ThreatModel": "types",
     "UserError": "errors",
     "adapt_module": "pipeline.own_detector",

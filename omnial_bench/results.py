@@ -95,6 +95,11 @@ class Attempt:
     """What the threat sets of the attack's own options, such as `decay`."""
     saturated: float | None = None
     """Share of the pixels whose score is an end of its range before and after; None where not looked at."""
+    spec: str = ""
+    """What the attack does, words of `attacks.specs.Spec`; empty where it is none of it, and in files that do not say.
+    """
+    title: str = ""
+    """What reports call an attack from elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)

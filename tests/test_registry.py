@@ -16,8 +16,9 @@ from omnial_bench.config import load as reading
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError
 from omnial_bench.models import registry
-from omnial_bench.models.outside.foreign import code_of, make
+from omnial_bench.models.outside.foreign import make
 from omnial_bench.models.registry import DETECTORS, build, describe
+from omnial_bench.trust import code_of
 from omnial_bench.types import GradientTrained, Prediction, Untrained
 
 OUTSIDE = """

@@ -22,7 +22,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.io.whole import write_text
 from omnial_bench.models import registry
 from omnial_bench.models.checkpoint import examine, load, load_detector, read_provenance, save
-from omnial_bench.models.outside.foreign import code_of, make
+from omnial_bench.models.outside.foreign import make
 from omnial_bench.models.registry import build, describe
 from omnial_bench.models.training import is_trained
 from omnial_bench.pipeline.attack import attack_models
@@ -30,6 +30,7 @@ from omnial_bench.pipeline.plan import Settings
 from omnial_bench.pipeline.run import dry_run, run
 from omnial_bench.pipeline.score import Request, assess
 from omnial_bench.pipeline.train import train_models
+from omnial_bench.trust import code_of
 from omnial_bench.types import Synthetic
 
 CODE = """

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from omnial_bench.attacks.levels import quantise
 from omnial_bench.attacks.sets.compose import Composed, generator_for
-from omnial_bench.attacks.threats import ATTACKS, aims, build_attack, threat_model
+from omnial_bench.attacks.threats import aims, build_attack, kind_of, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Threat
 from omnial_bench.types import Detector
 
 
-class Attacked(NamedTuple):
+class Part(NamedTuple):
     """A batch after its attack; `rows` are its images' places among all."""
 
     rows: list[int]
@@ -36,7 +36,7 @@ def attack_images(
     device: torch.device | str,
     batch: int = 8,
     precision: torch.dtype | None = None,
-) -> Iterator[Attacked]:
+) -> Iterator[Part]:
     """Attack the mean over `models` on every image that the threat's goal attacks; the others come as they were.
 
     Each category has random numbers of its own, the same for every model. UserError for a threat that does not fit.
@@ -45,14 +45,14 @@ def attack_images(
     for category in dict.fromkeys(originals.categories):
         every = [index for index, name in enumerate(originals.categories) if name == category]
         generator = generator_for(seed, "attack", threat.name, category)
-        size = len(every) if ATTACKS[threat.attack].whole else batch
+        size = len(every) if kind_of(threat).whole else batch
         for start in range(0, len(every), size):
             rows = every[start : start + size]
             part, before = originals.batch(rows, device), originals.images[rows]
             labels, chosen = aims(threat.goal, part.masks, composed.regions[rows].to(device), part.anomalous.to(device))
             count = int(chosen.sum()) if threat.eps > 0 else 0
             if not count:
-                yield Attacked(rows, before, [], 0)
+                yield Part(rows, before, [], 0)
                 continue
             where = composed.objects[rows].to(device)[chosen] if threat.where == "foreground" else None
             with victim(models, precision=precision) as target:
@@ -60,4 +60,4 @@ def attack_images(
                 images = attack(part.images[chosen], labels[chosen], where)
             saved, moved = before.clone(), chosen.cpu()
             saved[moved] = quantise(images, before[moved], ball)
-            yield Attacked(rows, saved, attack.losses, count, attack.flat)
+            yield Part(rows, saved, attack.losses, count, attack.flat)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from omnial_bench.attacks.specs import spec_of
+from omnial_bench.attacks.specs import Spec, spec_in
 
 METRIC, TITLE = "pixel_auroc", "pixel AUROC"
 """The figure that is compared: dense attacks on every image drive it down, and chance is 0.5 at any prevalence."""
@@ -43,26 +43,31 @@ class Figure:
     restarts: int = 1
     options: str = ""
     suite: str = ""
+    told: str = ""
+    """What its row says that the attack does."""
+
+    @property
+    def spec(self) -> Spec:
+        return spec_in(self.attack, self.told)
 
     @property
     def iterative(self) -> bool:
         """Whether it climbs in several steps, by its gradient, to the most harm to each image."""
-        return spec_of(self.attack).bound and self.steps > 1
+        return self.spec.bound and self.steps > 1
 
     @property
     def one_step(self) -> bool:
-        spec = spec_of(self.attack)
+        spec = self.spec
         return spec.uses_gradient and (not spec.iterative or (spec.bound and self.steps == 1))
 
     @property
     def blind(self) -> bool:
         """Whether it searches without a gradient."""
-        spec = spec_of(self.attack)
-        return spec.iterative and not spec.uses_gradient
+        return self.spec.iterative and not self.spec.uses_gradient
 
     @property
     def control(self) -> bool:
-        return spec_of(self.attack).control
+        return self.spec.control
 
     @property
     def comparable(self) -> bool:
@@ -120,7 +125,7 @@ class Model:
 def models_of(rows: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[tuple[tuple[str, str], Model]]:
     """Every (detector, paradigm) of results.csv and attacks.csv of one run, with what is known of it."""
     # Read from a file, no options are a missing value.
-    attempts = attempts.fillna({"options": ""})
+    attempts = attempts.fillna({"options": "", "spec": ""})
     keys = ["detector", "paradigm", "set", "source"]
     means = rows[(rows["metric"] == METRIC) & (rows["category"] == "mean")].dropna(subset="value")
     means = means.groupby(keys, sort=False, as_index=False).agg(value=("value", "mean"), n=("n", "sum"))
@@ -128,7 +133,7 @@ def models_of(rows: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[tuple[tupl
     threats: dict[str, dict[str, Any]] = {f"{suite}-unattacked": {} for suite in attempts["suite"]}
     for row in records_of(attempts):
         numbers = {"eps": Fraction(row["eps"]), "steps": int(row["steps"]), "restarts": int(row["restarts"])}
-        threats[row["set"]] = {name: row[name] for name in names} | numbers
+        threats[row["set"]] = {name: row[name] for name in names} | numbers | {"told": row.get("spec", "")}
     found: dict[tuple[str, str], list[Figure]] = {}
     for detector, paradigm in pd.concat([rows[keys[:2]], attempts[keys[:2]]]).itertuples(index=False, name=None):
         found.setdefault((detector, paradigm), [])
@@ -151,7 +156,7 @@ def curves_of(attempts: pd.DataFrame) -> Iterator[Curve]:
     """One curve a threat: the categories' losses, weighted by their attacked images."""
     groups: dict[str, list[tuple[int, list[float]]]] = {}
     for row in records_of(attempts):
-        steady = spec_of(row["attack"]).steady and row["objective"] not in REWEIGHTED
+        steady = spec_in(row["attack"], row.get("spec", "")).steady and row["objective"] not in REWEIGHTED
         losses = [float(word) for word in row["losses"].split()] if isinstance(row["losses"], str) else []
         if steady and row["attacked"] and len(losses) > 1 and not is_huge(row["norm"], Fraction(row["eps"])):
             turned = [-loss if row["direction"] == "down" else loss for loss in losses]

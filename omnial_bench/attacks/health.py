@@ -24,7 +24,7 @@ from omnial_bench.attacks.evidence import (
     pairs_of,
     records_of,
 )
-from omnial_bench.attacks.specs import spec_of
+from omnial_bench.attacks.specs import spec_in
 
 SLACK = 0.02
 """How far a figure may lie on the wrong side. Attacks climb a loss, not the figure: on a detector without any mask more
@@ -216,7 +216,7 @@ def loss_moves(model: Model) -> Verdict:
     known = [
         (row["set"], float(max(losses) - min(losses)), int(row["attacked"]))
         for row in records_of(model.attempts)
-        if spec_of(row["attack"]).iterative and row["attacked"] and isinstance(row["losses"], str)
+        if spec_in(row["attack"], row.get("spec", "")).iterative and row["attacked"] and isinstance(row["losses"], str)
         if len(losses := [float(word) for word in row["losses"].split()]) > 1
     ]
     if not known:

@@ -1,7 +1,7 @@
 """What each attack is, for whoever judges its figures: asked here, never guessed from a name. No torch here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,10 @@ class Spec:
     ones."""
     control: bool = False
     """Whether it aims at nothing and fills the ball: what every attack is to beat."""
+
+    def __str__(self) -> str:
+        """The names of what holds, with blanks between: how rows carry it."""
+        return " ".join(field.name for field in fields(self) if getattr(self, field.name))
 
 
 NOTHING = Spec()
@@ -38,3 +42,10 @@ SPECS: Mapping[str, Spec] = {
 def spec_of(attack: str) -> Spec:
     """What an attack is; of corruptions, and of an attack that this version does not know, nothing."""
     return SPECS.get(attack, NOTHING)
+
+
+def spec_in(attack: str, told: str) -> Spec:
+    """What the row of an attack tells of it; where that is nothing, as in files of earlier versions, what its name
+    does. Words that this version does not know are left alone."""
+    words = told.split()
+    return Spec(**{field.name: field.name in words for field in fields(Spec)}) if words else spec_of(attack)

@@ -11,19 +11,21 @@ from jaxtyping import Bool, Float, UInt8
 from pydantic import ConfigDict
 from torch import Tensor
 
-from omnial_bench.attacks import apgd, corruptions, noise, patch, pgd, square, transfer, universal
+from omnial_bench.attacks import apgd, corruptions, noise, outside, patch, pgd, square, transfer, universal
 from omnial_bench.attacks.apgd import DenseAPGD
 from omnial_bench.attacks.objectives import AIMS, ANOMALOUS, HIDDEN, objective_named
 from omnial_bench.attacks.pgd import DensePGD
+from omnial_bench.attacks.specs import Spec, spec_of
 from omnial_bench.attacks.transfer import DenseTransfer
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.errors import UserError, unknown
+from omnial_bench.trust import check_trust, codes_of, is_foreign
 from omnial_bench.types import Goal, Norm, ThreatModel
 
 
-class Attack(Protocol):
+class BuiltAttack(Protocol):
     """Images with labels (the truth, or target maps) to attacked images, no pixel changed outside `where`."""
 
     losses: list[float]
@@ -59,7 +61,7 @@ def _pgd_step(threat: Threat) -> Fraction:
 class Kind:
     """An attack by name: how it is built and what it fits."""
 
-    build: Callable[[Victim, Threat, torch.Generator, Any], Attack]
+    build: Callable[[Victim, Threat, torch.Generator, Any], BuiltAttack]
     """From the victim, the record, random numbers (on the CPU) and the checked options."""
     options: type[Any] = NoOptions
     """A frozen dataclass of keyword settings with defaults."""
@@ -79,9 +81,9 @@ class Kind:
 
 def _climbing(
     attack: type[DensePGD], victim: Victim, threat: Threat, generator: torch.Generator, options: Any
-) -> Attack:
+) -> BuiltAttack:
     """An attack of DensePGD's family; a step size that the record leaves out is the attack's own default."""
-    built: Attack = attack(
+    built: BuiltAttack = attack(
         victim,
         threat_model(threat),
         generator=generator,
@@ -95,7 +97,7 @@ def _climbing(
     return built
 
 
-def _fgsm(victim: Victim, threat: Threat, generator: torch.Generator, options: NoOptions) -> Attack:
+def _fgsm(victim: Victim, threat: Threat, generator: torch.Generator, options: NoOptions) -> BuiltAttack:
     """One step of eps from the image itself (Goodfellow et al., ICLR 2015): PGD's one step of 2.5 eps, cut back to
     the ball."""
     return _climbing(DensePGD, victim, threat.model_copy(update={"random_start": False}), generator, options)
@@ -123,25 +125,55 @@ ATTACKS: dict[str, Kind] = {
 }
 
 
-def build_attack(victim: Victim, threat: Threat, generator: torch.Generator) -> Attack:
+def build_attack(victim: Victim, threat: Threat, generator: torch.Generator) -> BuiltAttack:
     """The attack of a record, on a victim; UserError for an unknown name, option or objective, or a norm or goal that
     does not fit."""
     check_threat(threat)
-    kind = ATTACKS[threat.attack]
-    return kind.build(victim, threat, generator, _options(threat))
+    return kind_of(threat).build(victim, threat, generator, _options(threat))
+
+
+def kind_of(threat: Threat) -> Kind:
+    """What a threat's attack is and takes; UserError for a name that does not exist, and as of `attack_named` for code
+    from elsewhere, which is imported."""
+    if not is_foreign(threat.attack):
+        if threat.attack not in ATTACKS:
+            raise unknown(f"attack of threat {threat.name}:", threat.attack, ATTACKS)
+        return ATTACKS[threat.attack]
+    source = outside.attack_named(threat)
+    return Kind(build=_outside, norms=source.norms, goals=source.goals, aims=not source.spec.control)
+
+
+def _outside(victim: Victim, threat: Threat, generator: torch.Generator, attack: outside.Attack) -> BuiltAttack:
+    step = _common_step(threat) if threat.step_size is None else threat.step_size
+    return outside.admit(victim, threat, generator, attack, float(step))
+
+
+def spec_for(threat: Threat) -> Spec:
+    """What a threat's attack does, also of one from elsewhere."""
+    return outside.attack_named(threat).spec if is_foreign(threat.attack) else spec_of(threat.attack)
+
+
+def title_of(threat: Threat) -> str:
+    """What reports call a threat's attack; empty where they know its name."""
+    return outside.title_of(threat) if is_foreign(threat.attack) else ""
+
+
+def codes_in(suite: Suite) -> dict[str, str]:
+    """The hashes of the code from elsewhere that a suite names, by its name; nothing is imported."""
+    return codes_of(threat.attack for threat in suite.threats)
 
 
 def label_of(threat: Threat) -> str:
     """The threat's label in the rows: `none` where nothing is attacked."""
     if not threat.eps:
         return "none"
-    label = ATTACKS[threat.attack].label
+    label = kind_of(threat).label
     return str(threat_model(threat)) if label is None else label(threat)
 
 
 def aim_of(threat: Threat) -> str:
     """Which figures of the attacked model the threat goes for: kinds of metric joined by `+`, or `none`."""
-    return AIMS[threat.objective] if threat.eps and ATTACKS[threat.attack].aims else "none"
+    return AIMS[threat.objective] if threat.eps and kind_of(threat).aims else "none"
 
 
 def threat_model(threat: Threat) -> ThreatModel:
@@ -154,25 +186,33 @@ def step_size(threat: Threat) -> Fraction | None:
 
     Universal's is what a pass over the images moves a pixel by, adaptive PGD's is the first.
     """
-    own = ATTACKS[threat.attack].step
-    if own is None or not threat.eps:
+    own = kind_of(threat).step if threat.eps else None
+    if own is None:
         return None
     return own(threat) if threat.step_size is None else threat.step_size
 
 
-def check_suite(suite: Suite) -> None:
-    """Raise UserError where a threat of the suite does not exist or does not fit."""
+def check_suite(suite: Suite, *, looking: bool = False) -> list[str]:
+    """Raise UserError where a threat of the suite does not exist or does not fit.
+
+    Code from elsewhere is imported where the user trusts it and refused where not; who is only `looking` is given the
+    names of what a run would have to trust, and nothing is imported.
+    """
+    wanted = []
     for threat in suite.threats:
-        check_threat(threat)
+        if looking and is_foreign(threat.attack):
+            check_trust(threat.attack, [threat.attack], f"threat {threat.name} of suite {suite.name}", "attack")
+            wanted += [] if threat.trusted else [threat.attack]
+        else:
+            check_threat(threat)
+    return wanted
 
 
 def check_threat(threat: Threat) -> None:
     """Raise UserError for an attack, option or objective that does not exist, a norm or goal that the attack cannot
     take, or an eps that 8 bits cannot keep."""
-    if threat.attack not in ATTACKS:
-        raise unknown(f"attack of threat {threat.name}:", threat.attack, ATTACKS)
+    kind = kind_of(threat)
     objective_named(threat.objective)
-    kind = ATTACKS[threat.attack]
     for what, got, fits in (("norm", threat.norm, kind.norms), ("goal", threat.goal, kind.goals)):
         if got not in fits:
             raise UserError(
@@ -201,6 +241,9 @@ def check_threat(threat: Threat) -> None:
 
 
 def _options(threat: Threat) -> Any:
+    """The checked options; of an attack from elsewhere, what it makes of them."""
+    if is_foreign(threat.attack):
+        return outside.make_attack(threat)
     return parse(ATTACKS[threat.attack].options, threat.options, f"options of threat {threat.name}")
 
 

@@ -53,11 +53,15 @@ recompute = click.option(
 )  # fmt: skip
 trust = click.option(
     "--trust", "trusted", multiple=True, metavar="PACKAGE.MODULE:OBJECT",
-    help="Code that a record or a checkpoint may run; without it such a file is refused.",
+    help="Code that a record, suite, plan or checkpoint may run; without it such a file is refused.",
 )  # fmt: skip
 detectors = click.option(
     "--detector", "detectors", multiple=True, metavar="[NAME=]PACKAGE.MODULE:OBJECT",
     help="A model of your own: runs code from that module, which makes a torch module.",
+)  # fmt: skip
+metrics = click.option(
+    "--metric", "metrics", multiple=True, metavar="PACKAGE.MODULE:OBJECT",
+    help="A metric of your own, beside the others: runs code from that module.",
 )  # fmt: skip
 made_with = click.option(
     "--option", "options", multiple=True, metavar="KEY=VALUE", help="Of a --detector: a keyword for what makes it."

@@ -68,7 +68,7 @@ def _rows(kind: str, names: list[str] | None, preset: str | None) -> list[dict[s
 def _read(kind: str, name: str) -> dict[str, Any]:
     from omnial_bench.config import load as reading
 
-    read = {"detectors": reading.read_detector, "attacks": reading.read_suite, "plans": reading.read_plan}[kind]
+    read: Any = {"detectors": reading.read_detector, "attacks": reading.read_suite, "plans": reading.read_plan}[kind]
     table: dict[str, Any] = read(name).model_dump(mode="json")
     return table
 

@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -112,9 +112,13 @@ def _read(kind: Kind, what: str, name_or_path: str) -> tuple[dict[str, Any], str
     return read_toml(records_folder(kind) / f"{name_or_path}.toml"), f"{kind}/{name_or_path}.toml"
 
 
-def read_suite(name_or_path: str) -> Suite:
-    """A suite of threat models by name (a record of attacks/) or by the path of a TOML file."""
-    return parse(Suite, *_read("attacks", "suite", name_or_path))
+def read_suite(name_or_path: str, trusted: Collection[str] = ()) -> Suite:
+    """A suite of threat models by name (a record of attacks/) or by the path of a TOML file.
+
+    Attacks from elsewhere that are among `trusted` may run; nothing is imported here.
+    """
+    suite = parse(Suite, *_read("attacks", "suite", name_or_path))
+    return suite.model_copy(update={"threats": tuple(threat.trusting(trusted) for threat in suite.threats)})
 
 
 def read_plan(name_or_path: str) -> Plan:

@@ -1,6 +1,7 @@
 """Records: recipes, suites and plans, validated and frozen. No torch here."""
 
 import re
+from collections.abc import Collection
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
@@ -119,6 +121,7 @@ class Threat(Record):
     goal: Literal["any", "hide", "fabricate", "target"] = "any"
     where: Literal["frame", "foreground"] = "frame"
     attack: str = "pgd"
+    """A name, or `package.module:object` of code from elsewhere."""
     objective: str = "balanced"
     steps: Annotated[int, Field(ge=1)] = 10
     step_size: Step | None = None
@@ -128,6 +131,18 @@ class Threat(Record):
     """Starts, of which each image keeps the strongest result."""
     options: dict[str, Any] = {}
     """Settings of the attack's own, checked by it."""
+    _trusted: bool = PrivateAttr(default=False)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the user's own call lets the code run that `attack` names; no file can say so."""
+        return self._trusted
+
+    def trusting(self, names: Collection[str]) -> "Threat":
+        """The same threat, whose attack may run where it is code from elsewhere that is among `names`."""
+        threat = self.model_copy()
+        threat._trusted = self.attack in names
+        return threat
 
     @field_validator("eps")
     @classmethod
@@ -217,3 +232,5 @@ class Plan(Record):
     """Test images a category under attack at the most, in suites that attack the test split; their own limits hold
     too."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    metrics: Names = ()
+    """Metrics from elsewhere, `package.module:object`, beside those that every run has."""

@@ -12,7 +12,7 @@ from omnial_bench.attacks.levels import keeps, largest_change
 from omnial_bench.attacks.objectives import linear
 from omnial_bench.attacks.sets.compose import Composed, generator_for
 from omnial_bench.attacks.slopes import agreement
-from omnial_bench.attacks.threats import threat_model
+from omnial_bench.attacks.threats import spec_for, threat_model, title_of
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.catalog import foreground_rule
@@ -75,6 +75,7 @@ def attempt(
         direction="up" if threat.goal == "any" else "down",
         losses=" ".join(repr(loss) for loss in (steps / max(weight, 1)).tolist()), seed=labels.seed, run=labels.run,
         options=", ".join(name if value is True else f"{name} = {value}" for name, value in threat.options.items()),
+        spec=str(spec_for(threat)), title=title_of(threat),
     )  # fmt: skip
     return replace(originals, images=images, references=originals.images), went
 

@@ -12,8 +12,7 @@ from torch import Tensor
 from omnial_bench.attacks.columns import columns_of
 from omnial_bench.attacks.sets.compose import generator_for
 from omnial_bench.attacks.sets.sealed import AdversarialSet
-from omnial_bench.attacks.specs import spec_of
-from omnial_bench.attacks.threats import ATTACKS, aim_of, label_of
+from omnial_bench.attacks.threats import aim_of, kind_of, label_of, spec_for
 from omnial_bench.attacks.ties import saturated
 from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Suite, Threat
@@ -24,6 +23,7 @@ from omnial_bench.evaluation.examples import Example, Keeper, choose
 from omnial_bench.evaluation.scoring import BATCH as SCORED
 from omnial_bench.evaluation.scoring import Labels, Tally, Viewer, labels_on, score
 from omnial_bench.evaluation.worst import Worst
+from omnial_bench.metrics.outside import Metrics
 from omnial_bench.metrics.registry import METRICS
 from omnial_bench.models.checkpoint import model_name
 from omnial_bench.progress import Progress
@@ -41,6 +41,8 @@ class Target:
 
     categories: tuple[str, ...] = ()
     """Of a separate model the one that it was trained on."""
+    metrics: Metrics = ()
+    """From elsewhere, beside those that all rows have."""
 
     @property
     def name(self) -> str:
@@ -90,7 +92,12 @@ def score_category(
         originals = dict(zip(wanted, adversarial.originals(category)[chosen], strict=True)) if adversarial else {}
         keeper = Keeper(out, model=target.model, name=labels.set, wanted=wanted, originals=originals)
     drawn = found.drawn if adversarial is None else None
-    found.rows.extend(score(target.detector, images, labels, category, device=device, viewer=keeper, drawn=drawn))
+    found.rows.extend(
+        score(
+            target.detector, images, labels, category, device=device, viewer=keeper, drawn=drawn,
+            metrics=target.metrics,
+        )
+    )  # fmt: skip
     found.examples.extend(keeper.kept if keeper else ())
     return found
 
@@ -139,8 +146,11 @@ def evaluate(
             told = columns_of(threat, label_of(threat))
             labels = replace(target.labels, set=threat.name, source=source.name, aim="other", **told)
             found.rows.extend(
-                score(target.detector, attacked[threat.name], labels, category, device=device, normals_only=True)
-            )
+                score(
+                    target.detector, attacked[threat.name], labels, category, device=device, normals_only=True,
+                    metrics=target.metrics,
+                )
+            )  # fmt: skip
     if progress is not None:
         progress(len(suite.threats), len(suite.threats), category)
     return found
@@ -182,7 +192,9 @@ def _score_self(
     alike = {name: _alike(originals, images) for name, images in attacked.items()}
     found, before = Evaluation(), _Seen(frozenset().union(*alike.values()))
     control = replace(source.labels, set=suite.control)
-    found.rows.extend(score(source.detector, originals, control, category, device=device, viewer=before))
+    found.rows.extend(
+        score(source.detector, originals, control, category, device=device, viewer=before, metrics=source.metrics)
+    )
     anomalous = _anomalous(originals)
     worst = Worst(before.maps, before.scores, originals.masks, anomalous)
     views: dict[str, _Seen] = {}
@@ -195,7 +207,7 @@ def _score_self(
         views[threat.name], drawn[threat.name] = seen, mine = _Seen(), list[Drawn]()
         rows[threat.name] = score(
             source.detector, images, labels, category, device=device, viewer=seen, normals_only=True, known=known,
-            drawn=mine, compared=compared.get(threat.name, ()),
+            drawn=mine, compared=compared.get(threat.name, ()), metrics=source.metrics,
         )  # fmt: skip
 
     for threat in suite.threats:
@@ -222,7 +234,7 @@ def _score_self(
             source.labels, set=suite.worst_name, threat=f"worst of {len(suite.threats)}", source="self",
             aim="+".join(aims) or "none",
         )  # fmt: skip
-        tally = Tally(maps_only=True)
+        tally = Tally(maps_only=True, metrics=source.metrics)
         tally.add(worst.maps(), originals.masks, worst.scores, anomalous)
         found.rows.extend(tally.rows(labels, category))
     return found
@@ -233,7 +245,7 @@ def _compared(suite: Suite) -> dict[str, tuple[str, ...]]:
     that does any harm in the whole frame, claims a bound, and is after this metric."""
     found: dict[str, tuple[str, ...]] = {}
     for threat in suite.threats if suite.composed and suite.against == "self" else ():
-        if (threat.goal, threat.where) == ("any", "frame") and spec_of(threat.attack).bound:
+        if (threat.goal, threat.where) == ("any", "frame") and spec_for(threat).bound:
             aims, taken = aim_of(threat).split("+"), [metric for metrics in found.values() for metric in metrics]
             found[threat.name] = tuple(
                 metric for metric in HEADLINE if METRICS[metric].kind in aims and metric not in taken
@@ -256,7 +268,7 @@ def _with_parts(
     first_of = next(
         (
             one for one in alike
-            if (one.goal, one.where, aim_of(one)) == ("any", threat.where, aim) and spec_of(one.attack).bound
+            if (one.goal, one.where, aim_of(one)) == ("any", threat.where, aim) and spec_for(one).bound
         ),
         None,
     )  # fmt: skip
@@ -284,8 +296,8 @@ def _is_part(one: Threat, whole: Threat) -> bool:
     """Whether a threat in the ball of another looks for harm in a way of its own: not the same at another length, and
     not one step or a search without a gradient, which are there to be compared with it."""
     ways = [(threat.goal, threat.objective, threat.where) for threat in (one, whole)]
-    other = ways[0] != ways[1] or (one.attack != whole.attack and spec_of(one.attack).bound)
-    return other and ATTACKS[one.attack].aims
+    other = ways[0] != ways[1] or (one.attack != whole.attack and spec_for(one).bound)
+    return other and kind_of(one).aims
 
 
 def _anomalous(images: Images) -> Bool[Tensor, " n"]:

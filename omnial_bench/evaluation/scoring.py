@@ -18,6 +18,7 @@ from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.differences import Drawn, hash_of, text_of
 from omnial_bench.metrics.intervals import Intervals, ends_of
+from omnial_bench.metrics.outside import Gathering, Metrics
 from omnial_bench.metrics.quality import psnr, ssim
 from omnial_bench.metrics.ranking import Ranking, RankingScores
 from omnial_bench.metrics.regions import Regions
@@ -81,11 +82,12 @@ def labels_on(labels: Labels, adversarial: AdversarialSet | None, model: str) ->
 class Tally:
     """What a detector says of images of one category, batch by batch, and the rows of it."""
 
-    def __init__(self, *, normals_only: bool = False, maps_only: bool = False) -> None:
+    def __init__(self, *, normals_only: bool = False, maps_only: bool = False, metrics: Metrics = ()) -> None:
         """`normals_only`: reconstructions are held against references in normal images alone, for only there is the
-        reference a normal image. `maps_only`: they are not looked at."""
+        reference a normal image. `maps_only`: they are not looked at. `metrics` from elsewhere come after all others.
+        """
         self.images, self.regions, self.normals_only, self.count = Ranking(), Regions(), normals_only, 0
-        self.intervals = Intervals()
+        self.intervals, self.outside = Intervals(), Gathering(metrics)
         self.ids: list[str] = []
         self.draws: Mapping[str, Tensor] = {}
         """Of the figures of the rows, once these are made."""
@@ -117,6 +119,7 @@ class Tally:
         self.regions.update(maps, masks)
         self.images.update(scores, anomalous.to(scores.device))
         self.intervals.update(maps, masks, scores, anomalous)
+        self.outside.update(maps, masks, scores, anomalous)
         self.count += len(scores)
 
     def _measure(self, part: Batch, reconstruction: Float[Tensor, "b 3 h w"]) -> None:
@@ -136,6 +139,8 @@ class Tally:
         for name, found in self.qualities.items():
             every = torch.cat(found).double() if found else torch.empty(0)
             values[name], counts[name] = (float(every.mean()) if len(every) else None), len(every)
+        own = self.outside.compute()
+        values, counts = values | own, counts | dict.fromkeys(own, self.count)
         columns = vars(labels) | {"category": category}
         self.draws, rows = self.intervals.draws(), []
         ends = {metric: ends_of(draws) for metric, draws in self.draws.items()}
@@ -146,6 +151,9 @@ class Tally:
         if not self.reconstructs:
             _without_reconstruction(labels.detector)
             values = {name: value for name, value in values.items() if name not in self.qualities}
+        if undefined := [name for name, value in own.items() if value is None]:
+            log.warning("%s on %s, %s: %s undefined", labels.detector, labels.set, category, ", ".join(undefined))
+        values = {name: value for name, value in values.items() if name not in own}
         for reason, metrics in _undefined(values).items():
             log.warning("%s on %s, %s: %s undefined, %s", labels.detector, labels.set, category, metrics, reason)
         return rows
@@ -177,15 +185,16 @@ def score(
     known: Mapping[int, Prediction] = MappingProxyType({}),
     drawn: list[Drawn] | None = None,
     compared: Collection[str] = HEADLINE,
+    metrics: Metrics = (),
 ) -> list[Result]:
-    """All metrics of one category's images, computed in float32.
+    """All metrics of one category's images, computed in float32, and those from elsewhere.
 
     PSNR and SSIM compare the reconstruction with the clean normal image: the reference where a set has one, else the
     image itself, and then over normal images only; with `normals_only` in either case. `known` is what the detector
     has said of batches already, by the place of their first image: these do not pass it again. To `drawn` is added
     what compares the model with others by the `compared` metrics. An undefined figure is None and its reason is logged.
     """
-    tally, device = Tally(normals_only=normals_only), torch.device(device)
+    tally, device = Tally(normals_only=normals_only, metrics=metrics), torch.device(device)
     detector = placed(detector, device)
     with torch.inference_mode():
         for start, part in zip(range(0, len(images), batch), images.batches(batch, device), strict=True):

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal["image", "pixel", "reconstruction"]
 """What a metric looks at, and an attack may aim at."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
 CHANCE = "_chance"
 """Behind a metric's name, that of its level of chance: the labels alone decide it."""
 
@@ -66,6 +67,10 @@ METRICS: dict[str, Metric] = {
     ),
     "ssim": Metric(name="ssim", title="SSIM", kind="reconstruction", unit="", low=-1),
 }
+
+
+DESCRIBED = ("title", "kind", "unit", "low", "high", "better")
+"""What a run folder says of metrics from elsewhere."""
 
 
 def chance_levels() -> tuple[str, ...]:

@@ -25,8 +25,8 @@ from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256, whole, without_none, write_text
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.outside.adapter import is_adapted, make_room, restored
-from omnial_bench.models.outside.foreign import check_trust, is_foreign
 from omnial_bench.models.registry import build, skeleton
+from omnial_bench.trust import check_trust, is_foreign
 from omnial_bench.types import Detector
 
 WEIGHTS, RECIPE = "checkpoint.safetensors", "recipe.toml"

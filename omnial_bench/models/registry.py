@@ -14,6 +14,7 @@ from omnial_bench.models import draem, gaussian, jnld, omnial
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import check_detector
+from omnial_bench.trust import drawing_from, is_foreign
 from omnial_bench.types import Detector, GradientTrained
 
 DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
@@ -37,21 +38,21 @@ def build(
     """
     generator = generator if generator is not None else torch.Generator().manual_seed(0)
     make: Callable[[], nn.Module]
-    if foreign.is_foreign(recipe.detector):
+    if is_foreign(recipe.detector):
         make = partial(foreign.make, recipe.detector, recipe.options, trusted=trusted, where=where, trained=True)
     else:
         kind, options = _chosen(recipe)
         _try(kind, recipe.model_dump_json())
         make = partial(kind, options)
-    with foreign.drawing_from(generator):
+    with drawing_from(generator):
         detector = make()
     if not isinstance(detector, Detector):
         raise UserError(
             f"{recipe.detector}: expected a Detector of omnial_bench.types, got {type(detector).__name__}; "
             "only a Detector can be trained"
         )
-    if foreign.is_foreign(recipe.detector) and not isinstance(detector, Fitted):
-        with foreign.drawing_from(torch.Generator().manual_seed(0)):
+    if is_foreign(recipe.detector) and not isinstance(detector, Fitted):
+        with drawing_from(torch.Generator().manual_seed(0)):
             check_detector(detector, recipe.size)
     return detector.train()
 
@@ -81,7 +82,7 @@ def describe(recipe: Recipe) -> dict[str, Any]:
     fit.
     """
     facts = {"detector": recipe.detector, "preset": recipe.preset, "size": list(recipe.size)}
-    if foreign.is_foreign(recipe.detector):
+    if is_foreign(recipe.detector):
         return {**facts, "parameters": None, "flops": None}
     detector = skeleton(recipe)
     if isinstance(detector, Fitted):

@@ -61,11 +61,11 @@ def attack_models(
     foreign: Foreign | None = None,
 ) -> list[Path]:
     """Build the sets of a suite from the mean loss over checkpoints and detectors from elsewhere; the folders, one a
-    threat. Checkpoints may run the code that is `trusted`.
+    threat. The suite and checkpoints may run the code that is `trusted`.
 
     UserError where one of these is a link or holds one.
     """
-    suite = read_suite(suite_name)
+    suite = read_suite(suite_name, trusted)
     check_suite(suite)
     check_links(out, [threat.name for threat in suite.threats])
     foreign = foreign or Foreign()

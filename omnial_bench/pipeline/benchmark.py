@@ -29,6 +29,7 @@ from omnial_bench.io.leftovers import swept
 from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import check_folder, make_folder
+from omnial_bench.metrics.outside import Accumulator, Metrics, check_metrics
 from omnial_bench.pipeline.own_detector import (
     Factory,
     Site,
@@ -45,6 +46,7 @@ from omnial_bench.processes import threads_of
 from omnial_bench.progress import Progress, Watch, watching
 from omnial_bench.results import attempts_frame, differences_frame, frame
 from omnial_bench.runtime import Precision, attack_dtype, fabric, placed
+from omnial_bench.trust import load
 
 LEAST_SHOWN = 2
 """Images a category under attack, at the least: a normal and an anomalous one."""
@@ -82,6 +84,7 @@ class _Task:
     held_out: Tensor | Path | None = None
     out: Path | None = None
     watch: Watch = lambda _: None
+    metrics: Metrics = ()
 
     @property
     def groups(self) -> list[tuple[str, ...]]:
@@ -115,6 +118,8 @@ def benchmark(
     precision: Precision = "32-true",
     progress: bool | Telling = False,
     save: str | Path | None = None,
+    metrics: Sequence[str | type[Accumulator]] = (),
+    trusted: Sequence[str] = (),
 ) -> Benchmark:
     """A detector in hand on the clean test split and under a suite that attacks it.
 
@@ -125,7 +130,8 @@ def benchmark(
     `data` is a folder in MVTec AD's or VisA's layout, `size` the network's height and width, `limit` the images a
     category under attack. `progress` is True for bars on a terminal or in a notebook, or a function called with a
     task's name, steps done, steps in all and a note. Into the folder `save` go the files that `omnial-bench score`
-    writes, for `omnial-bench report`.
+    writes, for `omnial-bench report`. `metrics` are classes of Accumulator, or names `package.module:object` of them,
+    whose figures are rows as well; `trusted` are the names of attacks from elsewhere that the suite may run.
 
     The frame has the columns of results.csv, and the attributes `health` and `attempts`, the frames of health.csv and
     attacks.csv; `source` is `self`, for every attack is on this detector. A check of the attacks' health that fails is
@@ -141,8 +147,12 @@ def benchmark(
         raise UserError(f"expected a preset of one line that can be printed, got {preset!r}")
     if precision not in get_args(Precision):
         raise UserError(f"unknown precision {precision!r}; expected {', '.join(get_args(Precision))}")
-    record = read_suite(str(suite))
+    for what, names in (("metrics", metrics), ("trusted", trusted)):
+        if isinstance(names, str) or not isinstance(names, Sequence):
+            raise UserError(f"expected {what} as a list, got {names!r}; write [{names!r}]"[:300])
+    record = read_suite(str(suite), trusted)
     check_suite(record)
+    own = check_metrics(load(one, [one], "the call", "metric") if isinstance(one, str) else one for one in metrics)
     on = fabric(device, precision).device
     if save is not None:
         check_links(Path(save), WRITTEN)
@@ -161,7 +171,7 @@ def benchmark(
             suite=record, dataset=dataset, size=size, name=name, paradigm=paradigm, preset=preset, limit=limit,
             seed=seed, device=on, precision=precision, options=options or {}, watch=watch,
             held_out=Path(held_out) if isinstance(held_out, str) else held_out,
-            out=None if save is None else Path(save),
+            out=None if save is None else Path(save), metrics=own,
         )  # fmt: skip
         found = _saved(task, detector) if task.out is not None else _found(task, detector)
     rows = Benchmark(frame(with_means(found.rows)))
@@ -242,7 +252,7 @@ def _saved(task: _Task, detector: nn.Module | Factory) -> Evaluation:
         check_rows(out / "results.csv", names, names_of(task.suite))
         write_environment(
             out, task.dataset, device=task.device, threads=threads_of(1), precision=task.precision, seed=task.seed,
-            suites=[task.suite],
+            suites=[task.suite], metrics=[one.metric for one in task.metrics],
         )  # fmt: skip
         found = _found(task, detector)
         if found.examples:
@@ -260,7 +270,10 @@ def _found(task: _Task, detector: nn.Module | Factory) -> Evaluation:
         )  # fmt: skip
         model = placed(detector_at(site, detector, name=task.name), task.device)
         labels = replace(task.labels, weights=weights_of(model)[:DIGITS])
-        target = Target(detector=model, labels=labels, categories=categories if task.paradigm == "separate" else ())
+        target = Target(
+            detector=model, labels=labels, categories=categories if task.paradigm == "separate" else (),
+            metrics=task.metrics,
+        )  # fmt: skip
         check_suited(model, task.suite, target.model)
         found.extend(_on_test(task, target, categories))
         if task.suite.against == "sources":
@@ -317,5 +330,10 @@ def _on_sets(task: _Task, target: Target, categories: Sequence[str]) -> Evaluati
             labels = labels_on(target.labels, one, target.model)
             labels = replace(labels, source="self" if one.source == target.model else one.source)
             for category in categories:
-                found.rows.extend(score(target.detector, one.load(category), labels, category, device=task.device))
+                found.rows.extend(
+                    score(
+                        target.detector, one.load(category), labels, category, device=task.device,
+                        metrics=target.metrics,
+                    )
+                )  # fmt: skip
     return found

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 FOLDER = ".tasks"
 NEVER = "never done"
 UNNAMED = ("made by other code or settings",)
-HASHED = ("code", "detector", "textures", "model", "sources", "targets", "inputs")
+HASHED = ("code", "detector", "attacks", "metrics", "textures", "model", "sources", "targets", "inputs")
 """Inputs that stand as hashes: no reader learns anything from their values."""
 MADE_BY_TASKS = ("model", "sources", "targets", "inputs")
 """Inputs that other tasks make."""

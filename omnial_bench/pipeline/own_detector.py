@@ -25,6 +25,7 @@ from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import Adapted, adapt, check_detector
 from omnial_bench.models.outside.calibration import CALIBRATION, LEAST, held_out
 from omnial_bench.models.outside.gradients import Whole
+from omnial_bench.trust import drawing_from
 from omnial_bench.types import Detector, Untrained
 
 log = logging.getLogger(__name__)
@@ -215,7 +216,7 @@ def _built(site: Site, source: nn.Module | Factory | str, name: str) -> tuple[nn
         return give
 
     offers = {key: noting(key, offer) for key, offer in site.offers().items()}
-    with foreign.drawing_from(torch.Generator().manual_seed(site.seed)):
+    with drawing_from(torch.Generator().manual_seed(site.seed)):
         if isinstance(source, str):
             module = foreign.make(source, site.options, trusted=[source], where="the command", offers=offers)
         elif callable(source):

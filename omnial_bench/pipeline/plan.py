@@ -12,12 +12,13 @@ from omnial_bench.data.dataset import Dataset, Split, find_dataset
 from omnial_bench.data.textures import load_textures
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.io.whole import check_folder
+from omnial_bench.metrics.outside import metrics_named
 from omnial_bench.models.checkpoint import model_name
 from omnial_bench.models.distributed import check_share
-from omnial_bench.models.outside.foreign import check_trust, is_foreign
 from omnial_bench.models.registry import build, check_learns, skeleton
 from omnial_bench.pipeline.mirror import Mirror
 from omnial_bench.runtime import Precision, fabric
+from omnial_bench.trust import check_trust, is_foreign
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Settings:
     mirror: str | None = None
     """A URL where the run folder is kept as well."""
     trusted: tuple[str, ...] = ()
-    """`package.module:object` that records, plans and checkpoints may run."""
+    """`package.module:object` that records, plans, suites and checkpoints may run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +94,11 @@ def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None
     models = models_of(plan)
     check_names("models", [model.name for model in models])
     sources_of(plan, models)
-    suites = [read_suite(name) for name in plan.suites]
+    suites = [read_suite(name, settings.trusted) for name in plan.suites]
     for suite in suites:
-        check_suite(suite)
+        for name in check_suite(suite, looking=looking):
+            log.warning("suite %s names the code %s: a run wants --trust %s", suite.name, name, name)
+    check_foreign_metrics(plan, settings.trusted, looking=looking)
     check_names("threats", [name for suite in suites for name in names_of(suite)])
     for name, recipe in {model.detector: model.recipe for model in models}.items():
         where = f"the record {name} of plan {plan.name}"
@@ -120,6 +123,18 @@ def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None
     dataset = find_dataset(settings.data, plan.categories, name=plan.dataset)
     load_textures(settings.textures, sizes[0])
     look_through(dataset, ("train", "test"), sizes[0])
+
+
+def check_foreign_metrics(plan: Plan, trusted: Collection[str], *, looking: bool) -> None:
+    """UserError for metrics from elsewhere that are not trusted, not there or no metrics; who is only `looking` imports
+    none."""
+    where = f"plan {plan.name}"
+    if not looking:
+        metrics_named(plan.metrics, trusted, where)
+    for name in plan.metrics if looking else ():
+        check_trust(name, [name], where, "metric")
+        if name not in trusted:
+            log.warning("%s names the code %s: a run wants --trust %s", where, name, name)
 
 
 def check_recipe(recipe: Recipe, trusted: Collection[str], where: str) -> None:

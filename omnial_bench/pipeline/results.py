@@ -20,6 +20,7 @@ from omnial_bench.evaluation.evaluate import Evaluation
 from omnial_bench.evaluation.scoring import with_means
 from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import write_json, write_text
+from omnial_bench.metrics.registry import DESCRIBED, Metric
 from omnial_bench.results import UNFINISHED, Result, attempts_frame, frame, write_rows
 
 SHARE = 0.02
@@ -107,8 +108,10 @@ def write_environment(
     precision: str,
     seed: int,
     suites: Iterable[Suite] = (),
+    metrics: Iterable[Metric] = (),
 ) -> None:
-    """environment.json; a run that goes on keeps the time of its first start and the titles of earlier suites."""
+    """environment.json, with what `metrics` from elsewhere say of themselves; a run that goes on keeps the time of its
+    first start and the titles of earlier suites."""
     entry, path = CATALOG.get(data.name), out / "environment.json"
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
@@ -128,5 +131,6 @@ def write_environment(
         "dataset": {"name": data.name, "fingerprint": data.fingerprint, "root": data.root.resolve().name},
         "data_notice": entry.notice if entry else None,
         "suites": (titles if isinstance(titles, dict) else {}) | {suite.name: suite.title for suite in suites},
+        "metrics": {one.name: {name: getattr(one, name) for name in DESCRIBED} for one in metrics},
     }
     write_json(path, environment)

@@ -21,6 +21,7 @@ from omnial_bench.io.leftovers import swept
 from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import check_idle, locked
 from omnial_bench.io.whole import DAMAGED, make_folder, sha256, without_none, write_text
+from omnial_bench.metrics.outside import metrics_named
 from omnial_bench.models.unfinished import drop_state
 from omnial_bench.pipeline.cache import Cache, Inputs
 from omnial_bench.pipeline.due import Standing, standings
@@ -75,6 +76,7 @@ def run(
         write_environment(
             place.out, place.dataset, device=place.device, threads=THREADS if cluster else threads_of(settings.jobs),
             precision=settings.precision, seed=plan.seed, suites=place.suites,
+            metrics=[one.metric for one in metrics_named(plan.metrics, settings.trusted, f"plan {plan.name}")],
         )  # fmt: skip
         tasks = place.tasks
         ledger = Ledger(place.out, [str(task) for task in tasks], plan.categories)

@@ -19,8 +19,8 @@ from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import make_folder
 from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, load_detector, provenance_of, save
 from omnial_bench.models.outside.adapter import Adapted
-from omnial_bench.models.outside.foreign import check_trust
 from omnial_bench.pipeline.own_detector import BATCH, Wanted, weights_of
+from omnial_bench.trust import check_trust
 from omnial_bench.types import Detector
 
 TOLERANCE = 1e-3

@@ -25,6 +25,7 @@ from omnial_bench.io.leftovers import swept
 from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import check_folder, make_folder, set_aside
+from omnial_bench.metrics.outside import metrics_named
 from omnial_bench.models.checkpoint import WEIGHTS, load, model_name, read_provenance
 from omnial_bench.pipeline.cache import FOLDER, Cache
 from omnial_bench.pipeline.executor import do_all
@@ -59,7 +60,7 @@ class Request:
     checkpoints: tuple[str, ...] = ()
     detectors: tuple[str, ...] = ()
     trusted: tuple[str, ...] = ()
-    """`package.module:object` that checkpoints may run."""
+    """`package.module:object` that suites and checkpoints may run."""
     options: tuple[str, ...] = ()
     """`key=value` for what makes the foreign detectors."""
     paradigm: Paradigm = "unified"
@@ -80,6 +81,8 @@ class Request:
     device: str = "auto"
     precision: Precision = "32-true"
     jobs: int = 1
+    metrics: tuple[str, ...] = ()
+    """Metrics from elsewhere, `package.module:object`, trusted as `detectors` are."""
 
     @property
     def attack_seed(self) -> int:
@@ -107,7 +110,9 @@ class _Desk:
     def __init__(self, request: Request) -> None:
         self.request, self.cache = request, Cache(request.out)
         self.seed, self.limit, self.precision = request.attack_seed, request.limit, request.precision
-        self.suites = [read_suite(name) for name in request.suites]
+        self.suites = [read_suite(name, request.trusted) for name in request.suites]
+        self.metrics = request.metrics
+        self.own_metrics = metrics_named(request.metrics, request.metrics, "the command")
         sets = [load_set(folder) for folder in request.sets]
         self.sets = dict(zip(_distinct([one.name for one in sets], ["clean"]), sets, strict=True))
         self.device = fabric(request.device, request.precision).device
@@ -179,7 +184,7 @@ class _Desk:
         dataset = find_dataset(request.data, made.categories, name=made.dataset)
         labels = labels_of(found, made_by.key_of(model=found.sha256, data=dataset.fingerprint)[:8])
         labels = labels if request.seed is None else replace(labels, seed=request.seed)
-        target = Target(detector=found.detector, labels=labels, categories=made.categories)
+        target = Target(detector=found.detector, labels=labels, categories=made.categories, metrics=self.own_metrics)
         return _Model(target, made.categories, found.recipe.size, dataset)
 
     def _foreign(self, wanted: Wanted) -> _Model:
@@ -196,7 +201,8 @@ class _Desk:
             run=made_by.key_of(detector=wanted.factory, options=request.options, data=dataset.fingerprint)[:8],
             weights=weights_of(detector)[:DIGITS],
         )  # fmt: skip
-        return _Model(Target(detector=detector, labels=labels, categories=own), site.categories, request.size, dataset)
+        target = Target(detector=detector, labels=labels, categories=own, metrics=self.own_metrics)
+        return _Model(target, site.categories, request.size, dataset)
 
 
 def _folder(checkpoint: str) -> Path:
@@ -234,7 +240,7 @@ def _assessed(desk: _Desk, tasks: list[Task], watch: Watch) -> pd.DataFrame:
     dataset = find_dataset(request.data, categories, name=desk.model(next(iter(desk.names))).dataset.name)
     write_environment(
         request.out, dataset, device=desk.device, threads=threads_of(request.jobs), precision=request.precision,
-        seed=request.seed or 0, suites=desk.suites,
+        seed=request.seed or 0, suites=desk.suites, metrics=[one.metric for one in desk.own_metrics],
     )  # fmt: skip
     titles = [str(task) for task in tasks]
     ledger, tell = Ledger(request.out, titles, categories), overall(watch, titles)

@@ -11,6 +11,7 @@ from omnial_bench import provenance as made_by
 from omnial_bench.attacks.sets.build import build_sets, compose
 from omnial_bench.attacks.sets.manifest import NAME as MANIFEST
 from omnial_bench.attacks.sets.sealed import AdversarialSet
+from omnial_bench.attacks.threats import codes_in
 from omnial_bench.config.schema import Suite
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.evaluate import Evaluation, Target, evaluate, score_category
@@ -23,6 +24,7 @@ from omnial_bench.pipeline.cache import Cache, Entry, Inputs, read_note
 from omnial_bench.pipeline.plan import Model
 from omnial_bench.progress import Progress, Watch
 from omnial_bench.runtime import Precision, attack_dtype, placed
+from omnial_bench.trust import codes_of
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +51,8 @@ class Models(Protocol):
     """Of the attacks."""
     limit: int | None
     """Test images a category under attack at the most."""
+    metrics: tuple[str, ...]
+    """Metrics from elsewhere."""
 
     def target(self, model: str) -> Target:
         """A model by its name here; the last one stays at hand, for tasks come a model at a time."""
@@ -182,7 +186,7 @@ class Building:
             place.dataset.digests("train", place.plan.categories),
             code=made_by.code_version(*BUILDING_CODE), suite=self.suite.model_dump(mode="json", exclude={"title"}),
             sources=[place.identity(model.name) for model in place.sources], dataset=place.plan.dataset,
-            seed=place.seed, **place.base(""),
+            seed=place.seed, **_foreign(attacks=codes_in(self.suite)), **place.base(""),
         )  # fmt: skip
 
     def look(self, place: Workspace, inputs: Inputs) -> Entry:
@@ -267,7 +271,7 @@ class Scoring(_OfModel):
             return None
         values = {
             "code": made_by.code_version(*SCORING_CODE), "model": identity, "set": self.set, "category": self.category,
-            "examples": self.examples, **place.base(self.model),
+            "examples": self.examples, **_foreign(metrics=codes_of(place.metrics)), **place.base(self.model),
         }  # fmt: skip
         if self.set == "clean":
             return Inputs.of(place.files(self.model, self.category), **values)
@@ -312,7 +316,7 @@ class Attacking(_OfModel):
             place.files(self.model, self.category),
             code=made_by.code_version(*EVALUATION_CODE), suite=self.suite.model_dump(mode="json", exclude={"title"}),
             limit=place.limit, model=identities[0], targets=identities[1:], category=self.category, seed=place.seed,
-            **place.base(self.model),
+            **_foreign(attacks=codes_in(self.suite), metrics=codes_of(place.metrics)), **place.base(self.model),
         )  # fmt: skip
 
     def run(self, place: Models, inputs: Inputs | None, watch: Watch) -> Evaluation:  # noqa: ARG002
@@ -352,6 +356,11 @@ def by_threat(watch: Watch) -> Any:
             progress(done, total, "")
 
     return tell
+
+
+def _foreign(**codes: dict[str, str]) -> dict[str, Any]:
+    """What there is of code from elsewhere; without any, a task has the key that it had before."""
+    return {name: hashes for name, hashes in codes.items() if hashes}
 
 
 def _named(*words: str) -> str:

@@ -14,13 +14,13 @@ from omnial_bench.data.dataset import Dataset, fingerprint_of
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256
 from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, Stored, provenance_of, read_provenance
-from omnial_bench.models.outside.foreign import code_of, is_foreign
 from omnial_bench.models.training import LOG, train
 from omnial_bench.models.unfinished import STATE
 from omnial_bench.pipeline.cache import DATA, NEVER, Entry, Inputs, read_note
 from omnial_bench.pipeline.plan import Model
 from omnial_bench.results import read_texts
 from omnial_bench.runtime import Precision
+from omnial_bench.trust import code_of, is_foreign
 
 if TYPE_CHECKING:
     from omnial_bench.pipeline.workspace import Workspace

@@ -7,6 +7,7 @@ from typing import Any
 
 from omnial_bench import provenance as made_by
 from omnial_bench.attacks.sets.sealed import AdversarialSet, load_set
+from omnial_bench.attacks.threats import codes_in
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Plan
 from omnial_bench.data.dataset import Dataset, find_dataset
@@ -14,6 +15,7 @@ from omnial_bench.data.images import Images
 from omnial_bench.data.textures import load_textures
 from omnial_bench.evaluation.evaluate import Target
 from omnial_bench.evaluation.scoring import labels_of
+from omnial_bench.metrics.outside import metrics_named
 from omnial_bench.models.checkpoint import Stored, Trained, examine, load
 from omnial_bench.pipeline.cache import Cache, Inputs
 from omnial_bench.pipeline.mirror import Mirror
@@ -30,6 +32,7 @@ from omnial_bench.pipeline.tasks import (
 )
 from omnial_bench.pipeline.trainings import identity_at, training_inputs
 from omnial_bench.runtime import fabric
+from omnial_bench.trust import codes_of
 
 
 class Workspace:
@@ -42,7 +45,8 @@ class Workspace:
         self.models = models_of(plan)
         self.sources = sources_of(plan, self.models)
         self.named = {model.name: model for model in self.models}
-        self.suites = [read_suite(name) for name in plan.suites]
+        self.metrics = plan.metrics
+        self.suites = [read_suite(name, settings.trusted) for name in plan.suites]
         self.size = self.models[0].recipe.size
         self.device = fabric(settings.device, settings.precision).device
         self.dataset: Dataset = find_dataset(settings.data, plan.categories, name=plan.dataset)
@@ -92,6 +96,7 @@ class Workspace:
             "plan": self.plan.model_dump(mode="json"),
             "models": [self.training(model).key for model in self.models],
             "suites": [suite.model_dump(mode="json") for suite in self.suites],
+            "foreign": [*map(codes_in, self.suites), codes_of(self.metrics)],
         }
         return f"{self.plan.name}-{made_by.key_of(**decided_by)[:8]}"
 
@@ -146,4 +151,7 @@ class Workspace:
     def other_target(self, model: str) -> Target:
         trained = self.load(self.named[model])
         labels = labels_of(trained, self.run)
-        return Target(detector=trained.detector, labels=labels, categories=trained.provenance.categories)
+        metrics = metrics_named(self.metrics, self.settings.trusted, f"plan {self.plan.name}")
+        return Target(
+            detector=trained.detector, labels=labels, categories=trained.provenance.categories, metrics=metrics
+        )

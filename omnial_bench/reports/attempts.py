@@ -69,7 +69,7 @@ def losses_of(text: str) -> list[float]:
 
 
 def _read(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    table = read_texts(file, columns, also=("options",))
+    table = read_texts(file, columns, also=("options", "spec", "title"))
     if table is None:
         table = pd.DataFrame(columns=list(columns), dtype=str)
     for name in (name for name in _NUMBERS if name in columns):

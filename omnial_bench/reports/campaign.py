@@ -64,13 +64,19 @@ class Campaign:
     def bounds(self, model: Model, condition: Condition | None, metric: str) -> bool:
         """Whether a figure bounds the model's robustness: it was attacked itself, through just this kind of metric.
 
-        Rows tell what an attack went for; for those that do not, the objective in attacks.csv does.
+        Rows tell what an attack went for; for those that do not, the objective in attacks.csv does. An attack from
+        elsewhere, `package.module:object`, bounds nothing unless it says so.
         """
-        if condition is None or not condition.white_box:
+        if condition is None or not condition.white_box or self.unbound(condition):
             return False
         aims = self.values.aims(model, condition)
         aims = self._aims(condition) if aims <= {""} else aims
         return bool(aims) and all(kind_of(metric) in aim.split("+") for aim in aims)
+
+    def unbound(self, condition: Condition) -> bool:
+        """Whether it is an attack from elsewhere that claims no bound."""
+        trials = [trial for suite in self.evaluations for trial in suite.own if trial.own == condition]
+        return ":" in condition.attack and not any("bound" in trial.spec.split() for trial in trials)
 
     def _aims(self, condition: Condition) -> set[str]:
         for suite in self.evaluations:

@@ -116,7 +116,7 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
     seen += figures(images.gallery(examples, values, notice), "synthetic anomalies: none in examples/")
     trained = figures([plots.training(logs, values)], "training curves: no log.csv under models/")
     trained += table(making.settings_table(values, made_models), "training settings: no recipe.toml under models/")
-    every = table(tables.every_metric(values), "the table of every metric")
+    every = table(tables.every_metric(values, environment.metrics), "the table of every metric")
     sections = [
         ("Pairs of models", apart),
         *robust,

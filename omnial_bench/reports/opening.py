@@ -137,6 +137,8 @@ def _caption(campaign: Campaign, frame: pd.DataFrame) -> str:
     if worst and frame["worst"].notna().any():
         parts.append(f"Worst: for each image the most harmful of the {len(worst.own)} attacks of {worst.label}.")
     parts.append("Bold: the highest of each column. Dash: no attack of that column was after this figure.")
+    if any(campaign.unbound(condition) for condition in conditions if condition):
+        parts[-1] = f"{parts[-1][:-1]}, or it claims no bound."
     parts.append(interval_words(values, frame))
     return " ".join(filter(None, parts)) + spread_words(values, conditions, "±:")
 

@@ -5,6 +5,7 @@ undefined, and what is no record at all is a UserError.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from omnial_bench.config.load import read_toml, validated
 from omnial_bench.errors import UserError, printable
 from omnial_bench.io.whole import DAMAGED
+from omnial_bench.metrics.registry import KINDS, Kind, Metric
 from omnial_bench.results import UNFINISHED
 
 MOST = 1e30
@@ -86,6 +88,8 @@ class Environment:
     notice: str
     suites: dict[str, str]
     """Titles of the test suites by their names."""
+    metrics: dict[str, Metric]
+    """What metrics from elsewhere say of themselves, by their names."""
 
 
 def read_sets(run: Path) -> dict[str, MadeSet]:
@@ -108,7 +112,7 @@ def read_logs(run: Path) -> dict[str, pd.DataFrame]:
 def read_environment(run: Path) -> Environment:
     """What environment.json says; nothing where there is none."""
     found = _read_json(run / "environment.json")
-    data, versions, suites = (found.get(name) for name in ("dataset", "versions", "suites"))
+    data, versions, suites, metrics = (found.get(name) for name in ("dataset", "versions", "suites", "metrics"))
     return Environment(
         facts={name: _text(found.get(name)) for name in FACTS}
         | {"fingerprint": _text(data.get("fingerprint") if isinstance(data, dict) else None)},
@@ -117,6 +121,19 @@ def read_environment(run: Path) -> Environment:
         else {},
         notice=_text(found.get("data_notice")),
         suites={_text(name): _text(title) for name, title in suites.items()} if isinstance(suites, dict) else {},
+        metrics={_text(name): _metric(_text(name), told) for name, told in metrics.items() if isinstance(told, dict)}
+        if isinstance(metrics, dict)
+        else {},
+    )
+
+
+def _metric(name: str, told: Mapping[str, Any]) -> Metric:
+    """A metric from elsewhere, as far as it is told."""
+    kinds: dict[str, Kind] = {kind: kind for kind in KINDS}
+    title, kind, unit = (_text(told.get(key)) for key in ("title", "kind", "unit"))
+    lower = told.get("better") == "lower"
+    return Metric(
+        name=name, title=title or name, kind=kinds.get(kind, "pixel"), unit=unit, better="lower" if lower else "higher"
     )
 
 

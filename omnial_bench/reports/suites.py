@@ -38,6 +38,10 @@ class Trial:
     steps: int
     restarts: int
     options: str = ""
+    title: str = ""
+    """Of an attack from elsewhere, that it has of itself."""
+    spec: str = ""
+    """What the attack does, in words of `attacks.specs.Spec`."""
 
     @property
     def own(self) -> Condition | None:
@@ -72,7 +76,7 @@ class Trial:
     @property
     def attack_title(self) -> str:
         """The attack with the options that the suite sets."""
-        title = ATTACK_TITLES.get(self.attack, self.attack)
+        title = ATTACK_TITLES.get(self.attack) or self.title or self.attack.rpartition(":")[2]
         return f"{title} ({self.options})" if self.options else title
 
     @property
@@ -191,8 +195,10 @@ def _trial(name: str, conditions: Sequence[Condition], recorded: pd.DataFrame) -
     one = recorded.iloc[0]
     attack, objective, goal, norm, where = (str(one[key]) for key in ("attack", "objective", "goal", "norm", "where"))
     steps, restarts = (0 if math.isnan(one[key]) else int(one[key]) for key in ("steps", "restarts"))
-    options, size = str(one.get("options", "")), float(one["size"])
-    return Trial(name, tuple(conditions), attack, objective, goal, norm, size, where, steps, restarts, options)
+    (options, title, spec), size = (str(one.get(key, "")) for key in ("options", "title", "spec")), float(one["size"])
+    return Trial(
+        name, tuple(conditions), attack, objective, goal, norm, size, where, steps, restarts, options, title, spec
+    )
 
 
 def _titles(trial: Trial) -> tuple[str, ...]:

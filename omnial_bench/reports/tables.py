@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
-from omnial_bench.metrics.registry import METRICS
+from omnial_bench.metrics.registry import METRICS, Metric
 from omnial_bench.reports.table import Column, Style, Table
 from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, joined, sources_title
 from omnial_bench.results import HEADLINE
@@ -67,8 +68,8 @@ def _model_of(row: Mapping[Hashable, Any]) -> Model:
     return Model(*(str(row.get(name, "")) for name in ("detector", "paradigm", "preset")))
 
 
-def every_metric(values: Values) -> Table:
-    """Every metric of every model under every condition, class means."""
+def every_metric(values: Values, described: Mapping[str, Metric] = MappingProxyType({})) -> Table:
+    """Every metric of every model under every condition, class means; `described` are those from elsewhere."""
     records = [
         {
             "panel": condition.label if not condition.attacked else f"{condition.label} ({condition.set})",
@@ -85,19 +86,27 @@ def every_metric(values: Values) -> Table:
         if values.total(condition, model)
     ]
     columns = [Column("model", "Model", style="text")]
-    for metric in (METRICS[name] for name in values.metrics):
+    own = [described[name] for name in values.unknown if name in described]
+    for metric in (*(METRICS[name] for name in values.metrics), *own):
         unit = f" ({metric.unit})" if metric.unit not in ("", "%") else ""
         style = _STYLES.get(metric.unit, "decibel")
         columns.append(Column(metric.name, metric.heading + unit, group=metric.kind.capitalize(), style=style))
-    columns += [Column(name, name, group="Not known here", style="fraction") for name in values.unknown]
+    strange = [name for name in values.unknown if name not in described]
+    columns += [Column(name, name, group="Not known here", style="fraction") for name in strange]
     columns.append(Column("images", "n", style="count"))
     caption = (
         f"Every metric, {mean_words(values)}; per cent, PSNR in dB and SSIM as a fraction; n counts the images. "
         "PSNR and SSIM: reconstruction against the normal image, on the clean test for its normal images alone."
     )
-    if values.unknown:
-        caption += f" {joined(values.unknown)}: not known to this version, as in the rows."
+    if own:
+        caption += f" From elsewhere, as the run says: {joined([_way(metric) for metric in own])}."
+    if strange:
+        caption += f" {joined(strange)}: not known to this version, as in the rows."
     return Table("all_metrics", caption, pd.DataFrame(records), tuple(columns))
+
+
+def _way(metric: Metric) -> str:
+    return f"{metric.title} ({metric.better} is better)"
 
 
 def identity(model: Model) -> dict[str, str]:

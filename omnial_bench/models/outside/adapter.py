@@ -15,6 +15,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.calibration import LEAST, Scale, scale_of, to_log_odds
 from omnial_bench.models.outside.gradients import named
+from omnial_bench.trust import drawing_from
 from omnial_bench.types import Detector, Prediction, Untrained
 
 log = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ def restored(
     }  # fmt: skip
     if len(categories) == 1:
         offers["category"] = lambda: categories[0]
-    with foreign.drawing_from(torch.Generator().manual_seed(0)):
+    with drawing_from(torch.Generator().manual_seed(0)):
         module = foreign.make(recipe.detector, recipe.options, trusted=trusted, where=where, offers=offers)
     adapted = Adapted(module)
     make_room(adapted, tensors)
