@@ -1,19 +1,9 @@
-"""Detectors from elsewhere, `package.module:object`: what may run, what it makes, and where its code lies.
-
-The one place where a name becomes code. A record, a plan, a recipe or a checkpoint is a file, and a file is no reason
-to run anything: only names that the user has given are imported.
-"""
+"""Detectors from elsewhere, `package.module:object`: what such a name makes, behind the gate of `trust`."""
 
 import copy
-import hashlib
 import inspect
-import sys
-import sysconfig
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from importlib import import_module
-from importlib.machinery import ModuleSpec
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -21,28 +11,13 @@ import torch
 from torch import nn
 
 from omnial_bench.errors import UserError
-from omnial_bench.io.whole import sha256
+from omnial_bench.trust import check_trust as check_trust
+from omnial_bench.trust import code_of as code_of
+from omnial_bench.trust import import_object
+from omnial_bench.trust import is_foreign as is_foreign
 from omnial_bench.types import Detector
 
 _KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-
-
-def is_foreign(name: str) -> bool:
-    """Whether a detector's name is that of code from elsewhere."""
-    return ":" in name
-
-
-def check_trust(name: str, trusted: Collection[str], where: str = "a record") -> None:
-    """UserError, which says what to add, where `where` names code that is not among `trusted`, or that no trust makes
-    a detector of: the standard library, and what is no name. Nothing is imported."""
-    # What is to be added is copied to a shell, where a file's `;` or `$` would run.
-    module, _, attribute = name.partition(":")
-    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
-        raise UserError(f"{where} names the detector {name!r}; expected package.module:object"[:300])
-    if _is_standard(_top(name)):
-        raise UserError(f"{where} asks to run {name}, of Python's standard library, which holds no detector; mend it")
-    if name not in trusted:
-        raise UserError(f"{where} asks to run the code {name}; if you know and trust it, add --trust {name}")
 
 
 def make(
@@ -103,23 +78,13 @@ def parameters_of(source: Callable[..., Any]) -> set[str]:
 
 
 def _resolve(name: str) -> Callable[..., Any]:
-    module_name, _, attribute = name.partition(":")
-    try:
-        # What a module draws when it is imported, once a process, is not to move the draws of its detector.
-        with drawing_from(torch.Generator().manual_seed(0)):
-            module = import_module(module_name)
-        source = getattr(module, attribute)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"cannot load the detector {name!r}: {type(error).__name__}: {reason}; expected package.module:object, and "
-            "the package installed or on PYTHONPATH"
-        ) from error
+    # What a module draws when it is imported, once a process, is not to move the draws of its detector.
+    with drawing_from(torch.Generator().manual_seed(0)):
+        source = import_object(name)
     is_class = isinstance(source, type) and issubclass(source, nn.Module)
     if not (is_class or isinstance(source, Detector)):
-        own = inspect.isfunction(source) and source.__module__ == module.__name__
+        module_name = name.partition(":")[0]
+        own = inspect.isfunction(source) and source.__module__ == module_name
         if not own:
             raise UserError(
                 f"{name}: expected a torch.nn.Module class, a Detector or a function defined in {module_name} itself, "
@@ -136,52 +101,3 @@ def drawing_from(generator: torch.Generator) -> Iterator[None]:
         torch.set_rng_state(generator.get_state())
         yield
         generator.set_state(torch.get_rng_state())
-
-
-def code_of(name: str) -> str:
-    """Hash of the code in which `package.module:object` lies: all of its package, or the file of a module alone; what
-    that imports from elsewhere is not followed. Nothing is imported. UserError where it is not found."""
-    module = name.partition(":")[0]
-    folders, file = _locate(_top(name))
-    files = [(path, path.relative_to(folder)) for folder in folders for path in folder.rglob("*.py")]
-    if not files and file is not None:
-        files = [(file, Path(module))]
-    digest = hashlib.sha256()
-    for path, label in sorted(files, key=lambda pair: pair[1].as_posix()):
-        digest.update(label.as_posix().encode() + b"\0" + bytes.fromhex(sha256(path)))
-    return digest.hexdigest()
-
-
-def _top(name: str) -> str:
-    """The name of the package or module at the top."""
-    return name.partition(":")[0].partition(".")[0]
-
-
-def _is_standard(top: str) -> bool:
-    """Whether a module at the top belongs to Python itself: its tests do as well, which no list of names has."""
-    if top in sys.stdlib_module_names:
-        return True
-    try:
-        spec = _find(top)
-    except UserError:
-        return False
-    if not spec.has_location:
-        return spec.origin in ("built-in", "frozen")
-    folder = Path(spec.origin or "").resolve()
-    homes = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
-    return any(home in folder.parents for home in homes) and not {"site-packages", "dist-packages"} & set(folder.parts)
-
-
-def _locate(top: str) -> tuple[Sequence[Path], Path | None]:
-    """The folders of a package or the file of a module at the top, as the import system would find it."""
-    spec = _find(top)
-    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
-    return folders, Path(spec.origin) if spec.has_location and spec.origin else None
-
-
-def _find(top: str) -> ModuleSpec:
-    for finder in sys.meta_path:
-        spec = finder.find_spec(top, None)
-        if spec is not None:
-            return spec
-    raise UserError(f"found no module {top!r}; install its package, or name its folder in PYTHONPATH")
