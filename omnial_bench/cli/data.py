@@ -87,7 +87,7 @@ def download(
     What was cut off is gone on with; what is there already is not fetched again.
     """
     from omnial_bench.data.catalog import CATALOG, TEXTURES, obtainable
-    from omnial_bench.data.dataset import LOOKED_FOR
+    from omnial_bench.data.readers.mvtec import LOOKED_FOR
 
     entry = obtainable().get(name)
     if entry is None and name in CATALOG:
