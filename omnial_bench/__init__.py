@@ -4,6 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from omnial_bench.data.readers.base import Reader as Reader
+    from omnial_bench.data.readers.base import Sample as Sample
     from omnial_bench.errors import UserError as UserError
     from omnial_bench.models.checkpoint import load_detector as load_detector
     from omnial_bench.models.outside.exported import from_onnx as from_onnx
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "Detector": "types",
     "Prediction": "types",
+    "Reader": "data.readers.base",
+    "Sample": "data.readers.base",
     "ThreatModel": "types",
     "UserError": "errors",
     "adapt_module": "pipeline.own_detector",

@@ -41,7 +41,7 @@ class Settings:
     mirror: str | None = None
     """A URL where the run folder is kept as well."""
     trusted: tuple[str, ...] = ()
-    """`package.module:object` that records, plans and checkpoints may run."""
+    """`package.module:object` that records, plans and checkpoints may run, a reader of data too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,9 +117,14 @@ def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None
     check_folder(settings.out)
     if settings.mirror:
         Mirror(settings.mirror, settings.out).check()
-    dataset = find_dataset(settings.data, plan.categories, name=plan.dataset)
+    dataset = data_of(plan, settings)
     load_textures(settings.textures, sizes[0])
     look_through(dataset, ("train", "test"), sizes[0])
+
+
+def data_of(plan: Plan, settings: Settings) -> Dataset:
+    """The plan's data; UserError as of `find_dataset`, also where it names a reader that is not trusted."""
+    return find_dataset(settings.data, plan.categories, name=plan.dataset, reader=plan.reader, trusted=settings.trusted)
 
 
 def check_recipe(recipe: Recipe, trusted: Collection[str], where: str) -> None:
