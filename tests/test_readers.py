@@ -196,7 +196,9 @@ def test_what_lies_in_mvtec_ads_layout_is_taken_for_no_other(tmp_path: Path) -> 
     for label in ("ko", "ok", "normal"):
         draw(root, f"tubes/test/{label}/0.png")
         mark(root, f"tubes/ground_truth/{label}/0_mask.png")
-    dataset = find_dataset(root)
+    # What else lies beside is no reason either.
+    draw(root, "scraps/test/ok/0.png", "more/good/0.png", "raw/Data/Images/Normal/0.png")
+    dataset = find_dataset(root, ["tubes"])
     assert dataset.layout == "mvtec" and set(dataset.counts()["tubes"]["test"]) == {
         "anomalous", "good", "ko", "normal", "ok",
     }  # fmt: skip

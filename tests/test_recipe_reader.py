@@ -1,4 +1,4 @@
-"""A data set in a layout of one's own: the recipe of CONTRIBUTING.md runs as it stands, and so do its keys and its gate."""
+"""A data set in a layout of one's own: the recipe of CONTRIBUTING.md runs as it stands; its gate and its keys."""
 
 import json
 import re
@@ -51,9 +51,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "tablets.py").write_text(
-        f"{CODE}\n(__import__('pathlib').Path('imported')).touch()\n", encoding="utf-8"
-    )
+    trace = "from pathlib import Path\n\nPath('imported').touch()\n"
+    (tmp_path / "tablets.py").write_text(f"{CODE}\n{trace}", encoding="utf-8")
     draw(tmp_path / "photos")
     yield tmp_path
     sys.modules.pop("tablets", None)
@@ -104,8 +103,6 @@ def plan(place: Path, **changes: object) -> Plan:
 
 @pytest.mark.parametrize("command", UNTRUSTED)
 def test_no_command_runs_a_reader_that_its_own_line_does_not_trust(place: Path, command: str) -> None:
-    if command == "attack":
-        pytest.importorskip("torchattacks")
     plan(place)
     for trust in ("", " --trust tablets:other"):
         refused = invoke(f"{UNTRUSTED[command]} --reader {NAME}{trust}")
@@ -172,9 +169,7 @@ def test_benchmark_takes_a_reader_or_its_name(place: Path) -> None:
     rows = ob.benchmark(
         Dark(), "photos", suite="quick", reader=NAME, size=(48, 48), limit=2, device="cpu", save=place / "saved"
     )
-    (value,) = rows[(rows["set"] == "clean") & (rows["metric"] == "pixel_auroc") & (rows["category"] == "round")][
-        "value"
-    ]
+    (value,) = rows.query("set == 'clean' and metric == 'pixel_auroc' and category == 'round'")["value"]
     assert value > 0.99
     with pytest.raises(UserError, match="expected a Reader or the name of one, got 3"):
         ob.benchmark(Dark(), "photos", reader=3)  # type: ignore[arg-type]

@@ -23,11 +23,11 @@ def _parts(path: Path) -> list[str]:
 
 
 def categories(root: Path) -> list[str]:
-    return [path.name for path in folders(root) if _parts(path)]
+    return [] if mvtec.claims(root) else [path.name for path in folders(root) if _parts(path)]
 
 
 def matches(root: Path) -> bool:
-    return any(set(NEEDED) <= set(_parts(path)) for path in folders(root))
+    return any(set(NEEDED) <= set(_parts(root / category)) for category in categories(root))
 
 
 def read(root: Path) -> Iterator[Sample]:
@@ -38,11 +38,10 @@ def read(root: Path) -> Iterator[Sample]:
 def hint(root: Path) -> str:
     if set(NEEDED) <= set(_parts(root)):
         return f"this is one category of BTAD, try its parent folder {root.resolve().parent}"
-    for path in folders(root):
-        if parts := _parts(path):
-            lacks = " and ".join(f"{path.name}/{part}" for part in NEEDED if part not in parts)
-            has = ", ".join(f"{path.name}/{part}" for part in parts)
-            return f"looks like BTAD: expected {lacks}, found {has} only"
+    for category in categories(root):
+        parts = _parts(root / category)
+        lacks = " and ".join(f"{category}/{part}" for part in NEEDED if part not in parts)
+        return f"looks like BTAD: expected {lacks}, found {', '.join(f'{category}/{part}' for part in parts)} only"
     return ""
 
 

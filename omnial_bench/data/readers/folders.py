@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from omnial_bench.data import decode
+from omnial_bench.data.readers import mvtec
 from omnial_bench.data.readers.base import Reader, Sample, Split, folders
 
 log = logging.getLogger(__name__)
@@ -41,15 +42,11 @@ def _is_split(path: Path) -> bool:
     return all(part.is_dir() for part in parts) and any(map(_is_normal, folders(parts[0])))
 
 
-def _is_mvtec(path: Path) -> bool:
-    return any((path / split / "good").is_dir() for split in ("train", "test"))
-
-
 def _places(root: Path) -> list[Path]:
     """The folders of the categories: those in `root`, or itself."""
-    inner = [path for path in folders(root) if path.name not in NO_CATEGORY]
-    if any(map(_is_mvtec, [root, *inner])):
+    if mvtec.claims(root):
         return []
+    inner = [path for path in folders(root) if path.name not in NO_CATEGORY]
     return [path for path in inner if _is_flat(path) or _is_split(path)] or (
         [root] if _is_flat(root) or _is_split(root) else []
     )
@@ -121,7 +118,7 @@ def _escaped(stem: str) -> str:
 
 def hint(root: Path) -> str:
     places = [root, *(path for path in folders(root) if path.name not in NO_CATEGORY)]
-    for path in places if not any(map(_is_mvtec, places)) else ():
+    for path in () if mvtec.claims(root) else places:
         kinds = _kinds(path)
         if kinds and all(map(_is_normal, kinds)):
             return (

@@ -21,6 +21,12 @@ def is_category(path: Path) -> bool:
     return (path / "train" / "good").is_dir() or ((path / "test").is_dir() and bool(folders(path / "test")))
 
 
+def claims(root: Path) -> bool:
+    """Whether the folder or one in it has a split with `good`, as no other layout does: what else lies there is then
+    no reason to take it for another one's."""
+    return any((path / split / "good").is_dir() for path in (root, *folders(root)) for split in ("train", "test"))
+
+
 def matches(root: Path) -> bool:
     return bool(categories(root))
 

@@ -7,6 +7,7 @@ the one-class layout that `data download visa` makes of it.
 from collections.abc import Iterator
 from pathlib import Path
 
+from omnial_bench.data.readers import mvtec
 from omnial_bench.data.readers.base import Reader, Sample, folders
 from omnial_bench.data.visa import SPLIT, planned_moves
 
@@ -34,7 +35,7 @@ def read(root: Path) -> Iterator[Sample]:
 
 
 def hint(root: Path) -> str:
-    if not _is_published(root):
+    if not _is_published(root) or mvtec.claims(root):
         return ""
     return (
         f"this is VisA as downloaded, expected {SPLIT} in it; add the table, or omnial-bench data download visa brings "
