@@ -86,7 +86,23 @@ def split(root: Path) -> Path:
     return mark(root, "nut/test/burr/2_mask.png", "nut/test/burr/22_mask.png")
 
 
+def magnetic_tile(root: Path) -> Path:
+    """Masks with grey edges, as the published ones have."""
+    draw(root, *(f"MT_Free/Imgs/exp1_num_{number}.jpg" for number in range(6)), "MT_Crack/Imgs/exp2_num_9.jpg")
+    mark(root, *(f"MT_Free/Imgs/exp1_num_{number}.png" for number in range(6)), value=0)
+    mask = np.zeros((4, 6), np.uint8)
+    mask[1:4, 0:4] = 12
+    mask[2, 1:3] = (255, 240)
+    (root / "MT_Crack/Imgs").mkdir(exist_ok=True)
+    Image.fromarray(mask).save(root / "MT_Crack/Imgs/exp2_num_9.png")
+    return root
+
+
 TREES = {
+    "magnetic_tile": (
+        magnetic_tile, "magnetic_tile", [*(f"magnetic_tile/train/good/exp1_num_{n}" for n in (0, 2, 3, 4, 5)),
+        "magnetic_tile/test/crack/exp2_num_9", "magnetic_tile/test/good/exp1_num_1"],
+    ),
     "mpdd": (mpdd, "mvtec", ["tubes/train/good/000", "tubes/test/anomalous/002", "tubes/test/good/001"]),
     "btad": (
         btad, "btad", ["01/train/good/0000", "01/test/good/0001", "01/test/ko/0002", "03/train/good/0000",
@@ -170,6 +186,9 @@ LACKING = {
     "btad's category": (btad, (), "this is one category of BTAD, try its parent folder"),
     "visa without a table": (visa_original, ("split_csv",), "VisA as downloaded, expected split_csv/1cls.csv"),
     "kolektor without test": (kolektor, ("test",), "KolektorSDD2: expected test/[*]_GT.png, found train/[*]_GT.png"),
+    "tiles without defects": (
+        magnetic_tile, ("MT_Crack",), "magnetic tile data set: expected MT_<defect>/Imgs, found MT_Free only",
+    ),
     "plain without defects": (
         plain, ("bolt/scratch", "bolt/dent"), "plain folders: expected one of anomalous images beside OK, found OK",
     ),

@@ -109,6 +109,8 @@ class Dataset:
         self.require_masks(samples)
         paths = [path for sample in samples for path in (sample.image, *sample.masks)]
         decided_by = [decode.VERSION, list(size), [one.id for one in samples], cache.file_stamps(self.root, paths)]
+        if any(sample.grey_edges for sample in samples):
+            decided_by.append("grey edges")
         if self.named_by:
             decided_by.append([len(sample.masks) for sample in samples])
         name = f"{category}-{split}-{size[0]}x{size[1]}"
@@ -216,7 +218,7 @@ def _decode(samples: Sequence[Sample], size: tuple[int, int]) -> dict[str, torch
         pixels, original = decode.read_image(sample.image, size)
         images[index] = pixels.transpose(2, 0, 1)
         if sample.masks:
-            parts = [decode.read_mask(mask, original=original) for mask in sample.masks]
+            parts = [decode.read_mask(mask, original=original, grey_edges=sample.grey_edges) for mask in sample.masks]
             masks[index] = decode.shrink_mask(np.logical_or.reduce(parts), size)
 
     cache.in_parallel(read, range(len(samples)))

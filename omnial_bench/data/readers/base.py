@@ -1,11 +1,14 @@
 """What reads a layout, and what it gives: a sample an image. No torch here."""
 
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Split = Literal["train", "test"]
+TEST_SHARE = 5
+"""One normal image in so many is for the test, where a layout does not say which."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +23,8 @@ class Sample:
     """`good` for a normal image, else the kind of its anomaly. Training images are normal."""
     masks: tuple[Path, ...] = ()
     """Of an anomalous image: files of its own size, anomalous where any of them is not zero."""
+    grey_edges: bool = False
+    """Of masks that were painted white and smoothed: anomalous is the upper half of the range, not all but zero."""
     name: str = ""
     """What tells it from others of its label, where the stem of its file does not."""
 
@@ -65,3 +70,13 @@ class Reader:
 def folders(path: Path) -> list[Path]:
     """The folders directly in one, sorted by name; hidden ones are left out."""
     return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def held_out(root: Path, images: Sequence[Path]) -> set[Path]:
+    """The normal images that are for the test, at least one, of all in `root` that no split is known of.
+
+    Those whose paths below `root` have the smallest hashes: no draw, so the same wherever the folder lies, and no
+    sequence, in which neighbours are alike.
+    """
+    by_hash = sorted(images, key=lambda path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest())
+    return set(by_hash[: max(1, len(images) // TEST_SHARE)])

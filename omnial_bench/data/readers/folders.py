@@ -2,25 +2,22 @@
 
 `<category>/<normal or defect>/**/<stem>` with `<stem>_mask`, `_gt` or `_label` in the same folder; `<category>` may be
 the folder itself. Where a category has `train` and `test` between, they are kept, but under other names than those of
-MVTec AD's layout. Else every fifth normal image, by the hash of its path, is for the test.
+MVTec AD's layout. Else one normal image in five, by the hash of its path, is for the test.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from omnial_bench.data import decode
 from omnial_bench.data.readers import mvtec
-from omnial_bench.data.readers.base import Reader, Sample, Split, folders
+from omnial_bench.data.readers.base import Reader, Sample, Split, folders, held_out
 
 log = logging.getLogger(__name__)
 
 NORMAL = frozenset({"ok", "good", "normal"})
 SUFFIXES = ("_mask", "_gt", "_label")
 NO_CATEGORY = frozenset({"train", "test", "ground_truth", "validation", "__MACOSX"})
-TEST_SHARE = 5
-"""One normal image in so many is for the test, at least one, where folders do not say."""
 
 
 def _is_normal(folder: Path) -> bool:
@@ -77,9 +74,7 @@ def _read_split(path: Path, category: str) -> Iterator[Sample]:
 
 def _read_flat(path: Path, category: str) -> Iterator[Sample]:
     normals = [(image, folder) for folder in _kinds(path) if _is_normal(folder) for image in _images(folder)]
-    # A hash, not a draw: the same images are held out wherever the folder lies, and neighbours fall apart.
-    by_hash = sorted(normals, key=lambda one: hashlib.sha256(one[0].relative_to(path).as_posix().encode()).digest())
-    tests = {image for image, _ in by_hash[: max(1, len(normals) // TEST_SHARE)]}
+    tests = held_out(path, [image for image, _ in normals])
     for image, folder in normals:
         yield _sample(image, folder, category, "test" if image in tests else "train")
     for folder in _kinds(path):

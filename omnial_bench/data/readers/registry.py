@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omnial_bench.data.readers import btad, kolektorsdd2, mvtec, outside, visa_one_class, visa_original
+from omnial_bench.data.readers import btad, kolektorsdd2, magnetic_tile, mvtec, outside, visa_one_class, visa_original
 from omnial_bench.data.readers import folders as plain
 from omnial_bench.data.readers.base import Reader, Sample, folders
 from omnial_bench.errors import UserError, unknown
@@ -15,6 +15,7 @@ READERS: dict[str, Reader] = {
     "btad": btad.READER,
     "visa_original": visa_original.READER,
     "kolektorsdd2": kolektorsdd2.READER,
+    "magnetic_tile": magnetic_tile.READER,
     "folders": plain.READER,
     "visa": visa_one_class.READER,
     "mvtec": mvtec.READER,
