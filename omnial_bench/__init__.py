@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from omnial_bench.attacks.outside import Attack as Attack
     from omnial_bench.attacks.outside import Attacked as Attacked
     from omnial_bench.attacks.specs import Spec as Spec
+    from omnial_bench.data.readers.base import Reader as Reader
+    from omnial_bench.data.readers.base import Sample as Sample
     from omnial_bench.errors import UserError as UserError
     from omnial_bench.metrics.outside import Accumulator as Accumulator
     from omnial_bench.metrics.registry import Metric as Metric
@@ -33,6 +35,8 @@ _HOMES = {
     "Metric": "metrics.registry",
     "Prediction": "types",
     "Spec": "attacks.specs",
+    "Reader": "data.readers.base",
+    "Sample": "data.readers.base",
     "ThreatModel": "types",
     "UserError": "errors",
     "adapt_module": "pipeline.own_detector",

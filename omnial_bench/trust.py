@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256
+
+if TYPE_CHECKING:
+    import torch
 
 _KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -44,6 +45,9 @@ def check_trust(name: str, trusted: Collection[str], where: str = "a record", wh
 def load(name: str, trusted: Collection[str], where: str = "a record", what: str = "detector") -> Any:
     """The object that `package.module:object` names, its module imported. UserError as of `check_trust`, and, one line,
     where it is not there or fails when it is imported."""
+    # Looking at names is not to wait for torch.
+    import torch
+
     check_trust(name, trusted, where, what)
     module_name, _, attribute = name.partition(":")
     try:
@@ -86,9 +90,11 @@ def parameters_of(source: Callable[..., Any]) -> set[str]:
 
 
 @contextmanager
-def drawing_from(generator: torch.Generator) -> Iterator[None]:
+def drawing_from(generator: "torch.Generator") -> Iterator[None]:
     """Have `generator`, on the CPU, stand in for torch's global one, which is left as it was; what names no device is
     made there, too."""
+    import torch
+
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.set_rng_state(generator.get_state())
         yield

@@ -155,7 +155,7 @@ def test_masks_that_do_not_fit_are_named(mvtec: Path) -> None:
     mask.unlink()
     with pytest.raises(UserError, match=r"no mask for .*grid/test/cut/000\.png"):
         find_dataset(mvtec)
-    assert len(scan(mvtec).files) == 10
+    assert len(scan(mvtec).samples) == 10
     assert find_dataset(mvtec, ["bottle"]).load("test", None, (8, 8)).masks.any()
 
 

@@ -17,7 +17,7 @@ from omnial_bench.progress import watching
         help="Model to attack; several, with any --detector: their mean loss.",
     ),
     options.detectors, options.made_with, options.paradigm, options.held_out, options.size, options.trust,
-    options.data,
+    options.data, options.reader,
     click.option(
         "--category", "categories", multiple=True, metavar="C", help="Default: the sources', or all of a --detector."
     ),
@@ -25,8 +25,8 @@ from omnial_bench.progress import watching
     options.out, options.device, options.precision, options.seed,
 )  # fmt: skip
 def attack(
-    suite: str, data: Path, categories: tuple[str, ...], limit: int | None, out: Path, device: str, precision: Any,
-    seed: int, sources: tuple[str, ...], trusted: tuple[str, ...], **own: Any,
+    suite: str, data: Path, reader: str | None, categories: tuple[str, ...], limit: int | None, out: Path, device: str,
+    precision: Any, seed: int, sources: tuple[str, ...], trusted: tuple[str, ...], **own: Any,
 ) -> None:  # fmt: skip
     """Build the adversarial sets of SUITE, a record of attacks/ or the path of a TOML file."""
     from omnial_bench.pipeline.attack import Foreign, attack_models
@@ -34,7 +34,7 @@ def attack(
     with watching() as watch:
         folders = attack_models(
             suite, sources, foreign=Foreign(**own), data=data, categories=categories or None, limit=limit, out=out,
-            device=device, precision=precision, seed=seed, watch=watch, trusted=trusted,
+            device=device, precision=precision, seed=seed, watch=watch, trusted=trusted, reader=reader,
         )  # fmt: skip
     for folder in folders:
         click.echo(f"set {folder}")

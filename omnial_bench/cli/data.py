@@ -87,7 +87,7 @@ def download(
     What was cut off is gone on with; what is there already is not fetched again.
     """
     from omnial_bench.data.catalog import CATALOG, TEXTURES, obtainable
-    from omnial_bench.data.dataset import LOOKED_FOR
+    from omnial_bench.data.readers.mvtec import LOOKED_FOR
 
     entry = obtainable().get(name)
     if entry is None and name in CATALOG:
@@ -168,13 +168,20 @@ def _bars() -> Iterator[Callable[[int, int, str], None]]:
 
 @data.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@options.together(options.no_seed, options.as_json)
+@options.together(options.reader, options.trust, options.no_seed, options.as_json)
 @click.pass_context
-def verify(context: click.Context, folder: Path, seed: int | None, as_json: bool) -> None:  # noqa: ARG001
-    """Count the images in DIR and look for files that cannot be used; exit 1 where there are any."""
+def verify(
+    context: click.Context,
+    folder: Path,
+    reader: str | None,
+    trusted: tuple[str, ...],
+    seed: int | None,  # noqa: ARG001
+    as_json: bool,
+) -> None:
+    """Say how DIR is read, count its images and look for files that cannot be used; exit 1 where there are any."""
     from omnial_bench.data.verify import verify as look_through
 
-    found = look_through(folder)
+    found = look_through(folder, reader=reader, trusted=trusted)
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
         context.exit(1 if found.problems else 0)
@@ -183,7 +190,7 @@ def verify(context: click.Context, folder: Path, seed: int | None, as_json: bool
     from rich.table import Table
 
     console = Console()
-    console.print(f"{found.name} in {escape(printable(str(folder)))}, {found.layout} layout", highlight=False)
+    console.print(f"{found.name} in {escape(printable(str(folder)))}, {escape(found.layout)} layout", highlight=False)
     table = Table("category", "train", "test good", "test defect", "defects", box=None)
     for count in found.counts:
         rows = [f"{name} {number}" for name, number in count.defects.items()] or ["none"]

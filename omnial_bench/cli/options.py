@@ -25,7 +25,7 @@ class _Folder(click.ParamType[Path]):
 FOLDER = _Folder()
 
 data = click.option(
-    "--data", required=True, type=FOLDER, metavar="ROOT", help="Folder in MVTec AD's or VisA's layout."
+    "--data", required=True, type=FOLDER, metavar="ROOT", help="Folder of a data set; see `data verify`."
 )  # fmt: skip
 textures = click.option(
     "--textures", type=FOLDER, metavar="DIR", help="Folder of textures such as DTD; default: bundled photographs."
@@ -51,9 +51,13 @@ recompute = click.option(
     "--recompute", is_flag=True,
     help="Make a network's features twice: a fifth of the memory for them, a quarter more time, the same weights.",
 )  # fmt: skip
+reader = click.option(
+    "--reader", metavar="NAME_OR_PACKAGE.MODULE:OBJECT",
+    help="What reads the data; default: that of the layout that it is in. Code wants --trust as well.",
+)  # fmt: skip
 trust = click.option(
     "--trust", "trusted", multiple=True, metavar="PACKAGE.MODULE:OBJECT",
-    help="Code that a record, suite, plan or checkpoint may run; without it such a file is refused.",
+    help="Code that a record, suite, plan, checkpoint or --reader may run; without it that is refused.",
 )  # fmt: skip
 detectors = click.option(
     "--detector", "detectors", multiple=True, metavar="[NAME=]PACKAGE.MODULE:OBJECT",

@@ -22,8 +22,8 @@ WHY = 3
 @click.command()
 @click.argument("plan")
 @options.together(
-    options.data, options.textures, options.out, options.device, options.devices, options.precision, options.plan_seed,
-    options.jobs, options.recompute, options.trust,
+    options.data, options.reader, options.textures, options.out, options.device, options.devices, options.precision,
+    options.plan_seed, options.jobs, options.recompute, options.trust,
     click.option(
         "--keep-models", is_flag=True,
         help="Take finished trainings of the same recipe, data and seed as they are, whatever code made them.",
@@ -41,7 +41,14 @@ WHY = 3
     click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON instead of a table."),
 )  # fmt: skip
 def run(
-    plan: str, seed: int | None, engine: str, address: str | None, dry_run: bool, as_json: bool, **settings: Any
+    plan: str,
+    reader: str | None,
+    seed: int | None,
+    engine: str,
+    address: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **settings: Any,
 ) -> None:
     """Train, attack, score and report what PLAN names: a record of plans/ or the path of a TOML file.
 
@@ -54,9 +61,9 @@ def run(
     if engine == "ray" and settings["jobs"] > 1:
         raise UserError("expected --jobs with the local engine, got it with ray, where the cluster says; leave it out")
     if dry_run:
-        _list(plan, seed, as_json, **settings)
+        _list(_plan(plan, seed, reader), as_json, **settings)
     else:
-        _run(plan, seed, engine=engine, address=address, **settings)
+        _run(_plan(plan, seed, reader), engine=engine, address=address, **settings)
 
 
 @click.command()
@@ -77,12 +84,11 @@ def demo(out: Path, device: str, precision: Any, seed: int | None, jobs: int) ->
     check_links(out)
     data = make_folder(out) / "data"
     draw_toy(data)
-    _run("demo", seed, data=data, textures=None, out=out, device=device, precision=precision, jobs=jobs)
+    _run(_plan("demo", seed), data=data, textures=None, out=out, device=device, precision=precision, jobs=jobs)
 
 
 def _run(
-    plan_name: str,
-    seed: int | None,
+    plan: "Plan",
     *,
     out: Path,
     engine: str = "local",
@@ -94,7 +100,6 @@ def _run(
     from omnial_bench.pipeline.run import run as run_plan
     from omnial_bench.reports.document import FORMATS, write_report
 
-    plan = _plan(plan_name, seed)
     cluster = Cluster(address=address) if engine == "ray" else None
     with watching() as watch:
         run_plan(plan, Settings(out=out, **settings), watch=watch, cluster=cluster, report=write_report)
@@ -103,18 +108,18 @@ def _run(
         click.echo(f"report {out / f'report.{name}'}")
 
 
-def _plan(name: str, seed: int | None) -> "Plan":
+def _plan(name: str, seed: int | None, reader: str | None = None) -> "Plan":
     from omnial_bench.config.load import read_plan
 
-    plan = read_plan(name)
-    return plan if seed is None else plan.model_copy(update={"seed": seed})
+    given = {"seed": seed, "reader": reader}
+    return read_plan(name).model_copy(update={key: value for key, value in given.items() if value is not None})
 
 
-def _list(plan_name: str, seed: int | None, as_json: bool, **settings: Any) -> None:
+def _list(plan: "Plan", as_json: bool, **settings: Any) -> None:
     from omnial_bench.pipeline.plan import Settings
     from omnial_bench.pipeline.run import dry_run
 
-    found = dry_run(_plan(plan_name, seed), Settings(**settings))
+    found = dry_run(plan, Settings(**settings))
     if as_json:
         rows = [
             {

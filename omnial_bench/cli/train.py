@@ -12,7 +12,7 @@ from omnial_bench.progress import watching
 @click.command()
 @click.argument("detector")
 @options.together(
-    options.data,
+    options.data, options.reader,
     click.option(
         "--category", "categories", multiple=True, metavar="C",
         help="Category to train on; repeat for several; default: all.",
@@ -22,9 +22,9 @@ from omnial_bench.progress import watching
     options.recompute, options.trust, options.seed,
 )  # fmt: skip
 def train(
-    detector: str, data: Path, categories: tuple[str, ...], paradigm: Any, preset: str, textures: Path | None,
-    out: Path, device: str, devices: int, precision: Any, recompute: bool, trusted: tuple[str, ...],
-    seed: int,
+    detector: str, data: Path, reader: str | None, categories: tuple[str, ...], paradigm: Any, preset: str,
+    textures: Path | None, out: Path, device: str, devices: int, precision: Any, recompute: bool,
+    trusted: tuple[str, ...], seed: int,
 ) -> None:  # fmt: skip
     """Train DETECTOR, a record of models/ or the path of a TOML file.
 
@@ -36,7 +36,7 @@ def train(
         folders = train_models(
             detector, data=data, categories=categories or None, paradigm=paradigm, preset=preset, textures=textures,
             out=out, device=device, devices=devices, precision=precision, recompute=recompute, trusted=trusted,
-            seed=seed, watch=watch,
+            seed=seed, watch=watch, reader=reader,
         )  # fmt: skip
     for folder in folders:
         click.echo(f"model {folder}")

@@ -215,6 +215,8 @@ class Plan(Record):
     name: str
     title: str
     dataset: str
+    reader: str | None = None
+    """What reads the data: a name of READERS, or `package.module:object`; None: that of the layout that it is in."""
     categories: Annotated[Names, Field(min_length=1)]
     detectors: Annotated[Names, Field(min_length=1)]
     paradigms: Annotated[tuple[Paradigm, ...], AfterValidator(_distinct), Field(min_length=1)] = ("unified", "separate")

@@ -1,12 +1,12 @@
-"""Folders of images in MVTec AD's layout and in VisA's official one-class layout."""
+"""A data set in a folder: its samples, as the reader of its layout gives them, decoded and cached."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,38 +14,26 @@ import torch
 from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import guess_name
 from omnial_bench.data.images import Images
+from omnial_bench.data.readers.base import Reader, Sample
+from omnial_bench.data.readers.base import Split as Split
+from omnial_bench.data.readers.registry import choose_reader, content
 from omnial_bench.errors import UserError, is_printable, unknown
 from omnial_bench.io import whole as files
-
-Split = Literal["train", "test"]
-Layout = Literal["mvtec", "visa"]
-LOOKED_FOR = "<category>/train/good/* and <category>/test/<good or defect>/*"
-
-
-@dataclass(frozen=True)
-class File:
-    """One image file; `mask` is None for a normal image and where a defect's mask is missing."""
-
-    category: str
-    split: Split
-    defect: str
-    path: Path
-    mask: Path | None
-
-    @property
-    def id(self) -> str:
-        return f"{self.category}/{self.split}/{self.defect}/{self.path.stem}"
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The files of the chosen categories of one data set, sorted by category, split (test after train) and id."""
+    """The chosen categories of one data set; samples by category, split (test after train), label and file."""
 
     name: str
     root: Path
-    layout: Layout
+    layout: str
+    """The name of the reader."""
+    reader: Reader
     categories: tuple[str, ...]
-    files: tuple[File, ...]
+    samples: tuple[Sample, ...]
+    named_by: Mapping[str, Any] = field(default_factory=dict)
+    """What keys and provenance hold of a reader that the user named, as `readers.registry.Chosen` says."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -55,18 +43,23 @@ class Dataset:
         )
 
     def digests(self, split: Split, categories: Sequence[str]) -> dict[str, str]:
-        """SHA-256 of each image and mask of a split, by its path below the root."""
+        """SHA-256 of each image and mask of a split, by its path below the root.
+
+        Of a reader that the user named, together with the id: what it makes of a file need not stand in its path.
+        """
         own = {
-            path.relative_to(self.root).as_posix()
-            for file in self.files
-            if file.split == split and file.category in categories
-            for path in (file.path, file.mask)
-            if path is not None
+            path.relative_to(self.root).as_posix(): sample.id
+            for sample in self.samples
+            if sample.split == split and sample.category in categories
+            for path in (sample.image, *sample.masks)
         }
-        return {path: digest for name in categories for path, digest in self._digests(name).items() if path in own}
+        found = {path: digest for name in categories for path, digest in self._digests(name).items() if path in own}
+        if not self.named_by:
+            return found
+        return {path: hashlib.sha256(f"{digest}\0{own[path]}".encode()).hexdigest() for path, digest in found.items()}
 
     def _digests(self, category: str) -> dict[str, str]:
-        paths = sorted({p for f in self.files if f.category == category for p in (f.path, f.mask) if p is not None})
+        paths = sorted({p for one in self.samples if one.category == category for p in (one.image, *one.masks)})
         stamps = cache.file_stamps(self.root, paths)
         text = cache.remember_text(f"{category}-hashes", stamps, lambda: json.dumps(_hashes(self.root, paths)))
         found: dict[str, str] = json.loads(text)
@@ -75,9 +68,9 @@ class Dataset:
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
         """Number of images by category, split and defect."""
         table: dict[str, dict[str, dict[str, int]]] = {name: {"train": {}, "test": {}} for name in self.categories}
-        for file in self.files:
-            part = table[file.category][file.split]
-            part[file.defect] = part.get(file.defect, 0) + 1
+        for sample in self.samples:
+            part = table[sample.category][sample.split]
+            part[sample.label] = part.get(sample.label, 0) + 1
         return table
 
     def load(self, split: Split, categories: Sequence[str] | None, size: tuple[int, int]) -> Images:
@@ -88,58 +81,94 @@ class Dataset:
         """
         chosen = self.categories if categories is None else check_categories(categories, self.categories)
         parts = [self._load(split, category, size) for category in chosen]
-        files = [file for part_files, _, _ in parts for file in part_files]
+        samples = [sample for part_samples, _, _ in parts for sample in part_samples]
         images = [images for _, images, _ in parts]
         if all(masks is None for _, _, masks in parts):
             # Normals only: one row of zeros seen many times, not a byte a pixel.
-            masks = torch.zeros((1, *size), dtype=torch.bool).expand(len(files), *size)
+            masks = torch.zeros((1, *size), dtype=torch.bool).expand(len(samples), *size)
         else:
             full = [torch.zeros((len(f), *size), dtype=torch.bool) if m is None else m for f, _, m in parts]
             masks = full[0] if len(full) == 1 else torch.cat(full)
         return Images(
             images=images[0] if len(images) == 1 else torch.cat(images),
             masks=masks,
-            categories=tuple(file.category for file in files),
-            defects=tuple(file.defect for file in files),
-            ids=tuple(file.id for file in files),
+            categories=tuple(sample.category for sample in samples),
+            defects=tuple(sample.label for sample in samples),
+            ids=tuple(sample.id for sample in samples),
         )
 
     def _load(
         self, split: Split, category: str, size: tuple[int, int]
-    ) -> tuple[list[File], torch.Tensor, torch.Tensor | None]:
-        files = [file for file in self.files if file.category == category and file.split == split]
-        if not files:
+    ) -> tuple[list[Sample], torch.Tensor, torch.Tensor | None]:
+        samples = [sample for sample in self.samples if sample.category == category and sample.split == split]
+        if not samples:
             raise UserError(
                 f"category {category!r} has no {split} images; expected some in "
                 f"{self.root / category / split}; add them or leave the category out"
             )
-        require_masks(files)
-        paths = [path for file in files for path in (file.path, file.mask) if path is not None]
-        decided_by = [decode.VERSION, list(size), [file.id for file in files], cache.file_stamps(self.root, paths)]
+        self.require_masks(samples)
+        paths = [path for sample in samples for path in (sample.image, *sample.masks)]
+        decided_by = [decode.VERSION, list(size), [one.id for one in samples], cache.file_stamps(self.root, paths)]
+        if any(sample.grey_edges for sample in samples):
+            decided_by.append("grey edges")
+        if self.named_by:
+            decided_by.append([len(sample.masks) for sample in samples])
         name = f"{category}-{split}-{size[0]}x{size[1]}"
-        tensors = cache.remember(name, decided_by, lambda: _decode(files, size))
-        return files, tensors["images"], tensors.get("masks")
+        tensors = cache.remember(name, decided_by, lambda: _decode(samples, size))
+        return samples, tensors["images"], tensors.get("masks")
+
+    def require_masks(self, samples: Sequence[Sample]) -> None:
+        """UserError naming the first anomalous image without a mask."""
+        for sample in samples:
+            if sample.label != "good" and not sample.masks:
+                raise UserError(f"no mask for {sample.image}: expected {self.reader.mask_of(sample)}; add it")
 
 
-def find_dataset(root: Path, categories: Sequence[str] | None = None, *, name: str | None = None) -> Dataset:
+def find_dataset(
+    root: Path,
+    categories: Sequence[str] | None = None,
+    *,
+    name: str | None = None,
+    reader: str | Reader | None = None,
+    trusted: Collection[str] = (),
+) -> Dataset:
     """The data set in `root`, restricted to `categories` where given; its name is guessed from them unless given.
 
-    UserError, one line, where the folder is missing, empty or in another layout, for an unknown category, and where a
-    defect image has no mask.
+    It is read by the reader of its layout, or by `reader`: a name of READERS, one of `trusted`,
+    `package.module:object`, or a Reader. UserError, one line, where the folder is missing, empty or in another layout,
+    for an unknown category, for code that is not trusted, and where a defect image has no mask.
     """
-    dataset = scan(root, categories, name=name)
-    require_masks(dataset.files)
+    dataset = scan(root, categories, name=name, reader=reader, trusted=trusted)
+    dataset.require_masks(dataset.samples)
     return dataset
 
 
-def scan(root: Path, categories: Sequence[str] | None = None, *, name: str | None = None) -> Dataset:
+def scan(
+    root: Path,
+    categories: Sequence[str] | None = None,
+    *,
+    name: str | None = None,
+    reader: str | Reader | None = None,
+    trusted: Collection[str] = (),
+) -> Dataset:
     """As `find_dataset`, but masks may be missing."""
-    known = _find_categories(root)
-    chosen = known if categories is None else check_categories(categories, known)
-    files = tuple(file for category in chosen for file in _find_files(root, category))
-    if not files:
-        raise UserError(f"no images in {root}: expected {LOOKED_FOR}; {_found(root / chosen[0])}")
-    return Dataset(name=name or guess_name(known), root=root, layout=_layout(files), categories=chosen, files=files)
+    read_by = choose_reader(root, reader, trusted=trusted)
+    samples = read_by.read(root)
+    known = read_by.categories(root, samples)
+    _check_names(root, map(Path, known))
+    chosen = tuple(known) if categories is None else check_categories(categories, known)
+    samples = [sample for sample in samples if sample.category in chosen]
+    if not samples:
+        empty = root / chosen[0] if chosen and (root / chosen[0]).is_dir() else root
+        raise UserError(f"no images in {root}: expected {read_by.reader.looked_for}; {content(empty)}")
+    # As they lie, whatever order the reader gives: that of a folder differs between file systems.
+    samples.sort(key=lambda one: (one.category, one.split != "train", one.label, one.image))
+    _check_names(root, (path.relative_to(root) for sample in samples for path in (sample.image, *sample.masks)))
+    _check_distinct(samples)
+    return Dataset(
+        name=name or guess_name(known), root=root, layout=read_by.name, reader=read_by.reader, categories=chosen,
+        samples=tuple(samples), named_by=read_by.named_by,
+    )  # fmt: skip
 
 
 def check_categories(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
@@ -152,65 +181,14 @@ def check_categories(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, 
     return tuple(sorted(set(wanted)))
 
 
-def require_masks(files: Sequence[File]) -> None:
-    """UserError naming the first defect image without a mask."""
-    for file in files:
-        if file.defect != "good" and file.mask is None:
-            expected = file.path.parents[2] / "ground_truth" / file.defect / f"{file.path.stem}_mask.png"
-            raise UserError(f"no mask for {file.path}: expected {expected} or the same without '_mask'; add it")
-
-
-def _find_categories(root: Path) -> tuple[str, ...]:
-    if not root.exists():
-        raise UserError(f"no data folder at {root}: expected {LOOKED_FOR} in it; check the path")
-    if not root.is_dir():
-        raise UserError(f"{root} is not a folder: expected one with {LOOKED_FOR}; give the folder")
-    try:
-        found = tuple(path.name for path in _folders(root) if _is_category(path))
-        if found:
-            _check_names(root, map(Path, found))
-            return found
-        raise UserError(f"no data set in {root}: looked for {LOOKED_FOR}; {_found(root)}{_hint(root)}")
-    except PermissionError as error:
-        raise UserError(f"cannot read {error.filename}: permission denied; change its permissions") from error
-
-
-def _is_category(path: Path) -> bool:
-    return (path / "train" / "good").is_dir() or ((path / "test").is_dir() and bool(_folders(path / "test")))
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _found(root: Path) -> str:
-    names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir() if not path.name.startswith("."))
-    if not names:
-        return "found nothing, the folder is empty"
-    return f"found {', '.join(names[:6])}{' and more' if len(names) > 6 else ''}"
-
-
-def _hint(root: Path) -> str:
-    if _is_category(root):
-        return f"; this is one category, try its parent folder {root.resolve().parent}"
-    for folder in _folders(root):
-        if any(_is_category(inner) for inner in _folders(folder)):
-            return f"; try {folder}"
-        if (folder / "Data" / "Images").is_dir():
-            return "; this is VisA as downloaded, omnial-bench data download visa brings it to the one-class layout"
-    return ""
-
-
-def _find_files(root: Path, category: str) -> list[File]:
-    files = _split_files(category, "train", [root / category / "train" / "good"])
-    files += _split_files(category, "test", _test_folders(root / category))
-    _check_names(root, (path.relative_to(root) for file in files for path in (file.path, file.mask) if path))
+def _check_distinct(samples: Sequence[Sample]) -> None:
     seen: dict[str, Path] = {}
-    for file in files:
-        if file.id in seen:
-            raise UserError(f"two images have one name, {seen[file.id]} and {file.path.name}; rename or remove one")
-        seen[file.id] = file.path
-    return files
+    for sample in samples:
+        if sample.id in seen:
+            raise UserError(
+                f"two images have one name, {seen[sample.id]} and {sample.image.name}; rename or remove one"
+            )
+        seen[sample.id] = sample.image
 
 
 def _check_names(root: Path, paths: Iterable[Path]) -> None:
@@ -218,37 +196,6 @@ def _check_names(root: Path, paths: Iterable[Path]) -> None:
     for path in paths:
         if not is_printable(path.as_posix()):
             raise UserError(f"cannot use {root / path}: its name holds characters that cannot be printed; rename it")
-
-
-def _split_files(category: str, split: Split, folders: Sequence[Path]) -> list[File]:
-    files = []
-    for folder in folders:
-        if folder.is_dir():
-            masks = {} if folder.name == "good" else find_masks(folder.parents[1] / "ground_truth" / folder.name)
-            files += [
-                File(category, split, folder.name, path, masks.get(path.stem)) for path in decode.image_files(folder)
-            ]
-    return files
-
-
-def _test_folders(category: Path) -> list[Path]:
-    return _folders(category / "test") if (category / "test").is_dir() else []
-
-
-def find_masks(folder: Path) -> dict[str, Path]:
-    """Mask files by the stem of the image that each belongs to; `<stem>_mask` goes before `<stem>`."""
-    if not folder.is_dir():
-        return {}
-    files = decode.image_files(folder)
-    plain = {path.stem: path for path in files}
-    return plain | {path.stem.removesuffix("_mask"): path for path in files if path.stem.endswith("_mask")}
-
-
-def _layout(files: Sequence[File]) -> Layout:
-    """VisA's one-class layout has one defect folder, `bad`, and masks of the image's own name."""
-    defects = {file.defect for file in files if file.split == "test"}
-    suffixed = any(file.mask is not None and file.mask.stem.endswith("_mask") for file in files)
-    return "visa" if "bad" in defects and defects <= {"good", "bad"} and not suffixed else "mvtec"
 
 
 def _hashes(root: Path, paths: Sequence[Path]) -> dict[str, str]:
@@ -262,19 +209,20 @@ def fingerprint_of(digests: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _decode(files: Sequence[File], size: tuple[int, int]) -> dict[str, torch.Tensor]:
-    images = np.empty((len(files), 3, *size), np.uint8)
-    masks = np.zeros((len(files), *size), bool)
+def _decode(samples: Sequence[Sample], size: tuple[int, int]) -> dict[str, torch.Tensor]:
+    images = np.empty((len(samples), 3, *size), np.uint8)
+    masks = np.zeros((len(samples), *size), bool)
 
     def read(index: int) -> None:
-        file = files[index]
-        pixels, original = decode.read_image(file.path, size)
+        sample = samples[index]
+        pixels, original = decode.read_image(sample.image, size)
         images[index] = pixels.transpose(2, 0, 1)
-        if file.mask is not None:
-            masks[index] = decode.read_mask(file.mask, size, original=original)
+        if sample.masks:
+            parts = [decode.read_mask(mask, original=original, grey_edges=sample.grey_edges) for mask in sample.masks]
+            masks[index] = decode.shrink_mask(np.logical_or.reduce(parts), size)
 
-    cache.in_parallel(read, range(len(files)))
+    cache.in_parallel(read, range(len(samples)))
     tensors = {"images": torch.from_numpy(images)}
-    if any(file.mask is not None for file in files):
+    if any(sample.masks for sample in samples):
         tensors["masks"] = torch.from_numpy(masks)
     return tensors

@@ -59,10 +59,11 @@ def read_image(path: Path, size: Size | None = None) -> tuple[Bytes, Size]:
     return np.asarray(image.convert("RGB")), original
 
 
-def read_mask(path: Path, size: Size | None = None, *, original: Size | None = None) -> Mask:
+def read_mask(path: Path, size: Size | None = None, *, original: Size | None = None, grey_edges: bool = False) -> Mask:
     """A ground-truth mask `h w` at `size`: non-zero is anomalous, area-averaged, and cut at one half.
 
-    JPEG leaves grey levels around a painted edge: of such a file the upper half of the range is anomalous. UserError
+    JPEG leaves grey levels around a painted edge, and so does a mask that was smoothed (`grey_edges`): of such a file
+    of 8 bits the upper half of the range is anomalous. UserError
     where it cannot be decoded, or where its size in the file is not `original`, the image's.
     """
     image = open_image(path)
@@ -71,7 +72,7 @@ def read_mask(path: Path, size: Size | None = None, *, original: Size | None = N
             f"mask {path} is {image.width}x{image.height}, expected its image's {original[1]}x{original[0]}; "
             "give the mask that was drawn on this image"
         )
-    lossy = image.format == "JPEG"
+    smooth = grey_edges or image.format == "JPEG"
     # Of a palette the colours count, unless it paints every class black, as files do that only number them.
     if image.mode == "P" and np.asarray(coloured := converted(image, "RGB", path)).any():
         image = coloured
@@ -79,7 +80,7 @@ def read_mask(path: Path, size: Size | None = None, *, original: Size | None = N
     if pixels.ndim == 3:
         colours = len(image.getbands()) - (image.mode in ("RGBA", "LA", "PA"))
         pixels = pixels[..., :colours].max(axis=2)
-    mask: Mask = pixels > (127 if lossy else 0)
+    mask: Mask = pixels > (127 if smooth and pixels.dtype == np.uint8 else 0)
     return mask if size is None else shrink_mask(mask, size)
 
 

@@ -1,12 +1,14 @@
 """A data folder looked through: counts, files that cannot be read, masks that are missing or do not fit."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import CATALOG
-from omnial_bench.data.dataset import Dataset, File, find_masks, scan
+from omnial_bench.data.dataset import Dataset, scan
+from omnial_bench.data.readers.base import Reader, Sample
 from omnial_bench.errors import UserError
 
 
@@ -44,11 +46,13 @@ class Verification:
         return asdict(self)
 
 
-def verify(root: Path) -> Verification:
-    """Decode every image and mask in `root`; UserError only where there is no data set at all."""
-    dataset = scan(root)
+def verify(root: Path, *, reader: str | Reader | None = None, trusted: Collection[str] = ()) -> Verification:
+    """Decode every image and mask in `root`, read as `find_dataset` does; UserError where there is no data set."""
+    dataset = scan(root, reader=reader, trusted=trusted)
     problems = [
-        problem for found in cache.in_parallel(lambda file: _check(root, file), dataset.files) for problem in found
+        problem
+        for found in cache.in_parallel(lambda sample: _check(dataset, sample), dataset.samples)
+        for problem in found
     ]
     for category in dataset.categories:
         problems += _check_category(dataset, category)
@@ -61,21 +65,28 @@ def verify(root: Path) -> Verification:
     )
 
 
-def _check(root: Path, file: File) -> list[Problem]:
-    problems = []
-    original = None
+def _check(dataset: Dataset, sample: Sample) -> list[Problem]:
+    root, problems, original = dataset.root, [], None
     try:
-        _, original = decode.read_image(file.path)
+        _, original = decode.read_image(sample.image)
     except UserError as error:
-        problems.append(_problem(root, file.path, error))
-    if file.mask is not None:
+        problems.append(_problem(root, sample.image, error))
+    for mask in sample.masks:
         try:
-            decode.read_mask(file.mask, original=original)
+            decode.read_mask(mask, original=original)
         except UserError as error:
-            problems.append(_problem(root, file.mask, error))
-    elif file.defect != "good":
-        problems.append(Problem(file.path.relative_to(root).as_posix(), f"no mask in ground_truth/{file.defect}"))
+            problems.append(_problem(root, mask, error))
+    if sample.label != "good" and not sample.masks:
+        problems.append(Problem(sample.image.relative_to(root).as_posix(), _without_mask(dataset, sample)))
     return problems
+
+
+def _without_mask(dataset: Dataset, sample: Sample) -> str:
+    folder = Path(dataset.reader.mask_of(sample)).parent
+    for home in (dataset.root / sample.category, dataset.root):
+        if folder.is_relative_to(home) and folder != home:
+            return f"no mask in {folder.relative_to(home).as_posix()}"
+    return "no mask"
 
 
 def _problem(root: Path, path: Path, error: UserError) -> Problem:
@@ -84,18 +95,15 @@ def _problem(root: Path, path: Path, error: UserError) -> Problem:
 
 def _check_category(dataset: Dataset, category: str) -> list[Problem]:
     """Masks that belong to no image, and splits without normal images."""
-    files = [file for file in dataset.files if file.category == category]
+    samples = [sample for sample in dataset.samples if sample.category == category]
     problems = []
-    if not any(file.split == "train" for file in files):
-        problems.append(Problem(f"{category}/train/good", "no training images"))
-    if not any(file.split == "test" and file.defect == "good" for file in files):
-        problems.append(Problem(f"{category}/test/good", "no normal test images"))
-    used = {file.mask for file in files}
-    truth = dataset.root / category / "ground_truth"
-    for folder in sorted(truth.iterdir()) if truth.is_dir() else []:
-        orphans = {path for path in find_masks(folder).values() if path not in used}
-        problems += [Problem(p.relative_to(dataset.root).as_posix(), "mask without an image") for p in sorted(orphans)]
-    return problems
+    for split, what in (("train", "no training images"), ("test", "no normal test images")):
+        if not any(sample.split == split and sample.label == "good" for sample in samples):
+            problems.append(Problem(dataset.reader.normals.format(category=category, split=split), what))
+    used = {mask for sample in samples for mask in sample.masks}
+    orphans = {path for path in dataset.reader.mask_files(dataset.root, category) if path not in used}
+    lost = [path.relative_to(dataset.root).as_posix() for path in sorted(orphans)]
+    return problems + [Problem(path, "mask without an image") for path in lost]
 
 
 def _count(dataset: Dataset, category: str) -> Count:

@@ -15,6 +15,8 @@ from omnial_bench.errors import UserError
 log = logging.getLogger(__name__)
 
 COLUMNS = ("object", "split", "label", "image", "mask")
+SPLIT = "split_csv/1cls.csv"
+"""The table of the one-class split, in the folder as published."""
 _PLACES = {("train", "normal"): "train/good", ("test", "normal"): "test/good", ("test", "anomaly"): "test/bad"}
 
 
@@ -25,8 +27,12 @@ class Move:
     source: Path
     target: Path
 
+    @property
+    def is_mask(self) -> bool:
+        return self.target.parts[1] == "ground_truth"
 
-def one_class(raw: Path, folder: Path, *, split: str = "split_csv/1cls.csv") -> int:
+
+def one_class(raw: Path, folder: Path, *, split: str = SPLIT) -> int:
     """Move the images and masks of `raw` into `folder` as the table at `raw/split` says; gives how many images.
 
     `<category>/Data/Images/{Normal,Anomaly}` become `<category>/{train/good,test/good,test/bad}`, and the masks
@@ -35,11 +41,11 @@ def one_class(raw: Path, folder: Path, *, split: str = "split_csv/1cls.csv") -> 
     do not. UserError, one line and before anything is moved, where the table is missing or wrong, names a file that is
     not there or lies outside, or gives two files one place.
     """
-    moves = _plan(raw, split)
+    moves = planned_moves(raw, split)
     for move in moves:
         (folder / move.target).parent.mkdir(parents=True, exist_ok=True)
         (raw / move.source).rename(folder / move.target)
-    images = [move for move in moves if move.target.parts[1] != "ground_truth"]
+    images = [move for move in moves if not move.is_mask]
     left = sum(path.is_file() for path in raw.glob("*/Data/Images/*/*"))
     if left:
         log.warning("%d images of %s are in no split and are left out", left, raw)
@@ -50,7 +56,11 @@ def one_class(raw: Path, folder: Path, *, split: str = "split_csv/1cls.csv") -> 
     return len(images)
 
 
-def _plan(raw: Path, split: str) -> list[Move]:
+def planned_moves(raw: Path, split: str = SPLIT) -> list[Move]:
+    """Every image and mask that the table at `raw/split` names, an anomalous image before its mask; nothing is moved.
+
+    UserError as of `one_class`.
+    """
     table = raw / split
     moves = list(_moves(table))
     seen: dict[str, Move] = {}

@@ -53,6 +53,8 @@ class Provenance(Record):
     key: str
     versions: dict[str, str]
     commit: str
+    reader: dict[str, str] | None = None
+    """What read the data where the user named it: its name, and of code from elsewhere the hash."""
 
 
 class _File(Record):
@@ -92,6 +94,7 @@ def provenance_of(
     seed: int,
     precision: str,
     key: str,
+    reader: dict[str, str] | None = None,
 ) -> Callable[[int], Provenance]:
     """Where a training that starts now comes from, as a function of its number of iterations."""
     made = partial(
@@ -105,6 +108,7 @@ def provenance_of(
         seed=seed,
         precision=precision,
         key=key,
+        reader=reader,
         versions=made_by.versions(),
         commit=made_by.commit(),
     )

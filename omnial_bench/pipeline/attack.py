@@ -59,9 +59,10 @@ def attack_models(
     watch: Watch,
     trusted: Sequence[str] = (),
     foreign: Foreign | None = None,
+    reader: str | None = None,
 ) -> list[Path]:
     """Build the sets of a suite from the mean loss over checkpoints and detectors from elsewhere; the folders, one a
-    threat. The suite and checkpoints may run the code that is `trusted`.
+    threat. The suite, checkpoints and `reader`, which is as of `find_dataset`, may run the code that is `trusted`.
 
     UserError where one of these is a link or holds one.
     """
@@ -77,7 +78,8 @@ def attack_models(
     check_folder(out)
     wanted = categories or (sorted({name for one in found for name in one.provenance.categories}) or None)
     known_as = {one.provenance.dataset for one in found}
-    dataset = find_dataset(data, wanted, name=known_as.pop() if len(known_as) == 1 else None)
+    name = known_as.pop() if len(known_as) == 1 else None
+    dataset = find_dataset(data, wanted, name=name, reader=reader, trusted=trusted)
     models = [_Source(one.provenance.model, one.detector, one.sha256, one.recipe.size) for one in found]
     models += _foreign(foreign, dataset, on, seed)
     check_names("sources", [one.name for one in models])

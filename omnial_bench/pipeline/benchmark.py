@@ -18,6 +18,7 @@ from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Paradigm, Suite
 from omnial_bench.data.dataset import Dataset, find_dataset
+from omnial_bench.data.readers.base import Reader
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.evaluation.differences import Drawn, differences
 from omnial_bench.evaluation.evaluate import Evaluation, Target, evaluate, score_category
@@ -105,6 +106,7 @@ def benchmark(
     data: str | Path,
     suite: str | Path = "paper",
     *,
+    reader: str | Reader | None = None,
     categories: Sequence[str] | None = None,
     size: tuple[int, int] = (256, 256),
     name: str = "detector",
@@ -127,7 +129,8 @@ def benchmark(
     (see `models.adapter.Adapted`), or a function that makes one (see `adapting.detector_at`), called with `options`,
     once, or once a category where `paradigm` is `separate`. `held_out` are normal images that the module was not
     fitted on, from which its scale is taken: (n, 3, h, w) in [0, 1], or a folder of files or of one folder a category.
-    `data` is a folder in MVTec AD's or VisA's layout, `size` the network's height and width, `limit` the images a
+    `data` is a folder in a layout of READERS, or in any other that `reader` reads: a Reader, or the name of one,
+    `package.module:object`, whose code this call runs. `size` is the network's height and width, `limit` the images a
     category under attack. `progress` is True for bars on a terminal or in a notebook, or a function called with a
     task's name, steps done, steps in all and a note. Into the folder `save` go the files that `omnial-bench score`
     writes, for `omnial-bench report`. `metrics` are classes of Accumulator, or names `package.module:object` of them,
@@ -142,7 +145,9 @@ def benchmark(
     check_seed(seed)
     if limit is not None and (type(limit) is not int or limit < LEAST_SHOWN):
         raise UserError(f"expected a limit of at least {LEAST_SHOWN} images a category, got {limit!r}")
-    _check_kinds(data=data, suite=suite, categories=categories, device=device, progress=progress, save=save)
+    _check_kinds(
+        data=data, suite=suite, reader=reader, categories=categories, device=device, progress=progress, save=save
+    )
     if not isinstance(preset, str) or not is_printable(preset):
         raise UserError(f"expected a preset of one line that can be printed, got {preset!r}")
     if precision not in get_args(Precision):
@@ -157,7 +162,8 @@ def benchmark(
     if save is not None:
         check_links(Path(save), WRITTEN)
         check_folder(Path(save))
-    dataset = find_dataset(Path(data), categories)
+    trusted = [reader] if isinstance(reader, str) else []
+    dataset = find_dataset(Path(data), categories, reader=reader, trusted=trusted)
     if paradigm not in ("unified", "separate"):
         raise UserError(f"expected paradigm unified or separate, got {paradigm!r}")
     if paradigm == "separate" and isinstance(detector, nn.Module) and len(dataset.categories) > 1:
@@ -184,7 +190,7 @@ def benchmark(
 
 
 def _check_kinds(
-    *, data: object, suite: object, categories: object, device: object, progress: object, save: object
+    *, data: object, suite: object, reader: object, categories: object, device: object, progress: object, save: object
 ) -> None:
     """UserError for what is of another kind than `benchmark` takes."""
     if isinstance(categories, str):
@@ -193,6 +199,7 @@ def _check_kinds(
     for what, fits, got in (
         ("the folder of a data set", isinstance(data, str | Path), data),
         ("the name of a suite or the path of its file", isinstance(suite, str | Path), suite),
+        ("a Reader or the name of one", reader is None or isinstance(reader, str | Reader), reader),
         ("categories as a list of names", categories is None or named, categories),
         ("a device such as cpu", isinstance(device, str), device),
         ("progress as True, False or a function", isinstance(progress, bool) or callable(progress), progress),

@@ -42,7 +42,7 @@ class Settings:
     mirror: str | None = None
     """A URL where the run folder is kept as well."""
     trusted: tuple[str, ...] = ()
-    """`package.module:object` that records, plans, suites and checkpoints may run."""
+    """`package.module:object` that records, plans, suites and checkpoints may run, a reader of data too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None
     check_folder(settings.out)
     if settings.mirror:
         Mirror(settings.mirror, settings.out).check()
-    dataset = find_dataset(settings.data, plan.categories, name=plan.dataset)
+    dataset = data_of(plan, settings)
     load_textures(settings.textures, sizes[0])
     look_through(dataset, ("train", "test"), sizes[0])
 
@@ -135,6 +135,11 @@ def check_foreign_metrics(plan: Plan, trusted: Collection[str], *, looking: bool
         check_trust(name, [name], where, "metric")
         if name not in trusted:
             log.warning("%s names the code %s: a run wants --trust %s", where, name, name)
+
+
+def data_of(plan: Plan, settings: Settings) -> Dataset:
+    """The plan's data; UserError as of `find_dataset`, also where it names a reader that is not trusted."""
+    return find_dataset(settings.data, plan.categories, name=plan.dataset, reader=plan.reader, trusted=settings.trusted)
 
 
 def check_recipe(recipe: Recipe, trusted: Collection[str], where: str) -> None:

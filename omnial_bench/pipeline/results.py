@@ -128,7 +128,12 @@ def write_environment(
         "command": made_by.command_line(),
         "seed": seed,
         "started": started,
-        "dataset": {"name": data.name, "fingerprint": data.fingerprint, "root": data.root.resolve().name},
+        "dataset": {
+            "name": data.name,
+            "fingerprint": data.fingerprint,
+            "root": data.root.resolve().name,
+            **data.named_by,
+        },
         "data_notice": entry.notice if entry else None,
         "suites": (titles if isinstance(titles, dict) else {}) | {suite.name: suite.title for suite in suites},
         "metrics": {one.name: {name: getattr(one, name) for name in DESCRIBED} for one in metrics},

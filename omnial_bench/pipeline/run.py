@@ -136,7 +136,8 @@ def dry_run(plan: Plan, settings: Settings) -> list[Standing]:
     """What `run` would do with each task of a plan, and why; in order, the report last.
 
     Nothing is written but the cache of decoded images, and what is brought from the mirror. UserError as of `run`,
-    but a folder in use is no mistake, and no code from elsewhere is run, trusted or not.
+    but a folder in use is no mistake, and no detector from elsewhere is run, trusted or not; a reader of the data that
+    the plan names is, if it is trusted, for without it nothing is known of the data.
     """
     check_links(settings.out)
     check_plan(plan, settings, looking=True)

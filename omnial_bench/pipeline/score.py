@@ -60,7 +60,9 @@ class Request:
     checkpoints: tuple[str, ...] = ()
     detectors: tuple[str, ...] = ()
     trusted: tuple[str, ...] = ()
-    """`package.module:object` that suites and checkpoints may run."""
+    """`package.module:object` that suites and checkpoints may run, and the reader."""
+    reader: str | None = None
+    """What reads the data, as of `find_dataset`; None: that of its layout."""
     options: tuple[str, ...] = ()
     """`key=value` for what makes the foreign detectors."""
     paradigm: Paradigm = "unified"
@@ -87,6 +89,10 @@ class Request:
     @property
     def attack_seed(self) -> int:
         return self.seed or 0
+
+    def dataset(self, categories: Sequence[str] | None, *, name: str | None = None) -> Dataset:
+        """The data that the models are scored on."""
+        return find_dataset(self.data, categories, name=name, reader=self.reader, trusted=self.trusted)
 
 
 class _Model(NamedTuple):
@@ -127,7 +133,7 @@ class _Desk:
         wanted = [Wanted.named(text) for text in self.request.detectors]
         if self.request.paradigm == "unified" or not wanted:
             return wanted
-        categories = find_dataset(self.request.data, self.request.categories).categories
+        categories = self.request.dataset(self.request.categories).categories
         return [replace(one, category=category) for one in wanted for category in categories]
 
     def _name(self, one: str | Wanted) -> str:
@@ -173,15 +179,16 @@ class _Desk:
         return self.sets[name]
 
     def base(self, model: str) -> dict[str, Any]:
+        dataset = self.model(model).dataset
         return {
             "versions": made_by.versions(), "device": self.device.type, "precision": self.precision,
-            "dataset": self.model(model).dataset.name, "row_seed": self.request.seed,
+            "dataset": dataset.name, **dataset.named_by, "row_seed": self.request.seed,
         }  # fmt: skip
 
     def _trained(self, path: str) -> _Model:
         found, request = load(path, trusted=self.request.trusted), self.request
         made = found.provenance
-        dataset = find_dataset(request.data, made.categories, name=made.dataset)
+        dataset = request.dataset(made.categories, name=made.dataset)
         labels = labels_of(found, made_by.key_of(model=found.sha256, data=dataset.fingerprint)[:8])
         labels = labels if request.seed is None else replace(labels, seed=request.seed)
         target = Target(detector=found.detector, labels=labels, categories=made.categories, metrics=self.own_metrics)
@@ -189,7 +196,7 @@ class _Desk:
 
     def _foreign(self, wanted: Wanted) -> _Model:
         request, seed = self.request, self.request.seed or 0
-        dataset = find_dataset(request.data, request.categories)
+        dataset = request.dataset(request.categories)
         own = () if wanted.category is None else (wanted.category,)
         site = Site(
             dataset=dataset, categories=own or dataset.categories, size=request.size, device=self.device, seed=seed,
@@ -237,7 +244,7 @@ def assess(request: Request, *, watch: Watch = lambda _: None) -> pd.DataFrame:
 def _assessed(desk: _Desk, tasks: list[Task], watch: Watch) -> pd.DataFrame:
     request = desk.request
     categories = sorted({task.category for task in tasks if isinstance(task, Scoring | Attacking)})
-    dataset = find_dataset(request.data, categories, name=desk.model(next(iter(desk.names))).dataset.name)
+    dataset = request.dataset(categories, name=desk.model(next(iter(desk.names))).dataset.name)
     write_environment(
         request.out, dataset, device=desk.device, threads=threads_of(request.jobs), precision=request.precision,
         seed=request.seed or 0, suites=desk.suites, metrics=[one.metric for one in desk.own_metrics],

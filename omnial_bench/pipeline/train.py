@@ -42,18 +42,20 @@ def train_models(
     devices: int = 1,
     recompute: bool = False,
     trusted: Sequence[str] = (),
+    reader: str | None = None,
 ) -> list[Path]:
     """Train one unified model into `out`, or a separate one a category into folders under it; the folders.
 
-    A finished training is not done again. UserError for a record that asks for code which is not among `trusted`, where
-    a folder holds another training, which would be lost, and where what is to be written is a link or lies behind one.
+    `reader` is as of `find_dataset`. A finished training is not done again. UserError for code that the record or
+    `reader` names and which is not among `trusted`, where a folder holds another training, which would be lost, and
+    where what is to be written is a link or lies behind one.
     """
     recipe = read_recipe(detector, preset)
     check_recipe(recipe, trusted, f"the record {detector}")
     check_share(recipe.training.batch, devices)
     on = fabric(device, precision, devices).device
     check_folder(out)
-    dataset = find_dataset(data, categories)
+    dataset = find_dataset(data, categories, reader=reader, trusted=trusted)
     bank = load_textures(textures, recipe.size)
     look_through(dataset, ("train",), recipe.size)
     groups = [dataset.categories] if paradigm == "unified" else [(name,) for name in dataset.categories]

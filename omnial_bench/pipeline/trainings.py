@@ -37,7 +37,7 @@ def training_inputs(
         dataset.digests("train", model.categories),
         code=made_by.code_version(*TRAINING_CODE), **foreign, recipe=model.recipe.model_dump(mode="json"),
         categories=model.categories, versions=made_by.versions(), device=device, precision=precision,
-        dataset=dataset.name, textures=textures, seed=seed,
+        dataset=dataset.name, **dataset.named_by, textures=textures, seed=seed,
     )  # fmt: skip
 
 
@@ -68,6 +68,7 @@ def train_model(
     describe = provenance_of(
         model.detector, model.paradigm, model.categories, dataset=dataset.name,
         data_fingerprint=str(inputs.values[DATA]), seed=seed, precision=precision, key=inputs.key,
+        reader=dataset.named_by.get("reader"),
     )  # fmt: skip
     normals = dataset.load("train", model.categories, model.recipe.size)
     train(model.recipe, normals, textures, out=out, provenance=describe, seed=seed, precision=precision, **settings)

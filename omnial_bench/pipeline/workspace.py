@@ -10,7 +10,7 @@ from omnial_bench.attacks.sets.sealed import AdversarialSet, load_set
 from omnial_bench.attacks.threats import codes_in
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Plan
-from omnial_bench.data.dataset import Dataset, find_dataset
+from omnial_bench.data.dataset import Dataset
 from omnial_bench.data.images import Images
 from omnial_bench.data.textures import load_textures
 from omnial_bench.evaluation.evaluate import Target
@@ -19,7 +19,7 @@ from omnial_bench.metrics.outside import metrics_named
 from omnial_bench.models.checkpoint import Stored, Trained, examine, load
 from omnial_bench.pipeline.cache import Cache, Inputs
 from omnial_bench.pipeline.mirror import Mirror
-from omnial_bench.pipeline.plan import Model, Settings, models_of, sources_of
+from omnial_bench.pipeline.plan import Model, Settings, data_of, models_of, sources_of
 from omnial_bench.pipeline.tasks import (
     BUILDING_CODE,
     EVALUATION_CODE,
@@ -49,7 +49,7 @@ class Workspace:
         self.suites = [read_suite(name, settings.trusted) for name in plan.suites]
         self.size = self.models[0].recipe.size
         self.device = fabric(settings.device, settings.precision).device
-        self.dataset: Dataset = find_dataset(settings.data, plan.categories, name=plan.dataset)
+        self.dataset: Dataset = data_of(plan, settings)
         self.textures = load_textures(settings.textures, self.size)
         self._sets: dict[str, AdversarialSet] = {}
         self._at_hand: dict[str, Target] = {}
@@ -112,7 +112,10 @@ class Workspace:
         return hashlib.sha256(self.textures.contiguous().numpy().data).hexdigest()
 
     def base(self, model: str) -> dict[str, Any]:  # noqa: ARG002
-        return {"versions": made_by.versions(), "device": self.device.type, "precision": self.precision}
+        return {
+            "versions": made_by.versions(), "device": self.device.type, "precision": self.precision,
+            **self.dataset.named_by,
+        }  # fmt: skip
 
     def identity(self, model: str) -> dict[str, Any]:
         return identity_at(self.folder_of(self.named[model]))

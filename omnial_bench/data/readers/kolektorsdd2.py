@@ -1,0 +1,74 @@
+"""KolektorSDD2: one category of images, each with a mask beside it, which is empty for normal ones.
+
+`train/<n>.png` with `train/<n>_GT.png`, and `test/` likewise (Bozic et al., "Mixed supervision for surface-defect
+detection", Computers in Industry 129, 2021). Anomalous training images are left out, for one class is trained on.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from omnial_bench.data import cache, decode
+from omnial_bench.data.readers.base import Reader, Sample, Split
+from omnial_bench.errors import UserError
+
+log = logging.getLogger(__name__)
+
+CATEGORY = "kolektorsdd2"
+SPLITS: tuple[Split, ...] = ("train", "test")
+SUFFIX = "_GT"
+VERSION = 1
+"""Raised where what counts as anomalous changes, so that what older code remembered is not found."""
+
+
+def _has_masks(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.glob(f"*{SUFFIX}.*"))
+
+
+def matches(root: Path) -> bool:
+    return all(_has_masks(root / split) for split in SPLITS)
+
+
+def read(root: Path) -> Iterator[Sample]:
+    for split in SPLITS:
+        # The published archive holds an image that was copied by mistake, `10301 (copy).png`.
+        files = {path.stem: path for path in decode.image_files(root / split) if "(copy)" not in path.stem}
+        images = [path for stem, path in files.items() if not stem.endswith(SUFFIX)]
+        for image in images:
+            if f"{image.stem}{SUFFIX}" not in files:
+                raise UserError(f"no mask for {image}: expected {mask_at(image)}, as all of KolektorSDD2; add it")
+        masks = [files[f"{image.stem}{SUFFIX}"] for image in images]
+        anomalous = _anomalous(root, split, masks)
+        if split == "train" and any(anomalous):
+            log.info("%d anomalous images in %s are left out of training", sum(anomalous), root / split)
+        for image, mask, bad in zip(images, masks, anomalous, strict=True):
+            if not bad:
+                yield Sample(image=image, category=CATEGORY, split=split, label="good")
+            elif split == "test":
+                yield Sample(image=image, category=CATEGORY, split=split, label="defect", masks=(mask,))
+
+
+def _anomalous(root: Path, split: str, masks: Sequence[Path]) -> list[bool]:
+    """Whether each mask marks anything: there is no other label. Decoded once and remembered."""
+
+    def decide() -> str:
+        return "".join("01"[bool(decode.read_mask(mask).any())] for mask in masks)
+
+    text = cache.remember_text(f"{CATEGORY}-{split}-labels", [VERSION, cache.file_stamps(root, masks)], decide)
+    return [one == "1" for one in text]
+
+
+def hint(root: Path) -> str:
+    found = [f"{split}/*{SUFFIX}.png" for split in SPLITS if _has_masks(root / split)]
+    lacks = [f"{split}/*{SUFFIX}.png" for split in SPLITS if not _has_masks(root / split)]
+    return f"looks like KolektorSDD2: expected {lacks[0]}, found {found[0]} only" if found and lacks else ""
+
+
+def mask_at(image: Path) -> str:
+    return f"{image.parent / image.stem}{SUFFIX}.png"
+
+
+READER = Reader(
+    matches=matches, read=read, looked_for=f"train/* and test/*, each image with <stem>{SUFFIX}.png beside it",
+    hint=hint, mask_of=lambda sample: mask_at(sample.image), normals="{split}",
+)  # fmt: skip

@@ -1,0 +1,309 @@
+"""Layouts on small drawn trees: each is found by itself, read with its labels and masks, and says what it lacks."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from omnial_bench.data.dataset import Dataset, find_dataset, scan
+from omnial_bench.data.readers.base import Reader, Sample
+from omnial_bench.data.readers.registry import choose_reader
+from omnial_bench.data.verify import verify
+from omnial_bench.data.visa import one_class
+from omnial_bench.errors import UserError
+
+MARKED = ((2, 1), (2, 2))
+"""The pixels that every drawn mask marks."""
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def draw(root: Path, *paths: str) -> Path:
+    """Images of 4x6, each another one."""
+    for path in paths:
+        pixels = np.random.default_rng(sum(path.encode())).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(root / path)
+    return root
+
+
+def mark(root: Path, *paths: str, value: int = 255) -> Path:
+    """Masks that mark two pixels."""
+    for path in paths:
+        mask = np.zeros((4, 6), np.uint8)
+        for place in MARKED:
+            mask[place] = value
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(root / path)
+    return root
+
+
+def mpdd(root: Path) -> Path:
+    draw(root, "tubes/train/good/000.png", "tubes/test/good/001.png", "tubes/test/anomalous/002.png")
+    return mark(root, "tubes/ground_truth/anomalous/002_mask.png")
+
+
+def btad(root: Path) -> Path:
+    draw(root, "01/train/ok/0000.bmp", "01/test/ok/0001.bmp", "01/test/ko/0002.bmp", "03/train/ok/0000.bmp")
+    draw(root, "03/test/ko/0003.bmp")
+    return mark(root, "01/ground_truth/ko/0002.png", "03/ground_truth/ko/0003.bmp")
+
+
+def visa_original(root: Path) -> Path:
+    rows = [
+        "candle,train,normal,candle/Data/Images/Normal/0003.JPG,",
+        "candle,test,normal,candle/Data/Images/Normal/0001.JPG,",
+        "candle,test,anomaly,candle/Data/Images/Anomaly/001.JPG,candle/Data/Masks/Anomaly/001.png",
+    ]
+    draw(root, *(row.split(",")[3] for row in rows))
+    mark(root, "candle/Data/Masks/Anomaly/001.png", value=3)
+    (root / "split_csv").mkdir()
+    (root / "split_csv/1cls.csv").write_text("\n".join(["object,split,label,image,mask", *rows, ""]))
+    return root
+
+
+def kolektor(root: Path) -> Path:
+    names = ["train/10000", "train/10001", "test/20000", "test/20001", "train/10301 (copy)"]
+    draw(root, *(f"{name}.png" for name in names))
+    mark(root, *(f"{name}_GT.png" for name in ("train/10001", "test/20001")))
+    mark(root, *(f"{name}_GT.png" for name in ("train/10000", "test/20000", "train/10301 (copy)")), value=0)
+    return root
+
+
+def plain(root: Path) -> Path:
+    draw(root, *(f"bolt/OK/day1/{number}.png" for number in range(5)), *(f"bolt/OK/day2/{n}.png" for n in range(5)))
+    draw(root, "bolt/scratch/0.png", "bolt/scratch/deep/0.png", "bolt/dent/7.jpg")
+    return mark(root, "bolt/scratch/0_mask.png", "bolt/scratch/deep/0_GT.png", "bolt/dent/7_label.png")
+
+
+def split(root: Path) -> Path:
+    draw(root, "nut/train/normal/0.png", "nut/test/normal/1.png", "nut/test/burr/2.png", "nut/test/burr/22.png")
+    return mark(root, "nut/test/burr/2_mask.png", "nut/test/burr/22_mask.png")
+
+
+def magnetic_tile(root: Path) -> Path:
+    """Masks with grey edges, as the published ones have."""
+    draw(root, *(f"MT_Free/Imgs/exp1_num_{number}.jpg" for number in range(6)), "MT_Crack/Imgs/exp2_num_9.jpg")
+    mark(root, *(f"MT_Free/Imgs/exp1_num_{number}.png" for number in range(6)), value=0)
+    mask = np.zeros((4, 6), np.uint8)
+    mask[1:4, 0:4] = 12
+    mask[2, 1:3] = (255, 240)
+    (root / "MT_Crack/Imgs").mkdir(exist_ok=True)
+    Image.fromarray(mask).save(root / "MT_Crack/Imgs/exp2_num_9.png")
+    return root
+
+
+TREES = {
+    "magnetic_tile": (
+        magnetic_tile, "magnetic_tile", [*(f"magnetic_tile/train/good/exp1_num_{n}" for n in (0, 2, 3, 4, 5)),
+        "magnetic_tile/test/crack/exp2_num_9", "magnetic_tile/test/good/exp1_num_1"],
+    ),
+    "mpdd": (mpdd, "mvtec", ["tubes/train/good/000", "tubes/test/anomalous/002", "tubes/test/good/001"]),
+    "btad": (
+        btad, "btad", ["01/train/good/0000", "01/test/good/0001", "01/test/ko/0002", "03/train/good/0000",
+        "03/test/ko/0003"],
+    ),
+    "visa_original": (
+        visa_original, "visa_original", ["candle/train/good/0003", "candle/test/bad/001", "candle/test/good/0001"],
+    ),
+    "kolektorsdd2": (
+        kolektor, "kolektorsdd2", ["kolektorsdd2/train/good/10000", "kolektorsdd2/test/defect/20001",
+        "kolektorsdd2/test/good/20000"],
+    ),
+    "split": (split, "folders", ["nut/train/good/0", "nut/test/burr/2", "nut/test/burr/22", "nut/test/good/1"]),
+}  # fmt: skip
+
+
+def ids(dataset: Dataset) -> list[str]:
+    return [sample.id for sample in dataset.samples]
+
+
+def check_masks(dataset: Dataset) -> None:
+    """Every anomalous image has its two pixels marked, and a normal one none."""
+    test = dataset.load("test", None, (4, 6))
+    for label, mask in zip(test.defects, test.masks, strict=True):
+        assert [tuple(place) for place in mask.nonzero().tolist()] == ([] if label == "good" else list(MARKED))
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_layout_is_found_by_itself_and_read(tmp_path: Path, name: str) -> None:
+    make, layout, expected = TREES[name]
+    dataset = find_dataset(make(tmp_path / "data"))
+    assert (dataset.layout, ids(dataset), dict(dataset.named_by)) == (layout, expected, {})
+    check_masks(dataset)
+    assert {problem.what for problem in verify(tmp_path / "data").problems} <= {"no normal test images"}
+    shutil.copytree(tmp_path / "data", tmp_path / "elsewhere")
+    assert find_dataset(tmp_path / "elsewhere").fingerprint == dataset.fingerprint
+
+
+def test_plain_folders_hold_out_a_fifth_of_the_normal_images(tmp_path: Path) -> None:
+    dataset = find_dataset(plain(tmp_path / "data"))
+    assert dataset.layout == "folders"
+    assert dataset.counts() == {"bolt": {"train": {"good": 8}, "test": {"good": 2, "scratch": 2, "dent": 1}}}
+    assert {"bolt/test/scratch/0", "bolt/test/scratch/deep_0", "bolt/test/dent/7"} <= set(ids(dataset))
+    check_masks(dataset)
+    # One category by itself, wherever it lies, holds out the same images.
+    shutil.copytree(tmp_path / "data/bolt", tmp_path / "other/bolt")
+    assert ids(find_dataset(tmp_path / "other/bolt")) == ids(dataset)
+
+
+def test_plain_folders_without_masks_are_refused_in_a_line_that_says_so(tmp_path: Path) -> None:
+    root = plain(tmp_path / "data")
+    (root / "bolt/dent/7_label.png").unlink()
+    with pytest.raises(UserError, match=r"no mask for .*dent/7.jpg.*for image labels alone are not enough yet; add it"):
+        find_dataset(root)
+    (problem,) = verify(root).problems
+    assert (problem.path, problem.what) == ("bolt/dent/7.jpg", "no mask in dent")
+
+
+def test_visa_as_published_is_read_as_its_one_class_layout_is(tmp_path: Path) -> None:
+    before = find_dataset(visa_original(tmp_path / "data"))
+    loaded = before.load("test", None, (4, 6))
+    one_class(tmp_path / "data", tmp_path / "brought")
+    after = find_dataset(tmp_path / "brought")
+    assert (after.layout, before.name, after.name) == ("visa", "visa", "visa")
+    assert ids(after) == ids(before)
+    assert (after.load("test", None, (4, 6)).masks == loaded.masks).all()
+
+
+def test_a_changed_mask_of_kolektorsdd2_changes_the_label(tmp_path: Path) -> None:
+    root = kolektor(tmp_path / "data")
+    assert find_dataset(root).counts()["kolektorsdd2"]["test"] == {"good": 1, "defect": 1}
+    mark(root, "test/20000_GT.png")
+    assert find_dataset(root).counts()["kolektorsdd2"]["test"] == {"defect": 2}
+    (root / "test/20000_GT.png").unlink()
+    with pytest.raises(UserError, match=r"no mask for .*20000.png: expected .*20000_GT.png"):
+        find_dataset(root)
+
+
+LACKING = {
+    "btad without ko": (btad, ("01/test/ko", "03"), "looks like BTAD: expected 01/test/ko, found .*01/test/ok.* only"),
+    "btad's category": (btad, (), "this is one category of BTAD, try its parent folder"),
+    "visa without a table": (visa_original, ("split_csv",), "VisA as downloaded, expected split_csv/1cls.csv"),
+    "kolektor without test": (kolektor, ("test",), "KolektorSDD2: expected test/[*]_GT.png, found train/[*]_GT.png"),
+    "tiles without defects": (
+        magnetic_tile, ("MT_Crack",), "magnetic tile data set: expected MT_<defect>/Imgs, found MT_Free only",
+    ),
+    "plain without defects": (
+        plain, ("bolt/scratch", "bolt/dent"), "plain folders: expected one of anomalous images beside OK, found OK",
+    ),
+    "mvtec's category": (mpdd, (), "this is one category, try its parent folder"),
+    "a folder above": (btad, (), "try .*data$"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_a_folder_that_almost_matches_is_told_what_it_lacks(tmp_path: Path, name: str) -> None:
+    make, without, message = LACKING[name]
+    root = make(tmp_path / "data")
+    for part in without:
+        shutil.rmtree(root / part)
+    inner = {"btad's category": root / "01", "mvtec's category": root / "tubes", "a folder above": tmp_path}
+    with pytest.raises(UserError, match=message) as raised:
+        find_dataset(inner.get(name, root))
+    assert "\n" not in str(raised.value)
+
+
+def test_what_lies_in_mvtec_ads_layout_is_taken_for_no_other(tmp_path: Path) -> None:
+    """Its defects may be called as other layouts call theirs."""
+    root = mpdd(tmp_path / "data")
+    for label in ("ko", "ok", "normal"):
+        draw(root, f"tubes/test/{label}/0.png")
+        mark(root, f"tubes/ground_truth/{label}/0_mask.png")
+    # What else lies beside is no reason either.
+    draw(root, "scraps/test/ok/0.png", "more/good/0.png", "raw/Data/Images/Normal/0.png")
+    dataset = find_dataset(root, ["tubes"])
+    assert dataset.layout == "mvtec" and set(dataset.counts()["tubes"]["test"]) == {
+        "anomalous", "good", "ko", "normal", "ok",
+    }  # fmt: skip
+
+
+def test_a_reader_that_is_named_decides(tmp_path: Path) -> None:
+    root = split(tmp_path / "data")
+    named = find_dataset(root, reader="folders")
+    assert dict(named.named_by) == {"reader": {"name": "folders"}} and ids(named) == ids(find_dataset(root))
+    with pytest.raises(UserError, match=r"looked for <category>/train/ok/.* to be read by btad; found nut/"):
+        choose_reader(root, "btad")
+    with pytest.raises(UserError, match="did you mean 'folders'"):
+        choose_reader(root, "folder")
+
+
+def given(root: Path, **changes: object) -> Reader:
+    """A reader of one sample with changes."""
+    values = {"image": root / "a.png", "category": "disc", "split": "test", "label": "hole", "masks": [root / "m.png"]}
+    return Reader(matches=lambda _: True, read=lambda _: [Sample(**{**values, **changes})])  # type: ignore[arg-type]
+
+
+def test_several_masks_of_an_image_are_united(tmp_path: Path) -> None:
+    draw(tmp_path, "a.png")
+    mark(tmp_path, "m.png")
+    other = np.zeros((4, 6), np.uint8)
+    other[0, 0] = 1
+    Image.fromarray(other).save(tmp_path / "other.png")
+    reader = given(tmp_path, masks=[tmp_path / "m.png", tmp_path / "other.png"])
+    dataset = find_dataset(tmp_path, reader=reader)
+    assert dataset.load("test", None, (4, 6)).masks[0].nonzero().tolist() == [[0, 0], [2, 1], [2, 2]]
+    assert set(dataset.digests("test", ["disc"])) == {"a.png", "m.png", "other.png"}
+    assert verify(tmp_path, reader=reader).layout == "given"
+
+
+def test_a_label_that_stands_in_no_path_is_in_the_keys(tmp_path: Path) -> None:
+    draw(tmp_path, "a.png")
+    mark(tmp_path, "m.png")
+    before, after = (find_dataset(tmp_path, reader=given(tmp_path, label=label)) for label in ("hole", "burr"))
+    assert before.fingerprint == after.fingerprint
+    assert before.digests("test", ["disc"]) != after.digests("test", ["disc"])
+
+
+MISTAKES = {
+    "another folder": ({"image": Path("/a.png")}, "does not lie in"),
+    "an upward path": ({"image": Path("up")}, "does not lie in"),
+    "no file": ({"masks": (Path("lost"),)}, "where there is no file"),
+    "a path as text": ({"image": "a.png"}, "expected image and masks as paths"),
+    "one mask": ({"masks": Path("m.png")}, "expected image and masks as paths"),
+    "a deep category": ({"category": "a/b"}, "expected the category of .* as the name of a folder, got 'a/b'"),
+    "a label that escapes": ({"label": ".."}, "expected the label"),
+    "a label for a terminal": ({"label": "a\x1b[2J"}, "expected the label"),
+    "another split": ({"split": "validation"}, "as train or test, got 'validation'"),
+    "a marked normal image": ({"label": "good"}, "is good and has a mask"),
+    "an anomaly to train on": ({"split": "train"}, "is hole and to be trained on"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_what_a_reader_from_elsewhere_gives_is_checked(tmp_path: Path, name: str) -> None:
+    draw(tmp_path, "a.png")
+    mark(tmp_path, "m.png")
+    changes, message = MISTAKES[name]
+    places = {
+        "up": tmp_path / ".." / tmp_path.name / "a.png",
+        "lost": tmp_path / "lost.png",
+        "m.png": tmp_path / "m.png",
+    }
+    moved = {
+        key: tuple(places.get(str(one), one) for one in value)
+        if isinstance(value, tuple)
+        else places.get(str(value), value)
+        for key, value in changes.items()
+    }
+    with pytest.raises(UserError, match=message) as raised:
+        scan(tmp_path, reader=given(tmp_path, **moved))
+    assert "\n" not in str(raised.value) and "reader given" in str(raised.value)
+
+
+def test_a_reader_that_fails_is_one_line(tmp_path: Path) -> None:
+    def fail(_: Path) -> list[Sample]:
+        raise KeyError("two\nlines")
+
+    draw(tmp_path, "a.png")
+    with pytest.raises(UserError, match=r"reader given failed to read .*: KeyError: .*two.*lines"):
+        scan(tmp_path, reader=Reader(matches=lambda _: True, read=fail))
+    with pytest.raises(UserError, match=r"no data set in .*: looked for what its reader matches, .* found a.png"):
+        scan(tmp_path, reader=Reader(matches=lambda _: False, read=fail))
+    with pytest.raises(UserError, match="expected samples of omnial_bench's Sample, got str"):
+        scan(tmp_path, reader=Reader(matches=lambda _: True, read=lambda _: ["a.png"]))  # type: ignore[list-item]
