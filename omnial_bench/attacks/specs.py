@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from omnial_bench.errors import unknown
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
@@ -38,3 +40,23 @@ SPECS: Mapping[str, Spec] = {
 def spec_of(attack: str) -> Spec:
     """What an attack is; of corruptions, and of an attack that this version does not know, nothing."""
     return SPECS.get(attack, NOTHING)
+
+
+AIMS: dict[str, str] = {
+    "balanced": "pixel",
+    "cospgd": "pixel",
+    "cross_entropy": "pixel",
+    "image_score": "image",
+    "joint": "image+pixel+reconstruction",
+    "linear": "pixel",
+    "ranking": "pixel",
+    "reconstruction": "reconstruction",
+    "segpgd": "pixel",
+}
+"""The kinds of metric that each objective goes for."""
+
+
+def check_objective(name: str) -> None:
+    """UserError, with the closest known one, for an objective that does not exist."""
+    if name not in AIMS:
+        raise unknown("objective", name, AIMS)
