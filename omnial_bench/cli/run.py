@@ -1,6 +1,7 @@
 """`run` and `demo`: a plan from its data to its report."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,12 +90,12 @@ def _run(
     address: str | None = None,
     **settings: Any,
 ) -> None:
+    plan = _plan(plan_name, seed, settings)
     from omnial_bench.pipeline.plan import Settings
     from omnial_bench.pipeline.ray_executor import Cluster
     from omnial_bench.pipeline.run import run as run_plan
     from omnial_bench.reports.document import FORMATS, write_report
 
-    plan = _plan(plan_name, seed)
     cluster = Cluster(address=address) if engine == "ray" else None
     with watching() as watch:
         run_plan(plan, Settings(out=out, **settings), watch=watch, cluster=cluster, report=write_report)
@@ -103,18 +104,22 @@ def _run(
         click.echo(f"report {out / f'report.{name}'}")
 
 
-def _plan(name: str, seed: int | None) -> "Plan":
+def _plan(name: str, seed: int | None, settings: Mapping[str, Any]) -> "Plan":
+    """The plan, looked through before torch is imported."""
     from omnial_bench.config.load import read_plan
+    from omnial_bench.pipeline.early import check_run
 
     plan = read_plan(name)
+    check_run(plan, data=settings["data"], textures=settings["textures"])
     return plan if seed is None else plan.model_copy(update={"seed": seed})
 
 
 def _list(plan_name: str, seed: int | None, as_json: bool, **settings: Any) -> None:
+    plan = _plan(plan_name, seed, settings)
     from omnial_bench.pipeline.plan import Settings
     from omnial_bench.pipeline.run import dry_run
 
-    found = dry_run(_plan(plan_name, seed), Settings(**settings))
+    found = dry_run(plan, Settings(**settings))
     if as_json:
         rows = [
             {

@@ -1,21 +1,29 @@
-"""Folders of images in MVTec AD's layout and in VisA's official one-class layout."""
+"""Folders of images in MVTec AD's layout and in VisA's official one-class layout.
+
+Without torch until images are loaded, so that a folder that is missing is told at once.
+"""
+
+from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
 from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import guess_name
-from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError, is_printable, unknown
 from omnial_bench.io import whole as files
+
+if TYPE_CHECKING:
+    import torch
+
+    from omnial_bench.data.images import Images
 
 Split = Literal["train", "test"]
 Layout = Literal["mvtec", "visa"]
@@ -86,6 +94,10 @@ class Dataset:
         Decoded once and cached. UserError for an unknown or empty category, a file that cannot be decoded, and a mask
         that is missing or of another size than its image.
         """
+        import torch
+
+        from omnial_bench.data.images import Images
+
         chosen = self.categories if categories is None else check_categories(categories, self.categories)
         parts = [self._load(split, category, size) for category in chosen]
         files = [file for part_files, _, _ in parts for file in part_files]
@@ -140,6 +152,13 @@ def scan(root: Path, categories: Sequence[str] | None = None, *, name: str | Non
     if not files:
         raise UserError(f"no images in {root}: expected {LOOKED_FOR}; {_found(root / chosen[0])}")
     return Dataset(name=name or guess_name(known), root=root, layout=_layout(files), categories=chosen, files=files)
+
+
+def check_root(root: Path, categories: Collection[str] = ()) -> None:
+    """UserError as of `scan` where there is no data set in `root`, or not these categories; no file is looked at."""
+    known = _find_categories(root)
+    if categories:
+        check_categories(tuple(categories), known)
 
 
 def check_categories(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
@@ -263,6 +282,8 @@ def fingerprint_of(digests: Mapping[str, str]) -> str:
 
 
 def _decode(files: Sequence[File], size: tuple[int, int]) -> dict[str, torch.Tensor]:
+    import torch
+
     images = np.empty((len(files), 3, *size), np.uint8)
     masks = np.zeros((len(files), *size), bool)
 

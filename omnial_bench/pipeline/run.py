@@ -133,8 +133,9 @@ def _documents(cache: Cache) -> list[Path]:
 def dry_run(plan: Plan, settings: Settings) -> list[Standing]:
     """What `run` would do with each task of a plan, and why; in order, the report last.
 
-    Nothing is written but the cache of decoded images, and what is brought from the mirror. UserError as of `run`,
-    but a folder in use is no mistake, and no code from elsewhere is run, trusted or not.
+    Nothing is written but what is brought from the mirror and the hashes of files that are compared. UserError as of
+    `run`, but no image is decoded, so that a damaged one goes unseen, a folder in use is no mistake, and no code from
+    elsewhere is run, trusted or not.
     """
     check_links(settings.out)
     check_plan(plan, settings, looking=True)
