@@ -24,7 +24,7 @@ from omnial_bench.io.whole import DAMAGED, make_folder, sha256, without_none, wr
 from omnial_bench.models.unfinished import drop_state
 from omnial_bench.pipeline.cache import Cache, Inputs
 from omnial_bench.pipeline.due import Standing, standings
-from omnial_bench.pipeline.executor import do_all
+from omnial_bench.pipeline.executor import PRELOAD, do_all
 from omnial_bench.pipeline.plan import Settings, check_plan
 from omnial_bench.pipeline.ray_executor import Cluster, ray_crew
 from omnial_bench.pipeline.results import Ledger, stamped, write_environment
@@ -145,7 +145,7 @@ def dry_run(plan: Plan, settings: Settings) -> list[Standing]:
 def _engine(place: Workspace, cluster: Cluster | None, watch: Watch) -> AbstractContextManager[Each]:
     plan, settings = place.plan, place.settings
     if cluster is None:
-        return crew(Workspace, (plan, settings), settings.jobs, watch)
+        return crew(Workspace, (plan, settings), settings.jobs, watch, preload=PRELOAD)
     # Spelt out, for what `auto` means differs from machine to machine.
     settings = replace(settings, device=place.device.type)
 
