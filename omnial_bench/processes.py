@@ -3,11 +3,15 @@
 import multiprocessing
 import os
 import signal
+import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -87,13 +91,20 @@ def threads_of(jobs: int) -> int:
 
 @contextmanager
 def crew(
-    make: Callable[..., Any], arguments: tuple[Any, ...], jobs: int, watch: Watch, *, called: str = "jobs"
+    make: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    jobs: int,
+    watch: Watch,
+    *,
+    called: str = "jobs",
+    preload: Sequence[str] = (),
 ) -> Iterator[Each]:
     """A function that does a piece of work for every task and gives the values in order.
 
     `make(*arguments)` is what the tasks share, made once a process. One job runs here; more run in processes of their
     own, so all of it is pickled. The first error ends every task and reaches the caller; UserError where a process
-    dies, with the advice to take fewer of what they are `called`.
+    dies, with the advice to take fewer of what they are `called`. Modules to `preload` are imported once for all of
+    them where the system can copy a process that has done so.
     """
     if jobs == 1:
         shared = make(*arguments)
@@ -115,11 +126,12 @@ def crew(
         yield here
         return
     with _safe_path():
-        before, context = multiprocessing.active_children(), multiprocessing.get_context("spawn")
+        before, context = multiprocessing.active_children(), _context(preload)
         news, over = context.SimpleQueue(), threading.Event()
         reader = threading.Thread(target=_tell, args=(news, watch, over), daemon=True)
         reader.start()
-        pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(news, make, arguments))
+        given = (dict(os.environ), news, make, arguments)
+        pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=given)
         try:
             yield lambda work, tasks, needs=(), finished=None: flow(_Pool(pool), work, tasks, needs, finished)
         except BaseException as error:
@@ -139,18 +151,44 @@ def crew(
             reader.join(timeout=2)
 
 
-@contextmanager
-def _safe_path() -> Iterator[None]:
+def _context(preload: Sequence[str]) -> BaseContext:
+    """How processes are begun: on Linux as copies of a server that has imported what they need, and has neither
+    computed anything nor seen a GPU; elsewhere from nothing, for system libraries of macOS do not bear to be copied."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(preload))
+    # This very package, wherever it was found; for all else the path of a new interpreter.
+    home, given = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")
+    paths = [*([] if home == sysconfig.get_path("purelib") else [home]), *([given] if given else [])]
+    # An interrupt is the parent's to handle, also while the server still imports.
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with _environment("PYTHONPATH", os.pathsep.join(paths)):
+            forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+    return context
+
+
+def _safe_path() -> AbstractContextManager[None]:
     """Have processes that are begun look for no module in the working folder, where anybody's may lie."""
-    before = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
+    return _environment("PYTHONSAFEPATH", "1")
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
         yield
     finally:
         if before is None:
-            del os.environ["PYTHONSAFEPATH"]
+            del os.environ[name]
         else:
-            os.environ["PYTHONSAFEPATH"] = before
+            os.environ[name] = before
 
 
 def died(called: str) -> UserError:
@@ -192,7 +230,10 @@ _here: dict[str, Any] = {}
 """What a worker process keeps between its tasks."""
 
 
-def _begin(news: Any, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _begin(environment: dict[str, str], news: Any, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    # A server may have been begun under another one.
+    os.environ.clear()
+    os.environ.update(environment)
     # An interrupt is the parent's to handle; it ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

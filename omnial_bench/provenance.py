@@ -26,13 +26,16 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Versions of the packages that figures depend on."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return {name: _version(name) for name in PACKAGES}
+
+
+@cache
+def _version(package: str) -> str:
+    """Read once a process, for every task asks."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 DECIDE_NOTHING = ("errors", "io", "config", "provenance", "progress", "processes", "models.checkpoint", "models.losses")

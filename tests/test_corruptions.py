@@ -8,7 +8,9 @@ import torch
 from linear_detector import Linear, blocks, threat
 from scipy.ndimage import gaussian_filter
 
-from omnial_bench.attacks.corruptions import BLUR, CORRUPTIONS, Options, build, label
+from omnial_bench.attacks.corruptions import BLUR, CORRUPTIONS, build
+from omnial_bench.attacks.settings import CorruptionOptions as Options
+from omnial_bench.attacks.settings import corruption_label as label
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.load import parse
 from omnial_bench.errors import UserError

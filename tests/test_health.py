@@ -11,11 +11,12 @@ import pytest
 from masked import MASKED, SIDE, Capped, Cut, Floored, Honest, toy_images
 
 import omnial_bench as ob
+from omnial_bench.attacks.building import BUILDERS
 from omnial_bench.attacks.corruptions import CORRUPTIONS
 from omnial_bench.attacks.evidence import DENSE, REWEIGHTED
 from omnial_bench.attacks.health import CHECKS, COLUMNS, doubts, health
 from omnial_bench.attacks.objectives import OBJECTIVES
-from omnial_bench.attacks.specs import SPECS
+from omnial_bench.attacks.specs import AIMS, SPECS
 from omnial_bench.attacks.threats import ATTACKS
 from omnial_bench.config.load import read_suite
 from omnial_bench.data.toy.make import draw_toy
@@ -308,6 +309,8 @@ def test_steps_that_stand_still_are_told_of_any_attack() -> None:
 
 def test_every_attack_says_what_it_is() -> None:
     assert set(SPECS) == {name for name in ATTACKS if name not in CORRUPTIONS}
+    assert set(BUILDERS) == set(ATTACKS)
+    assert set(AIMS) == set(OBJECTIVES)
 
 
 def test_names_exist() -> None:

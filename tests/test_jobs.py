@@ -15,6 +15,7 @@ import torch
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import write_text
 from omnial_bench.pipeline.cache import read_note, write_note
+from omnial_bench.pipeline.executor import PRELOAD
 from omnial_bench.processes import THREADS, Each, crew, flow, threads_of
 from omnial_bench.progress import Progress, Watch
 
@@ -94,6 +95,29 @@ def folder_of(*_: object) -> Path:
 def test_processes_that_are_begun_import_nothing_from_the_working_folder(two: Each, trapped: Path) -> None:
     assert two(folder_of, [0, 1]) == [trapped, trapped]
     assert not (trapped / "imported").exists()
+
+
+def seen(*_: object) -> tuple[str | None, bool, bool]:
+    return os.environ.get("OMNIAL_BENCH_CACHE"), torch.cuda.is_initialized(), torch.cuda._is_in_bad_fork()
+
+
+def test_processes_have_the_environment_of_their_parent_and_a_gpu_that_nobody_has_touched(
+    two: Each, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever server they are copies of: that of the other tests was begun under another environment."""
+    assert two(seen, [0])[0][1:] == (False, False)
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", "another")
+    with crew(make, (0,), 2, lambda _: None) as each:
+        assert each(seen, [0, 1]) == [("another", False, False)] * 2
+
+
+def test_what_is_imported_ahead_asks_for_no_gpu_and_leaves_one_thread() -> None:
+    code = "import torch\ndef fail(*_): raise SystemExit('a GPU was asked for')\n"
+    code += "torch.cuda._lazy_init = torch._C._cuda_getDeviceCount = torch.cuda.is_available = fail\n"
+    code += "".join(f"import {name}\n" for name in (*PRELOAD, "omnial_bench.models.training"))
+    code += "import threading; raise SystemExit(threading.active_count() - 1)"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_two_processes_equal_one_and_tell_their_progress(two: Each) -> None:
@@ -195,7 +219,7 @@ from pathlib import Path
 from omnial_bench.processes import crew
 
 def wait(shared, task, watch):
-    Path(f"worker-{task}").write_text(str(os.getpid()))
+    Path(f"worker-{task}").write_text(f"{os.getpid()} {os.getppid()}")
     time.sleep(120)
 
 if __name__ == "__main__":
@@ -221,7 +245,8 @@ def test_a_killed_parent_takes_its_workers_along(tmp_path: Path) -> None:
                 time.sleep(0.05)
         finally:
             parent.kill()
-    workers = [int(note.read_text()) for note in notes]
+    # With them the server that they are copies of, where there is one.
+    workers = {int(word) for note in notes for word in note.read_text().split()}
     while any(map(runs, workers)) and time.monotonic() < limit:
         time.sleep(0.05)
     assert not any(map(runs, workers))

@@ -5,7 +5,9 @@ import torch
 from linear_detector import EPS, Linear, Undefined, blocks, clean_images, threat, worst
 
 from omnial_bench.attacks.objectives import Aim, balanced
-from omnial_bench.attacks.patch import Options, Patch, build, label
+from omnial_bench.attacks.patch import Patch, build
+from omnial_bench.attacks.settings import PatchOptions as Options
+from omnial_bench.attacks.settings import patch_label as label
 from omnial_bench.attacks.square import box_of
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.load import parse

@@ -12,7 +12,8 @@ from omnial_bench.attacks.boxes import Box, box_of, filled, placed
 from omnial_bench.attacks.bumps import _bumps, moved, tiled
 from omnial_bench.attacks.levels import keeps, quantise
 from omnial_bench.attacks.objectives import Aim, balanced
-from omnial_bench.attacks.square import Options, build
+from omnial_bench.attacks.settings import SquareOptions as Options
+from omnial_bench.attacks.square import build
 from omnial_bench.attacks.threats import build_attack, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.load import parse

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from omnial_bench.attacks.objectives import Aim, balanced, cospgd, cross_entropy, segpgd
 from omnial_bench.attacks.pgd import DensePGD
+from omnial_bench.attacks.settings import Diversity, Momentum, Translation
 from omnial_bench.attacks.threats import ATTACKS, NoOptions
-from omnial_bench.attacks.transfer import DenseTransfer, Diversity, Momentum, Translation, smooth
+from omnial_bench.attacks.transfer import DenseTransfer, smooth
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.load import parse
 from omnial_bench.errors import UserError

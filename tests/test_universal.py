@@ -7,7 +7,8 @@ import torch
 from linear_detector import EPS, Linear, Undefined, blocks, clean_images, threat, worst
 
 from omnial_bench.attacks.objectives import Aim, cross_entropy
-from omnial_bench.attacks.universal import Options, build
+from omnial_bench.attacks.settings import UniversalOptions as Options
+from omnial_bench.attacks.universal import build
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.load import parse
 from omnial_bench.errors import UserError

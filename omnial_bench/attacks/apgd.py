@@ -1,34 +1,16 @@
 """Auto-PGD on dense predictions: PGD that chooses its own step (Croce & Hein, ICML 2020, section 3, algorithm 1)."""
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from omnial_bench.attacks.objectives import Objective, balanced
-from omnial_bench.attacks.pgd import TOGETHER, Climb, DensePGD, ascent, keep, within
+from omnial_bench.attacks.pgd import Climb, DensePGD, ascent, keep, within
+from omnial_bench.attacks.settings import FIRST_STEP, TOGETHER
 from omnial_bench.attacks.victim import Lookout, Victim
 from omnial_bench.types import ThreatModel
-
-FIRST_STEP = 2
-"""The first step in units of eps, the paper's."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The paper's constants."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-    rho: Annotated[float, Field(ge=0, le=1)] = 0.75
-    """Share of the steps between two checkpoints that have to gain for the step size to stay."""
-    momentum: Annotated[float, Field(gt=0, le=1)] = 0.75
-    """Share of a step that is new; the rest repeats the step before. The paper's alpha."""
-    together: Annotated[int, Field(ge=1)] = TOGETHER
-    """Starts of images in one batch at the most; all images of a call at one start always lie in one."""
 
 
 class DenseAPGD(DensePGD):

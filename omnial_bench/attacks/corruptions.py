@@ -8,19 +8,16 @@ fine defect at the first severity.
 import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from PIL import Image
-from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from omnial_bench.attacks.dense import DenseAttack
+from omnial_bench.attacks.settings import CorruptionOptions
 from omnial_bench.attacks.victim import Victim
-from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Threat
 from omnial_bench.data.images import to_bytes, to_float
 from omnial_bench.errors import UserError, unknown
@@ -38,15 +35,6 @@ JPEG = (80, 60, 40, 20, 10)
 """Quality by the scale of libjpeg; chroma at half resolution."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How much of it."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    severity: Annotated[int, Field(ge=1, le=5)] = 3
-
-
 Corrupt = Callable[[Float[Tensor, "b 3 h w"], int, torch.Generator], Float[Tensor, "b 3 h w"]]
 """Images, severity and random numbers to corrupted images, not yet cut to [0, 1]."""
 
@@ -55,7 +43,7 @@ class Corruption(DenseAttack):
     """A corruption in an attack's place: it asks no detector, knows no truth, and eps and goal say nothing to it."""
 
     def __init__(
-        self, victim: Victim, threat: Threat, generator: torch.Generator, corrupt: Corrupt, options: Options
+        self, victim: Victim, threat: Threat, generator: torch.Generator, corrupt: Corrupt, options: CorruptionOptions
     ) -> None:
         super().__init__(threat.attack, victim, threat, generator)
         self.corrupt = corrupt
@@ -116,7 +104,7 @@ CORRUPTIONS: dict[str, Corrupt] = {
 }
 
 
-def build(victim: Victim, threat: Threat, generator: torch.Generator, options: Options) -> Corruption:
+def build(victim: Victim, threat: Threat, generator: torch.Generator, options: CorruptionOptions) -> Corruption:
     """The corruption that the record's attack names; UserError for another one, or an eps that would cut it short."""
     if threat.attack not in CORRUPTIONS:
         raise unknown("corruption", threat.attack, CORRUPTIONS)
@@ -127,9 +115,3 @@ def build(victim: Victim, threat: Threat, generator: torch.Generator, options: O
         )
     attack: Corruption = Corruption(victim, threat, generator, CORRUPTIONS[threat.attack], options)
     return attack
-
-
-def label(threat: Threat) -> str:
-    """What is done and how much: `blur severity 3`."""
-    options = parse(Options, threat.options, f"options of threat {threat.name}")
-    return f"{threat.attack} severity {options.severity}"

@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.errors import UserError, unknown
+from omnial_bench.attacks.specs import check_objective
+from omnial_bench.errors import UserError
 from omnial_bench.types import Prediction
 
 NORMAL, ANOMALOUS, HIDDEN = 0, 1, 2
@@ -267,25 +268,11 @@ OBJECTIVES: dict[str, Objective] = {
     "segpgd": segpgd,
 }
 
-AIMS: dict[str, str] = {
-    "balanced": "pixel",
-    "cospgd": "pixel",
-    "cross_entropy": "pixel",
-    "image_score": "image",
-    "joint": "image+pixel+reconstruction",
-    "linear": "pixel",
-    "ranking": "pixel",
-    "reconstruction": "reconstruction",
-    "segpgd": "pixel",
-}
-"""The kinds of metric that each objective goes for."""
-
 STEADY: frozenset[Objective] = frozenset(OBJECTIVES.values()) - {segpgd}
 """Those whose gradient is the same at any progress: an image that has not moved need not be looked at again."""
 
 
 def objective_named(name: str) -> Objective:
     """The objective of a name; UserError with the closest known one."""
-    if name not in OBJECTIVES:
-        raise unknown("objective", name, OBJECTIVES)
+    check_objective(name)
     return OBJECTIVES[name]

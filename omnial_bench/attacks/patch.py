@@ -1,30 +1,17 @@
 """An adversarial patch (Brown et al., 2017) for each image: a rectangle that may look like anything."""
 
 import math
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from omnial_bench.attacks.boxes import box_of, filled, placed
 from omnial_bench.attacks.dense import DenseAttack, stronger
 from omnial_bench.attacks.pgd import random_change
+from omnial_bench.attacks.settings import PatchOptions
 from omnial_bench.attacks.victim import Victim
-from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Threat
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the patch is."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    area: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """Share of the frame, before the patch is cut to `where`."""
 
 
 class Patch(DenseAttack):
@@ -35,13 +22,13 @@ class Patch(DenseAttack):
     """
 
     def __init__(
-        self, victim: Victim, threat: Threat, generator: torch.Generator, options: Options | None = None
+        self, victim: Victim, threat: Threat, generator: torch.Generator, options: PatchOptions | None = None
     ) -> None:
         super().__init__("patch", victim, threat, generator)
         self.steps = threat.steps
         self.alpha = float(2.5 * threat.eps / threat.steps if threat.step_size is None else threat.step_size)
         self.random_start = threat.random_start
-        self.area = (options or Options()).area
+        self.area = (options or PatchOptions()).area
 
     def forward(
         self,
@@ -85,18 +72,7 @@ class Patch(DenseAttack):
         return region & filled(placed(box_of(region), sides[0], sides[1], (h, w), self.generator), (h, w))
 
 
-def build(victim: Victim, threat: Threat, generator: torch.Generator, options: Options) -> Patch:
+def build(victim: Victim, threat: Threat, generator: torch.Generator, options: PatchOptions) -> Patch:
     """The patch of a record; L-infinity alone."""
     attack: Patch = Patch(victim, threat, generator, options)
     return attack
-
-
-def label(threat: Threat) -> str:
-    """The patch's area, and its bound and goal where they are not 1 and `any`: `patch 5 % linf 8/255 hide`."""
-    options = parse(Options, threat.options, f"options of threat {threat.name}")
-    text = f"patch {100 * options.area:g} %"
-    if threat.eps != 1:
-        text += f" {255 * float(threat.eps):g}/255"
-    if threat.goal != "any":
-        text += {"target": " targeted"}.get(threat.goal, f" {threat.goal}")
-    return text if threat.where == "frame" else f"{text} {threat.where}"

@@ -4,34 +4,17 @@ import io
 import math
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Annotated, ClassVar
 
 import torch
 import torchattacks
 from jaxtyping import Bool, Float
-from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from omnial_bench.attacks.objectives import Objective, balanced
+from omnial_bench.attacks.settings import TOGETHER, first_step
 from omnial_bench.attacks.victim import Lookout, as_victim
 from omnial_bench.errors import UserError
 from omnial_bench.types import ThreatModel
-
-TOGETHER = 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the record of a threat can say of PGD alone."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-    best: bool = False
-    """Whether an image keeps its strongest iterate, the last one included, for one more forward pass."""
-    decay: bool = False
-    """Whether the step falls linearly to nothing, so that the last ones do not turn about a maximum."""
-    together: Annotated[int, Field(ge=1)] = TOGETHER
-    """Starts of images in one batch at the most; all images of a call at one start always lie in one."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +29,6 @@ class Climb:
     gain: Float[Tensor, " b"]
     """The objective of `images`, negative where it is lowered: higher is stronger. Of the last step's start where there
     is but one climb and so nothing to choose."""
-
-
-def first_step(eps: Fraction, steps: int, *, decay: bool = False) -> Fraction:
-    """2.5 eps / steps (Madry et al., ICLR 2018); with decay eps / 2, or more where so few steps would not add up to
-    2.5 eps."""
-    return max(eps / 2, 5 * eps / (steps + 1)) if decay else Fraction(5, 2) * eps / steps
 
 
 class DensePGD(torchattacks.PGD):  # type: ignore[misc]

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from omnial_bench.errors import unknown
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
@@ -49,3 +51,23 @@ def spec_in(attack: str, told: str) -> Spec:
     does. Words that this version does not know are left alone."""
     words = told.split()
     return Spec(**{field.name: field.name in words for field in fields(Spec)}) if words else spec_of(attack)
+
+
+AIMS: dict[str, str] = {
+    "balanced": "pixel",
+    "cospgd": "pixel",
+    "cross_entropy": "pixel",
+    "image_score": "image",
+    "joint": "image+pixel+reconstruction",
+    "linear": "pixel",
+    "ranking": "pixel",
+    "reconstruction": "reconstruction",
+    "segpgd": "pixel",
+}
+"""The kinds of metric that each objective goes for."""
+
+
+def check_objective(name: str) -> None:
+    """UserError, with the closest known one, for an objective that does not exist."""
+    if name not in AIMS:
+        raise unknown("objective", name, AIMS)

@@ -1,33 +1,19 @@
 """Square attack on dense predictions (Andriushchenko et al., ECCV 2020): random search that takes no gradient."""
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
-
 import torch
 from jaxtyping import Bool, Float, Int64
-from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from omnial_bench.attacks.boxes import Box, box_of, filled, placed
 from omnial_bench.attacks.bumps import LEAST, moved, tiled
 from omnial_bench.attacks.dense import DenseAttack, stronger
+from omnial_bench.attacks.settings import SquareOptions
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.schema import Threat
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries, of ten thousand, after which a square has half the area (the paper's section 4.1); scaled to the budget."""
 SCHEDULE = 10000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How the search is begun."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    area: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """Share of the region's box that the first squares cover: p as in AutoAttack (Croce and Hein, ICML 2020). The
-    paper's 0.05 for ImageNet is for ten thousand queries; hundreds want larger squares."""
 
 
 class Square(DenseAttack):
@@ -40,12 +26,12 @@ class Square(DenseAttack):
     """
 
     def __init__(
-        self, victim: Victim, threat: Threat, generator: torch.Generator, options: Options | None = None
+        self, victim: Victim, threat: Threat, generator: torch.Generator, options: SquareOptions | None = None
     ) -> None:
         super().__init__("square", victim, threat, generator)
         self.steps = threat.steps
         self.first = threat.random_start
-        self.area = (options or Options()).area
+        self.area = (options or SquareOptions()).area
 
     def forward(
         self,
@@ -112,7 +98,7 @@ class Square(DenseAttack):
         return 2.0 * torch.randint(0, 2, (n, 3, 1, width), generator=self.generator) - 1
 
 
-def build(victim: Victim, threat: Threat, generator: torch.Generator, options: Options) -> Square:
+def build(victim: Victim, threat: Threat, generator: torch.Generator, options: SquareOptions) -> Square:
     """The Square attack of a record."""
     attack: Square = Square(victim, threat, generator, options)
     return attack

@@ -1,28 +1,30 @@
-"""From a threat's record to the ball, the attack and the maps that it is after."""
+"""From a threat's record to the ball, the attack and the maps that it is after.
+
+Without torch until one of these is made, so that a mistake in a suite is told at once.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-from jaxtyping import Bool, Float, UInt8
-from pydantic import ConfigDict
-from torch import Tensor
-
-from omnial_bench.attacks import apgd, corruptions, noise, outside, patch, pgd, square, transfer, universal
-from omnial_bench.attacks.apgd import DenseAPGD
-from omnial_bench.attacks.objectives import AIMS, ANOMALOUS, HIDDEN, objective_named
-from omnial_bench.attacks.pgd import DensePGD
-from omnial_bench.attacks.specs import Spec, spec_of
-from omnial_bench.attacks.transfer import DenseTransfer
-from omnial_bench.attacks.victim import Victim
+from omnial_bench.attacks import settings
+from omnial_bench.attacks.settings import NoOptions
+from omnial_bench.attacks.specs import AIMS, Spec, check_objective, spec_of
 from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.trust import check_trust, codes_of, is_foreign
-from omnial_bench.types import Goal, Norm, ThreatModel
+
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import Bool, Float, UInt8
+    from torch import Tensor
+
+    from omnial_bench.attacks.victim import Victim
+    from omnial_bench.types import Goal, Norm, ThreatModel
 
 
 class BuiltAttack(Protocol):
@@ -42,27 +44,18 @@ class BuiltAttack(Protocol):
     ) -> Float[Tensor, "b 3 h w"]: ...
 
 
-@dataclass(frozen=True)
-class NoOptions:
-    """An attack without settings of its own."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-
 def _common_step(threat: Threat) -> Fraction:
-    return pgd.first_step(threat.eps, threat.steps)
+    return settings.first_step(threat.eps, threat.steps)
 
 
 def _pgd_step(threat: Threat) -> Fraction:
-    return pgd.first_step(threat.eps, threat.steps, decay=_options(threat).decay)
+    return settings.first_step(threat.eps, threat.steps, decay=_options(threat).decay)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """An attack by name: how it is built and what it fits."""
+    """An attack by name: what it fits. How it is built stands in `building.py`."""
 
-    build: Callable[[Victim, Threat, torch.Generator, Any], BuiltAttack]
-    """From the victim, the record, random numbers (on the CPU) and the checked options."""
     options: type[Any] = NoOptions
     """A frozen dataclass of keyword settings with defaults."""
     norms: tuple[Norm, ...] = ("linf", "l2")
@@ -79,49 +72,23 @@ class Kind:
     """The step, in pixel units, where the record names none; None: the attack has none, and takes none."""
 
 
-def _climbing(
-    attack: type[DensePGD], victim: Victim, threat: Threat, generator: torch.Generator, options: Any
-) -> BuiltAttack:
-    """An attack of DensePGD's family; a step size that the record leaves out is the attack's own default."""
-    built: BuiltAttack = attack(
-        victim,
-        threat_model(threat),
-        generator=generator,
-        objective=objective_named(threat.objective),
-        steps=threat.steps,
-        step_size=None if threat.step_size is None else float(threat.step_size),
-        random_start=threat.random_start,
-        restarts=threat.restarts,
-        **asdict(options),
-    )
-    return built
-
-
-def _fgsm(victim: Victim, threat: Threat, generator: torch.Generator, options: NoOptions) -> BuiltAttack:
-    """One step of eps from the image itself (Goodfellow et al., ICLR 2015): PGD's one step of 2.5 eps, cut back to
-    the ball."""
-    return _climbing(DensePGD, victim, threat.model_copy(update={"random_start": False}), generator, options)
-
-
 CORRUPTION = Kind(
-    build=corruptions.build, options=corruptions.Options, norms=("linf",), goals=("any",), label=corruptions.label,
+    options=settings.CorruptionOptions, norms=("linf",), goals=("any",), label=settings.corruption_label,
     fixed={"eps": Fraction(1), "steps": 1, "restarts": 1}, aims=False, step=None,
 )  # fmt: skip
 
 ATTACKS: dict[str, Kind] = {
-    "apgd": Kind(
-        build=partial(_climbing, DenseAPGD), options=apgd.Options, step=lambda threat: apgd.FIRST_STEP * threat.eps
-    ),
-    **dict.fromkeys(corruptions.CORRUPTIONS, CORRUPTION),
-    "di": Kind(build=partial(_climbing, DenseTransfer), options=transfer.Diversity),
-    "fgsm": Kind(build=_fgsm, fixed={"steps": 1, "restarts": 1}, step=lambda threat: threat.eps),
-    "mi": Kind(build=partial(_climbing, DenseTransfer), options=transfer.Momentum),
-    "noise": Kind(build=noise.build, fixed={"steps": 1, "restarts": 1}, aims=False, step=None),
-    "patch": Kind(build=patch.build, options=patch.Options, norms=("linf",), label=patch.label, fixed={"restarts": 1}),
-    "pgd": Kind(build=partial(_climbing, DensePGD), options=pgd.Options, step=_pgd_step),
-    "square": Kind(build=square.build, options=square.Options, fixed={"restarts": 1}, step=None),
-    "ti": Kind(build=partial(_climbing, DenseTransfer), options=transfer.Translation),
-    "universal": Kind(build=universal.build, options=universal.Options, whole=True, fixed={"restarts": 1}),
+    "apgd": Kind(options=settings.APGDOptions, step=lambda threat: settings.FIRST_STEP * threat.eps),
+    **dict.fromkeys(settings.CORRUPTIONS, CORRUPTION),
+    "di": Kind(options=settings.Diversity),
+    "fgsm": Kind(fixed={"steps": 1, "restarts": 1}, step=lambda threat: threat.eps),
+    "mi": Kind(options=settings.Momentum),
+    "noise": Kind(fixed={"steps": 1, "restarts": 1}, aims=False, step=None),
+    "patch": Kind(options=settings.PatchOptions, norms=("linf",), label=settings.patch_label, fixed={"restarts": 1}),
+    "pgd": Kind(options=settings.PGDOptions, step=_pgd_step),
+    "square": Kind(options=settings.SquareOptions, fixed={"restarts": 1}, step=None),
+    "ti": Kind(options=settings.Translation),
+    "universal": Kind(options=settings.UniversalOptions, whole=True, fixed={"restarts": 1}),
 }
 
 
@@ -129,7 +96,10 @@ def build_attack(victim: Victim, threat: Threat, generator: torch.Generator) -> 
     """The attack of a record, on a victim; UserError for an unknown name, option or objective, or a norm or goal that
     does not fit."""
     check_threat(threat)
-    return kind_of(threat).build(victim, threat, generator, _options(threat))
+    # Imported here, for it brings torchattacks along: half a second that a check or a clean test does not need.
+    from omnial_bench.attacks.building import build
+
+    return build(victim, threat, generator, _options(threat))
 
 
 def kind_of(threat: Threat) -> Kind:
@@ -139,23 +109,28 @@ def kind_of(threat: Threat) -> Kind:
         if threat.attack not in ATTACKS:
             raise unknown(f"attack of threat {threat.name}:", threat.attack, ATTACKS)
         return ATTACKS[threat.attack]
+    from omnial_bench.attacks import outside
+
     source = outside.attack_named(threat)
-    return Kind(build=_outside, norms=source.norms, goals=source.goals, aims=not source.spec.control)
-
-
-def _outside(victim: Victim, threat: Threat, generator: torch.Generator, attack: outside.Attack) -> BuiltAttack:
-    step = _common_step(threat) if threat.step_size is None else threat.step_size
-    return outside.admit(victim, threat, generator, attack, float(step))
+    return Kind(norms=source.norms, goals=source.goals, aims=not source.spec.control)
 
 
 def spec_for(threat: Threat) -> Spec:
     """What a threat's attack does, also of one from elsewhere."""
-    return outside.attack_named(threat).spec if is_foreign(threat.attack) else spec_of(threat.attack)
+    if not is_foreign(threat.attack):
+        return spec_of(threat.attack)
+    from omnial_bench.attacks import outside
+
+    return outside.attack_named(threat).spec
 
 
 def title_of(threat: Threat) -> str:
     """What reports call a threat's attack; empty where they know its name."""
-    return outside.title_of(threat) if is_foreign(threat.attack) else ""
+    if not is_foreign(threat.attack):
+        return ""
+    from omnial_bench.attacks import outside
+
+    return outside.title_of(threat)
 
 
 def codes_in(suite: Suite) -> dict[str, str]:
@@ -178,6 +153,8 @@ def aim_of(threat: Threat) -> str:
 
 def threat_model(threat: Threat) -> ThreatModel:
     """The ball and the goal of a record."""
+    from omnial_bench.types import ThreatModel
+
     return ThreatModel(eps=threat.eps, norm=threat.norm, goal=threat.goal, where=threat.where)
 
 
@@ -212,7 +189,7 @@ def check_threat(threat: Threat) -> None:
     """Raise UserError for an attack, option or objective that does not exist, a norm or goal that the attack cannot
     take, or an eps that 8 bits cannot keep."""
     kind = kind_of(threat)
-    objective_named(threat.objective)
+    check_objective(threat.objective)
     for what, got, fits in (("norm", threat.norm, kind.norms), ("goal", threat.goal, kind.goals)):
         if got not in fits:
             raise UserError(
@@ -243,6 +220,8 @@ def check_threat(threat: Threat) -> None:
 def _options(threat: Threat) -> Any:
     """The checked options; of an attack from elsewhere, what it makes of them."""
     if is_foreign(threat.attack):
+        from omnial_bench.attacks import outside
+
         return outside.make_attack(threat)
     return parse(ATTACKS[threat.attack].options, threat.options, f"options of threat {threat.name}")
 
@@ -256,6 +235,10 @@ def aims(
     HIDDEN, normal images towards their region of `regions`. `hide` attacks the anomalous images alone, `fabricate` the
     normal ones alone.
     """
+    import torch
+
+    from omnial_bench.attacks.objectives import ANOMALOUS, HIDDEN
+
     if goal == "any":
         return masks, torch.ones_like(anomalous)
     whole = anomalous[:, None, None]

@@ -1,50 +1,15 @@
 """Attacks whose images are to harm other detectors too: momentum, diverse inputs, translation invariance."""
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
-
 import torch
 from jaxtyping import Bool, Float
-from pydantic import AfterValidator, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from omnial_bench.attacks.objectives import Objective, balanced
-from omnial_bench.attacks.pgd import TOGETHER, Climb, DensePGD, ascent, scaled, within
+from omnial_bench.attacks.pgd import Climb, DensePGD, ascent, scaled, within
+from omnial_bench.attacks.settings import TOGETHER
 from omnial_bench.attacks.victim import Lookout, Victim
 from omnial_bench.types import ThreatModel
-
-
-def _odd(side: int) -> int:
-    if side and side % 2 == 0:
-        raise ValueError("expected 0 or an odd side, so that the kernel has a middle")
-    return side
-
-
-@dataclass(frozen=True, kw_only=True)
-class Momentum:
-    """MI-FGSM (Dong et al., CVPR 2018): settings of `DenseTransfer`, which may be mixed at will."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-    momentum: Annotated[float, Field(ge=0)] = 1.0
-    diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
-    resize: Annotated[float, Field(gt=0, le=1)] = 0.9
-    kernel: Annotated[int, Field(ge=0), AfterValidator(_odd)] = 0
-    together: Annotated[int, Field(ge=1)] = TOGETHER
-
-
-@dataclass(frozen=True, kw_only=True)
-class Diversity(Momentum):
-    """M-DI2-FGSM (Xie et al., CVPR 2019)."""
-
-    diversity: Annotated[float, Field(ge=0, le=1)] = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class Translation(Momentum):
-    """TI-MI-FGSM (Dong et al., CVPR 2019)."""
-
-    kernel: Annotated[int, Field(ge=0), AfterValidator(_odd)] = 15
 
 
 class DenseTransfer(DensePGD):

@@ -1,28 +1,15 @@
 """One perturbation for all images of a category (Moosavi-Dezfooli et al., CVPR 2017), by sign ascent on minibatches
 (Shafahi et al., AAAI 2020)."""
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
-
 import torch
 from jaxtyping import Bool, Float
-from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from omnial_bench.attacks.dense import DenseAttack
 from omnial_bench.attacks.pgd import random_change
+from omnial_bench.attacks.settings import UniversalOptions
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.schema import Threat
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How the perturbation is found."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    batch: Annotated[int, Field(ge=1)] = 8
-    """Images whose gradients are averaged for a step."""
 
 
 class Universal(DenseAttack):
@@ -34,13 +21,13 @@ class Universal(DenseAttack):
     """
 
     def __init__(
-        self, victim: Victim, threat: Threat, generator: torch.Generator, options: Options | None = None
+        self, victim: Victim, threat: Threat, generator: torch.Generator, options: UniversalOptions | None = None
     ) -> None:
         super().__init__("universal", victim, threat, generator)
         self.steps = threat.steps
         self.alpha = float(2.5 * threat.eps / threat.steps if threat.step_size is None else threat.step_size)
         self.random_start = threat.random_start
-        self.batch = (options or Options()).batch
+        self.batch = (options or UniversalOptions()).batch
 
     def forward(
         self,
@@ -91,7 +78,7 @@ class Universal(DenseAttack):
         return change * shrink
 
 
-def build(victim: Victim, threat: Threat, generator: torch.Generator, options: Options) -> Universal:
+def build(victim: Victim, threat: Threat, generator: torch.Generator, options: UniversalOptions) -> Universal:
     """The universal perturbation of a record; a call wants every image that shares it."""
     attack: Universal = Universal(victim, threat, generator, options)
     return attack

@@ -1,6 +1,7 @@
 """`run` and `demo`: a plan from its data to its report."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +61,11 @@ def run(
         raise UserError("expected --address with --engine ray, got it alone; add --engine ray")
     if engine == "ray" and settings["jobs"] > 1:
         raise UserError("expected --jobs with the local engine, got it with ray, where the cluster says; leave it out")
+    given = _plan(plan, seed, reader, settings)
     if dry_run:
-        _list(_plan(plan, seed, reader), as_json, **settings)
+        _list(given, as_json, **settings)
     else:
-        _run(_plan(plan, seed, reader), engine=engine, address=address, **settings)
+        _run(given, engine=engine, address=address, **settings)
 
 
 @click.command()
@@ -84,7 +86,8 @@ def demo(out: Path, device: str, precision: Any, seed: int | None, jobs: int) ->
     check_links(out)
     data = make_folder(out) / "data"
     draw_toy(data)
-    _run(_plan("demo", seed), data=data, textures=None, out=out, device=device, precision=precision, jobs=jobs)
+    plan = _plan("demo", seed, None, {"data": data, "textures": None})
+    _run(plan, data=data, textures=None, out=out, device=device, precision=precision, jobs=jobs)
 
 
 def _run(
@@ -108,11 +111,15 @@ def _run(
         click.echo(f"report {out / f'report.{name}'}")
 
 
-def _plan(name: str, seed: int | None, reader: str | None = None) -> "Plan":
+def _plan(name: str, seed: int | None, reader: str | None, settings: Mapping[str, Any]) -> "Plan":
+    """The plan, looked through before torch is imported."""
     from omnial_bench.config.load import read_plan
+    from omnial_bench.pipeline.early import check_run
 
     given = {"seed": seed, "reader": reader}
-    return read_plan(name).model_copy(update={key: value for key, value in given.items() if value is not None})
+    plan = read_plan(name).model_copy(update={key: value for key, value in given.items() if value is not None})
+    check_run(plan, data=settings["data"], textures=settings["textures"])
+    return plan
 
 
 def _list(plan: "Plan", as_json: bool, **settings: Any) -> None:

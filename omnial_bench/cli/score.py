@@ -32,6 +32,13 @@ def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bo
 
     Rows go to results.csv in --out; `omnial-bench report` makes a report of them.
     """
+    from omnial_bench.pipeline.early import check_attacked
+
+    check_attacked(
+        given["suites"], checkpoints, data=given["data"], categories=categories, sets=given["sets"],
+        reader=given["reader"],
+    )  # fmt: skip
+    # After it, for they bring torch along.
     from omnial_bench.cli.tables import show
     from omnial_bench.pipeline.score import Request, assess
 

@@ -39,9 +39,11 @@ def _rows(kind: str, names: list[str] | None, preset: str | None) -> list[dict[s
     folder: Any = {"detectors": "models"}.get(kind, kind)
     names = names or reading.record_names(folder)
     if kind == "detectors" and preset is not None:
+        recipes = {name: reading.read_recipe(name, preset) for name in names}
+        # After it, for it brings torch along.
         from omnial_bench.models.registry import describe
 
-        return [{"name": name, **describe(reading.read_recipe(name, preset))} for name in names]
+        return [{"name": name, **describe(recipe)} for name, recipe in recipes.items()]
     found = [(name, _read(kind, name)) for name in names]
     if kind == "detectors":
         return [

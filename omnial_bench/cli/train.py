@@ -30,6 +30,10 @@ def train(
 
     Unified: one model in --out. Separate: one model a category, each in a folder of its own under --out.
     """
+    from omnial_bench.pipeline.early import check_train
+
+    check_train(detector, preset, data=data, categories=categories, textures=textures, reader=reader)
+    # After it, for it brings torch along.
     from omnial_bench.pipeline.train import train_models
 
     with watching() as watch:

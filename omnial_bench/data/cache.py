@@ -1,7 +1,10 @@
 """Tensors made once from files and found again: one safetensors file a result, in the user's cache folder.
 
-The folder is `$OMNIAL_BENCH_CACHE` or the system's place for caches; it may be deleted at any time.
+The folder is `$OMNIAL_BENCH_CACHE` or the system's place for caches; it may be deleted at any time. Without torch until
+a tensor is made or found.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -12,17 +15,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import platformdirs
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from omnial_bench.errors import UserError
 from omnial_bench.io import whole as files
 from omnial_bench.io.leftovers import sweep
 from omnial_bench.io.lock import shared
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +62,8 @@ def remember(name: str, decided_by: Sequence[Any], make: Callable[[], Mapping[st
     found = _read(path)
     if found is not None:
         return found
+    from safetensors.torch import save_file
+
     tensors = {key: tensor.contiguous() for key, tensor in make().items()}
     try:
         with _writing(), files.whole(path, apart=True) as aside:

@@ -1,4 +1,9 @@
-"""A data set in a folder: its samples, as the reader of its layout gives them, decoded and cached."""
+"""A data set in a folder: its samples, as the reader of its layout gives them, decoded and cached.
+
+Without torch until images are loaded, so that a folder that is missing is told at once.
+"""
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -6,19 +11,23 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import guess_name
-from omnial_bench.data.images import Images
 from omnial_bench.data.readers.base import Reader, Sample
 from omnial_bench.data.readers.base import Split as Split
 from omnial_bench.data.readers.registry import choose_reader, content
 from omnial_bench.errors import UserError, is_printable, unknown
 from omnial_bench.io import whole as files
+from omnial_bench.trust import is_foreign
+
+if TYPE_CHECKING:
+    import torch
+
+    from omnial_bench.data.images import Images
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,10 @@ class Dataset:
         Decoded once and cached. UserError for an unknown or empty category, a file that cannot be decoded, and a mask
         that is missing or of another size than its image.
         """
+        import torch
+
+        from omnial_bench.data.images import Images
+
         chosen = self.categories if categories is None else check_categories(categories, self.categories)
         parts = [self._load(split, category, size) for category in chosen]
         samples = [sample for part_samples, _, _ in parts for sample in part_samples]
@@ -171,6 +184,17 @@ def scan(
     )  # fmt: skip
 
 
+def check_root(root: Path, categories: Collection[str] = (), *, reader: str | None = None) -> None:
+    """UserError as of `scan` where there is no data set in `root`, or not these categories. No file is looked at, and a
+    reader from elsewhere is not asked."""
+    if reader is not None and is_foreign(reader):
+        return
+    read_by = choose_reader(root, reader)
+    known = read_by.categories(root, read_by.read(root))
+    if categories:
+        check_categories(tuple(categories), known)
+
+
 def check_categories(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     """The wanted categories, sorted, each once; UserError for an unknown one."""
     for name in wanted:
@@ -210,6 +234,8 @@ def fingerprint_of(digests: Mapping[str, str]) -> str:
 
 
 def _decode(samples: Sequence[Sample], size: tuple[int, int]) -> dict[str, torch.Tensor]:
+    import torch
+
     images = np.empty((len(samples), 3, *size), np.uint8)
     masks = np.zeros((len(samples), *size), bool)
 

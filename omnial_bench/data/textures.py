@@ -1,17 +1,22 @@
-"""The bank of texture images that synthetic anomalies are made of."""
+"""The bank of texture images that synthetic anomalies are made of. Without torch until they are loaded."""
+
+from __future__ import annotations
 
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor
 
 from omnial_bench.data import cache, decode
 from omnial_bench.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import UInt8
+    from torch import Tensor
 
 BUNDLED = ("brick.png", "grass.png", "gravel.png")
 """Photographs (CC0) that lie inside scikit-image's wheel, 512x512 grey."""
@@ -33,12 +38,25 @@ def load_textures(
     return _bundled(size, limit, seed) if folder is None else _from_folder(folder, size, limit, seed)
 
 
-def _from_folder(folder: Path, size: tuple[int, int], limit: int | None, seed: int) -> UInt8[Tensor, "n 3 h w"]:
+def check_textures(folder: Path | None) -> None:
+    """UserError as of `load_textures` for a folder that is missing or holds no image; none is decoded."""
+    if folder is not None:
+        _files(folder)
+
+
+def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"no texture folder at {folder}: expected images in it, at any depth; check the path")
     paths = sorted(path for path in folder.rglob("*") if decode.is_image(path))
     if not paths:
         raise UserError(f"no images in {folder}: expected textures at any depth, such as DTD's images/<class>/*.jpg")
+    return paths
+
+
+def _from_folder(folder: Path, size: tuple[int, int], limit: int | None, seed: int) -> UInt8[Tensor, "n 3 h w"]:
+    import torch
+
+    paths = _files(folder)
     if limit is not None and limit < len(paths):
         chosen = torch.randperm(len(paths), generator=torch.Generator().manual_seed(seed))[:limit]
         paths = [paths[index] for index in sorted(chosen.tolist())]
@@ -58,6 +76,8 @@ def _from_folder(folder: Path, size: tuple[int, int], limit: int | None, seed: i
 
 @lru_cache(maxsize=2)
 def _bundled(size: tuple[int, int], limit: int | None, seed: int) -> UInt8[Tensor, "n 3 h w"]:
+    import torch
+
     photographs = []
     for name in BUNDLED:
         path = Path(str(files("skimage.data").joinpath(name)))
@@ -72,6 +92,8 @@ def _bundled(size: tuple[int, int], limit: int | None, seed: int) -> UInt8[Tenso
 
 def _crop(photograph: Image.Image, size: tuple[int, int], generator: torch.Generator) -> UInt8[Tensor, "3 h w"]:
     """A crop of a quarter to the whole of the image's side, of the network's shape, mirrored and turned by chance."""
+    import torch
+
     scale, left, top = torch.rand(3, generator=generator).tolist()
     mirror, turns = torch.randint(2, (), generator=generator).item(), int(torch.randint(4, (), generator=generator))
     image = photograph.rotate(90 * turns)

@@ -1,9 +1,11 @@
 """AUPRO: how much of each anomalous region is found while few normal pixels are called anomalous."""
 
 import numpy as np
+
+# By its name in full, for scipy imports a part of itself when it is asked for: a quarter of a second.
+import scipy
 import torch
 from jaxtyping import Bool, Float
-from scipy import ndimage
 from torch import Tensor
 
 from omnial_bench.errors import UserError
@@ -44,7 +46,7 @@ class Regions:
         masks = masks.to(device)
         marked = masks.flatten(1).any(1)
         some = masks[marked].cpu()
-        labels, count = ndimage.label(some.numpy(), structure=NEIGHBOURS)
+        labels, count = scipy.ndimage.label(some.numpy(), structure=NEIGHBOURS)
         inside = torch.from_numpy(labels).long()[some]
         weights = torch.bincount(inside, minlength=count + 1).double().reciprocal()[inside]
         self.ranking.update(scores, masks, weights)

@@ -9,21 +9,15 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
-from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from omnial_bench.errors import UserError
 from omnial_bench.models.instance_norm import InstanceNorm
-
-Norm = Literal["batch", "instance"]
-Width = Annotated[int, Field(ge=1, le=1024)]
-Fraction01 = Annotated[float, Field(ge=0, le=1)]
+from omnial_bench.models.options import Norm, check_sides
 
 FAR = 0.1
 """Weight of the dilated path of DCSA and of the separate paths of DiffNeck (OmniAL, sections 3.2 and 3.3)."""
@@ -31,15 +25,6 @@ FAR = 0.1
 QUIET = 0.1
 """Scale that the norms of the spatial attention start at. At 1 a map added to every channel drowns the features, and
 reconstructions of textures stay grey; at 0 it could not grow, for the slope of a ReLU at 0 is 0."""
-
-
-def _odd(value: int) -> int:
-    if value % 2 == 0:
-        raise ValueError("expected an odd number of pixels")
-    return value
-
-
-OddSide = Annotated[int, Field(ge=1, le=255), AfterValidator(_odd)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,13 +248,7 @@ def _doubled(strides: Sequence[int]) -> list[bool]:
 
 def check_size(images: Float[Tensor, "b 3 h w"], multiple: int) -> None:
     """UserError where height or width is no multiple of what the poolings need."""
-    height, width = images.shape[-2:]
-    if height % multiple or width % multiple:
-        near = [max(1, round(side / multiple)) * multiple for side in (height, width)]
-        raise UserError(
-            f"expected a network height and width that {multiple} divides, got {height}x{width}; "
-            f"try {near[0]}x{near[1]}"
-        )
+    check_sides((images.shape[-2], images.shape[-1]), multiple)
 
 
 def initialise(network: nn.Module, generator: torch.Generator | None = None) -> None:

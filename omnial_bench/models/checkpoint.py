@@ -23,14 +23,14 @@ from omnial_bench.config.load import parse, read_toml
 from omnial_bench.config.schema import Paradigm, Recipe, Record
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256, whole, without_none, write_text
+from omnial_bench.models.finished import RECIPE as RECIPE
+from omnial_bench.models.finished import WEIGHTS as WEIGHTS
+from omnial_bench.models.finished import folder_of
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.outside.adapter import is_adapted, make_room, restored
 from omnial_bench.models.registry import build, skeleton
 from omnial_bench.trust import check_trust, is_foreign
 from omnial_bench.types import Detector
-
-WEIGHTS, RECIPE = "checkpoint.safetensors", "recipe.toml"
-
 
 Name = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]*[^/\\\x00-\x1f.][^/\\\x00-\x1f]*$")]
 """A name that files are named after: it leads into no other folder."""
@@ -215,15 +215,7 @@ def _filled(stored: Stored) -> Detector | None:
 
 def _examined(path: str | Path, trusted: Collection[str] | None) -> Stored:
     """As `examine`; where its code is to be run, that it may is the first thing looked at."""
-    path = Path(path)
-    folder = path.parent if path.name == WEIGHTS else path
-    if folder.is_file():
-        raise UserError(f"{path} is not a checkpoint; expected a folder with {WEIGHTS} and {RECIPE}")
-    for name in (WEIGHTS, RECIPE):
-        if not (folder / name).is_file():
-            raise UserError(
-                f"no checkpoint at {path}: {folder / name} is missing; give the folder of a finished training"
-            )
+    folder = folder_of(path)
     record = parse(_File, read_toml(folder / RECIPE), str(folder / RECIPE))
     name = record.recipe.detector
     if is_foreign(name) and trusted is not None:

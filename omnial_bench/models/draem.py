@@ -1,51 +1,23 @@
 """DRAEM: a reconstruction network and a discriminative network on its output (Zavrtanik et al., ICCV 2021)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import ConfigDict
 from torch import Tensor, nn
 
 from omnial_bench.errors import UserError
 from omnial_bench.models.blocks import (
-    Fraction01,
     Localiser,
-    OddSide,
     Reconstructor,
     Style,
-    Width,
     check_size,
     initialise,
 )
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
+from omnial_bench.models.options import DRAEMOptions as Options
 from omnial_bench.synthesis import draem as synthesis
 from omnial_bench.types import GradientTrained, Prediction, Synthetic
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What may be switched; the defaults are the paper's.
-
-    Widths are channels of the finest scale; `smoothing` and `pooling` are sides of the mean filters of Prediction.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    width: Width = 128
-    loc_width: Width = 64
-    output_stride: Literal[2, 4, 8, 32] = 32
-    """Largest stride of both networks; the reconstruction, of five scales, stops at 16 when it is 32."""
-    anomalous: Fraction01 = 0.5
-    """Probability that a training sample gets an anomaly; panels, where on, replace the rule."""
-    panels: bool = False
-    """Panel-guided synthesis (OmniAL, Table 4)."""
-    rotation: Fraction01 = 0.3
-    """Probability that a normal training image is turned by U(-90, 90) degrees."""
-    smoothing: OddSide = 1
-    pooling: OddSide = 21
 
 
 class DRAEM(GradientTrained):

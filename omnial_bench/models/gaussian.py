@@ -5,17 +5,15 @@ edges, which are computed by hand. Its choices are this project's own.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from omnial_bench.models.blocks import check_size
 from omnial_bench.models.fitted import Fitted
+from omnial_bench.models.options import GaussianOptions as Options
 from omnial_bench.types import Prediction
 
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -26,20 +24,6 @@ RIDGE = 1e-6
 """Added to each variance, which is 0 where every normal image has one colour: a quarter of a grey level, squared."""
 ROUND = 1e-6
 """Added under the root, whose slope would be unbounded at 0."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What may be switched."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    stride: Literal[2, 4, 8] = 4
-    """Pixels between two places that have a Gaussian each."""
-    scales: Annotated[int, Field(ge=1, le=3)] = 2
-    """At how many halvings of the image edges are looked for; the coarsest is not coarser than the places."""
-    shrinkage: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """Share of the mean covariance of all places in that of each: few normals tell little of one place alone."""
 
 
 class FilterGaussian(Fitted):

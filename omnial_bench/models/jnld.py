@@ -1,50 +1,20 @@
 """JNLD: DRAEM's networks that also reconstruct the JND map and tell how noticeable a defect is (Zhao, ICME 2022)."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
-
 import torch
 from jaxtyping import Float
-from pydantic import ConfigDict
 from torch import Tensor
 
 from omnial_bench.models.blocks import (
-    Fraction01,
     Localiser,
-    OddSide,
     Reconstructor,
     Style,
-    Width,
     check_size,
     initialise,
 )
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
+from omnial_bench.models.options import JNLDOptions as Options
 from omnial_bench.synthesis import jnld as synthesis
 from omnial_bench.types import GradientTrained, Prediction, Synthetic
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What may be switched; the paper leaves most of it open (docs/fidelity.md). Widths and filters as in DRAEM."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    width: Width = 128
-    loc_width: Width = 64
-    output_stride: Literal[2, 4, 8, 32] = 32
-    """Largest stride of both networks; the reconstruction, of five scales, stops at 16 when it is 32."""
-    classes: Literal[2, 4] = 4
-    """4: normal, easy, medium, hard; 2: normal, anomalous."""
-    image_ssim: bool = False
-    """Add the SSIM loss of the image, the other reading of its reconstruction losses."""
-    anomalous: Fraction01 = 0.5
-    """Probability that a training sample gets an anomaly; panels, where on, replace the rule."""
-    panels: bool = False
-    """Panel-guided synthesis (OmniAL, Table 4)."""
-    free_energy: bool = False
-    """Take the JND map by the free-energy principle (Wu et al. 2013) in place of nonlinear additivity; slower."""
-    smoothing: OddSide = 1
-    pooling: OddSide = 21
 
 
 class JNLD(GradientTrained):

@@ -1,64 +1,24 @@
 """OmniAL: panel-guided synthesis, dilated channel and spatial attention, DiffNeck (Zhao, CVPR 2023)."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from pydantic import ConfigDict
 from torch import Tensor, nn
 
 from omnial_bench.models.blocks import (
     FAR,
-    Fraction01,
     Localiser,
-    Norm,
-    OddSide,
     Reconstructor,
     Style,
-    Width,
     block,
     check_size,
     initialise,
 )
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
+from omnial_bench.models.options import OmniALOptions as Options
 from omnial_bench.synthesis import omnial as synthesis
 from omnial_bench.types import GradientTrained, Prediction, Synthetic
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What may be switched; the defaults are the paper's, or the choices of docs/fidelity.md where it names none.
-
-    Widths are channels of the finest scale; `smoothing` and `pooling` are sides of the mean filters of Prediction.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    width: Width = 64
-    loc_width: Width = 64
-    rec_norm: Norm = "instance"
-    rec_dilation: bool = True
-    loc_dilation: bool = True
-    channel_attention: bool = True
-    spatial_attention: bool = True
-    diffneck: bool = True
-    output_stride: Literal[2, 4, 8, 32] = 4
-    """Largest stride of both networks; the reconstruction, of five scales, stops at 16 when it is 32."""
-    panels: bool = True
-    anomalous: Fraction01 = 0.5
-    """Without panels: probability that a training sample gets an anomaly."""
-    both_sides: bool = False
-    """Panels shrink in width and height, the other reading of their range."""
-    additive: bool = False
-    """Blend the levels by their clipped sum, the other reading of Eq. 1."""
-    self_source: Fraction01 = 0.5
-    """Probability that the anomaly texture is a crop of the image itself rather than of a texture."""
-    free_energy: bool = False
-    """Take the JND map by the free-energy principle (Wu et al. 2013) in place of nonlinear additivity; slower."""
-    smoothing: OddSide = 5
-    pooling: OddSide = 21
-
 
 ABLATION: dict[str, dict[str, Any]] = {
     "abl1_noPA_recBN_CA_segBN": {

@@ -1,7 +1,7 @@
 """Detectors by name: recipe to network, and what a network costs."""
 
 from collections.abc import Callable, Collection
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,16 +12,17 @@ from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.models import draem, gaussian, jnld, omnial
 from omnial_bench.models.fitted import Fitted
+from omnial_bench.models.options import DRAEMOptions, GaussianOptions, JNLDOptions, OmniALOptions, check_fit
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import check_detector
 from omnial_bench.trust import drawing_from, is_foreign
 from omnial_bench.types import Detector, GradientTrained
 
 DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
-    "draem": (draem.DRAEM, draem.Options),
-    "gaussian": (gaussian.FilterGaussian, gaussian.Options),
-    "jnld": (jnld.JNLD, jnld.Options),
-    "omnial": (omnial.OmniAL, omnial.Options),
+    "draem": (draem.DRAEM, DRAEMOptions),
+    "gaussian": (gaussian.FilterGaussian, GaussianOptions),
+    "jnld": (jnld.JNLD, JNLDOptions),
+    "omnial": (omnial.OmniAL, OmniALOptions),
 }
 
 
@@ -42,7 +43,6 @@ def build(
         make = partial(foreign.make, recipe.detector, recipe.options, trusted=trusted, where=where, trained=True)
     else:
         kind, options = _chosen(recipe)
-        _try(kind, recipe.model_dump_json())
         make = partial(kind, options)
     with drawing_from(generator):
         detector = make()
@@ -68,11 +68,18 @@ def check_learns(detector: Detector) -> GradientTrained | Fitted:
 
 
 def _chosen(recipe: Recipe) -> tuple[Callable[[Any], Detector], Any]:
-    """The recipe's class and its checked options."""
+    """The recipe's class and its checked options, which take its size."""
     if recipe.detector not in DETECTORS:
         raise unknown("detector", recipe.detector, DETECTORS)
     kind, options = DETECTORS[recipe.detector]
-    return kind, reading.parse(options, recipe.options, f"options of {recipe.detector}")
+    chosen = reading.parse(options, recipe.options, f"options of {recipe.detector}")
+    check_fit(chosen, recipe.size)
+    return kind, chosen
+
+
+def check_known(recipe: Recipe) -> None:
+    """UserError for a detector that is not in DETECTORS, an option that it has not, or a size that it cannot take."""
+    _chosen(recipe)
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
@@ -99,21 +106,8 @@ def describe(recipe: Recipe) -> dict[str, Any]:
 def skeleton(recipe: Recipe) -> Detector:
     """The detector without storage (on the meta device), its options and size checked."""
     kind, options = _chosen(recipe)
-    _try(kind, recipe.model_dump_json())
     with torch.device("meta"):
         return kind(options)
-
-
-@lru_cache(maxsize=64)
-def _try(kind: Callable[[Any], Detector], recipe_json: str) -> None:
-    """Raise what a forward of one image of the recipe's size raises. Once a process: on the meta device it takes longer
-    than on the CPU, and every model that is built or opened asks for it. As JSON, for options may have no hash."""
-    recipe = Recipe.model_validate_json(recipe_json)
-    with torch.device("meta"):
-        detector = kind(_chosen(recipe)[1])
-    # Before its fit a Fitted says nothing of an image.
-    if not isinstance(detector, Fitted):
-        _forward(detector, recipe.size)
 
 
 def _flops(detector: nn.Module, size: tuple[int, int]) -> int:

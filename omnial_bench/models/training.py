@@ -104,7 +104,7 @@ def train(
     # As arrays, which are sent by value: tensors would need shared memory, of which a container may have little.
     tasks = [(order, made, rank, port, normals.images.numpy(), textures.numpy()) for rank in range(devices)]
     try:
-        with crew(dict, (), devices, lambda _: progress, called="devices") as each:
+        with crew(dict, (), devices, lambda _: progress, called="devices", preload=[__name__]) as each:
             each(_train_share, tasks)
     except RuntimeError as error:
         # Who waits for one that died may be the first to tell of it.

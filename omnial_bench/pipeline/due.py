@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from omnial_bench.errors import UserError
-from omnial_bench.pipeline.cache import MADE_BY_TASKS, NEVER, Inputs, read_note
-from omnial_bench.pipeline.tasks import Reporting, Task
+from omnial_bench.pipeline.cache import MADE_BY_TASKS, NEVER, Entry, Inputs, read_note
+from omnial_bench.pipeline.tasks import Reporting, Task, Training
+from omnial_bench.pipeline.trainings import unfinished
 from omnial_bench.pipeline.workspace import Workspace
 
 
@@ -38,6 +39,9 @@ def standings(place: Workspace, reporting: Callable[[], Inputs]) -> list[Standin
             reasons = waits[:1] or place.cache.read(task.name, reporting()).reasons
         elif waits:
             reasons = (*_own_reasons(place, task), *waits)
+        elif isinstance(task, Training) and place.cache.mirror is None and (entry := _unfinished(place, task)):
+            # With nothing to compare, no file need be read, nor a texture decoded, for what decides it.
+            reasons = entry.reasons
         else:
             inputs = task.inputs(place)
             assert inputs is not None, "of the models of a plan the weights are known"
@@ -46,6 +50,10 @@ def standings(place: Workspace, reporting: Callable[[], Inputs]) -> list[Standin
         if reasons:
             due[task.name] = str(task)
     return table
+
+
+def _unfinished(place: Workspace, task: Training) -> Entry | None:
+    return unfinished(place.folder_of(task.model))
 
 
 def _own_reasons(place: Workspace, task: Task) -> tuple[str, ...]:

@@ -14,6 +14,12 @@ from omnial_bench.pipeline.tasks import Task, places_of
 from omnial_bench.processes import Each
 from omnial_bench.progress import Watch
 
+PRELOAD = (
+    "omnial_bench.pipeline.workspace", "omnial_bench.pipeline.score", "omnial_bench.attacks.building",
+    "scipy.ndimage", "skimage.filters",
+)  # fmt: skip
+"""What tasks import: before their processes are begun, it costs each of them next to nothing."""
+
 log = logging.getLogger(__name__)
 
 

@@ -9,13 +9,13 @@ from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.load import read_recipe, read_suite
 from omnial_bench.config.schema import Paradigm, Plan, Recipe, Suite
 from omnial_bench.data.dataset import Dataset, Split, find_dataset
-from omnial_bench.data.textures import load_textures
+from omnial_bench.data.textures import check_textures, load_textures
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.io.whole import check_folder
 from omnial_bench.metrics.outside import metrics_named
 from omnial_bench.models.checkpoint import model_name
 from omnial_bench.models.distributed import check_share
-from omnial_bench.models.registry import build, check_learns, skeleton
+from omnial_bench.models.registry import build, check_known, check_learns
 from omnial_bench.pipeline.mirror import Mirror
 from omnial_bench.runtime import Precision, fabric
 from omnial_bench.trust import check_trust, is_foreign
@@ -88,8 +88,8 @@ def sources_of(plan: Plan, models: Sequence[Model]) -> list[Model]:
 def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None:
     """UserError for what a run of the plan would stumble over later: records, models, device, folders, every image.
 
-    Nothing is written but the cache of decoded images, which the run finds again. A detector from elsewhere is built
-    once, unless one is only `looking`.
+    Nothing is written but the cache of decoded images, which the run finds again. Who is only `looking` decodes no
+    image, and builds no detector, which is done once for one from elsewhere.
     """
     models = models_of(plan)
     check_names("models", [model.name for model in models])
@@ -121,8 +121,10 @@ def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None
     if settings.mirror:
         Mirror(settings.mirror, settings.out).check()
     dataset = data_of(plan, settings)
-    load_textures(settings.textures, sizes[0])
-    look_through(dataset, ("train", "test"), sizes[0])
+    check_textures(settings.textures)
+    if not looking:
+        load_textures(settings.textures, sizes[0])
+        look_through(dataset, ("train", "test"), sizes[0])
 
 
 def check_foreign_metrics(plan: Plan, trusted: Collection[str], *, looking: bool) -> None:
@@ -148,7 +150,7 @@ def check_recipe(recipe: Recipe, trusted: Collection[str], where: str) -> None:
     if is_foreign(recipe.detector):
         check_learns(build(recipe, trusted=trusted, where=where))
     else:
-        skeleton(recipe)
+        check_known(recipe)
 
 
 def names_of(suite: Suite) -> list[str]:

@@ -25,7 +25,7 @@ from omnial_bench.metrics.outside import metrics_named
 from omnial_bench.models.unfinished import drop_state
 from omnial_bench.pipeline.cache import Cache, Inputs
 from omnial_bench.pipeline.due import Standing, standings
-from omnial_bench.pipeline.executor import do_all
+from omnial_bench.pipeline.executor import PRELOAD, do_all
 from omnial_bench.pipeline.plan import Settings, check_plan
 from omnial_bench.pipeline.ray_executor import Cluster, ray_crew
 from omnial_bench.pipeline.results import Ledger, stamped, write_environment
@@ -135,9 +135,10 @@ def _documents(cache: Cache) -> list[Path]:
 def dry_run(plan: Plan, settings: Settings) -> list[Standing]:
     """What `run` would do with each task of a plan, and why; in order, the report last.
 
-    Nothing is written but the cache of decoded images, and what is brought from the mirror. UserError as of `run`,
-    but a folder in use is no mistake, and no detector from elsewhere is run, trusted or not; a reader of the data that
-    the plan names is, if it is trusted, for without it nothing is known of the data.
+    Nothing is written but what is brought from the mirror and the hashes of files that are compared. UserError as of
+    `run`, but no image is decoded, so that a damaged one goes unseen, a folder in use is no mistake, and no detector
+    from elsewhere is run, trusted or not; a reader of the data that the plan names is, if it is trusted, for without it
+    nothing is known of the data.
     """
     check_links(settings.out)
     check_plan(plan, settings, looking=True)
@@ -147,7 +148,7 @@ def dry_run(plan: Plan, settings: Settings) -> list[Standing]:
 def _engine(place: Workspace, cluster: Cluster | None, watch: Watch) -> AbstractContextManager[Each]:
     plan, settings = place.plan, place.settings
     if cluster is None:
-        return crew(Workspace, (plan, settings), settings.jobs, watch)
+        return crew(Workspace, (plan, settings), settings.jobs, watch, preload=PRELOAD)
     # Spelt out, for what `auto` means differs from machine to machine.
     settings = replace(settings, device=place.device.type)
 

@@ -28,7 +28,7 @@ from omnial_bench.io.whole import check_folder, make_folder, set_aside
 from omnial_bench.metrics.outside import metrics_named
 from omnial_bench.models.checkpoint import WEIGHTS, load, model_name, read_provenance
 from omnial_bench.pipeline.cache import FOLDER, Cache
-from omnial_bench.pipeline.executor import do_all
+from omnial_bench.pipeline.executor import PRELOAD, do_all
 from omnial_bench.pipeline.own_detector import Site, Wanted, check_own, detector_at, option_of, weights_of
 from omnial_bench.pipeline.plan import check_names, look_through, names_of
 from omnial_bench.pipeline.results import Ledger, write_environment
@@ -256,7 +256,7 @@ def _assessed(desk: _Desk, tasks: list[Task], watch: Watch) -> pd.DataFrame:
         ledger.add(index, found)
         tell(index)
 
-    with crew(_Desk, (request,), request.jobs, watch) as each:
+    with crew(_Desk, (request,), request.jobs, watch, preload=PRELOAD) as each:
         do_all(each, tasks, finished)
     if examples := ledger.found.examples:
         write_index(request.out, examples)

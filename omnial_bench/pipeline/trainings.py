@@ -74,11 +74,18 @@ def train_model(
     train(model.recipe, normals, textures, out=out, provenance=describe, seed=seed, precision=precision, **settings)
 
 
+def unfinished(folder: Path) -> Entry | None:
+    """Why a training is due whatever decides it: its folder holds none that is finished; None where it does."""
+    if (folder / RECIPE).is_file():
+        return None
+    return Entry(("begun, not finished" if (folder / STATE).is_file() else NEVER,))
+
+
 def look(place: Workspace, model: Model, name: str, inputs: Inputs) -> Entry:
     """Whether the folder of a model holds a training, so that one that was brought here from elsewhere counts too."""
     folder = place.folder_of(model)
-    if not (folder / RECIPE).is_file():
-        return Entry(("begun, not finished" if (folder / STATE).is_file() else NEVER,))
+    if (entry := unfinished(folder)) is not None:
+        return entry
     files = (folder / WEIGHTS, folder / RECIPE)
     try:
         made = read_provenance(folder)

@@ -5,6 +5,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import UInt8
+from torch import Tensor
+
 from omnial_bench import provenance as made_by
 from omnial_bench.attacks.sets.sealed import AdversarialSet, load_set
 from omnial_bench.attacks.threats import codes_in
@@ -50,7 +53,6 @@ class Workspace:
         self.size = self.models[0].recipe.size
         self.device = fabric(settings.device, settings.precision).device
         self.dataset: Dataset = data_of(plan, settings)
-        self.textures = load_textures(settings.textures, self.size)
         self._sets: dict[str, AdversarialSet] = {}
         self._at_hand: dict[str, Target] = {}
 
@@ -106,6 +108,11 @@ class Workspace:
             model, self.dataset, self.textures_hash, seed=self.plan.seed, precision=self.precision,
             device=self.device.type,
         )  # fmt: skip
+
+    @cached_property
+    def textures(self) -> UInt8[Tensor, "n 3 h w"]:
+        """The bank of textures, decoded by who trains."""
+        return load_textures(self.settings.textures, self.size)
 
     @cached_property
     def textures_hash(self) -> str:

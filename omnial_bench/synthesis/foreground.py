@@ -3,11 +3,13 @@
 import logging
 
 import numpy as np
+
+# By its name in full, for scipy imports a part of itself when it is asked for: a quarter of a second.
+import scipy
+import skimage
 import torch
 from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.filters import threshold_multiotsu, threshold_otsu, threshold_triangle
 from torch import Tensor
 
 from omnial_bench.data.catalog import ForegroundRule
@@ -59,23 +61,23 @@ def object_mask(channel: NDArray[np.uint8], rule: ForegroundRule) -> NDArray[np.
     mask = _close(mask, _side(rule.close, scale))
     mask = _open(mask, _side(rule.open, scale))
     if rule.fill_holes:
-        mask = ndimage.binary_fill_holes(mask)
+        mask = scipy.ndimage.binary_fill_holes(mask)
     return _largest(mask) if rule.largest else mask
 
 
 def _otsu(channel: NDArray[np.uint8], _: str) -> float:
-    return float(threshold_otsu(channel))
+    return float(skimage.filters.threshold_otsu(channel))
 
 
 def _triangle(channel: NDArray[np.uint8], _: str) -> float:
-    return float(threshold_triangle(channel))
+    return float(skimage.filters.threshold_triangle(channel))
 
 
 def _multi_otsu(channel: NDArray[np.uint8], side: str) -> float:
     """Three classes, of which the outermost is the object: a shadow between object and background is left out."""
     if len(np.unique(channel)) < 3:
-        return float(threshold_otsu(channel))
-    return float(threshold_multiotsu(channel, 3)[0 if side == "dark" else -1])
+        return float(skimage.filters.threshold_otsu(channel))
+    return float(skimage.filters.threshold_multiotsu(channel, 3)[0 if side == "dark" else -1])
 
 
 THRESHOLDS = {"otsu": _otsu, "triangle": _triangle, "multi_otsu": _multi_otsu}
@@ -104,14 +106,14 @@ def _open(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
 
 
 def _dilate(mask: NDArray[np.bool_], side: int, *, reflected: bool) -> NDArray[np.bool_]:
-    grown: NDArray[np.uint8] = ndimage.maximum_filter(
+    grown: NDArray[np.uint8] = scipy.ndimage.maximum_filter(
         mask.view(np.uint8), side, mode="nearest", origin=_origin(side, reflected)
     )
     return grown.view(np.bool_)
 
 
 def _erode(mask: NDArray[np.bool_], side: int, *, reflected: bool) -> NDArray[np.bool_]:
-    shrunk: NDArray[np.uint8] = ndimage.minimum_filter(
+    shrunk: NDArray[np.uint8] = scipy.ndimage.minimum_filter(
         mask.view(np.uint8), side, mode="nearest", origin=_origin(side, reflected)
     )
     return shrunk.view(np.bool_)
@@ -123,7 +125,7 @@ def _origin(side: int, reflected: bool) -> int:
 
 
 def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    parts, count = ndimage.label(mask)
+    parts, count = scipy.ndimage.label(mask)
     if count < 2:
         return mask
     sizes = np.bincount(parts.ravel())

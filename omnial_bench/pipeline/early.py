@@ -1,0 +1,69 @@
+"""Mistakes in names, records and folders, told before torch is imported: what the command line asks first.
+
+All of it is looked at again where the work is done, to which code from elsewhere, `package.module:object`, is left.
+"""
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from omnial_bench.attacks.sets.manifest import read_manifest
+from omnial_bench.attacks.threats import check_suite
+from omnial_bench.config.load import read_recipe, read_suite
+from omnial_bench.config.schema import Plan, Recipe
+from omnial_bench.data.dataset import check_root
+from omnial_bench.data.textures import check_textures
+from omnial_bench.models.finished import folder_of
+from omnial_bench.models.options import check_options
+
+
+def check_run(plan: Plan, *, data: Path, textures: Path | None) -> None:
+    """UserError for a detector, a preset, a suite, a threat, an option, a category or a folder that is not there."""
+    recipes = [read_recipe(name, plan.preset, size=plan.size, batch=plan.batch) for name in plan.detectors]
+    _check_suites(plan.suites)
+    for recipe in recipes:
+        _check_recipe(recipe)
+    check_root(data, plan.categories, reader=plan.reader)
+    check_textures(textures)
+
+
+def check_train(
+    detector: str,
+    preset: str,
+    *,
+    data: Path,
+    categories: Collection[str],
+    textures: Path | None,
+    reader: str | None = None,
+) -> None:
+    """UserError as of `check_run`."""
+    _check_recipe(read_recipe(detector, preset))
+    check_root(data, categories, reader=reader)
+    check_textures(textures)
+
+
+def check_attacked(
+    suites: Iterable[str],
+    checkpoints: Iterable[str],
+    *,
+    data: Path,
+    categories: Collection[str],
+    sets: Iterable[Path] = (),
+    reader: str | None = None,
+) -> None:
+    """UserError as of `check_run`, and for a checkpoint or a set that is not there."""
+    _check_suites(suites)
+    for folder in sets:
+        read_manifest(folder)
+    for path in checkpoints:
+        folder_of(path)
+    check_root(data, categories, reader=reader)
+
+
+def _check_suites(names: Iterable[str]) -> None:
+    for name in names:
+        check_suite(read_suite(name), looking=True)
+
+
+def _check_recipe(recipe: Recipe) -> None:
+    if ":" not in recipe.detector:
+        check_options(recipe)
