@@ -90,7 +90,7 @@ def _run(
     address: str | None = None,
     **settings: Any,
 ) -> None:
-    plan = _plan(plan_name, seed, settings)
+    plan = _plan(plan_name, seed, {**settings, "out": out})
     from omnial_bench.pipeline.plan import Settings
     from omnial_bench.pipeline.ray_executor import Cluster
     from omnial_bench.pipeline.run import run as run_plan
@@ -110,7 +110,7 @@ def _plan(name: str, seed: int | None, settings: Mapping[str, Any]) -> "Plan":
     from omnial_bench.pipeline.early import check_run
 
     plan = read_plan(name)
-    check_run(plan, data=settings["data"], textures=settings["textures"])
+    check_run(plan, data=settings["data"], out=settings["out"], textures=settings["textures"])
     return plan if seed is None else plan.model_copy(update={"seed": seed})
 
 

@@ -33,7 +33,7 @@ def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bo
     """
     from omnial_bench.pipeline.early import check_attacked
 
-    check_attacked(given["suites"], checkpoints, data=given["data"], categories=categories, sets=given["sets"])
+    check_attacked(given["suites"], checkpoints, data=given["data"], out=out, categories=categories, sets=given["sets"])
     # After it, for they bring torch along.
     from omnial_bench.cli.tables import show
     from omnial_bench.pipeline.score import Request, assess
