@@ -2,7 +2,7 @@
 
 `python -m benchmarks.starting FORMER` measures this checkout and the one in the folder FORMER (`git worktree add FORMER
 COMMIT`) in turn, each command in a process of its own, on the embedded data set; prints the table and writes
-starting.md beside this file. Processor time, for what other processes do moves it least; two minutes and more.
+starting.md beside this file. Processor time, for what other processes do moves it least; five minutes.
 """
 
 import argparse
@@ -62,10 +62,15 @@ class Side:
     def command(self, words: str, *, status: int = 0, cold: bool = False) -> float:
         return self.run("-c", COMMAND, *words.split(), status=status, cold=cold)
 
-    def workers(self, of: Callable[[dict[str, float], list[float]], float]) -> float:
+    def worker(self) -> float:
+        """What each of several workers has cost by its first task; in `said` that of the process they are copies of."""
         self.run(str(FOLDER / "begin_workers.py"), "../data", "none", str(JOBS))
+        return statistics.median(json.loads((self.place / "said").read_text())["workers"])
+
+    def all_workers(self) -> float:
+        """Of the same processes, what all have cost together with the one that they are copies of."""
         found = json.loads((self.place / "said").read_text())
-        return of(found, found["workers"])
+        return float(sum(found["workers"]) + found["server"])
 
 
 Work = Callable[[Side], float]
@@ -77,10 +82,8 @@ WORKS: dict[str, tuple[Work, float | None]] = {
     "unknown plan": (lambda side: side.command("run nosuch --data ../data --out none", status=2), None),
     "no data folder": (lambda side: side.command("run demo --data nowhere --out none", status=2), None),
     "unknown suite": (lambda side: side.command("attack no --source model --data ../data --out none", status=2), None),
-    "a worker after the first": (lambda side: side.workers(lambda _, own: statistics.median(own)), 0.1),
-    f"{JOBS} workers and what they are copies of": (
-        lambda side: side.workers(lambda found, own: sum(own) + found["server"]), None,
-    ),
+    "a worker": (Side.worker, 0.1),
+    f"{JOBS} such workers and what they are copies of, the last time": (Side.all_workers, None),
 }  # fmt: skip
 """What is measured, and the largest ratio that is wished for."""
 DRY = "run demo --data ../data --out none --dry-run"
@@ -89,7 +92,7 @@ DRY = "run demo --data ../data --out none --dry-run"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("former", type=Path, help="a checkout of the build to measure beside")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         sides = [Side(chosen.former.resolve(), Path(folder) / "former"), Side(HERE, Path(folder) / "now")]
@@ -100,8 +103,8 @@ def main() -> None:
             prepare(side)
         rows = []
         for name, (work, goal) in WORKS.items():
-            # In turn, so that whatever else the machine does falls on both; the first of each warms up.
-            pairs = [[work(side) for side in sides] for _ in range(chosen.repeats + 1)][1:]
+            # In turn, so that whatever else the machine does falls on both; what is read was read by `prepare`.
+            pairs = [[work(side) for side in sides] for _ in range(chosen.repeats)]
             former, now = (statistics.median(times) for times in zip(*pairs, strict=True))
             ratios = [pair[1] / pair[0] for pair in pairs]
             ratio = statistics.median(ratios)
