@@ -124,12 +124,13 @@ def test_no_detector_cuts_its_gradient(name: str) -> None:
 
 WITHOUT_TORCH = (
     "cli.main", "cli.report", "cli.check", "reports.document", "reports.check", "reports.baseline", "reports.gate",
-    "results", "config.load", "attacks.health", "data.catalog", "metrics.registry",
+    "results", "config.load", "attacks.health", "attacks.threats", "data.catalog", "data.dataset",
+    "metrics.registry", "models.options", "pipeline.early",
 )  # fmt: skip
 
 
-SELDOM = ("ray", "lightning_fabric", "torch._dynamo")
-"""What a run imports only where it is asked for: each of them costs a second and more."""
+SELDOM = ("ray", "lightning_fabric", "torch._dynamo", "sympy", "torchattacks", "scipy.ndimage", "skimage.filters")
+"""What a run imports only where it is asked for: together they cost more than torch."""
 
 
 def test_starts_without_torch_and_runs_without_more() -> None:

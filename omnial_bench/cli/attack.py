@@ -31,7 +31,7 @@ def attack(
     """Build the adversarial sets of SUITE, a record of attacks/ or the path of a TOML file."""
     from omnial_bench.pipeline.early import check_attacked
 
-    check_attacked([suite], sources, data=data, categories=categories, reader=reader)
+    check_attacked([suite], sources, data=data, out=out, categories=categories, reader=reader)
     # After it, for it brings torch along.
     from omnial_bench.pipeline.attack import Foreign, attack_models
 

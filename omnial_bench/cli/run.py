@@ -86,7 +86,7 @@ def demo(out: Path, device: str, precision: Any, seed: int | None, jobs: int) ->
     check_links(out)
     data = make_folder(out) / "data"
     draw_toy(data)
-    plan = _plan("demo", seed, None, {"data": data, "textures": None})
+    plan = _plan("demo", seed, None, {"data": data, "textures": None, "out": out})
     _run(plan, data=data, textures=None, out=out, device=device, precision=precision, jobs=jobs)
 
 
@@ -118,7 +118,7 @@ def _plan(name: str, seed: int | None, reader: str | None, settings: Mapping[str
 
     given = {"seed": seed, "reader": reader}
     plan = read_plan(name).model_copy(update={key: value for key, value in given.items() if value is not None})
-    check_run(plan, data=settings["data"], textures=settings["textures"])
+    check_run(plan, data=settings["data"], out=settings["out"], textures=settings["textures"])
     return plan
 
 

@@ -35,7 +35,7 @@ def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bo
     from omnial_bench.pipeline.early import check_attacked
 
     check_attacked(
-        given["suites"], checkpoints, data=given["data"], categories=categories, sets=given["sets"],
+        given["suites"], checkpoints, data=given["data"], out=out, categories=categories, sets=given["sets"],
         reader=given["reader"],
     )  # fmt: skip
     # After it, for they bring torch along.

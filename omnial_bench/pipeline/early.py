@@ -12,12 +12,16 @@ from omnial_bench.config.load import read_recipe, read_suite
 from omnial_bench.config.schema import Plan, Recipe
 from omnial_bench.data.dataset import check_root
 from omnial_bench.data.textures import check_textures
+from omnial_bench.errors import UserError
+from omnial_bench.io.links import check_links
 from omnial_bench.models.finished import folder_of
 from omnial_bench.models.options import check_options
 
 
-def check_run(plan: Plan, *, data: Path, textures: Path | None) -> None:
-    """UserError for a detector, a preset, a suite, a threat, an option, a category or a folder that is not there."""
+def check_run(plan: Plan, *, data: Path, out: Path, textures: Path | None) -> None:
+    """UserError for a detector, a preset, a suite, a threat, an option, a category or a folder that is not there, and
+    for a link in `out`."""
+    check_links(out)
     recipes = [read_recipe(name, plan.preset, size=plan.size, batch=plan.batch) for name in plan.detectors]
     _check_suites(plan.suites)
     for recipe in recipes:
@@ -46,12 +50,18 @@ def check_attacked(
     checkpoints: Iterable[str],
     *,
     data: Path,
+    out: Path,
     categories: Collection[str],
     sets: Iterable[Path] = (),
     reader: str | None = None,
 ) -> None:
     """UserError as of `check_run`, and for a checkpoint or a set that is not there."""
     _check_suites(suites)
+    try:
+        check_links(out)
+    except UserError:
+        # Whether it is in the way is told first, by who knows what is written.
+        return
     for folder in sets:
         read_manifest(folder)
     for path in checkpoints:
