@@ -17,8 +17,15 @@ MADE_BY_A_RUN = ("RUN/", "demo-run/")
 
 
 def commands() -> list[str]:
-    blocks = re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return re.findall(r"^(omnial-bench .+)$", "".join(blocks), re.MULTILINE)
+    # Every fence with its language, so that the end of one block is not taken for the beginning of the next.
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = [line for language, block in blocks if not language for line in block.splitlines()]
+    return [line for line in found if line.startswith("omnial-bench ")]
+
+
+def test_the_readme_has_commands() -> None:
+    assert len(commands()) >= 5
 
 
 @pytest.mark.parametrize("line", commands())
