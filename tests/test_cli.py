@@ -111,7 +111,9 @@ def test_every_command_has_help_and_a_seed(command: Command, name: str) -> None:
 class TestShow:
     def test_detectors_with_their_cost(self, command: Command) -> None:
         rows = json.loads(command("show detectors --preset tiny --json").out)
-        assert [row["name"] for row in rows] == ["draem", "draem-panels", "jnld", "jnld-panels", "omnial"]
+        assert [row["name"] for row in rows] == ["draem", "draem-panels", "gaussian", "jnld", "jnld-panels", "omnial"]
+        fitted = rows.pop(2)
+        assert fitted["parameters"] is fitted["flops"] is None and fitted["size"] == [48, 48]
         for row in rows:
             assert row["parameters"]["total"] == sum(v for k, v in row["parameters"].items() if k != "total")
             assert row["flops"] > 1e6 and row["size"] == [48, 48]

@@ -143,6 +143,10 @@ def test_a_log_without_validation_and_a_loss_of_each_set() -> None:
     assert drawing is not None and len(drawing.figure.axes) == 2
     unknown = plots.training({"draem-unified": log.assign(validation_ap=np.nan)}, values)
     assert unknown is not None and [len(axes.lines) for axes in unknown.figure.axes] == [1, 0]
+    fitted = pd.DataFrame({"iteration": [0], "loss": [np.nan]})
+    assert plots.training({"draem-unified": fitted}, values) is None
+    beside = plots.training({"draem-unified": fitted, "jnld-unified": log}, values)
+    assert beside is not None and [axes.get_title() for axes in beside.figure.axes] == ["JNLD", ""]
     curves = plots.attack_loss({"pgd-8": MadeSet(loss=Loss(steps=(1.0, 1.5, 1.75)))}, values)
     assert curves is not None
     assert list(curves.figure.axes[0].lines[0].get_ydata()) == [1.0, 1.5, 1.75]

@@ -14,7 +14,17 @@ from omnial_bench.reports import categories, findings, making, tables
 from omnial_bench.reports.document import write_report
 from omnial_bench.reports.origins import MadeModel, MadeSet
 from omnial_bench.reports.published import published, published_categories
-from omnial_bench.reports.table import Column, Table, latex_text, markdown_text, show, to_csv, to_latex, to_markdown
+from omnial_bench.reports.table import (
+    DASH,
+    Column,
+    Table,
+    latex_text,
+    markdown_text,
+    show,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
 from omnial_bench.reports.values import Condition, Model, Values, model_title, panels_of, sources_title
 from omnial_bench.results import read_rows, write_rows
 
@@ -172,7 +182,16 @@ def test_settings_table_counts_trainings() -> None:
     assert table is not None
     settings = ["small", "2", "64 \u00d7 96", "8", "20", "0.002", "90", "150"]
     assert cells(table) == [["JNLD separate", *settings, "32-true", "abc, def"]]
+    assert "fitted" not in table.caption
     assert making.settings_table(Values(fake_rows()), {}) is None
+
+
+def test_settings_of_a_fitted_detector_tell_no_budget() -> None:
+    made = {"recipe": {"size": [64, 96], "training": {"epochs": 700, "batch": 8, "lr": 1e-4}}}
+    one = MadeModel.model_validate({**made, "provenance": {"iterations": 0, "precision": "32-true", "commit": "abc"}})
+    table = making.settings_table(Values(fake_rows()), {"jnld-unified": one})
+    assert table is not None and table.caption.endswith("has no budget and no iterations.")
+    assert cells(table)[0][3:] == ["64 \u00d7 96", DASH, DASH, DASH, "0", "0", "32-true", "abc"]
 
 
 def test_findings_by_rule() -> None:

@@ -26,7 +26,7 @@ def train(
     out: Path, device: str, devices: int, precision: Any, recompute: bool, trusted: tuple[str, ...],
     seed: int,
 ) -> None:  # fmt: skip
-    """Train DETECTOR, a record of models/ or the path of a TOML file.
+    """Train or fit DETECTOR, a record of models/ or the path of a TOML file.
 
     Unified: one model in --out. Separate: one model a category, each in a folder of its own under --out.
     """

@@ -100,6 +100,8 @@ def settings_table(values: Values, made: Mapping[str, MadeModel]) -> Table | Non
         "the budget in epochs, the iterations done, which a limit on iterations may cut short, and the precision and "
         "the commit of the code that trained."
     )
+    if any(record["most"] == 0 for record in records):
+        caption += " A detector that was fitted, or taken as it was, has no budget and no iterations."
     return Table("settings", caption, pd.DataFrame(records), columns)
 
 
