@@ -14,7 +14,6 @@ import os
 import sys
 from pathlib import Path
 
-import pytest
 import filelock  # has locks of its own there
 
 sys.modules["fcntl"] = None
@@ -27,9 +26,15 @@ def open_file(path, flags, *more, **how):
         raise PermissionError(13, "Permission denied", str(path))
     return opened(path, flags, *more, **how)
 
+def place_of(descriptor):
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except FileNotFoundError:
+        return ""  # Another thread has closed it meanwhile.
+
 def renamed(name):
     def rename(source, target, **how):
-        held = [os.path.realpath(f"/proc/self/fd/{one}") for one in os.listdir("/proc/self/fd")]
+        held = [place_of(one) for one in os.listdir("/proc/self/fd")]
         inside = [path for path in held if path.startswith(os.path.realpath(source) + os.sep)]
         if os.path.isdir(source) and (inside or os.path.isdir(target)):
             raise PermissionError(13, "Access is denied", str(source))
