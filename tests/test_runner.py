@@ -26,7 +26,7 @@ from omnial_bench.metrics.registry import METRICS
 from omnial_bench.pipeline.cache import read_note
 from omnial_bench.pipeline.plan import Settings, models_of, sources_of
 from omnial_bench.pipeline.run import dry_run, run
-from omnial_bench.pipeline.tasks import Building, Scoring
+from omnial_bench.pipeline.tasks import Building, Scoring, Training
 from omnial_bench.pipeline.workspace import Workspace
 from omnial_bench.progress import LOG
 from omnial_bench.results import UNFINISHED, read_rows
@@ -612,6 +612,16 @@ class TestStopped:
         run(plan(place), settings(place, out))
         assert not (out / UNFINISHED).exists()
         assert (out / "results.csv").read_bytes() == (copied / "results.csv").read_bytes()
+
+    def test_rows_of_an_earlier_run_stay_where_none_came(
+        self, place: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(made_by, "code_version", lambda *_: "other")
+        monkeypatch.setattr(Training, "run", lambda *_: pytest.fail("broken"))
+        before = (copied / "results.csv").read_bytes()
+        with pytest.raises(pytest.fail.Exception):
+            run(plan(place), settings(place, copied))
+        assert (copied / "results.csv").read_bytes() == before and not (copied / UNFINISHED).exists()
 
 
 class TestModels:

@@ -67,7 +67,17 @@ class Dataset:
             return found
         return {path: hashlib.sha256(f"{digest}\0{own[path]}".encode()).hexdigest() for path, digest in found.items()}
 
+    @cached_property
+    def _known(self) -> dict[str, dict[str, str]]:
+        """The hashes of each category that was asked for: files are looked at once a process."""
+        return {}
+
     def _digests(self, category: str) -> dict[str, str]:
+        if category not in self._known:
+            self._known[category] = self._hashed(category)
+        return self._known[category]
+
+    def _hashed(self, category: str) -> dict[str, str]:
         paths = sorted({p for one in self.samples if one.category == category for p in (one.image, *one.masks)})
         stamps = cache.file_stamps(self.root, paths)
         text = cache.remember_text(f"{category}-hashes", stamps, lambda: json.dumps(_hashes(self.root, paths)))

@@ -31,6 +31,7 @@ from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import check_folder, make_folder
 from omnial_bench.metrics.outside import Accumulator, Metrics, check_metrics
+from omnial_bench.pipeline.earlier_rows import WRITTEN, check_rows, row_names
 from omnial_bench.pipeline.own_detector import (
     Factory,
     Site,
@@ -42,7 +43,6 @@ from omnial_bench.pipeline.own_detector import (
 )
 from omnial_bench.pipeline.plan import look_through, names_of
 from omnial_bench.pipeline.results import write_environment, write_found
-from omnial_bench.pipeline.score import WRITTEN, check_rows, row_names
 from omnial_bench.processes import threads_of
 from omnial_bench.progress import Progress, Watch, watching
 from omnial_bench.results import attempts_frame, differences_frame, frame

@@ -1,7 +1,7 @@
 """Tasks through the cache: what is done already is taken as it is, what is due is done and kept."""
 
 import logging
-from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -10,9 +10,10 @@ from omnial_bench.evaluation.evaluate import Evaluation, evaluation_of
 from omnial_bench.io.lock import shared
 from omnial_bench.io.whole import make_folder
 from omnial_bench.pipeline.cache import Cache
+from omnial_bench.pipeline.results import Ledger
 from omnial_bench.pipeline.tasks import Task, places_of
 from omnial_bench.processes import Each
-from omnial_bench.progress import Watch
+from omnial_bench.progress import Watch, overall
 
 PRELOAD = (
     "omnial_bench.pipeline.workspace", "omnial_bench.pipeline.score", "omnial_bench.attacks.building",
@@ -52,6 +53,18 @@ def do(place: Any, task: Task, watch: Watch) -> Evaluation:
     return found
 
 
-def do_all(each: Each, tasks: list[Task], finished: Callable[[int, Evaluation], None]) -> None:
-    """Every task in an order that their needs allow; `finished` is told each one's place and what it found."""
-    each(do, tasks, places_of(tasks), finished)
+def do_all(engine: AbstractContextManager[Each], tasks: list[Task], ledger: Ledger, watch: Watch) -> None:
+    """Every task in an order that their needs allow. The ledger has the rows of those that are done whatever ends the
+    others, and who watches hears of each."""
+    tell = overall(watch, ledger.tasks)
+
+    def finished(index: int, found: Evaluation) -> None:
+        ledger.add(index, found)
+        tell(index)
+
+    try:
+        with engine as each:
+            each(do, tasks, places_of(tasks), finished)
+    except BaseException:
+        ledger.write_part()
+        raise

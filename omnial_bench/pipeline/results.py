@@ -34,13 +34,16 @@ class Ledger:
     class mean where all `categories` of it are there, and unfinished.json names the tasks that are not, until all are.
     """
 
-    def __init__(self, out: Path, tasks: Sequence[str], categories: Collection[str]) -> None:
-        self.out, self.tasks, self.categories = out, tasks, set(categories)
+    def __init__(self, out: Path, tasks: Sequence[str], categories: Collection[str], *, run: str | None = None) -> None:
+        """`tasks` by their titles; `run` is the name that rows of tasks done by an earlier run get as well."""
+        self.out, self.tasks, self.categories, self.run = out, tasks, set(categories), run
         self._found: dict[int, Evaluation] = {}
         self._last, self._took = time.monotonic(), 0.1
 
     def add(self, index: int, found: Evaluation) -> None:
         """Take what a task found, by its place, and write the rows that there are."""
+        if self.run is not None:
+            found = replace(found, rows=[replace(row, run=self.run) for row in found.rows])
         self._found[index] = found
         now = time.monotonic()
         if found.rows and len(self._found) < len(self.tasks) and now - self._last > self._took / SHARE:
@@ -48,10 +51,13 @@ class Ledger:
             self._last, self._took = time.monotonic(), time.monotonic() - now
 
     def write_part(self) -> None:
-        """The rows so far, and what is missing."""
+        """The rows so far, and what is missing; nothing where there are none, so that earlier rows stay."""
+        found = self.found
+        if not found.rows:
+            return
         missing = [title for index, title in enumerate(self.tasks) if index not in self._found]
         write_json(self.out / UNFINISHED, {"done": len(self._found), "of": len(self.tasks), "missing": missing})
-        write_found(self.out, self.found, self.categories)
+        write_found(self.out, found, self.categories)
 
     @property
     def found(self) -> Evaluation:
@@ -92,11 +98,6 @@ def _whole_means(rows: list[Result], wanted: set[str]) -> list[Result]:
 
 def _figure(row: Result) -> tuple[object, ...]:
     return row.detector, row.paradigm, row.preset, row.dataset, row.set, row.source, row.metric, row.seed
-
-
-def stamped(found: Evaluation, run: str) -> Evaluation:
-    """What a task found, in the rows of this run."""
-    return replace(found, rows=[replace(row, run=run) for row in found.rows])
 
 
 def write_environment(

@@ -14,7 +14,6 @@ from omnial_bench import provenance as made_by
 from omnial_bench.config.load import records_folder
 from omnial_bench.config.schema import Plan
 from omnial_bench.data.cache import sweep_cache
-from omnial_bench.evaluation.evaluate import Evaluation
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
 from omnial_bench.evaluation.examples import gallery, write_index
 from omnial_bench.io.leftovers import swept
@@ -28,11 +27,11 @@ from omnial_bench.pipeline.due import Standing, standings
 from omnial_bench.pipeline.executor import PRELOAD, do_all
 from omnial_bench.pipeline.plan import Settings, check_plan
 from omnial_bench.pipeline.ray_executor import Cluster, ray_crew
-from omnial_bench.pipeline.results import Ledger, stamped, write_environment
+from omnial_bench.pipeline.results import Ledger, write_environment
 from omnial_bench.pipeline.tasks import Task, Training
 from omnial_bench.pipeline.workspace import Workspace
 from omnial_bench.processes import THREADS, Each, crew, threads_of
-from omnial_bench.progress import Watch, logged, overall
+from omnial_bench.progress import Watch, logged
 from omnial_bench.results import UNFINISHED
 
 log = logging.getLogger(__name__)
@@ -79,19 +78,8 @@ def run(
             metrics=[one.metric for one in metrics_named(plan.metrics, settings.trusted, f"plan {plan.name}")],
         )  # fmt: skip
         tasks = place.tasks
-        ledger = Ledger(place.out, [str(task) for task in tasks], plan.categories)
-        tell = overall(watch, [str(task) for task in tasks])
-
-        def finished(index: int, found: Evaluation) -> None:
-            ledger.add(index, stamped(found, place.run))
-            tell(index)
-
-        try:
-            with _engine(place, cluster, watch) as each:
-                do_all(each, tasks, finished)
-        except BaseException:
-            ledger.write_part()
-            raise
+        ledger = Ledger(place.out, [str(task) for task in tasks], plan.categories, run=place.run)
+        do_all(_engine(place, cluster, watch), tasks, ledger, watch)
         place.cache.bring([task.name for task in tasks])
         normals = place.dataset.load("train", None, place.size)
         examples = gallery(

@@ -16,7 +16,7 @@ from omnial_bench.config.schema import Paradigm, Suite
 from omnial_bench.data.dataset import Dataset, find_dataset
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
-from omnial_bench.evaluation.evaluate import Evaluation, Target
+from omnial_bench.evaluation.evaluate import Target
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
 from omnial_bench.evaluation.examples import write_index
 from omnial_bench.evaluation.scoring import DIGITS, Labels, labels_of, labels_on
@@ -24,10 +24,11 @@ from omnial_bench.evaluation.suited import check_suited, has_gradient, takes_gra
 from omnial_bench.io.leftovers import swept
 from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import claimed
-from omnial_bench.io.whole import check_folder, make_folder, set_aside
+from omnial_bench.io.whole import check_folder, make_folder
 from omnial_bench.metrics.outside import metrics_named
 from omnial_bench.models.checkpoint import WEIGHTS, load, model_name, read_provenance
-from omnial_bench.pipeline.cache import FOLDER, Cache
+from omnial_bench.pipeline.cache import Cache
+from omnial_bench.pipeline.earlier_rows import WRITTEN, check_rows, row_names, row_text
 from omnial_bench.pipeline.executor import PRELOAD, do_all
 from omnial_bench.pipeline.own_detector import Site, Wanted, check_own, detector_at, option_of, weights_of
 from omnial_bench.pipeline.plan import check_names, look_through, names_of
@@ -35,19 +36,10 @@ from omnial_bench.pipeline.results import Ledger, write_environment
 from omnial_bench.pipeline.tasks import Attacking, Scoring, Task
 from omnial_bench.pipeline.trainings import identity_at
 from omnial_bench.processes import crew, threads_of
-from omnial_bench.progress import LOG, Watch, logged, overall
-from omnial_bench.results import DIFFERENCES, KEY, UNFINISHED, read_rows
+from omnial_bench.progress import Watch, logged
 from omnial_bench.runtime import Precision, fabric
 
 log = logging.getLogger(__name__)
-
-NAMED = tuple(name for name in KEY if name != "metric")
-"""The columns that tell the rows of one model on one set of images from others."""
-MODEL = ("detector", "paradigm", "preset", "dataset", "category", "seed")
-WRITTEN = (
-    "results.csv", "attacks.csv", "health.csv", DIFFERENCES, UNFINISHED, "environment.json", LOG, FOLDER, EXAMPLES,
-)  # fmt: skip
-"""What lies in the folder of a request afterwards; all else there is the user's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,15 +241,8 @@ def _assessed(desk: _Desk, tasks: list[Task], watch: Watch) -> pd.DataFrame:
         request.out, dataset, device=desk.device, threads=threads_of(request.jobs), precision=request.precision,
         seed=request.seed or 0, suites=desk.suites, metrics=[one.metric for one in desk.own_metrics],
     )  # fmt: skip
-    titles = [str(task) for task in tasks]
-    ledger, tell = Ledger(request.out, titles, categories), overall(watch, titles)
-
-    def finished(index: int, found: Evaluation) -> None:
-        ledger.add(index, found)
-        tell(index)
-
-    with crew(_Desk, (request,), request.jobs, watch, preload=PRELOAD) as each:
-        do_all(each, tasks, finished)
+    ledger = Ledger(request.out, [str(task) for task in tasks], categories)
+    do_all(crew(_Desk, (request,), request.jobs, watch, preload=PRELOAD), tasks, ledger, watch)
     if examples := ledger.found.examples:
         write_index(request.out, examples)
     return ledger.close()
@@ -306,7 +291,7 @@ def _planned(desk: _Desk) -> tuple[list[tuple[str, ...]], list[Task]]:
             scored[name] += [Scoring(name, label, category, examples=False) for category in model.on(one)]
     for row in rows:
         if rows.count(row) > 1:
-            raise UserError(f"the same rows twice, {_row(row)}; score them into different folders")
+            raise UserError(f"the same rows twice, {row_text(row)}; score them into different folders")
     for suite in desk.suites:
         if suite.against == "each":
             _check_meeting(suite, meeting)
@@ -351,38 +336,3 @@ def _attacks(name: str, suite: Suite, served: Mapping[str, Sequence[str]], blind
         )
         for category in served[name]
     ]  # fmt: skip
-
-
-def check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str]) -> None:
-    """UserError where rows that are there would be lost: neither among `names` nor those of a model under a suite."""
-    if not path.is_file():
-        return
-    models = {tuple(dict(zip(NAMED, name, strict=True))[column] for column in MODEL) for name in names}
-    try:
-        known = read_rows(path)
-    except UserError as error:
-        if not any(path.parent.glob(".tasks/*.json")):
-            raise
-        # What was scored here lies in the notes of the tasks as well.
-        log.warning("made again, the damaged one is kept as %s: %s", set_aside(path), error)
-        return
-    for values in known.to_dict("records"):
-        if values["category"] == "mean" or _name(values) in names:
-            continue
-        if values["set"] in sets and tuple(str(values[column]) for column in MODEL) in models:
-            continue
-        raise UserError(f"{path} holds other rows, {_row(_name(values))}, which would be lost; choose another folder")
-
-
-def row_names(labels: Labels, categories: Sequence[str]) -> list[tuple[str, ...]]:
-    """The names of a model's rows on images of categories, as `check_rows` takes them."""
-    return [_name({**vars(labels), "category": category}) for category in categories]
-
-
-def _name(values: Mapping[Any, Any]) -> tuple[str, ...]:
-    return tuple(str(values[column]) for column in NAMED)
-
-
-def _row(name: tuple[str, ...]) -> str:
-    values = dict(zip(NAMED, name, strict=True))
-    return " ".join(values[column] for column in ("detector", "paradigm", "category", "set"))

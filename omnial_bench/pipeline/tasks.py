@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,14 +227,14 @@ class Building:
         return [*(path for path in sorted(folder.rglob("*")) if path.is_file() and path != manifest), manifest]
 
 
-class _OfModel:
+class _OfModel(ABC):
     """What scoring and attacking have in common: they ask a model, and leave rows and examples."""
 
     under_way: ClassVar[str | None] = None
 
     @property
-    def name(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def name(self) -> str: ...
 
     def look(self, place: Models, inputs: Inputs) -> Entry:
         return place.cache.read(self.name, inputs)

@@ -8,7 +8,7 @@ from typing import TypeVar
 from omnial_bench.data.readers.base import Reader, Sample
 from omnial_bench.data.unpack import inside
 from omnial_bench.errors import UserError, is_printable
-from omnial_bench.trust import load
+from omnial_bench.trust import guarded, load
 
 Value = TypeVar("Value")
 
@@ -27,14 +27,8 @@ def careful(name: str, reader: Reader) -> Reader:
     checked: images and masks below the folder, names that folders can bear, masks for anomalous images alone."""
 
     def asked(what: str, call: Callable[[], Value]) -> Value:
-        try:
+        with guarded(f"reader {name}", what):
             return call()
-        except (UserError, KeyboardInterrupt):
-            raise
-        # Somebody else's code may fail in any way, with an exit for one.
-        except BaseException as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"reader {name} failed to {what}: {type(error).__name__}: {reason}"[:300]) from error
 
     def read(root: Path) -> Iterable[Sample]:
         samples = asked(f"read {root}", lambda: list(reader.read(root)))

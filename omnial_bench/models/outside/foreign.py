@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from omnial_bench.errors import UserError
-from omnial_bench.trust import guarded, load, parameters_of
+from omnial_bench.trust import guarded, line_of, load, parameters_of
 from omnial_bench.types import Detector
 
 
@@ -68,8 +68,7 @@ def told(detector: nn.Module, method: str) -> Iterator[None]:
         kind = type(detector)
         if kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
             raise
-        reason = " ".join(str(error).split())
-        raise UserError(f"{kind.__name__}.{method} failed: {type(error).__name__}: {reason}"[:300]) from error
+        raise UserError(f"{kind.__name__}.{method} failed: {type(error).__name__}: {line_of(error)}"[:300]) from error
 
 
 def _resolve(name: str, trusted: Collection[str], where: str) -> Callable[..., Any]:
