@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from benchmarks.common import PRECISIONS, autocast, clean_images, recipe_of
 from benchmarks.measure import Row, memory_handed_back, side_by_side
-from omnial_bench.attacks.objectives import Aim, balanced, cross_entropy
+from omnial_bench.attacks.aim import Aim
+from omnial_bench.attacks.objectives import balanced, cross_entropy
 from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Threat

@@ -8,8 +8,9 @@ import torchattacks
 from linear_detector import EPS, Linear, blocks, clean_images, worst
 from torch import Tensor
 
+from omnial_bench.attacks.aim import Aim, Objective
 from omnial_bench.attacks.apgd import DenseAPGD, checkpoints
-from omnial_bench.attacks.objectives import Aim, Objective, balanced, cospgd, cross_entropy, segpgd
+from omnial_bench.attacks.objectives import balanced, cospgd, cross_entropy, segpgd
 from omnial_bench.attacks.pgd import DensePGD, ascent
 from omnial_bench.attacks.victim import victim
 from omnial_bench.types import Detector, Prediction, ThreatModel

@@ -7,8 +7,9 @@ import torch
 from linear_detector import Linear, clean_images, threat, worst
 from masked import Honest, toy_images
 
+from omnial_bench.attacks.aim import Aim
 from omnial_bench.attacks.attacking import attack_images
-from omnial_bench.attacks.objectives import OBJECTIVES, Aim
+from omnial_bench.attacks.objectives import OBJECTIVES
 from omnial_bench.attacks.sets.compose import Composed
 from omnial_bench.attacks.threats import ATTACKS, build_attack, check_threat
 from omnial_bench.attacks.victim import victim

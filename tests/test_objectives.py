@@ -7,14 +7,10 @@ from statistics import NormalDist
 import pytest
 import torch
 
+from omnial_bench.attacks.aim import HIDDEN, Aim, Objective
 from omnial_bench.attacks.objectives import (
-    HIDDEN,
     OBJECTIVES,
     STEADY,
-    STRAIGHT,
-    WIDTH,
-    Aim,
-    Objective,
     balanced,
     cospgd,
     cross_entropy,
@@ -22,17 +18,24 @@ from omnial_bench.attacks.objectives import (
     joint,
     linear,
     objective_named,
+    pooled,
     ranking,
     reconstruction,
     segpgd,
-    straightened,
 )
+from omnial_bench.attacks.ranks import WIDTH
+from omnial_bench.attacks.rivals import STRAIGHT, Rivals
+from omnial_bench.attacks.straightening import straightened
 from omnial_bench.errors import UserError
 from omnial_bench.types import Prediction
 
 
 def prediction(odds: torch.Tensor) -> Prediction:
     return Prediction(torch.stack((torch.zeros_like(odds), odds), dim=1))
+
+
+def rivals(odds: torch.Tensor, truth: torch.Tensor) -> Rivals:
+    return Rivals.of([(odds.flatten(), truth.flatten())])
 
 
 def aim(truth: torch.Tensor, **rest) -> Aim:
@@ -82,11 +85,12 @@ def test_images_do_not_mix(objective, towards) -> None:
     maps = {name: torch.rand(shape, generator=generator) for name, shape in MAPS.items()}
     truth = torch.rand(3, 4, 4, generator=generator) > 0.7
     truth[1], truth[2] = False, True
+    field = rivals(5 * maps["odds"] - 2, truth)
 
     def both(rows: slice) -> tuple[torch.Tensor, ...]:
         part = {name: one[rows].clone().requires_grad_(True) for name, one in maps.items()}
         shown = Prediction(prediction(5 * part["odds"] - 2).logits, part["reconstruction"], pooling=3)
-        value = objective(shown, Aim(truth[rows], part["images"], towards, 0.4))
+        value = objective(shown, Aim(truth[rows], part["images"], towards, 0.4, rivals=field))
         assert value.shape == (len(part["odds"]),)
         slopes = torch.autograd.grad(value.sum(), list(part.values()), allow_unused=True)
         return value.detach(), *(torch.zeros(1) if one is None else one for one in slopes)
@@ -214,7 +218,7 @@ def test_only_steady_objectives_have_the_same_gradient_at_any_progress(objective
         odds = ODDS.clone().requires_grad_(True)
         made = odds[:, None].sigmoid().expand(-1, 3, -1, -1)
         one = Prediction(torch.stack((torch.zeros_like(odds), odds), dim=1), reconstruction=made)
-        value = objective(one, aim(TRUTH, images=images, progress=progress)).sum()
+        value = objective(one, aim(TRUTH, images=images, progress=progress, rivals=rivals(ODDS, TRUTH))).sum()
         slopes.append(torch.autograd.grad(value, odds)[0])
     assert torch.equal(*slopes) == (objective in STEADY)
 
@@ -328,30 +332,75 @@ def test_no_bend_of_the_scores_is_seen_once_they_are_straightened(
 
 @pytest.mark.parametrize("towards", [False, True])
 @pytest.mark.parametrize("kinds", [0.2, 0.9, 0.0, 1.0])
-def test_ranking_moves_every_pixel_the_right_way(towards: bool, kinds: float) -> None:
+@pytest.mark.parametrize("objective", [pooled, ranking])
+def test_every_pixel_is_moved_the_right_way(objective: Objective, towards: bool, kinds: float) -> None:
     generator = torch.Generator().manual_seed(0)
     odds, truth = 30 * torch.randn(2, 9, 7, generator=generator), torch.rand(2, 9, 7, generator=generator) < kinds
-    found = slope(ranking, odds, truth, towards=towards)
+    found = slope(objective, odds, truth, towards=towards, rivals=rivals(odds, truth))
     # Raised, or lowered towards a target whose anomalous pixels are to be high: alike in sign.
     assert torch.equal(found > 0, ~truth)
 
 
-@pytest.mark.parametrize("objective", [linear, ranking])
+@pytest.mark.parametrize("objective", [linear, pooled, ranking])
 @pytest.mark.parametrize(("scale", "shift"), [(30.0, 0.0), (1 / 64, -7.0), (1e4, 1e4)])
 @pytest.mark.parametrize("kinds", [0.3, 0.0])
 def test_no_scale_of_the_scores_turns_a_step(objective: Objective, scale: float, shift: float, kinds: float) -> None:
     """The gradient keeps its direction under any positive affine change: attacks take the same steps."""
     generator = torch.Generator().manual_seed(1)
     odds, truth = torch.randn(3, 8, 8, generator=generator), torch.rand(3, 8, 8, generator=generator) < kinds
+    field, moved = rivals(odds, truth), rivals(scale * odds + shift, truth)
     for towards in (False, True):
-        one = slope(objective, odds, truth, towards=towards)
-        other = slope(objective, scale * odds + shift, truth, towards=towards) * scale
+        one = slope(objective, odds, truth, towards=towards, rivals=field)
+        other = slope(objective, scale * odds + shift, truth, towards=towards, rivals=moved) * scale
         # In float32 an offset rounds neighbouring values of `ranking` onto each other.
         assert torch.cosine_similarity(one.flatten(1), other.flatten(1)).min() > 0.999
         assert torch.equal(one.sign(), other.sign())
-    if objective is ranking:
-        same = ranking(prediction(scale * odds + shift), aim(truth))
-        assert torch.allclose(same, ranking(prediction(odds), aim(truth)), atol=1e-3)
+    if objective is pooled or (objective is ranking and kinds):
+        same = objective(prediction(scale * odds + shift), aim(truth, rivals=moved))
+        assert torch.allclose(same, objective(prediction(odds), aim(truth, rivals=field)), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [False, True])
+def test_ranking_of_one_kind_has_the_value_of_linear(kind: bool) -> None:
+    """Which rises as the attack goes on, where the mean of scores in units of the map would stay 0."""
+    odds, truth = torch.randn(2, 8, 8, generator=torch.Generator().manual_seed(1)), torch.full((2, 8, 8), kind)
+    for towards in (False, True):
+        goal = aim(truth, towards=towards)
+        assert torch.allclose(ranking(prediction(7 * odds), goal), linear(prediction(7 * odds), goal))
+
+
+def test_pooled_is_worked_by_hand() -> None:
+    """Two images of one anomalous pixel among two: rivals are the same two values of each kind, in equal shares."""
+    odds, truth = torch.tensor([[[3.0, 1.0]], [[7.0, 5.0]]]), torch.tensor([[[True, False]], [[True, False]]])
+    field = rivals(odds, truth)
+    assert (field.middle, field.share) == (4.0, 0.5) and field.spread == pytest.approx(math.sqrt(20 / 3))
+    at = [NormalDist().inv_cdf((rank + 0.5) / 4) for rank in range(4)]
+    first, third, second, fourth = (
+        STRAIGHT * bent + (1 - STRAIGHT) * (value - 4) / math.sqrt(20 / 3)
+        for bent, value in zip((at[0], at[1], at[2], at[3]), (1.0, 3.0, 5.0, 7.0), strict=True)
+    )
+    for kind, values in ((field.normal, (first, second)), (field.anomalous, (third, fourth))):
+        assert kind.unique().tolist() == pytest.approx(values, rel=1e-5) and (kind[:256] == kind[0]).all()
+    # Each pixel meets one of the lower half of its rivals and one of the upper.
+    low = [softplus((third - rival) / WIDTH) for rival in (first, second)]
+    low += [softplus((rival - first) / WIDTH) for rival in (third, fourth)]
+    assert pooled(prediction(odds), aim(truth, rivals=field))[0].item() == pytest.approx(-sum(low) / 4, rel=1e-5)
+
+
+def test_pooled_goes_on_where_the_order_within_the_image_is_lost() -> None:
+    """A defect that most of its own image hides, but that stands above the other: `ranking` sees no difference."""
+    odds = torch.tensor([0.0, 9.0])[:, None, None] + torch.linspace(0, 1, 64).view(8, 8)
+    truth = torch.zeros(2, 8, 8, dtype=torch.bool)
+    truth[:, 2, :2] = True
+    low, high = slope(ranking, odds, truth).abs()[truth].view(2, 2).mean(1)
+    assert low.item() == pytest.approx(high.item(), rel=1e-3)
+    low, high = slope(pooled, odds, truth, rivals=rivals(odds, truth)).abs()[truth].view(2, 2).mean(1)
+    assert high > 1.5 * low
+
+
+def test_pooled_without_rivals_says_what_it_lacks() -> None:
+    with pytest.raises(UserError, match="make the victim with rivals, or try objective ranking"):
+        pooled(prediction(ODDS), aim(TRUTH))
 
 
 def test_balanced_lets_go_of_defects_that_are_sure_and_ranking_does_not() -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from linear_detector import EPS, Linear, Undefined, blocks, clean_images, threat, worst
 
-from omnial_bench.attacks.objectives import Aim, balanced
+from omnial_bench.attacks.aim import Aim
+from omnial_bench.attacks.objectives import balanced
 from omnial_bench.attacks.patch import Patch, build
 from omnial_bench.attacks.settings import PatchOptions as Options
 from omnial_bench.attacks.settings import patch_label as label

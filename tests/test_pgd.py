@@ -8,9 +8,9 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
+from omnial_bench.attacks.aim import Aim
 from omnial_bench.attacks.objectives import (
     OBJECTIVES,
-    Aim,
     balanced,
     cospgd,
     cross_entropy,

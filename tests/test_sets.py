@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from omnial_bench.attacks import attacking
-from omnial_bench.attacks.objectives import Aim, balanced
+from omnial_bench.attacks.aim import Aim
+from omnial_bench.attacks.objectives import balanced
 from omnial_bench.attacks.sets.build import Composed, build_sets, compose, load_set
 from omnial_bench.attacks.sets.compose import add_anomalies, split
 from omnial_bench.config.schema import Suite, Threat

@@ -8,10 +8,11 @@ import torch
 import torchattacks
 from linear_detector import EPS, Linear, Undefined, blocks, clean_images, threat, worst
 
+from omnial_bench.attacks.aim import Aim
 from omnial_bench.attacks.boxes import Box, box_of, filled, placed
 from omnial_bench.attacks.bumps import _bumps, moved, tiled
 from omnial_bench.attacks.levels import keeps, quantise
-from omnial_bench.attacks.objectives import Aim, balanced
+from omnial_bench.attacks.objectives import balanced
 from omnial_bench.attacks.settings import SquareOptions as Options
 from omnial_bench.attacks.square import build
 from omnial_bench.attacks.threats import build_attack, threat_model

@@ -8,10 +8,11 @@ import torch
 import torchattacks
 from linear_detector import EPS, Linear, blocks, clean_images, threat
 
+from omnial_bench.attacks.aim import Aim
 from omnial_bench.attacks.columns import columns_of
 from omnial_bench.attacks.corruptions import CORRUPTIONS
 from omnial_bench.attacks.levels import keeps, largest_change, quantise
-from omnial_bench.attacks.objectives import Aim, balanced
+from omnial_bench.attacks.objectives import balanced
 from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.threats import (
     ATTACKS,

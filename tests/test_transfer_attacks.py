@@ -10,7 +10,8 @@ from linear_detector import EPS, Linear, blocks, clean_images, worst
 from scipy import ndimage
 from torch import Tensor, nn
 
-from omnial_bench.attacks.objectives import Aim, balanced, cospgd, cross_entropy, segpgd
+from omnial_bench.attacks.aim import Aim
+from omnial_bench.attacks.objectives import balanced, cospgd, cross_entropy, segpgd
 from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.settings import Diversity, Momentum, Translation
 from omnial_bench.attacks.threats import ATTACKS, NoOptions

@@ -6,7 +6,8 @@ import pytest
 import torch
 from linear_detector import EPS, Linear, Undefined, blocks, clean_images, threat, worst
 
-from omnial_bench.attacks.objectives import Aim, cross_entropy
+from omnial_bench.attacks.aim import Aim
+from omnial_bench.attacks.objectives import cross_entropy
 from omnial_bench.attacks.settings import UniversalOptions as Options
 from omnial_bench.attacks.universal import build
 from omnial_bench.attacks.victim import victim

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from omnial_bench.attacks.objectives import Objective, balanced
+from omnial_bench.attacks.aim import Objective
+from omnial_bench.attacks.objectives import balanced
 from omnial_bench.attacks.pgd import Climb, DensePGD, ascent, keep, within
 from omnial_bench.attacks.settings import FIRST_STEP, TOGETHER
 from omnial_bench.attacks.victim import Lookout, Victim

@@ -8,10 +8,13 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from omnial_bench.attacks.levels import quantise
+from omnial_bench.attacks.objectives import HELD_AGAINST_RIVALS, objective_named
+from omnial_bench.attacks.rivals import SAMPLED, Rivals
 from omnial_bench.attacks.sets.compose import Composed, generator_for
 from omnial_bench.attacks.threats import aims, build_attack, kind_of, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Threat
+from omnial_bench.data.images import Images
 from omnial_bench.types import Detector
 
 
@@ -46,6 +49,7 @@ def attack_images(
         every = [index for index, name in enumerate(originals.categories) if name == category]
         generator = generator_for(seed, "attack", threat.name, category)
         size = len(every) if kind_of(threat).whole else batch
+        rivals = _rivals(models, originals, every, threat, device=device, batch=batch, precision=precision)
         for start in range(0, len(every), size):
             rows = every[start : start + size]
             part, before = originals.batch(rows, device), originals.images[rows]
@@ -55,9 +59,34 @@ def attack_images(
                 yield Part(rows, before, [], 0)
                 continue
             where = composed.objects[rows].to(device)[chosen] if threat.where == "foreground" else None
-            with victim(models, precision=precision) as target:
+            with victim(models, precision=precision, rivals=rivals) as target:
                 attack = build_attack(target, threat, generator)
                 images = attack(part.images[chosen], labels[chosen], where)
             saved, moved = before.clone(), chosen.cpu()
             saved[moved] = quantise(images, before[moved], ball)
             yield Part(rows, saved, attack.losses, count, attack.flat)
+
+
+def _rivals(
+    models: Sequence[Detector],
+    images: Images,
+    rows: Sequence[int],
+    threat: Threat,
+    *,
+    device: torch.device | str,
+    batch: int,
+    precision: torch.dtype | None,
+) -> list[Rivals]:
+    """What each model says of the images before the attack, where the objective looks at that: one forward pass each;
+    else nothing."""
+    if objective_named(threat.objective) not in HELD_AGAINST_RIVALS or not threat.eps:
+        return []
+    parts: list[list[tuple[Tensor, Tensor]]] = [[] for _ in models]
+    every = max(1, len(rows) * images.masks[0].numel() // SAMPLED)
+    with victim(models, precision=precision) as target, torch.no_grad():
+        for start in range(0, len(rows), batch):
+            part = images.batch(rows[start : start + batch], device)
+            truth = part.masks.flatten()[::every]
+            for pairs, prediction in zip(parts, target.predictions(part.images), strict=True):
+                pairs.append((prediction.log_odds.flatten()[::every], truth))
+    return [Rivals.of(pairs) for pairs in parts]

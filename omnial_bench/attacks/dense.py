@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torchattacks.attack import Attack
 
-from omnial_bench.attacks.objectives import Objective, objective_named
+from omnial_bench.attacks.aim import Objective
+from omnial_bench.attacks.objectives import objective_named
 from omnial_bench.attacks.victim import as_victim
 from omnial_bench.config.schema import Threat
 from omnial_bench.errors import UserError

@@ -17,10 +17,10 @@ HUGE = Fraction(64, 255)
 """A quarter of the range repaints a defect or invents one."""
 BACK = 0.1
 """Share of the loss's whole range that a step may fall by without undoing progress: signs flip about a maximum."""
-DENSE = ("balanced", "cross_entropy", "linear", "ranking", "segpgd", "cospgd")
+DENSE = ("balanced", "cross_entropy", "linear", "pooled", "ranking", "segpgd", "cospgd")
 """Objectives that push every pixel against its truth. Others, and goals that attack some images only, may raise
 pixel AUROC without anything being masked: no figure of theirs is compared."""
-REWEIGHTED = ("ranking", "segpgd", "cospgd")
+REWEIGHTED = ("pooled", "ranking", "segpgd", "cospgd")
 """Objectives that hold back on what is already won, or measure in units of the map itself: their value may fall while
 the attack gains pixels."""
 

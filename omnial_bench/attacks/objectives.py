@@ -4,62 +4,16 @@ target).
 Of every objective: the images of a batch do not mix, and with one kind of pixels only it stays finite.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from omnial_bench.attacks.aim import Aim, Objective, log_odds_of_wrong, means_apart
+from omnial_bench.attacks.ranks import pooled, ranking
 from omnial_bench.attacks.specs import check_objective
 from omnial_bench.errors import UserError
 from omnial_bench.types import Prediction
-
-NORMAL, ANOMALOUS, HIDDEN = 0, 1, 2
-"""Labels of pixels: what each is, or is to look like; hidden is a defect that is to look normal."""
-
-PARTNERS = 2
-"""Pixels of the other kind that `ranking` holds each pixel against."""
-STRIDE = 7919
-"""A prime, so that neighbouring pixels meet partners far apart."""
-KNOTS, REACH = 64, 3.2
-"""Of `straightened`: the least value, the largest, and between them normal quantiles, evenly up to this one."""
-STRAIGHT = 0.25
-"""Share of the straightened scores in those of `ranking`."""
-WIDTH = 0.5
-"""Of a pair in `ranking`: by how many standard deviations it is won."""
-
-
-@dataclass(frozen=True)
-class Aim:
-    """What an objective holds a prediction against."""
-
-    truth: Bool[Tensor, "b h w"]
-    """The true masks, or target maps."""
-    images: Float[Tensor, "b 3 h w"]
-    """What the detector was shown; the gradient reaches it here too."""
-    towards: bool = False
-    """Whether `truth` is a target that the attack lowers the objective towards."""
-    progress: float = 0.0
-    """Share of the attack's steps that are done, in [0, 1)."""
-    hidden: Bool[Tensor, "b h w"] | None = None
-    """Defects that are to look normal: averaged apart as if they were anomalous, or normal pixels, nine in ten, would
-    decide again."""
-
-    @classmethod
-    def at(cls, labels: Tensor, images: Float[Tensor, "b 3 h w"], towards: bool, progress: float) -> "Aim":
-        """At `labels`, which are NORMAL, ANOMALOUS or HIDDEN."""
-        hidden = None if labels.dtype == torch.bool else labels == HIDDEN
-        return cls(labels == ANOMALOUS, images, towards, progress, hidden)
-
-    @property
-    def apart(self) -> Bool[Tensor, "b h w"]:
-        """The pixels that are averaged apart from all others."""
-        return self.truth if self.hidden is None else self.truth | self.hidden
-
-
-Objective = Callable[[Prediction, Aim], Float[Tensor, " b"]]
 
 
 def cross_entropy(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
@@ -73,7 +27,7 @@ def balanced(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     In the plain mean the normal pixels, nine in ten, decide. An image with pixels of one kind has that term alone.
     After PatchGuard's balanced loss.
     """
-    anomalous, normal = _apart(_pixelwise(prediction, aim.truth), aim.apart)
+    anomalous, normal = means_apart(_pixelwise(prediction, aim.truth), aim.apart)
     return anomalous + normal
 
 
@@ -107,68 +61,8 @@ def linear(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     Nothing in it saturates and it has no scale: attacks that step by sign or by direction take the same steps after any
     positive affine change of the scores. After PatchGuard's attack (arXiv 2025, af39835).
     """
-    anomalous, normal = _apart(_wrong(prediction, aim.truth), aim.apart)
+    anomalous, normal = means_apart(log_odds_of_wrong(prediction.log_odds, aim.truth), aim.apart)
     return anomalous + normal
-
-
-def ranking(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
-    """How far an image's normal pixels rank above its anomalous ones: the mean of -log(1 + softplus((a - n) / t)) over
-    pairs of a normal pixel's score n and an anomalous one's a, t `WIDTH`.
-
-    A score is the log-odds in standard deviations of the map, and to the share `STRAIGHT` what it is when
-    `straightened`. The latter is the same after any strictly increasing change of the scores, so that no bend, be it an
-    exponential or a sigmoid that has not rounded to 1, takes the attack's hold; the former favours those pixels that
-    move most, where others cannot be won. A pair that is won loses its weight, one far from being won keeps a little
-    (one over its distance), so that the ranks decide and not a few extreme pixels. Every pixel meets `PARTNERS` of the
-    other kind, in a fixed order and in memory of the map's size. Towards a target it is lowered, with the pairs turned
-    about. An image with pixels of one kind has the value that `linear` has of the scores; towards a target its gradient
-    is weighted by sigmoid((wrong - mean) / t), which bears on those that lie furthest out. The same after any positive
-    affine change of the log-odds; the deviation, the bend and the weights have no gradient.
-    """
-    spread, middle = torch.std_mean(prediction.log_odds.detach().flatten(1), 1)
-    spread = spread.clamp_min(torch.finfo(torch.float32).tiny)
-    plain = (prediction.log_odds - middle[:, None, None]) / spread[:, None, None]
-    odds = STRAIGHT * straightened(prediction.log_odds) + (1 - STRAIGHT) * plain
-    truth = aim.truth.flatten(1)
-    pixels, anomalous = truth.shape[1], truth.sum(1, keepdim=True)
-    # The anomalous pixels first, each kind in reading order; `first` says of each place whether it holds one.
-    place = torch.arange(pixels, device=odds.device).expand_as(truth)
-    before = truth.cumsum(1)
-    order = torch.empty_like(before).scatter_(1, torch.where(truth, before - 1, anomalous + place - before), place)
-    scores, first = odds.flatten(1).gather(1, order), place < anomalous
-    paired = torch.zeros_like(scores[:, 0])
-    for turn in range(PARTNERS):
-        at = STRIDE * place + turn * pixels // PARTNERS
-        partner = torch.where(first, anomalous + at % (pixels - anomalous).clamp_min(1), at % anomalous.clamp_min(1))
-        lead = scores - scores.gather(1, partner.clamp_max(pixels - 1))
-        lead = torch.where(first, lead, -lead) / WIDTH
-        cost = torch.log1p(F.softplus(-lead)) if aim.towards else -torch.log1p(F.softplus(lead))
-        paired = paired + sum(_apart(cost, first)) / (2 * PARTNERS)
-    both = (anomalous > 0) & (anomalous < pixels)
-    return torch.where(both.squeeze(1), paired, _alone(odds, aim))
-
-
-def straightened(odds: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
-    """The log-odds of each image bent so that they are normally distributed: piecewise linear between `KNOTS` of the
-    image's own values, each brought to the normal quantile of its rank. The bend itself has no gradient.
-
-    What is differentiated thus does not depend on how a detector bends its scores. A map of one value keeps its slope.
-    """
-    flat = odds.flatten(1)
-    ordered = flat.detach().sort(1).values
-    last = ordered.shape[1] - 1
-    shares = torch.special.ndtr(torch.linspace(-REACH, REACH, KNOTS - 2, dtype=torch.float64, device=odds.device))
-    places = F.pad((shares * last).round().long(), (1, 0))
-    places = F.pad(places, (0, 1), value=last)
-    heights = torch.special.ndtri((places + 0.5) / (last + 1)).to(flat.dtype)
-    values = ordered[:, places].contiguous()
-    # A value that several knots share belongs to the piece above them, the largest to the one below.
-    largest = torch.searchsorted(values, ordered[:, -1:].contiguous())
-    after = torch.searchsorted(values, flat.detach().contiguous(), right=True).minimum(largest).clamp_min(1)
-    low, width = values.gather(1, after - 1), values.diff(dim=1).gather(1, after - 1)
-    slope = torch.where(width > 0, heights.diff()[after - 1] / width, 1.0)
-    found: Tensor = heights[after - 1] + slope * (flat - low)
-    return found.view_as(odds)
 
 
 def image_score(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
@@ -193,7 +87,7 @@ def reconstruction(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
             "try objective balanced or joint"
         )
     difference = (prediction.reconstruction - aim.images).square().mean(1)
-    anomalous, normal = _apart(torch.where(aim.truth, -difference, difference), aim.apart)
+    anomalous, normal = means_apart(torch.where(aim.truth, -difference, difference), aim.apart)
     return anomalous + normal
 
 
@@ -206,24 +100,6 @@ def joint(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     return total if prediction.reconstruction is None else total + 10 * reconstruction(prediction, aim)
 
 
-def _alone(odds: Float[Tensor, "b h w"], aim: Aim) -> Float[Tensor, " b"]:
-    """The value that `linear` has of these scores; towards a target the gradient of its pixels times the share of the
-    way that they lie out."""
-    wrong = torch.where(aim.truth, -odds, odds)
-    if aim.towards:
-        flat = wrong.detach().flatten(1)
-        out = torch.sigmoid((flat - flat.mean(1, keepdim=True)) / WIDTH).view_as(wrong)
-        wrong = wrong.detach() + out * (wrong - wrong.detach())
-    anomalous, normal = _apart(wrong, aim.apart)
-    return anomalous + normal
-
-
-def _wrong(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
-    """Log-odds of each pixel's wrong answer."""
-    odds = prediction.log_odds
-    return torch.where(truth, -odds, odds)
-
-
 def _margin(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
     """Log-odds of each pixel's right answer, without a gradient."""
     odds = prediction.log_odds.detach()
@@ -233,18 +109,8 @@ def _margin(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Tenso
 def _weighted(prediction: Prediction, aim: Aim, weight: Float[Tensor, "b h w"]) -> Float[Tensor, " b"]:
     """The value of `balanced`; the gradient of its pixels times `weight`."""
     loss = _pixelwise(prediction, aim.truth)
-    anomalous, normal = _apart(loss.detach() + weight * (loss - loss.detach()), aim.apart)
+    anomalous, normal = means_apart(loss.detach() + weight * (loss - loss.detach()), aim.apart)
     return anomalous + normal
-
-
-def _apart(
-    values: Float[Tensor, "b ..."], apart: Bool[Tensor, "b ..."]
-) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-    """Means over each image's pixels in `apart` and over its others; 0 for a kind that it has none of."""
-    weight = apart.float()
-    anomalous = (values * weight).flatten(1).sum(1) / weight.flatten(1).sum(1).clamp_min(1)
-    normal = (values * (1 - weight)).flatten(1).sum(1) / (1 - weight).flatten(1).sum(1).clamp_min(1)
-    return anomalous, normal
 
 
 def _pixelwise(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
@@ -253,7 +119,7 @@ def _pixelwise(prediction: Prediction, truth: Bool[Tensor, "b h w"]) -> Float[Te
     The usual form differentiates to sigmoid - 1, which is exactly 0 in float32 from log-odds of 17 on: a detector that
     is merely sure of its anomalies would look robust.
     """
-    return F.softplus(_wrong(prediction, truth))
+    return F.softplus(log_odds_of_wrong(prediction.log_odds, truth))
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -263,6 +129,7 @@ OBJECTIVES: dict[str, Objective] = {
     "image_score": image_score,
     "joint": joint,
     "linear": linear,
+    "pooled": pooled,
     "ranking": ranking,
     "reconstruction": reconstruction,
     "segpgd": segpgd,
@@ -270,6 +137,10 @@ OBJECTIVES: dict[str, Objective] = {
 
 STEADY: frozenset[Objective] = frozenset(OBJECTIVES.values()) - {segpgd}
 """Those whose gradient is the same at any progress: an image that has not moved need not be looked at again."""
+
+
+HELD_AGAINST_RIVALS: frozenset[Objective] = frozenset({pooled})
+"""Those that need to know what the detector says of all images before the attack."""
 
 
 def objective_named(name: str) -> Objective:

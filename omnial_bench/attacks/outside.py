@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from omnial_bench.attacks.objectives import Objective, objective_named
+from omnial_bench.attacks.aim import Objective
+from omnial_bench.attacks.objectives import objective_named
 from omnial_bench.attacks.specs import Spec
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.schema import Threat

@@ -10,7 +10,8 @@ import torchattacks
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from omnial_bench.attacks.objectives import Objective, balanced
+from omnial_bench.attacks.aim import Objective
+from omnial_bench.attacks.objectives import balanced
 from omnial_bench.attacks.settings import TOGETHER, first_step
 from omnial_bench.attacks.victim import Lookout, as_victim
 from omnial_bench.errors import UserError

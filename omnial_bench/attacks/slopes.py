@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.attacks.objectives import Objective
+from omnial_bench.attacks.aim import Objective
 from omnial_bench.attacks.victim import Victim
 
 log = logging.getLogger(__name__)

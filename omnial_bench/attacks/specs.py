@@ -60,6 +60,7 @@ AIMS: dict[str, str] = {
     "image_score": "image",
     "joint": "image+pixel+reconstruction",
     "linear": "pixel",
+    "pooled": "pixel",
     "ranking": "pixel",
     "reconstruction": "reconstruction",
     "segpgd": "pixel",

@@ -237,7 +237,7 @@ def aims(
     """
     import torch
 
-    from omnial_bench.attacks.objectives import ANOMALOUS, HIDDEN
+    from omnial_bench.attacks.aim import ANOMALOUS, HIDDEN
 
     if goal == "any":
         return masks, torch.ones_like(anomalous)

@@ -5,7 +5,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.attacks.objectives import Objective, balanced
+from omnial_bench.attacks.aim import Objective
+from omnial_bench.attacks.objectives import balanced
 from omnial_bench.attacks.pgd import Climb, DensePGD, ascent, scaled, within
 from omnial_bench.attacks.settings import TOGETHER
 from omnial_bench.attacks.victim import Lookout, Victim

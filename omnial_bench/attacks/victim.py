@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from omnial_bench.attacks.objectives import STEADY, Aim, Objective
+from omnial_bench.attacks.aim import Aim, Objective
+from omnial_bench.attacks.objectives import STEADY
+from omnial_bench.attacks.rivals import Rivals
 from omnial_bench.errors import UserError
 from omnial_bench.types import Detector, Prediction, Untrained
 
@@ -21,10 +23,17 @@ class Victim(nn.Module):
     Made by `victim`, which freezes the detectors and puts them back as they were.
     """
 
-    def __init__(self, detectors: Sequence[Detector], *, precision: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        detectors: Sequence[Detector],
+        *,
+        precision: torch.dtype | None = None,
+        rivals: Sequence[Rivals | None] = (),
+    ) -> None:
         super().__init__()
         self.detectors = nn.ModuleList(detectors)
         self.precision = precision
+        self.rivals = list(rivals) or [None] * len(detectors)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 h w"]:
         """Logits 0 for normal and the mean log-odds over the detectors for anomalous."""
@@ -81,8 +90,8 @@ class Victim(nn.Module):
         aim = Aim.at(truth, images, towards, progress)
         loss, gradient = torch.zeros_like(images[:, 0, 0, 0]), torch.zeros_like(images)
         with torch.enable_grad():
-            for detector, prediction in zip(self.detectors, self.predictions(images), strict=True):
-                one = objective(prediction, aim)
+            for detector, rivals, prediction in zip(self.detectors, self.rivals, self.predictions(images), strict=True):
+                one = objective(prediction, replace(aim, rivals=rivals))
                 found = _gradient(one, images, detector)
                 if progress == 0:
                     _require_finite(detector, logits=prediction.logits, gradient=found)
@@ -103,8 +112,8 @@ class Victim(nn.Module):
         """The mean of `objective` over the detectors, an image at a time, by forward passes alone."""
         aim = Aim.at(truth, images, towards, progress)
         loss = torch.zeros_like(images[:, 0, 0, 0])
-        for prediction in self.predictions(images):
-            loss += objective(prediction, aim)
+        for rivals, prediction in zip(self.rivals, self.predictions(images), strict=True):
+            loss += objective(prediction, replace(aim, rivals=rivals))
         return loss / len(self.detectors)
 
 
@@ -223,11 +232,13 @@ def _require_finite(detector: nn.Module, **tensors: Tensor) -> None:
 
 
 @contextmanager
-def victim(detectors: Sequence[Detector], *, precision: torch.dtype | None = None) -> Iterator[Victim]:
+def victim(
+    detectors: Sequence[Detector], *, precision: torch.dtype | None = None, rivals: Sequence[Rivals | None] = ()
+) -> Iterator[Victim]:
     """The detectors, frozen and in evaluation mode; modes and `requires_grad` are restored after, also after an error.
 
     `precision` is for the networks alone: None for float32, or bfloat16. float16 is refused, for a gradient of a mean
-    over pixels vanishes in it.
+    over pixels vanishes in it. `rivals` are what each says of all images, for objectives that look at them.
     """
     if not detectors:
         raise UserError("expected at least one detector to attack, got none; name a source model")
@@ -238,7 +249,7 @@ def victim(detectors: Sequence[Detector], *, precision: torch.dtype | None = Non
     try:
         for weight, _ in frozen:
             weight.requires_grad_(False)
-        yield Victim(detectors, precision=precision).eval()
+        yield Victim(detectors, precision=precision, rivals=rivals).eval()
     finally:
         # One module at a time: `train()` on the whole would thaw batch norms that were frozen before.
         for module, mode in modes:

@@ -1,0 +1,98 @@
+"""Objectives that go for the order of pixels: within an image, and over all images of a category."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from omnial_bench.attacks.aim import Aim, log_odds_of_wrong, means_apart
+from omnial_bench.attacks.rivals import STRAIGHT
+from omnial_bench.attacks.straightening import straightened
+from omnial_bench.errors import UserError
+from omnial_bench.types import Prediction
+
+PARTNERS = 2
+"""Pixels of the other kind that each pixel is held against."""
+STRIDE = 7919
+"""A prime, so that neighbouring pixels meet partners far apart."""
+WIDTH = 0.5
+"""Of a pair: by how many standard deviations it is won."""
+
+
+def ranking(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
+    """How far an image's normal pixels rank above its anomalous ones: the mean of -log(1 + softplus((a - n) / t)) over
+    pairs of a normal pixel's score n and an anomalous one's a, t `WIDTH`.
+
+    A score is the log-odds in standard deviations of the map, and to the share `STRAIGHT` what it is when
+    `straightened`. The latter is the same after any strictly increasing change of the scores, so that no bend, be it an
+    exponential or a sigmoid that has not rounded to 1, takes the attack's hold; the former favours those pixels that
+    move most, where others cannot be won. A pair that is won loses its weight, one far from being won keeps a little
+    (one over its distance), so that the ranks decide and not a few extreme pixels. Every pixel meets `PARTNERS` of the
+    other kind, in a fixed order and in memory of the map's size. Towards a target it is lowered, with the pairs turned
+    about. An image with pixels of one kind has the value of `linear`, for the mean of scores in the map's own units
+    stays 0, and the gradient of that mean; towards a target it is weighted by sigmoid((wrong - mean) / t), which bears
+    on those that lie furthest out. Any positive affine change of the log-odds leaves the value of pairs and the
+    direction of the gradient as they are; the deviation, the bend and the weights have no gradient.
+    """
+    spread, middle = torch.std_mean(prediction.log_odds.detach().flatten(1), 1)
+    spread = spread.clamp_min(torch.finfo(torch.float32).tiny)
+    plain = (prediction.log_odds - middle[:, None, None]) / spread[:, None, None]
+    odds = STRAIGHT * straightened(prediction.log_odds) + (1 - STRAIGHT) * plain
+    truth = aim.truth.flatten(1)
+    pixels, anomalous = truth.shape[1], truth.sum(1, keepdim=True)
+    # The anomalous pixels first, each kind in reading order; `first` says of each place whether it holds one.
+    place = torch.arange(pixels, device=odds.device).expand_as(truth)
+    before = truth.cumsum(1)
+    order = torch.empty_like(before).scatter_(1, torch.where(truth, before - 1, anomalous + place - before), place)
+    scores, first = odds.flatten(1).gather(1, order), place < anomalous
+    paired = torch.zeros_like(scores[:, 0])
+    for turn in range(PARTNERS):
+        at = STRIDE * place + turn * pixels // PARTNERS
+        partner = torch.where(first, anomalous + at % (pixels - anomalous).clamp_min(1), at % anomalous.clamp_min(1))
+        lead = scores - scores.gather(1, partner.clamp_max(pixels - 1))
+        lead = torch.where(first, lead, -lead) / WIDTH
+        cost = torch.log1p(F.softplus(-lead)) if aim.towards else -torch.log1p(F.softplus(lead))
+        paired = paired + sum(means_apart(cost, first)) / (2 * PARTNERS)
+    both = (anomalous > 0) & (anomalous < pixels)
+    return torch.where(both.squeeze(1), paired, _alone(prediction, odds, aim))
+
+
+def _alone(prediction: Prediction, odds: Float[Tensor, "b h w"], aim: Aim) -> Float[Tensor, " b"]:
+    """The value of `linear`, with the gradient that the mean of the scores `odds` has; towards a target that of each
+    pixel times the share of the way that it lies out."""
+    anomalous, normal = means_apart(log_odds_of_wrong(prediction.log_odds, aim.truth).detach(), aim.apart)
+    wrong = log_odds_of_wrong(odds, aim.truth)
+    if aim.towards:
+        flat = wrong.detach().flatten(1)
+        out = torch.sigmoid((flat - flat.mean(1, keepdim=True)) / WIDTH).view_as(wrong)
+        wrong = out * wrong
+    anomalous_slope, normal_slope = means_apart(wrong - wrong.detach(), aim.apart)
+    return anomalous + normal + anomalous_slope + normal_slope
+
+
+def pooled(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
+    """How far the pixels of an image overtake the scores that the pixels of all images had before the attack: what the
+    AUROC over all pixels of a category counts.
+
+    An anomalous pixel of score s that falls below a normal one's, n, and a normal pixel that rises above an anomalous
+    one's, have won: the mean of -softplus((s - n) / t), t `WIDTH`, over anomalous pixels, the same turned about over
+    normal ones, each pixel held against `PARTNERS` quantiles of the other kind. Both kinds count alike over the whole
+    category, so that an image counts by its pixels as in the pooled figure. Towards a target it is lowered, and a pixel
+    is held against the kind that it is to look like. Scores are as in `ranking`, in units of all images, whose scores
+    stay as they were: images of a batch do not mix. Bends and units have no gradient. UserError without `aim.rivals`.
+    """
+    if (rivals := aim.rivals) is None:
+        raise UserError(
+            "objective pooled: expected what the detector says of all images before the attack, got none; "
+            "make the victim with rivals, or try objective ranking"
+        )
+    scores, truth = rivals.scores(prediction.log_odds), aim.truth
+    place = torch.arange(truth[0].numel(), device=scores.device).view_as(truth[0])
+    against, over = (rivals.anomalous, rivals.normal) if aim.towards else (rivals.normal, rivals.anomalous)
+    cost = torch.zeros_like(scores)
+    for turn in range(PARTNERS):
+        at = (STRIDE * place + turn * len(against) // PARTNERS) % len(against)
+        lead = torch.where(truth, scores - against[at], over[at] - scores) / WIDTH
+        cost = cost + (F.softplus(-lead) if aim.towards else -F.softplus(lead)) / PARTNERS
+    weight = torch.where(aim.apart, 1 / rivals.share, 1 / (1 - rivals.share))
+    return (cost * weight).flatten(1).mean(1) / 2

@@ -1,0 +1,58 @@
+"""What a detector says of the images of a category before an attack: the scores that `pooled` has pixels overtake."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from omnial_bench.attacks.straightening import Bend
+
+COUNT = 512
+"""Rivals of each kind: quantiles of the scores of all images."""
+SAMPLED = 2**22
+"""Pixels of a category that are looked at, about, spread evenly: the memory of a category of any size."""
+STRAIGHT = 0.25
+"""Share of the straightened scores in those that are compared."""
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """Scores of a detector's pixels over a whole category, before any attack; none of it has a gradient."""
+
+    bend: Bend
+    middle: float
+    spread: float
+    """Mean and standard deviation of the log-odds."""
+    normal: Float[Tensor, " rivals"]
+    anomalous: Float[Tensor, " rivals"]
+    """Quantiles of the scores, ascending; where there is no pixel of a kind, those of all pixels."""
+    share: float
+    """Of the anomalous pixels among all; where one kind is missing, a half, so that both count alike."""
+
+    @classmethod
+    def of(cls, parts: Iterable[tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]]) -> "Rivals":
+        """From log-odds and truth of the pixels, in parts."""
+        odds, truth = (torch.cat(kind) for kind in zip(*parts, strict=True))
+        spread, middle = torch.std_mean(odds)
+        bend = Bend.of(odds[None])
+        scores = _mixed(bend, odds[None], float(middle), float(spread))[0]
+        share = float(truth.float().mean())
+        mixed = 0 < share < 1
+        normal, anomalous = (_quantiles(scores[kind] if mixed else scores) for kind in (~truth, truth))
+        return cls(bend, float(middle), float(spread), normal, anomalous, share if mixed else 0.5)
+
+    def scores(self, odds: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+        """Log-odds on the scale of the rivals: in standard deviations, a quarter of it straightened."""
+        return _mixed(self.bend, odds.reshape(1, -1), self.middle, self.spread).view_as(odds)
+
+
+def _mixed(bend: Bend, odds: Float[Tensor, "1 n"], middle: float, spread: float) -> Float[Tensor, "1 n"]:
+    plain = (odds - middle) / max(spread, torch.finfo(torch.float32).tiny)
+    return STRAIGHT * bend(odds) + (1 - STRAIGHT) * plain
+
+
+def _quantiles(scores: Float[Tensor, " n"]) -> Float[Tensor, " rivals"]:
+    at = (torch.arange(COUNT, dtype=torch.float64, device=scores.device) + 0.5) / COUNT * len(scores)
+    return scores.sort().values[at.long()]

@@ -1,0 +1,51 @@
+"""Scores bent so that they are normally distributed, for objectives that no bend of a detector's scores may mislead."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+KNOTS, REACH = 64, 3.2
+"""Of a bend: the least value, the largest, and between them normal quantiles, evenly up to this one."""
+
+
+@dataclass(frozen=True)
+class Bend:
+    """A strictly increasing, piecewise linear map that brings scores to the normal quantiles of their ranks."""
+
+    values: Float[Tensor, "b knots"]
+    heights: Float[Tensor, " knots"]
+
+    @classmethod
+    def of(cls, scores: Float[Tensor, "b n"]) -> "Bend":
+        """The bend of each row, from its own scores; without a gradient."""
+        ordered = scores.detach().sort(1).values
+        last = ordered.shape[1] - 1
+        shares = torch.special.ndtr(torch.linspace(-REACH, REACH, KNOTS - 2, dtype=torch.float64, device=scores.device))
+        places = F.pad((shares * last).round().long(), (1, 0))
+        places = F.pad(places, (0, 1), value=last)
+        heights = torch.special.ndtri((places + 0.5) / (last + 1)).to(scores.dtype)
+        return cls(ordered[:, places].contiguous(), heights)
+
+    def __call__(self, scores: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+        """Scores bent, row by row; beyond the ends as between the two knots there. The bend has no gradient of its own,
+        and a row of one value keeps its slope."""
+        fixed, largest = scores.detach().contiguous(), self.values[:, -1:].contiguous()
+        # A value that several knots share belongs to the piece above them, the largest to the one below.
+        before_largest = torch.searchsorted(self.values, largest)
+        after = torch.searchsorted(self.values, fixed, right=True).minimum(before_largest).clamp_min(1)
+        low, width = self.values.gather(1, after - 1), self.values.diff(dim=1).gather(1, after - 1)
+        slope = torch.where(width > 0, self.heights.diff()[after - 1] / width, 1.0)
+        bent: Tensor = self.heights[after - 1] + slope * (scores - low)
+        return bent
+
+
+def straightened(odds: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    """The log-odds of each image bent so that they are normally distributed.
+
+    What is differentiated thus does not depend on how a detector bends its scores.
+    """
+    flat = odds.flatten(1)
+    return Bend.of(flat)(flat).view_as(odds)
