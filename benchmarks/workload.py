@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-from omnial_bench.attacks.specs import spec_of
+from omnial_bench.attacks.specs import HELD_AGAINST_RIVALS, spec_of
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Plan, Suite, Threat
 from omnial_bench.data.catalog import CATALOG, Category
@@ -35,7 +35,7 @@ class Load:
     test_passes: int
     """The same of suites that attack the test split."""
     scored: int
-    """Images that pass forwards: scored, or looked at by an attack without gradient."""
+    """Images that pass forwards: scored, or looked at by an attack without gradient or before an attack."""
     pflop: float
     """All of it in 10^15 multiplications and additions."""
 
@@ -58,12 +58,14 @@ def workload(plan: Plan, *, seeds: int = 1) -> list[Load]:
             for threat in suite.threats:
                 if suite.against == "sources":
                     in_sets += among * sum(_attacked(threat, *pair) for pair in images)
+                    seen += among * sum(map(sum, images)) if threat.objective in HELD_AGAINST_RIVALS else 0
             for model in own:
                 of_model = {category: _images(plan, suite, counts[category]) for category in model.categories}
                 if suite.against == "sources":
                     seen += len(suite.threats) * sum(map(sum, of_model.values()))
                     continue
                 for threat in suite.threats:
+                    seen += sum(map(sum, of_model.values())) if threat.objective in HELD_AGAINST_RIVALS else 0
                     passes = sum(_attacked(threat, *pair) for pair in of_model.values())
                     by_gradient = spec_of(threat.attack).uses_gradient
                     in_tests += passes if by_gradient else 0

@@ -8,9 +8,9 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from omnial_bench.attacks.levels import quantise
-from omnial_bench.attacks.objectives import HELD_AGAINST_RIVALS, objective_named
 from omnial_bench.attacks.rivals import SAMPLED, Rivals
 from omnial_bench.attacks.sets.compose import Composed, generator_for
+from omnial_bench.attacks.specs import HELD_AGAINST_RIVALS
 from omnial_bench.attacks.threats import aims, build_attack, kind_of, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Threat
@@ -79,7 +79,7 @@ def _rivals(
 ) -> list[Rivals]:
     """What each model says of the images before the attack, where the objective looks at that: one forward pass each;
     else nothing."""
-    if objective_named(threat.objective) not in HELD_AGAINST_RIVALS or not threat.eps:
+    if threat.objective not in HELD_AGAINST_RIVALS or not threat.eps:
         return []
     parts: list[list[tuple[Tensor, Tensor]]] = [[] for _ in models]
     every = max(1, len(rows) * images.masks[0].numel() // SAMPLED)

@@ -139,10 +139,6 @@ STEADY: frozenset[Objective] = frozenset(OBJECTIVES.values()) - {segpgd}
 """Those whose gradient is the same at any progress: an image that has not moved need not be looked at again."""
 
 
-HELD_AGAINST_RIVALS: frozenset[Objective] = frozenset({pooled})
-"""Those that need to know what the detector says of all images before the attack."""
-
-
 def objective_named(name: str) -> Objective:
     """The objective of a name; UserError with the closest known one."""
     check_objective(name)

@@ -66,6 +66,8 @@ AIMS: dict[str, str] = {
     "segpgd": "pixel",
 }
 """The kinds of metric that each objective goes for."""
+HELD_AGAINST_RIVALS = frozenset({"pooled"})
+"""Objectives that look at what the detector says of all images before the attack: a forward pass of each."""
 
 
 def check_objective(name: str) -> None:
