@@ -43,7 +43,8 @@ def test_only_attacks_import_torchattacks_and_nothing_torchvision() -> None:
 # What reads or runs more than data. `provenance` asks git for the commit, by a fixed command, no shell. `processes`
 # keeps a process pool; what passes between its own processes is pickled by the standard library. `ray_executor` has Ray
 # do that between the machines of a cluster, which trust each other. `trust` imports the `package.module:object` that
-# a user trusts, the one way for foreign code to come in; the others import by fixed names.
+# a user trusts, the one way for foreign code to come in; the others import by fixed names. `weights` has torch read
+# tensors alone.
 MODULES = {
     "pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "dbm", "yaml", "code", "codeop", "runpy",
     "subprocess", "importlib.import_module", "importlib.util", "importlib.machinery", "multiprocessing",
@@ -52,6 +53,7 @@ MODULES = {
 ALLOWED = {
     "memory.py": {"ctypes"},
     "provenance.py": {"subprocess"},
+    "models/weights.py": {"torch.load"},
     "processes.py": {"multiprocessing", "concurrent.futures.ProcessPoolExecutor"},
     "pipeline/ray_executor.py": {"ray"},
     "trust.py": {"importlib.import_module", "importlib.machinery"},
@@ -93,7 +95,7 @@ def test_nothing_that_is_read_can_run(path: Path) -> None:
     names = imported(path)
     risky = {module for module in MODULES if any(name == module or name.startswith(f"{module}.") for name in names)}
     allowed = ALLOWED.get(path.relative_to(PACKAGE).as_posix(), set())
-    assert risky == allowed
+    assert risky == allowed & MODULES
     assert dangers(path.read_text(encoding="utf-8")) <= allowed
 
 
@@ -114,7 +116,7 @@ def test_what_could_run_is_found(text: str, found: set[str]) -> None:
     assert dangers(text) == found
 
 
-@pytest.mark.parametrize("name", ["blocks", "draem", "fitted", "gaussian", "jnld", "omnial"])
+@pytest.mark.parametrize("name", ["backbone", "blocks", "draem", "fitted", "gaussian", "jnld", "omnial"])
 def test_no_detector_cuts_its_gradient(name: str) -> None:
     """An attack needs the gradient through every branch; where one is cut, a detector looks robust."""
     tree = ast.parse((PACKAGE / "models" / f"{name}.py").read_text(encoding="utf-8"))

@@ -52,6 +52,7 @@ def test_verify_passes_a_sound_folder(toy: Path) -> None:
     assert found["counts"][2] == {
         "category": "gear", "train": 2, "test_good": 1, "test_defect": 3,
         "defects": {"broken_tooth": 1, "crack": 1, "rust": 1}, "published": [None, None, None],
+        "masks": "levels 0, 255: anomalous is all but 0",
     }  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from PIL import Image
 
 from omnial_bench.data import cache, decode
 from omnial_bench.data.dataset import find_dataset, scan
-from omnial_bench.data.decode import read_mask
 from omnial_bench.errors import UserError
 
 
@@ -114,21 +113,6 @@ def test_every_kind_of_pixel_becomes_rgb_bytes(tmp_path: Path) -> None:
         pixels, size = decode.read_image(tmp_path / name)
         assert size == (6, 5) and pixels.dtype == np.uint8, name
         assert np.array_equal(pixels, expected), name
-
-
-def test_the_grey_fringe_of_a_jpeg_mask_is_no_anomaly(tmp_path: Path) -> None:
-    painted = np.zeros((32, 32), np.uint8)
-    painted[5:19, 7:22] = 255
-    file = save(tmp_path / "m.jpg", painted)
-    assert np.asarray(Image.open(file)).astype(bool).sum() > painted.astype(bool).sum()
-    assert (decode.read_mask(file) == painted.astype(bool)).all()
-
-
-def test_alpha_of_a_mask_is_no_anomaly(tmp_path: Path) -> None:
-    pixels = np.zeros((4, 4, 4), np.uint8)
-    pixels[..., 3] = 255
-    pixels[1, 1, 0] = 255
-    assert decode.read_mask(save(tmp_path / "m.png", pixels)).nonzero()[0].tolist() == [1]
 
 
 def test_images_that_cannot_be_used_are_named(mvtec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,15 +263,3 @@ def test_a_cache_folder_that_cannot_be_written_costs_a_warning(
         assert len(dataset.load("train", None, (8, 8))) == 6
         assert len(dataset.fingerprint) == 64
     assert "are not kept" in caplog.text
-
-
-def test_a_mask_of_a_palette_counts_by_colour(tmp_path: Path) -> None:
-    mask = np.zeros((32, 32), dtype=np.uint8)
-    mask[4:12, 4:20] = 255
-    # Quantised, white comes first: the defect has the index 0.
-    quantised = Image.fromarray(mask).convert("RGB").quantize(2)
-    numbered = Image.fromarray((mask > 0).astype(np.uint8), mode=None)
-    numbered.putpalette([0, 0, 0] * 256)
-    for name, image in (("quantised", quantised), ("numbered", numbered)):
-        image.save(tmp_path / f"{name}.png")
-        assert np.array_equal(read_mask(tmp_path / f"{name}.png"), mask > 0)

@@ -30,7 +30,8 @@ from omnial_bench.attacks.sets import manifest
 from omnial_bench.attacks.sets.png import read_png, write_png
 from omnial_bench.config.load import read_detector, read_plan, read_recipe, read_suite, records_folder
 from omnial_bench.config.schema import Recipe
-from omnial_bench.data.decode import read_image, read_mask
+from omnial_bench.data.decode import read_image
+from omnial_bench.data.levels import measure, read_levels
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.io.whole import sha256
 from omnial_bench.models import checkpoint
@@ -577,9 +578,9 @@ def look(path: Path) -> None:
             if found is not None:
                 pixels, original = found
                 assert pixels.shape == (*(original if size is None else size), 3) and pixels.dtype == np.uint8
-            mask = read(read_mask, path, size)
-            assert mask is None or (mask.dtype == np.bool_ and (size is None or mask.shape == size))
-        read(read_mask, path, original=(6, 7))
+        levels = read(read_levels, path)
+        assert levels is None or (levels.dtype == np.uint8 and sum(measure(levels).counts) == levels.size)
+        read(read_levels, path, original=(6, 7))
         for mode in ("RGB", "L"):
             exact = read(read_png, path, mode, (6, 7))
             assert exact is None or (exact.shape[:2] == (6, 7) and exact.dtype == np.uint8)
@@ -603,7 +604,7 @@ def test_a_decompression_bomb_is_refused_in_one_line(tmp_path: Path, side: int, 
     body = zlib.compress(b"\x00" * 1_000_000, 9)
     header = struct.pack(">IIBBBBB", side, side, 8, kind, 0, 0, 0)
     path = put(tmp_path / "bomb.png", png_of([(b"IHDR", header), (b"IDAT", body), (b"IEND", b"")]))
-    for refuse in (lambda: read_image(path), lambda: read_mask(path), lambda: read_png(path, "RGB", (side, side))):
+    for refuse in (lambda: read_image(path), lambda: read_levels(path), lambda: read_png(path, "RGB", (side, side))):
         with pytest.raises(UserError) as caught:
             refuse()
         assert "bomb.png" in str(caught.value) and len(str(caught.value).splitlines()) == 1

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 from omnial_bench.cli.tables import show
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Recipe, Suite
-from omnial_bench.data.decode import open_image, read_image, read_mask
+from omnial_bench.data.decode import open_image, read_image
+from omnial_bench.data.levels import read_levels
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.evaluate import Evaluation
 from omnial_bench.io.whole import write_text
@@ -199,7 +200,7 @@ def test_a_bomb_of_a_image_is_one_line(tmp_path: Path) -> None:
 def test_a_side_of_millions_of_pixels_is_refused(tmp_path: Path) -> None:
     """Few pixels, and what reduces them to the network's size would need all memory."""
     Image.new("1", (200_000, 1)).save(tmp_path / "x.png")
-    for read in (open_image, read_image, read_mask):
+    for read in (open_image, read_image, read_levels):
         with pytest.raises(UserError, match=r"more than 32,768 pixels on a side"):
             read(tmp_path / "x.png")
 
@@ -210,7 +211,7 @@ def test_a_palette_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     start = content.index(b"PLTE") - 4
     end = start + 12 + int.from_bytes(content[start : start + 4])
     (tmp_path / "x.png").write_bytes(content[:start] + content[end:])
-    for read in (read_image, read_mask):
+    for read in (read_image, read_levels):
         with pytest.raises(UserError, match=r"cannot decode .*x\.png"):
             read(tmp_path / "x.png")
 

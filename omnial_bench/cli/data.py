@@ -207,6 +207,8 @@ def verify(
         parts = [f"{number} of {known} {part}" for part, number, known in pairs if known not in (None, number)]
         if parts:
             console.print(f"not as published: {escape(count.category)}, {', '.join(parts)}", highlight=False)
+        if count.masks:
+            console.print(f"masks of {escape(count.category)}: {count.masks}", highlight=False)
     if found.problems:
         problems = Table("file", "problem", box=None, title=f"problems: {len(found.problems)}")
         for problem in found.problems:

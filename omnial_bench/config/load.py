@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from omnial_bench.config.schema import DetectorRecord, Plan, Recipe, Record, Suite
+from omnial_bench.config.schema import BackboneRecord, DetectorRecord, Plan, Recipe, Record, Suite
 from omnial_bench.errors import UserError, is_printable, unknown
 
-Kind = Literal["models", "attacks", "plans"]
+Kind = Literal["models", "models/backbones", "attacks", "plans"]
 Parsed = TypeVar("Parsed")
 MOST_DOTS = 1000
 """On a line of TOML: the time that a key of many parts takes grows with their square."""
@@ -124,6 +124,13 @@ def read_suite(name_or_path: str, trusted: Collection[str] = ()) -> Suite:
 def read_plan(name_or_path: str) -> Plan:
     """A plan by name (a record of plans/) or by the path of a TOML file."""
     return parse(Plan, *_read("plans", "plan", name_or_path))
+
+
+def read_backbone(name: str) -> BackboneRecord:
+    """A backbone's record by name (models/backbones/)."""
+    if name not in record_names("models/backbones"):
+        raise unknown("backbone", name, record_names("models/backbones"))
+    return parse(BackboneRecord, *_read("models/backbones", "backbone", name))
 
 
 def read_detector(name_or_path: str) -> DetectorRecord:

@@ -69,7 +69,7 @@ def remember(name: str, decided_by: Sequence[Any], make: Callable[[], Mapping[st
         with _writing(), files.whole(path, apart=True) as aside:
             save_file(tensors, aside, metadata={"crc32": _checksum(tensors)})
     except (UserError, OSError, SafetensorError) as error:
-        log.warning("decoded images are not kept: %s", error)
+        log.warning("%s is not kept in the cache: %s", path.name, error)
     return tensors
 
 

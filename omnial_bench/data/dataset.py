@@ -13,13 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import guess_name
 from omnial_bench.data.readers.base import Reader, Sample
 from omnial_bench.data.readers.base import Split as Split
 from omnial_bench.data.readers.registry import choose_reader, content
+from omnial_bench.data.splits import decode_split
 from omnial_bench.errors import UserError, is_printable, unknown
 from omnial_bench.io import whole as files
 from omnial_bench.trust import is_foreign
@@ -132,12 +131,10 @@ class Dataset:
         self.require_masks(samples)
         paths = [path for sample in samples for path in (sample.image, *sample.masks)]
         decided_by = [decode.VERSION, list(size), [one.id for one in samples], cache.file_stamps(self.root, paths)]
-        if any(sample.grey_edges for sample in samples):
-            decided_by.append("grey edges")
         if self.named_by:
             decided_by.append([len(sample.masks) for sample in samples])
         name = f"{category}-{split}-{size[0]}x{size[1]}"
-        tensors = cache.remember(name, decided_by, lambda: _decode(samples, size))
+        tensors = cache.remember(name, decided_by, lambda: decode_split(samples, size))
         return samples, tensors["images"], tensors.get("masks")
 
     def require_masks(self, samples: Sequence[Sample]) -> None:
@@ -241,24 +238,3 @@ def fingerprint_of(digests: Mapping[str, str]) -> str:
     """One SHA-256 over the paths and hashes of files."""
     lines = (f"{path}\0{digests[path]}\n" for path in sorted(digests, key=lambda path: path.split("/")))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _decode(samples: Sequence[Sample], size: tuple[int, int]) -> dict[str, torch.Tensor]:
-    import torch
-
-    images = np.empty((len(samples), 3, *size), np.uint8)
-    masks = np.zeros((len(samples), *size), bool)
-
-    def read(index: int) -> None:
-        sample = samples[index]
-        pixels, original = decode.read_image(sample.image, size)
-        images[index] = pixels.transpose(2, 0, 1)
-        if sample.masks:
-            parts = [decode.read_mask(mask, original=original, grey_edges=sample.grey_edges) for mask in sample.masks]
-            masks[index] = decode.shrink_mask(np.logical_or.reduce(parts), size)
-
-    cache.in_parallel(read, range(len(samples)))
-    tensors = {"images": torch.from_numpy(images)}
-    if any(sample.masks for sample in samples):
-        tensors["masks"] = torch.from_numpy(masks)
-    return tensors

@@ -17,7 +17,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 """Pillow's names of what files may hold, whatever they are called: others start programs, as EPS does Ghostscript."""
 MOST_SIDE = 1 << 15
 """Pixels of a side: an image of one row and millions of columns is small, and what reduces it is not."""
-VERSION = 3
+VERSION = 4
 """Raised with every change of what decoding gives, so that older cached images are not found."""
 
 Bytes = npt.NDArray[np.uint8]
@@ -57,31 +57,6 @@ def read_image(path: Path, size: Size | None = None) -> tuple[Bytes, Size]:
     if size is not None and size != original:
         image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.asarray(image.convert("RGB")), original
-
-
-def read_mask(path: Path, size: Size | None = None, *, original: Size | None = None, grey_edges: bool = False) -> Mask:
-    """A ground-truth mask `h w` at `size`: non-zero is anomalous, area-averaged, and cut at one half.
-
-    JPEG leaves grey levels around a painted edge, and so does a mask that was smoothed (`grey_edges`): of such a file
-    of 8 bits the upper half of the range is anomalous. UserError
-    where it cannot be decoded, or where its size in the file is not `original`, the image's.
-    """
-    image = open_image(path)
-    if original is not None and original != (image.height, image.width):
-        raise UserError(
-            f"mask {path} is {image.width}x{image.height}, expected its image's {original[1]}x{original[0]}; "
-            "give the mask that was drawn on this image"
-        )
-    smooth = grey_edges or image.format == "JPEG"
-    # Of a palette the colours count, unless it paints every class black, as files do that only number them.
-    if image.mode == "P" and np.asarray(coloured := converted(image, "RGB", path)).any():
-        image = coloured
-    pixels = np.asarray(image)
-    if pixels.ndim == 3:
-        colours = len(image.getbands()) - (image.mode in ("RGBA", "LA", "PA"))
-        pixels = pixels[..., :colours].max(axis=2)
-    mask: Mask = pixels > (127 if smooth and pixels.dtype == np.uint8 else 0)
-    return mask if size is None else shrink_mask(mask, size)
 
 
 def shrink_mask(mask: Mask, size: Size) -> Mask:

@@ -8,6 +8,7 @@ from typing import Any
 from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.dataset import Dataset, scan
+from omnial_bench.data.levels import Cut, Values, choose_cut, measure, read_levels, together
 from omnial_bench.data.readers.base import Reader, Sample
 from omnial_bench.errors import UserError
 
@@ -30,6 +31,8 @@ class Count:
     test_defect: int
     defects: dict[str, int]
     published: tuple[int | None, int | None, int | None]
+    masks: str
+    """What the levels of its masks mean, in words; empty where there are no masks, or where they mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -49,36 +52,38 @@ class Verification:
 def verify(root: Path, *, reader: str | Reader | None = None, trusted: Collection[str] = ()) -> Verification:
     """Decode every image and mask in `root`, read as `find_dataset` does; UserError where there is no data set."""
     dataset = scan(root, reader=reader, trusted=trusted)
-    problems = [
-        problem
-        for found in cache.in_parallel(lambda sample: _check(dataset, sample), dataset.samples)
-        for problem in found
-    ]
+    looked = cache.in_parallel(lambda sample: _check(dataset, sample), dataset.samples)
+    problems = [problem for part, _ in looked for problem in part]
+    cuts = {}
     for category in dataset.categories:
-        problems += _check_category(dataset, category)
+        pairs = zip(dataset.samples, looked, strict=True)
+        values = [part for sample, (_, parts) in pairs if sample.category == category for part in parts]
+        cuts[category] = choose_cut(together(values)) if values else Cut()
+        problems += _check_category(dataset, category, cuts[category])
     return Verification(
         root=str(root),
         name=dataset.name,
         layout=dataset.layout,
-        counts=tuple(_count(dataset, category) for category in dataset.categories),
+        counts=tuple(_count(dataset, category, cuts[category]) for category in dataset.categories),
         problems=tuple(problems),
     )
 
 
-def _check(dataset: Dataset, sample: Sample) -> list[Problem]:
-    root, problems, original = dataset.root, [], None
+def _check(dataset: Dataset, sample: Sample) -> tuple[list[Problem], list[Values]]:
+    """What is wrong with an image and its masks, and the levels of these."""
+    root, problems, values, original = dataset.root, [], [], None
     try:
         _, original = decode.read_image(sample.image)
     except UserError as error:
         problems.append(_problem(root, sample.image, error))
     for mask in sample.masks:
         try:
-            decode.read_mask(mask, original=original)
+            values.append(measure(read_levels(mask, original=original)))
         except UserError as error:
             problems.append(_problem(root, mask, error))
     if sample.label != "good" and not sample.masks:
         problems.append(Problem(sample.image.relative_to(root).as_posix(), _without_mask(dataset, sample)))
-    return problems
+    return problems, values
 
 
 def _without_mask(dataset: Dataset, sample: Sample) -> str:
@@ -93,10 +98,10 @@ def _problem(root: Path, path: Path, error: UserError) -> Problem:
     return Problem(path.relative_to(root).as_posix(), str(error).replace(f" {path}", ""))
 
 
-def _check_category(dataset: Dataset, category: str) -> list[Problem]:
-    """Masks that belong to no image, and splits without normal images."""
+def _check_category(dataset: Dataset, category: str, cut: Cut) -> list[Problem]:
+    """Masks that mean nothing or belong to no image, and splits without normal images."""
     samples = [sample for sample in dataset.samples if sample.category == category]
-    problems = []
+    problems = [Problem(category, f"cannot use its masks: {cut.wrong}")] if cut.wrong else []
     for split, what in (("train", "no training images"), ("test", "no normal test images")):
         if not any(sample.split == split and sample.label == "good" for sample in samples):
             problems.append(Problem(dataset.reader.normals.format(category=category, split=split), what))
@@ -106,7 +111,7 @@ def _check_category(dataset: Dataset, category: str) -> list[Problem]:
     return problems + [Problem(path, "mask without an image") for path in lost]
 
 
-def _count(dataset: Dataset, category: str) -> Count:
+def _count(dataset: Dataset, category: str, cut: Cut) -> Count:
     counts = dataset.counts()[category]
     defects = {name: number for name, number in counts["test"].items() if name != "good"}
     entry = CATALOG.get(dataset.name)
@@ -118,4 +123,5 @@ def _count(dataset: Dataset, category: str) -> Count:
         test_defect=sum(defects.values()),
         defects=defects,
         published=(known.train, known.test_good, known.test_defect) if known else (None, None, None),
+        masks=cut.words,
     )

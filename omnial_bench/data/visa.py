@@ -37,7 +37,7 @@ def one_class(raw: Path, folder: Path, *, split: str = SPLIT) -> int:
 
     `<category>/Data/Images/{Normal,Anomaly}` become `<category>/{train/good,test/good,test/bad}`, and the masks
     `<category>/ground_truth/bad/<stem of the image>.png`, byte for byte: they hold small class numbers, and every
-    value but 0 is anomalous (`decode.read_mask`). The table and the licence come along; images that it does not name
+    value but 0 is anomalous (`data.levels`). The table and the licence come along; images that it does not name
     do not. UserError, one line and before anything is moved, where the table is missing or wrong, names a file that is
     not there or lies outside, or gives two files one place.
     """

@@ -22,9 +22,7 @@ class Sample:
     label: str
     """`good` for a normal image, else the kind of its anomaly. Training images are normal."""
     masks: tuple[Path, ...] = ()
-    """Of an anomalous image: files of its own size, anomalous where any of them is not zero."""
-    grey_edges: bool = False
-    """Of masks that were painted white and smoothed: anomalous is the upper half of the range, not all but zero."""
+    """Of an anomalous image: files of its own size, anomalous where any of them is; see `data.levels`."""
     name: str = ""
     """What tells it from others of its label, where the stem of its file does not."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from omnial_bench.data import cache, decode
+from omnial_bench.data.levels import choose_cut, measure, read_levels, together
 from omnial_bench.data.readers.base import Reader, Sample, Split
 from omnial_bench.errors import UserError
 
@@ -17,7 +18,7 @@ log = logging.getLogger(__name__)
 CATEGORY = "kolektorsdd2"
 SPLITS: tuple[Split, ...] = ("train", "test")
 SUFFIX = "_GT"
-VERSION = 1
+VERSION = 2
 """Raised where what counts as anomalous changes, so that what older code remembered is not found."""
 
 
@@ -52,7 +53,9 @@ def _anomalous(root: Path, split: str, masks: Sequence[Path]) -> list[bool]:
     """Whether each mask marks anything: there is no other label. Decoded once and remembered."""
 
     def decide() -> str:
-        return "".join("01"[bool(decode.read_mask(mask).any())] for mask in masks)
+        values = cache.in_parallel(lambda mask: measure(read_levels(mask)), masks)
+        above = choose_cut(together(values)).above
+        return "".join("01"[any(part.counts[above + 1 :])] for part in values)
 
     text = cache.remember_text(f"{CATEGORY}-{split}-labels", [VERSION, cache.file_stamps(root, masks)], decide)
     return [one == "1" for one in text]

@@ -38,7 +38,7 @@ def read(root: Path) -> Iterator[Sample]:
         label = folder.name.removeprefix(PREFIX).lower()
         for image in photographs:
             truth = (masks[image.stem],) if image.stem in masks else ()
-            yield Sample(image=image, category=CATEGORY, split="test", label=label, masks=truth, grey_edges=True)
+            yield Sample(image=image, category=CATEGORY, split="test", label=label, masks=truth)
 
 
 def hint(root: Path) -> str:

@@ -1,0 +1,189 @@
+"""What the grey levels of masks mean, decided by those of a whole category: one file may hold nothing but its edges.
+
+Masks are drawn in three ways: white on black, in the numbers of classes, and white with grey edges, which a JPEG or a
+filter left. Of the first two every level but 0 is anomalous, of the third the upper half of the range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from omnial_bench.data import decode
+from omnial_bench.errors import UserError
+
+HALF = 127
+"""Of masks with grey edges, the last level that is normal."""
+NEAR_BLACK, NEAR_WHITE = 25, 230
+"""What JPEG leaves around a white drawing on black lies up to the first and from the second level on."""
+FEW = 32
+"""More levels than this are no classes that somebody numbered."""
+Levels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """The levels of one mask, or of many together."""
+
+    counts: tuple[int, ...]
+    """Pixels by level."""
+    flat: int = 0
+    """Pixels of levels 1 to 127 whose eight neighbours are as they are: classes have insides, edges have none."""
+    files: int = 1
+    marked: int = 0
+    """Files with a level above 0."""
+    faint: int = 0
+    """Files with a level above 0 and none above 127, which a cut there would empty."""
+    grey: int = 0
+    """Files with a level that is neither 0 nor 255."""
+    inverted: int = 0
+    """Files that mark the frame of the image and most of it, but not all."""
+
+    def __add__(self, other: Values) -> Values:
+        return Values(
+            counts=tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)),
+            flat=self.flat + other.flat, files=self.files + other.files, marked=self.marked + other.marked,
+            faint=self.faint + other.faint, grey=self.grey + other.grey, inverted=self.inverted + other.inverted,
+        )  # fmt: skip
+
+    @property
+    def low(self) -> int:
+        """Pixels that one cut calls anomalous and the other normal."""
+        return sum(self.counts[1 : HALF + 1])
+
+    @property
+    def levels(self) -> list[int]:
+        """The levels that occur, but 0."""
+        return [level for level, count in enumerate(self.counts) if level and count]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """Above which level pixels are anomalous, in words as well; or `wrong`, why none is right."""
+
+    above: int = 0
+    words: str = ""
+    wrong: str = ""
+
+
+def read_levels(path: Path, *, original: decode.Size | None = None) -> Levels:
+    """A mask `h w` as grey levels of 8 bits, where 0 stays 0 and everything else something else.
+
+    Of colours the strongest channel counts, and of a palette with colours, which lists classes, each as white, unless
+    it paints every class black, as files do that only number them. 16 bits that go beyond 255 are scaled by 1/257,
+    floating point up to 1 by 255. UserError where the file cannot be decoded, holds no grey levels, or has its marks in
+    the alpha channel, and where its size is not `original`, the image's.
+    """
+    image = decode.open_image(path)
+    if original is not None and original != (image.height, image.width):
+        raise UserError(_other_size(image, path, original))
+    if image.mode in ("L", "1"):
+        return np.asarray(image.convert("L"))
+    if image.mode == "P":
+        colours = np.asarray(decode.converted(image, "RGB", path))
+        if not colours.any():
+            return np.asarray(image)
+        strongest: Levels = colours.max(axis=2)
+        return strongest if (colours == strongest[..., None]).all() else _as_white(strongest)
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _from_wide(np.asarray(image), path)
+    has_alpha = image.mode in ("LA", "RGBA", "PA", "La", "RGBa")
+    pixels = np.asarray(decode.converted(image, "RGBA" if has_alpha else "RGB", path))
+    if has_alpha and not _varies(pixels[..., :3]) and _varies(pixels[..., 3]):
+        raise UserError(f"mask {path} has one colour, and its marks in the alpha channel; save it as black and white")
+    return np.asarray(pixels[..., :3].max(axis=2))
+
+
+def _other_size(image: Image.Image, path: Path, original: decode.Size) -> str:
+    size = f"mask {path} is {image.width}x{image.height}, expected its image's {original[1]}x{original[0]}"
+    if original == (image.width, image.height):
+        return f"{size}; it was drawn on the image as a viewer turns it: turn it back, or store the image turned"
+    return f"{size}; give the mask that was drawn on this image"
+
+
+def _varies(pixels: Levels) -> bool:
+    return bool((pixels != pixels[:1, :1]).any())
+
+
+def _as_white(levels: Levels) -> Levels:
+    return np.where(levels > 0, 255, 0).astype(np.uint8)
+
+
+def _from_wide(pixels: npt.NDArray[np.generic], path: Path) -> Levels:
+    """More than 8 bits to 8."""
+    exact = pixels.astype(np.float64)
+    low, top = float(exact.min()), float(exact.max())
+    fraction = pixels.dtype.kind == "f" and top <= 1
+    if not (low >= 0 and top <= (255 if pixels.dtype.kind == "f" else 65535)):
+        raise UserError(f"cannot use mask {path}: its values go from {low:g} to {top:g}; save it as black and white")
+    scaled = exact * 255 if fraction else exact / 257 if top > 255 else exact
+    return np.where(exact > 0, scaled.round().clip(1, 255), 0).astype(np.uint8)
+
+
+def measure(levels: Levels) -> Values:
+    """What one mask says of its category."""
+    counts = Image.fromarray(levels).histogram()
+    top = max((level for level, count in enumerate(counts) if count), default=0)
+    above = HALF if top > HALF else 0
+    marked = sum(counts[above + 1 :])
+    border = np.concatenate((levels[0], levels[-1], levels[:, 0], levels[:, -1]))
+    inverted = levels.size / 2 < marked < levels.size and float((border > above).mean()) > 0.9
+    low = sum(counts[1 : HALF + 1]) > 0
+    return Values(
+        counts=tuple(counts), flat=_flat(levels) if low else 0, marked=int(top > 0), faint=int(0 < top <= HALF),
+        grey=int(sum(counts[1:255]) > 0), inverted=int(inverted),
+    )  # fmt: skip
+
+
+def _flat(levels: Levels) -> int:
+    middle = levels[1:-1, 1:-1]
+    inside = (middle > 0) & (middle <= HALF)
+    rows = (levels[:-2] == levels[1:-1]) & (levels[2:] == levels[1:-1])
+    inside &= rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:]
+    inside &= (levels[1:-1, :-2] == middle) & (levels[1:-1, 2:] == middle)
+    return int(inside.sum())
+
+
+def together(parts: Iterable[Values]) -> Values:
+    """The values of several masks; none are no files."""
+    return reduce(Values.__add__, parts, Values(counts=(0,) * 256, files=0))
+
+
+def choose_cut(values: Values) -> Cut:
+    """What the masks of a category mean by their levels.
+
+    Where none lies from 1 to 127, both cuts are one. Else few levels are classes where they lie flat or where a file
+    holds no others; and many are grey edges where most pixels are nearly black and, of the rest, a fifth is nearly
+    white. What is neither, such as a photograph, has no right cut, and nor have masks that are inverted.
+    """
+    levels, some = values.levels, _listed(values.levels)
+    if 2 * values.inverted > values.marked:
+        return Cut(wrong=f"{values.inverted} of {values.marked} masks mark the frame and most of the image, as "
+                         "inverted ones do; invert them, so that the defect is white")  # fmt: skip
+    if not values.low:
+        return Cut(words=f"levels {some}: anomalous is all but 0" if levels else "all masks are empty")
+    classes = Cut(words=f"levels {some}, as of classes: anomalous is all but 0")
+    edges = Cut(above=HALF, words=f"cut at {HALF + 1}: {values.grey} of {values.files} files hold grey edges")
+    if levels[-1] <= FEW or (len(levels) <= FEW and (100 * values.flat > values.low or values.faint)):
+        return classes
+    if levels[-1] <= HALF and 2 * values.flat > values.low:
+        return classes
+    black, white = sum(values.counts[: NEAR_BLACK + 1]), sum(values.counts[NEAR_WHITE:])
+    drawn = sum(values.counts) - black
+    if 10 * values.faint <= values.marked and (
+        len(levels) <= FEW or (2 * black > black + drawn and 5 * white >= drawn)
+    ):
+        return edges
+    return Cut(wrong=f"{len(levels)} grey levels from {levels[0]} to {levels[-1]}, which are neither classes nor white "
+                     "drawings with grey edges; save the masks as black and white")  # fmt: skip
+
+
+def _listed(levels: list[int]) -> str:
+    shown = [str(level) for level in (0, *levels)]
+    return ", ".join(shown) if len(shown) <= 6 else f"{', '.join(shown[:4])}, ... {shown[-1]}"

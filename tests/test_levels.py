@@ -1,0 +1,177 @@
+"""What the levels of masks mean, on each way of drawing them that published sets have."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from omnial_bench.data.dataset import find_dataset
+from omnial_bench.data.levels import choose_cut, measure, read_levels, together
+from omnial_bench.data.verify import verify
+from omnial_bench.errors import UserError
+
+SIDE = 64
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def drawn(number: int) -> np.ndarray:
+    """Where the defect of one of four images is: a disc, a thin scratch, a corner, a speck."""
+    image = Image.new("1", (SIDE, SIDE))
+    pen = ImageDraw.Draw(image)
+    (
+        lambda: pen.ellipse((9, 14, 30, 41), fill=1),
+        lambda: pen.line((4, 50, 55, 20), fill=1),
+        lambda: pen.rectangle((50, 0, 63, 12), fill=1),
+        lambda: pen.point(((33, 21), (34, 21)), fill=1),
+    )[number]()
+    return np.asarray(image)
+
+
+def noisy(truth: np.ndarray, number: int) -> np.ndarray:
+    """Levels 1 to 25 within three pixels of a defect and 230 to 255 on it."""
+    draw = np.random.default_rng(number)
+    near = np.asarray(Image.fromarray(truth).convert("L").resize((SIDE // 4,) * 2, Image.Resampling.BOX)) > 0
+    near = np.kron(near, np.ones((4, 4), bool))
+    return np.where(truth, draw.integers(230, 256, truth.shape), near * draw.integers(1, 26, truth.shape))
+
+
+def as_jpeg(truth: np.ndarray, number: int) -> Image.Image:
+    content = io.BytesIO()
+    Image.fromarray(np.where(truth, 255, 0).astype(np.uint8)).save(content, "JPEG", quality=(30, 75, 90, 95)[number])
+    return Image.open(content)
+
+
+def smaller(truth: np.ndarray, _: int) -> Image.Image:
+    """Drawn at twice the size, one row and column off, and averaged."""
+    large = np.roll(np.kron(truth, np.ones((2, 2))), (1, 1), (0, 1)) * 255
+    return Image.fromarray(large.astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.BOX)
+
+
+def painted(truth: np.ndarray, colour: tuple[int, ...]) -> Image.Image:
+    return Image.fromarray((truth[..., None] * np.array(colour)).astype(np.uint8))
+
+
+def indexed(truth: np.ndarray, palette: list[int], *, swapped: bool = False) -> Image.Image:
+    image = Image.fromarray((truth ^ swapped).astype(np.uint8))
+    image.putpalette(palette)
+    return image
+
+
+def opaque(truth: np.ndarray, _: int) -> Image.Image:
+    """A frame around the mark is a little darker, which is alpha alone."""
+    pixels = np.zeros((*truth.shape, 4), np.uint8)
+    pixels[..., :3], pixels[..., 3] = truth[..., None] * 255, 255
+    return Image.fromarray(pixels)
+
+
+Drawing = Callable[[np.ndarray, int], Image.Image | np.ndarray]
+WAYS: dict[str, tuple[Drawing, str]] = {
+    "{0, 255}": (lambda truth, _: truth * 255, "levels 0, 255: anomalous is all but 0"),
+    "one bit": (lambda truth, _: Image.fromarray(truth), "levels 0, 255: anomalous is all but 0"),
+    "{0, 1}": (lambda truth, _: truth * 1, "levels 0, 1, as of classes"),
+    "{0, 1, 2}": (lambda truth, number: truth * (1 + number % 2), "levels 0, 1, 2, as of classes"),
+    "classes 1 to 9": (lambda truth, number: truth * (9, 1, 4, 7)[number], "levels 0, 1, 4, 7, 9, as of classes"),
+    "{0, 128, 255}": (lambda truth, number: truth * (128, 255)[number % 2], "levels 0, 128, 255: anomalous is all but"),
+    "{0, 85, 255}": (lambda truth, number: truth * (85, 255)[number % 2], "levels 0, 85, 255, as of classes"),
+    "some {0, 1}, some {0, 255}": (lambda truth, number: truth * (255, 1, 255, 1)[number], "levels 0, 1, 255, as of"),
+    "one colour": (lambda truth, _: painted(truth, (200, 0, 0)), "levels 0, 200: anomalous is all but 0"),
+    "alpha is opaque": (opaque, "levels 0, 255: anomalous is all but 0"),
+    "palette": (lambda truth, _: indexed(truth, [0, 0, 0, 64, 0, 0]), "levels 0, 255: anomalous is all but 0"),
+    "palette, white first": (
+        lambda truth, _: indexed(truth, [255, 255, 255, 0, 0, 0], swapped=True), "levels 0, 255: anomalous is all but",
+    ),
+    "palette that only numbers": (lambda truth, _: indexed(truth, [0] * 768), "levels 0, 1, as of classes"),
+    "16 bits, white": (lambda truth, _: truth * np.uint16(65535), "levels 0, 255: anomalous is all but 0"),
+    "16 bits, classes": (lambda truth, n: (truth * (n + 1)).astype(np.uint16), "levels 0, 1, 2, 3, 4, as of classes"),
+    "floating point": (lambda truth, _: Image.fromarray(truth.astype(np.float32)), "levels 0, 255: anomalous is"),
+    "noise of 1 to 25 and 230 to 255": (noisy, "cut at 128: 4 of 4 files hold grey edges"),
+    "JPEG": (as_jpeg, "cut at 128: 4 of 4 files hold grey edges"),
+}  # fmt: skip
+
+
+def saved(path: Path, drawing: Image.Image | np.ndarray, name: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not isinstance(drawing, Image.Image):
+        drawing = Image.fromarray(drawing if drawing.dtype == np.uint16 else drawing.astype(np.uint8))
+    path = path.with_suffix({"floating point": ".tif", "JPEG": ".jpg"}.get(name, ".png"))
+    drawing.save(path, quality=90)
+    return path
+
+
+def bolts(root: Path, draw: Drawing, name: str = "") -> Path:
+    """Plain folders of four anomalous images whose masks are drawn one way, and normal ones."""
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 256, (2, SIDE, SIDE, 3))
+        saved(root / f"bolt/ok/{number}.png", pixels[0], "")
+        saved(root / f"bolt/burr/{number}.png", pixels[1], "")
+        saved(root / f"bolt/burr/{number}_mask.png", draw(drawn(number), number), name)
+    return root
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_every_way_of_drawing_is_read_as_it_was_meant(tmp_path: Path, name: str) -> None:
+    draw, words = WAYS[name]
+    root = bolts(tmp_path, draw, name)
+    masks = find_dataset(root).load("test", None, (SIDE, SIDE)).masks
+    for number in range(4):
+        assert np.array_equal(masks[number].numpy(), drawn(number)), number
+    (count,) = verify(root).counts
+    assert count.masks.startswith(words)
+
+
+def test_masks_that_a_filter_made_smaller_are_cut_where_half_is_marked(tmp_path: Path) -> None:
+    masks = find_dataset(bolts(tmp_path, smaller)).load("test", None, (SIDE, SIDE)).masks
+    assert (
+        masks[0].sum() == (np.asarray(smaller(drawn(0), 0)) > 127).sum() < (np.asarray(smaller(drawn(0), 0)) > 0).sum()
+    )
+
+
+def photograph(truth: np.ndarray, number: int) -> np.ndarray:
+    return np.random.default_rng(number).integers(0, 256, truth.shape)
+
+
+def hidden(truth: np.ndarray, _: int) -> Image.Image:
+    pixels = np.full((*truth.shape, 4), 255, np.uint8)
+    pixels[..., 3] = truth * 200
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda truth, _: ~truth * 255, "3 of 4 masks mark the frame .* invert them"),
+        (lambda truth, _: ~truth * 1, "as inverted ones do; invert them"),
+        (photograph, "255 grey levels from 1 to 255, which are neither classes nor"),
+        (hidden, "mask .*_mask.png has one colour, and its marks in the alpha channel; save it as black and white"),
+        (lambda truth, _: Image.fromarray(truth * np.float32("nan")), "cannot use mask .*its values go from nan"),
+    ],
+)
+def test_what_cannot_be_the_truth_is_refused(tmp_path: Path, draw: Drawing, message: str) -> None:
+    root = bolts(tmp_path, draw, "floating point" if "nan" in message else "")
+    with pytest.raises(UserError, match=message) as raised:
+        find_dataset(root).load("test", None, (SIDE, SIDE))
+    assert "\n" not in str(raised.value)
+    assert verify(root).problems
+
+
+def test_one_file_does_not_decide() -> None:
+    """A file of edges alone, as where a defect is far out of focus, is empty where the others tell that these are."""
+    faint = measure(np.where(drawn(3), 14, 0).astype(np.uint8))
+    sharp = [measure(noisy(drawn(number % 3), number).astype(np.uint8)) for number in range(12)]
+    assert choose_cut(faint).above == 0 and choose_cut(together([faint, *sharp])).above == 127
+    assert choose_cut(together([faint, faint, *sharp])).wrong
+
+
+def test_a_mask_of_the_turned_image_is_named(tmp_path: Path) -> None:
+    path = saved(tmp_path / "m.png", np.zeros((5, 9)), "")
+    with pytest.raises(
+        UserError, match=r"m\.png is 9x5, expected its image's 5x9; it was drawn on the image as a viewer"
+    ):
+        read_levels(path, original=(9, 5))
