@@ -37,6 +37,12 @@ class Batch:
         return torch.tensor([defect != "good" for defect in self.defects])
 
 
+def located(masks: Bool[Tensor, "b h w"], anomalous: Bool[Tensor, " b"]) -> Bool[Tensor, " b"]:
+    """The images that pixel figures are made of: all but the anomalous ones of whose pixels none is marked, since
+    what is normal in them is not known. On the device of the masks."""
+    return masks.flatten(1).any(1) | ~anomalous.to(masks.device)
+
+
 class Synthetic(NamedTuple):
     """A training batch with synthetic anomalies.
 

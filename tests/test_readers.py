@@ -152,13 +152,22 @@ def test_plain_folders_hold_out_a_fifth_of_the_normal_images(tmp_path: Path) -> 
     assert ids(find_dataset(tmp_path / "other/bolt")) == ids(dataset)
 
 
-def test_plain_folders_without_masks_are_refused_in_a_line_that_says_so(tmp_path: Path) -> None:
+def test_a_missing_mask_is_refused_unless_images_alone_have_labels(tmp_path: Path) -> None:
     root = plain(tmp_path / "data")
     (root / "bolt/dent/7_label.png").unlink()
-    with pytest.raises(UserError, match=r"no mask for .*dent/7.jpg.*for image labels alone are not enough yet; add it"):
+    with pytest.raises(UserError, match=r"no mask for .*dent/7.jpg.*; add it, or do without all masks by --labels"):
         find_dataset(root)
     (problem,) = verify(root).problems
     assert (problem.path, problem.what) == ("bolt/dent/7.jpg", "no mask in dent")
+    before = find_dataset(root, labels="image")
+    assert dict(before.named_by) == {"labels": "image"} and not before.load("test", None, (4, 6)).masks.any()
+    assert not any(sample.masks for sample in before.samples)
+    # Where there is no mask at all, nobody has to say so.
+    for mask in root.glob("bolt/scratch/**/0_*.png"):
+        mask.unlink()
+    assert find_dataset(root).labels == "image" and verify(root).problems == ()
+    with pytest.raises(UserError, match="no mask for"):
+        find_dataset(root, labels="pixel")
 
 
 def test_visa_as_published_is_read_as_its_one_class_layout_is(tmp_path: Path) -> None:

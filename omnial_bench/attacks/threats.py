@@ -233,12 +233,14 @@ def aims(
 
     `any`: every image, against its true mask. `target`: anomalous images towards an all-normal map, their defects
     HIDDEN, normal images towards their region of `regions`. `hide` attacks the anomalous images alone, `fabricate` the
-    normal ones alone.
+    normal ones alone. An anomalous image without a mark counts as one whole defect.
     """
     import torch
 
     from omnial_bench.attacks.aim import ANOMALOUS, HIDDEN
 
+    # Where a defect is not marked, any pixel of its image may be the one: it is to be low everywhere.
+    masks = masks | (anomalous & ~masks.flatten(1).any(1))[:, None, None]
     if goal == "any":
         return masks, torch.ones_like(anomalous)
     whole = anomalous[:, None, None]

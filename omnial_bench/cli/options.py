@@ -55,6 +55,10 @@ reader = click.option(
     "--reader", metavar="NAME_OR_PACKAGE.MODULE:OBJECT",
     help="What reads the data; default: that of the layout that it is in. Code wants --trust as well.",
 )  # fmt: skip
+labels = click.option(
+    "--labels", type=click.Choice(["pixel", "image"]),
+    help="What is known of test images; image: no masks are read. Default: image where there are none.",
+)  # fmt: skip
 trust = click.option(
     "--trust", "trusted", multiple=True, metavar="PACKAGE.MODULE:OBJECT",
     help="Code that a record, suite, plan, checkpoint or --reader may run; without it that is refused.",

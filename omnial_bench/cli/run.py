@@ -23,8 +23,8 @@ WHY = 3
 @click.command()
 @click.argument("plan")
 @options.together(
-    options.data, options.reader, options.textures, options.out, options.device, options.devices, options.precision,
-    options.plan_seed, options.jobs, options.recompute, options.trust,
+    options.data, options.reader, options.labels, options.textures, options.out, options.device, options.devices,
+    options.precision, options.plan_seed, options.jobs, options.recompute, options.trust,
     click.option(
         "--keep-models", is_flag=True,
         help="Take finished trainings of the same recipe, data and seed as they are, whatever code made them.",
@@ -44,6 +44,7 @@ WHY = 3
 def run(
     plan: str,
     reader: str | None,
+    labels: str | None,
     seed: int | None,
     engine: str,
     address: str | None,
@@ -61,7 +62,7 @@ def run(
         raise UserError("expected --address with --engine ray, got it alone; add --engine ray")
     if engine == "ray" and settings["jobs"] > 1:
         raise UserError("expected --jobs with the local engine, got it with ray, where the cluster says; leave it out")
-    given = _plan(plan, seed, reader, settings)
+    given = _plan(plan, {"seed": seed, "reader": reader, "labels": labels}, settings)
     if dry_run:
         _list(given, as_json, **settings)
     else:
@@ -86,7 +87,7 @@ def demo(out: Path, device: str, precision: Any, seed: int | None, jobs: int) ->
     check_links(out)
     data = make_folder(out) / "data"
     draw_toy(data)
-    plan = _plan("demo", seed, None, {"data": data, "textures": None, "out": out})
+    plan = _plan("demo", {"seed": seed}, {"data": data, "textures": None, "out": out})
     _run(plan, data=data, textures=None, out=out, device=device, precision=precision, jobs=jobs)
 
 
@@ -111,12 +112,11 @@ def _run(
         click.echo(f"report {out / f'report.{name}'}")
 
 
-def _plan(name: str, seed: int | None, reader: str | None, settings: Mapping[str, Any]) -> "Plan":
-    """The plan, looked through before torch is imported."""
+def _plan(name: str, given: Mapping[str, Any], settings: Mapping[str, Any]) -> "Plan":
+    """The plan with what is given in its place, looked through before torch is imported."""
     from omnial_bench.config.load import read_plan
     from omnial_bench.pipeline.early import check_run
 
-    given = {"seed": seed, "reader": reader}
     plan = read_plan(name).model_copy(update={key: value for key, value in given.items() if value is not None})
     check_run(plan, data=settings["data"], out=settings["out"], textures=settings["textures"])
     return plan

@@ -14,7 +14,7 @@ from omnial_bench.progress import watching
 @options.together(
     options.detectors, options.made_with, options.paradigm, options.held_out, options.trust,
     options.metrics,
-    options.data, options.reader,
+    options.data, options.reader, options.labels,
     click.option(
         "--set", "sets", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="An adversarial set."
     ),

@@ -247,6 +247,8 @@ class Plan(Record):
     dataset: str
     reader: str | None = None
     """What reads the data: a name of READERS, or `package.module:object`; None: that of the layout that it is in."""
+    labels: Literal["pixel", "image"] | None = None
+    """What is known of the test images; `image`: no mask is read. None: `image` where there are none."""
     categories: Annotated[Names, Field(min_length=1)]
     detectors: Annotated[Names, Field(min_length=1)]
     paradigms: Annotated[tuple[Paradigm, ...], AfterValidator(_distinct), Field(min_length=1)] = ("unified", "separate")

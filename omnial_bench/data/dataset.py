@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import guess_name
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
     from omnial_bench.data.images import Images
 
+log = logging.getLogger(__name__)
+
+Truth = Literal["pixel", "image"]
+"""What is known of a test image: which of its pixels are anomalous, or only whether it is."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -41,14 +47,15 @@ class Dataset:
     categories: tuple[str, ...]
     samples: tuple[Sample, ...]
     named_by: Mapping[str, Any] = field(default_factory=dict)
-    """What keys and provenance hold of a reader that the user named, as `readers.registry.Chosen` says."""
+    """What keys and provenance hold of a reader that the user named, as `readers.registry.Chosen` says, and of labels
+    of images alone."""
+    labels: Truth = "pixel"
+    """`image` where no masks are read: what is anomalous is known of images alone."""
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the relative paths and contents of all chosen images and masks: the same wherever they lie."""
-        return fingerprint_of(
-            {path: digest for name in self.categories for path, digest in self._digests(name).items()}
-        )
+        return fingerprint_of({path: digest for name in self.categories for path, digest in self.hashes(name).items()})
 
     def digests(self, split: Split, categories: Sequence[str]) -> dict[str, str]:
         """SHA-256 of each image and mask of a split, by its path below the root.
@@ -61,7 +68,7 @@ class Dataset:
             if sample.split == split and sample.category in categories
             for path in (sample.image, *sample.masks)
         }
-        found = {path: digest for name in categories for path, digest in self._digests(name).items() if path in own}
+        found = {path: digest for name in categories for path, digest in self.hashes(name).items() if path in own}
         if not self.named_by:
             return found
         return {path: hashlib.sha256(f"{digest}\0{own[path]}".encode()).hexdigest() for path, digest in found.items()}
@@ -71,7 +78,8 @@ class Dataset:
         """The hashes of each category that was asked for: files are looked at once a process."""
         return {}
 
-    def _digests(self, category: str) -> dict[str, str]:
+    def hashes(self, category: str) -> dict[str, str]:
+        """SHA-256 of each image and mask of a category, by its path below the root."""
         if category not in self._known:
             self._known[category] = self._hashed(category)
         return self._known[category]
@@ -103,13 +111,16 @@ class Dataset:
 
         chosen = self.categories if categories is None else check_categories(categories, self.categories)
         parts = [self._load(split, category, size) for category in chosen]
-        samples = [sample for part_samples, _, _ in parts for sample in part_samples]
-        images = [images for _, images, _ in parts]
-        if all(masks is None for _, _, masks in parts):
+        samples = [sample for part_samples, _ in parts for sample in part_samples]
+        images = [tensors["images"] for _, tensors in parts]
+        if not any("masks" in tensors for _, tensors in parts):
             # Normals only: one row of zeros seen many times, not a byte a pixel.
             masks = torch.zeros((1, *size), dtype=torch.bool).expand(len(samples), *size)
         else:
-            full = [torch.zeros((len(f), *size), dtype=torch.bool) if m is None else m for f, _, m in parts]
+            full = [
+                tensors["masks"] if "masks" in tensors else torch.zeros((len(found), *size), dtype=torch.bool)
+                for found, tensors in parts
+            ]
             masks = full[0] if len(full) == 1 else torch.cat(full)
         return Images(
             images=images[0] if len(images) == 1 else torch.cat(images),
@@ -119,9 +130,17 @@ class Dataset:
             ids=tuple(sample.id for sample in samples),
         )
 
-    def _load(
-        self, split: Split, category: str, size: tuple[int, int]
-    ) -> tuple[list[Sample], torch.Tensor, torch.Tensor | None]:
+    def marks(self, category: str, size: tuple[int, int]) -> list[tuple[Sample, float, bool]]:
+        """The anomalous test images of a category, what share of its file's pixels the masks of each mark, and whether
+        any of it is left at `size`; from what `load` has cached."""
+        samples, tensors = self._load("test", category, size)
+        if "masks" not in tensors:
+            return [(sample, 0.0, False) for sample in samples if sample.label != "good"]
+        left = tensors["masks"].flatten(1).any(1).tolist()
+        every = zip(samples, tensors["areas"].tolist(), left, strict=True)
+        return [mark for mark in every if mark[0].label != "good"]
+
+    def _load(self, split: Split, category: str, size: tuple[int, int]) -> tuple[list[Sample], dict[str, torch.Tensor]]:
         samples = [sample for sample in self.samples if sample.category == category and sample.split == split]
         if not samples:
             raise UserError(
@@ -135,13 +154,16 @@ class Dataset:
             decided_by.append([len(sample.masks) for sample in samples])
         name = f"{category}-{split}-{size[0]}x{size[1]}"
         tensors = cache.remember(name, decided_by, lambda: decode_split(samples, size))
-        return samples, tensors["images"], tensors.get("masks")
+        return samples, tensors
 
     def require_masks(self, samples: Sequence[Sample]) -> None:
         """UserError naming the first anomalous image without a mask."""
-        for sample in samples:
+        for sample in samples if self.labels == "pixel" else ():
             if sample.label != "good" and not sample.masks:
-                raise UserError(f"no mask for {sample.image}: expected {self.reader.mask_of(sample)}; add it")
+                raise UserError(
+                    f"no mask for {sample.image}: expected {self.reader.mask_of(sample)}; add it, or do "
+                    "without all masks by --labels image"
+                )
 
 
 def find_dataset(
@@ -151,14 +173,17 @@ def find_dataset(
     name: str | None = None,
     reader: str | Reader | None = None,
     trusted: Collection[str] = (),
+    labels: Truth | None = None,
 ) -> Dataset:
     """The data set in `root`, restricted to `categories` where given; its name is guessed from them unless given.
+
+    `labels` are as of `scan`.
 
     It is read by the reader of its layout, or by `reader`: a name of READERS, one of `trusted`,
     `package.module:object`, or a Reader. UserError, one line, where the folder is missing, empty or in another layout,
     for an unknown category, for code that is not trusted, and where a defect image has no mask.
     """
-    dataset = scan(root, categories, name=name, reader=reader, trusted=trusted)
+    dataset = scan(root, categories, name=name, reader=reader, trusted=trusted, labels=labels)
     dataset.require_masks(dataset.samples)
     return dataset
 
@@ -170,10 +195,23 @@ def scan(
     name: str | None = None,
     reader: str | Reader | None = None,
     trusted: Collection[str] = (),
+    labels: Truth | None = None,
 ) -> Dataset:
-    """As `find_dataset`, but masks may be missing."""
+    """As `find_dataset`, but masks may be missing.
+
+    With `labels` of `image` no mask is read; None takes them so where the whole folder has no mask and an anomalous
+    image. UserError for `pixel` there.
+    """
     read_by = choose_reader(root, reader, trusted=trusted)
     samples = read_by.read(root)
+    if labels not in (None, *get_args(Truth)):
+        raise unknown("kind of labels", str(labels), get_args(Truth))
+    bare = not any(sample.masks for sample in samples) and any(sample.label != "good" for sample in samples)
+    if bare and labels is None:
+        log.info("%s has no masks: image labels alone, so that pixel figures stay empty", root)
+    labels = labels or ("image" if bare else "pixel")
+    if labels == "image":
+        samples = [replace(sample, masks=()) for sample in samples]
     known = read_by.categories(root, samples)
     _check_names(root, map(Path, known))
     chosen = tuple(known) if categories is None else check_categories(categories, known)
@@ -187,7 +225,8 @@ def scan(
     _check_distinct(samples)
     return Dataset(
         name=name or guess_name(known), root=root, layout=read_by.name, reader=read_by.reader, categories=chosen,
-        samples=tuple(samples), named_by=read_by.named_by,
+        samples=tuple(samples), labels=labels,
+        named_by={**read_by.named_by, **({"labels": "image"} if labels == "image" else {})},
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def decode_split(samples: Sequence[Sample], size: decode.Size) -> dict[str, torch.Tensor]:
-    """`images`, bytes `n 3 h w`, and where a sample has one `masks`, `n h w`.
+    """`images`, bytes `n 3 h w`, and where a sample has one `masks`, `n h w`, and `areas`, the share of each file's
+    pixels that its masks mark.
 
     UserError for a file that cannot be decoded, a mask of another size than its image, and levels that have no right
     cut.
@@ -25,8 +27,8 @@ def decode_split(samples: Sequence[Sample], size: decode.Size) -> dict[str, torc
     import torch
 
     images = np.empty((len(samples), 3, *size), np.uint8)
-    masks = np.zeros((len(samples), *size), bool)
-    upper: dict[int, decode.Mask] = {}
+    masks, areas = np.zeros((len(samples), *size), bool), np.zeros(len(samples), np.float32)
+    upper: dict[int, tuple[decode.Mask, float]] = {}
 
     def read(index: int) -> list[Values]:
         """An image and its masks, cut at both places where these differ; what the levels of its masks are."""
@@ -36,7 +38,7 @@ def decode_split(samples: Sequence[Sample], size: decode.Size) -> dict[str, torc
         parts = [read_levels(mask, original=original) for mask in sample.masks]
         values = list(map(measure, parts))
         if parts:
-            masks[index] = _united(parts, 0, size)
+            masks[index], areas[index] = _united(parts, 0, size)
         if any(part.low for part in values):
             upper[index] = _united(parts, HALF, size)
         return values
@@ -46,14 +48,15 @@ def decode_split(samples: Sequence[Sample], size: decode.Size) -> dict[str, torc
     if cut.wrong:
         first = next(mask for sample in samples for mask in sample.masks)
         raise UserError(f"cannot use the masks of {samples[0].category}, such as {first}: {cut.wrong}")
-    for index, mask in upper.items() if cut.above else ():
-        masks[index] = mask
+    for index, (mask, area) in upper.items() if cut.above else ():
+        masks[index], areas[index] = mask, area
     tensors = {"images": torch.from_numpy(images)}
     if values:
-        tensors["masks"] = torch.from_numpy(masks)
+        tensors |= {"masks": torch.from_numpy(masks), "areas": torch.from_numpy(areas)}
     return tensors
 
 
-def _united(parts: Sequence[Levels], above: int, size: decode.Size) -> decode.Mask:
-    """Anomalous where any of the masks is."""
-    return decode.shrink_mask(np.logical_or.reduce([part > above for part in parts]), size)
+def _united(parts: Sequence[Levels], above: int, size: decode.Size) -> tuple[decode.Mask, float]:
+    """Anomalous where any of the masks is, and the share of the pixels in the file that is."""
+    mask = reduce(np.logical_or, [part > above for part in parts])
+    return decode.shrink_mask(mask, size), float(mask.mean())

@@ -81,7 +81,7 @@ def _check(dataset: Dataset, sample: Sample) -> tuple[list[Problem], list[Values
             values.append(measure(read_levels(mask, original=original)))
         except UserError as error:
             problems.append(_problem(root, mask, error))
-    if sample.label != "good" and not sample.masks:
+    if dataset.labels == "pixel" and sample.label != "good" and not sample.masks:
         problems.append(Problem(sample.image.relative_to(root).as_posix(), _without_mask(dataset, sample)))
     return problems, values
 

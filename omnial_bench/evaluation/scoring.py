@@ -26,7 +26,7 @@ from omnial_bench.metrics.registry import METRICS, kind_of
 from omnial_bench.models.checkpoint import Trained
 from omnial_bench.results import HEADLINE, Result
 from omnial_bench.runtime import placed
-from omnial_bench.types import Batch, Detector, Prediction
+from omnial_bench.types import Batch, Detector, Prediction, located
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,9 @@ class Tally:
         """`normals_only`: reconstructions are held against references in normal images alone, for only there is the
         reference a normal image. `maps_only`: they are not looked at. `metrics` from elsewhere come after all others.
         """
-        self.images, self.regions, self.normals_only, self.count = Ranking(), Regions(), normals_only, 0
+        self.images, self.regions, self.normals_only = Ranking(), Regions(), normals_only
+        self.count, self.located = 0, 0
+        """All images, and those of whose pixels it is known which are anomalous."""
         self.intervals, self.outside = Intervals(), Gathering(metrics)
         self.ids: list[str] = []
         self.draws: Mapping[str, Tensor] = {}
@@ -116,11 +118,13 @@ class Tally:
         anomalous: Bool[Tensor, " b"],
     ) -> None:
         """Take maps and image scores alone."""
-        self.regions.update(maps, masks)
+        known = located(masks, anomalous)
+        if known.any():
+            self.regions.update(maps[known.to(maps.device)], masks[known])
         self.images.update(scores, anomalous.to(scores.device))
         self.intervals.update(maps, masks, scores, anomalous)
         self.outside.update(maps, masks, scores, anomalous)
-        self.count += len(scores)
+        self.count, self.located = self.count + len(scores), self.located + int(known.sum())
 
     def _measure(self, part: Batch, reconstruction: Float[Tensor, "b 3 h w"]) -> None:
         references = part.images if part.references is None else part.references
@@ -135,12 +139,12 @@ class Tally:
         """One row a metric; an undefined one has no value and its reason is logged."""
         values = _figures("image", self.images.compute()) | _figures("pixel", self.regions.ranking.compute())
         values["pixel_aupro"] = self.regions.compute()
-        counts = dict.fromkeys(values, self.count)
+        counts = {name: self._behind(name) for name in values}
         for name, found in self.qualities.items():
             every = torch.cat(found).double() if found else torch.empty(0)
             values[name], counts[name] = (float(every.mean()) if len(every) else None), len(every)
         own = self.outside.compute()
-        values, counts = values | own, counts | dict.fromkeys(own, self.count)
+        values, counts = values | own, counts | {name: self._behind(name) for name in own}
         columns = vars(labels) | {"category": category}
         self.draws, rows = self.intervals.draws(), []
         ends = {metric: ends_of(draws) for metric, draws in self.draws.items()}
@@ -154,9 +158,12 @@ class Tally:
         if undefined := [name for name, value in own.items() if value is None]:
             log.warning("%s on %s, %s: %s undefined", labels.detector, labels.set, category, ", ".join(undefined))
         values = {name: value for name, value in values.items() if name not in own}
-        for reason, metrics in _undefined(values).items():
+        for reason, metrics in _undefined(values, self.count - self.located).items():
             log.warning("%s on %s, %s: %s undefined, %s", labels.detector, labels.set, category, metrics, reason)
         return rows
+
+    def _behind(self, metric: str) -> int:
+        return self.located if metric in self.outside.pixel or kind_of(metric) == "pixel" else self.count
 
     def drawn(self, rows: Iterable[Result], metrics: Collection[str]) -> list[Drawn]:
         """What compares this model with others by these metrics, of the rows that were made last."""
@@ -236,14 +243,16 @@ def _defined(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _undefined(values: dict[str, float | None]) -> dict[str, str]:
-    """The metrics that have no figure, by the reason."""
+def _undefined(values: dict[str, float | None], unmarked: int) -> dict[str, str]:
+    """The metrics that have no figure, by the reason; `unmarked` anomalous images have no mask, or an empty one."""
     reasons: dict[str, list[str]] = {}
     for metric, value in values.items():
         if value is not None and not math.isfinite(value):
             reasons.setdefault("an image is reconstructed without any error", []).append(metric)
         elif value is None and kind_of(metric) == "reconstruction":
             reasons.setdefault("no normal image", []).append(metric)
+        elif value is None and unmarked and kind_of(metric) == "pixel":
+            reasons.setdefault(f"the {unmarked} anomalous images have no mask that marks a pixel", []).append(metric)
         elif value is None:
             reasons.setdefault("it needs both normal and anomalous ones", []).append(metric)
     return {reason: ", ".join(metrics) for reason, metrics in reasons.items()}

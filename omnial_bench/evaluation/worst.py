@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from omnial_bench.metrics.ranking import auroc
+from omnial_bench.types import located
 
 SWEEPS = 20
 """Passes over all images at the most; a handful is enough."""
@@ -56,7 +57,9 @@ class Worst:
         anomalous: Bool[Tensor, " n"],
     ) -> None:
         self.versions, self.scores, self.masks, self.anomalous = [maps], scores, masks, anomalous
-        self._harm = Harm(maps, masks)
+        self._known = located(masks, anomalous)
+        """The images that pixel figures are made of; the others stay as the first choice has them."""
+        self._harm = Harm(maps[self._known], masks[self._known])
         self._clean = self._harm(maps, masks)
 
     def update(self, maps: Float[Tensor, "n h w"], scores: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -77,10 +80,10 @@ class Worst:
         starts = [torch.full((count,), index) for index in range(len(self.versions))]
         chosen, lowest = min(((start, self._area(start)) for start in starts), key=lambda pair: pair[1])
         for _ in range(SWEEPS):
-            harm = Harm(self._taken(chosen), self.masks)
+            harm = Harm(self._taken(chosen)[self._known], self.masks[self._known])
             costs = torch.stack([harm.pooled(maps, self.masks) for maps in self.versions])
             # Who would not gain stays, or two equal versions would be swapped for ever.
-            stays = costs.gather(0, chosen[None])[0] >= costs.amax(0)
+            stays = (costs.gather(0, chosen[None])[0] >= costs.amax(0)) | ~self._known
             changed = torch.where(stays, chosen, costs.argmax(0))
             area = self._area(changed)
             if area >= lowest:
@@ -93,5 +96,5 @@ class Worst:
 
     def _area(self, chosen: Int64[Tensor, " n"]) -> float:
         """Pooled pixel AUROC of a choice; 0 where a class is missing, and no choice is better than another."""
-        area = auroc(self._taken(chosen).flatten(), self.masks.flatten())
+        area = auroc(self._taken(chosen)[self._known].flatten(), self.masks[self._known].flatten())
         return 0.0 if area is None else area

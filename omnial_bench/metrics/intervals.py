@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from omnial_bench.types import located
+
 LEVEL = 0.95
 DRAWS = 1000
 BINS = 256
@@ -46,8 +48,9 @@ class Intervals:
             return
         self._scores.append(scores.double().cpu())
         self._anomalous.append(anomalous.cpu())
+        known = located(masks, anomalous).tolist()
         for number, (one, mask) in enumerate(zip(maps.cpu(), masks.cpu(), strict=True), first):
-            for kind in (True, False):
+            for kind in (True, False) if known[number - first] else ():
                 pixels = one[mask == kind]
                 if len(pixels):
                     step = max(1, len(pixels) // KEPT)
@@ -71,7 +74,8 @@ class Intervals:
         anomalous = torch.cat(self._anomalous)
         draws = _draws(anomalous)
         found: dict[str, Tensor] = {}
-        for what, (positive, negative) in (("image", self._images(anomalous)), ("pixel", self._histograms())):
+        tables = {"image": self._images(anomalous)} | ({"pixel": self._histograms()} if self._pixels else {})
+        for what, (positive, negative) in tables.items():
             if min(_images_with(positive), _images_with(negative)) >= FEWEST:
                 found |= {
                     f"{what}_{name}": values for name, values in _figures(draws @ positive, draws @ negative).items()

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.metrics.registry import KINDS, METRICS, Metric, is_chance
 from omnial_bench.trust import guarded, load
+from omnial_bench.types import located
 
 TITLE, UNIT = 40, 10
 """Characters at the most."""
@@ -97,6 +98,11 @@ class Gathering:
             with guarded(source.__name__, "build"):
                 self._each.append((source.metric, source()))
 
+    @property
+    def pixel(self) -> list[str]:
+        """The names of those that look at pixels."""
+        return [metric.name for metric, _ in self._each if metric.kind == "pixel"]
+
     def update(
         self,
         maps: Float[torch.Tensor, "b h w"],
@@ -104,11 +110,16 @@ class Gathering:
         scores: Float[torch.Tensor, " b"],
         labels: Bool[torch.Tensor, " b"],
     ) -> None:
-        """Show a batch to all of them; UserError, one line, where one fails."""
+        """Show a batch to all of them, to those that look at pixels without the images whose defects are not marked;
+        UserError, one line, where one fails."""
         device = maps.device
+        masks, scores, labels = masks.to(device), scores.to(device), labels.to(device)
+        known = located(masks, labels)
         for metric, one in self._each:
+            shown = known if metric.kind == "pixel" else torch.ones_like(known)
             with guarded(f"the metric {metric.name}", "take a batch"):
-                one.update(maps, masks.to(device), scores.to(device), labels.to(device))
+                if shown.any():
+                    one.update(maps[shown], masks[shown], scores[shown], labels[shown])
 
     def compute(self) -> dict[str, float | None]:
         """The figures by name; UserError, one line, for one that is no number or outside of its metric's range."""

@@ -11,7 +11,7 @@ from omnial_bench.attacks.sets.build import build_sets, compose
 from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Paradigm
-from omnial_bench.data.dataset import Dataset, find_dataset
+from omnial_bench.data.dataset import Dataset, scan
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.suited import check_suited
 from omnial_bench.io.leftovers import swept
@@ -79,7 +79,7 @@ def attack_models(
     wanted = categories or (sorted({name for one in found for name in one.provenance.categories}) or None)
     known_as = {one.provenance.dataset for one in found}
     name = known_as.pop() if len(known_as) == 1 else None
-    dataset = find_dataset(data, wanted, name=name, reader=reader, trusted=trusted)
+    dataset = scan(data, wanted, name=name, reader=reader, trusted=trusted)
     models = [_Source(one.provenance.model, one.detector, one.sha256, one.recipe.size) for one in found]
     models += _foreign(foreign, dataset, on, seed)
     check_names("sources", [one.name for one in models])

@@ -17,7 +17,7 @@ from omnial_bench.attacks.sets.build import build_sets, compose, load_set
 from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Paradigm, Suite
-from omnial_bench.data.dataset import Dataset, find_dataset
+from omnial_bench.data.dataset import Dataset, Truth, find_dataset
 from omnial_bench.data.readers.base import Reader
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.evaluation.differences import Drawn, differences
@@ -107,6 +107,7 @@ def benchmark(
     suite: str | Path = "paper",
     *,
     reader: str | Reader | None = None,
+    labels: Truth | None = None,
     categories: Sequence[str] | None = None,
     size: tuple[int, int] = (256, 256),
     name: str = "detector",
@@ -130,11 +131,12 @@ def benchmark(
     once, or once a category where `paradigm` is `separate`. `held_out` are normal images that the module was not
     fitted on, from which its scale is taken: (n, 3, h, w) in [0, 1], or a folder of files or of one folder a category.
     `data` is a folder in a layout of READERS, or in any other that `reader` reads: a Reader, or the name of one,
-    `package.module:object`, whose code this call runs. `size` is the network's height and width, `limit` the images a
-    category under attack. `progress` is True for bars on a terminal or in a notebook, or a function called with a
-    task's name, steps done, steps in all and a note. Into the folder `save` go the files that `omnial-bench score`
-    writes, for `omnial-bench report`. `metrics` are classes of Accumulator, or names `package.module:object` of them,
-    whose figures are rows as well; `trusted` are the names of attacks from elsewhere that the suite may run.
+    `package.module:object`, whose code this call runs; with `labels` of `image` no masks are read. `size` is the
+    network's height and width, `limit` the images a category under attack. `progress` is True for bars on a terminal or
+    in a notebook, or a function called with a task's name, steps done, steps in all and a note. Into the folder `save`
+    go the files that `omnial-bench score` writes, for `omnial-bench report`. `metrics` are classes of Accumulator, or
+    names `package.module:object` of them, whose figures are rows as well; `trusted` are the names of attacks from
+    elsewhere that the suite may run.
 
     The frame has the columns of results.csv, and the attributes `health` and `attempts`, the frames of health.csv and
     attacks.csv; `source` is `self`, for every attack is on this detector. A check of the attacks' health that fails is
@@ -163,7 +165,7 @@ def benchmark(
         check_links(Path(save), WRITTEN)
         check_folder(Path(save))
     trusted = [reader] if isinstance(reader, str) else []
-    dataset = find_dataset(Path(data), categories, reader=reader, trusted=trusted)
+    dataset = find_dataset(Path(data), categories, reader=reader, trusted=trusted, labels=labels)
     if paradigm not in ("unified", "separate"):
         raise UserError(f"expected paradigm unified or separate, got {paradigm!r}")
     if paradigm == "separate" and isinstance(detector, nn.Module) and len(dataset.categories) > 1:
@@ -259,7 +261,7 @@ def _saved(task: _Task, detector: nn.Module | Factory) -> Evaluation:
         check_rows(out / "results.csv", names, names_of(task.suite))
         write_environment(
             out, task.dataset, device=task.device, threads=threads_of(1), precision=task.precision, seed=task.seed,
-            suites=[task.suite], metrics=[one.metric for one in task.metrics],
+            sizes=[task.size], suites=[task.suite], metrics=[one.metric for one in task.metrics],
         )  # fmt: skip
         found = _found(task, detector)
         if found.examples:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from omnial_bench.data.dataset import Dataset, find_dataset
+from omnial_bench.data.dataset import Dataset, scan
 from omnial_bench.data.decode import image_files, read_image
 from omnial_bench.data.images import to_float
 from omnial_bench.errors import UserError, is_printable
@@ -193,7 +193,7 @@ def adapt_module(
     device: str | torch.device = "cpu",
 ) -> Detector:
     """A module, or what makes one, as a Detector for a data set: as `benchmark` does with the same words."""
-    dataset = find_dataset(Path(data), categories)
+    dataset = scan(Path(data), categories)
     site = Site(
         dataset=dataset, categories=dataset.categories, size=check_size(size), device=torch.device(device),
         seed=check_seed(seed),

@@ -141,7 +141,10 @@ def check_foreign_metrics(plan: Plan, trusted: Collection[str], *, looking: bool
 
 def data_of(plan: Plan, settings: Settings) -> Dataset:
     """The plan's data; UserError as of `find_dataset`, also where it names a reader that is not trusted."""
-    return find_dataset(settings.data, plan.categories, name=plan.dataset, reader=plan.reader, trusted=settings.trusted)
+    return find_dataset(
+        settings.data, plan.categories, name=plan.dataset, reader=plan.reader, trusted=settings.trusted,
+        labels=plan.labels,
+    )  # fmt: skip
 
 
 def check_recipe(recipe: Recipe, trusted: Collection[str], where: str) -> None:

@@ -15,6 +15,7 @@ from omnial_bench.attacks.health import health
 from omnial_bench.config.schema import Suite
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.dataset import Dataset
+from omnial_bench.data.notes import notes_of
 from omnial_bench.evaluation.differences import write_differences
 from omnial_bench.evaluation.evaluate import Evaluation
 from omnial_bench.evaluation.scoring import with_means
@@ -108,11 +109,13 @@ def write_environment(
     threads: int,
     precision: str,
     seed: int,
+    sizes: Iterable[tuple[int, int]] = (),
     suites: Iterable[Suite] = (),
     metrics: Iterable[Metric] = (),
 ) -> None:
-    """environment.json, with what `metrics` from elsewhere say of themselves; a run that goes on keeps the time of its
-    first start and the titles of earlier suites."""
+    """environment.json, with what of the data bears on figures at the network's `sizes`, and what `metrics` from
+    elsewhere say of themselves; a run that goes on keeps the time of its first start and the titles of earlier
+    suites."""
     entry, path = CATALOG.get(data.name), out / "environment.json"
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
@@ -136,6 +139,7 @@ def write_environment(
             **data.named_by,
         },
         "data_notice": entry.notice if entry else None,
+        "data_notes": list(dict.fromkeys(note for size in sizes for note in notes_of(data, size))),
         "suites": (titles if isinstance(titles, dict) else {}) | {suite.name: suite.title for suite in suites},
         "metrics": {one.name: {name: getattr(one, name) for name in DESCRIBED} for one in metrics},
     }

@@ -74,7 +74,7 @@ def run(
         write_text(place.out / "plan.toml", tomli_w.dumps(without_none(plan.model_dump(mode="json"))))
         write_environment(
             place.out, place.dataset, device=place.device, threads=THREADS if cluster else threads_of(settings.jobs),
-            precision=settings.precision, seed=plan.seed, suites=place.suites,
+            precision=settings.precision, seed=plan.seed, sizes=[place.size], suites=place.suites,
             metrics=[one.metric for one in metrics_named(plan.metrics, settings.trusted, f"plan {plan.name}")],
         )  # fmt: skip
         tasks = place.tasks

@@ -10,7 +10,7 @@ import torch
 from omnial_bench import provenance as made_by
 from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Paradigm, Recipe
-from omnial_bench.data.dataset import find_dataset
+from omnial_bench.data.dataset import scan
 from omnial_bench.data.images import to_float
 from omnial_bench.errors import UserError
 from omnial_bench.io.leftovers import swept
@@ -62,7 +62,7 @@ def save_adapted(
         tomli_w.dumps({"options": recipe.options})
     except (TypeError, ValueError) as error:
         raise UserError(f"expected options that TOML can hold, got {recipe.options}: {error}") from error
-    dataset = find_dataset(Path(data), categories)
+    dataset = scan(Path(data), categories)
     describe = provenance_of(
         wanted.name, paradigm, dataset.categories, dataset=dataset.name, data_fingerprint=dataset.fingerprint,
         seed=seed, precision="32-true",

@@ -13,7 +13,7 @@ from omnial_bench.attacks.sets.sealed import AdversarialSet, load_set
 from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Paradigm, Suite
-from omnial_bench.data.dataset import Dataset, find_dataset
+from omnial_bench.data.dataset import Dataset, Truth, find_dataset
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.evaluate import Target
@@ -55,6 +55,8 @@ class Request:
     """`package.module:object` that suites and checkpoints may run, and the reader."""
     reader: str | None = None
     """What reads the data, as of `find_dataset`; None: that of its layout."""
+    labels: Truth | None = None
+    """What is known of the test images, as of `scan`."""
     options: tuple[str, ...] = ()
     """`key=value` for what makes the foreign detectors."""
     paradigm: Paradigm = "unified"
@@ -84,7 +86,9 @@ class Request:
 
     def dataset(self, categories: Sequence[str] | None, *, name: str | None = None) -> Dataset:
         """The data that the models are scored on."""
-        return find_dataset(self.data, categories, name=name, reader=self.reader, trusted=self.trusted)
+        return find_dataset(
+            self.data, categories, name=name, reader=self.reader, trusted=self.trusted, labels=self.labels
+        )
 
 
 class _Model(NamedTuple):
@@ -119,6 +123,8 @@ class _Desk:
         self.names = dict(zip(_distinct([self._name(one) for one in wanted]), wanted, strict=True))
         """What is asked for, by the names of the models."""
         self._at_hand: dict[str, _Model] = {}
+        self.sizes: list[tuple[int, int]] = []
+        """The network sizes of the models."""
 
     def _wanted(self) -> list[Wanted]:
         """The foreign detectors, one a category where each has its own."""
@@ -239,7 +245,7 @@ def _assessed(desk: _Desk, tasks: list[Task], watch: Watch) -> pd.DataFrame:
     dataset = request.dataset(categories, name=desk.model(next(iter(desk.names))).dataset.name)
     write_environment(
         request.out, dataset, device=desk.device, threads=threads_of(request.jobs), precision=request.precision,
-        seed=request.seed or 0, suites=desk.suites, metrics=[one.metric for one in desk.own_metrics],
+        seed=request.seed or 0, sizes=desk.sizes, suites=desk.suites, metrics=[one.metric for one in desk.own_metrics],
     )  # fmt: skip
     ledger = Ledger(request.out, [str(task) for task in tasks], categories)
     do_all(crew(_Desk, (request,), request.jobs, watch, preload=PRELOAD), tasks, ledger, watch)
@@ -279,6 +285,7 @@ def _planned(desk: _Desk) -> tuple[list[tuple[str, ...]], list[Task]]:
         if split not in looked:
             look_through(model.dataset, ("test",), model.size)
             looked.add(split)
+            desk.sizes = list(dict.fromkeys([*desk.sizes, model.size]))
         served[name], scored[name] = model.categories, []
         if not has_gradient(model.target.detector):
             blind.add(name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omnial_bench.config.load import read_recipe
 from omnial_bench.config.schema import Paradigm
-from omnial_bench.data.dataset import find_dataset
+from omnial_bench.data.dataset import scan
 from omnial_bench.data.textures import load_textures
 from omnial_bench.errors import UserError
 from omnial_bench.io.leftovers import swept
@@ -55,7 +55,7 @@ def train_models(
     check_share(recipe.training.batch, devices)
     on = fabric(device, precision, devices).device
     check_folder(out)
-    dataset = find_dataset(data, categories, reader=reader, trusted=trusted)
+    dataset = scan(data, categories, reader=reader, trusted=trusted)
     bank = load_textures(textures, recipe.size)
     look_through(dataset, ("train",), recipe.size)
     groups = [dataset.categories] if paradigm == "unified" else [(name,) for name in dataset.categories]

@@ -136,7 +136,7 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
         "sure": list(first.sure),
         "points": lessons.lessons(campaign) if campaign else [],
         "findings": [line for line in findings.findings(values) if line not in first.finding],
-        "limits": findings.limits(values) + (lessons.caveats(campaign) if campaign else []),
+        "limits": [*environment.notes, *findings.limits(values)] + (lessons.caveats(campaign) if campaign else []),
         "sections": [{"title": name, "items": items} for name, items in sections if items],
         "left_out": left_out,
         "facts": _facts(environment, values),

@@ -86,6 +86,8 @@ class Environment:
     """By the names of `FACTS`, and `fingerprint` of the data; empty where nothing is recorded."""
     versions: dict[str, str]
     notice: str
+    notes: tuple[str, ...]
+    """What of the data bears on the figures, a sentence each."""
     suites: dict[str, str]
     """Titles of the test suites by their names."""
     metrics: dict[str, Metric]
@@ -120,6 +122,7 @@ def read_environment(run: Path) -> Environment:
         if isinstance(versions, dict)
         else {},
         notice=_text(found.get("data_notice")),
+        notes=tuple(map(_text, notes)) if isinstance(notes := found.get("data_notes"), list) else (),
         suites={_text(name): _text(title) for name, title in suites.items()} if isinstance(suites, dict) else {},
         metrics={_text(name): _metric(_text(name), told) for name, told in metrics.items() if isinstance(told, dict)}
         if isinstance(metrics, dict)

@@ -125,7 +125,7 @@ def hint(root: Path) -> str:
 
 def mask_of(sample: Sample) -> str:
     path = sample.image.with_name(f"{sample.image.stem}_mask.png")
-    return f"{path} (or _gt, _label), for image labels alone are not enough yet"
+    return f"{path} (or _gt, _label)"
 
 
 READER = Reader(
