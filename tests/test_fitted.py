@@ -241,6 +241,7 @@ def test_a_plan_takes_it_with_all_its_commands(place: Path) -> None:
     reported = invoke("report", "out", "--format", "md")
     assert reported.exit_code == 0, reported.exception
     text = (place / "out/report.md").read_text(encoding="utf-8")
+    assert "| Bank unified |" in text
     assert "Gaussian of fixed filters unified" in text and "Training settings" in text
     assert "Training: sum of the loss terms" not in text
 

@@ -589,7 +589,7 @@ def test_differences_on_the_same_images_say_who_is_told_apart(
 def test_a_difference_that_is_not_that_of_the_rows_is_not_told(tmp_path: Path) -> None:
     made = compared(tmp_path, 0.01)
     rows = raised(rows_of_both(), 0.5, "pixel_auroc", set="white-box-any", detector="omnial", paradigm="separate")
-    model, other = (each for each in made.models if each.label in ("OmniAL separate", "JNLD unified"))
+    model, other = (each for each in made.models if made.values.label(each) in ("OmniAL separate", "JNLD unified"))
     condition = made.goals["any"].own
     values = Values(rows, differences=read_differences(tmp_path))
     assert made.values.gap(model, other, condition, "pixel_auroc") is not None

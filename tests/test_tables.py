@@ -25,7 +25,8 @@ from omnial_bench.reports.table import (
     to_latex,
     to_markdown,
 )
-from omnial_bench.reports.values import Condition, Model, Values, model_title, panels_of, sources_title
+from omnial_bench.reports.titles import Titles, panels_of
+from omnial_bench.reports.values import Condition, Values
 from omnial_bench.results import read_rows, write_rows
 
 
@@ -242,7 +243,7 @@ def made_on(rows: pd.DataFrame, set_name: str) -> dict[str, set[str]]:
     for row in mine.drop_duplicates(["detector", "paradigm", "category"]).itertuples():
         model = f"{row.detector}-{row.paradigm}"
         if {model, f"{model}-{row.category}"} & set(str(row.source).split("+")):
-            found.setdefault(model_title(model), set()).add(str(row.category))
+            found.setdefault(Titles((), {}).of_model(model), set()).add(str(row.category))
     return found
 
 
@@ -260,7 +261,7 @@ def test_sentences_on_the_origin_of_sets_follow_the_source_column(source: str, t
     present = [sentence for sentence in said if "made on" in sentence]
     assert len(absent) == bool(rest) and len(present) == bool(own)
     if rest:
-        assert "measure transfer" in absent[0] and sources_title(source.split("+")) in absent[0]
+        assert "measure transfer" in absent[0] and values.titles.of_sources(source.split("+")) in absent[0]
         assert placed(absent[0].split("white-box figure: ")[1]) == rest
     if own:
         assert placed(present[0]) == own
@@ -348,10 +349,18 @@ def test_white_box_rows_stand_apart_from_the_set_of_the_same_threat() -> None:
     assert values.get(model, values.sets[1], "ssim") != pytest.approx(0.1)
 
 
-def test_names_in_words() -> None:
-    assert Model("omnial", "unified", "small").label == "OmniAL unified"
-    assert model_title("my-detector-separate-metal_nut") == "my-detector separate (metal_nut)"
-    assert sources_title(("draem-unified",)) == "DRAEM unified"
+def test_detectors_go_by_the_titles_of_their_records() -> None:
+    rows = fake_rows().replace({"detector": {"jnld": "places", "omnial": "draem-slow"}})
+    values = Values(rows, titles={"places": "Mean of each pixel", "draem-slow": "DRAEM"})
+    # A record that starts from another one takes its title over: then the names tell them apart.
+    names = ["DRAEM (draem) unified", "DRAEM (draem-slow) unified", "Mean of each pixel unified"]
+    assert [values.label(model) for model in values.models if model.paradigm == "unified"] == names
+    assert values.titles.of_model("places-separate-metal_nut") == "Mean of each pixel separate (metal_nut)"
+    titles = Titles((), {})
+    assert [titles.of_detector(name) for name in ("jnld", "gaussian", "jnld-no-panels", "mine")] == [
+        "JNLD", "Gaussian of fixed filters", "JNLD without panels", "mine",
+    ]  # fmt: skip
+    assert titles.of_sources(("draem-unified",)) == "DRAEM unified"
     assert Condition("x", "l2 0.5 hide", "none").label == "\u21132 0.5 hide"
 
 

@@ -53,6 +53,8 @@ class Provenance(Record):
     key: str
     versions: dict[str, str]
     commit: str
+    title: str | None = None
+    """What reports call the detector; None in checkpoints of earlier versions."""
     reader: dict[str, str] | None = None
     """What read the data where the user named it: its name, and of code from elsewhere the hash."""
 
@@ -94,6 +96,7 @@ def provenance_of(
     seed: int,
     precision: str,
     key: str,
+    title: str | None = None,
     reader: dict[str, str] | None = None,
 ) -> Callable[[int], Provenance]:
     """Where a training that starts now comes from, as a function of its number of iterations."""
@@ -108,6 +111,7 @@ def provenance_of(
         seed=seed,
         precision=precision,
         key=key,
+        title=title,
         reader=reader,
         versions=made_by.versions(),
         commit=made_by.commit(),

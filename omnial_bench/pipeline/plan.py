@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omnial_bench.attacks.threats import check_suite
-from omnial_bench.config.load import read_recipe, read_suite
+from omnial_bench.config.load import read_detector, read_recipe, read_suite
 from omnial_bench.config.schema import Paradigm, Plan, Recipe, Suite
 from omnial_bench.data.dataset import Dataset, Split, find_dataset
 from omnial_bench.data.textures import check_textures, load_textures
@@ -53,6 +53,8 @@ class Model:
     paradigm: Paradigm
     categories: tuple[str, ...]
     recipe: Recipe
+    title: str
+    """Of the detector, as its record says; decides nothing."""
 
     @property
     def name(self) -> str:
@@ -63,10 +65,14 @@ def models_of(plan: Plan) -> list[Model]:
     """The trainings of a plan: one unified model a detector, one separate model a detector and category."""
     models = []
     for detector in plan.detectors:
-        recipe, name = read_recipe(detector, plan.preset, size=plan.size, batch=plan.batch), Path(detector).stem
+        recipe = read_recipe(detector, plan.preset, size=plan.size, batch=plan.batch)
+        name, title = Path(detector).stem, read_detector(detector).title
         for paradigm in plan.paradigms:
             groups = [plan.categories] if paradigm == "unified" else [(category,) for category in plan.categories]
-            models += [Model(detector=name, paradigm=paradigm, categories=group, recipe=recipe) for group in groups]
+            models += [
+                Model(detector=name, paradigm=paradigm, categories=group, recipe=recipe, title=title)
+                for group in groups
+            ]
     return models
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,17 +111,18 @@ def write_environment(
     seed: int,
     sizes: Iterable[tuple[int, int]] = (),
     suites: Iterable[Suite] = (),
+    titles: Mapping[str, str] | None = None,
     metrics: Iterable[Metric] = (),
 ) -> None:
-    """environment.json, with what of the data bears on figures at the network's `sizes`, and what `metrics` from
-    elsewhere say of themselves; a run that goes on keeps the time of its first start and the titles of earlier
-    suites."""
+    """environment.json, with what of the data bears on figures at the network's `sizes`, the `titles` of detectors and
+    what `metrics` from elsewhere say of themselves; a run that goes on keeps the time of its first start and the titles
+    of earlier suites and detectors."""
     entry, path = CATALOG.get(data.name), out / "environment.json"
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        started, titles = before["started"], before.get("suites")
+        started = before["started"]
     except (OSError, ValueError, LookupError, TypeError):
-        started, titles = datetime.now(UTC).isoformat(timespec="seconds"), None
+        before, started = {}, datetime.now(UTC).isoformat(timespec="seconds")
     environment = {
         "versions": made_by.versions(),
         **made_by.describe_machine(),
@@ -140,7 +141,13 @@ def write_environment(
         },
         "data_notice": entry.notice if entry else None,
         "data_notes": list(dict.fromkeys(note for size in sizes for note in notes_of(data, size))),
-        "suites": (titles if isinstance(titles, dict) else {}) | {suite.name: suite.title for suite in suites},
+        "suites": {**_titles(before, "suites"), **{suite.name: suite.title for suite in suites}},
+        "detectors": {**_titles(before, "detectors"), **(titles or {})},
         "metrics": {one.name: {name: getattr(one, name) for name in DESCRIBED} for one in metrics},
     }
     write_json(path, environment)
+
+
+def _titles(before: Mapping[str, object], kind: str) -> Mapping[str, str]:
+    titles = before.get(kind)
+    return titles if isinstance(titles, dict) else {}

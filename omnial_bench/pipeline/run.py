@@ -75,6 +75,7 @@ def run(
         write_environment(
             place.out, place.dataset, device=place.device, threads=THREADS if cluster else threads_of(settings.jobs),
             precision=settings.precision, seed=plan.seed, sizes=[place.size], suites=place.suites,
+            titles={model.detector: model.title for model in place.models},
             metrics=[one.metric for one in metrics_named(plan.metrics, settings.trusted, f"plan {plan.name}")],
         )  # fmt: skip
         tasks = place.tasks

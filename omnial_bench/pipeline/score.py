@@ -144,6 +144,11 @@ class _Desk:
             made = None
         return made.model if made else Path(one).name
 
+    def titles(self) -> dict[str, str]:
+        """What the checkpoints say that reports call their detectors."""
+        made = [read_provenance(_folder(one)) for one in self.names.values() if isinstance(one, str)]
+        return {one.detector: one.title for one in made if one and one.title}
+
     def model(self, name: str) -> _Model:
         """A model; the last one stays at hand, for tasks come a model at a time."""
         if name not in self._at_hand:
@@ -245,7 +250,8 @@ def _assessed(desk: _Desk, tasks: list[Task], watch: Watch) -> pd.DataFrame:
     dataset = request.dataset(categories, name=desk.model(next(iter(desk.names))).dataset.name)
     write_environment(
         request.out, dataset, device=desk.device, threads=threads_of(request.jobs), precision=request.precision,
-        seed=request.seed or 0, sizes=desk.sizes, suites=desk.suites, metrics=[one.metric for one in desk.own_metrics],
+        seed=request.seed or 0, sizes=desk.sizes, suites=desk.suites, titles=desk.titles(),
+        metrics=[one.metric for one in desk.own_metrics],
     )  # fmt: skip
     ledger = Ledger(request.out, [str(task) for task in tasks], categories)
     do_all(crew(_Desk, (request,), request.jobs, watch, preload=PRELOAD), tasks, ledger, watch)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from omnial_bench.config.load import read_recipe
+from omnial_bench.config.load import read_detector, read_recipe
 from omnial_bench.config.schema import Paradigm
 from omnial_bench.data.dataset import scan
 from omnial_bench.data.textures import load_textures
@@ -50,7 +50,7 @@ def train_models(
     `reader` names and which is not among `trusted`, where a folder holds another training, which would be lost, and
     where what is to be written is a link or lies behind one.
     """
-    recipe = read_recipe(detector, preset)
+    recipe, title = read_recipe(detector, preset), read_detector(detector).title
     check_recipe(recipe, trusted, f"the record {detector}")
     check_share(recipe.training.batch, devices)
     on = fabric(device, precision, devices).device
@@ -60,7 +60,8 @@ def train_models(
     look_through(dataset, ("train",), recipe.size)
     groups = [dataset.categories] if paradigm == "unified" else [(name,) for name in dataset.categories]
     models = [
-        Model(detector=Path(detector).stem, paradigm=paradigm, categories=group, recipe=recipe) for group in groups
+        Model(detector=Path(detector).stem, paradigm=paradigm, categories=group, recipe=recipe, title=title)
+        for group in groups
     ]
     check_links(out, FILES if paradigm == "unified" else [model.name for model in models])
     hashed = hashlib.sha256(bank.contiguous().numpy().data).hexdigest()

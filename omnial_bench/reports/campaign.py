@@ -140,13 +140,13 @@ def campaign_of(run: Path, rows: pd.DataFrame, *, seed: int | None = None) -> Ca
     fixed, evaluations = split(rows, attempts)
     if not evaluations:
         return None
-    titles = read_environment(run).suites
-    evaluations = tuple(replace(each, heading=titles.get(each.name, "")) for each in evaluations)
+    environment = read_environment(run)
+    evaluations = tuple(replace(each, heading=environment.suites.get(each.name, "")) for each in evaluations)
     if fixed.empty:
         # A run of test suites alone: their images before any attack are the test split.
         controls = [each.control.set for each in evaluations if each.control]
         fixed = rows[rows["set"] == (controls or [evaluations[0].trials[0].set])[0]].assign(set="clean")
     health = read_health(run)
     unlearnt, differences = unlearnt_of(health), read_differences(run)
-    every, part = (Values(some, unlearnt, differences) for some in (rows, fixed))
+    every, part = (Values(some, unlearnt, differences, environment.detectors) for some in (rows, fixed))
     return Campaign(every, part, evaluations, attempts, health)

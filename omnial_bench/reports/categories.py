@@ -9,7 +9,8 @@ import pandas as pd
 from omnial_bench.reports.published import Published, published, published_categories
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.tables import mean_words
-from omnial_bench.reports.values import MEAN, METRIC_TITLES, Model, Values, detector_title, panels_of
+from omnial_bench.reports.titles import panels_of
+from omnial_bench.reports.values import MEAN, METRIC_TITLES, Model, Values
 from omnial_bench.results import HEADLINE
 
 BY_CATEGORY = ("image_auroc", "pixel_auroc", "pixel_ap")
@@ -31,10 +32,11 @@ def by_category(values: Values, metric: str) -> Table:
     columns = [Column("category", "Category", style="text")]
     compared = {model for model, _ in printed}
     for model in shown:
+        title = values.titles.of_detector(model.detector)
         short = model.paradigm if len(shown) > 2 else values.label(model)
-        columns.append(Column(model.name, short, group=detector_title(model.detector)))
+        columns.append(Column(model.name, short, group=title))
         if model in compared:
-            columns.append(Column(f"{model.name}_published", "publ.", group=detector_title(model.detector), muted=True))
+            columns.append(Column(f"{model.name}_published", "publ.", group=title, muted=True))
     chance = [values.chance(clean, metric, name) for name in (*values.categories, MEAN)] if clean else []
     if any(not math.isnan(level) for level in chance):
         frame["chance"] = chance
@@ -44,7 +46,7 @@ def by_category(values: Values, metric: str) -> Table:
         for (model, category), figure in printed.items()
         if figure.note
     )
-    caption = _category_caption(metric, printed)
+    caption = _category_caption(values, metric, printed)
     return Table(f"by_category_{metric}", caption, frame, tuple(columns), marked=marked)
 
 
@@ -59,7 +61,10 @@ def panel_comparison(values: Values) -> Table | None:
             continue
         without, with_panels = (twin, model) if panels else (model, twin)
         for one, variant in ((without, "without panels"), (with_panels, "with panels")):
-            record: dict[str, Any] = {"panel": f"{detector_title(base)} {model.paradigm}", "variant": variant}
+            record: dict[str, Any] = {
+                "panel": f"{values.titles.of_detector(base)} {model.paradigm}",
+                "variant": variant,
+            }
             for metric in HEADLINE:
                 record[metric] = values.get(one, values.clean, metric)
                 figure = published(values.dataset, MEAN, base, model.paradigm, metric, variant=variant)
@@ -112,7 +117,7 @@ def _mean_record(
     return record
 
 
-def _category_caption(metric: str, printed: Mapping[tuple[Model, str], Published]) -> str:
+def _category_caption(values: Values, metric: str, printed: Mapping[tuple[Model, str], Published]) -> str:
     parts = [
         f"{METRIC_TITLES[metric]} on the clean test by category, in per cent. "
         "Class mean: the unweighted mean of the categories' own figures."
@@ -124,7 +129,7 @@ def _category_caption(metric: str, printed: Mapping[tuple[Model, str], Published
             "Its mean is over the categories shown."
         )
         notes = [
-            f"{detector_title(model.detector)} {model.paradigm}, {category}: {figure.note}"
+            f"{values.titles.of_detector(model.detector)} {model.paradigm}, {category}: {figure.note}"
             for (model, category), figure in printed.items()
             if figure.note
         ]

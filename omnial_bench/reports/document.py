@@ -44,7 +44,9 @@ def write_report(
     if seed is not None:
         rows = rows[rows["seed"] == seed]
     campaign = campaign_of(run, rows, seed=seed)
-    values = campaign.fixed if campaign else Values(rows, unlearnt_of(read_health(run)), read_differences(run))
+    values = campaign.fixed if campaign else Values(
+        rows, unlearnt_of(read_health(run)), read_differences(run), origins.read_environment(run).detectors
+    )  # fmt: skip
     make_folder(run / "figures")
     context = build_context(run, values, campaign)
     if tell is not None:

@@ -13,7 +13,6 @@ from omnial_bench.reports.grid import BAR, Grid
 from omnial_bench.reports.images import Examples, change_of, families, noticed, of_models
 from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.table import TIMES
-from omnial_bench.reports.values import detector_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,13 +62,13 @@ def _chosen(campaign: Campaign, sets: set[str]) -> list[tuple[Evaluation, Trial]
 def _rows(noted: pd.DataFrame, models: dict[str, str]) -> list[Row]:
     categories = sorted(set(noted["category"]))[: max(1, _ROWS // max(1, len(models)))]
     rows: list[Row] = []
-    for name, detector in models.items():
+    for name, title in models.items():
         mine = of_models(noted, {name: ""})
         for category in categories:
             here = mine[mine["category"] == category]
             pair = {note: _one(here[here["note"] == note]) for note in NOTES}
             if any(len(found) for found in pair.values()):
-                rows.append((f"{detector_title(detector)}\n{category}", pair))
+                rows.append((f"{title}\n{category}", pair))
     return rows
 
 

@@ -7,7 +7,8 @@ from statistics import fmean
 
 from omnial_bench.metrics.registry import METRICS
 from omnial_bench.reports.table import MINUS
-from omnial_bench.reports.values import MEAN, Condition, Model, Values, joined, sources_title
+from omnial_bench.reports.titles import joined
+from omnial_bench.reports.values import MEAN, Condition, Model, Values
 
 REPAIRED = 0.5
 """A reconstruction of normal images whose SSIM is below this shows little of them."""
@@ -59,8 +60,9 @@ def _origins(values: Values) -> list[str]:
         outside, inside = parts(values, conditions[0])
         if outside:
             said.append(
-                f"{name} are fixed and measure transfer from their stated source ({sources_title(sources)}). They are "
-                f"no white-box figure: {joined(outside)} had no part in making them."
+                f"{name} are fixed and measure transfer from their stated source "
+                f"({values.titles.of_sources(sources)}). "
+                f"They are no white-box figure: {joined(outside)} had no part in making them."
             )
         if inside and len(sources) > 1:
             said.append(

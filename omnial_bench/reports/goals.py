@@ -6,7 +6,8 @@ from omnial_bench.reports import looks
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.drawing import DOUBLE, Drawing, colour, new_figure, paper_style
 from omnial_bench.reports.tables import count_words, mean_words, spread_words
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Values, joined
+from omnial_bench.reports.titles import joined
+from omnial_bench.reports.values import METRIC_TITLES, Condition, Values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,8 @@ import pandas as pd
 from omnial_bench.reports.attempts import FAILED, LEARNT, NOT_RUN, PASSED, WHOLE
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.table import DASH, MINUS, Column, Table
-from omnial_bench.reports.values import Condition, Model, detector_title
+from omnial_bench.reports.tables import model_column
+from omnial_bench.reports.values import Condition, Model
 
 WIDE = (LEARNT, "huge eps breaks", "no zero gradients", "gradient is whole", "scores do not saturate")
 """Checks that put every gradient attack on a model in doubt where they fail."""
@@ -38,9 +39,7 @@ def health_table(campaign: Campaign) -> Table | None:
                 marks[len(records), model.name] = letters[check]
         records += [verdicts, figures] if any(figures[model.name] != DASH for model in models) else [verdicts]
     columns = [Column("check", "Check", style="text")]
-    for model in models:
-        short = values.label(model).removeprefix(detector_title(model.detector)).strip()
-        columns.append(Column(model.name, short, group=detector_title(model.detector), style="text"))
+    columns += [model_column(values, model, style="text") for model in models]
     ran = health[health["status"] != NOT_RUN]
     apart = not set(health["category"]) <= set(WHOLE)
     by_category = " and one category" if apart else ""

@@ -15,7 +15,7 @@ from omnial_bench.reports.drawing import Drawing, paper_style
 from omnial_bench.reports.grid import BAR, Grid, Pixels
 from omnial_bench.reports.table import TIMES
 from omnial_bench.reports.tables import set_words
-from omnial_bench.reports.values import Condition, Values, detector_title
+from omnial_bench.reports.values import Condition, Values
 from omnial_bench.results import read_texts
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def gallery(examples: Examples, values: Values, notice: str | None) -> list[Draw
         found = set(mine["defect"])
         panels = [name for name in PANELS if name in found] + sorted(found - set(PANELS))
         caption = (
-            f"Synthetic anomalies as {detector_title(detector)} makes them for training, by the panel that confines "
-            "them (columns): the normal image, the same with its anomaly, and below it the labels."
+            f"Synthetic anomalies as {values.titles.of_detector(detector)} makes them for training, by the panel that "
+            "confines them (columns): the normal image, the same with its anomaly, and below it the labels."
         )
         figure = _gallery(examples, mine, sorted(set(mine["category"]))[:4], panels)
         drawings.append(
@@ -126,12 +126,12 @@ def under_attack(examples: Examples, values: Values, notice: str | None) -> list
 
 
 def families(examples: Examples, values: Values) -> list[tuple[str, dict[str, str], str]]:
-    """Each paradigm with at most three of its models (name -> detector), and a suffix where there are more."""
+    """Each paradigm with at most three of its models (name -> title of the detector), a suffix where there are more."""
     families = []
     present = set(examples.index["model"])
     for paradigm in dict.fromkeys(model.paradigm for model in values.models):
         models = {
-            model.name: model.detector
+            model.name: values.titles.of_detector(model.detector)
             for model in values.models
             if model.paradigm == paradigm and any(owner(name, {model.name: ""}) for name in present)
         }
@@ -205,10 +205,10 @@ def _rows(
         grid.head(0, 1, "input")
         if amplify:
             grid.head(1, 1, f"change {TIMES} {amplify}")
-        for j, detector in enumerate(models.values()):
+        for j, title in enumerate(models.values()):
             grid.head(lead + 2 * j, 1, "reconstr.")
             grid.head(lead + 2 * j + 1, 1, "map")
-            grid.head(lead + 2 * j, 2, detector_title(detector), upper=True)
+            grid.head(lead + 2 * j, 2, title, upper=True)
         grid.colour_bar()
     return grid.done()
 

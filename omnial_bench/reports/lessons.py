@@ -9,8 +9,9 @@ from omnial_bench.reports.curves import curves
 from omnial_bench.reports.findings import kind_words
 from omnial_bench.reports.table import show
 from omnial_bench.reports.tables import count_words
+from omnial_bench.reports.titles import joined
 from omnial_bench.reports.transfer import figure_of, sources_of
-from omnial_bench.reports.values import Condition, Model, Values, joined
+from omnial_bench.reports.values import Condition, Model, Values
 from omnial_bench.reports.white_box import falls
 
 CHANCE = 0.5

@@ -9,7 +9,7 @@ import pandas as pd
 from omnial_bench.reports.origins import MadeModel, MadeSet, Training
 from omnial_bench.reports.table import DASH, TIMES, Column, Table
 from omnial_bench.reports.tables import identity
-from omnial_bench.reports.values import Values, sources_title
+from omnial_bench.reports.values import Values
 
 
 def sets_table(values: Values, made: Mapping[str, MadeSet]) -> Table | None:
@@ -24,7 +24,7 @@ def sets_table(values: Values, made: Mapping[str, MadeSet]) -> Table | None:
             {
                 "set": condition.set,
                 "threat": condition.threat if condition.attacked else "none (control)",
-                "source": sources_title(condition.sources),
+                "source": values.titles.of_sources(condition.sources),
                 "images": images or math.nan,
                 "anomalous": synthetic / images if images else math.nan,
                 "steps": len(steps) if condition.attacked and steps else math.nan,

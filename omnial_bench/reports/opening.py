@@ -26,7 +26,7 @@ from omnial_bench.reports.tables import (
     spread_words,
     unlearnt_words,
 )
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Gap, Model, Values, sources_title
+from omnial_bench.reports.values import METRIC_TITLES, Condition, Gap, Model, Values
 from omnial_bench.results import HEADLINE
 
 _WORDS = {name: METRICS[name].words for name in ("pixel_auroc", "image_auroc")}
@@ -200,7 +200,7 @@ def _on_a_set(values: Values) -> str:
     if not clauses:
         return ""
     return (
-        f"On the fixed set {hardest.set} ({hardest.label}, made on {sources_title(hardest.sources)}; "
+        f"On the fixed set {hardest.set} ({hardest.label}, made on {values.titles.of_sources(hardest.sources)}; "
         f"{count_words(values, [hardest])}) {'; '.join(clauses)}."
     )
 

@@ -90,6 +90,8 @@ class Environment:
     """What of the data bears on the figures, a sentence each."""
     suites: dict[str, str]
     """Titles of the test suites by their names."""
+    detectors: dict[str, str]
+    """Titles of the detectors by the names of their records."""
     metrics: dict[str, Metric]
     """What metrics from elsewhere say of themselves, by their names."""
 
@@ -114,16 +116,15 @@ def read_logs(run: Path) -> dict[str, pd.DataFrame]:
 def read_environment(run: Path) -> Environment:
     """What environment.json says; nothing where there is none."""
     found = _read_json(run / "environment.json")
-    data, versions, suites, metrics = (found.get(name) for name in ("dataset", "versions", "suites", "metrics"))
+    data, metrics = found.get("dataset"), found.get("metrics")
     return Environment(
         facts={name: _text(found.get(name)) for name in FACTS}
         | {"fingerprint": _text(data.get("fingerprint") if isinstance(data, dict) else None)},
-        versions={_text(name): _text(version) for name, version in sorted(versions.items())}
-        if isinstance(versions, dict)
-        else {},
+        versions=dict(sorted(_texts(found.get("versions")).items())),
         notice=_text(found.get("data_notice")),
         notes=tuple(map(_text, notes)) if isinstance(notes := found.get("data_notes"), list) else (),
-        suites={_text(name): _text(title) for name, title in suites.items()} if isinstance(suites, dict) else {},
+        suites=_texts(found.get("suites")),
+        detectors=_texts(found.get("detectors")),
         metrics={_text(name): _metric(_text(name), told) for name, told in metrics.items() if isinstance(told, dict)}
         if isinstance(metrics, dict)
         else {},
@@ -156,6 +157,10 @@ def unfinished(run: Path) -> str:
 
 def _text(value: object) -> str:
     return printable(str(value)) if isinstance(value, str | int | float) else ""
+
+
+def _texts(table: object) -> dict[str, str]:
+    return {_text(name): _text(value) for name, value in table.items()} if isinstance(table, dict) else {}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

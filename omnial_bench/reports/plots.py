@@ -10,7 +10,7 @@ from omnial_bench.reports import looks
 from omnial_bench.reports.drawing import DOUBLE, OTHER_COLOURS, SINGLE, Drawing, colour, new_figure, paper_style
 from omnial_bench.reports.origins import MadeSet
 from omnial_bench.reports.tables import set_words, spread_words
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, detector_title, model_title
+from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values
 
 
 def reconstruction(values: Values) -> Drawing | None:
@@ -159,7 +159,7 @@ def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None
                     sns.lineplot(
                         x=log["iteration"], y=known, estimator=None, ax=lower, **line | {"ms": 2.5, "mew": 0.8}
                     )
-            upper.set(title=detector_title(detector), xlabel="", ylabel="training loss", yscale="log")
+            upper.set(title=values.titles.of_detector(detector), xlabel="", ylabel="training loss", yscale="log")
             upper.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             upper.yaxis.set_minor_locator(NullLocator())
@@ -219,7 +219,7 @@ def _detector_of(log: str, values: Values) -> str:
     for model in sorted(values.models, key=lambda each: -len(each.name)):
         if log == model.name or log.startswith(f"{model.name}-"):
             return model.detector
-    return model_title(log)
+    return values.titles.of_model(log)
 
 
 def _bar(condition: Condition, values: Values, shade: str) -> dict[str, Any]:

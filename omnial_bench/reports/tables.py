@@ -9,7 +9,8 @@ import pandas as pd
 
 from omnial_bench.metrics.registry import METRICS, Metric
 from omnial_bench.reports.table import Column, Style, Table
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, joined, sources_title
+from omnial_bench.reports.titles import joined
+from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values
 from omnial_bench.results import HEADLINE
 
 _STYLES: dict[str, Style] = {"%": "percent", "": "fraction"}
@@ -109,6 +110,12 @@ def _way(metric: Metric) -> str:
     return f"{metric.title} ({metric.better} is better)"
 
 
+def model_column(values: Values, model: Model, key: str = "", **settings: Any) -> Column:
+    """A column of a model's figures, below the title of its detector."""
+    group = values.titles.of_detector(model.detector)
+    return Column(key or model.name, values.short_label(model), group=group, **settings)
+
+
 def identity(model: Model) -> dict[str, str]:
     return {"detector": model.detector, "paradigm": model.paradigm, "preset": model.preset}
 
@@ -199,7 +206,7 @@ def set_words(values: Values) -> str:
     """One sentence on what the sets were made from, and on which models."""
     by_source: dict[str, list[Condition]] = {}
     for condition in values.sets:
-        by_source.setdefault(sources_title(condition.sources), []).append(condition)
+        by_source.setdefault(values.titles.of_sources(condition.sources), []).append(condition)
     if len(by_source) == 1:
         return f"All sets were made from one source: {next(iter(by_source))}."
     return " ".join(f"{', '.join(item.label for item in part)}: made from {name}." for name, part in by_source.items())

@@ -11,8 +11,8 @@ from omnial_bench.reports.drawing import DOUBLE, Drawing, new_figure, paper_styl
 from omnial_bench.reports.health import Marked
 from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
-from omnial_bench.reports.tables import count_words, mean_words, spread_words
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values, detector_title, model_title
+from omnial_bench.reports.tables import count_words, mean_words, model_column, spread_words
+from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values
 
 METRICS = ("pixel_auroc", "pixel_ap")
 _BEFORE = "before any attack"
@@ -48,7 +48,9 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
     sources = sources_of(trial, values)
     rows: list[tuple[str, list[Condition | None]]] = []
     rows += [(_BEFORE, [evaluation.control for _ in values.models])] if evaluation.control else []
-    rows += [(model_title(name), [figure_of(trial, name, model) for model in values.models]) for name in sources]
+    rows += [
+        (values.titles.of_model(name), [figure_of(trial, name, model) for model in values.models]) for name in sources
+    ]
     table = pd.DataFrame(
         [[100 * values.get(*pair, "pixel_auroc") for pair in zip(values.models, row, strict=True)] for _, row in rows],
         index=[label for label, _ in rows],
@@ -93,7 +95,7 @@ def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> 
         panel = {"panel": METRIC_TITLES[metric], "metric": metric}
         lines = [("", evaluation.control)] if evaluation.control else []
         for source, fixed in [*lines, *((name, None) for name in sources)]:
-            title = model_title(source) if source else _BEFORE
+            title = values.titles.of_model(source) if source else _BEFORE
             record: dict[str, Any] = {**panel, "kind": "model", "source": source or "none", "title": title}
             for model in values.models:
                 condition = fixed or figure_of(trial, source, model)
@@ -105,8 +107,8 @@ def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> 
             records.append({**panel, "kind": "chance", "title": "chance level", **chance})
     columns = [Column("title", "Source", style="text")]
     for model in values.models:
-        key, short = _key(model, values), values.label(model).removeprefix(detector_title(model.detector)).strip()
-        columns.append(Column(key, short, group=detector_title(model.detector), spread=f"{key}_sd"))
+        key = _key(model, values)
+        columns.append(model_column(values, model, key, spread=f"{key}_sd"))
     frame = pd.DataFrame(records)
     diagonal = [
         (int(str(index)), _key(model, values))

@@ -1,9 +1,8 @@
 """What the rows speak of: models, conditions, and the figure of each. No torch here."""
 
 import math
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import NamedTuple, TypeVar
@@ -12,15 +11,14 @@ import pandas as pd
 
 from omnial_bench.errors import UserError
 from omnial_bench.metrics.registry import METRICS, is_chance
+from omnial_bench.reports.titles import Titles, panels_of
 from omnial_bench.results import size_of
 
 T = TypeVar("T")
 
-TITLES = {"draem": "DRAEM", "jnld": "JNLD", "omnial": "OmniAL", "gaussian": "Gaussian of fixed filters"}
 METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
 MEAN = "mean"
 _CONDITION = ("set", "threat", "source")
-_PANELS = re.compile(r"^(?P<base>.+?)[-_+](?P<without>no[-_]?|without[-_]?)?(?:with[-_]?)?panels?$")
 _GOALS = ("any", "target", "hide", "fabricate")
 
 
@@ -30,10 +28,6 @@ class Model(NamedTuple):
     detector: str
     paradigm: str
     preset: str
-
-    @property
-    def label(self) -> str:
-        return f"{detector_title(self.detector)} {self.paradigm}"
 
     @property
     def name(self) -> str:
@@ -116,9 +110,10 @@ class Values:
         rows: pd.DataFrame,
         unlearnt: Mapping[tuple[str, str], tuple[str, ...]] | None = None,
         differences: pd.DataFrame | None = None,
+        titles: Mapping[str, str] | None = None,
     ) -> None:
         """`unlearnt` names by detector and paradigm what a check says has not learnt, with the categories or none;
-        `differences` are those of differences.csv.
+        `differences` are those of differences.csv, `titles` those of detectors that the run tells.
 
         UserError where there are no rows, or where they are of several data sets.
         """
@@ -154,6 +149,10 @@ class Values:
             self._aims[key[:3]].add(record[11])
         self._gaps = {} if differences is None else _gaps_of(differences[differences["seed"].isin(self.seeds)])
         self.models: tuple[Model, ...] = tuple(sorted(_distinct(key[0] for key in self._values), key=_model_order))
+        self.titles = Titles(self.detectors, titles or {})
+        self._presets: dict[str, set[str]] = defaultdict(set)
+        for model in self.models:
+            self._presets[model.name].add(model.preset)
         told = unlearnt or {}
         self.unlearnt: dict[Model, tuple[str, ...]] = {
             model: told[model.detector, model.paradigm]
@@ -176,10 +175,12 @@ class Values:
         gaps = {(key[0], key[1], key[3]) for key, found in self._values.items() if any(map(math.isnan, found))}
         return any(not math.isnan(self.get(model, condition, metric)) for model, condition, metric in gaps)
 
+    def short_label(self, model: Model) -> str:
+        """A model below the title of its detector: its paradigm, with its preset where there are several."""
+        return model.paradigm if len(self._presets[model.name]) == 1 else f"{model.paradigm} ({model.preset})"
+
     def label(self, model: Model) -> str:
-        """A model's label, with its preset where models of several presets share it."""
-        twins = [other for other in self.models if other.label == model.label]
-        return model.label if len(twins) == 1 else f"{model.label} ({model.preset})"
+        return f"{self.titles.of_detector(model.detector)} {self.short_label(model)}"
 
     @property
     def judged(self) -> tuple[Model, ...]:
@@ -328,48 +329,12 @@ def _gaps_of(
     return found
 
 
-def panels_of(detector: str) -> tuple[str, bool | None]:
-    """A detector's base name, and whether its name says with (True) or without (False) panels; else None."""
-    found = _PANELS.match(detector)
-    return (found["base"], found["without"] is None) if found else (detector, None)
-
-
-def detector_title(detector: str) -> str:
-    base, panels = panels_of(detector)
-    suffix = {True: " with panels", False: " without panels", None: ""}[panels]
-    return TITLES.get(base, base) + suffix
-
-
-def model_title(name: str) -> str:
-    """`omnial-separate-grid` as a reader knows it: `OmniAL separate (grid)`."""
-    found = re.match(r"^(?P<detector>.+)-(?P<paradigm>unified|separate)(?:-(?P<category>.+))?$", name)
-    if not found:
-        return name
-    text = f"{detector_title(found['detector'])} {found['paradigm']}"
-    return f"{text} ({found['category']})" if found["category"] else text
-
-
-def sources_title(names: Iterable[str]) -> str:
-    """The source of a set in words."""
-    titles = [model_title(name) for name in names]
-    if not titles:
-        return "none"
-    return titles[0] if len(titles) == 1 else f"mean loss over {joined(titles)}"
-
-
-def joined(items: Sequence[str]) -> str:
-    """One or more items as a list in a sentence."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
 def _distinct(items: Iterable[T]) -> list[T]:
     return list(dict.fromkeys(items))
 
 
-def _model_order(model: Model) -> tuple[int, str, int, str]:
-    base = panels_of(model.detector)[0]
-    rank = list(TITLES).index(base) if base in TITLES else len(TITLES)
-    return rank, model.detector, int(model.paradigm != "unified"), model.preset
+def _model_order(model: Model) -> tuple[str, str, int, str]:
+    return panels_of(model.detector)[0], model.detector, int(model.paradigm != "unified"), model.preset
 
 
 def _condition_order(condition: Condition) -> tuple[int, int, str, float, str]:

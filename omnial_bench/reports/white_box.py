@@ -8,8 +8,8 @@ import pandas as pd
 from omnial_bench.reports.campaign import GOALS, Campaign
 from omnial_bench.reports.health import Marked
 from omnial_bench.reports.table import Column, Table
-from omnial_bench.reports.tables import best_of, count_words, identity, mean_words, spread_words
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, detector_title, sources_title
+from omnial_bench.reports.tables import best_of, count_words, identity, mean_words, model_column, spread_words
+from omnial_bench.reports.values import METRIC_TITLES, Condition, Model
 from omnial_bench.results import HEADLINE
 
 RANKS = "any_score"
@@ -129,9 +129,7 @@ def attacks_table(campaign: Campaign) -> Table | None:
         Column("objective", "objective", style="text"),
         Column("steps", "steps", style="count"),
     ]
-    for model in values.models:
-        short = values.label(model).removeprefix(detector_title(model.detector)).strip()
-        columns.append(Column(model.name, short, group=detector_title(model.detector), spread=f"{model.name}_sd"))
+    columns += [model_column(values, model, spread=f"{model.name}_sd") for model in values.models]
     frame = pd.DataFrame(records)
     conditions = [trial.own for suite in suites for trial in suite.own] + [suite.control for suite in suites]
     caption = (
@@ -188,10 +186,11 @@ def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: C
         before = count_words(campaign.fixed, [compared])
         mine = "; image AUROC: any, score" if RANKS in shown else ""
         parts.append(
-            f"Fall, in points: the fixed set {compared.set} (source: {sources_title(compared.sources)}; {before}) from "
-            f"its own control, and the white-box attack (any{mine}) from unattacked. The two are of different images "
-            "and anomalies, so compare the falls and not the values, and mind that none can pass its start; gap: "
-            "white-box fall less that of the fixed set, below 0 where the fixed set overstates robustness."
+            f"Fall, in points: the fixed set {compared.set} (source: {values.titles.of_sources(compared.sources)}; "
+            f"{before}) from its own control, and the white-box attack (any{mine}) from unattacked. The two are of "
+            "different images and anomalies, so compare the falls and not the values, and mind that none can pass "
+            "its start; gap: white-box fall less that of the fixed set, below 0 where the fixed set overstates "
+            "robustness."
         )
     spread = spread_words(values, conditions, "±:")
     return " ".join(parts) + spread
