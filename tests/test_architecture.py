@@ -116,7 +116,13 @@ def test_what_could_run_is_found(text: str, found: set[str]) -> None:
     assert dangers(text) == found
 
 
-@pytest.mark.parametrize("name", ["backbone", "blocks", "draem", "fitted", "gaussian", "jnld", "omnial"])
+FORWARDS = (
+    "backbone", "blocks", "draem", "fitted", "gaussian", "jnld", "levels", "mkd", "omnial", "rd4ad", "residual",
+    "simplenet", "stfpm", "uniad",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORWARDS)
 def test_no_detector_cuts_its_gradient(name: str) -> None:
     """An attack needs the gradient through every branch; where one is cut, a detector looks robust."""
     tree = ast.parse((PACKAGE / "models" / f"{name}.py").read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 """How a Fitted learns: one fit on normal images, a scale on others, and the proof that its state is all there."""
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import torch
 from jaxtyping import Float, UInt8
@@ -10,8 +10,10 @@ from torch import Tensor
 from omnial_bench.config.schema import Recipe
 from omnial_bench.data.images import to_float
 from omnial_bench.errors import UserError
+from omnial_bench.models.budget import iterations_of
 from omnial_bench.models.draws import split_normals
 from omnial_bench.models.fitted import Fitted
+from omnial_bench.models.normals import Normals
 from omnial_bench.models.outside.adapter import check_detector, make_room
 from omnial_bench.models.outside.calibration import CALIBRATION, LEAST, Scale, scale_of
 from omnial_bench.models.outside.foreign import told
@@ -32,8 +34,9 @@ def fit_detector(
     device: torch.device,
     trusted: Collection[str] = (),
     progress: Progress | None = None,
-) -> Row:
-    """Fit a detector to normal images and give it a scale, on `device`; it ends on the CPU. The row of its log.
+) -> list[Row]:
+    """Fit a detector to normal images and give it a scale, on `device`; it ends on the CPU. The rows of its log, of
+    which the last says what it was fitted to.
 
     `generator` decides which images are held out for the scale, `training.validation` how many: eight at the least, of
     which 64 at the most are looked at. UserError for fewer than 16 images, for a fit or a forward of a detector from
@@ -41,28 +44,28 @@ def fit_detector(
     """
     chosen, held_out = _hold_out(len(images), recipe.training.validation, generator)
     calibration, began = images[held_out[:CALIBRATION]], time.monotonic()
-    learn(detector.to(device), images[chosen], calibration, generator, batch=recipe.training.batch, progress=progress)
+    steps = iterations_of(recipe.training, len(images))
+    normals = Normals(images[chosen], recipe.training, steps=steps, device=device, progress=progress)
+    learn(detector.to(device), normals, calibration, generator)
     seconds = time.monotonic() - began
     # As a checkpoint holds it, for work on another layout is rounded otherwise.
     make_room(detector, {name: value.cpu().contiguous() for name, value in detector.state_dict().items()})
     detector.to("cpu")
     _check_restored(detector, recipe, to_float(calibration[:LEAST]), trusted)
     (threshold, _), (temperature, _) = detector.odds_threshold.tolist(), detector.odds_temperature.tolist()
-    return {
-        "iteration": 0, "loss": None, "normals": len(chosen), "held_out": len(calibration),
-        "threshold": threshold, "temperature": temperature,
-        "images_per_second": round(len(chosen) / max(seconds, 1e-9), 2),
+    fitted: Row = {
+        "iteration": 0, "loss": None, "images_per_second": round(len(chosen) / max(seconds, 1e-9), 2),
     }  # fmt: skip
+    *rows, last = normals.rows or [fitted]
+    scale = {"threshold": threshold, "temperature": temperature}
+    return [*rows, last | {"normals": len(chosen), "held_out": len(calibration)} | scale]
 
 
 def learn(
     detector: Fitted,
-    normals: UInt8[Tensor, "n 3 h w"],
+    normals: Normals,
     held_out: UInt8[Tensor, "m 3 h w"] | Float[Tensor, "m 3 h w"],
     generator: torch.Generator,
-    *,
-    batch: int,
-    progress: Progress | None = None,
 ) -> None:
     """Fit a detector where it lies and take its scale from images that are held out; it is in evaluation mode
     afterwards."""
@@ -70,34 +73,13 @@ def learn(
     detector.eval().requires_grad_(False)
     with torch.no_grad():
         with told(detector, "fit"):
-            detector.fit(_Normals(normals, batch, device, progress), generator)
+            detector.fit(normals, generator)
         # What the fit has made may lie elsewhere.
         detector.to(device)
-        check_detector(detector, (normals.shape[2], normals.shape[3]), device)
-        _calibrate(detector, held_out, batch, device)
-    if progress is not None:
-        progress(len(normals), len(normals), f"fitted to {len(normals)} images")
-
-
-class _Normals:
-    """Batches of float images made of bytes while they are asked for; each time that they are gone through is a
-    pass."""
-
-    def __init__(
-        self, images: UInt8[Tensor, "n 3 h w"], batch: int, device: torch.device, progress: Progress | None
-    ) -> None:
-        self.images, self.batch, self.device, self.progress = images, batch, device, progress
-        self.passes = 0
-
-    def __iter__(self) -> Iterator[Float[Tensor, "b 3 h w"]]:
-        self.passes += 1
-        note = "" if self.passes == 1 else f"pass {self.passes}"
-        done = 0
-        for part in torch.split(self.images, self.batch):
-            yield to_float(part, self.device)
-            done += len(part)
-            if self.progress is not None and done < len(self.images):
-                self.progress(done, len(self.images), note)
+        check_detector(detector, normals.size, device)
+        _calibrate(detector, held_out, normals.training.batch, device)
+    if normals.progress is not None:
+        normals.progress(len(normals), len(normals), f"fitted to {len(normals)} images")
 
 
 def _hold_out(count: int, share: float, generator: torch.Generator) -> tuple[Tensor, list[int]]:

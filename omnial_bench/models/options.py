@@ -9,6 +9,14 @@ from pydantic import AfterValidator, ConfigDict, Field
 from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, unknown
+from omnial_bench.models.learned_options import (
+    LearnedOptions,
+    MKDOptions,
+    RD4ADOptions,
+    SimpleNetOptions,
+    STFPMOptions,
+    UniADOptions,
+)
 
 Norm = Literal["batch", "instance"]
 Width = Annotated[int, Field(ge=1, le=1024)]
@@ -120,7 +128,9 @@ class GaussianOptions:
 
 
 OPTIONS: Mapping[str, type[Any]] = {
-    "draem": DRAEMOptions, "gaussian": GaussianOptions, "jnld": JNLDOptions, "omnial": OmniALOptions,
+    "draem": DRAEMOptions, "gaussian": GaussianOptions, "jnld": JNLDOptions, "mkd": MKDOptions,
+    "omnial": OmniALOptions, "rd4ad": RD4ADOptions, "simplenet": SimpleNetOptions, "stfpm": STFPMOptions,
+    "uniad": UniADOptions,
 }  # fmt: skip
 """By the detector's name in `registry.DETECTORS`."""
 
@@ -138,6 +148,8 @@ def check_fit(options: object, size: tuple[int, int]) -> None:
         check_sides(size, options.output_stride)
     if isinstance(options, GaussianOptions):
         check_sides(size, options.stride)
+    if isinstance(options, LearnedOptions):
+        check_sides(size, options.multiple)
 
 
 def check_sides(size: tuple[int, int], multiple: int) -> None:

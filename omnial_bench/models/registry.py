@@ -10,8 +10,9 @@ from torch import nn
 from omnial_bench.config import load as reading
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.models import draem, gaussian, jnld, omnial
+from omnial_bench.models import draem, gaussian, jnld, mkd, omnial, rd4ad, simplenet, stfpm, uniad
 from omnial_bench.models.fitted import Fitted
+from omnial_bench.models.learned_options import MKDOptions, RD4ADOptions, SimpleNetOptions, STFPMOptions, UniADOptions
 from omnial_bench.models.options import DRAEMOptions, GaussianOptions, JNLDOptions, OmniALOptions, check_fit
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import check_detector
@@ -22,7 +23,12 @@ DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
     "draem": (draem.DRAEM, DRAEMOptions),
     "gaussian": (gaussian.FilterGaussian, GaussianOptions),
     "jnld": (jnld.JNLD, JNLDOptions),
+    "mkd": (mkd.MKD, MKDOptions),
     "omnial": (omnial.OmniAL, OmniALOptions),
+    "rd4ad": (rd4ad.RD4AD, RD4ADOptions),
+    "simplenet": (simplenet.SimpleNet, SimpleNetOptions),
+    "stfpm": (stfpm.STFPM, STFPMOptions),
+    "uniad": (uniad.UniAD, UniADOptions),
 }
 
 

@@ -17,13 +17,14 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.distributed import DistError
 
-from omnial_bench.config.schema import Recipe, Training
+from omnial_bench.config.schema import Recipe
 from omnial_bench.data.images import Images, to_float
 from omnial_bench.errors import UserError
 from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import make_folder, write_text
 from omnial_bench.metrics.ranking import average_precision
 from omnial_bench.models.blocks import recompute_features
+from omnial_bench.models.budget import iterations_of, learning_rate
 from omnial_bench.models.checkpoint import RECIPE, Provenance, examine, load, read_provenance, save
 from omnial_bench.models.distributed import check_share, mean_of, share, share_norms
 from omnial_bench.models.draws import at_random, by_epoch, split_normals
@@ -49,18 +50,6 @@ ECHO_SECONDS = 5.0
 """By how much a process that failed on its way lets one that died come first."""
 
 Shipped = UInt8[np.ndarray, "n 3 h w"]
-
-
-def iterations_of(training: Training, normals: int) -> int:
-    """Optimiser steps in the budget: epochs over the normals, at most `max_iterations`."""
-    steps = max(1, math.ceil(training.epochs * normals / training.batch))
-    return steps if training.max_iterations is None else min(steps, training.max_iterations)
-
-
-def learning_rate(training: Training, step: int, steps: int) -> float:
-    """Adam's rate at a step: times `gamma` at each milestone of the budget."""
-    passed = sum(step >= milestone * steps for milestone in training.milestones)
-    return training.lr * training.gamma**passed
 
 
 def train(
@@ -207,11 +196,12 @@ def _fit(
 ) -> Detector:
     """Fit a detector and write what a training writes; an interrupted fit leaves nothing and starts afresh."""
     device = fabric(order.device, order.precision).device
-    row = fit_detector(
+    rows = fit_detector(
         detector, order.recipe, images, generator, device=device, trusted=order.trusted, progress=progress
     )  # fmt: skip
-    _write_log(order.out, [row])
-    save(order.out, detector, order.recipe, made.model_copy(update={"iterations": 0}))
+    _write_log(order.out, rows)
+    made = made.model_copy(update={"iterations": int(rows[-1]["iteration"])})
+    save(order.out, detector, order.recipe, made)
     return detector
 
 

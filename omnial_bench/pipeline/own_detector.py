@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from omnial_bench.config.schema import Training
 from omnial_bench.data.dataset import Dataset, scan
 from omnial_bench.data.decode import image_files, read_image
 from omnial_bench.data.images import to_float
@@ -21,6 +22,7 @@ from omnial_bench.errors import UserError, is_printable
 from omnial_bench.evaluation.suited import check_gradient
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.fitting import learn
+from omnial_bench.models.normals import Normals
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import Adapted, adapt, check_detector
 from omnial_bench.models.outside.calibration import CALIBRATION, LEAST, held_out
@@ -162,7 +164,8 @@ def detector_at(site: Site, source: nn.Module | Factory | str, *, name: str = "d
     if isinstance(module, Detector):
         if isinstance(module, Fitted) and not (isinstance(source, nn.Module) or module.is_scaled):
             generator = torch.Generator().manual_seed(site.seed)
-            learn(module.to(site.device), site.fitted_on(), _calibration(site, fitted=True), generator, batch=BATCH)
+            fitted_on = Normals(site.fitted_on(), Training(batch=BATCH), device=site.device)
+            learn(module.to(site.device), fitted_on, _calibration(site, fitted=True), generator)
         elif not isinstance(module, Untrained):
             check_detector(module.to(site.device), site.size, site.device)
         return module.eval()

@@ -1,0 +1,95 @@
+"""What may be switched of the detectors that learn beside a frozen backbone, and the sizes that they take. No torch."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1, le=64)]
+Width = Annotated[int, Field(ge=1, le=8192)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Sigma = Annotated[float, Field(ge=0, le=64)]
+"""Deviation in pixels of the Gaussian on the map; 0 smoothes nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedOptions:
+    """The backbone that all of them look through."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    backbone: str = "wide_resnet50_2"
+    """A name of models/backbones."""
+    strides: tuple[int, ...] = (4, 8, 16)
+    """Of its levels that are looked at, the finest first."""
+    weights: str = ""
+    """A file of the backbone's weights in place of the recorded ones."""
+
+    @property
+    def multiple(self) -> int:
+        """What height and width of an image are multiples of."""
+        return max(self.strides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class STFPMOptions(LearnedOptions):
+    """The defaults are the paper's."""
+
+    backbone: str = "resnet18"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RD4ADOptions(LearnedOptions):
+    """The defaults are the paper's."""
+
+    wide: bool = True
+    """Blocks with an inner width of half their channels, as in a wide ResNet-50; else blocks of two convolutions."""
+    blocks: tuple[Count, ...] = (3, 4, 6)
+    """Of the decoder, the coarsest level first."""
+    linear: bool = False
+    """A 1x1 convolution behind each level, for backbones whose features may be negative."""
+    sigma: Sigma = 4.0
+
+    @property
+    def multiple(self) -> int:
+        return 2 * max(self.strides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MKDOptions(LearnedOptions):
+    """The defaults are the paper's, but for the backbone, which is VGG-16 there."""
+
+    strides: tuple[int, ...] = (4, 8, 16, 32)
+    width: Width = 16
+    """Of the cloner's inner convolutions."""
+    euclidean: Annotated[float, Field(ge=0)] = 0.5
+    """Weight of the squared difference beside the cosine."""
+    linear: bool = False
+    """No ReLU ends a level, for backbones whose features may be negative."""
+    sigma: Sigma = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniADOptions(LearnedOptions):
+    """The defaults are the paper's, but for the backbone, which is EfficientNet-B4 there."""
+
+    strides: tuple[int, ...] = (2, 4, 8, 16)
+    width: Annotated[int, Field(ge=2, le=4096, multiple_of=2)] = 256
+    layers: Count = 4
+    """Of the encoder, and as many of the decoder."""
+    heads: Count = 8
+    neighbourhood: Annotated[int, Field(ge=1, le=63)] = 7
+    """Side in places of the square around a place that it does not see."""
+    jitter: Annotated[float, Field(ge=0)] = 20.0
+    dropout: Share = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimpleNetOptions(LearnedOptions):
+    """The defaults are the paper's."""
+
+    strides: tuple[int, ...] = (8, 16)
+    hidden: Width = 1024
+    noise: Annotated[float, Field(gt=0)] = 0.015
+    """Deviation of the noise that makes features anomalous, on the scale of the backbone's features."""
+    sigma: Sigma = 4.0

@@ -1,0 +1,73 @@
+"""SimpleNet (Liu et al., CVPR 2023): a discriminator of adapted features against the same features with noise."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omnial_bench.models.backbone import Backbone
+from omnial_bench.models.initial import draw
+from omnial_bench.models.learned import Features, Learned
+from omnial_bench.models.learned_options import SimpleNetOptions as Options
+from omnial_bench.models.levels import joined, resized, smoothed
+from omnial_bench.synthesis.feature_noise import add_noise
+from omnial_bench.types import Prediction
+
+MARGIN, SLOPE = 0.5, 0.2
+DECAY = 1e-5
+DISCRIMINATOR_RATE = 2.0
+"""Of the adaptor's rate."""
+
+
+class SimpleNet(Learned):
+    """The map is the discriminator's verdict on each patch of the finest level; the image score is the highest."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.noise, self.sigma = options.noise, options.sigma
+        self.backbone = Backbone(options.backbone, options.strides, options.weights)
+        width = sum(self.backbone.channels)
+        self.adaptor = nn.Linear(width, width)
+        self.discriminator = nn.Sequential(
+            nn.Linear(width, options.hidden), nn.BatchNorm1d(options.hidden), nn.LeakyReLU(SLOPE),
+            nn.Linear(options.hidden, 1, bias=False),
+        )  # fmt: skip
+        draw(self.adaptor, "xavier-normal")
+        draw(self.discriminator, "xavier-normal")
+
+    def optimizers(self, lr: float) -> Sequence[torch.optim.Optimizer]:
+        discriminator = self.discriminator.parameters()
+        return [
+            torch.optim.AdamW(self.adaptor.parameters(), lr),
+            torch.optim.Adam(discriminator, DISCRIMINATOR_RATE * lr, weight_decay=DECAY),
+        ]
+
+    def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:
+        levels = [F.avg_pool2d(level, 3, stride=1, padding=1) for level in self.backbone(images)]
+        return (joined(levels, levels[0].shape[2:]),)
+
+    def loss(
+        self,
+        images: Float[Tensor, "b 3 h w"],  # noqa: ARG002
+        frozen: Features,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """Both hinges, on one batch of the batch norm."""
+        normal = self.adaptor(_rows(frozen[0]))
+        verdicts = self.discriminator(torch.cat((normal, add_noise(normal, self.noise, generator))))
+        real, fake = verdicts.chunk(2)
+        return {"normal": torch.relu(MARGIN - real).mean(), "noisy": torch.relu(MARGIN + fake).mean()}
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+        (features,) = self.frozen(images)
+        verdicts = self.discriminator(self.adaptor(_rows(features)))
+        patches = -verdicts.view(len(images), 1, *features.shape[2:])
+        maps = smoothed(resized(patches, images.shape[2:]), self.sigma)
+        return self.prediction(images, maps, patches.flatten(1).amax(1))
+
+
+def _rows(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "n c"]:
+    """A row for each place of each image."""
+    return features.permute(0, 2, 3, 1).flatten(0, 2)

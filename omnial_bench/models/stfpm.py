@@ -1,0 +1,60 @@
+"""Student-teacher feature pyramid matching (Wang et al., BMVC 2021): a student that is shown normals alone agrees with
+its frozen teacher on them, and not elsewhere."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from omnial_bench.models.backbone import Backbone, untrained
+from omnial_bench.models.initial import draw
+from omnial_bench.models.learned import Features, Learned
+from omnial_bench.models.learned_options import STFPMOptions as Options
+from omnial_bench.models.levels import directions, resized
+from omnial_bench.types import Prediction
+
+MOMENTUM, DECAY = 0.9, 1e-4
+LEAST = 1e-8
+"""Added to a level's gap: the product over levels is taken as a sum of logarithms, which have no slope at 0."""
+
+
+class STFPM(Learned):
+    """The map is the product over levels of the squared differences of unit features, in logarithms.
+
+    A product's slope along one level is multiplied by all others, and vanishes where any of them agrees; that of its
+    logarithm does not, and ranks alike.
+    """
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.backbone = Backbone(options.backbone, options.strides, options.weights)
+        self.student = untrained(options.backbone, options.strides)
+        draw(self.student, "kaiming")
+
+    def optimizers(self, lr: float) -> Sequence[torch.optim.Optimizer]:
+        return [torch.optim.SGD(self.student.parameters(), lr, momentum=MOMENTUM, weight_decay=DECAY)]
+
+    def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:
+        return tuple(directions(level) for level in self.backbone(images))
+
+    def loss(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        frozen: Features,
+        generator: torch.Generator,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        gaps = self._gaps(images, frozen)
+        return {f"level_{place}": gap.mean() for place, gap in enumerate(gaps, start=1)}
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+        gaps = self._gaps(images, self.frozen(images))
+        finest = gaps[0].shape[2:]
+        logarithms = [(resized(gap, finest) + LEAST).log() for gap in gaps]
+        return self.prediction(images, torch.stack(logarithms).sum(0))
+
+    def _gaps(self, images: Float[Tensor, "b 3 h w"], teacher: Features) -> list[Float[Tensor, "b 1 _h _w"]]:
+        """The squared difference of unit features at each place of each level."""
+        student = self.student((images - self.backbone.mean) / self.backbone.std)
+        pairs = zip(teacher, student, strict=True)
+        return [(theirs - directions(own)).square().sum(1, keepdim=True) for theirs, own in pairs]

@@ -1,0 +1,152 @@
+"""Detectors that learn beside a frozen backbone: fits, whole gradients, and what papers say of parts."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from omnial_bench.config.load import read_recipe
+from omnial_bench.config.schema import Recipe, Training
+from omnial_bench.data.dataset import find_dataset
+from omnial_bench.data.images import to_float
+from omnial_bench.data.toy.make import draw_toy
+from omnial_bench.errors import UserError
+from omnial_bench.evaluation.suited import check_gradient
+from omnial_bench.models import learned
+from omnial_bench.models.backbone import untrained
+from omnial_bench.models.fitting import fit_detector
+from omnial_bench.models.learned import Learned
+from omnial_bench.models.levels import cosine_gap, smoothed
+from omnial_bench.models.mkd import Cloner
+from omnial_bench.models.registry import DETECTORS, build
+from omnial_bench.models.uniad import Attention, UniAD, apart
+from omnial_bench.types import Detector
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+NAMES = sorted(name for name, (kind, _) in DETECTORS.items() if isinstance(kind, type) and issubclass(kind, Learned))
+ROWS = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def normals(tmp_path_factory: pytest.TempPathFactory) -> Tensor:
+    """Bytes of 24 drawn caps, 64x64."""
+    folder = tmp_path_factory.mktemp("caps")
+    draw_toy(folder, size=64, train=24, test_good=1, test_defect=1)
+    return find_dataset(folder, ["cap"]).load("train", None, (64, 64)).images
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "backbones"))
+        yield
+
+
+def fitted(name: str, images: Tensor, seed: int = 0, **training: Any) -> tuple[Detector, ROWS]:
+    recipe = read_recipe(name, "tiny")
+    changed = {"training": recipe.training.model_copy(update=training)}
+    recipe, generator = recipe.model_copy(update=changed), torch.Generator().manual_seed(seed)
+    detector = build(recipe, generator)
+    rows = fit_detector(detector, recipe, images, generator, device=torch.device("cpu"))  # type: ignore[arg-type]
+    return detector.eval(), rows
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_learns_and_hides_nothing(name: str, normals: Tensor) -> None:
+    """The loss falls, the log is told, a hole in an image stands out, and the gradient is that of forward passes."""
+    detector, rows = fitted(name, normals)
+    early, late = ([row["loss"] for row in part] for part in (rows[:4], rows[-4:]))
+    assert sum(late) < 0.9 * sum(early)
+    assert rows[-1]["iteration"] == read_recipe(name, "tiny").training.max_iterations
+    assert (rows[-1]["normals"], rows[-1]["held_out"]) == (16, 8)
+    images = to_float(normals[:4], "cpu")
+    spoilt = images.clone()
+    spoilt[..., 24:40, 24:40] = 1 - spoilt[..., 24:40, 24:40]
+    with torch.no_grad():
+        clean, holed = detector(images), detector(spoilt)
+    assert (holed.log_odds - clean.log_odds)[..., 28:36, 28:36].mean() > 0
+    assert check_gradient(detector, images[:1]) > 0.98
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_seed_alone_decides_it(name: str, normals: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not whether the features of all normals are kept in memory."""
+    before = torch.get_rng_state()
+    one, again, other = (fitted(name, normals, seed, max_iterations=2)[0].state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    learnt = [key for key in one if "_extra_state" not in key]
+    assert all(torch.equal(one[key], again[key]) for key in learnt)
+    assert any(not torch.equal(one[key], other[key]) for key in learnt)
+    monkeypatch.setattr(learned, "KEPT", 0)
+    anew = fitted(name, normals, 1, max_iterations=2)[0].state_dict()
+    for key in learnt:
+        torch.testing.assert_close(one[key], anew[key], rtol=1e-2, atol=1e-3)
+
+
+def test_a_loss_that_is_not_finite_is_one_line(normals: Tensor) -> None:
+    with pytest.raises(UserError, match=r"UniAD: the loss is not finite at step [0-9]+; lower the learning rate"):
+        fitted("uniad", normals, lr=1e30, milestones=())
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_parts_have_the_counts_of_their_papers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """STFPM's student is a ResNet-18 up to its third stage; MKD's cloner beside VGG-16; UniAD on EfficientNet-B4 at
+    14x14, whose rows and columns are 2 x 14 x 128 of them; SimpleNet on 1536 channels."""
+    assert count(untrained("resnet18", (4, 8, 16))) == 2_782_784
+    cloner = Cloner((128, 256, 512, 512), (4, 8, 16, 32), width=16, linear=False)
+    assert sum(part.weight.numel() for part in cloner.modules() if isinstance(part, torch.nn.Conv2d)) == 343_728
+    assert [level.shape[1:] for level in cloner(torch.zeros(2, 3, 64, 64))] == [
+        (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2)
+    ]  # fmt: skip
+
+    class Channels(torch.nn.Module):
+        channels = (24, 32, 56, 160)
+
+    monkeypatch.setattr("omnial_bench.models.uniad.Backbone", lambda *_: Channels())
+    kind, options = DETECTORS["uniad"]
+    uniad = kind(options())
+    assert isinstance(uniad, UniAD)
+    uniad.lay_out(14, 14, torch.Generator())
+    assert count(uniad) == 7_713_808 + 3_584
+    Channels.channels = (512, 1024)  # type: ignore[assignment]
+    monkeypatch.setattr("omnial_bench.models.simplenet.Backbone", lambda *_: Channels())
+    kind, options = DETECTORS["simplenet"]
+    assert {name: count(part) for name, part in kind(options()).named_children()} == {
+        "backbone": 0, "adaptor": 2_360_832, "discriminator": 1_576_960
+    }  # fmt: skip
+
+
+def test_a_place_sees_none_of_its_neighbours() -> None:
+    """On a grid of 5x6, a square of 3x3: a corner lies in one of 4 places, an edge of 6, the middle of 9."""
+    seen = apart(5, 6, 1)
+    hidden = (~seen).sum(1).view(5, 6)
+    assert hidden[0].tolist() == [4, 6, 6, 6, 6, 4] and hidden[2].tolist() == [6, 9, 9, 9, 9, 6]
+    assert torch.equal(seen, seen.T)
+    attention, tokens = Attention(8, 2, 0.0), torch.randn(1, 30, 8, generator=torch.Generator().manual_seed(0))
+    slopes = torch.autograd.functional.jacobian(lambda value: attention(tokens, tokens, value, seen, None)[0], tokens)
+    assert torch.equal(slopes.abs().sum((1, 2, 4)) != 0, seen)
+
+
+def test_a_grid_of_which_a_place_sees_nothing_is_one_line(normals: Tensor) -> None:
+    recipe = Recipe(
+        detector="uniad", preset="x", size=(64, 64), training=Training(batch=8),
+        options={"backbone": "lite0", "strides": [4, 16], "width": 16, "layers": 1},
+    )  # fmt: skip
+    detector = build(recipe)
+    with pytest.raises(UserError, match=r"expected a grid of more than 7 places, .* got 4x4"):
+        fit_detector(detector, recipe, normals, torch.Generator(), device=torch.device("cpu"))  # type: ignore[arg-type]
+
+
+def test_arithmetic_on_levels_is_worked_by_hand() -> None:
+    one, other = torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([[4.0, -3.0], [1.0, 0.0]])
+    gaps = cosine_gap(one.view(2, 2, 1, 1), other.view(2, 2, 1, 1)).flatten()
+    assert gaps.tolist() == pytest.approx([1.0, 1.0])
+    spike = torch.zeros(1, 1, 65, 65)
+    spike[..., 32, 32] = 1
+    assert float(smoothed(spike, 4.0).amax()) == pytest.approx(1 / (2 * torch.pi * 16), rel=1e-3)
+    assert torch.equal(smoothed(spike, 0.0), spike)
