@@ -73,6 +73,10 @@ def test_verify_finds_each_kind_of_problem(toy: Path) -> None:
     assert not problems
     shown = invoke("verify", toy)
     assert shown.exit_code == 1 and "problems: 5" in shown.output, shown.output
+    # Of one category alone, and with warnings alone.
+    alone = invoke("verify", toy, "--category", "brushed")
+    assert alone.exit_code == 0 and "only 2 training images" in alone.output and "cap" not in alone.output
+    assert "did you mean 'brushed'" in user_error(invoke("verify", toy, "--category", "brush"))
 
 
 def test_verify_shows_what_differs_from_the_published_counts(tmp_path: Path) -> None:

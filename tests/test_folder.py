@@ -262,4 +262,4 @@ def test_a_cache_folder_that_cannot_be_written_costs_a_warning(
     with caplog.at_level(logging.WARNING):
         assert len(dataset.load("train", None, (8, 8))) == 6
         assert len(dataset.fingerprint) == 64
-    assert "are not kept" in caplog.text
+    assert "is not kept" in caplog.text

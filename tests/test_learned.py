@@ -14,14 +14,13 @@ from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.suited import check_gradient
 from omnial_bench.models import learned
-from omnial_bench.models.backbone import untrained
+from omnial_bench.models.backbone import Backbone, untrained
 from omnial_bench.models.fitting import fit_detector
 from omnial_bench.models.learned import Learned
 from omnial_bench.models.levels import cosine_gap, smoothed
 from omnial_bench.models.mkd import Cloner
 from omnial_bench.models.registry import DETECTORS, build
 from omnial_bench.models.uniad import Attention, UniAD, apart
-from omnial_bench.types import Detector
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,12 +43,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield
 
 
-def fitted(name: str, images: Tensor, seed: int = 0, **training: Any) -> tuple[Detector, ROWS]:
+def fitted(name: str, images: Tensor, seed: int = 0, **training: Any) -> tuple[Learned, ROWS]:
     recipe = read_recipe(name, "tiny")
     changed = {"training": recipe.training.model_copy(update=training)}
     recipe, generator = recipe.model_copy(update=changed), torch.Generator().manual_seed(seed)
     detector = build(recipe, generator)
     rows = fit_detector(detector, recipe, images, generator, device=torch.device("cpu"))  # type: ignore[arg-type]
+    assert isinstance(detector, Learned)
     return detector.eval(), rows
 
 
@@ -62,6 +62,10 @@ def test_it_learns_and_hides_nothing(name: str, normals: Tensor) -> None:
     assert rows[-1]["iteration"] == read_recipe(name, "tiny").training.max_iterations
     assert (rows[-1]["normals"], rows[-1]["held_out"]) == (16, 8)
     images = to_float(normals[:4], "cpu")
+    untouched = Backbone("lite0", detector.backbone.strides)
+    assert all(
+        torch.allclose(a, b, atol=1e-4) for a, b in zip(detector.backbone(images), untouched(images), strict=True)
+    )
     spoilt = images.clone()
     spoilt[..., 24:40, 24:40] = 1 - spoilt[..., 24:40, 24:40]
     with torch.no_grad():

@@ -168,20 +168,32 @@ def _bars() -> Iterator[Callable[[int, int, str], None]]:
 
 @data.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@options.together(options.reader, options.trust, options.no_seed, options.as_json)
+@options.together(
+    click.option("--category", "categories", multiple=True, metavar="C", help="Look at these alone; default: all."),
+    options.reader, options.labels,
+    click.option(
+        "--size", type=options.SIZE, default="256x256", show_default=True,
+        help="Height x width of the network, at which a defect may vanish.",
+    ),
+    options.trust, options.no_seed, options.as_json,
+)  # fmt: skip
 @click.pass_context
 def verify(
     context: click.Context,
     folder: Path,
-    reader: str | None,
-    trusted: tuple[str, ...],
     seed: int | None,  # noqa: ARG001
     as_json: bool,
+    categories: tuple[str, ...],
+    **given: Any,
 ) -> None:
-    """Say how DIR is read, count its images and look for files that cannot be used; exit 1 where there are any."""
+    """Say how DIR is read, count its images, and look for files that cannot be used and truth that cannot be right.
+
+    Exit 1 where a figure would be wrong with them, 0 with warnings or none.
+    """
     from omnial_bench.data.verify import verify as look_through
 
-    found = look_through(folder, reader=reader, trusted=trusted)
+    with _bar("images") as tell:
+        found = look_through(folder, categories or None, tell=tell, **given)
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
         context.exit(1 if found.problems else 0)
@@ -209,13 +221,36 @@ def verify(
             console.print(f"not as published: {escape(count.category)}, {', '.join(parts)}", highlight=False)
         if count.masks:
             console.print(f"masks of {escape(count.category)}: {count.masks}", highlight=False)
+    if found.labels == "image":
+        console.print("no masks: image labels alone, so that pixel figures are empty", highlight=False)
+    for title, some in (("problems", found.problems), ("warnings", found.warnings)):
+        if some:
+            problems = Table("file", title.removesuffix("s"), "what to do", box=None, title=f"{title}: {len(some)}")
+            for problem in some:
+                problems.add_row(*(escape(printable(text)) for text in (problem.path, problem.what, problem.remedy)))
+            console.print(problems)
+    rate = found.images / max(found.seconds, 1e-3)
+    console.print(f"{found.images} images in {found.seconds:.1f} s, {rate:.0f} a second", highlight=False)
     if found.problems:
-        problems = Table("file", "problem", box=None, title=f"problems: {len(found.problems)}")
-        for problem in found.problems:
-            problems.add_row(escape(printable(problem.path)), escape(problem.what))
-        console.print(problems)
         context.exit(1)
-    console.print("every image can be read and every defect has a mask of its size", highlight=False)
+    masks = " and every defect has a mask of its size" if found.labels == "pixel" else ""
+    console.print(f"every image can be read{masks}", highlight=False)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar with a rate where there is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 @data.command()

@@ -11,8 +11,9 @@ import json
 import logging
 import os
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 A_DAY = 86_400.0
 """Seconds after which nobody writes any more at what is not whole."""
+
+AHEAD = 4
+"""Items a thread that may be done before their turn."""
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -111,6 +115,23 @@ def in_parallel(work: Callable[[Item], Value], items: Sequence[Item]) -> list[Va
     """`work` on every item, in order, in threads: decoding and hashing leave the interpreter lock. First error wins."""
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
         return list(pool.map(work, items))
+
+
+def streamed(work: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Value]:
+    """As `in_parallel`, but each result as soon as those before it are there, so that few are in memory at once."""
+    workers = min(16, os.cpu_count() or 1)
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        ahead: deque[Future[Value]] = deque()
+        try:
+            for item in items:
+                ahead.append(pool.submit(work, item))
+                if len(ahead) > AHEAD * workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
 
 
 def _digest(decided_by: Sequence[Any]) -> str:

@@ -46,17 +46,22 @@ def read_image(path: Path, size: Size | None = None) -> tuple[Bytes, Size]:
     passed through to the bit. Alpha is dropped, 16-bit grey levels are scaled by 1/257, EXIF rotation is not applied,
     since masks are drawn on the pixels as stored. UserError names a file that cannot be decoded.
     """
-    image = open_image(path)
+    image = usable(open_image(path), path)
+    original = (image.height, image.width)
+    if size is not None and size != original:
+        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(image.convert("RGB")), original
+
+
+def usable(image: Image.Image, path: Path) -> Image.Image:
+    """The image of `path` in 8 bits, grey or RGB; UserError where it has no such levels."""
     if image.mode == "F":
         raise UserError(f"cannot use {path}: expected 8- or 16-bit pixels, got floating point; convert it to PNG")
     if image.mode.startswith("I"):
         image = _from_16_bit(image, path)
     if image.mode not in ("L", "RGB"):
         image = converted(image, "RGB", path)
-    original = (image.height, image.width)
-    if size is not None and size != original:
-        image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(image.convert("RGB")), original
+    return image
 
 
 def shrink_mask(mask: Mask, size: Size) -> Mask:

@@ -1,24 +1,21 @@
-"""A data folder looked through: counts, files that cannot be read, masks that are missing or do not fit."""
+"""A data folder looked through: counts, files that cannot be read, and truth that cannot be right."""
 
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import CATALOG
-from omnial_bench.data.dataset import Dataset, scan
-from omnial_bench.data.levels import Cut, Values, choose_cut, measure, read_levels, together
+from omnial_bench.data.dataset import Dataset, Truth, scan
+from omnial_bench.data.doubts import Problem, look_over, look_over_pairs
+from omnial_bench.data.inspection import Inspection, inspect
+from omnial_bench.data.levels import Cut, choose_cut, together
 from omnial_bench.data.readers.base import Reader, Sample
-from omnial_bench.errors import UserError
 
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that is wrong with one file; `path` is relative to the data folder."""
-
-    path: str
-    what: str
+Tell = Callable[[int, int], None]
+"""Called with the images that are done and all of them."""
 
 
 @dataclass(frozen=True)
@@ -42,73 +39,96 @@ class Verification:
     root: str
     name: str
     layout: str
+    labels: Truth
     counts: tuple[Count, ...]
     problems: tuple[Problem, ...]
+    """With each of which a figure would be wrong, or there would be none."""
+    warnings: tuple[Problem, ...]
+    images: int
+    seconds: float
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def verify(root: Path, *, reader: str | Reader | None = None, trusted: Collection[str] = ()) -> Verification:
-    """Decode every image and mask in `root`, read as `find_dataset` does; UserError where there is no data set."""
-    dataset = scan(root, reader=reader, trusted=trusted)
-    looked = cache.in_parallel(lambda sample: _check(dataset, sample), dataset.samples)
-    problems = [problem for part, _ in looked for problem in part]
-    cuts = {}
+def verify(
+    root: Path,
+    categories: Sequence[str] | None = None,
+    *,
+    reader: str | Reader | None = None,
+    trusted: Collection[str] = (),
+    labels: Truth | None = None,
+    size: decode.Size = (256, 256),
+    tell: Tell | None = None,
+) -> Verification:
+    """Decode every image and mask in `root`, or of `categories`, each once, read as `find_dataset` does.
+
+    `size` is the network's, at which a defect may vanish. UserError where there is no data set.
+    """
+    started = time.monotonic()
+    dataset = scan(root, categories, reader=reader, trusted=trusted, labels=labels)
+    problems: list[Problem] = []
+    counts, done = [], 0
     for category in dataset.categories:
-        pairs = zip(dataset.samples, looked, strict=True)
-        values = [part for sample, (_, parts) in pairs if sample.category == category for part in parts]
-        cuts[category] = choose_cut(together(values)) if values else Cut()
-        problems += _check_category(dataset, category, cuts[category])
+        samples = [sample for sample in dataset.samples if sample.category == category]
+        looks: list[Inspection] = []
+        for look in _looks(samples, size):
+            looks.append(look)
+            done += 1
+            if tell is not None:
+                tell(done, len(dataset.samples))
+        values = [part for look in looks for part in look.values]
+        cut = choose_cut(together(values)) if values else Cut()
+        problems += _of_category(dataset, category, samples, cut)
+        problems += look_over(dataset, samples, looks, cut, size) + look_over_pairs(dataset, samples, looks)
+        counts.append(_count(dataset, category, cut))
     return Verification(
         root=str(root),
         name=dataset.name,
         layout=dataset.layout,
-        counts=tuple(_count(dataset, category, cuts[category]) for category in dataset.categories),
-        problems=tuple(problems),
+        labels=dataset.labels,
+        counts=tuple(counts),
+        problems=tuple(problem for problem in problems if problem.wrong),
+        warnings=tuple(problem for problem in problems if not problem.wrong),
+        images=len(dataset.samples),
+        seconds=round(time.monotonic() - started, 3),
     )
 
 
-def _check(dataset: Dataset, sample: Sample) -> tuple[list[Problem], list[Values]]:
-    """What is wrong with an image and its masks, and the levels of these."""
-    root, problems, values, original = dataset.root, [], [], None
-    try:
-        _, original = decode.read_image(sample.image)
-    except UserError as error:
-        problems.append(_problem(root, sample.image, error))
-    for mask in sample.masks:
-        try:
-            values.append(measure(read_levels(mask, original=original)))
-        except UserError as error:
-            problems.append(_problem(root, mask, error))
-    if dataset.labels == "pixel" and sample.label != "good" and not sample.masks:
-        problems.append(Problem(sample.image.relative_to(root).as_posix(), _without_mask(dataset, sample)))
-    return problems, values
+def _looks(samples: Sequence[Sample], size: decode.Size) -> Iterator[Inspection]:
+    return cache.streamed(lambda sample: inspect(sample, size), samples)
 
 
-def _without_mask(dataset: Dataset, sample: Sample) -> str:
-    folder = Path(dataset.reader.mask_of(sample)).parent
-    for home in (dataset.root / sample.category, dataset.root):
-        if folder.is_relative_to(home) and folder != home:
-            return f"no mask in {folder.relative_to(home).as_posix()}"
-    return "no mask"
+FEW = {"training images": 20, "normal test images": 5, "anomalous test images": 5}
+"""Fewer than these are told, for figures made with them would say little."""
 
 
-def _problem(root: Path, path: Path, error: UserError) -> Problem:
-    return Problem(path.relative_to(root).as_posix(), str(error).replace(f" {path}", ""))
-
-
-def _check_category(dataset: Dataset, category: str, cut: Cut) -> list[Problem]:
-    """Masks that mean nothing or belong to no image, and splits without normal images."""
-    samples = [sample for sample in dataset.samples if sample.category == category]
-    problems = [Problem(category, f"cannot use its masks: {cut.wrong}")] if cut.wrong else []
-    for split, what in (("train", "no training images"), ("test", "no normal test images")):
-        if not any(sample.split == split and sample.label == "good" for sample in samples):
-            problems.append(Problem(dataset.reader.normals.format(category=category, split=split), what))
+def _of_category(dataset: Dataset, category: str, samples: Sequence[Sample], cut: Cut) -> list[Problem]:
+    """Masks that mean nothing or belong to no image, and too few images of a kind."""
+    problems = []
+    if cut.wrong:
+        problems.append(Problem(category, f"cannot use its masks: {cut.wrong.partition('; ')[0]}", _remedy(cut.wrong)))
+    kinds = {
+        "training images": [one for one in samples if one.split == "train"],
+        "normal test images": [one for one in samples if one.split == "test" and one.label == "good"],
+        "anomalous test images": [one for one in samples if one.label != "good"],
+    }
+    places = {"training images": "train", "normal test images": "test"}
+    for what, some in kinds.items():
+        place = dataset.reader.normals.format(category=category, split=places[what]) if what in places else category
+        if not some:
+            problems.append(Problem(place, f"no {what}", "add some", wrong=what in places))
+        elif len(some) < FEW[what]:
+            remedy = f"add some: {FEW[what]} are few already"
+            problems.append(Problem(place, f"only {len(some)} {what}", remedy, wrong=False))
     used = {mask for sample in samples for mask in sample.masks}
     orphans = {path for path in dataset.reader.mask_files(dataset.root, category) if path not in used}
-    lost = [path.relative_to(dataset.root).as_posix() for path in sorted(orphans)]
-    return problems + [Problem(path, "mask without an image") for path in lost]
+    lost = [path.relative_to(dataset.root).as_posix() for path in sorted(orphans)] if dataset.labels == "pixel" else []
+    return problems + [Problem(path, "mask without an image", "add its image, or remove it") for path in lost]
+
+
+def _remedy(wrong: str) -> str:
+    return wrong.partition("; ")[2]
 
 
 def _count(dataset: Dataset, category: str, cut: Cut) -> Count:

@@ -13,10 +13,13 @@ def draw(network: nn.Module, rule: Rule) -> None:
     """Draw the weights of convolutions and linear layers from torch's global generator; their biases become 0.
 
     `kaiming` is He's normal by the outputs, as in torchvision's residual networks, `xavier` Glorot's uniform and
-    `xavier-normal` his normal. Norms keep their scales of 1. A network without storage has nothing to draw.
+    `xavier-normal` his normal. Norms keep their scales of 1, and a backbone, whose weights are no parameters, its own.
+    A network without storage has nothing to draw.
     """
     for part in network.modules():
-        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and not part.weight.is_meta:
+        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and "weight" in part._parameters:
+            if part.weight.is_meta:
+                continue
             part.weight = nn.Parameter(_drawn(part.weight, rule))
             if part.bias is not None:
                 nn.init.zeros_(part.bias)

@@ -33,6 +33,9 @@ class UniAD(Learned):
 
     clip = 0.1
 
+    unit: Float[Tensor, ""]
+    """Root mean square of the features of normals, by which all are divided: the transformer starts at values about 1,
+    and backbones have features of any scale."""
     rows: Float[Tensor, "h d"]
     columns: Float[Tensor, "w d"]
     queries: Float[Tensor, "k t d"]
@@ -46,6 +49,7 @@ class UniAD(Learned):
         self.encoder = nn.ModuleList(EncoderLayer(options) for _ in range(options.layers))
         self.decoder = nn.ModuleList(DecoderLayer(options) for _ in range(options.layers))
         self.norm = nn.LayerNorm(width)
+        self.register_buffer("unit", torch.ones(()))
         self.register_parameter("rows", None)
         self.register_parameter("columns", None)
         self.register_parameter("queries", None)
@@ -53,7 +57,9 @@ class UniAD(Learned):
 
     def fit(self, normals: Iterable[Float[Tensor, "b 3 h w"]], generator: torch.Generator) -> None:
         """UserError for a grid of which a place sees nothing."""
-        height, width = self.frozen(next(iter(normals)))[0].shape[2:]
+        (features,) = self.frozen(next(iter(normals)))
+        self.unit = features.square().mean().sqrt()
+        height, width = features.shape[2:]
         side = self.options.neighbourhood
         if max(height, width) <= side:
             raise UserError(
@@ -80,7 +86,7 @@ class UniAD(Learned):
 
     def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:
         levels = self.backbone(images)
-        return (joined(levels, levels[-1].shape[2:], corners=True),)
+        return (joined(levels, levels[-1].shape[2:], corners=True) / self.unit,)
 
     def loss(
         self,

@@ -1,0 +1,147 @@
+"""What the inspected samples of a category say against it: each doubt with its file, a number and what to do."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omnial_bench.data import decode
+from omnial_bench.data.dataset import Dataset
+from omnial_bench.data.duplicates import pairs_alike
+from omnial_bench.data.inspection import Inspection
+from omnial_bench.data.levels import NEAR_BLACK, NEAR_WHITE, Cut
+from omnial_bench.data.readers.base import Sample
+
+NEARLY_ALL = 0.95
+"""Of the frame: a mask that marks more is doubted."""
+THE_REST = 0.8
+"""Of a category: where as many images are alike in size or mode, the others are named."""
+NO_MASK = 0.2
+"""Of a mask: more of grey levels that are neither nearly black nor nearly white is no drawing with grey edges."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is wrong with one file; `path` is relative to the data folder."""
+
+    path: str
+    what: str
+    remedy: str = ""
+    wrong: bool = True
+    """Whether a figure would be wrong, or missing, with it; else it is a warning."""
+
+
+def look_over(
+    dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspection], cut: Cut, size: decode.Size
+) -> list[Problem]:
+    """What is wrong with single samples of a category, and with those that are unlike the rest."""
+    problems: list[Problem] = []
+    for sample, look in zip(samples, looks, strict=True):
+        problems += _unusable(dataset, look)
+        problems += _of_masks(dataset, sample, look, cut, size)
+        problems += _of_image(dataset, sample, look)
+    return problems + _unlike(dataset, samples, looks)
+
+
+def _unusable(dataset: Dataset, look: Inspection) -> list[Problem]:
+    problems = []
+    for path, told in look.unusable:
+        what, _, remedy = told.replace(f" {path}", "").partition("; ")
+        problems.append(Problem(_place(dataset, path), what, remedy))
+    return problems
+
+
+def _of_image(dataset: Dataset, sample: Sample, look: Inspection) -> list[Problem]:
+    problems = []
+    if look.orientation != 1:
+        what = f"its EXIF says orientation {look.orientation}, which is not applied"
+        remedy = "store the image as it is seen, without the tag, and the mask on the same pixels"
+        problems.append(Problem(_place(dataset, sample.image), what, remedy, wrong=bool(sample.masks)))
+    if look.signature and len(set(look.signature)) == 1:
+        what = f"every pixel has level {look.signature[0]}"
+        problems.append(Problem(_place(dataset, sample.image), what, "replace or remove it", wrong=False))
+    return problems
+
+
+def _of_masks(dataset: Dataset, sample: Sample, look: Inspection, cut: Cut, size: decode.Size) -> list[Problem]:
+    if sample.label == "good" or dataset.labels == "image":
+        return []
+    if not sample.masks:
+        return [Problem(_place(dataset, sample.image), _without_mask(dataset, sample), "add it, or use --labels image")]
+    if not look.marked or cut.wrong:
+        return []
+    path, marked = _place(dataset, sample.masks[0]), look.marked[cut.above]
+    if cut.above and any(_is_photograph(value.counts) for value in look.values):
+        return [Problem(path, "its grey levels are those of a photograph", "give the mask, black and white")]
+    if any(value.inverted for value in look.values):
+        what = f"marks {marked.share:.0%} of the image and its frame, as an inverted mask does"
+        return [Problem(path, what, "invert it: the defect is white")]
+    if not marked.share:
+        return [Problem(path, "marks nothing", "draw it; until then pixel figures leave the image out", wrong=False)]
+    if marked.share > NEARLY_ALL:
+        return [
+            Problem(path, f"marks {marked.share:.0%} of the image", "look whether all of it is defect", wrong=False)
+        ]
+    if not marked.left:
+        what = f"marks {marked.share:.4%} of the image, of which at {size[0]}x{size[1]} nothing is left"
+        return [Problem(path, what, "take a larger size; pixel figures leave the image out", wrong=False)]
+    return []
+
+
+def _is_photograph(counts: Sequence[int]) -> bool:
+    return sum(counts[NEAR_BLACK + 1 : NEAR_WHITE]) > NO_MASK * sum(counts)
+
+
+def _without_mask(dataset: Dataset, sample: Sample) -> str:
+    folder = Path(dataset.reader.mask_of(sample)).parent
+    for home in (dataset.root / sample.category, dataset.root):
+        if folder.is_relative_to(home) and folder != home:
+            return f"no mask in {folder.relative_to(home).as_posix()}"
+    return "no mask"
+
+
+def _unlike(dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspection]) -> list[Problem]:
+    """Images of another size or mode than most of their category, or that most of them vary."""
+    usable = [(sample, look) for sample, look in zip(samples, looks, strict=True) if look.mode]
+    problems: list[Problem] = []
+    kinds: dict[str, Callable[[Inspection], str]] = {
+        "pixels": lambda look: f"{look.size[1]}x{look.size[0]}",
+        "mode": lambda look: look.mode,
+    }
+    for what, kind in kinds.items():
+        counts = Counter(kind(look) for _, look in usable)
+        most, number = counts.most_common(1)[0] if counts else ("", 0)
+        for sample, look in usable if THE_REST * len(usable) <= number < len(usable) else ():
+            if kind(look) != most:
+                told = f"{what} {kind(look)}, unlike {number} of {len(usable)} images, {most}"
+                problems.append(Problem(_place(dataset, sample.image), told, "make it like the rest", wrong=False))
+        if number < THE_REST * len(usable):
+            told = f"{len(counts)} kinds of {what}, the most frequent {most} in {number} of {len(usable)} images"
+            problems.append(Problem(samples[0].category, told, "all are brought to the network's", wrong=False))
+    return problems
+
+
+def look_over_pairs(dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspection]) -> list[Problem]:
+    """Images that are there twice: wrong where one is trained on and the other tested, or they differ in label."""
+    problems = []
+    for one, other, likeness in pairs_alike([look.signature for look in looks]):
+        first, second = samples[one], samples[other]
+        same, labels = likeness == 1, {first.label, second.label}
+        what = f"{'the same as' if same else f'alike to {likeness:.4f} with'} {_place(dataset, first.image)}"
+        if first.split != second.split:
+            what += ", which is trained on"
+        elif len(labels) > 1:
+            what += f", which is {first.label}"
+        wrong = same and (first.split != second.split or len(labels) > 1)
+        problems.append(Problem(_place(dataset, second.image), what, "keep one of them", wrong=wrong))
+    checksums: dict[int, Sample] = {}
+    for sample, look in zip(samples, looks, strict=True):
+        first = checksums.setdefault(look.checksum, sample)
+        if first is not sample and look.marked and look.marked[0].share:
+            what = f"the same as {_place(dataset, first.masks[0])}"
+            problems.append(Problem(_place(dataset, sample.masks[0]), what, "look whose it is", wrong=False))
+    return problems
+
+
+def _place(dataset: Dataset, path: Path) -> str:
+    return path.relative_to(dataset.root).as_posix()

@@ -1,0 +1,97 @@
+"""One sample looked at closely: each of its files is decoded once, and only what verifying needs is kept of it."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from omnial_bench.data import decode
+from omnial_bench.data.levels import HALF, Levels, Values, measure, read_levels
+from omnial_bench.data.readers.base import Sample
+from omnial_bench.errors import UserError
+
+SIGNATURE = 64
+"""Side in pixels of what images are compared by."""
+ORIENTATION = 0x0112
+"""The EXIF tag; 1 is upright."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marked:
+    """What the masks of an image mark under one cut."""
+
+    share: float
+    """Of the pixels in the file."""
+    left: bool
+    """Whether a pixel is left at the network's size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What is known of one sample; fields of its image have their defaults where it cannot be decoded."""
+
+    size: decode.Size = (0, 0)
+    mode: str = ""
+    """Pillow's name of what its pixels are."""
+    orientation: int = 1
+    signature: bytes = b""
+    """Grey levels of `SIGNATURE`x`SIGNATURE`."""
+    unusable: tuple[tuple[Path, str], ...] = ()
+    """Files that cannot be used, and why."""
+    values: tuple[Values, ...] = ()
+    """Of each mask."""
+    checksum: int = 0
+    """Of the levels of all masks."""
+    marked: dict[int, Marked] = field(default_factory=dict)
+    """By the level above which pixels are anomalous; empty without masks."""
+
+
+def inspect(sample: Sample, size: decode.Size) -> Inspection:
+    """Decode a sample's image and masks; what is wrong with them is told, not raised. `size` is the network's."""
+    unusable: list[tuple[Path, str]] = []
+    original, mode, orientation, signature = None, "", 1, b""
+    try:
+        opened = decode.open_image(sample.image)
+        image = decode.usable(opened, sample.image)
+        original, mode, orientation = (image.height, image.width), opened.mode, _orientation(opened)
+        signature = image.convert("L").resize((SIGNATURE, SIGNATURE), Image.Resampling.BOX).tobytes()
+    except UserError as error:
+        unusable.append((sample.image, str(error)))
+    parts: list[Levels] = []
+    for mask in sample.masks:
+        try:
+            parts.append(read_levels(mask, original=original))
+        except UserError as error:
+            unusable.append((mask, str(error)))
+    values = tuple(map(measure, parts))
+    alike = {part.shape for part in parts}
+    return Inspection(
+        size=original or (0, 0), mode=mode, orientation=orientation, signature=signature, unusable=tuple(unusable),
+        values=values, checksum=reduce(lambda sum_, part: zlib.crc32(part, sum_), parts, 0),
+        marked=_marked(parts, values, size) if len(alike) == 1 else {},
+    )  # fmt: skip
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # noqa: BLE001
+        # Metadata that is damaged says nothing; Pillow raises whatever its parser stumbles over.
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _marked(parts: Sequence[Levels], values: Sequence[Values], size: decode.Size) -> dict[int, Marked]:
+    cuts = (0, HALF) if any(part.low for part in values) else (0,)
+    found = {}
+    for above in cuts:
+        mask = reduce(np.logical_or, [part > above for part in parts])
+        share = float(mask.mean())
+        # A mark of a fifth of the frame has an inside that no reduction takes away.
+        left = share > 0.2 or bool(decode.shrink_mask(mask, size).any())
+        found[above] = Marked(share=share, left=left)
+    return found if len(found) > 1 else {0: found[0], HALF: found[0]}

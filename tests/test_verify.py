@@ -1,0 +1,185 @@
+"""Damaged copies of good data: each is found, with its file, a number, and what to do."""
+
+import io
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from omnial_bench.data.duplicates import pairs_alike
+from omnial_bench.data.verify import Verification, verify
+
+HEIGHT, WIDTH = 72, 96
+
+
+def texture(seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).standard_normal((HEIGHT, WIDTH, 3))
+    return np.clip(128 + 90 * ndimage.gaussian_filter(noise, (1, 1, 0)) * 4, 0, 255).astype(np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray, **given: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **given)  # type: ignore[arg-type]
+
+
+def disc(at: int) -> np.ndarray:
+    rows, columns = np.ogrid[:HEIGHT, :WIDTH]
+    return np.where((rows - 30) ** 2 + (columns - 20 - 5 * at) ** 2 < 100, 255, 0).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("good") / "data"
+    for number in range(20):
+        save(root / f"nut/train/good/{number:02d}.png", texture(number))
+    for number in range(5):
+        save(root / f"nut/test/good/{number}.png", texture(100 + number))
+        save(root / f"nut/test/cut/{number}.png", texture(200 + number))
+        save(root / f"nut/ground_truth/cut/{number}_mask.png", disc(number))
+    return root
+
+
+@pytest.fixture
+def copy(good: Path, tmp_path: Path) -> Path:
+    shutil.copytree(good, tmp_path / "data")
+    return tmp_path / "data/nut"
+
+
+MASK = "ground_truth/cut/2_mask.png"
+IMAGE = "test/cut/2.png"
+
+
+def mask(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    return lambda nut: save(nut / MASK, change(disc(2)))
+
+
+def every_mask(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
+    def damage(nut: Path) -> None:
+        for number in range(5):
+            save(nut / f"ground_truth/cut/{number}_mask.png", change(disc(number)))
+
+    return damage
+
+
+def hide_in_alpha(mask: np.ndarray) -> np.ndarray:
+    return np.dstack([np.zeros((HEIGHT, WIDTH, 3), np.uint8), mask])
+
+
+def speck(mask: np.ndarray) -> np.ndarray:
+    point = np.zeros_like(mask)
+    point[40, 40] = 255
+    return point
+
+
+def tag(nut: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    save(nut / IMAGE, texture(202), exif=exif)
+
+
+def turned_mask(mask: np.ndarray) -> np.ndarray:
+    return np.rot90(mask)
+
+
+def copied(of: str, to: str) -> Callable[[Path], None]:
+    def damage(nut: Path) -> None:
+        (nut / to).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(nut / of, nut / to)
+
+    return damage
+
+
+def recompressed(nut: Path) -> None:
+    content = io.BytesIO()
+    Image.open(nut / "train/good/07.png").save(content, "JPEG", quality=95, subsampling=0)
+    (nut / "test/good/9.jpg").write_bytes(content.getvalue())
+
+
+def cut_off(path: str) -> Callable[[Path], None]:
+    return lambda nut: (nut / path).write_bytes((nut / path).read_bytes()[:-400]) and None  # type: ignore[func-returns-value]
+
+
+def lose(*names: str) -> Callable[[Path], None]:
+    def damage(nut: Path) -> None:
+        for name in names:
+            (nut / name).unlink()
+
+    return damage
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], None], bool, str, str]] = {
+    "a black mask": (mask(np.zeros_like), False, MASK, "marks nothing"),
+    "a white mask": (mask(lambda mask: np.full_like(mask, 255)), False, MASK, "marks 100% of the image"),
+    "an inverted mask": (mask(lambda mask: 255 - mask), True, MASK, "marks 9[0-9]% of the image and its frame, as an"),
+    "all masks inverted": (every_mask(lambda mask: 255 - mask), True, "", "5 of 5 masks mark the frame"),
+    "a mask in alpha": (mask(hide_in_alpha), True, MASK, "its marks in the alpha channel"),
+    "a photograph for a mask": (mask(lambda _: texture(5)), True, MASK, "grey levels"),
+    "a mask of another size": (mask(lambda mask: mask[:50]), True, MASK, "mask is 96x50, expected its image's 96x72"),
+    "a mask of the turned view": (mask(turned_mask), True, MASK, "mask is 72x96.* as a viewer turns it"),
+    "an image that is turned by its tag": (tag, True, IMAGE, "EXIF says orientation 3"),
+    "a defect of one pixel": (mask(speck), False, MASK, "marks 0.0145% of the image, of which at 32x32 nothing"),
+    "a mask of another image": (copied("ground_truth/cut/1_mask.png", MASK), False, MASK, "same as .*/1_mask.png"),
+    "a mask that is lost": (lose(MASK), True, IMAGE, "no mask in ground_truth/cut"),
+    "an image that is lost": (lose(IMAGE), True, MASK, "mask without an image"),
+    "an image that is cut off": (cut_off(IMAGE), True, IMAGE, "cannot decode"),
+    "a training image in the test": (
+        copied("train/good/07.png", "test/good/9.png"), True, "test/good/9.png", "same as .*/07.png, which is trained",
+    ),
+    "nearly a training image": (recompressed, False, "test/good/9.jpg", r"alike to 0\.999\d with .*/07.png, which is tr"),
+    "a defect among the normals": (copied(IMAGE, "test/good/9.png"), True, "test/good/9.png", "2.png, which is cut"),
+    "a training image twice": (copied("train/good/07.png", "train/good/a.png"), False, "train/good/a.png", "the same"),
+    "an image of another size": (
+        lambda nut: save(nut / "train/good/07.png", texture(7)[:60]), False, "train/good/07.png",
+        "pixels 96x60, unlike 29 of 30 images, 96x72",
+    ),
+    "a grey image": (
+        lambda nut: save(nut / "train/good/07.png", texture(7)[..., 0]), False, "train/good/07.png", "mode L, unlike",
+    ),
+    "an image of one level": (
+        lambda nut: save(nut / "train/good/07.png", np.full((HEIGHT, WIDTH, 3), 9, np.uint8)), False,
+        "train/good/07.png", "every pixel has level 9",
+    ),
+    "few training images": (
+        lose(*(f"train/good/{number:02d}.png" for number in range(4, 20))), False, "train/good", "only 4 training images",
+    ),
+    "no normal test image": (
+        lose(*(f"test/good/{number}.png" for number in range(5))), True, "test/good", "no normal test images",
+    ),
+}  # fmt: skip
+
+
+def looked(nut: Path) -> Verification:
+    return verify(nut.parent, size=(32, 32))
+
+
+def test_good_data_has_neither_problems_nor_warnings(copy: Path) -> None:
+    found = looked(copy)
+    assert (found.problems, found.warnings, found.images) == ((), (), 30)
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_is_found_with_its_file_and_what_to_do(copy: Path, name: str) -> None:
+    damage, wrong, path, what = DAMAGES[name]
+    damage(copy)
+    found = looked(copy)
+    mine = found.problems if wrong else found.warnings
+    assert found.problems if wrong else not found.problems
+    (problem,) = [one for one in mine if one.path == f"nut/{path}".rstrip("/")]
+    assert re.search(what, f"{problem.what}; {problem.remedy}"), problem
+    assert problem.remedy and "\n" not in problem.what
+    assert len(found.problems) + len(found.warnings) <= 2
+
+
+def test_pairs_beyond_those_that_are_all_compared_are_found_where_they_are_equal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signatures = [np.random.default_rng(seed % 6).integers(0, 256, 64 * 64, np.uint8).tobytes() for seed in range(8)]
+    assert pairs_alike(signatures) == [(0, 6, 1.0), (1, 7, 1.0)]
+    monkeypatch.setattr("omnial_bench.data.duplicates.MOST", 4)
+    assert pairs_alike(signatures) == [(0, 6, 1.0), (1, 7, 1.0)]
+    assert pairs_alike([b"", bytes(64 * 64), bytes(64 * 64)]) == []
