@@ -1,9 +1,11 @@
 """Detectors that learn beside a frozen backbone: fits, whole gradients, and what papers say of parts."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
 from omnial_bench.config.load import read_recipe
@@ -15,12 +17,14 @@ from omnial_bench.errors import UserError
 from omnial_bench.evaluation.suited import check_gradient
 from omnial_bench.models import learned
 from omnial_bench.models.backbone import Backbone, untrained
+from omnial_bench.models.density import Density
 from omnial_bench.models.fitting import fit_detector
 from omnial_bench.models.learned import Learned
 from omnial_bench.models.levels import cosine_gap, smoothed
 from omnial_bench.models.mkd import Cloner
 from omnial_bench.models.registry import DETECTORS, build
 from omnial_bench.models.uniad import Attention, UniAD, apart
+from omnial_bench.synthesis import cutpaste
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -62,10 +66,9 @@ def test_it_learns_and_hides_nothing(name: str, normals: Tensor) -> None:
     assert rows[-1]["iteration"] == read_recipe(name, "tiny").training.max_iterations
     assert (rows[-1]["normals"], rows[-1]["held_out"]) == (16, 8)
     images = to_float(normals[:4], "cpu")
-    untouched = Backbone("lite0", detector.backbone.strides)
-    assert all(
-        torch.allclose(a, b, atol=1e-4) for a, b in zip(detector.backbone(images), untouched(images), strict=True)
-    )
+    (backbone,) = (part for part in detector.children() if isinstance(part, Backbone))
+    untouched = Backbone("lite0", backbone.strides)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(backbone(images), untouched(images), strict=True))
     spoilt = images.clone()
     spoilt[..., 24:40, 24:40] = 1 - spoilt[..., 24:40, 24:40]
     with torch.no_grad():
@@ -154,3 +157,35 @@ def test_arithmetic_on_levels_is_worked_by_hand() -> None:
     spike[..., 32, 32] = 1
     assert float(smoothed(spike, 4.0).amax()) == pytest.approx(1 / (2 * torch.pi * 16), rel=1e-3)
     assert torch.equal(smoothed(spike, 0.0), spike)
+
+
+def test_a_gaussian_is_shrunk_as_scikit_learn_shrinks_it() -> None:
+    rows = torch.randn(40, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * torch.arange(1, 13)
+    reference = LedoitWolf().fit(rows.numpy())
+    density = Density()
+    density.fit([rows[:25], rows[25:]], lambda part: part)
+    expected = torch.from_numpy(reference.mahalanobis(rows.numpy()))
+    torch.testing.assert_close(density.double().squares(rows), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_piece_is_cut_and_pasted_in_the_same_image() -> None:
+    """Without a turn it is a rectangle of a copy; all pixels but those of a rectangle stay."""
+    rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(40.0), indexing="ij")
+    images = torch.stack((rows / 64, columns / 64, torch.zeros_like(rows)))[None].repeat(3, 1, 1, 1)
+    sides = torch.tensor([[6.0, 10.0], [8.0, 8.0], [4.0, 20.0]])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cutpaste, "JITTER", (0.0, 0.0, 0.0, 0.0))
+        pasted = cutpaste.paste(images, sides, torch.zeros(3), torch.Generator().manual_seed(2))
+    for image, clean, (high, wide) in zip(pasted, images, sides.long().tolist(), strict=True):
+        changed = (image - clean).abs().amax(0) > 1e-4
+        assert changed.sum() == high * wide
+        move = (image - clean)[:2, changed]
+        assert torch.allclose(move, move[:, :1].expand_as(move), atol=1e-4)
+
+
+@pytest.mark.parametrize("synthesis", [cutpaste.cut_paste, cutpaste.cut_paste_scar])
+def test_pieces_have_the_sizes_of_the_paper(synthesis: Callable[[Tensor, torch.Generator], Tensor]) -> None:
+    images = torch.rand(16, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    changed = (synthesis(images, torch.Generator().manual_seed(1)) != images).any(1).flatten(1).float().mean(1)
+    low, high = (0.02, 0.15) if synthesis is cutpaste.cut_paste else (2 * 10 / 256**2, 16 * 25 / 256**2)
+    assert changed.amin() > 0 and changed.amax() < 1.05 * high and changed.median() > low

@@ -175,6 +175,10 @@ def _bars() -> Iterator[Callable[[int, int, str], None]]:
         "--size", type=options.SIZE, default="256x256", show_default=True,
         help="Height x width of the network, at which a defect may vanish.",
     ),
+    click.option(
+        "--foreground", "picture", type=click.Path(path_type=Path), metavar="FILE",
+        help="Draw into a new PNG file where anomalies of adversarial sets may lie.",
+    ),
     options.trust, options.no_seed, options.as_json,
 )  # fmt: skip
 @click.pass_context
@@ -184,6 +188,7 @@ def verify(
     seed: int | None,  # noqa: ARG001
     as_json: bool,
     categories: tuple[str, ...],
+    picture: Path | None,
     **given: Any,
 ) -> None:
     """Say how DIR is read, count its images, and look for files that cannot be used and truth that cannot be right.
@@ -194,6 +199,8 @@ def verify(
 
     with _bar("images") as tell:
         found = look_through(folder, categories or None, tell=tell, **given)
+    for line in _drawn(folder, categories, picture, **given) if picture else ():
+        click.echo(f"foreground of {printable(line)}", err=as_json)
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
         context.exit(1 if found.problems else 0)
@@ -235,6 +242,18 @@ def verify(
         context.exit(1)
     masks = " and every defect has a mask of its size" if found.labels == "pixel" else ""
     console.print(f"every image can be read{masks}", highlight=False)
+
+
+def _drawn(
+    folder: Path, categories: tuple[str, ...], picture: Path, *, size: tuple[int, int], **given: Any
+) -> list[str]:
+    """The picture of the foregrounds, and what it shows."""
+    from omnial_bench.data.dataset import scan
+    from omnial_bench.synthesis.outlines import draw_foregrounds
+
+    if picture.exists():
+        raise UserError(f"{picture} is there already and would be lost; give another name")
+    return draw_foregrounds(scan(folder, categories or None, **given), picture, size)
 
 
 @contextmanager

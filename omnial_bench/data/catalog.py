@@ -8,7 +8,8 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class ForegroundRule:
-    """How the object is told from its background in a normal image; `whole` takes every pixel.
+    """How the object is told from its background in a normal image; `whole` takes every pixel, and `auto` what the
+    images themselves tell (`synthesis.automatic`).
 
     The threshold is Otsu's, the outer one of Otsu's with three classes (which leaves a cast shadow out), or the
     triangle method's, on one channel; `side` is the side of it that the object lies on.
@@ -16,7 +17,7 @@ class ForegroundRule:
     high; 0 leaves it out), filling of holes, and keeping of the largest part alone.
     """
 
-    method: Literal["otsu", "multi_otsu", "triangle", "whole"] = "whole"
+    method: Literal["otsu", "multi_otsu", "triangle", "whole", "auto"] = "whole"
     side: Literal["dark", "bright"] = "dark"
     channel: Literal["grey", "blue"] = "grey"
     close: int = 0
@@ -92,6 +93,7 @@ def _texture(train: int | None, good: int | None, defect: int | None) -> Categor
 
 
 WHOLE = ForegroundRule()
+AUTO = ForegroundRule(method="auto")
 _OTSU_DARK = ForegroundRule(method="otsu", side="dark", close=6, open=6)
 _OTSU_DARK_FILLED = ForegroundRule(method="otsu", side="dark", close=6, open=6, fill_holes=True)
 _OTSU_BRIGHT_FILLED = ForegroundRule(method="otsu", side="bright", close=6, open=6, fill_holes=True)
@@ -134,7 +136,7 @@ MVTEC_AD = Entry(
             "screw": _object(320, 41, 119, _SCREW),
             "tile": _texture(230, 33, 84),
             "toothbrush": _object(60, 12, 30, _TRIANGLE),
-            "transistor": _object(213, 60, 40, WHOLE),
+            "transistor": _object(213, 60, 40, AUTO),
             "wood": _texture(247, 19, 60),
             "zipper": _object(240, 32, 119, _OTSU_DARK),
         }
@@ -226,10 +228,10 @@ def obtainable() -> dict[str, Entry | Textures]:
 
 
 def foreground_rule(dataset: str, category: str) -> ForegroundRule:
-    """The rule for a category; the whole image where the data set or the category is not in the catalogue."""
+    """The rule for a category; the automatic one where the data set or the category is not in the catalogue."""
     entry = CATALOG.get(dataset)
     if entry is None or category not in entry.categories:
-        return WHOLE
+        return AUTO
     return entry.categories[category].foreground
 
 

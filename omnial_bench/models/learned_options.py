@@ -93,3 +93,27 @@ class SimpleNetOptions(LearnedOptions):
     noise: Annotated[float, Field(gt=0)] = 0.015
     """Deviation of the noise that makes features anomalous, on the scale of the backbone's features."""
     sigma: Sigma = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutPasteOptions:
+    """The defaults are the paper's."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    backbone: str = "resnet18"
+    stride: int = 32
+    """Of the features that are pooled."""
+    weights: str = ""
+    """A file of the backbone's weights in place of the recorded ones; nothing from `scratch`."""
+    scratch: bool = True
+    """Learn the backbone's network from nothing; else it is frozen as it was trained, and the head alone learns."""
+    hidden: Annotated[tuple[Width, ...], Field(min_length=1)] = (512, 128)
+    """Widths of the head, of which the last is the embedding."""
+    window: Annotated[int, Field(ge=1, le=63)] = 1
+    """Odd side of the windows of the map, in places."""
+    sigma: Sigma = 4.0
+
+    @property
+    def multiple(self) -> int:
+        return self.stride

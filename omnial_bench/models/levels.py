@@ -19,8 +19,8 @@ def directions(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
 
 
 def cosine_gap(one: Float[Tensor, "b c h w"], other: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 h w"]:
-    """1 minus the cosine of two features at each place, in [0, 2]."""
-    return 1 - (directions(one) * directions(other)).sum(1, keepdim=True)
+    """1 minus the cosine of two features at each place, in [0, 2] and the precision of the first."""
+    return 1 - (directions(one) * directions(other.to(one.dtype))).sum(1, keepdim=True)
 
 
 def flat_cosine_gap(one: Float[Tensor, "b c h w"], other: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:

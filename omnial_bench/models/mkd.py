@@ -63,7 +63,7 @@ class MKD(Learned):
         return [torch.optim.Adam(self.cloner.parameters(), lr)]
 
     def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:
-        return tuple(self.backbone(images))
+        return tuple(level.to(images.dtype) for level in self.backbone(images))
 
     def loss(
         self,

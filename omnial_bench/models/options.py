@@ -10,6 +10,7 @@ from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.models.learned_options import (
+    CutPasteOptions,
     LearnedOptions,
     MKDOptions,
     RD4ADOptions,
@@ -128,9 +129,9 @@ class GaussianOptions:
 
 
 OPTIONS: Mapping[str, type[Any]] = {
-    "draem": DRAEMOptions, "gaussian": GaussianOptions, "jnld": JNLDOptions, "mkd": MKDOptions,
-    "omnial": OmniALOptions, "rd4ad": RD4ADOptions, "simplenet": SimpleNetOptions, "stfpm": STFPMOptions,
-    "uniad": UniADOptions,
+    "cutpaste": CutPasteOptions, "draem": DRAEMOptions, "gaussian": GaussianOptions, "jnld": JNLDOptions,
+    "mkd": MKDOptions, "omnial": OmniALOptions, "rd4ad": RD4ADOptions, "simplenet": SimpleNetOptions,
+    "stfpm": STFPMOptions, "uniad": UniADOptions,
 }  # fmt: skip
 """By the detector's name in `registry.DETECTORS`."""
 
@@ -148,7 +149,7 @@ def check_fit(options: object, size: tuple[int, int]) -> None:
         check_sides(size, options.output_stride)
     if isinstance(options, GaussianOptions):
         check_sides(size, options.stride)
-    if isinstance(options, LearnedOptions):
+    if isinstance(options, LearnedOptions | CutPasteOptions):
         check_sides(size, options.multiple)
 
 

@@ -38,7 +38,7 @@ class RD4AD(Learned):
         return [torch.optim.Adam(weights, lr, betas=BETAS)]
 
     def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:
-        return tuple(self.backbone(images))
+        return tuple(level.to(images.dtype) for level in self.backbone(images))
 
     def loss(
         self,

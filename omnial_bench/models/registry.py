@@ -10,9 +10,16 @@ from torch import nn
 from omnial_bench.config import load as reading
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.models import draem, gaussian, jnld, mkd, omnial, rd4ad, simplenet, stfpm, uniad
+from omnial_bench.models import cutpaste, draem, gaussian, jnld, mkd, omnial, rd4ad, simplenet, stfpm, uniad
 from omnial_bench.models.fitted import Fitted
-from omnial_bench.models.learned_options import MKDOptions, RD4ADOptions, SimpleNetOptions, STFPMOptions, UniADOptions
+from omnial_bench.models.learned_options import (
+    CutPasteOptions,
+    MKDOptions,
+    RD4ADOptions,
+    SimpleNetOptions,
+    STFPMOptions,
+    UniADOptions,
+)
 from omnial_bench.models.options import DRAEMOptions, GaussianOptions, JNLDOptions, OmniALOptions, check_fit
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import check_detector
@@ -20,6 +27,7 @@ from omnial_bench.trust import drawing_from, is_foreign
 from omnial_bench.types import Detector, GradientTrained
 
 DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
+    "cutpaste": (cutpaste.CutPaste, CutPasteOptions),
     "draem": (draem.DRAEM, DRAEMOptions),
     "gaussian": (gaussian.FilterGaussian, GaussianOptions),
     "jnld": (jnld.JNLD, JNLDOptions),

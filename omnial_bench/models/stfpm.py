@@ -36,7 +36,7 @@ class STFPM(Learned):
         return [torch.optim.SGD(self.student.parameters(), lr, momentum=MOMENTUM, weight_decay=DECAY)]
 
     def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:
-        return tuple(directions(level) for level in self.backbone(images))
+        return tuple(directions(level.to(images.dtype)) for level in self.backbone(images))
 
     def loss(
         self,
@@ -57,4 +57,4 @@ class STFPM(Learned):
         """The squared difference of unit features at each place of each level."""
         student = self.student((images - self.backbone.mean) / self.backbone.std)
         pairs = zip(teacher, student, strict=True)
-        return [(theirs - directions(own)).square().sum(1, keepdim=True) for theirs, own in pairs]
+        return [(theirs - directions(own.to(theirs.dtype))).square().sum(1, keepdim=True) for theirs, own in pairs]

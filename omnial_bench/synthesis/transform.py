@@ -51,11 +51,13 @@ def _centres(images: Tensor) -> tuple[Float[Tensor, "1 w"], Float[Tensor, "h 1"]
     return x[None, :], y[:, None]
 
 
-def colour_jitter(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
-    """Brightness, contrast and saturation by factors U(0.6, 1.4) and hue by U(-0.1, 0.1) turns, in this order."""
+def colour_jitter(
+    images: Float[Tensor, "b 3 h w"], generator: torch.Generator, strengths: tuple[float, ...] = JITTER
+) -> Float[Tensor, "b 3 h w"]:
+    """Brightness, contrast and saturation by factors U(1 - s, 1 + s) and hue by U(-s, s) turns, in this order."""
     n, device = len(images), images.device
     brightness, contrast, saturation, hue = (
-        uniform((n, 1, 1, 1), -strength, strength, generator, device) for strength in JITTER
+        uniform((n, 1, 1, 1), -strength, strength, generator, device) for strength in strengths
     )
     images = (images * (1 + brightness)).clamp(0, 1)
     mean = grey_of(images).mean((2, 3), keepdim=True)

@@ -1,0 +1,101 @@
+"""CutPaste (Li et al., CVPR 2021): features that tell pasted pieces from normal images, and the density of those of
+normals."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omnial_bench.config.load import read_backbone
+from omnial_bench.models.backbone import Backbone, untrained
+from omnial_bench.models.density import Density
+from omnial_bench.models.initial import draw
+from omnial_bench.models.learned import Features, Learned
+from omnial_bench.models.learned_options import CutPasteOptions as Options
+from omnial_bench.models.levels import resized, smoothed
+from omnial_bench.synthesis.cutpaste import cut_paste, cut_paste_scar
+from omnial_bench.types import Prediction
+
+MOMENTUM, DECAY = 0.9, 3e-5
+GREY, SPREAD = 0.5, 0.25
+"""What the images of an encoder from nothing are brought to 0 and 1 by."""
+KINDS = 3
+"""Normal, with a piece pasted, with a scar pasted."""
+ROUND = 1e-6
+"""Added under the root, whose slope would be unbounded at 0."""
+
+
+class CutPaste(Learned):
+    """The image score is the Mahalanobis distance of the embedding of the whole image, the map that of the embeddings
+    of windows, each by one Gaussian. Embeddings have length 1.
+
+    With `scratch` the encoder is learnt, else it is a frozen backbone and the head alone learns. The published
+    localisation has a network of its own for windows of 64 pixels; here those of one network are pooled apart.
+    """
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.options = options
+        name, stride = options.backbone, (options.stride,)
+        self.encoder = untrained(name, stride) if options.scratch else Backbone(name, stride, options.weights)
+        if options.scratch:
+            draw(self.encoder, "kaiming")
+        (channels,) = (level.channels for level in read_backbone(name).levels if level.stride == options.stride)
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise((channels, *options.hidden)):
+            layers += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
+        self.head, self.classifier = nn.Sequential(*layers), nn.Linear(options.hidden[-1], KINDS)
+        draw(self.head, "xavier")
+        draw(self.classifier, "xavier")
+        self.whole, self.windows = Density(), Density()
+
+    def fit(self, normals: Iterable[Float[Tensor, "b 3 h w"]], generator: torch.Generator) -> None:
+        super().fit(normals, generator)
+        self.whole.fit(normals, lambda images: self._embedded(self._features(images).mean((2, 3))))
+        self.windows.fit(normals, lambda images: self._embedded(self._windows(self._features(images))))
+
+    def optimizers(self, lr: float) -> Sequence[torch.optim.Optimizer]:
+        return [torch.optim.SGD(self.parameters(), lr, momentum=MOMENTUM, weight_decay=DECAY)]
+
+    def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:  # noqa: ARG002
+        """Nothing: in each step other pieces are pasted."""
+        return ()
+
+    def loss(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        frozen: Features,  # noqa: ARG002
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        shown = torch.cat((images, cut_paste(images, generator), cut_paste_scar(images, generator)))
+        kinds = torch.arange(KINDS, device=images.device).repeat_interleave(len(images))
+        verdicts = self.classifier(self.head(self._features(shown).mean((2, 3))))
+        return {"cross_entropy": F.cross_entropy(verdicts, kinds)}
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+        features = self._features(images)
+        score = _roots(self.whole.squares(self._embedded(features.mean((2, 3)))))
+        places = _roots(self.windows.squares(self._embedded(self._windows(features))))
+        maps = resized(places.view(len(images), 1, *features.shape[2:]), images.shape[2:])
+        return self.prediction(images, smoothed(maps, self.options.sigma), score)
+
+    def _features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
+        shown = (images - GREY) / SPREAD if self.options.scratch else images
+        (features,) = self.encoder(shown)
+        return features.to(images.dtype)  # type: ignore[no-any-return]
+
+    def _windows(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "n c"]:
+        side = self.options.window
+        pooled = F.avg_pool2d(features, side, stride=1, padding=side // 2, count_include_pad=False)
+        return pooled.permute(0, 2, 3, 1).flatten(0, 2)
+
+    def _embedded(self, features: Float[Tensor, "n c"]) -> Float[Tensor, "n d"]:
+        embedded = self.head(features)
+        return embedded * (embedded.square().sum(1, keepdim=True) + ROUND).rsqrt()  # type: ignore[no-any-return]
+
+
+def _roots(squares: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    return (squares + ROUND).sqrt()

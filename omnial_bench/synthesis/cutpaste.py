@@ -1,0 +1,67 @@
+"""CutPaste (Li et al., CVPR 2021): a piece of an image, its colours changed a little, pasted elsewhere in it."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from omnial_bench.synthesis.draw import chance, uniform
+from omnial_bench.synthesis.transform import colour_jitter
+
+AREA = (0.02, 0.15)
+"""Of the image."""
+ASPECT = 0.3
+"""Narrowest side over the other, and its inverse, log-uniform between."""
+JITTER = (0.1, 0.1, 0.1, 0.1)
+SCAR_WIDTH, SCAR_LENGTH = (2 / 256, 16 / 256), (10 / 256, 25 / 256)
+"""Of the image's height: 2 to 16 and 10 to 25 pixels of 256."""
+TURN = math.pi / 4
+
+
+def cut_paste(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+    """A rectangle of each image pasted elsewhere in it."""
+    n, (height, width), device = len(images), images.shape[2:], images.device
+    area = uniform((n,), *AREA, generator, device) * height * width
+    aspect = torch.exp(uniform((n,), math.log(ASPECT), -math.log(ASPECT), generator, device))
+    sides = torch.stack(((area * aspect).sqrt().clamp_max(height), (area / aspect).sqrt().clamp_max(width)), 1)
+    return paste(images, sides, torch.zeros(n, device=device), generator)
+
+
+def cut_paste_scar(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+    """A thin piece of each image pasted elsewhere in it, turned by up to 45 degrees."""
+    n, height, device = len(images), images.shape[2], images.device
+    sides = torch.stack([height * uniform((n,), *side, generator, device) for side in (SCAR_LENGTH, SCAR_WIDTH)], 1)
+    lying = chance(n, 0.5, generator, device)[:, None]
+    return paste(
+        images, torch.where(lying, sides.flip(1), sides), uniform((n,), -TURN, TURN, generator, device), generator
+    )
+
+
+def paste(
+    images: Float[Tensor, "b 3 h w"],
+    sides: Float[Tensor, "b 2"],
+    angles: Float[Tensor, " b"],
+    generator: torch.Generator,
+) -> Float[Tensor, "b 3 h w"]:
+    """A rectangle of each image, `sides` (height, width) pixels large, put elsewhere, turned by an angle in radians.
+
+    Where it is cut and where its centre comes to lie is uniform over the places where it fits without the turn.
+    """
+    n, (height, width), device = len(images), images.shape[2:], images.device
+    frame = torch.tensor([height, width], dtype=torch.float32, device=device)
+    # Whole pixels, so that an unturned piece is copied as it is.
+    cut, put = ((uniform((n, 2), 0.0, 1.0, generator, device) * (frame - sides) + sides / 2).round() for _ in range(2))
+    rows = torch.arange(height, device=device)[:, None] + 0.5
+    columns = torch.arange(width, device=device)[None] + 0.5
+    down, right = rows - put[:, 0, None, None], columns - put[:, 1, None, None]
+    cosine, sine = torch.cos(angles)[:, None, None], torch.sin(angles)[:, None, None]
+    own_down, own_right = cosine * down - sine * right, sine * down + cosine * right
+    half = sides[:, :, None, None] / 2
+    inside = (own_down.abs() <= half[:, 0]) & (own_right.abs() <= half[:, 1])
+    places = ((own_right + cut[:, 1, None, None]) / width, (own_down + cut[:, 0, None, None]) / height)
+    grid = 2 * torch.stack(places, -1) - 1
+    changed = colour_jitter(images, generator, JITTER)
+    pieces = F.grid_sample(changed, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return torch.where(inside[:, None], pieces, images)
