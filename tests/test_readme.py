@@ -56,3 +56,9 @@ def test_python_names_of_the_readme_exist() -> None:
     names = re.findall(r"\bob\.(\w+)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert names
     assert all(hasattr(omnial_bench, name) for name in names)
+
+
+def test_modules_that_the_record_of_choices_names_exist() -> None:
+    text = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+(?:/\w+)*\.py)`", text))
+    assert named and {name for name in named if not (ROOT / "omnial_bench" / name).is_file()} == set()
