@@ -138,6 +138,10 @@ def test_published_record() -> None:
     assert panels is not None and panels.value == pytest.approx(0.574)
     doubtful = published("visa", "pcb4", "draem", "unified", "pixel_ap")
     assert doubtful is not None and "pipe_fryum" in doubtful.note
+    other = published("mvtec_ad", "bottle", "padim", "separate", "image_auroc")
+    assert other is not None and other.value == pytest.approx(0.999)
+    swapped = published("mvtec_ad", "mean", "mkd", "separate", "pixel_auroc")
+    assert swapped is not None and "exchanged" in swapped.note
     assert len(published_categories("mvtec_ad")) == 15 and len(published_categories("visa")) == 12
     assert published("mvtec_ad", "bottle", "omnial", "unified", "pixel_ap") is None
 
