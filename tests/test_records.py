@@ -39,7 +39,9 @@ def write(folder: Path, **files: str) -> None:
 
 
 def test_every_record_that_ships_can_be_read() -> None:
-    assert set(record_names("models")) == {*OPTIONS, "draem-panels", "jnld-panels"}
+    assert set(record_names("models")) == {
+        *OPTIONS, "draem-panels", "jnld-panels", *(f"omnial-row{number}" for number in range(1, 8)),
+    }  # fmt: skip
     for name in record_names("models"):
         assert set(read_detector(name).presets) == {"paper", "small", "tiny"}
     assert [read_suite(name).name for name in record_names("attacks")] == record_names("attacks")

@@ -20,25 +20,6 @@ from omnial_bench.models.options import OmniALOptions as Options
 from omnial_bench.synthesis import omnial as synthesis
 from omnial_bench.types import GradientTrained, Prediction, Synthetic
 
-ABLATION: dict[str, dict[str, Any]] = {
-    "abl1_noPA_recBN_CA_segBN": {
-        "panels": False, "rec_norm": "batch", "rec_dilation": False, "spatial_attention": False, "loc_dilation": False,
-        "diffneck": False,
-    },
-    "abl2_PA_recBN_CA_segBN": {
-        "rec_norm": "batch", "rec_dilation": False, "spatial_attention": False, "loc_dilation": False,
-        "diffneck": False,
-    },
-    "abl3_PA_recIN_CA_segBN": {
-        "rec_dilation": False, "spatial_attention": False, "loc_dilation": False, "diffneck": False,
-    },
-    "abl4_PA_recIN_DC_CA_segBN_DC": {"spatial_attention": False, "diffneck": False},
-    "abl5_PA_recIN_DC_CA_DSA_segBN_DC": {"diffneck": False},
-    "abl6_PA_recIN_DC_CA_segBN_DC_DiffNeck": {"spatial_attention": False},
-    "abl7_full_OmniAL": {},
-}  # fmt: skip
-"""The rows of the paper's Table 3, each as what it changes in Options; the last is OmniAL itself."""
-
 
 class DiffNeck(nn.Module):
     """The joint view of reconstruction, JND map and input, and 0.1 of each pair's view (OmniAL, section 3.3).
