@@ -1,8 +1,11 @@
-"""Memory that a process of our own keeps for its next step: the command line's and its workers', never a user's."""
+"""Memory: what a process of our own keeps for its next step (never a user's), and whether there is enough."""
 
 import ctypes
 import os
 from functools import cache
+from pathlib import Path
+
+from omnial_bench.errors import UserError
 
 # Of glibc's malloc.h; the values are of the type int.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MOST = -1, -3, 2**31 - 1
@@ -23,3 +26,19 @@ def keep_freed_memory() -> bool:
         return all(library.mallopt(setting, _MOST) for setting in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def check_room(size: int, what: str, remedy: str) -> None:
+    """UserError where `what`, of `size` bytes, is more than the memory that can be had, as far as the system tells."""
+    room = _available()
+    if room is not None and size > room:
+        raise UserError(f"{what} take {size / 2**30:.3g} GiB, {room / 2**30:.3g} GiB of memory are free; {remedy}")
+
+
+def _available() -> int | None:
+    """Bytes that can be had without swapping, None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        return None

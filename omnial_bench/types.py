@@ -73,7 +73,8 @@ class Prediction:
     @property
     def log_odds(self) -> Float[Tensor, "b h w"]:
         """Log-odds of anomalous against normal, unsmoothed; the quantity that attacks differentiate."""
-        return torch.logsumexp(self.logits[:, 1:], dim=1) - self.logits[:, 0]
+        anomalous = self.logits[:, 1] if self.logits.shape[1] == 2 else torch.logsumexp(self.logits[:, 1:], dim=1)
+        return anomalous - self.logits[:, 0]
 
     @property
     def anomaly_map(self) -> Float[Tensor, "b h w"]:

@@ -39,9 +39,14 @@ def fit_detector(
     which the last says what it was fitted to.
 
     `generator` decides which images are held out for the scale, `training.validation` how many: eight at the least, of
-    which 64 at the most are looked at. UserError for fewer than 16 images, for a fit or a forward of a detector from
-    elsewhere that fails, for a map that gives no scale, and for a state that does not come back by its names.
+    which 64 at the most are looked at. UserError for fewer than 16 images, for images that are all equal, for a fit or
+    a forward of a detector from elsewhere that fails, for a map that gives no scale, and for a state that does not come
+    back by its names.
     """
+    if (images == images[:1]).all():
+        raise UserError(
+            f"expected normal images that differ, got {len(images)} that are all equal; look at their files"
+        )
     chosen, held_out = _hold_out(len(images), recipe.training.validation, generator)
     calibration, began = images[held_out[:CALIBRATION]], time.monotonic()
     steps = iterations_of(recipe.training, len(images))

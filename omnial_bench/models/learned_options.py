@@ -1,7 +1,7 @@
-"""What may be switched of the detectors that learn beside a frozen backbone, and the sizes that they take. No torch."""
+"""What may be switched of the detectors that look through a frozen backbone, and the sizes that they take. No torch."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -117,3 +117,32 @@ class CutPasteOptions:
     @property
     def multiple(self) -> int:
         return self.stride
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaDiMOptions(LearnedOptions):
+    """The defaults are the paper's."""
+
+    channels: Annotated[int, Field(ge=1)] = 550
+    """Drawn by chance of all that the backbone has at these strides."""
+    grid: Literal[2, 4, 8, 16] = 4
+    """Pixels between two places that have a Gaussian each."""
+    sigma: Sigma = 4.0
+
+    @property
+    def multiple(self) -> int:
+        return max(*self.strides, self.grid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchCoreOptions(LearnedOptions):
+    """The defaults are the paper's."""
+
+    strides: tuple[int, ...] = (8, 16)
+    share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Of the normals' features: how many the memory keeps."""
+    most: Annotated[int, Field(ge=1)] | None = None
+    """Features that the memory keeps at the most."""
+    neighbours: Annotated[int, Field(ge=1)] = 9
+    """Of the nearest feature in the memory: those that weigh the image score; 1 does not weigh it."""
+    sigma: Sigma = 4.0

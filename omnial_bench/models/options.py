@@ -13,6 +13,8 @@ from omnial_bench.models.learned_options import (
     CutPasteOptions,
     LearnedOptions,
     MKDOptions,
+    PaDiMOptions,
+    PatchCoreOptions,
     RD4ADOptions,
     SimpleNetOptions,
     STFPMOptions,
@@ -130,7 +132,8 @@ class GaussianOptions:
 
 OPTIONS: Mapping[str, type[Any]] = {
     "cutpaste": CutPasteOptions, "draem": DRAEMOptions, "gaussian": GaussianOptions, "jnld": JNLDOptions,
-    "mkd": MKDOptions, "omnial": OmniALOptions, "rd4ad": RD4ADOptions, "simplenet": SimpleNetOptions,
+    "mkd": MKDOptions, "omnial": OmniALOptions, "padim": PaDiMOptions, "patchcore": PatchCoreOptions,
+    "rd4ad": RD4ADOptions, "simplenet": SimpleNetOptions,
     "stfpm": STFPMOptions, "uniad": UniADOptions,
 }  # fmt: skip
 """By the detector's name in `registry.DETECTORS`."""

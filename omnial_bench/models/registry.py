@@ -10,11 +10,26 @@ from torch import nn
 from omnial_bench.config import load as reading
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.models import cutpaste, draem, gaussian, jnld, mkd, omnial, rd4ad, simplenet, stfpm, uniad
+from omnial_bench.models import (
+    cutpaste,
+    draem,
+    gaussian,
+    jnld,
+    mkd,
+    omnial,
+    padim,
+    patchcore,
+    rd4ad,
+    simplenet,
+    stfpm,
+    uniad,
+)
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.learned_options import (
     CutPasteOptions,
     MKDOptions,
+    PaDiMOptions,
+    PatchCoreOptions,
     RD4ADOptions,
     SimpleNetOptions,
     STFPMOptions,
@@ -33,6 +48,8 @@ DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
     "jnld": (jnld.JNLD, JNLDOptions),
     "mkd": (mkd.MKD, MKDOptions),
     "omnial": (omnial.OmniAL, OmniALOptions),
+    "padim": (padim.PaDiM, PaDiMOptions),
+    "patchcore": (patchcore.PatchCore, PatchCoreOptions),
     "rd4ad": (rd4ad.RD4AD, RD4ADOptions),
     "simplenet": (simplenet.SimpleNet, SimpleNetOptions),
     "stfpm": (stfpm.STFPM, STFPMOptions),

@@ -1,0 +1,103 @@
+"""PatchCore: the distance of each place's features to a memory of those of normals (Roth et al. 2022)."""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+from omnial_bench.errors import UserError
+from omnial_bench.memory import check_room
+from omnial_bench.models.backbone import Backbone
+from omnial_bench.models.coreset import k_centres, project
+from omnial_bench.models.fitted import Fitted
+from omnial_bench.models.learned_options import PatchCoreOptions as Options
+from omnial_bench.models.maps import in_full, to_pixels
+from omnial_bench.types import Prediction
+
+ROUND = 1e-6
+"""Of the mean squared length of the memory's features: added under the root, whose slope has no bound at 0."""
+AT_ONCE = 2**22
+"""Distances that are held at once when the nearest is looked for: 16 MiB."""
+
+
+class PatchCore(Fitted):
+    """Features of each place and its neighbours, their distance to the nearest in a memory of any size.
+
+    Features are means over three places by three, coarser strides bilinear to the finest. The nearest is looked for by
+    products of matrices; its distance is then the difference itself, with its whole gradient.
+    """
+
+    centre: Float[Tensor, " d"]
+    """Mean of the normals' features, which is taken off: lengths are short then, and products round less."""
+    memory: Float[Tensor, "m d"]
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.options = options
+        self.backbone = Backbone(options.backbone, options.strides, options.weights)
+        self.register_buffer("centre", None)
+        self.register_buffer("memory", None)
+
+    def fit(self, normals: Iterable[Float[Tensor, "b 3 h w"]], generator: torch.Generator) -> None:
+        """In two passes: images are counted first. UserError where their features do not fit into memory."""
+        count, vectors, filled = sum(map(len, normals)), None, 0
+        for images in normals:
+            features = self._features(images)
+            if vectors is None:
+                places, width = features.shape[2] * features.shape[3], features.shape[1]
+                # The features, their projection, and distances.
+                check_room(
+                    4 * count * places * (2 * width + 2), f"features of {count} normal images",
+                    "take fewer or smaller images, or fit one model to fewer categories",
+                )  # fmt: skip
+                vectors = features.new_empty(count * places, width)
+            rows = features.flatten(2).mT.reshape(-1, width)
+            vectors[filled : filled + len(rows)] = rows
+            filled += len(rows)
+        if vectors is None:
+            raise UserError("expected normal images to remember, got none; add some")
+        self.centre = vectors.mean(0)
+        vectors -= self.centre
+        size = min(max(1, round(self.options.share * len(vectors))), self.options.most or len(vectors))
+        self.memory = vectors[k_centres(project(vectors, generator), size, generator)]
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+        features = self._features(images)
+        with in_full(images):
+            vectors = features.flatten(2).mT - self.centre
+            nearest = self._nearest(vectors.flatten(0, 1)).reshape(vectors.shape[:2])
+            distances = self._distances(vectors, self.memory[nearest])
+            maps = distances.reshape(-1, *features.shape[2:])
+            maps = to_pixels(maps, (images.shape[2], images.shape[3]), self.options.sigma)
+            return self.prediction(images, maps, self._score(vectors, nearest, distances))
+
+    def _features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d gh gw"]:
+        finest, *others = (F.avg_pool2d(part.to(images.dtype), 3, 1, 1) for part in self.backbone(images))
+        size = finest.shape[2:]
+        return torch.cat([finest, *(F.interpolate(part, size=size, mode="bilinear") for part in others)], 1)
+
+    def _nearest(self, vectors: Float[Tensor, "n d"]) -> Int64[Tensor, " n"]:
+        """Where in the memory the nearest lies. It is a number of a place: no gradient goes through it, nor is lost."""
+        halves = self.memory.square().sum(1) / 2
+        parts = torch.split(vectors, max(1, AT_ONCE // len(self.memory)))
+        return torch.cat([torch.addmm(halves, part, self.memory.mT, alpha=-1).min(1).indices for part in parts])
+
+    def _distances(self, vectors: Float[Tensor, "*b d"], others: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
+        return ((vectors - others).square().sum(-1) + ROUND * self.memory.square().sum(1).mean()).sqrt()
+
+    def _score(
+        self, vectors: Float[Tensor, "b p d"], nearest: Int64[Tensor, "b p"], distances: Float[Tensor, "b p"]
+    ) -> Float[Tensor, " b"]:
+        """The largest distance of an image, less where the nearest feature lies apart from those around it in the
+        memory (Roth et al. 2022, Eq. 7): they are as near to the image's then, which is rare and not strange."""
+        largest, place = distances.max(1)
+        each = torch.arange(len(place), device=place.device)
+        worst, reference = vectors[each, place], self.memory[nearest[each, place]]
+        count = min(self.options.neighbours, len(self.memory))
+        if count == 1:
+            return largest
+        around = self.memory[torch.cdist(reference, self.memory).topk(count, largest=False).indices]
+        apart = self._distances(worst[:, None], around)
+        return largest * (1 - torch.softmax(apart, 1)[:, 0])
