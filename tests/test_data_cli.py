@@ -7,6 +7,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from omnial_bench.cli.data import data
+from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.errors import UserError
 
@@ -33,13 +34,14 @@ def test_list_names_every_data_set_with_its_licence() -> None:
     assert entries["mvtec_ad"]["categories"]["bottle"] == {
         "kind": "object", "train": 209, "test_good": 20, "test_defect": 63,
     }  # fmt: skip
-    assert set(entries) == {"mvtec_ad", "visa", "toy", "dtd"}
+    assert set(entries) == {*CATALOG, "dtd"}
 
 
 def test_download_says_where_to_obtain_it() -> None:
     message = user_error(invoke("download", "mvtec_ad"))
     assert "https://www.mvtec.com" in message and "<category>/train/good" in message and "\n" not in message
     assert "omnial-bench data toy DIR" in user_error(invoke("download", "toy"))
+    assert "obtain it from https://github.com/stepanje/MPDD" in user_error(invoke("download", "mpdd"))
     assert "did you mean 'visa'" in user_error(invoke("download", "vissa"))
 
 

@@ -1,5 +1,6 @@
 """Layouts on small drawn trees: each is found by itself, read with its labels and masks, and says what it lacks."""
 
+import json
 import shutil
 import zlib
 from pathlib import Path
@@ -99,7 +100,94 @@ def magnetic_tile(root: Path) -> Path:
     return root
 
 
+def mvtec_ad2(root: Path) -> Path:
+    """Its masks lie inside the public test, and private tests have no labels."""
+    names = ["train/good/000_regular", "validation/good/009_regular", "test_public/good/001_overexposed"]
+    names += ["test_public/bad/002_shift_1", "test_public/bad/003_regular", "test_private/004_regular"]
+    draw(root, *(f"vial/{name}.png" for name in names))
+    return mark(
+        root, *(f"vial/test_public/ground_truth/bad/{name}_mask.png" for name in ("002_shift_1", "003_regular"))
+    )
+
+
+def mvtec_loco(root: Path) -> Path:
+    """Several masks an image, a value each, of which each marks one of the two pixels."""
+    draw(root, "pushpins/train/good/000.png", "pushpins/validation/good/000.png", "pushpins/test/good/000.png")
+    draw(root, "pushpins/test/logical_anomalies/000.png", "pushpins/test/structural_anomalies/000.png")
+    (root / "pushpins/defects_config.json").write_text("[]")
+    mark(root, "pushpins/ground_truth/structural_anomalies/000/000.png", value=253)
+    for number, (place, value) in enumerate(zip(MARKED, (255, 251), strict=True)):
+        mask = np.zeros((4, 6), np.uint8)
+        mask[place] = value
+        path = root / f"pushpins/ground_truth/logical_anomalies/000/00{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(path)
+    return root
+
+
+def real_iad(root: Path) -> Path:
+    """An anomalous image in train, as noisy splits have, is left out."""
+    ok, bad = "OK/S0001/usb_0001_OK_C1.png", "NG/HS/S0002/usb_0002_NG_HS_C1.png"
+    entries = {
+        "train": [(ok, "OK", None), ("NG/AK/S0003/usb_0003_NG_AK_C1.png", "AK", None)],
+        "test": [(ok.replace("1", "4"), "OK", None), (bad, "HS", bad.replace(".png", "_mask.png"))],
+    }
+    draw(root, *(f"realiad_256/usb/{image}" for part in entries.values() for image, _, _ in part))
+    mark(root, f"realiad_256/usb/{bad.replace('.png', '_mask.png')}")
+    lists = {
+        split: [{"category": "usb", "anomaly_class": k, "image_path": i, "mask_path": m} for i, k, m in part]
+        for split, part in entries.items()
+    }
+    (root / "realiad_jsons/realiad_jsons").mkdir(parents=True)
+    (root / "realiad_jsons/realiad_jsons/usb.json").write_text(json.dumps({"meta": {"normal_class": "OK"}} | lists))
+    return root
+
+
+def kolektor1(root: Path) -> Path:
+    for number in range(1, 7):
+        draw(root, f"kos0{number}/Part0.jpg", f"kos0{number}/Part1.jpg")
+        mark(root, f"kos0{number}/Part0_label.bmp", value=0)
+        mark(root, f"kos0{number}/Part1_label.bmp", value=number == 3)
+    return root
+
+
+def dagm(root: Path) -> Path:
+    draw(root, *(f"Class1/{name}.PNG" for name in ("Train/0001", "Train/0002", "Test/0001", "Test/0003")))
+    (root / "Class1/Test/Label").mkdir(parents=True)
+    (root / "Class1/Test/Label/Labels.txt").write_text("1")
+    return mark(root, "Class1/Train/Label/0002_label.PNG", "Class1/Test/Label/0003_label.PNG")
+
+
+def aitex(root: Path) -> Path:
+    draw(
+        root, "Defect_images/0001_002_00.png", *(f"NODefect_images/2306881-210020u/010{n}_000_00.png" for n in range(5))
+    )
+    return mark(root, "Mask_images/0001_002_00_mask1.png", "Mask_images/0001_002_00_mask2.png")
+
+
 TREES = {
+    "mvtec_ad2": (
+        mvtec_ad2, "mvtec_ad2", ["vial/train/good/000_regular", "vial/test/bad_regular/003_regular",
+        "vial/test/bad_shift_1/002_shift_1", "vial/test/good/001_overexposed"],
+    ),
+    "mvtec_loco": (
+        mvtec_loco, "mvtec_loco", ["pushpins/train/good/000", "pushpins/test/good/000",
+        "pushpins/test/logical_anomalies/000", "pushpins/test/structural_anomalies/000"],
+    ),
+    "real_iad": (
+        real_iad, "real_iad", ["usb/train/good/usb_0001_OK_C1", "usb/test/HS/usb_0002_NG_HS_C1",
+        "usb/test/good/usb_0004_OK_C4"],
+    ),
+    "kolektorsdd": (
+        kolektor1, "kolektorsdd", [*(f"kolektorsdd/train/good/kos0{n}_Part{p}" for n in (1, 3, 4, 5, 6) for p in (0, 1)
+        if (n, p) != (3, 1)), "kolektorsdd/test/defect/kos03_Part1", "kolektorsdd/test/good/kos02_Part0",
+        "kolektorsdd/test/good/kos02_Part1"],
+    ),
+    "dagm": (dagm, "dagm", ["Class1/train/good/0001", "Class1/test/defect/0003", "Class1/test/good/0001"]),
+    "aitex": (
+        aitex, "aitex", [*(f"fabric_00/train/good/2306881-210020u_010{n}_000_00" for n in (0, 1, 3, 4)),
+        "fabric_00/test/defect_002/0001_002_00", "fabric_00/test/good/2306881-210020u_0102_000_00"],
+    ),
     "magnetic_tile": (
         magnetic_tile, "magnetic_tile", [*(f"magnetic_tile/train/good/exp1_num_{n}" for n in (0, 2, 3, 4, 5)),
         "magnetic_tile/test/crack/exp2_num_9", "magnetic_tile/test/good/exp1_num_1"],
@@ -204,6 +292,15 @@ LACKING = {
     ),
     "mvtec's category": (mpdd, (), "this is one category, try its parent folder"),
     "a folder above": (btad, (), "try .*data$"),
+    "ad2 without its public test": (mvtec_ad2, ("vial/test_public",), "AD 2: expected vial/test_public/good and vial/"),
+    "ad2's category": (mvtec_ad2, (), "this is one category of MVTec AD 2, try its parent folder"),
+    "loco without train": (mvtec_loco, ("pushpins/train",), "MVTec LOCO: expected pushpins/train/good$"),
+    "loco's category": (mvtec_loco, (), "this is one category of MVTec LOCO, try its parent folder"),
+    "real-iad without tables": (real_iad, ("realiad_jsons",), "expected realiad_jsons/.*.json, found realiad_256 only"),
+    "dagm without test": (dagm, ("Class1/Test",), "DAGM: expected Class1/Test$"),
+    "aitex without normals": (
+        aitex, ("NODefect_images",), "AITEX: expected NODefect_images, found Defect_images, Mask_images only",
+    ),
 }  # fmt: skip
 
 
@@ -214,6 +311,7 @@ def test_a_folder_that_almost_matches_is_told_what_it_lacks(tmp_path: Path, name
     for part in without:
         shutil.rmtree(root / part)
     inner = {"btad's category": root / "01", "mvtec's category": root / "tubes", "a folder above": tmp_path}
+    inner |= {"ad2's category": root / "vial", "loco's category": root / "pushpins"}
     with pytest.raises(UserError, match=message) as raised:
         find_dataset(inner.get(name, root))
     assert "\n" not in str(raised.value)
@@ -317,3 +415,30 @@ def test_a_reader_that_fails_is_one_line(tmp_path: Path) -> None:
         scan(tmp_path, reader=Reader(matches=lambda _: False, read=fail))
     with pytest.raises(UserError, match="expected samples of omnial_bench's Sample, got str"):
         scan(tmp_path, reader=Reader(matches=lambda _: True, read=lambda _: ["a.png"]))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[", "cannot read .*usb.json as lists of train and test"),
+        ('{"train": [], "test": [7]}', "expected anomaly_class, image_path and mask_path, got 7; mend it"),
+        (
+            '{"train": [], "test": [{"anomaly_class": "OK", "image_path": "../a.png"}]}',
+            "names '../a.png', which is not",
+        ),
+        ('{"train": [], "test": [{"anomaly_class": "a/b", "image_path": "a.png"}]}', "expected anomaly_class"),
+    ],
+)
+def test_a_table_of_real_iad_that_is_none_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    root = real_iad(tmp_path / "data")
+    (root / "realiad_jsons/realiad_jsons/usb.json").write_text(text)
+    with pytest.raises(UserError, match=message) as raised:
+        find_dataset(root)
+    assert "\n" not in str(raised.value)
+
+
+def test_real_iad_in_two_sizes_is_refused(tmp_path: Path) -> None:
+    root = real_iad(tmp_path / "data")
+    (root / "realiad_512").mkdir()
+    with pytest.raises(UserError, match="several sizes, realiad_256, realiad_512: keep one"):
+        find_dataset(root)

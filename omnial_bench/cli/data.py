@@ -44,7 +44,7 @@ def list_command(seed: int | None, as_json: bool) -> None:  # noqa: ARG001
     from rich.filesize import decimal
     from rich.table import Table
 
-    table = Table("name", "objects", "textures", "train", "test good", "test defect", "licence", box=None)
+    table = Table("name", "objects", "textures", "train", "good", "defects", "licence", box=None)
     console = Console()
     for entry in CATALOG.values():
         totals = [
@@ -90,6 +90,8 @@ def download(
     from omnial_bench.data.readers.mvtec import LOOKED_FOR
 
     entry = obtainable().get(name)
+    if entry is None and name in CATALOG and (url := CATALOG[name].url):
+        raise UserError(f"{name} is not fetched by this command; obtain it from {url}, and see data verify")
     if entry is None and name in CATALOG:
         raise UserError(f"{name} is drawn, not downloaded; try: omnial-bench data {name} DIR")
     if entry is None or entry.archive is None:
@@ -184,6 +186,7 @@ def _bars() -> Iterator[Callable[[int, int, str], None]]:
 @click.pass_context
 def verify(
     context: click.Context,
+    /,
     folder: Path,
     seed: int | None,  # noqa: ARG001
     as_json: bool,

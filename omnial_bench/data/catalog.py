@@ -67,7 +67,8 @@ class Entry:
     """Home page, from where it is obtained; empty for the data set that is drawn by code."""
     licence: str
     notice: str
-    layout: Literal["mvtec", "visa"]
+    layout: str
+    """The name of its reader."""
     categories: Mapping[str, Category]
     archive: Archive | None = None
 
@@ -195,6 +196,50 @@ TOY = Entry(
     ),
 )
 
+# No counts a category are published by the authors of the first two; those of KolektorSDD2 leave out the anomalous
+# training images, and those of the magnetic tiles are what the split by hashes makes of 952 free ones.
+MPDD = Entry(
+    name="mpdd",
+    title="MPDD",
+    url="https://github.com/stepanje/MPDD",
+    licence="CC BY-NC-SA 4.0",
+    notice="Images: MPDD (Jezek et al., ICUMT 2021), CC BY-NC-SA 4.0",
+    layout="mvtec",
+    categories=MappingProxyType(
+        {
+            name: _object(None, None, None, AUTO)
+            for name in ("bracket_black", "bracket_brown", "bracket_white", "connector", "metal_plate", "tubes")
+        }
+    ),
+)
+BTAD = Entry(
+    name="btad",
+    title="BTAD",
+    url="https://avires.dimi.uniud.it/papers/btad/btad.zip",
+    licence="CC BY-SA 4.0",
+    notice="Images: BTAD (Mishra et al., ISIE 2021), CC BY-SA 4.0",
+    layout="btad",
+    categories=MappingProxyType({name: _object(None, None, None, AUTO) for name in ("01", "02", "03")}),
+)
+KOLEKTORSDD2 = Entry(
+    name="kolektorsdd2",
+    title="KolektorSDD2",
+    url="https://www.vicos.si/resources/kolektorsdd2/",
+    licence="CC BY-NC-SA 4.0",
+    notice="Images: KolektorSDD2 (Bozic et al., Computers in Industry 129, 2021), CC BY-NC-SA 4.0",
+    layout="kolektorsdd2",
+    categories=MappingProxyType({"kolektorsdd2": _texture(2085, 894, 110)}),
+)
+MAGNETIC_TILE = Entry(
+    name="magnetic_tile",
+    title="Magnetic tile defects",
+    url="https://github.com/abin24/Magnetic-tile-defect-datasets.",
+    licence="none stated",
+    notice="Images: magnetic tile defects (Huang et al., The Visual Computer 36, 2020)",
+    layout="magnetic_tile",
+    categories=MappingProxyType({"magnetic_tile": _texture(762, 190, 392)}),
+)
+
 # 5,640 images in images/<class>/ (Cimpoi et al., CVPR 2014).
 DTD = Textures(
     name="dtd",
@@ -213,7 +258,9 @@ DTD = Textures(
     ),
 )
 
-CATALOG: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in (MVTEC_AD, VISA, TOY)})
+CATALOG: Mapping[str, Entry] = MappingProxyType(
+    {entry.name: entry for entry in (MVTEC_AD, VISA, MPDD, BTAD, KOLEKTORSDD2, MAGNETIC_TILE, TOY)}
+)
 TEXTURES: Mapping[str, Textures] = MappingProxyType({entry.name: entry for entry in (DTD,)})
 
 

@@ -71,7 +71,7 @@ def inspect(sample: Sample, size: decode.Size) -> Inspection:
     alike = {part.shape for part in parts}
     return Inspection(
         size=original or (0, 0), mode=mode, orientation=orientation, signature=signature, unusable=tuple(unusable),
-        values=values, checksum=reduce(lambda sum_, part: zlib.crc32(part, sum_), parts, 0),
+        values=values, checksum=reduce(lambda sum_, part: zlib.crc32(part.tobytes(), sum_), parts, 0),
         marked=_marked(parts, values, size) if len(alike) == 1 else {},
     )  # fmt: skip
 

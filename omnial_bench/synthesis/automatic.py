@@ -88,10 +88,10 @@ def _refused(masks: Sequence[Mask], steepness: Sequence[NDArray[np.float64]]) ->
     border = _border(masks[0].shape, 1)
     if (touched := float(np.mean([mask[border].mean() for mask in masks]))) > TOUCHED:
         return f"what stands out lies on {touched:.0%} of the border"
-    ratios = [float(steep[_outline(mask)].mean() / steep.mean()) for mask, steep in zip(masks, steepness, strict=True)
-              if mask.any() and steep.any()]  # fmt: skip
-    if not ratios or np.mean(ratios) < EDGE:
-        return f"the outline of what stands out is {np.mean(ratios or [0]):.1f} times as steep as the image, not {EDGE:g}"
+    pairs = [(mask, steep) for mask, steep in zip(masks, steepness, strict=True) if mask.any() and steep.any()]
+    ratio = float(np.mean([steep[_outline(mask)].mean() / steep.mean() for mask, steep in pairs] or [0]))
+    if ratio < EDGE:
+        return f"the outline of what stands out is {ratio:.1f} times as steep as the image, not {EDGE:g}"
     return ""
 
 

@@ -30,7 +30,8 @@ def foreground(
 
     An image whose object would cover less than 2 % or more than 98 % of the frame gets the whole frame, and the log
     says how many did. The automatic rule is fitted to these images, of which most are to be normal; where it trusts
-    nothing that it finds in them, all get the whole frame and the log says why. Rules after RealNet (Zhang et al., CVPR 2024) and others, brought to one form.
+    nothing that it finds in them, all get the whole frame and the log says why. Rules after RealNet (Zhang et al., CVPR
+    2024) and others, brought to one form.
     """
     n, _, height, width = images.shape
     masks = torch.ones((n, height, width), dtype=torch.bool)
@@ -38,7 +39,7 @@ def foreground(
         return masks.to(images.device)
     if rule.method == "auto":
         every = _levels(images).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
-        chosen = automatic.fit(every)
+        chosen = automatic.fit(list(every))
         if not chosen.opening:
             log.warning("foreground: the whole frame is taken, for %s", chosen.why)
             return masks.to(images.device)

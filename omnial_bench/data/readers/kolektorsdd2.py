@@ -5,12 +5,12 @@ detection", Computers in Industry 129, 2021). Anomalous training images are left
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from omnial_bench.data import cache, decode
-from omnial_bench.data.levels import choose_cut, measure, read_levels, together
+from omnial_bench.data import decode
 from omnial_bench.data.readers.base import Reader, Sample, Split
+from omnial_bench.data.readers.marking import mark_anything
 from omnial_bench.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -18,8 +18,6 @@ log = logging.getLogger(__name__)
 CATEGORY = "kolektorsdd2"
 SPLITS: tuple[Split, ...] = ("train", "test")
 SUFFIX = "_GT"
-VERSION = 2
-"""Raised where what counts as anomalous changes, so that what older code remembered is not found."""
 
 
 def _has_masks(folder: Path) -> bool:
@@ -39,7 +37,7 @@ def read(root: Path) -> Iterator[Sample]:
             if f"{image.stem}{SUFFIX}" not in files:
                 raise UserError(f"no mask for {image}: expected {mask_at(image)}, as all of KolektorSDD2; add it")
         masks = [files[f"{image.stem}{SUFFIX}"] for image in images]
-        anomalous = _anomalous(root, split, masks)
+        anomalous = mark_anything(root, f"{CATEGORY}-{split}", masks)
         if split == "train" and any(anomalous):
             log.info("%d anomalous images in %s are left out of training", sum(anomalous), root / split)
         for image, mask, bad in zip(images, masks, anomalous, strict=True):
@@ -47,18 +45,6 @@ def read(root: Path) -> Iterator[Sample]:
                 yield Sample(image=image, category=CATEGORY, split=split, label="good")
             elif split == "test":
                 yield Sample(image=image, category=CATEGORY, split=split, label="defect", masks=(mask,))
-
-
-def _anomalous(root: Path, split: str, masks: Sequence[Path]) -> list[bool]:
-    """Whether each mask marks anything: there is no other label. Decoded once and remembered."""
-
-    def decide() -> str:
-        values = cache.in_parallel(lambda mask: measure(read_levels(mask)), masks)
-        above = choose_cut(together(values)).above
-        return "".join("01"[any(part.counts[above + 1 :])] for part in values)
-
-    text = cache.remember_text(f"{CATEGORY}-{split}-labels", [VERSION, cache.file_stamps(root, masks)], decide)
-    return [one == "1" for one in text]
 
 
 def hint(root: Path) -> str:

@@ -5,17 +5,37 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omnial_bench.data.readers import btad, kolektorsdd2, magnetic_tile, mvtec, outside, visa_one_class, visa_original
+from omnial_bench.data.readers import (
+    aitex,
+    btad,
+    dagm,
+    kolektorsdd,
+    kolektorsdd2,
+    magnetic_tile,
+    mvtec,
+    mvtec_ad2,
+    mvtec_loco,
+    outside,
+    real_iad,
+    visa_one_class,
+    visa_original,
+)  # fmt: skip
 from omnial_bench.data.readers import folders as plain
 from omnial_bench.data.readers.base import Reader, Sample, folders
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.trust import code_of, is_foreign
 
 READERS: dict[str, Reader] = {
+    "real_iad": real_iad.READER,
+    "mvtec_ad2": mvtec_ad2.READER,
+    "mvtec_loco": mvtec_loco.READER,
     "btad": btad.READER,
     "visa_original": visa_original.READER,
-    "kolektorsdd2": kolektorsdd2.READER,
     "magnetic_tile": magnetic_tile.READER,
+    "dagm": dagm.READER,
+    "kolektorsdd": kolektorsdd.READER,
+    "kolektorsdd2": kolektorsdd2.READER,
+    "aitex": aitex.READER,
     "folders": plain.READER,
     "visa": visa_one_class.READER,
     "mvtec": mvtec.READER,
