@@ -18,8 +18,8 @@ from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.dataset import find_dataset
 from omnial_bench.data.images import Images
-from omnial_bench.evaluation.evaluate import Target, evaluate
-from omnial_bench.evaluation.scoring import labels_of
+from omnial_bench.evaluation.evaluate import evaluate
+from omnial_bench.evaluation.target import Target, labels_of
 from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import write_text
 from omnial_bench.models.checkpoint import load

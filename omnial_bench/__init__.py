@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from omnial_bench.attacks.specs import Spec as Spec
     from omnial_bench.data.readers.base import Reader as Reader
     from omnial_bench.data.readers.base import Sample as Sample
+    from omnial_bench.defences.base import Defence as Defence
     from omnial_bench.errors import UserError as UserError
+    from omnial_bench.evaluation.target import load_detector as load_detector
     from omnial_bench.metrics.outside import Accumulator as Accumulator
     from omnial_bench.metrics.registry import Metric as Metric
-    from omnial_bench.models.checkpoint import load_detector as load_detector
     from omnial_bench.models.fitted import Fitted as Fitted
     from omnial_bench.models.outside.exported import from_onnx as from_onnx
     from omnial_bench.models.outside.from_anomalib import from_anomalib as from_anomalib
@@ -29,6 +30,7 @@ _HOMES = {
     "Accumulator": "metrics.outside",
     "Attack": "attacks.outside",
     "Attacked": "attacks.outside",
+    "Defence": "defences.base",
     "Detector": "types",
     "Fitted": "models.fitted",
     "GradientTrained": "types",
@@ -44,7 +46,7 @@ _HOMES = {
     "compare": "pipeline.benchmark",
     "from_anomalib": "models.outside.from_anomalib",
     "from_onnx": "models.outside.exported",
-    "load_detector": "models.checkpoint",
+    "load_detector": "evaluation.target",
     "save_adapted": "pipeline.save_detector",
 }
 __all__ = list(_HOMES)

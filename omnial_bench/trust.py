@@ -65,14 +65,21 @@ def load(name: str, trusted: Collection[str], where: str = "a record", what: str
 
 
 @contextmanager
-def guarded(name: str, doing: str) -> Iterator[None]:
-    """Have what the code known as `name` raises while it is `doing` something be a UserError of one line; one that it
-    passes on stays as it is."""
+def guarded(source: object, doing: str) -> Iterator[None]:
+    """Have what code from elsewhere raises while it is `doing` something be a UserError of one line: `source` is its
+    name, or an object of it. One that it passes on stays as it is, as do a full GPU and the faults of our own objects.
+    """
     try:
         yield
     except (UserError, KeyboardInterrupt):
         raise
     except BaseException as error:
+        named, kind = isinstance(source, str), type(source)
+        own = not named and _top(kind.__module__) == _top(__name__)
+        # By its name, for readers of data run without torch.
+        if own or type(error).__name__ == "OutOfMemoryError":
+            raise
+        name = source if named else kind.__name__
         raise UserError(f"{name} failed to {doing}: {type(error).__name__}: {line_of(error)}"[:300]) from error
 
 

@@ -13,13 +13,13 @@ import torch
 
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError
+from omnial_bench.evaluation.target import load_detector
 from omnial_bench.io.whole import sha256
 from omnial_bench.models import registry
 from omnial_bench.models.checkpoint import (
     RECIPE,
     WEIGHTS,
     load,
-    load_detector,
     model_name,
     provenance_of,
     read_provenance,

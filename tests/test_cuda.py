@@ -15,7 +15,8 @@ from omnial_bench.attacks.threats import ATTACKS, build_attack, check_threat
 from omnial_bench.attacks.victim import victim
 from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.errors import UserError
-from omnial_bench.evaluation.scoring import Labels, score
+from omnial_bench.evaluation.scoring import score
+from omnial_bench.evaluation.target import Labels
 from omnial_bench.metrics.intervals import Intervals
 from omnial_bench.metrics.ranking import Ranking
 from omnial_bench.models.checkpoint import load

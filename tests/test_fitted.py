@@ -184,7 +184,7 @@ def test_an_image_score_has_a_scale_of_its_own_and_a_small_map_is_resized() -> N
 @pytest.mark.parametrize(
     ("says", "words"),
     [
-        ("stumbles", "Bank.fit failed: KeyError: 'no\\nkey'"),
+        ("stumbles", "Bank failed to fit: KeyError: 'no\\nkey'"),
         ("secret", "Bank does not come back the same from its parameters and buffers; register all that fit learns"),
         ("late", "from its parameters and buffers (late); register"),
         ("flat", "expected anomaly maps that differ among normal images"),

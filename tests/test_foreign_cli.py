@@ -258,12 +258,12 @@ FAILURES = {
     "half": "expected a Prediction with logits of shape (1, k, 32, 32)",
     "stumbles": "Made failed on images of shape (1, 3, 32, 32): KeyError: 'no\\nkey'",
     "no batch": "expected a Synthetic of omnial_bench.types from Made.synthesize, got Tensor",
-    "no image": "Made.synthesize failed: IndexError: no image",
-    "no loss": "Made.loss failed: KeyError: 'no loss'",
+    "no image": "Made failed to synthesize: IndexError: no image",
+    "no loss": "Made failed to give its loss: KeyError: 'no loss'",
     "no names": "expected named scalar tensors from Made.loss, got Tensor",
     "no terms": "expected named scalar tensors from Made.loss, got none",
     "no scalar": "expected named scalar tensors from Made.loss, got something else for 'mean'",
-    "no slope": "Made.loss failed: RuntimeError: element 0 of tensors does not require grad",
+    "no slope": "Made failed to give its loss: RuntimeError: element 0 of tensors does not require grad",
 }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from conftest import RECORD
 
 import omnial_bench as ob
 from omnial_bench.cli.main import cli
@@ -103,3 +104,25 @@ def test_a_metric(place: Path) -> None:
     assert list(own.index) == ["cap", "mean"] and own["value"].notna().all() and own["low"].isna().all()
     report = (place / "gap-run/report.md").read_text(encoding="utf-8")
     assert "Image gap (higher is better)" in report and "not known to this version" not in report
+
+
+def test_a_defence(place: Path) -> None:
+    recipe = follow(place, "A defence")
+    (place / "mini.toml").write_text(RECORD)
+    record = recipe.files["draem-blurred.toml"].replace('base = "draem"', 'base = "mini.toml"')
+    (place / "draem-blurred.toml").write_text(record)
+    data = ["--data", "demo-run/data"]
+    train = ["train", "draem-blurred.toml", "--preset", "tiny", *data, "--category", "cap"]
+    scores = [["score", model, *data] for model in ("demo-run/models/draem-unified", "blurred")]
+    trusting = ["--trust", "blur:Blur"]
+    for words, out in ((train + trusting, "blurred"), (scores[0], "plain"), (scores[1] + trusting, "blurred-run")):
+        done = CliRunner().invoke(cli, [*words, "--out", out])
+        assert done.exit_code == 0, done.exception or done.output
+    runs = [read_rows(place / run) for run in ("plain", "blur-run", "blurred-run")]
+    assert [set(rows["detector"]) for rows in runs] == [{"mini"}, {"mini-blur"}, {"draem-blurred"}]
+    plain, behind, trained = (rows[rows["set"] == "clean"]["value"].reset_index(drop=True) for rows in runs)
+    assert behind.equals(trained) and not plain.equals(behind)
+    for words in (train, scores[1]):
+        done = CliRunner().invoke(cli, [*words, "--out", "other"])
+        assert str(done.exception).endswith("if you know and trust it, add --trust blur:Blur")
+        assert not (place / "other").exists()

@@ -10,7 +10,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from omnial_bench.data.images import Images
-from omnial_bench.evaluation.scoring import Labels, score, with_means
+from omnial_bench.evaluation.scoring import score, with_means
+from omnial_bench.evaluation.target import Labels
 from omnial_bench.results import Result
 from omnial_bench.types import Batch, Detector, Prediction, Synthetic
 

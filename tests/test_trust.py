@@ -21,7 +21,7 @@ from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import write_text
 from omnial_bench.models import registry
-from omnial_bench.models.checkpoint import examine, load, load_detector, read_provenance, save
+from omnial_bench.models.checkpoint import examine, load, read_provenance, save
 from omnial_bench.models.outside.foreign import make
 from omnial_bench.models.registry import build, describe
 from omnial_bench.models.training import is_trained
@@ -209,7 +209,7 @@ def python_doors(place: Path) -> dict[str, Callable[[], object]]:
         ),
         "assess": lambda: assess(Request(data=place / "data", out=place / "out", checkpoints=("model",))),
         "load": lambda: load("model"),
-        "load_detector": lambda: load_detector("model"),
+        "load_detector": lambda: ob.load_detector("model"),
         "ob.load_detector": lambda: ob.load_detector("model", trusted=["traced_detector:other"]),
     }  # fmt: skip
 
@@ -234,7 +234,7 @@ def test_from_python_looking_runs_nothing(with_model: Path) -> None:
     assert not is_trained(with_model / "model", "another key")
     assert len(code_of(NAME)) == 64
     assert nothing_ran(with_model)
-    assert isinstance(load_detector("model", trusted=[NAME]), ob.Detector)
+    assert isinstance(ob.load_detector("model", trusted=[NAME]), ob.Detector)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.attempt import _measure
-from omnial_bench.evaluation.evaluate import Evaluation, Target, _alike, evaluate, spread
-from omnial_bench.evaluation.scoring import Labels
+from omnial_bench.evaluation.evaluate import _alike, evaluate, spread
+from omnial_bench.evaluation.outcome import Evaluation
+from omnial_bench.evaluation.target import Labels, Target
 from omnial_bench.evaluation.worst import Harm
 from omnial_bench.metrics.registry import METRICS
 from omnial_bench.models.outside.adapter import Adapted

@@ -71,6 +71,10 @@ metrics = click.option(
     "--metric", "metrics", multiple=True, metavar="PACKAGE.MODULE:OBJECT",
     help="A metric of your own, beside the others: runs code from that module.",
 )  # fmt: skip
+defence = click.option(
+    "--defence", metavar="'NAME [KEY=VALUE]...'",
+    help="What stands around each model: smoothing, or PACKAGE.MODULE:OBJECT, which runs code from that module.",
+)  # fmt: skip
 made_with = click.option(
     "--option", "options", multiple=True, metavar="KEY=VALUE", help="Of a --detector: a keyword for what makes it."
 )  # fmt: skip

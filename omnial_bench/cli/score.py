@@ -13,7 +13,7 @@ from omnial_bench.progress import watching
 @click.argument("checkpoints", nargs=-1, metavar="[CHECKPOINT]...")
 @options.together(
     options.detectors, options.made_with, options.paradigm, options.held_out, options.trust,
-    options.metrics,
+    options.metrics, options.defence,
     options.data, options.reader, options.labels,
     click.option(
         "--set", "sets", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="An adversarial set."

@@ -177,4 +177,5 @@ def read_recipe(
         size=chosen.size if size is None else size,
         training=training,
         options={**chosen.options, **record.options},
+        defence=record.defence,
     )

@@ -91,6 +91,14 @@ class Recipe(Record):
     training: Training = Training()
     options: dict[str, Any] = {}
     """Keyword settings of the detector's class, checked by it."""
+    defence: dict[str, Any] = {}
+    """What stands around the trained detector: its `name`, of DEFENCES or `package.module:object`, and its keywords."""
+
+    @model_serializer(mode="wrap")
+    def _table(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a default that is newer than checkpoints are, as of Training."""
+        table: dict[str, Any] = write(self)
+        return {name: value for name, value in table.items() if name != "defence" or value}
 
 
 class Preset(Record):
@@ -109,6 +117,8 @@ class DetectorRecord(Record):
     source: str
     options: dict[str, Any] = {}
     """Laid over the options of every preset."""
+    defence: dict[str, Any] = {}
+    """As of Recipe, for every preset."""
     presets: dict[str, Preset]
 
 

@@ -18,7 +18,7 @@ from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.catalog import foreground_rule
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
-from omnial_bench.evaluation.scoring import Labels
+from omnial_bench.evaluation.target import Labels
 from omnial_bench.models.checkpoint import model_name
 from omnial_bench.results import Attempt
 from omnial_bench.synthesis.foreground import foreground

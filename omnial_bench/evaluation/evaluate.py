@@ -1,9 +1,8 @@
 """Models attacked on the real test split, in memory: what is scored are the bytes that a file would hold."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -11,95 +10,23 @@ from torch import Tensor
 
 from omnial_bench.attacks.columns import columns_of
 from omnial_bench.attacks.sets.compose import generator_for
-from omnial_bench.attacks.sets.sealed import AdversarialSet
 from omnial_bench.attacks.threats import aim_of, kind_of, label_of, spec_for
 from omnial_bench.attacks.ties import saturated
-from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
 from omnial_bench.evaluation.attempt import attempt, composed, held, hold
 from omnial_bench.evaluation.differences import Drawn
-from omnial_bench.evaluation.examples import Example, Keeper, choose
+from omnial_bench.evaluation.examples import Example, Keeper
+from omnial_bench.evaluation.outcome import Evaluation
 from omnial_bench.evaluation.scoring import BATCH as SCORED
-from omnial_bench.evaluation.scoring import Labels, Tally, Viewer, labels_on, score
+from omnial_bench.evaluation.scoring import Tally, Viewer, score
+from omnial_bench.evaluation.target import Target
 from omnial_bench.evaluation.worst import Worst
-from omnial_bench.metrics.outside import Metrics
 from omnial_bench.metrics.registry import METRICS
-from omnial_bench.models.checkpoint import model_name
 from omnial_bench.progress import Progress
 from omnial_bench.results import HEADLINE, Attempt, Result
 from omnial_bench.runtime import placed
-from omnial_bench.types import Batch, Detector, Prediction
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """A model that is attacked or scored; `labels` are those of its rows on the clean test split."""
-
-    detector: Detector
-    labels: Labels
-
-    categories: tuple[str, ...] = ()
-    """Of a separate model the one that it was trained on."""
-    metrics: Metrics = ()
-    """From elsewhere, beside those that all rows have."""
-
-    @property
-    def name(self) -> str:
-        """What rows of other models call it as their source."""
-        return model_name(self.labels.detector, self.labels.paradigm)
-
-    @property
-    def model(self) -> str:
-        """What its folder is called."""
-        return "-".join((self.name, *self.categories)) if self.labels.paradigm == "separate" else self.name
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Everything that an evaluation has found: rows, how each attack went, images to show, and draws of images."""
-
-    rows: list[Result] = field(default_factory=list)
-    attempts: list[Attempt] = field(default_factory=list)
-    examples: list[Example] = field(default_factory=list)
-    drawn: list[Drawn] = field(default_factory=list)
-    """What compares the models on the same images."""
-
-    def extend(self, other: "Evaluation") -> None:
-        self.rows.extend(other.rows)
-        self.attempts.extend(other.attempts)
-        self.examples.extend(other.examples)
-        self.drawn.extend(other.drawn)
-
-
-def score_category(
-    target: Target,
-    images: Images,
-    category: str,
-    *,
-    adversarial: AdversarialSet | None = None,
-    device: torch.device | str = "cpu",
-    out: Path | None = None,
-) -> Evaluation:
-    """Rows of a model on a category of the clean test split, or of an adversarial set, whose `images` these are.
-
-    With `out`, a few images are kept there for the report. On the clean split also what compares it with other models.
-    """
-    labels, found, keeper = labels_on(target.labels, adversarial, target.model), Evaluation(), None
-    if out is not None:
-        chosen = choose(images)
-        wanted = [images.ids[index] for index in chosen]
-        originals = dict(zip(wanted, adversarial.originals(category)[chosen], strict=True)) if adversarial else {}
-        keeper = Keeper(out, model=target.model, name=labels.set, wanted=wanted, originals=originals)
-    drawn = found.drawn if adversarial is None else None
-    found.rows.extend(
-        score(
-            target.detector, images, labels, category, device=device, viewer=keeper, drawn=drawn,
-            metrics=target.metrics,
-        )
-    )  # fmt: skip
-    found.examples.extend(keeper.kept if keeper else ())
-    return found
+from omnial_bench.types import Batch, Prediction
 
 
 def evaluate(
@@ -154,11 +81,6 @@ def evaluate(
     if progress is not None:
         progress(len(suite.threats), len(suite.threats), category)
     return found
-
-
-def evaluation_of(kept: Mapping[str, Any], where: str) -> Evaluation:
-    """What the note of a finished task keeps of what it found; UserError where that is none."""
-    return parse(Evaluation, {each.name: kept[each.name] for each in fields(Evaluation) if each.name in kept}, where)
 
 
 def spread(images: Images, limit: int | None, generator: torch.Generator) -> Images:

@@ -4,26 +4,28 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from omnial_bench.attacks.columns import columns_of
 from omnial_bench.attacks.sets.sealed import AdversarialSet
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.differences import Drawn, hash_of, text_of
+from omnial_bench.evaluation.examples import Keeper, choose
+from omnial_bench.evaluation.outcome import Evaluation
+from omnial_bench.evaluation.target import DIGITS, Labels, Target, labels_on
 from omnial_bench.metrics.intervals import Intervals, ends_of
 from omnial_bench.metrics.outside import Gathering, Metrics
 from omnial_bench.metrics.quality import psnr, ssim
 from omnial_bench.metrics.ranking import Ranking, RankingScores
 from omnial_bench.metrics.regions import Regions
 from omnial_bench.metrics.registry import METRICS, kind_of
-from omnial_bench.models.checkpoint import Trained
 from omnial_bench.results import HEADLINE, Result
 from omnial_bench.runtime import placed
 from omnial_bench.types import Batch, Detector, Prediction, located
@@ -32,51 +34,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 16
 """Images scored at once."""
-DIGITS = 12
-"""Of a hash, in a row."""
 Viewer = Callable[[Batch, Prediction], None]
 """Called with every batch and what the detector said of it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Labels:
-    """The columns of a row that say what was scored on what."""
-
-    detector: str
-    paradigm: str
-    preset: str
-    dataset: str
-    seed: int
-    run: str
-    set: str = "clean"
-    threat: str = "none"
-    source: str = "none"
-    aim: str = "none"
-    weights: str = ""
-    attack: str = ""
-    norm: str = ""
-    eps: str = ""
-    goal: str = ""
-
-
-def labels_of(trained: Trained, run: str) -> Labels:
-    """The labels of a trained model on the clean test split."""
-    made = trained.provenance
-    return Labels(
-        detector=made.detector, paradigm=made.paradigm, preset=trained.recipe.preset, dataset=made.dataset,
-        seed=made.seed, run=run, weights=trained.sha256[:DIGITS],
-    )  # fmt: skip
-
-
-def labels_on(labels: Labels, adversarial: AdversarialSet | None, model: str) -> Labels:
-    """The labels of a model, which has that name among the sources of sets, on an adversarial set; None: as they
-    are."""
-    if adversarial is None:
-        return labels
-    return replace(
-        labels, set=adversarial.name, source=adversarial.source, aim=adversarial.aim_at(model),
-        **columns_of(adversarial.manifest.threat, adversarial.label),
-    )  # fmt: skip
 
 
 class Tally:
@@ -215,6 +174,36 @@ def score(
     if drawn is not None:
         drawn += tally.drawn(rows, compared)
     return rows
+
+
+def score_category(
+    target: Target,
+    images: Images,
+    category: str,
+    *,
+    adversarial: AdversarialSet | None = None,
+    device: torch.device | str = "cpu",
+    out: Path | None = None,
+) -> Evaluation:
+    """Rows of a model on a category of the clean test split, or of an adversarial set, whose `images` these are.
+
+    With `out`, a few images are kept there for the report. On the clean split also what compares it with other models.
+    """
+    labels, found, keeper = labels_on(target.labels, adversarial, target.model), Evaluation(), None
+    if out is not None:
+        chosen = choose(images)
+        wanted = [images.ids[index] for index in chosen]
+        originals = dict(zip(wanted, adversarial.originals(category)[chosen], strict=True)) if adversarial else {}
+        keeper = Keeper(out, model=target.model, name=labels.set, wanted=wanted, originals=originals)
+    drawn = found.drawn if adversarial is None else None
+    found.rows.extend(
+        score(
+            target.detector, images, labels, category, device=device, viewer=keeper, drawn=drawn,
+            metrics=target.metrics,
+        )
+    )  # fmt: skip
+    found.examples.extend(keeper.kept if keeper else ())
+    return found
 
 
 @cache

@@ -10,6 +10,7 @@ from omnial_bench.attacks.slopes import agreement
 from omnial_bench.attacks.threats import spec_for
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Suite
+from omnial_bench.defences.base import Defence
 from omnial_bench.errors import UserError
 from omnial_bench.models.outside.adapter import Adapted
 from omnial_bench.models.outside.gradients import REFUSED, ForwardOnly, named, not_whole
@@ -22,7 +23,9 @@ def takes_gradient(suite: Suite) -> list[str]:
 
 
 def has_gradient(detector: Detector) -> bool:
-    """False for a module that is attacked by forward passes alone."""
+    """False for a module that is attacked by forward passes alone, in whatever defence."""
+    while isinstance(detector, Defence):
+        detector = detector.detector
     return not (isinstance(detector, Adapted) and isinstance(detector.module, ForwardOnly))
 
 

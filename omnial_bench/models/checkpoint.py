@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 import tomli_w
-import torch
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -243,8 +242,3 @@ def _check_fit(detector: Detector, tensors: Mapping[str, Tensor], folder: Path, 
     expected = {name: (tensor.shape, tensor.dtype) for name, tensor in detector.state_dict().items()}
     if expected != {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}:
         raise UserError(f"{folder / WEIGHTS} holds the weights of another detector than {recipe.detector}")
-
-
-def load_detector(path: str | Path, *, device: str | torch.device = "cpu", trusted: Collection[str] = ()) -> Detector:
-    """The trained detector at `path`, in eval mode on `device`; `trusted` and errors as of `load`."""
-    return load(path, trusted=trusted).detector.to(device)

@@ -16,10 +16,10 @@ from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.normals import Normals
 from omnial_bench.models.outside.adapter import check_detector, make_room
 from omnial_bench.models.outside.calibration import CALIBRATION, LEAST, Scale, scale_of
-from omnial_bench.models.outside.foreign import told
 from omnial_bench.models.registry import build
 from omnial_bench.models.unfinished import Row
 from omnial_bench.progress import Progress
+from omnial_bench.trust import guarded
 
 TOLERANCE = 1e-3
 """In log-odds, between a detector and one with its state: sums may be taken in another order."""
@@ -77,7 +77,7 @@ def learn(
     device = detector.odds_threshold.device
     detector.eval().requires_grad_(False)
     with torch.no_grad():
-        with told(detector, "fit"):
+        with guarded(detector, "fit"):
             detector.fit(normals, generator)
         # What the fit has made may lie elsewhere.
         detector.to(device)
@@ -103,7 +103,7 @@ def _calibrate(detector: Fitted, held_out: Tensor, batch: int, device: torch.dev
     maps, scores = [], []
     for part in torch.split(held_out, batch):
         images = part.to(device) if part.is_floating_point() else to_float(part, device)
-        with told(detector, "forward"):
+        with guarded(detector, "localise anomalies"):
             said = detector(images)
         maps.append(said.log_odds)
         scores += [] if said.score is None else [said.score]
@@ -123,7 +123,7 @@ def _check_restored(
     if not lost:
         again.load_state_dict(state)
     try:
-        with torch.no_grad(), told(detector, "forward"):
+        with torch.no_grad(), guarded(detector, "localise anomalies"):
             same = not lost and _is_same(detector(images).log_odds, again(images).log_odds)
     except UserError:
         same = False

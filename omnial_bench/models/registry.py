@@ -108,11 +108,6 @@ def _chosen(recipe: Recipe) -> tuple[Callable[[Any], Detector], Any]:
     return kind, chosen
 
 
-def check_known(recipe: Recipe) -> None:
-    """UserError for a detector that is not in DETECTORS, an option that it has not, or a size that it cannot take."""
-    _chosen(recipe)
-
-
 def describe(recipe: Recipe) -> dict[str, Any]:
     """Parameters, in total and by subnetwork, and forward FLOPs (2 x multiply-adds) of one image at its size.
 

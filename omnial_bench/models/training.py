@@ -30,12 +30,12 @@ from omnial_bench.models.distributed import check_share, mean_of, share, share_n
 from omnial_bench.models.draws import at_random, by_epoch, split_normals
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.fitting import fit_detector
-from omnial_bench.models.outside.foreign import told
 from omnial_bench.models.registry import build, check_learns
 from omnial_bench.models.unfinished import STATE, Parts, Row, restore_state, save_state
 from omnial_bench.processes import THREADS, crew, died
 from omnial_bench.progress import Progress, Watch
 from omnial_bench.runtime import Precision, fabric
+from omnial_bench.trust import guarded
 from omnial_bench.types import Detector, GradientTrained, Synthetic
 
 log = logging.getLogger(__name__)
@@ -249,7 +249,7 @@ class _Loop:
             picks = chosen[by_epoch(len(chosen), self.batch, self.step, self.epochs_seed)]
         sources = torch.randint(len(textures), (self.batch,), generator=self.generator)
         batch = self._synthesize(images[picks], textures[sources], self.generator, self.devices)
-        with self._told("loss"):
+        with self._guarded("give its loss"):
             # On one device there is no wrapper, or it hands out `loss` as it is, outside the precision asked for.
             with self.fabric.autocast():
                 terms: dict[str, Tensor] = _checked_terms(self.detector, self.wrapped.loss(batch))
@@ -262,7 +262,7 @@ class _Loop:
     def _synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator, shares: int = 1) -> Synthetic:
         """Synthetic images made of `images`; of several shares the one of this process."""
         device = self.fabric.device
-        with self._told("synthesize"):
+        with self._guarded("synthesize"):
             batch = self.detector.synthesize(to_float(images, device), to_float(textures, device), generator)
         if not isinstance(batch, Synthetic):
             raise UserError(
@@ -273,9 +273,9 @@ class _Loop:
             batch = share(batch, self.fabric.global_rank, shares)
         return batch._replace(images=batch.images.contiguous(memory_format=torch.channels_last))
 
-    def _told(self, method: str) -> AbstractContextManager[None]:
-        """As `told`; but of several processes each may fail of another's end, and is heard as it is."""
-        return told(self.detector, method) if self.devices == 1 else nullcontext()
+    def _guarded(self, doing: str) -> AbstractContextManager[None]:
+        """As `guarded`; but of several processes each may fail of another's end, and is heard as it is."""
+        return guarded(self.detector, doing) if self.devices == 1 else nullcontext()
 
     def validation(self, images: Tensor, held_out: list[int], textures: Tensor, seed: int) -> list[Synthetic]:
         """Fixed synthetic images made from normals that are never trained on."""

@@ -14,11 +14,12 @@ from omnial_bench.config.schema import Paradigm
 from omnial_bench.data.dataset import Dataset, scan
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.suited import check_suited
+from omnial_bench.evaluation.target import load_trained
 from omnial_bench.io.leftovers import swept
 from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import check_folder, make_folder
-from omnial_bench.models.checkpoint import load, model_name
+from omnial_bench.models.checkpoint import model_name
 from omnial_bench.pipeline.own_detector import Site, Wanted, check_own, detector_at, option_of, weights_of
 from omnial_bench.pipeline.plan import check_names
 from omnial_bench.pipeline.tasks import by_threat
@@ -73,7 +74,7 @@ def attack_models(
     if not (sources or foreign.detectors):
         raise UserError("expected a source or a detector to attack, got none; name one")
     check_own(foreign.detectors, foreign.options, foreign.paradigm, foreign.held_out)
-    found = [load(path, trusted=trusted) for path in sources]
+    found = [load_trained(path, trusted=trusted) for path in sources]
     on = fabric(device, precision).device
     check_folder(out)
     wanted = categories or (sorted({name for one in found for name in one.provenance.categories}) or None)

@@ -21,11 +21,13 @@ from omnial_bench.data.dataset import Dataset, Truth, find_dataset
 from omnial_bench.data.readers.base import Reader
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.evaluation.differences import Drawn, differences
-from omnial_bench.evaluation.evaluate import Evaluation, Target, evaluate, score_category
+from omnial_bench.evaluation.evaluate import evaluate
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
 from omnial_bench.evaluation.examples import write_index
-from omnial_bench.evaluation.scoring import DIGITS, Labels, labels_on, score, with_means
+from omnial_bench.evaluation.outcome import Evaluation
+from omnial_bench.evaluation.scoring import score, score_category, with_means
 from omnial_bench.evaluation.suited import check_suited
+from omnial_bench.evaluation.target import DIGITS, Labels, Target, labels_on
 from omnial_bench.io.leftovers import swept
 from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import claimed

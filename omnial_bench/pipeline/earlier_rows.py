@@ -7,7 +7,7 @@ from typing import Any
 
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
-from omnial_bench.evaluation.scoring import Labels
+from omnial_bench.evaluation.target import Labels
 from omnial_bench.io.whole import set_aside
 from omnial_bench.pipeline.cache import FOLDER
 from omnial_bench.progress import LOG

@@ -12,6 +12,7 @@ from omnial_bench.config.load import read_recipe, read_suite
 from omnial_bench.config.schema import Plan, Recipe
 from omnial_bench.data.dataset import check_root
 from omnial_bench.data.textures import check_textures
+from omnial_bench.defences.registry import check_defence
 from omnial_bench.errors import UserError
 from omnial_bench.io.links import check_links
 from omnial_bench.models.finished import folder_of
@@ -75,5 +76,6 @@ def _check_suites(names: Iterable[str]) -> None:
 
 
 def _check_recipe(recipe: Recipe) -> None:
+    check_defence(recipe.defence, "the record")
     if ":" not in recipe.detector:
         check_options(recipe)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from omnial_bench.evaluation.evaluate import Evaluation, evaluation_of
+from omnial_bench.evaluation.outcome import Evaluation, evaluation_of
 from omnial_bench.io.lock import shared
 from omnial_bench.io.whole import make_folder
 from omnial_bench.pipeline.cache import Cache

@@ -10,15 +10,17 @@ from omnial_bench.config.load import read_detector, read_recipe, read_suite
 from omnial_bench.config.schema import Paradigm, Plan, Recipe, Suite
 from omnial_bench.data.dataset import Dataset, Split, find_dataset
 from omnial_bench.data.textures import check_textures, load_textures
+from omnial_bench.defences.registry import check_defence, defended
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.io.whole import check_folder
 from omnial_bench.metrics.outside import metrics_named
 from omnial_bench.models.checkpoint import model_name
 from omnial_bench.models.distributed import check_share
-from omnial_bench.models.registry import build, check_known, check_learns
+from omnial_bench.models.registry import build, check_learns, skeleton
 from omnial_bench.pipeline.mirror import Mirror
 from omnial_bench.runtime import Precision, fabric
 from omnial_bench.trust import check_trust, is_foreign
+from omnial_bench.types import Detector
 
 log = logging.getLogger(__name__)
 
@@ -104,14 +106,16 @@ def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None
     for suite in suites:
         for name in check_suite(suite, looking=looking):
             log.warning("suite %s names the code %s: a run wants --trust %s", suite.name, name, name)
-    check_foreign_metrics(plan, settings.trusted, looking=looking)
+    if looking:
+        _check_names_of_code(plan.metrics, settings.trusted, f"plan {plan.name}", "metric")
+    else:
+        metrics_named(plan.metrics, settings.trusted, f"plan {plan.name}")
     check_names("threats", [name for suite in suites for name in names_of(suite)])
     for name, recipe in {model.detector: model.recipe for model in models}.items():
         where = f"the record {name} of plan {plan.name}"
-        if looking and is_foreign(recipe.detector):
-            check_trust(recipe.detector, [recipe.detector], where)
-            if recipe.detector not in settings.trusted:
-                log.warning("%s names the code %s: a run wants --trust %s", where, *2 * (recipe.detector,))
+        code = [one for one in (recipe.detector, check_defence(recipe.defence, where)) if is_foreign(one)]
+        if looking and code:
+            _check_names_of_code(code, settings.trusted, where)
         else:
             check_recipe(recipe, settings.trusted, where)
         check_share(recipe.training.batch, settings.devices)
@@ -133,14 +137,11 @@ def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None
         look_through(dataset, ("train", "test"), sizes[0])
 
 
-def check_foreign_metrics(plan: Plan, trusted: Collection[str], *, looking: bool) -> None:
-    """UserError for metrics from elsewhere that are not trusted, not there or no metrics; who is only `looking` imports
-    none."""
-    where = f"plan {plan.name}"
-    if not looking:
-        metrics_named(plan.metrics, trusted, where)
-    for name in plan.metrics if looking else ():
-        check_trust(name, [name], where, "metric")
+def _check_names_of_code(names: Collection[str], trusted: Collection[str], where: str, what: str = "detector") -> None:
+    """Log what a run would have to trust of the code that `where` names; UserError for what is no name of code. Nothing
+    is imported."""
+    for name in names:
+        check_trust(name, [name], where, what)
         if name not in trusted:
             log.warning("%s names the code %s: a run wants --trust %s", where, name, name)
 
@@ -154,12 +155,13 @@ def data_of(plan: Plan, settings: Settings) -> Dataset:
 
 
 def check_recipe(recipe: Recipe, trusted: Collection[str], where: str) -> None:
-    """UserError for a detector that is not there or learns nothing, an option that it has not, a size that it cannot
-    take, or code that is not among `trusted`, which the record `where` asks to run."""
+    """UserError for a detector that is not there or learns nothing, an option that it or its defence has not, a size
+    that it cannot take, or code that is not among `trusted`, which the record `where` asks to run."""
     if is_foreign(recipe.detector):
-        check_learns(build(recipe, trusted=trusted, where=where))
+        detector: Detector = check_learns(build(recipe, trusted=trusted, where=where))
     else:
-        check_known(recipe)
+        detector = skeleton(recipe)
+    defended(detector, recipe.defence, trusted=trusted, where=where)
 
 
 def names_of(suite: Suite) -> list[str]:

@@ -17,7 +17,7 @@ from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.dataset import Dataset
 from omnial_bench.data.notes import notes_of
 from omnial_bench.evaluation.differences import write_differences
-from omnial_bench.evaluation.evaluate import Evaluation
+from omnial_bench.evaluation.outcome import Evaluation
 from omnial_bench.evaluation.scoring import with_means
 from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import write_json, write_text

@@ -17,7 +17,7 @@ from omnial_bench.io.leftovers import swept
 from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import make_folder
-from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, load_detector, provenance_of, save
+from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, load, provenance_of, save
 from omnial_bench.models.outside.adapter import Adapted
 from omnial_bench.pipeline.own_detector import BATCH, Wanted, weights_of
 from omnial_bench.trust import check_trust
@@ -72,7 +72,7 @@ def save_adapted(
     with claimed(make_folder(folder), alone=True), swept(folder, deep=False):
         try:
             save(folder, detector, recipe, describe(0))
-            _check_same(detector, load_detector(folder, trusted=[wanted.factory]), images)
+            _check_same(detector, load(folder, trusted=[wanted.factory]).detector, images)
         except BaseException:
             (folder / RECIPE).unlink(missing_ok=True)
             (folder / WEIGHTS).unlink(missing_ok=True)

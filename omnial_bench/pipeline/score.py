@@ -15,18 +15,19 @@ from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Paradigm, Suite
 from omnial_bench.data.dataset import Dataset, Truth, find_dataset
 from omnial_bench.data.images import Images
+from omnial_bench.defences.registry import defence_code, defended
 from omnial_bench.errors import UserError
-from omnial_bench.evaluation.evaluate import Target
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
 from omnial_bench.evaluation.examples import write_index
-from omnial_bench.evaluation.scoring import DIGITS, Labels, labels_of, labels_on
 from omnial_bench.evaluation.suited import check_suited, has_gradient, takes_gradient
+from omnial_bench.evaluation.target import DIGITS, Labels, Target, labels_of, labels_on, load_trained
 from omnial_bench.io.leftovers import swept
 from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import check_folder, make_folder
 from omnial_bench.metrics.outside import metrics_named
-from omnial_bench.models.checkpoint import WEIGHTS, load, model_name, read_provenance
+from omnial_bench.models.checkpoint import WEIGHTS, model_name, read_provenance
+from omnial_bench.models.outside.adapter import check_detector
 from omnial_bench.pipeline.cache import Cache
 from omnial_bench.pipeline.earlier_rows import WRITTEN, check_rows, row_names, row_text
 from omnial_bench.pipeline.executor import PRELOAD, do_all
@@ -79,6 +80,9 @@ class Request:
     jobs: int = 1
     metrics: tuple[str, ...] = ()
     """Metrics from elsewhere, `package.module:object`, trusted as `detectors` are."""
+    defence: str | None = None
+    """What stands around every model: a name of DEFENCES, or `package.module:object`, trusted as `detectors` are, and
+    after it `key=value` for its keywords, with blanks between. Rows name it after the detector."""
 
     @property
     def attack_seed(self) -> int:
@@ -119,6 +123,8 @@ class _Desk:
         self.sets = dict(zip(_distinct([one.name for one in sets], ["clean"]), sets, strict=True))
         self.device = fabric(request.device, request.precision).device
         self.options = dict(map(option_of, request.options))
+        words = (request.defence or "").split()
+        self.defence = {**dict(map(option_of, words[1:])), "name": words[0]} if words else {}
         wanted: list[str | Wanted] = [*request.checkpoints, *self._wanted()]
         self.names = dict(zip(_distinct([self._name(one) for one in wanted]), wanted, strict=True))
         """What is asked for, by the names of the models."""
@@ -158,7 +164,14 @@ class _Desk:
     def open(self, name: str) -> _Model:
         """A model, beside the one at hand."""
         wanted = self.names[name]
-        return self._foreign(wanted) if isinstance(wanted, Wanted) else self._trained(wanted)
+        model = self._foreign(wanted) if isinstance(wanted, Wanted) else self._trained(wanted)
+        if not self.defence:
+            return model
+        target, own = model.target, self.defence["name"]
+        detector = defended(target.detector, self.defence, trusted=[own], where="the command").eval()
+        check_detector(detector.to(self.device), model.size, self.device)
+        labels = replace(target.labels, detector=f"{target.labels.detector}-{own.rpartition(':')[2].lower()}")
+        return model._replace(target=replace(target, detector=detector, labels=labels))
 
     def target(self, model: str) -> Target:
         return self.model(model).target
@@ -169,7 +182,10 @@ class _Desk:
     def identity(self, model: str) -> dict[str, Any] | None:
         """None for foreign code, whose results are never taken for done."""
         wanted = self.names[model]
-        return None if isinstance(wanted, Wanted) else identity_at(_folder(wanted))
+        if isinstance(wanted, Wanted):
+            return None
+        around = {"around": {**self.defence, **defence_code(self.defence)}} if self.defence else {}
+        return identity_at(_folder(wanted)) | around
 
     def images(self, model: str, category: str) -> Images:
         found = self.model(model)
@@ -189,7 +205,7 @@ class _Desk:
         }  # fmt: skip
 
     def _trained(self, path: str) -> _Model:
-        found, request = load(path, trusted=self.request.trusted), self.request
+        found, request = load_trained(path, trusted=self.request.trusted), self.request
         made = found.provenance
         dataset = request.dataset(made.categories, name=made.dataset)
         labels = labels_of(found, made_by.key_of(model=found.sha256, data=dataset.fingerprint)[:8])

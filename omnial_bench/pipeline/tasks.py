@@ -15,8 +15,11 @@ from omnial_bench.attacks.sets.sealed import AdversarialSet
 from omnial_bench.attacks.threats import codes_in
 from omnial_bench.config.schema import Suite
 from omnial_bench.errors import UserError
-from omnial_bench.evaluation.evaluate import Evaluation, Target, evaluate, score_category
+from omnial_bench.evaluation.evaluate import evaluate
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
+from omnial_bench.evaluation.outcome import Evaluation
+from omnial_bench.evaluation.scoring import score_category
+from omnial_bench.evaluation.target import Target
 from omnial_bench.models.checkpoint import RECIPE, WEIGHTS
 from omnial_bench.models.training import LOG
 from omnial_bench.models.unfinished import STATE, is_whole

@@ -11,6 +11,7 @@ from torch import Tensor
 from omnial_bench import provenance as made_by
 from omnial_bench.config.load import read_toml
 from omnial_bench.data.dataset import Dataset, fingerprint_of
+from omnial_bench.defences.registry import defence_code
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256
 from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, Stored, provenance_of, read_provenance
@@ -43,14 +44,15 @@ def training_inputs(
 
 def identity_at(folder: Path) -> dict[str, Any]:
     """What tells a trained model from others: the hash of its weights, for a second training may be rounded otherwise,
-    its recipe, and code from elsewhere. UserError where the folder holds none."""
+    its recipe, and the code from elsewhere and of its defence. UserError where the folder holds none."""
     table = read_toml(folder / RECIPE)
     weights, recipe = table.get("sha256"), table.get("recipe")
     if not isinstance(weights, str) or not isinstance(recipe, dict):
         raise UserError(f"{folder / RECIPE} names no weights; train the model again")
     identity = {"weights": weights, "recipe": {name: recipe[name] for name in recipe if name != "training"}}
     detector = str(recipe.get("detector"))
-    return identity | ({"detector": code_of(detector)} if is_foreign(detector) else {})
+    own = {"detector": code_of(detector)} if is_foreign(detector) else {}
+    return identity | own | defence_code(recipe.get("defence", {}))
 
 
 def train_model(

@@ -16,10 +16,9 @@ from omnial_bench.config.schema import Plan
 from omnial_bench.data.dataset import Dataset
 from omnial_bench.data.images import Images
 from omnial_bench.data.textures import load_textures
-from omnial_bench.evaluation.evaluate import Target
-from omnial_bench.evaluation.scoring import labels_of
+from omnial_bench.evaluation.target import Target, labels_of, load_trained
 from omnial_bench.metrics.outside import metrics_named
-from omnial_bench.models.checkpoint import Stored, Trained, examine, load
+from omnial_bench.models.checkpoint import Stored, Trained, examine
 from omnial_bench.pipeline.cache import Cache, Inputs
 from omnial_bench.pipeline.mirror import Mirror
 from omnial_bench.pipeline.plan import Model, Settings, data_of, models_of, sources_of
@@ -151,7 +150,8 @@ class Workspace:
 
     def load(self, model: Model) -> Trained:
         """A trained model; of code from elsewhere what the plan names and the user trusts, and no other."""
-        return load(self.folder_of(model), trusted={model.recipe.detector} & set(self.settings.trusted))
+        named = {model.recipe.detector, model.recipe.defence.get("name", "")}
+        return load_trained(self.folder_of(model), trusted=named & set(self.settings.trusted))
 
     def target(self, model: str) -> Target:
         if model not in self._at_hand:

@@ -2,16 +2,14 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import torch
 from torch import nn
 
 from omnial_bench.errors import UserError
-from omnial_bench.trust import guarded, line_of, load, parameters_of
+from omnial_bench.trust import guarded, load, parameters_of
 from omnial_bench.types import Detector
 
 
@@ -55,20 +53,6 @@ def call(
     if not isinstance(module, nn.Module):
         raise UserError(f"{name}: expected a torch.nn.Module, got {type(module).__name__}")
     return module
-
-
-@contextmanager
-def told(detector: nn.Module, method: str) -> Iterator[None]:
-    """Have a failure in a method of a detector from elsewhere be a UserError of one line, with its cause behind it."""
-    try:
-        yield
-    except (UserError, KeyboardInterrupt, torch.OutOfMemoryError):
-        raise
-    except BaseException as error:
-        kind = type(detector)
-        if kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
-            raise
-        raise UserError(f"{kind.__name__}.{method} failed: {type(error).__name__}: {line_of(error)}"[:300]) from error
 
 
 def _resolve(name: str, trusted: Collection[str], where: str) -> Callable[..., Any]:

@@ -1,0 +1,101 @@
+"""What is scored and attacked: a trained model in its recipe's defence, with the first columns of its rows."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from omnial_bench.attacks.columns import columns_of
+from omnial_bench.attacks.sets.sealed import AdversarialSet
+from omnial_bench.defences.registry import defended
+from omnial_bench.metrics.outside import Metrics
+from omnial_bench.models.checkpoint import Trained, load, model_name
+from omnial_bench.models.outside.adapter import check_detector
+from omnial_bench.trust import is_foreign
+from omnial_bench.types import Detector
+
+DIGITS = 12
+"""Of a hash, in a row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """The columns of a row that say what was scored on what."""
+
+    detector: str
+    paradigm: str
+    preset: str
+    dataset: str
+    seed: int
+    run: str
+    set: str = "clean"
+    threat: str = "none"
+    source: str = "none"
+    aim: str = "none"
+    weights: str = ""
+    attack: str = ""
+    norm: str = ""
+    eps: str = ""
+    goal: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A model that is attacked or scored; `labels` are those of its rows on the clean test split."""
+
+    detector: Detector
+    labels: Labels
+
+    categories: tuple[str, ...] = ()
+    """Of a separate model the one that it was trained on."""
+    metrics: Metrics = ()
+    """From elsewhere, beside those that all rows have."""
+
+    @property
+    def name(self) -> str:
+        """What rows of other models call it as their source."""
+        return model_name(self.labels.detector, self.labels.paradigm)
+
+    @property
+    def model(self) -> str:
+        """What its folder is called."""
+        return "-".join((self.name, *self.categories)) if self.labels.paradigm == "separate" else self.name
+
+
+def load_trained(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
+    """A trained model from its folder or its checkpoint file, in eval mode on the CPU, in the defence of its recipe.
+
+    UserError as of `checkpoint.load` and `defended`, and for a defence from elsewhere as of `check_detector`.
+    """
+    trained = load(path, trusted=trusted)
+    recipe, where = trained.recipe, f"the recipe of {path}"
+    detector = defended(trained.detector, recipe.defence, trusted=trusted, where=where).eval()
+    if is_foreign(recipe.defence.get("name", "")):
+        check_detector(detector, recipe.size)
+    return replace(trained, detector=detector)
+
+
+def load_detector(path: str | Path, *, device: str | torch.device = "cpu", trusted: Collection[str] = ()) -> Detector:
+    """The trained detector at `path`, in eval mode on `device`; `trusted` and errors as of `load_trained`."""
+    return load_trained(path, trusted=trusted).detector.to(device)
+
+
+def labels_of(trained: Trained, run: str) -> Labels:
+    """The labels of a trained model on the clean test split."""
+    made = trained.provenance
+    return Labels(
+        detector=made.detector, paradigm=made.paradigm, preset=trained.recipe.preset, dataset=made.dataset,
+        seed=made.seed, run=run, weights=trained.sha256[:DIGITS],
+    )  # fmt: skip
+
+
+def labels_on(labels: Labels, adversarial: AdversarialSet | None, model: str) -> Labels:
+    """The labels of a model, which has that name among the sources of sets, on an adversarial set; None: as they
+    are."""
+    if adversarial is None:
+        return labels
+    return replace(
+        labels, set=adversarial.name, source=adversarial.source, aim=adversarial.aim_at(model),
+        **columns_of(adversarial.manifest.threat, adversarial.label),
+    )  # fmt: skip
