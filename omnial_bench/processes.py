@@ -101,30 +101,11 @@ def crew(
 ) -> Iterator[Each]:
     """A function that does a piece of work for every task and gives the values in order.
 
-    `make(*arguments)` is what the tasks share, made once a process. One job runs here; more run in processes of their
-    own, so all of it is pickled. The first error ends every task and reaches the caller; UserError where a process
-    dies, with the advice to take fewer of what they are `called`. Modules to `preload` are imported once for all of
-    them where the system can copy a process that has done so.
+    `make(*arguments)` is what the tasks share, made once a process, so all of it is pickled. The first error ends every
+    task and reaches the caller; UserError where a process dies, with the advice to take fewer of what they are
+    `called`. Modules to `preload` are imported once for all of them where the system can copy a process that has done
+    so.
     """
-    if jobs == 1:
-        shared = make(*arguments)
-
-        def here(
-            work: Work,
-            tasks: Sequence[Any],
-            needs: Needs = (),  # noqa: ARG001
-            finished: Finished | None = None,
-        ) -> list[Any]:
-            values = []
-            # Every task comes after those that it needs.
-            for index, task in enumerate(tasks):
-                values.append(work(shared, task, watch))
-                if finished is not None:
-                    finished(index, values[-1])
-            return values
-
-        yield here
-        return
     with _safe_path():
         before, context = multiprocessing.active_children(), _context(preload)
         news, over = context.SimpleQueue(), threading.Event()

@@ -35,6 +35,20 @@ def overall(watch: Watch, titles: Sequence[str]) -> Callable[[int], None]:
     return tell
 
 
+def by_task(watch: Watch, title: str) -> Callable[[str, int, int], None]:
+    """A single stream of news of several tasks, each told by its name, as one progress a task, under a `title` with {}
+    in the place of its name."""
+    watched: dict[str, Progress | None] = {}
+
+    def tell(name: str, done: int, total: int) -> None:
+        if name not in watched:
+            watched[name] = watch(title.format(name))
+        if (progress := watched[name]) is not None:
+            progress(done, total, "")
+
+    return tell
+
+
 def line_of(done: int, total: int, title: str, seconds: float) -> str:
     """`[7/26] title  2:41, about 9 min left`, from the time since the first task began."""
     left = seconds / done * (total - done)

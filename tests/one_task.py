@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from omnial_bench.evaluation.evaluate import Evaluation
-from omnial_bench.pipeline.cache import Cache, Inputs
+from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.pipeline.executor import do
-from omnial_bench.pipeline.tasks import Attacking
+from omnial_bench.pipeline.score_tasks import Attacking
+from omnial_bench.pipeline.task_cache import Cache, Inputs
 
 
 @dataclass(frozen=True)
 class OneTask(Attacking):
     """What `make` finds, under a seed."""
 
-    make: Callable[[], Evaluation] = Evaluation
+    make: Callable[[], Outcome] = Outcome
     seed: int = 0
 
     @property
@@ -25,11 +25,11 @@ class OneTask(Attacking):
     def inputs(self, place: object) -> Inputs:  # noqa: ARG002
         return Inputs({"seed": self.seed})
 
-    def run(self, *_: object) -> Evaluation:
+    def run(self, *_: object) -> Outcome:
         return self.make()
 
 
-def remembered(out: Path, name: str, make: Callable[[], Evaluation], seed: int = 0) -> Evaluation:
+def remembered(out: Path, name: str, make: Callable[[], Outcome], seed: int = 0) -> Outcome:
     """What a task of that name finds, through the cache of a folder."""
     task = OneTask(name, None, "", make=make, seed=seed)  # type: ignore[arg-type]
     return do(SimpleNamespace(cache=Cache(out)), task, lambda _: None)

@@ -23,7 +23,8 @@ from omnial_bench.data.images import to_float
 from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.models.outside.adapter import Adapted
 from omnial_bench.models.outside.gradients import Whole
-from omnial_bench.pipeline.own_detector import Site, detector_at
+from omnial_bench.pipeline.own_detector import detector_at
+from omnial_bench.pipeline.site import Site
 from omnial_bench.results import ATTEMPT_COLUMNS, COLUMNS, read_rows
 
 SIDE = 32

@@ -147,6 +147,6 @@ def test_starts_without_torch_and_runs_without_more() -> None:
     code = "import sys; from importlib import import_module\n"
     code += f"for name in {WITHOUT_TORCH!r}:\n    import_module(f'omnial_bench.{{name}}')\n"
     code += "    if {'torch', 'matplotlib', 'seaborn'} & sys.modules.keys(): sys.exit(name)\n"
-    code += f"import omnial_bench.pipeline.run\nsys.exit(' '.join({set(SELDOM)!r} & sys.modules.keys()) or None)"
+    code += f"import omnial_bench.pipeline.run_plan\nsys.exit(' '.join({set(SELDOM)!r} & sys.modules.keys()) or None)"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

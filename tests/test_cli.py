@@ -19,7 +19,7 @@ from PIL import Image
 from omnial_bench.cli.main import COMMANDS, SECTIONS, main
 from omnial_bench.io.whole import write_text
 from omnial_bench.models.options import OPTIONS
-from omnial_bench.pipeline import attack, train, trainings
+from omnial_bench.pipeline import attack_models, train_models, train_task
 from omnial_bench.results import COLUMNS
 
 PLAN = """
@@ -52,11 +52,11 @@ def ready(mini: Path) -> Path:
 @pytest.fixture(scope="module")
 def finished(ready: Path) -> Path:
     """The same with a trained `model` and its `sets`."""
-    said = train.train_models(
+    said = train_models.train_models(
         str(ready / "mini.toml"), data=ready / "data", categories=["cap"], paradigm="unified", preset="tiny",
         textures=None, out=ready / "model", device="cpu", precision="32-true", seed=0, watch=lambda _: None,
     )  # fmt: skip
-    attack.attack_models(
+    attack_models.attack_models(
         str(ready / "two.toml"), [str(said[0])], data=ready / "data", categories=None, limit=None, out=ready / "sets",
         device="cpu", precision="32-true", seed=0, watch=lambda _: None,
     )  # fmt: skip
@@ -359,7 +359,7 @@ def test_room_is_asked_for_where_there_is_none(command: Command, place: Path, mo
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device", str(place / "out"))
 
-    monkeypatch.setattr(trainings, "train", full)
+    monkeypatch.setattr(train_task, "train", full)
     said = command(TRAIN)
     assert said.status == 2
     assert said.err == f"error: No space left on device: {place / 'out'}; make room and give the same command again\n"
@@ -369,14 +369,14 @@ def test_an_interrupt_is_one_line_and_the_same_command_goes_on(command: Command,
     line = TRAIN.replace("--category cap", "--category cap --category gear --paradigm separate")
     with pytest.MonkeyPatch.context() as patch:
         done: list[Any] = []
-        train = trainings.train
+        train = train_task.train
 
         def interrupted(*arguments: Any, **settings: Any) -> Any:
             if done:
                 raise KeyboardInterrupt
             done.append(train(*arguments, **settings))
 
-        patch.setattr(trainings, "train", interrupted)
+        patch.setattr(train_task, "train", interrupted)
         said = command(line)
     assert said == Said(2, "", "interrupted; what is done stays, the same command goes on from there\n")
     first = contents(place / "out/mini-separate-cap")

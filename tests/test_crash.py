@@ -22,7 +22,7 @@ from omnial_bench.attacks.sets.build import load_set
 from omnial_bench.cli.main import main
 from omnial_bench.models import training
 from omnial_bench.models.checkpoint import load
-from omnial_bench.pipeline.run import REPORT_FILES
+from omnial_bench.pipeline.run_plan import REPORT_FILES
 from omnial_bench.results import read_rows
 
 pytestmark = pytest.mark.slow

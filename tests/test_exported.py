@@ -15,7 +15,8 @@ from omnial_bench.evaluation.suited import check_suited, takes_gradient
 from omnial_bench.models.outside.adapter import Adapted
 from omnial_bench.models.outside.gradients import ForwardOnly
 from omnial_bench.pipeline.own_detector import weights_of
-from omnial_bench.pipeline.score import Request, assess
+from omnial_bench.pipeline.request import Request
+from omnial_bench.pipeline.score_models import assess
 
 IMAGES = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

@@ -19,7 +19,8 @@ from omnial_bench.attacks import objectives, pgd
 from omnial_bench.io.whole import write_text
 from omnial_bench.metrics.ranking import Ranking, RankingScores
 from omnial_bench.metrics.regions import Regions
-from omnial_bench.pipeline.score import Request, assess
+from omnial_bench.pipeline.request import Request
+from omnial_bench.pipeline.score_models import assess
 from omnial_bench.reports.check import compare, failed, judge
 from omnial_bench.types import Prediction, ThreatModel
 

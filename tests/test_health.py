@@ -21,7 +21,7 @@ from omnial_bench.attacks.threats import ATTACKS
 from omnial_bench.config.load import read_suite
 from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.evaluation.evaluate import evaluate
-from omnial_bench.evaluation.outcome import Evaluation
+from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.scoring import with_means
 from omnial_bench.evaluation.target import Labels, Target
 from omnial_bench.results import ATTEMPT_COLUMNS, Attempt, Result, attempts_frame, frame
@@ -331,7 +331,7 @@ def examined(name: str) -> pd.DataFrame:
     kinds = {"honest": Honest, "cut": Cut, "floored": Floored, "capped": Capped, **MASKED}
     other, own = (Target(detector=kinds[k](), labels=one) for k, one in zip((first, name), labels, strict=True))
     images = toy_images()
-    found = Evaluation()
+    found = Outcome()
     for suite in ("health", "curve", "transfer"):
         found.extend(evaluate(own, read_suite(suite), images, "noise", seed=0))
     found.extend(evaluate(other, read_suite("transfer"), images, "noise", [own], seed=0))

@@ -23,7 +23,7 @@ from omnial_bench.config.schema import Recipe, Suite
 from omnial_bench.data.decode import open_image, read_image
 from omnial_bench.data.levels import read_levels
 from omnial_bench.errors import UserError
-from omnial_bench.evaluation.outcome import Evaluation
+from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.target import load_detector
 from omnial_bench.io.whole import write_text
 from omnial_bench.models.checkpoint import (
@@ -37,8 +37,9 @@ from omnial_bench.models.checkpoint import (
 )
 from omnial_bench.models.checkpoint import write_tensors as write
 from omnial_bench.models.registry import build
-from omnial_bench.pipeline.cache import Cache, Inputs, write_note
-from omnial_bench.pipeline.score import Request, assess
+from omnial_bench.pipeline.request import Request
+from omnial_bench.pipeline.score_models import assess
+from omnial_bench.pipeline.task_cache import Cache, Inputs, write_note
 from omnial_bench.reports.document import write_report
 from omnial_bench.results import read_rows, write_rows
 
@@ -227,9 +228,9 @@ def test_a_note_of_a_task_that_is_none_is_done_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, value: dict[str, Any]
 ) -> None:
     write_note(tmp_path / ".tasks", "score", Inputs({"seed": 0}).key, value)
-    assert remembered(tmp_path, "score", Evaluation) == Evaluation()
+    assert remembered(tmp_path, "score", Outcome) == Outcome()
     assert "made again" in caplog.text and (tmp_path / ".tasks" / "score.json.damaged").is_file()
-    assert remembered(tmp_path, "score", lambda: pytest.fail("made again")) == Evaluation()
+    assert remembered(tmp_path, "score", lambda: pytest.fail("made again")) == Outcome()
 
 
 def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

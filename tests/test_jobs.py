@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ import torch
 
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import write_text
-from omnial_bench.pipeline.cache import read_note, write_note
 from omnial_bench.pipeline.executor import PRELOAD
+from omnial_bench.pipeline.task_cache import read_note, write_note
 from omnial_bench.processes import THREADS, Each, crew, flow, threads_of
 from omnial_bench.progress import Progress, Watch
 
@@ -50,17 +49,6 @@ def die(*_: object) -> None:
 
 def listener(news: News) -> Callable[[str], Progress]:
     return lambda name: lambda done, total, note: news.append((name, done, total, note))
-
-
-def test_one_job_runs_here_and_in_order() -> None:
-    news: News = []
-    with crew(make, (10,), 1, listener(news)) as each:
-        assert each(add, [3, 1, 2]) == [13, 11, 12]
-        assert each(where, [0]) == [(os.getpid(), torch.get_num_threads())]
-        assert each(add, []) == []
-        with pytest.raises(UserError, match="got 2"):
-            each(refuse, [1, 2])
-    assert news == [(f"add {n}", done, 2, f"note {done}") for n in (3, 1, 2) for done in (1, 2)]
 
 
 NEWS: News = []
@@ -143,14 +131,11 @@ def after(_: dict[str, int], task: tuple[str, str, tuple[str, ...]], __: Watch) 
     return time.monotonic()
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_a_task_begins_when_what_it_needs_is_done(tmp_path: Path, jobs: int, request: pytest.FixtureRequest) -> None:
+def test_a_task_begins_when_what_it_needs_is_done(tmp_path: Path, two: Each) -> None:
     names = {"a": (), "b": (), "c": ("a", "b"), "d": ("a",), "e": ("c", "d")}
     tasks = [(str(tmp_path), name, others) for name, others in names.items()]
     needs = [{list(names).index(other) for other in others} for others in names.values()]
-    here = crew(make, (0,), 1, lambda _: None) if jobs == 1 else nullcontext(request.getfixturevalue("two"))
-    with here as each:
-        ends = dict(zip(names, each(after, tasks, needs), strict=True))
+    ends = dict(zip(names, two(after, tasks, needs), strict=True))
     assert all(ends[name] > ends[other] for name, others in names.items() for other in others)
 
 

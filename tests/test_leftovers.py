@@ -27,12 +27,14 @@ from omnial_bench.io.whole import beside, whole
 from omnial_bench.models import training
 from omnial_bench.models.checkpoint import write_tensors
 from omnial_bench.models.unfinished import STATE
-from omnial_bench.pipeline import attack, trainings
-from omnial_bench.pipeline import score as assessment
-from omnial_bench.pipeline.attack import attack_models
-from omnial_bench.pipeline.run import run
-from omnial_bench.pipeline.score import Request, assess
-from omnial_bench.pipeline.train import train_models
+from omnial_bench.pipeline import attack_models as attacking
+from omnial_bench.pipeline import score_models as assessment
+from omnial_bench.pipeline import train_task
+from omnial_bench.pipeline.attack_models import attack_models
+from omnial_bench.pipeline.request import Request
+from omnial_bench.pipeline.run_plan import run
+from omnial_bench.pipeline.score_models import assess
+from omnial_bench.pipeline.train_models import train_models
 from omnial_bench.reports import document
 
 JOBS = 4
@@ -132,12 +134,12 @@ def doors(root: Path) -> dict[str, tuple[Any, str, Callable[[Path], object]]]:
     train["trusted"] = trusted = ("tiny_study:small",)
     model = str(root / "undisturbed" / "models" / "mini-unified")
     return {
-        "train": (trainings, "train", lambda out: train_models("mini.toml", paradigm="unified", out=out, **train)),
+        "train": (train_task, "train", lambda out: train_models("mini.toml", paradigm="unified", out=out, **train)),
         "train apart": (
-            trainings, "train", lambda out: train_models("mini.toml", paradigm="separate", out=out.parent, **train)
+            train_task, "train", lambda out: train_models("mini.toml", paradigm="separate", out=out.parent, **train)
         ),
         "attack": (
-            attack, "build_sets",
+            attacking, "build_sets",
             lambda out: attack_models(
                 "sets.toml", [model], data=data, categories=None, limit=None, out=out, trusted=trusted, **how
             ),

@@ -13,11 +13,12 @@ from omnial_bench.config.load import read_plan
 from omnial_bench.errors import UserError
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import write_text
-from omnial_bench.pipeline.attack import attack_models
+from omnial_bench.pipeline.attack_models import attack_models
 from omnial_bench.pipeline.plan import Settings
-from omnial_bench.pipeline.run import dry_run, run
-from omnial_bench.pipeline.score import Request, assess
-from omnial_bench.pipeline.train import train_models
+from omnial_bench.pipeline.request import Request
+from omnial_bench.pipeline.run_plan import dry_run, run
+from omnial_bench.pipeline.score_models import assess
+from omnial_bench.pipeline.train_models import train_models
 from omnial_bench.reports.baseline import update
 from omnial_bench.reports.check import judge_files
 from omnial_bench.reports.document import write_report

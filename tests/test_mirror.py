@@ -21,8 +21,10 @@ from omnial_bench.models import training
 from omnial_bench.pipeline import mirror
 from omnial_bench.pipeline.mirror import INDEX, Mirror
 from omnial_bench.pipeline.plan import Settings
-from omnial_bench.pipeline.run import dry_run, run
-from omnial_bench.pipeline.tasks import Attacking, Building, Scoring, Training
+from omnial_bench.pipeline.run_plan import dry_run, run
+from omnial_bench.pipeline.score_tasks import Attacking, Scoring
+from omnial_bench.pipeline.set_task import Building
+from omnial_bench.pipeline.train_task import Training
 from omnial_bench.progress import LOG
 
 URL = "memory://bucket/run"

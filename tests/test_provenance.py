@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from omnial_bench import provenance
-from omnial_bench.pipeline.tasks import BUILDING_CODE, EVALUATION_CODE, SCORING_CODE
-from omnial_bench.pipeline.trainings import TRAINING_CODE
+from omnial_bench.pipeline.tasks import BUILDING_CODE, EVALUATION_CODE, SCORING_CODE, TRAINING_CODE
 
 
 def test_the_command_line_names_no_place_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

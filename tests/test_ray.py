@@ -31,7 +31,7 @@ from omnial_bench.pipeline import ray_executor as ray_engine
 from omnial_bench.errors import UserError
 from omnial_bench.pipeline.ray_executor import Cluster, ray_crew
 from omnial_bench.config.load import read_plan
-from omnial_bench.pipeline.run import run
+from omnial_bench.pipeline.run_plan import run
 from tiny_study import settings, study
 
 SAID = {}

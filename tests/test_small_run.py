@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import tiny_study
 
-from omnial_bench.pipeline.run import REPORT_INPUTS
+from omnial_bench.pipeline.run_plan import REPORT_INPUTS
 from omnial_bench.reports.document import write_report
 
 README = Path(__file__).parents[1] / "reports" / "README.md"

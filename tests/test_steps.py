@@ -17,12 +17,13 @@ from omnial_bench.evaluation import evaluate
 from omnial_bench.io.whole import write_text
 from omnial_bench.metrics.registry import METRICS
 from omnial_bench.models.checkpoint import load
-from omnial_bench.pipeline import trainings
-from omnial_bench.pipeline.attack import attack_models
+from omnial_bench.pipeline import train_task
+from omnial_bench.pipeline.attack_models import attack_models
 from omnial_bench.pipeline.plan import Settings, check_plan
-from omnial_bench.pipeline.score import Request, assess
-from omnial_bench.pipeline.tasks import Scoring
-from omnial_bench.pipeline.train import train_models
+from omnial_bench.pipeline.request import Request
+from omnial_bench.pipeline.score_models import assess
+from omnial_bench.pipeline.score_tasks import Scoring
+from omnial_bench.pipeline.train_models import train_models
 from omnial_bench.results import COLUMNS, UNFINISHED, read_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -85,7 +86,7 @@ class TestTrain:
         def never(*_: object, **__: object) -> None:
             raise AssertionError("trained again")
 
-        monkeypatch.setattr(trainings, "train", never)
+        monkeypatch.setattr(train_task, "train", never)
         before = contents(place / "one")
         assert train(place, place / "one", categories=["cap"]) == [place / "one"]
         assert contents(place / "one") == before
@@ -108,7 +109,7 @@ class TestTrain:
         self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked: list[int] = []
-        monkeypatch.setattr(trainings, "train", lambda *_, devices, **__: asked.append(devices))
+        monkeypatch.setattr(train_task, "train", lambda *_, devices, **__: asked.append(devices))
         train(place, tmp_path / "out", devices=2)
         assert asked == [2]
         with pytest.raises(UserError, match="divides the batch of 2, got 3"):

@@ -25,11 +25,12 @@ from omnial_bench.models.checkpoint import examine, load, read_provenance, save
 from omnial_bench.models.outside.foreign import make
 from omnial_bench.models.registry import build, describe
 from omnial_bench.models.training import is_trained
-from omnial_bench.pipeline.attack import attack_models
+from omnial_bench.pipeline.attack_models import attack_models
 from omnial_bench.pipeline.plan import Settings
-from omnial_bench.pipeline.run import dry_run, run
-from omnial_bench.pipeline.score import Request, assess
-from omnial_bench.pipeline.train import train_models
+from omnial_bench.pipeline.request import Request
+from omnial_bench.pipeline.run_plan import dry_run, run
+from omnial_bench.pipeline.score_models import assess
+from omnial_bench.pipeline.train_models import train_models
 from omnial_bench.trust import code_of
 from omnial_bench.types import Synthetic
 

@@ -15,7 +15,7 @@ from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.attempt import _measure
 from omnial_bench.evaluation.evaluate import _alike, evaluate, spread
-from omnial_bench.evaluation.outcome import Evaluation
+from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.target import Labels, Target
 from omnial_bench.evaluation.worst import Harm
 from omnial_bench.metrics.registry import METRICS
@@ -360,7 +360,7 @@ class TestRemembered:
     def test_a_task_is_done_once_and_again_when_its_images_are_gone_or_damaged(self, tmp_path: Path) -> None:
         made: list[int] = []
 
-        def make() -> Evaluation:
+        def make() -> Outcome:
             made.append(1)
             return evaluate(target(), suite(threat("any")), clean_images(), "cap", seed=0, out=tmp_path)
 

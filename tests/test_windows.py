@@ -73,7 +73,7 @@ def test_a_run_trains_builds_sets_and_scores(tmp_path: Path) -> None:
     on_windows(
         """
 from omnial_bench.config.load import read_plan
-from omnial_bench.pipeline.run import run
+from omnial_bench.pipeline.run_plan import run
 from tiny_study import prepare, settings
 prepare(Path())
 run(read_plan("plan.toml"), settings("out"))

@@ -26,7 +26,7 @@ from omnial_bench.io.whole import beside, write_text
 from omnial_bench.models import training
 from omnial_bench.models.draem import DRAEM, Options
 from omnial_bench.pipeline.plan import Settings
-from omnial_bench.pipeline.run import run
+from omnial_bench.pipeline.run_plan import run
 from omnial_bench.reports.document import write_report
 
 RECORD = """

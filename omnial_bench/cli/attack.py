@@ -33,11 +33,12 @@ def attack(
 
     check_attacked([suite], sources, data=data, out=out, categories=categories, reader=reader)
     # After it, for it brings torch along.
-    from omnial_bench.pipeline.attack import Foreign, attack_models
+    from omnial_bench.pipeline.attack_models import attack_models
+    from omnial_bench.pipeline.own_detector import Elsewhere
 
     with watching() as watch:
         folders = attack_models(
-            suite, sources, foreign=Foreign(**own), data=data, categories=categories or None, limit=limit, out=out,
+            suite, sources, own=Elsewhere(**own), data=data, categories=categories or None, limit=limit, out=out,
             device=device, precision=precision, seed=seed, watch=watch, trusted=trusted, reader=reader,
         )  # fmt: skip
     for folder in folders:

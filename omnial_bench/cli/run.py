@@ -101,7 +101,7 @@ def _run(
 ) -> None:
     from omnial_bench.pipeline.plan import Settings
     from omnial_bench.pipeline.ray_executor import Cluster
-    from omnial_bench.pipeline.run import run as run_plan
+    from omnial_bench.pipeline.run_plan import run as run_plan
     from omnial_bench.reports.document import FORMATS, write_report
 
     cluster = Cluster(address=address) if engine == "ray" else None
@@ -124,7 +124,7 @@ def _plan(name: str, given: Mapping[str, Any], settings: Mapping[str, Any]) -> "
 
 def _list(plan: "Plan", as_json: bool, **settings: Any) -> None:
     from omnial_bench.pipeline.plan import Settings
-    from omnial_bench.pipeline.run import dry_run
+    from omnial_bench.pipeline.run_plan import dry_run
 
     found = dry_run(plan, Settings(**settings))
     if as_json:

@@ -40,7 +40,8 @@ def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bo
     )  # fmt: skip
     # After it, for they bring torch along.
     from omnial_bench.cli.tables import show
-    from omnial_bench.pipeline.score import Request, assess
+    from omnial_bench.pipeline.request import Request
+    from omnial_bench.pipeline.score_models import assess
 
     with watching() as watch:
         rows = assess(Request(checkpoints=checkpoints, categories=categories or None, out=out, **given), watch=watch)

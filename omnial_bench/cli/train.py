@@ -34,7 +34,7 @@ def train(
 
     check_train(detector, preset, data=data, categories=categories, textures=textures, reader=reader)
     # After it, for it brings torch along.
-    from omnial_bench.pipeline.train import train_models
+    from omnial_bench.pipeline.train_models import train_models
 
     with watching() as watch:
         folders = train_models(

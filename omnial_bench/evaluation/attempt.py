@@ -1,12 +1,13 @@
 """One threat on one category's test images of one model: the images as the bytes of files, and how it went."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from omnial_bench.attacks.attacking import attack_images
+from omnial_bench.attacks.attacking import Part
 from omnial_bench.attacks.columns import eps_text
 from omnial_bench.attacks.levels import keeps, largest_change
 from omnial_bench.attacks.objectives import linear
@@ -30,7 +31,7 @@ HELD = 2
 """Images whose gradient is held against forward passes: each costs as much as some ten steps of an attack."""
 
 
-def composed(images: Images, suite: Suite, dataset: str, category: str) -> Composed:
+def compose_test(images: Images, suite: Suite, dataset: str, category: str) -> Composed:
     """The images with the object of each, and the region where a defect is to be invented: all of the object."""
     objects = torch.ones_like(images.masks)
     if any(threat.where == "foreground" for threat in suite.threats):
@@ -38,49 +39,40 @@ def composed(images: Images, suite: Suite, dataset: str, category: str) -> Compo
     return Composed(images, objects, torch.ones_like(images.masks))
 
 
-def attempt(
-    model: Detector,
-    subject: Composed,
-    suite: Suite,
-    threat: Threat,
-    labels: Labels,
-    category: str,
-    *,
-    seed: int,
-    device: torch.device,
-    precision: torch.dtype | None,
+def join_parts(
+    parts: Iterable[Part], originals: Images, suite: Suite, threat: Threat, labels: Labels, category: str
 ) -> tuple[Images, Attempt]:
-    """The images after one threat, as bytes, each measured to lie in its ball; references are those before it.
+    """The images after one threat, as bytes, each measured to lie in its ball, and how it went; references are those
+    before it.
 
-    `labels` are the model's own. UserError for an image that leaves its ball.
+    `parts` are all that `attack_images` made of the originals, `labels` the model's own. UserError for an image that
+    leaves its ball.
     """
-    originals = subject.images
     images = originals.images.clone()
     steps, weight, flat = torch.zeros(0, dtype=torch.float64), 0, 0
     takes_gradient = False
-    for part in attack_images([model], subject, threat, seed=seed, device=device, batch=BATCH, precision=precision):
+    for part in parts:
         images[part.rows] = part.images
         if part.losses:
             steps = (steps if len(steps) else 0) + part.weight * torch.tensor(part.losses, dtype=torch.float64)
         if part.flat is not None:
             takes_gradient, flat = True, flat + part.flat
         weight += part.weight
-    change = _measure(threat, images, originals)
-    went = Attempt(
+    attempt = Attempt(
         suite=suite.name, set=threat.name, detector=labels.detector, paradigm=labels.paradigm, category=category,
         source="self" if suite.against == "self" else model_name(labels.detector, labels.paradigm),
         attack=threat.attack, objective=threat.objective, goal=threat.goal, norm=threat.norm, eps=eps_text(threat.eps),
         where=threat.where, steps=threat.steps, restarts=threat.restarts, n=len(originals), attacked=weight,
-        flat=flat if takes_gradient else None, largest_change=change,
+        flat=flat if takes_gradient else None, largest_change=_measure(threat, images, originals),
         direction="up" if threat.goal == "any" else "down",
         losses=" ".join(repr(loss) for loss in (steps / max(weight, 1)).tolist()), seed=labels.seed, run=labels.run,
         options=", ".join(name if value is True else f"{name} = {value}" for name, value in threat.options.items()),
         spec=str(spec_for(threat)), title=title_of(threat),
     )  # fmt: skip
-    return replace(originals, images=images, references=originals.images), went
+    return replace(originals, images=images, references=originals.images), attempt
 
 
-def hold(
+def check_slopes(
     attempts: list[Attempt],
     model: Detector,
     suite: Suite,
@@ -92,17 +84,17 @@ def hold(
 ) -> None:
     """Hold the gradient of the model against forward passes, beside the first threat of goal `any` that takes one; in
     float32 and for `linear`, to which every pixel's log-odds counts alike, whatever attacks."""
-    if (at := held(attempts, suite)) is not None:
+    if (at := examined(attempts, suite)) is not None:
         part = images.batch(range(min(HELD, len(images))), device)
         with victim([model]) as target:
-            told = agreement(target, part.images, part.masks, linear, generator_for(seed, "slopes", category))
-        attempts[at] = replace(attempts[at], agreement=told)
+            cosine = agreement(target, part.images, part.masks, linear, generator_for(seed, "slopes", category))
+        attempts[at] = replace(attempts[at], agreement=cosine)
 
 
-def held(attempts: list[Attempt], suite: Suite) -> int | None:
+def examined(attempts: list[Attempt], suite: Suite) -> int | None:
     """Which attempt is held against more than its rows: the first threat of goal `any` that takes a gradient."""
     pairs = enumerate(zip(attempts, suite.threats, strict=True))
-    return next((at for at, (went, threat) in pairs if threat.goal == "any" and went.flat is not None), None)
+    return next((at for at, (attempt, threat) in pairs if threat.goal == "any" and attempt.flat is not None), None)
 
 
 def _measure(threat: Threat, images: UInt8[Tensor, "n 3 h w"], originals: Images) -> float:

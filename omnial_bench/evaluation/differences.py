@@ -60,32 +60,32 @@ def differences(drawn: Iterable[Drawn]) -> list[Difference]:
     of their intervals add as squares, as those of a single model do.
     """
     groups: dict[tuple[object, ...], list[Drawn]] = {}
-    for one in drawn:
-        key = (one.dataset, one.set, one.source, one.metric, one.seed)
-        groups.setdefault(key, []).append(one)
-    found = []
+    for figure in drawn:
+        key = (figure.dataset, figure.set, figure.source, figure.metric, figure.seed)
+        groups.setdefault(key, []).append(figure)
+    rows = []
     for members in groups.values():
         models: dict[tuple[str, str, str], dict[str, Drawn]] = {}
-        for one in members:
-            models.setdefault((one.detector, one.paradigm, one.preset), {})[one.category] = one
+        for figure in members:
+            models.setdefault((figure.detector, figure.paradigm, figure.preset), {})[figure.category] = figure
         for mine, others in combinations(models.values(), 2):
             common = [name for name in mine if name in others and mine[name].images == others[name].images]
             pairs = [_between(mine[name], others[name]) for name in common]
-            found += [*pairs, *([_mean(pairs)] if pairs and len(pairs) == len(mine) == len(others) else [])]
-    return found
+            rows += [*pairs, *([_mean(pairs)] if pairs and len(pairs) == len(mine) == len(others) else [])]
+    return rows
 
 
-def _between(one: Drawn, other: Drawn) -> Difference:
-    difference, ends = one.value - other.value, _ends(one, other)
+def _between(first: Drawn, other: Drawn) -> Difference:
+    difference, ends = first.value - other.value, _ends(first, other)
     low, high = (None, None) if ends is None else _within(difference, *ends)
-    return _row(one, other.detector, other.paradigm, other.preset, one.category, difference, low, high, one.n)
+    return _row(first, other.detector, other.paradigm, other.preset, first.category, difference, low, high, first.n)
 
 
-def _ends(one: Drawn, other: Drawn) -> tuple[float, float] | None:
+def _ends(first: Drawn, other: Drawn) -> tuple[float, float] | None:
     """How far the middle of the differences of the draws reaches below and above that of all images."""
-    if not one.deviations or not other.deviations:
+    if not first.deviations or not other.deviations:
         return None
-    mine, others = (_read(each.deviations) for each in (one, other))
+    mine, others = (_read(each.deviations) for each in (first, other))
     if len(mine) != len(others) or not (mine - others).isfinite().any():
         return None
     return ends_of(torch.cat([torch.zeros(1, dtype=torch.float64), mine - others]))
@@ -110,13 +110,13 @@ def _mean(pairs: Sequence[Difference]) -> Difference:
 
 
 def _row(
-    one: Drawn | Difference, detector: str, paradigm: str, preset: str, category: str, difference: float,
+    first: Drawn | Difference, detector: str, paradigm: str, preset: str, category: str, difference: float,
     low: float | None, high: float | None, n: int,
 ) -> Difference:  # fmt: skip
     return Difference(
-        dataset=one.dataset, category=category, set=one.set, source=one.source, metric=one.metric,
-        detector=one.detector, paradigm=one.paradigm, preset=one.preset, other_detector=detector,
-        other_paradigm=paradigm, other_preset=preset, difference=difference, low=low, high=high, n=n, seed=one.seed,
+        dataset=first.dataset, category=category, set=first.set, source=first.source, metric=first.metric,
+        detector=first.detector, paradigm=first.paradigm, preset=first.preset, other_detector=detector,
+        other_paradigm=paradigm, other_preset=preset, difference=difference, low=low, high=high, n=n, seed=first.seed,
     )  # fmt: skip
 
 

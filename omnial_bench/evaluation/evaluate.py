@@ -8,16 +8,17 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from omnial_bench.attacks.attacking import attack_images
 from omnial_bench.attacks.columns import columns_of
 from omnial_bench.attacks.sets.compose import generator_for
 from omnial_bench.attacks.threats import aim_of, kind_of, label_of, spec_for
 from omnial_bench.attacks.ties import saturated
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
-from omnial_bench.evaluation.attempt import attempt, composed, held, hold
+from omnial_bench.evaluation.attempt import BATCH, check_slopes, compose_test, examined, join_parts
 from omnial_bench.evaluation.differences import Drawn
 from omnial_bench.evaluation.examples import Example, Keeper
-from omnial_bench.evaluation.outcome import Evaluation
+from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.scoring import BATCH as SCORED
 from omnial_bench.evaluation.scoring import Tally, Viewer, score
 from omnial_bench.evaluation.target import Target
@@ -42,7 +43,7 @@ def evaluate(
     limit: int | None = None,
     out: Path | None = None,
     progress: Progress | None = None,
-) -> Evaluation:
+) -> Outcome:
     """Attack `source` with every threat of a suite on one category's test images, and score `targets` on the result.
 
     `targets` are other models that see the images, one at a time. At most `limit` images, or the suite's limit
@@ -55,24 +56,23 @@ def evaluate(
     chosen = spread(images, _smaller(limit, suite.limit), generator_for(seed, "pictures", category))
     device = torch.device(device)
     model = placed(source.detector, device)
-    shown = composed(chosen, suite, source.labels.dataset, category)
-    found = Evaluation()
+    subject = compose_test(chosen, suite, source.labels.dataset, category)
+    outcome = Outcome()
     attacked: dict[str, Images] = {}
     for done, threat in enumerate(suite.threats):
         if progress is not None:
             progress(done, len(suite.threats), threat.name)
-        attacked[threat.name], went = attempt(
-            model, shown, suite, threat, source.labels, category, seed=seed, device=device, precision=precision
-        )
-        found.attempts.append(went)
+        parts = attack_images([model], subject, threat, seed=seed, device=device, batch=BATCH, precision=precision)
+        attacked[threat.name], attempt = join_parts(list(parts), chosen, suite, threat, source.labels, category)
+        outcome.attempts.append(attempt)
     if suite.slopes:
-        hold(found.attempts, model, suite, chosen, category, seed=seed, device=device)
-    found.extend(_score_self(source, suite, chosen, attacked, category, found.attempts, device=device, out=out))
+        check_slopes(outcome.attempts, model, suite, chosen, category, seed=seed, device=device)
+    outcome.extend(_score_self(source, suite, chosen, attacked, category, outcome.attempts, device=device, out=out))
     for target in targets:
         for threat in suite.threats:
-            told = columns_of(threat, label_of(threat))
-            labels = replace(target.labels, set=threat.name, source=source.name, aim="other", **told)
-            found.rows.extend(
+            columns = columns_of(threat, label_of(threat))
+            labels = replace(target.labels, set=threat.name, source=source.name, aim="other", **columns)
+            outcome.rows.extend(
                 score(
                     target.detector, attacked[threat.name], labels, category, device=device, normals_only=True,
                     metrics=target.metrics,
@@ -80,7 +80,7 @@ def evaluate(
             )  # fmt: skip
     if progress is not None:
         progress(len(suite.threats), len(suite.threats), category)
-    return found
+    return outcome
 
 
 def spread(images: Images, limit: int | None, generator: torch.Generator) -> Images:
@@ -94,8 +94,8 @@ def spread(images: Images, limit: int | None, generator: torch.Generator) -> Ima
     return images.select(sorted(turns[:limit]))
 
 
-def _smaller(one: int | None, other: int | None) -> int | None:
-    return min((limit for limit in (one, other) if limit is not None), default=None)
+def _smaller(first: int | None, second: int | None) -> int | None:
+    return min((limit for limit in (first, second) if limit is not None), default=None)
 
 
 def _score_self(
@@ -108,13 +108,13 @@ def _score_self(
     *,
     device: torch.device,
     out: Path | None,
-) -> Evaluation:
+) -> Outcome:
     """The source's own rows: before the attack, under each threat, and under the worst of them. Of the attempts, that
     which is held against more than its rows is told what the maps show."""
     alike = {name: _alike(originals, images) for name, images in attacked.items()}
-    found, before = Evaluation(), _Seen(frozenset().union(*alike.values()))
+    outcome, before = Outcome(), _Seen(frozenset().union(*alike.values()))
     control = replace(source.labels, set=suite.control)
-    found.rows.extend(
+    outcome.rows.extend(
         score(source.detector, originals, control, category, device=device, viewer=before, metrics=source.metrics)
     )
     anomalous = _anomalous(originals)
@@ -124,8 +124,8 @@ def _score_self(
     compared, drawn = _compared(suite), dict[str, list[Drawn]]()
 
     def look(threat: Threat, images: Images, known: Mapping[int, Prediction]) -> None:
-        told = columns_of(threat, label_of(threat))
-        labels = replace(source.labels, set=threat.name, source="self", aim=aim_of(threat), **told)
+        columns = columns_of(threat, label_of(threat))
+        labels = replace(source.labels, set=threat.name, source="self", aim=aim_of(threat), **columns)
         views[threat.name], drawn[threat.name] = seen, mine = _Seen(), list[Drawn]()
         rows[threat.name] = score(
             source.detector, images, labels, category, device=device, viewer=seen, normals_only=True, known=known,
@@ -133,8 +133,8 @@ def _score_self(
         )  # fmt: skip
 
     for threat in suite.threats:
-        look(threat, attacked[threat.name], {start: before.said[start] for start in alike[threat.name]})
-    if (at := held(attempts, suite)) is not None:
+        look(threat, attacked[threat.name], {start: before.predictions[start] for start in alike[threat.name]})
+    if (at := examined(attempts, suite)) is not None:
         share = saturated(before.maps, views[attempts[at].set].maps, originals.masks)
         attempts[at] = replace(attempts[at], saturated=share)
     # Only now, for a part may stand behind the whole, and the whole is to be told from what each part did alone.
@@ -145,11 +145,11 @@ def _score_self(
     for index, (threat, images) in enumerate(zip(suite.threats, wholes, strict=True)):
         if images is not attacked[threat.name]:
             look(threat, images, {})
-        found.rows.extend(rows[threat.name])
-        found.drawn.extend(drawn[threat.name])
+        outcome.rows.extend(rows[threat.name])
+        outcome.drawn.extend(drawn[threat.name])
         harms = worst.update(views[threat.name].maps, views[threat.name].scores)
         if index == 0 and out is not None and suite.against == "self":
-            found.examples.extend(_extremes(source, threat, images, harms, device=device, out=out))
+            outcome.examples.extend(_extremes(source, threat, images, harms, device=device, out=out))
     if suite.worst:
         aims = sorted({kind for threat in suite.threats for kind in aim_of(threat).split("+")} - {"none"})
         labels = replace(
@@ -158,21 +158,21 @@ def _score_self(
         )  # fmt: skip
         tally = Tally(maps_only=True, metrics=source.metrics)
         tally.add(worst.maps(), originals.masks, worst.scores, anomalous)
-        found.rows.extend(tally.rows(labels, category))
-    return found
+        outcome.rows.extend(tally.rows(labels, category))
+    return outcome
 
 
 def _compared(suite: Suite) -> dict[str, tuple[str, ...]]:
     """The headline metrics that the models of a suite are compared by, by the name of a threat: each under the first
     that does any harm in the whole frame, claims a bound, and is after this metric."""
-    found: dict[str, tuple[str, ...]] = {}
+    compared: dict[str, tuple[str, ...]] = {}
     for threat in suite.threats if suite.composed and suite.against == "self" else ():
         if (threat.goal, threat.where) == ("any", "frame") and spec_for(threat).bound:
-            aims, taken = aim_of(threat).split("+"), [metric for metrics in found.values() for metric in metrics]
-            found[threat.name] = tuple(
+            aims, taken = aim_of(threat).split("+"), [metric for metrics in compared.values() for metric in metrics]
+            compared[threat.name] = tuple(
                 metric for metric in HEADLINE if METRICS[metric].kind in aims and metric not in taken
             )
-    return found
+    return compared
 
 
 def _with_parts(
@@ -186,15 +186,15 @@ def _with_parts(
     threat or another left it, whichever harms the figure more that the first aims at: who may do any harm may hide
     alone, or change the foreground alone."""
     own, aim = attacked[threat.name], aim_of(threat)
-    alike = [one for one in threats if (one.norm, one.eps) == (threat.norm, threat.eps)]
+    alike = [part for part in threats if (part.norm, part.eps) == (threat.norm, threat.eps)]
     first_of = next(
         (
-            one for one in alike
-            if (one.goal, one.where, aim_of(one)) == ("any", threat.where, aim) and spec_for(one).bound
+            part for part in alike
+            if (part.goal, part.where, aim_of(part)) == ("any", threat.where, aim) and spec_for(part).bound
         ),
         None,
     )  # fmt: skip
-    parts = [one.name for one in alike if one.where in (threat.where, "foreground") and _is_part(one, threat)]
+    parts = [part.name for part in alike if part.where in (threat.where, "foreground") and _is_part(part, threat)]
     if threat is not first_of or aim not in ("pixel", "image") or not parts:
         return own
     first, *others = [views[name] for name in (threat.name, *parts)]
@@ -214,25 +214,27 @@ def _with_parts(
     return replace(own, images=images)
 
 
-def _is_part(one: Threat, whole: Threat) -> bool:
+def _is_part(part: Threat, whole: Threat) -> bool:
     """Whether a threat in the ball of another looks for harm in a way of its own: not the same at another length, and
     not one step or a search without a gradient, which are there to be compared with it."""
-    ways = [(threat.goal, threat.objective, threat.where) for threat in (one, whole)]
-    other = ways[0] != ways[1] or (one.attack != whole.attack and spec_for(one).bound)
-    return other and kind_of(one).aims
+    ways = [(threat.goal, threat.objective, threat.where) for threat in (part, whole)]
+    other = ways[0] != ways[1] or (part.attack != whole.attack and spec_for(part).bound)
+    return other and kind_of(part).aims
 
 
 def _anomalous(images: Images) -> Bool[Tensor, " n"]:
     return torch.tensor([defect != "good" for defect in images.defects])
 
 
-def _alike(one: Images, other: Images) -> frozenset[int]:
+def _alike(images: Images, other: Images) -> frozenset[int]:
     """Where the scoring's batches begin in which not one byte differs: those that a goal leaves alone are among them.
 
     Batches and not images, for in a batch of another size sums may be taken in another order.
     """
-    starts = range(0, len(one), SCORED)
-    return frozenset(at for at in starts if torch.equal(one.images[at : at + SCORED], other.images[at : at + SCORED]))
+    starts = range(0, len(images), SCORED)
+    return frozenset(
+        at for at in starts if torch.equal(images.images[at : at + SCORED], other.images[at : at + SCORED])
+    )
 
 
 class _Seen:
@@ -242,11 +244,11 @@ class _Seen:
         self._wanted, self._count = wanted, 0
         self._maps: list[Tensor] = []
         self._scores: list[Tensor] = []
-        self.said: dict[int, Prediction] = {}
+        self.predictions: dict[int, Prediction] = {}
 
     def __call__(self, batch: Batch, prediction: Prediction) -> None:
         if self._count in self._wanted:
-            self.said[self._count] = prediction
+            self.predictions[self._count] = prediction
         self._count += len(batch.ids)
         self._maps.append(prediction.score_map.cpu())
         self._scores.append(prediction.image_score.cpu())
@@ -282,7 +284,7 @@ def _extremes(
     with torch.inference_mode():
         for part in replace(shown, references=None).batches(len(shown), device):
             viewer(part, source.detector(part.images))
-    return keeper.kept
+    return keeper.examples
 
 
 def _before(images: Images, index: int) -> UInt8[Tensor, "3 h w"]:

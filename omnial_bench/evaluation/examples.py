@@ -66,7 +66,7 @@ class Keeper:
         self.root, self.model, self.name = run / FOLDER, model, name
         self.wanted = set(wanted)
         self.originals, self.notes = originals, notes
-        self.kept: list[Example] = []
+        self.examples: list[Example] = []
 
     def __call__(self, batch: Batch, prediction: Prediction) -> None:
         for index, identity in enumerate(batch.ids):
@@ -84,13 +84,13 @@ class Keeper:
             if identity in self.originals:
                 tiles["original"] = to_float(self.originals[identity])
             for role, tile in tiles.items():
-                self._keep(batch.categories[index], batch.defects[index], identity, role, tile)
+                self._write(batch.categories[index], batch.defects[index], identity, role, tile)
 
-    def _keep(self, category: str, defect: str, identity: str, role: str, tile: Tensor) -> None:
+    def _write(self, category: str, defect: str, identity: str, role: str, tile: Tensor) -> None:
         path = Path(self.model, self.name, identity.replace("/", "-") + f"-{role}.png")
         write_image(self.root / path, tile)
         note = self.notes.get(identity, "")
-        self.kept.append(Example(self.model, self.name, category, defect, identity, role, path.as_posix(), note))
+        self.examples.append(Example(self.model, self.name, category, defect, identity, role, path.as_posix(), note))
 
 
 def write_image(path: Path, tile: Float[Tensor, "..."]) -> None:
@@ -105,7 +105,7 @@ def gallery(
 ) -> list[Example]:
     """OmniAL's synthetic anomalies on the first normal of up to five categories, a panel each, as in its Fig. 4."""
     generator = torch.Generator().manual_seed(seed)
-    kept: list[Example] = []
+    examples: list[Example] = []
     for category in list(categories)[: len(PANELS)]:
         index = normals.categories.index(category)
         batch = _one_of_each_panel(to_float(normals.images[index : index + 1]), textures, generator)
@@ -115,8 +115,10 @@ def gallery(
             for role, tile in tiles.items():
                 path = Path("synthesis", f"{category}-{panel}-{role}.png")
                 write_image(run / FOLDER / path, tile)
-                kept.append(Example(detector, "synthesis", category, panel, normals.ids[index], role, path.as_posix()))
-    return kept
+                examples.append(
+                    Example(detector, "synthesis", category, panel, normals.ids[index], role, path.as_posix())
+                )
+    return examples
 
 
 def _one_of_each_panel(image: Float[Tensor, "1 3 h w"], textures: Tensor, generator: torch.Generator) -> Synthetic:

@@ -11,7 +11,7 @@ from omnial_bench.results import Attempt, Result
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Outcome:
     """Everything that an evaluation gives: rows, how each attack went, images to show, and draws of images."""
 
     rows: list[Result] = field(default_factory=list)
@@ -20,13 +20,13 @@ class Evaluation:
     drawn: list[Drawn] = field(default_factory=list)
     """What compares the models on the same images."""
 
-    def extend(self, other: "Evaluation") -> None:
+    def extend(self, other: "Outcome") -> None:
         self.rows.extend(other.rows)
         self.attempts.extend(other.attempts)
         self.examples.extend(other.examples)
         self.drawn.extend(other.drawn)
 
 
-def evaluation_of(kept: Mapping[str, Any], where: str) -> Evaluation:
+def outcome_of(note: Mapping[str, Any], where: str) -> Outcome:
     """What the note of a finished task keeps of what it found; UserError where that is none."""
-    return parse(Evaluation, {each.name: kept[each.name] for each in fields(Evaluation) if each.name in kept}, where)
+    return parse(Outcome, {each.name: note[each.name] for each in fields(Outcome) if each.name in note}, where)

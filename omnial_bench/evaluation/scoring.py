@@ -18,7 +18,7 @@ from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.differences import Drawn, hash_of, text_of
 from omnial_bench.evaluation.examples import Keeper, choose
-from omnial_bench.evaluation.outcome import Evaluation
+from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.target import DIGITS, Labels, Target, labels_on
 from omnial_bench.metrics.intervals import Intervals, ends_of
 from omnial_bench.metrics.outside import Gathering, Metrics
@@ -99,8 +99,8 @@ class Tally:
         values = _figures("image", self.images.compute()) | _figures("pixel", self.regions.ranking.compute())
         values["pixel_aupro"] = self.regions.compute()
         counts = {name: self._behind(name) for name in values}
-        for name, found in self.qualities.items():
-            every = torch.cat(found).double() if found else torch.empty(0)
+        for name, parts in self.qualities.items():
+            every = torch.cat(parts).double() if parts else torch.empty(0)
             values[name], counts[name] = (float(every.mean()) if len(every) else None), len(every)
         own = self.outside.compute()
         values, counts = values | own, counts | {name: self._behind(name) for name in own}
@@ -184,26 +184,26 @@ def score_category(
     adversarial: AdversarialSet | None = None,
     device: torch.device | str = "cpu",
     out: Path | None = None,
-) -> Evaluation:
+) -> Outcome:
     """Rows of a model on a category of the clean test split, or of an adversarial set, whose `images` these are.
 
     With `out`, a few images are kept there for the report. On the clean split also what compares it with other models.
     """
-    labels, found, keeper = labels_on(target.labels, adversarial, target.model), Evaluation(), None
+    labels, outcome, keeper = labels_on(target.labels, adversarial, target.model), Outcome(), None
     if out is not None:
         chosen = choose(images)
         wanted = [images.ids[index] for index in chosen]
         originals = dict(zip(wanted, adversarial.originals(category)[chosen], strict=True)) if adversarial else {}
         keeper = Keeper(out, model=target.model, name=labels.set, wanted=wanted, originals=originals)
-    drawn = found.drawn if adversarial is None else None
-    found.rows.extend(
+    drawn = outcome.drawn if adversarial is None else None
+    outcome.rows.extend(
         score(
             target.detector, images, labels, category, device=device, viewer=keeper, drawn=drawn,
             metrics=target.metrics,
         )
     )  # fmt: skip
-    found.examples.extend(keeper.kept if keeper else ())
-    return found
+    outcome.examples.extend(keeper.examples if keeper else ())
+    return outcome
 
 
 @cache

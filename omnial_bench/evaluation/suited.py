@@ -45,7 +45,7 @@ def check_gradient(detector: Detector, images: Float[Tensor, "b 3 h w"]) -> floa
     gradient is cut, and attacks would find less than there is."""
     name = named(detector.module) if isinstance(detector, Adapted) else type(detector).__name__
     truth = torch.zeros(len(images), *images.shape[2:], dtype=torch.bool, device=images.device)
-    found = []
+    cosines = []
     for objective in (balanced, image_score):
         try:
             with victim([detector]) as target:
@@ -58,5 +58,5 @@ def check_gradient(detector: Detector, images: Float[Tensor, "b 3 h w"]) -> floa
             raise not_whole(name, "its output does not move when its input does")
         if cosine < WHOLE:
             raise not_whole(name, f"slopes told and measured agree to a cosine of {cosine:.3f}, not {WHOLE}")
-        found.append(cosine)
-    return min(found)
+        cosines.append(cosine)
+    return min(cosines)

@@ -83,10 +83,10 @@ def load_detector(path: str | Path, *, device: str | torch.device = "cpu", trust
 
 def labels_of(trained: Trained, run: str) -> Labels:
     """The labels of a trained model on the clean test split."""
-    made = trained.provenance
+    origin = trained.provenance
     return Labels(
-        detector=made.detector, paradigm=made.paradigm, preset=trained.recipe.preset, dataset=made.dataset,
-        seed=made.seed, run=run, weights=trained.sha256[:DIGITS],
+        detector=origin.detector, paradigm=origin.paradigm, preset=trained.recipe.preset, dataset=origin.dataset,
+        seed=origin.seed, run=run, weights=trained.sha256[:DIGITS],
     )  # fmt: skip
 
 

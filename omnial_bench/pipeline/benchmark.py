@@ -1,54 +1,35 @@
 """A detector in hand -> rows: on the clean test split, and under a suite that attacks it; kept on disk on request."""
 
-import tempfile
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from omnial_bench.attacks.health import doubts, health
-from omnial_bench.attacks.sets.build import build_sets, compose, load_set
 from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.load import read_suite
-from omnial_bench.config.schema import Paradigm, Suite
-from omnial_bench.data.dataset import Dataset, Truth, find_dataset
+from omnial_bench.config.schema import Paradigm
+from omnial_bench.data.dataset import Truth, find_dataset
 from omnial_bench.data.readers.base import Reader
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.evaluation.differences import Drawn, differences
-from omnial_bench.evaluation.evaluate import evaluate
-from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
-from omnial_bench.evaluation.examples import write_index
-from omnial_bench.evaluation.outcome import Evaluation
-from omnial_bench.evaluation.scoring import score, score_category, with_means
-from omnial_bench.evaluation.suited import check_suited
-from omnial_bench.evaluation.target import DIGITS, Labels, Target, labels_on
-from omnial_bench.io.leftovers import swept
+from omnial_bench.evaluation.scoring import with_means
 from omnial_bench.io.links import check_links
-from omnial_bench.io.lock import claimed
-from omnial_bench.io.whole import check_folder, make_folder
-from omnial_bench.metrics.outside import Accumulator, Metrics, check_metrics
-from omnial_bench.pipeline.earlier_rows import WRITTEN, check_rows, row_names
-from omnial_bench.pipeline.own_detector import (
-    Factory,
-    Site,
-    check_name,
-    check_seed,
-    check_size,
-    detector_at,
-    weights_of,
-)
-from omnial_bench.pipeline.plan import look_through, names_of
-from omnial_bench.pipeline.results import write_environment, write_found
-from omnial_bench.processes import threads_of
-from omnial_bench.progress import Progress, Watch, watching
+from omnial_bench.io.whole import check_folder
+from omnial_bench.metrics.outside import Accumulator, check_metrics
+from omnial_bench.pipeline.earlier_rows import WRITTEN
+from omnial_bench.pipeline.in_hand import Subject, evaluate_in_hand
+from omnial_bench.pipeline.own_detector import Factory, check_name
+from omnial_bench.pipeline.plan import look_through
+from omnial_bench.pipeline.site import check_seed, check_size
+from omnial_bench.progress import Watch, watching
 from omnial_bench.results import attempts_frame, differences_frame, frame
-from omnial_bench.runtime import Precision, attack_dtype, fabric, placed
+from omnial_bench.runtime import Precision, fabric
 from omnial_bench.trust import load
 
 LEAST_SHOWN = 2
@@ -67,40 +48,6 @@ class Benchmark(pd.DataFrame):
     """The checks of the attacks, the columns of health.csv."""
     drawn: list[Drawn]
     """What `compare` takes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Task:
-    """All that the models of a benchmark share."""
-
-    suite: Suite
-    dataset: Dataset
-    size: tuple[int, int]
-    name: str
-    paradigm: Paradigm
-    preset: str
-    limit: int | None
-    seed: int
-    device: torch.device
-    precision: Precision
-    options: Mapping[str, Any] = field(default_factory=dict)
-    held_out: Tensor | Path | None = None
-    out: Path | None = None
-    watch: Watch = lambda _: None
-    metrics: Metrics = ()
-
-    @property
-    def groups(self) -> list[tuple[str, ...]]:
-        """The categories of each model."""
-        known = self.dataset.categories
-        return [known] if self.paradigm == "unified" else [(category,) for category in known]
-
-    @property
-    def labels(self) -> Labels:
-        return Labels(
-            detector=self.name, paradigm=self.paradigm, preset=self.preset, dataset=self.dataset.name, seed=self.seed,
-            run=self.name,
-        )  # fmt: skip
 
 
 def benchmark(
@@ -161,7 +108,9 @@ def benchmark(
             raise UserError(f"expected {what} as a list, got {names!r}; write [{names!r}]"[:300])
     record = read_suite(str(suite), trusted)
     check_suite(record)
-    own = check_metrics(load(one, [one], "the call", "metric") if isinstance(one, str) else one for one in metrics)
+    own = check_metrics(
+        load(metric, [metric], "the call", "metric") if isinstance(metric, str) else metric for metric in metrics
+    )
     on = fabric(device, precision).device
     if save is not None:
         check_links(Path(save), WRITTEN)
@@ -177,17 +126,17 @@ def benchmark(
         )
     look_through(dataset, ("train", "test"), size)
     with _watching(progress) as watch, _modes_kept(detector):
-        task = _Task(
+        subject = Subject(
             suite=record, dataset=dataset, size=size, name=name, paradigm=paradigm, preset=preset, limit=limit,
             seed=seed, device=on, precision=precision, options=options or {}, watch=watch,
             held_out=Path(held_out) if isinstance(held_out, str) else held_out,
             out=None if save is None else Path(save), metrics=own,
         )  # fmt: skip
-        found = _saved(task, detector) if task.out is not None else _found(task, detector)
-    rows = Benchmark(frame(with_means(found.rows)))
-    rows.attempts = attempts_frame(found.attempts)
+        outcome = evaluate_in_hand(subject, detector)
+    rows = Benchmark(frame(with_means(outcome.rows)))
+    rows.attempts = attempts_frame(outcome.attempts)
     rows.health = health(rows, rows.attempts)
-    rows.drawn = found.drawn
+    rows.drawn = outcome.drawn
     for notes in doubts(rows.health)["notes"]:
         warnings.warn(f"{name}: {notes}", stacklevel=2)
     return rows
@@ -213,19 +162,19 @@ def _check_kinds(
             raise UserError(f"expected {what}, got {got!r}"[:300])
 
 
-def compare(*found: Benchmark) -> pd.DataFrame:
+def compare(*benchmarks: Benchmark) -> pd.DataFrame:
     """Every pair of detectors that were benchmarked on the same images, with the columns of differences.csv.
 
     The `difference` is the figure of the first less that of the other, `low` and `high` are the ends of its 95 %
     interval over images, of which both had the same draws. UserError where two detectors share a name.
     """
-    names = [name for rows in found for name in dict.fromkeys(rows["detector"] + " " + rows["paradigm"])]
+    names = [name for rows in benchmarks for name in dict.fromkeys(rows["detector"] + " " + rows["paradigm"])]
     for name in names:
         if names.count(name) > 1:
             raise UserError(
                 f"expected detectors of different names, got {name} twice; benchmark one under another name"
             )
-    return differences_frame(differences(one for rows in found for one in rows.drawn))
+    return differences_frame(differences(figure for rows in benchmarks for figure in rows.drawn))
 
 
 @contextmanager
@@ -242,109 +191,9 @@ def _modes_kept(detector: object) -> Iterator[None]:
 @contextmanager
 def _watching(progress: bool | Telling) -> Iterator[Watch]:
     if callable(progress):
-        tell = progress
-
-        def watch(task: str) -> Progress:
-            return lambda done, total, note: tell(task, done, total, note)
-
-        yield watch
+        yield lambda task: partial(progress, task)
     elif progress:
         with watching(notebook=True) as bars:
             yield bars
     else:
         yield lambda _: None
-
-
-def _saved(task: _Task, detector: nn.Module | Factory) -> Evaluation:
-    """As `_found`, and everything that a report needs lies in the task's folder."""
-    assert task.out is not None
-    out, names = task.out, row_names(task.labels, task.dataset.categories)
-    with claimed(make_folder(out), alone=True), swept(out, deep=False), swept(out / EXAMPLES):
-        check_rows(out / "results.csv", names, names_of(task.suite))
-        write_environment(
-            out, task.dataset, device=task.device, threads=threads_of(1), precision=task.precision, seed=task.seed,
-            sizes=[task.size], suites=[task.suite], metrics=[one.metric for one in task.metrics],
-        )  # fmt: skip
-        found = _found(task, detector)
-        if found.examples:
-            write_index(out, found.examples)
-        write_found(out, found)
-    return found
-
-
-def _found(task: _Task, detector: nn.Module | Factory) -> Evaluation:
-    found = Evaluation()
-    for categories in task.groups:
-        site = Site(
-            dataset=task.dataset, categories=categories, size=task.size, device=task.device, seed=task.seed,
-            options=task.options, held_out=task.held_out,
-        )  # fmt: skip
-        model = placed(detector_at(site, detector, name=task.name), task.device)
-        labels = replace(task.labels, weights=weights_of(model)[:DIGITS])
-        target = Target(
-            detector=model, labels=labels, categories=categories if task.paradigm == "separate" else (),
-            metrics=task.metrics,
-        )  # fmt: skip
-        check_suited(model, task.suite, target.model)
-        found.extend(_on_test(task, target, categories))
-        if task.suite.against == "sources":
-            found.extend(_on_sets(task, target, categories))
-        else:
-            found.extend(_attacked(task, target, categories))
-    return found
-
-
-def _on_test(task: _Task, target: Target, categories: Sequence[str]) -> Evaluation:
-    found, tell = Evaluation(), task.watch(f"score {target.model} on clean")
-    for done, category in enumerate(categories):
-        images = task.dataset.load("test", [category], task.size)
-        found.extend(score_category(target, images, category, device=task.device))
-        if tell is not None:
-            tell(done + 1, len(categories), category)
-    return found
-
-
-def _attacked(task: _Task, target: Target, categories: Sequence[str]) -> Evaluation:
-    """Rows under a suite that attacks the test split; a category's threats are a task to watch."""
-    found = Evaluation()
-    for category in categories:
-        found.extend(
-            evaluate(
-                target, task.suite, task.dataset.load("test", [category], task.size), category, seed=task.seed,
-                device=task.device, precision=attack_dtype(task.precision), limit=task.limit, out=task.out,
-                progress=task.watch(f"{task.suite.name} on {target.model}, {category}"),
-            )
-        )  # fmt: skip
-    return found
-
-
-def _on_sets(task: _Task, target: Target, categories: Sequence[str]) -> Evaluation:
-    """Rows on the sets of a suite, built on the model itself and thrown away."""
-    found, seed, name = Evaluation(), task.seed, task.dataset.name
-    composed = compose(
-        task.dataset.load("train", categories, task.size), anomalous=task.suite.anomalous,
-        limit=task.limit or task.suite.limit, seed=seed, dataset=name,
-    )  # fmt: skip
-    tells = {threat.name: task.watch(f"{threat.name} on {target.model}") for threat in task.suite.threats}
-
-    def tell(threat: str, done: int, total: int) -> None:
-        if (told := tells[threat]) is not None:
-            told(done, total, "")
-
-    with tempfile.TemporaryDirectory() as folder:
-        folders = build_sets(
-            {target.model: target.detector}, composed, task.suite, out=Path(folder), seed=seed, device=task.device,
-            source_hashes={target.model: "none"}, dataset=name, data_fingerprint=task.dataset.fingerprint,
-            precision=attack_dtype(task.precision), progress=tell,
-        )  # fmt: skip
-        for one in map(load_set, folders):
-            labels = labels_on(target.labels, one, target.model)
-            labels = replace(labels, source="self" if one.source == target.model else one.source)
-            for category in categories:
-                found.rows.extend(
-                    score(
-                        target.detector, one.load(category), labels, category, device=task.device,
-                        metrics=target.metrics,
-                    )
-                )  # fmt: skip
-    return found

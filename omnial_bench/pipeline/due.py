@@ -2,13 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import ClassVar
 
 from omnial_bench.errors import UserError
-from omnial_bench.pipeline.cache import MADE_BY_TASKS, NEVER, Entry, Inputs, read_note
-from omnial_bench.pipeline.tasks import Reporting, Task, Training
-from omnial_bench.pipeline.trainings import unfinished
+from omnial_bench.pipeline.executor import look
+from omnial_bench.pipeline.task_cache import MADE_BY_TASKS, NEVER, Inputs, read_note
+from omnial_bench.pipeline.tasks import Kind, Task
+from omnial_bench.pipeline.train_task import Training, unfinished
 from omnial_bench.pipeline.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """Write the report, after everything else."""
+
+    needs: tuple[str, ...]
+    kind: ClassVar[Kind] = "report"
+    name: str = "report"
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -39,21 +52,21 @@ def standings(place: Workspace, reporting: Callable[[], Inputs]) -> list[Standin
             reasons = waits[:1] or place.cache.read(task.name, reporting()).reasons
         elif waits:
             reasons = (*_own_reasons(place, task), *waits)
-        elif isinstance(task, Training) and place.cache.mirror is None and (entry := _unfinished(place, task)):
+        elif (
+            isinstance(task, Training)
+            and place.cache.mirror is None
+            and (entry := unfinished(place.folder_of(task.model)))
+        ):
             # With nothing to compare, no file need be read, nor a texture decoded, for what decides it.
             reasons = entry.reasons
         else:
             inputs = task.inputs(place)
             assert inputs is not None, "of the models of a plan the weights are known"
-            reasons = place.cache.look(task.name, inputs, partial(task.look, place, inputs)).reasons
+            reasons = look(place, task, inputs).reasons
         table.append(Standing(task, reasons))
         if reasons:
             due[task.name] = str(task)
     return table
-
-
-def _unfinished(place: Workspace, task: Training) -> Entry | None:
-    return unfinished(place.folder_of(task.model))
 
 
 def _own_reasons(place: Workspace, task: Task) -> tuple[str, ...]:

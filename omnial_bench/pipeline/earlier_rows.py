@@ -9,7 +9,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
 from omnial_bench.evaluation.target import Labels
 from omnial_bench.io.whole import set_aside
-from omnial_bench.pipeline.cache import FOLDER
+from omnial_bench.pipeline.task_cache import FOLDER
 from omnial_bench.progress import LOG
 from omnial_bench.results import DIFFERENCES, KEY, UNFINISHED, read_rows
 

@@ -5,18 +5,16 @@ import logging
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from omnial_bench.config.schema import Training
+from omnial_bench.config.schema import Paradigm, Training
 from omnial_bench.data.dataset import Dataset, scan
-from omnial_bench.data.decode import image_files, read_image
 from omnial_bench.data.images import to_float
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.evaluation.suited import check_gradient
@@ -25,8 +23,8 @@ from omnial_bench.models.fitting import learn
 from omnial_bench.models.normals import Normals
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import Adapted, adapt, check_detector
-from omnial_bench.models.outside.calibration import CALIBRATION, LEAST, held_out
 from omnial_bench.models.outside.gradients import Whole
+from omnial_bench.pipeline.site import NORMALS, Site, calibration_images, check_seed, check_size
 from omnial_bench.trust import drawing_from
 from omnial_bench.types import Detector, Untrained
 
@@ -37,46 +35,6 @@ BATCH = 8
 """Images shown at once to a module whose scale is taken."""
 PROVEN = 2
 """Images that a restored gradient is held against forward passes on."""
-SEEDS = 2**31
-"""One more than the largest seed."""
-NORMALS = "normals"
-"""The parameter of a factory that is handed the normal images to fit on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """Where a module is to work: the data, the categories that it serves, and the network's height and width."""
-
-    dataset: Dataset
-    categories: tuple[str, ...]
-    size: tuple[int, int]
-    device: torch.device
-    seed: int = 0
-    held_out: Tensor | Path | None = None
-    """Normal images that nothing was fitted on: (n, 3, h, w) in [0, 1], or a folder of files, or one of folders that
-    are named after the categories; None: training ones."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Keywords for a factory."""
-
-    def normals(self) -> UInt8[Tensor, "n 3 h w"]:
-        """The training images of its categories."""
-        return self.dataset.load("train", self.categories, self.size).images
-
-    def offers(self) -> dict[str, Callable[[], Any]]:
-        """What a factory is given if it has a parameter of that name."""
-        offers: dict[str, Callable[[], Any]] = {
-            NORMALS: lambda: to_float(self.fitted_on()), "size": lambda: self.size,
-            "categories": lambda: self.categories, "data": lambda: str(self.dataset.root),
-        }  # fmt: skip
-        return offers | ({"category": lambda: self.categories[0]} if len(self.categories) == 1 else {})
-
-    def fitted_on(self) -> UInt8[Tensor, "n 3 h w"]:
-        """The training images, without those that are held out of them."""
-        images = self.normals()
-        if self.held_out is not None:
-            return images
-        kept = set(held_out(len(images)))
-        return images[[place for place in range(len(images)) if place not in kept]]
 
 
 @dataclass(frozen=True)
@@ -104,27 +62,47 @@ def check_name(name: str, where: str = "") -> str:
     return name
 
 
-def check_size(size: tuple[int, int]) -> tuple[int, int]:
-    """A network's height and width; UserError where it is no pair of whole numbers above 0."""
-    if not isinstance(size, tuple | list) or len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
-        raise UserError(f"expected size as height and width such as (256, 256), got {size!r}")
-    return size[0], size[1]
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """The detectors from elsewhere that a command names, and how they are made.
 
+    `detectors` are written `package.module:object`, after `NAME=` where their rows are to have another name than the
+    object's, and trusted by that.
+    """
 
-def check_seed(seed: int) -> int:
-    """A seed as the command line takes it; UserError for any other."""
-    if type(seed) is not int or not 0 <= seed < SEEDS:
-        raise UserError(f"expected a seed from 0 to {SEEDS - 1}, a whole number, got {seed!r}")
-    return seed
+    detectors: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    """`key=value` for what makes them."""
+    paradigm: Paradigm = "unified"
+    """`separate`: one is made for each category."""
+    held_out: Path | None = None
+    """A folder of normal images that they take their scale from."""
+    size: tuple[int, int] = (256, 256)
+    """Their network's height and width."""
 
+    def check(self) -> None:
+        """UserError for what is said of them where there are none: a checkpoint keeps its own."""
+        given = {"--option": self.options, "--paradigm": self.paradigm != "unified", "--held-out": self.held_out}
+        if not self.detectors and (alone := [name for name, value in given.items() if value]):
+            raise UserError(
+                f"expected {alone[0]} with a --detector, got checkpoints alone, which keep theirs; leave it out"
+            )
 
-def check_own(detectors: Sequence[str], options: Sequence[str], paradigm: str, held_out: Path | None) -> None:
-    """UserError for what is said of detectors from elsewhere where there are none: a checkpoint keeps its own."""
-    given = {"--option": options, "--paradigm": paradigm != "unified", "--held-out": held_out}
-    if not detectors and (alone := [name for name, value in given.items() if value]):
-        raise UserError(
-            f"expected {alone[0]} with a --detector, got checkpoints alone, which keep theirs; leave it out"
-        )
+    def wanted(self, categories: Sequence[str]) -> list["Wanted"]:
+        """Each of them, one a category where each has its own."""
+        named = [Wanted.named(text) for text in self.detectors]
+        if self.paradigm == "unified":
+            return named
+        return [replace(wanted, category=category) for wanted in named for category in categories]
+
+    def build(self, wanted: Wanted, dataset: Dataset, *, device: torch.device, seed: int) -> Detector:
+        """One of them for its categories of the data; UserError as of `detector_at`."""
+        site = Site(
+            dataset=dataset, categories=dataset.categories if wanted.category is None else (wanted.category,),
+            size=self.size, device=device, seed=seed, options=dict(map(option_of, self.options)),
+            held_out=self.held_out,
+        )  # fmt: skip
+        return detector_at(site, wanted.factory, name=wanted.name)
 
 
 def option_of(text: str) -> tuple[str, Any]:
@@ -165,12 +143,12 @@ def detector_at(site: Site, source: nn.Module | Factory | str, *, name: str = "d
         if isinstance(module, Fitted) and not (isinstance(source, nn.Module) or module.is_scaled):
             generator = torch.Generator().manual_seed(site.seed)
             fitted_on = Normals(site.fitted_on(), Training(batch=BATCH), device=site.device)
-            learn(module.to(site.device), fitted_on, _calibration(site, fitted=True), generator)
+            learn(module.to(site.device), fitted_on, calibration_images(site, fitted=True), generator)
         elif not isinstance(module, Untrained):
             check_detector(module.to(site.device), site.size, site.device)
         return module.eval()
     module.to(site.device)
-    normals = _calibration(site, fitted)
+    normals = calibration_images(site, fitted=fitted)
     detector = adapt(module, _batches(normals, site.device)).to(site.device)
     if site.held_out is None and not fitted and isinstance(detector, Adapted) and detector.is_scaled:
         log.warning(
@@ -232,61 +210,6 @@ def _built(site: Site, source: nn.Module | Factory | str, name: str) -> tuple[nn
     return module, NORMALS in taken
 
 
-def _calibration(site: Site, fitted: bool) -> Tensor:
-    """Normal images to take a scale from, as bytes or as float in [0, 1]."""
-    if isinstance(site.held_out, Path):
-        return _read_folder(site, site.held_out)
-    if site.held_out is not None:
-        _check_own(site, "held_out images")
-        images = _checked(site.held_out)
-        return images[_spread(range(len(images)))]
-    images = site.normals()
-    return images[_spread(held_out(len(images)) if fitted else range(len(images)))]
-
-
-def _check_own(site: Site, got: str) -> None:
-    """UserError where images would be taken for those of every category, and each has a module of its own."""
-    if len(site.categories) < len(site.dataset.categories):
-        raise UserError(
-            f"expected held_out images for each category, which has a module of its own, got {got} for all; give a "
-            f"folder that holds one named {site.categories[0]} and so on"
-        )
-
-
-def _spread(places: Sequence[int]) -> list[int]:
-    """At most `CALIBRATION` of them, evenly."""
-    count = min(len(places), CALIBRATION)
-    return [places[index * len(places) // count] for index in range(count)]
-
-
 def _batches(images: Tensor, device: torch.device) -> Iterator[Float[Tensor, "b 3 h w"]]:
     for part in torch.split(images, BATCH):
         yield part.to(device) if part.is_floating_point() else to_float(part, device)
-
-
-def _checked(images: Tensor) -> Tensor:
-    if not isinstance(images, Tensor):
-        raise UserError(f"expected held_out images as a tensor or a folder, got {type(images).__name__}")
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-        raise UserError(
-            f"expected held_out images of shape (n, 3, h, w), float in [0, 1], got {images.dtype} of shape "
-            f"{tuple(images.shape)}"
-        )
-    if len(images) and not (images.min() >= 0 and images.max() <= 1):
-        raise UserError(f"expected held_out images in [0, 1], got {images.min():g} to {images.max():g}")
-    return images
-
-
-def _read_folder(site: Site, folder: Path) -> UInt8[Tensor, "n 3 h w"]:
-    """The images in the folders of the site's categories, or, where there are none, in the folder itself."""
-    if not folder.is_dir():
-        raise UserError(f"no folder of held_out images at {folder}; check the path")
-    folders = [folder / category for category in site.categories if (folder / category).is_dir()]
-    if not folders:
-        _check_own(site, "one folder")
-    files = [path for one in folders or [folder] for path in image_files(one)]
-    if len(files) < LEAST:
-        raise UserError(f"expected at least {LEAST} held_out images in {folder}, got {len(files)}; add some")
-    chosen = [files[place] for place in _spread(range(len(files)))]
-    images = np.stack([read_image(path, site.size)[0].transpose(2, 0, 1) for path in chosen])
-    return torch.from_numpy(images)

@@ -113,7 +113,7 @@ def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None
     check_names("threats", [name for suite in suites for name in names_of(suite)])
     for name, recipe in {model.detector: model.recipe for model in models}.items():
         where = f"the record {name} of plan {plan.name}"
-        code = [one for one in (recipe.detector, check_defence(recipe.defence, where)) if is_foreign(one)]
+        code = [*filter(is_foreign, (recipe.detector, check_defence(recipe.defence, where)))]
         if looking and code:
             _check_names_of_code(code, settings.trusted, where)
         else:

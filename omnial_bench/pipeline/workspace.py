@@ -8,31 +8,23 @@ from typing import Any
 from jaxtyping import UInt8
 from torch import Tensor
 
-from omnial_bench import provenance as made_by
+from omnial_bench import provenance
 from omnial_bench.attacks.sets.sealed import AdversarialSet, load_set
 from omnial_bench.attacks.threats import codes_in
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Plan
-from omnial_bench.data.dataset import Dataset
 from omnial_bench.data.images import Images
 from omnial_bench.data.textures import load_textures
 from omnial_bench.evaluation.target import Target, labels_of, load_trained
 from omnial_bench.metrics.outside import metrics_named
-from omnial_bench.models.checkpoint import Stored, Trained, examine
-from omnial_bench.pipeline.cache import Cache, Inputs
+from omnial_bench.models.checkpoint import Trained
 from omnial_bench.pipeline.mirror import Mirror
 from omnial_bench.pipeline.plan import Model, Settings, data_of, models_of, sources_of
-from omnial_bench.pipeline.tasks import (
-    BUILDING_CODE,
-    EVALUATION_CODE,
-    SCORING_CODE,
-    Attacking,
-    Building,
-    Scoring,
-    Task,
-    Training,
-)
-from omnial_bench.pipeline.trainings import identity_at, training_inputs
+from omnial_bench.pipeline.score_tasks import Attacking, Scoring
+from omnial_bench.pipeline.set_task import Building
+from omnial_bench.pipeline.task_cache import Cache, Inputs
+from omnial_bench.pipeline.tasks import BUILDING_CODE, EVALUATION_CODE, SCORING_CODE, Task
+from omnial_bench.pipeline.train_task import Training, identity_at, training_inputs
 from omnial_bench.runtime import fabric
 from omnial_bench.trust import codes_of
 
@@ -51,7 +43,7 @@ class Workspace:
         self.suites = [read_suite(name, settings.trusted) for name in plan.suites]
         self.size = self.models[0].recipe.size
         self.device = fabric(settings.device, settings.precision).device
-        self.dataset: Dataset = data_of(plan, settings)
+        self.dataset = data_of(plan, settings)
         self._sets: dict[str, AdversarialSet] = {}
         self._at_hand: dict[str, Target] = {}
 
@@ -70,7 +62,7 @@ class Workspace:
         scored = [
             Scoring(model.name, images, category, (trained[model.name].name, *needs))
             for model in self.models
-            for images, needs in [("clean", ()), *((one.set, (one.name,)) for one in built)]
+            for images, needs in [("clean", ()), *((task.set, (task.name,)) for task in built)]
             for category in model.categories
         ]
         evaluated = [
@@ -93,13 +85,13 @@ class Workspace:
     def run(self) -> str:
         """The name of this run in its rows: that of the plan and a hash of all that decides it."""
         decided_by = {
-            "code": made_by.code_version(*BUILDING_CODE, *SCORING_CODE, *EVALUATION_CODE),
+            "code": provenance.code_version(*BUILDING_CODE, *SCORING_CODE, *EVALUATION_CODE),
             "plan": self.plan.model_dump(mode="json"),
             "models": [self.training(model).key for model in self.models],
             "suites": [suite.model_dump(mode="json") for suite in self.suites],
             "foreign": [*map(codes_in, self.suites), codes_of(self.metrics)],
         }
-        return f"{self.plan.name}-{made_by.key_of(**decided_by)[:8]}"
+        return f"{self.plan.name}-{provenance.key_of(**decided_by)[:8]}"
 
     def training(self, model: Model) -> Inputs:
         """All that decides a training of the plan."""
@@ -119,7 +111,7 @@ class Workspace:
 
     def base(self, model: str) -> dict[str, Any]:  # noqa: ARG002
         return {
-            "versions": made_by.versions(), "device": self.device.type, "precision": self.precision,
+            "versions": provenance.versions(), "device": self.device.type, "precision": self.precision,
             **self.dataset.named_by,
         }  # fmt: skip
 
@@ -143,10 +135,6 @@ class Workspace:
         if name not in self._sets:
             self._sets[name] = load_set(self.set_folder(name))
         return self._sets[name]
-
-    def examine(self, model: Model) -> Stored:
-        """What there is of a model, without building it."""
-        return examine(self.folder_of(model))
 
     def load(self, model: Model) -> Trained:
         """A trained model; of code from elsewhere what the plan names and the user trusts, and no other."""

@@ -1,4 +1,4 @@
-"""What tasks found, as the files that people read: rows as each task ends, and all of them at the end."""
+"""What tasks gave, as the files that people read: rows as each task ends, and all of them at the end."""
 
 import json
 import time
@@ -10,14 +10,14 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from omnial_bench import provenance as made_by
+from omnial_bench import provenance
 from omnial_bench.attacks.health import health
 from omnial_bench.config.schema import Suite
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.dataset import Dataset
 from omnial_bench.data.notes import notes_of
 from omnial_bench.evaluation.differences import write_differences
-from omnial_bench.evaluation.outcome import Evaluation
+from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.scoring import with_means
 from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import write_json, write_text
@@ -29,7 +29,7 @@ SHARE = 0.02
 
 
 class Ledger:
-    """What the tasks of a run have found so far.
+    """What the tasks of a run have given so far.
 
     Its files are whole at any moment: results.csv and those beside it hold the rows of the tasks that are done, with a
     class mean where all `categories` of it are there, and unfinished.json names the tasks that are not, until all are.
@@ -38,53 +38,53 @@ class Ledger:
     def __init__(self, out: Path, tasks: Sequence[str], categories: Collection[str], *, run: str | None = None) -> None:
         """`tasks` by their titles; `run` is the name that rows of tasks done by an earlier run get as well."""
         self.out, self.tasks, self.categories, self.run = out, tasks, set(categories), run
-        self._found: dict[int, Evaluation] = {}
+        self._outcomes: dict[int, Outcome] = {}
         self._last, self._took = time.monotonic(), 0.1
 
-    def add(self, index: int, found: Evaluation) -> None:
-        """Take what a task found, by its place, and write the rows that there are."""
+    def add(self, index: int, outcome: Outcome) -> None:
+        """Take what a task gave, by its place, and write the rows that there are."""
         if self.run is not None:
-            found = replace(found, rows=[replace(row, run=self.run) for row in found.rows])
-        self._found[index] = found
+            outcome = replace(outcome, rows=[replace(row, run=self.run) for row in outcome.rows])
+        self._outcomes[index] = outcome
         now = time.monotonic()
-        if found.rows and len(self._found) < len(self.tasks) and now - self._last > self._took / SHARE:
+        if outcome.rows and len(self._outcomes) < len(self.tasks) and now - self._last > self._took / SHARE:
             self.write_part()
             self._last, self._took = time.monotonic(), time.monotonic() - now
 
     def write_part(self) -> None:
         """The rows so far, and what is missing; nothing where there are none, so that earlier rows stay."""
-        found = self.found
-        if not found.rows:
+        outcome = self.outcome
+        if not outcome.rows:
             return
-        missing = [title for index, title in enumerate(self.tasks) if index not in self._found]
-        write_json(self.out / UNFINISHED, {"done": len(self._found), "of": len(self.tasks), "missing": missing})
-        write_found(self.out, found, self.categories)
+        missing = [title for index, title in enumerate(self.tasks) if index not in self._outcomes]
+        write_json(self.out / UNFINISHED, {"done": len(self._outcomes), "of": len(self.tasks), "missing": missing})
+        write_rows_of(self.out, outcome, self.categories)
 
     @property
-    def found(self) -> Evaluation:
+    def outcome(self) -> Outcome:
         """All of it in the order of the tasks, in which rows are written."""
-        everything = Evaluation()
-        for index in sorted(self._found):
-            everything.extend(self._found[index])
+        everything = Outcome()
+        for index in sorted(self._outcomes):
+            everything.extend(self._outcomes[index])
         return everything
 
     def close(self) -> pd.DataFrame:
         """Write all rows."""
-        rows = write_found(self.out, self.found)
+        rows = write_rows_of(self.out, self.outcome)
         (self.out / UNFINISHED).unlink(missing_ok=True)
         return rows
 
 
-def write_found(out: Path, found: Evaluation, categories: Collection[str] = ()) -> pd.DataFrame:
+def write_rows_of(out: Path, outcome: Outcome, categories: Collection[str] = ()) -> pd.DataFrame:
     """results.csv with the class means, where anything was attacked in place attacks.csv and health.csv, and of several
     models differences.csv; the rows. With `categories` only the means over all of them."""
-    rows = frame(_whole_means(with_means(found.rows), set(categories)))
+    rows = frame(_whole_means(with_means(outcome.rows), set(categories)))
     write_rows(out / "results.csv", rows)
-    if found.attempts:
-        attempts = attempts_frame(found.attempts)
+    if outcome.attempts:
+        attempts = attempts_frame(outcome.attempts)
         write_text(out / "attacks.csv", csv_text(attempts))
         write_text(out / "health.csv", csv_text(health(rows, attempts)))
-    write_differences(out, found.drawn)
+    write_differences(out, outcome.drawn)
     return rows
 
 
@@ -124,13 +124,13 @@ def write_environment(
     except (OSError, ValueError, LookupError, TypeError):
         before, started = {}, datetime.now(UTC).isoformat(timespec="seconds")
     environment = {
-        "versions": made_by.versions(),
-        **made_by.describe_machine(),
+        "versions": provenance.versions(),
+        **provenance.describe_machine(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": threads,
         "precision": precision,
-        "commit": made_by.commit(),
-        "command": made_by.command_line(),
+        "commit": provenance.commit(),
+        "command": provenance.command_line(),
         "seed": seed,
         "started": started,
         "dataset": {
@@ -143,7 +143,7 @@ def write_environment(
         "data_notes": list(dict.fromkeys(note for size in sizes for note in notes_of(data, size))),
         "suites": {**_titles(before, "suites"), **{suite.name: suite.title for suite in suites}},
         "detectors": {**_titles(before, "detectors"), **(titles or {})},
-        "metrics": {one.name: {name: getattr(one, name) for name in DESCRIBED} for one in metrics},
+        "metrics": {metric.name: {name: getattr(metric, name) for name in DESCRIBED} for metric in metrics},
     }
     write_json(path, environment)
 

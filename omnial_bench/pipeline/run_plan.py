@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import tomli_w
 
-from omnial_bench import provenance as made_by
+from omnial_bench import provenance
 from omnial_bench.config.load import records_folder
 from omnial_bench.config.schema import Plan
 from omnial_bench.data.cache import sweep_cache
@@ -22,13 +22,14 @@ from omnial_bench.io.lock import check_idle, locked
 from omnial_bench.io.whole import DAMAGED, make_folder, sha256, without_none, write_text
 from omnial_bench.metrics.outside import metrics_named
 from omnial_bench.models.unfinished import drop_state
-from omnial_bench.pipeline.cache import Cache, Inputs
 from omnial_bench.pipeline.due import Standing, standings
 from omnial_bench.pipeline.executor import PRELOAD, do_all
+from omnial_bench.pipeline.ledger import Ledger, write_environment
 from omnial_bench.pipeline.plan import Settings, check_plan
 from omnial_bench.pipeline.ray_executor import Cluster, ray_crew
-from omnial_bench.pipeline.results import Ledger, write_environment
-from omnial_bench.pipeline.tasks import Task, Training
+from omnial_bench.pipeline.task_cache import Cache, Inputs
+from omnial_bench.pipeline.tasks import Task
+from omnial_bench.pipeline.train_task import Training
 from omnial_bench.pipeline.workspace import Workspace
 from omnial_bench.processes import THREADS, Each, crew, threads_of
 from omnial_bench.progress import Watch, logged
@@ -76,17 +77,17 @@ def run(
             place.out, place.dataset, device=place.device, threads=THREADS if cluster else threads_of(settings.jobs),
             precision=settings.precision, seed=plan.seed, sizes=[place.size], suites=place.suites,
             titles={model.detector: model.title for model in place.models},
-            metrics=[one.metric for one in metrics_named(plan.metrics, settings.trusted, f"plan {plan.name}")],
+            metrics=[own.metric for own in metrics_named(plan.metrics, settings.trusted, f"plan {plan.name}")],
         )  # fmt: skip
         tasks = place.tasks
         ledger = Ledger(place.out, [str(task) for task in tasks], plan.categories, run=place.run)
-        do_all(_engine(place, cluster, watch), tasks, ledger, watch)
+        do_all(place, tasks, ledger, watch, _engine(place, cluster, watch))
         place.cache.bring([task.name for task in tasks])
         normals = place.dataset.load("train", None, place.size)
         examples = gallery(
             place.out, normals, place.textures, seed=plan.seed, categories=plan.categories, detector="omnial"
         )
-        write_index(place.out, [*examples, *ledger.found.examples])
+        write_index(place.out, [*examples, *ledger.outcome.examples])
         rows = ledger.close()
         if report is not None:
             _report(place.cache, report)
@@ -134,8 +135,11 @@ def dry_run(plan: Plan, settings: Settings) -> list[Standing]:
     return standings(Workspace(plan, settings), lambda: report_inputs(settings.out))
 
 
-def _engine(place: Workspace, cluster: Cluster | None, watch: Watch) -> AbstractContextManager[Each]:
+def _engine(place: Workspace, cluster: Cluster | None, watch: Watch) -> AbstractContextManager[Each] | None:
+    """Where tasks are done; None: here."""
     plan, settings = place.plan, place.settings
+    if cluster is None and settings.jobs == 1:
+        return None
     if cluster is None:
         return crew(Workspace, (plan, settings), settings.jobs, watch, preload=PRELOAD)
     # Spelt out, for what `auto` means differs from machine to machine.
@@ -157,7 +161,7 @@ def report_inputs(out: Path) -> Inputs:
     templates = sorted((Path(__file__).parents[1] / "reports").rglob("*.*"))
     return Inputs(
         {
-            "code": made_by.code_version(*REPORT_CODE),
+            "code": provenance.code_version(*REPORT_CODE),
             "templates": {path.name: sha256(path) for path in templates if path.suffix in (".j2", ".typ")},
             "versions": {name: metadata.version(name) for name in REPORT_PACKAGES},
             "published": sha256(records_folder("reports") / "published.csv"),

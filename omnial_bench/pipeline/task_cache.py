@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omnial_bench import provenance as made_by
+from omnial_bench import provenance
 from omnial_bench.data.dataset import fingerprint_of
 from omnial_bench.data.unpack import inside
 from omnial_bench.errors import UserError
-from omnial_bench.evaluation.outcome import evaluation_of
+from omnial_bench.evaluation.outcome import outcome_of
 from omnial_bench.io.whole import set_aside, sha256, write_json
 from omnial_bench.pipeline.mirror import Mirror
 
@@ -44,7 +44,7 @@ class Inputs:
 
     @property
     def key(self) -> str:
-        return made_by.key_of(**self.values)
+        return provenance.key_of(**self.values)
 
 
 @dataclass(frozen=True)
@@ -80,27 +80,21 @@ class Cache:
     def __init__(self, out: Path, mirror: Mirror | None = None) -> None:
         self.out, self.folder, self.mirror = out, out / FOLDER, mirror
 
-    def look(self, name: str, inputs: Inputs, look: Callable[[], Entry] | None = None) -> Entry:
-        """Whether a task is done under its present inputs, with everything that it left still as it was written.
-
-        `look` stands in place of reading the note, for tasks whose results say themselves what made them.
-        """
-        look = look or (lambda: self.read(name, inputs))
-        entry, mirror = look(), self.mirror
-        if mirror is None or not (entry.reasons or entry.damaged):
-            return entry
+    def restore(self, name: str, entry: Entry) -> bool:
+        """Bring from the mirror what an entry lacks here; whether anything came, after which it is to be read again."""
+        if self.mirror is None or not (entry.reasons or entry.damaged):
+            return False
         # Where nothing is due, all else stays as it is here: it may be newer.
-        came = mirror.fetch(name, again=not entry.superseded) if entry.reasons else mirror.mend(name, entry.damaged)
-        before, entry = entry, look() if came else entry
-        if before.damaged and not entry.damaged:
-            log.warning("brought again from %s: %s", mirror.url, before.damaged[0])
-        return entry
+        if entry.reasons:
+            return self.mirror.fetch(name, again=not entry.superseded)
+        return self.mirror.mend(name, entry.damaged)
 
     def read(self, name: str, inputs: Inputs) -> Entry:
-        """As `look`, by the note alone."""
+        """Whether a task is done under its present inputs, by its note, with all files that it names as they were
+        written."""
         try:
             note = read_note(self.folder, name)
-            evaluation_of(note or {}, str(self.note(name)))
+            outcome_of(note or {}, str(self.note(name)))
         except UserError as error:
             return Entry((str(error),), damaged=(self.note(name),))
         if note is None:

@@ -18,7 +18,7 @@ from omnial_bench.models.distributed import check_share
 from omnial_bench.models.training import LOG, is_trained
 from omnial_bench.models.unfinished import STATE, drop_state
 from omnial_bench.pipeline.plan import Model, check_recipe, look_through
-from omnial_bench.pipeline.trainings import train_model, training_inputs
+from omnial_bench.pipeline.train_task import train_model, training_inputs
 from omnial_bench.progress import Watch
 from omnial_bench.runtime import Precision, fabric
 

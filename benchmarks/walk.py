@@ -1,0 +1,90 @@
+"""What one image passes on its way through `run`: the depth of calls and the modules, of the package alone.
+
+`python -m benchmarks.walk` draws one category, trains a network for two steps, and then runs the plan again with only
+its scores and attacks to be made. Three figures are of the deepest call: in all, above the network's own layers, and
+where no image is held (records, folders, keys). Modules are those in which a function was called.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import omnial_bench
+from omnial_bench.config.schema import Plan
+from omnial_bench.data.toy.make import draw_toy
+from omnial_bench.pipeline.plan import Settings
+from omnial_bench.pipeline.run_plan import run
+
+RECORD = """
+base = "draem"
+title = "Walk"
+[presets.walk]
+size = [32, 32]
+training = { max_iterations = 2, batch = 2 }
+options = { width = 4, loc_width = 4, pooling = 5 }
+"""
+PACKAGE = str(Path(omnial_bench.__file__).parent) + os.sep
+NETWORK, HELD = "models/", ("evaluation/", "attacks/", "metrics/")
+Stack = tuple[str, ...]
+
+
+def walked(action: Callable[[], Any]) -> set[Stack]:
+    """Every stack of calls inside the package, `module:function` from the outermost."""
+    stacks: set[Stack] = set()
+
+    def note(frame: FrameType | None, event: str, _: Any) -> None:
+        stack = []
+        while event == "call" and frame is not None:
+            if frame.f_code.co_filename.startswith(PACKAGE):
+                stack.append(f"{frame.f_code.co_filename.removeprefix(PACKAGE)}:{frame.f_code.co_name}")
+            frame = frame.f_back
+        if stack:
+            stacks.add(tuple(reversed(stack)))
+
+    sys.setprofile(note)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return stacks
+
+
+def above_network(stack: Stack) -> Stack:
+    """A stack down to the forward of the detector, which is a layer of the network below it."""
+    inside = [place for place, call in enumerate(stack) if call.startswith(NETWORK) and call.endswith(":forward")]
+    return stack[: inside[0] + 1] if inside else stack
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root, out = Path(folder), Path(folder) / "out"
+        os.environ["OMNIAL_BENCH_CACHE"] = str(root / "cache")
+        draw_toy(root / "data", size=32, train=4, test_good=1, test_defect=1)
+        (root / "walk.toml").write_text(RECORD)
+        plan = Plan(
+            name="walk", title="Walk", dataset="toy", categories=("cap",), preset="walk", paradigms=("unified",),
+            detectors=(str(root / "walk.toml"),), suites=("quick",), test_limit=2,
+        )  # fmt: skip
+        settings = Settings(data=root / "data", out=out, device="cpu")
+        run(plan, settings)
+        for note in (*(out / ".tasks").glob("evaluate*"), *(out / ".tasks").glob("score*")):
+            note.unlink()
+        stacks = walked(lambda: run(plan, settings))
+    image = {stack for stack in stacks if any(call.startswith(HELD) for call in stack)}
+    for title, of in (
+        ("deepest call", stacks), ("with an image, above the network's layers", set(map(above_network, image))),
+        ("without an image", stacks - image),
+    ):  # fmt: skip
+        deepest = max(sorted(of), key=len)
+        print(f"{title}: {len(deepest)}\n  " + " > ".join(deepest))
+    for title, of in (("in all", stacks), ("with an image", image)):
+        modules = {call.partition(":")[0] for stack in of for call in stack}
+        print(f"modules {title}: {len(modules)}")
+
+
+if __name__ == "__main__":
+    main()
