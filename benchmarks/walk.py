@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import click
+
 import omnial_bench
 from omnial_bench.config.schema import Plan
 from omnial_bench.data.toy.make import draw_toy
@@ -28,7 +30,8 @@ training = { max_iterations = 2, batch = 2 }
 options = { width = 4, loc_width = 4, pooling = 5 }
 """
 PACKAGE = str(Path(omnial_bench.__file__).parent) + os.sep
-NETWORK, HELD = "models/", ("evaluation/", "attacks/", "metrics/")
+NETWORK, HELD = "models/", ("evaluation/evaluate.py", "evaluation/scoring.py")
+"""Where a detector's layers lie, and what an image passes in every task on it."""
 Stack = tuple[str, ...]
 
 
@@ -80,10 +83,10 @@ def main() -> None:
         ("without an image", stacks - image),
     ):  # fmt: skip
         deepest = max(sorted(of), key=len)
-        print(f"{title}: {len(deepest)}\n  " + " > ".join(deepest))
+        click.echo(f"{title}: {len(deepest)}\n  " + " > ".join(deepest))
     for title, of in (("in all", stacks), ("with an image", image)):
         modules = {call.partition(":")[0] for stack in of for call in stack}
-        print(f"modules {title}: {len(modules)}")
+        click.echo(f"modules {title}: {len(modules)}")
 
 
 if __name__ == "__main__":

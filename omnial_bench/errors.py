@@ -21,14 +21,14 @@ class UserError(Exception):
 
 def printable(text: str) -> str:
     """The text with every character that is not printed, or that a terminal acts on, shown by its escape."""
-    return "".join(one if is_printable(one) else repr(one)[1:-1] for one in text)
+    return "".join(character if is_printable(character) else repr(character)[1:-1] for character in text)
 
 
 def is_printable(text: str) -> bool:
     """Whether a text has a place on one line of a table or a terminal: letters of every script do, line ends, control
     characters and halves of characters do not."""
     return text.isprintable() or not any(
-        one in _ACTS or unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") for one in text
+        character in _ACTS or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text
     )
 
 

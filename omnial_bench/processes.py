@@ -194,15 +194,15 @@ class _Pool:
 
 def _tell(news: Any, watch: Watch, over: threading.Event) -> None:
     """Pass on what the processes tell, until it is over and nothing more has come."""
-    told: dict[str, Progress | None] = {}
+    watched: dict[str, Progress | None] = {}
     while not (over.is_set() and news.empty()):
         if news.empty():
             over.wait(0.05)
             continue
         name, done, total, note = news.get()
-        if name not in told:
-            told[name] = watch(name)
-        progress = told[name]
+        if name not in watched:
+            watched[name] = watch(name)
+        progress = watched[name]
         if progress is not None:
             progress(done, total, note)
 

@@ -57,26 +57,26 @@ def code_version(*starts: str) -> str:
 
 
 def _reached(starts: Iterable[str]) -> set[str]:
-    found, queue = set(starts), list(starts)
+    reached, queue = set(starts), list(starts)
     while queue:
         for module in imported_by(queue.pop()):
             silent = any(module == name or module.startswith(f"{name}.") for name in DECIDE_NOTHING)
-            if not silent and module not in found:
-                found.add(module)
+            if not silent and module not in reached:
+                reached.add(module)
                 queue.append(module)
-    return found
+    return reached
 
 
 @cache
 def imported_by(module: str) -> frozenset[str]:
     """The package's modules that one imports anywhere in its code."""
-    found = set()
+    modules = set()
     for home, names in IMPORT.findall(_file_of(module).read_text(encoding="utf-8")):
         # What is imported is a module itself, or stands in one.
         for name in (home, *(f"{home}.{word}".lstrip(".") for word in re.findall(r"\w+", names))):
             if name and _file_of(name).is_file():
-                found.add(name)
-    return frozenset(found)
+                modules.add(name)
+    return frozenset(modules)
 
 
 def _file_of(module: str) -> Path:

@@ -156,7 +156,7 @@ def write_rows(path: Path, rows: pd.DataFrame) -> None:
 
 def differences_frame(differences: Iterable[Difference]) -> pd.DataFrame:
     """Differences as a frame with the columns of differences.csv; an interval that was not measured is NaN."""
-    table = pd.DataFrame([astuple(one) for one in differences], columns=list(DIFFERENCE_COLUMNS))
+    table = pd.DataFrame([astuple(difference) for difference in differences], columns=list(DIFFERENCE_COLUMNS))
     return table.astype(dict.fromkeys(("difference", "low", "high"), "float64"))
 
 

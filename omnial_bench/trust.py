@@ -91,7 +91,9 @@ def line_of(error: BaseException) -> str:
 def parameters_of(source: Callable[..., Any]) -> set[str]:
     """The names that a function or class takes as keywords; none where Python cannot tell."""
     try:
-        return {one.name for one in inspect.signature(source).parameters.values() if one.kind in _KEYWORDS}
+        return {
+            parameter.name for parameter in inspect.signature(source).parameters.values() if parameter.kind in _KEYWORDS
+        }
     except (TypeError, ValueError):
         return set()
 

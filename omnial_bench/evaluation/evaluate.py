@@ -138,12 +138,11 @@ def _score_self(
         share = saturated(before.maps, views[attempts[at].set].maps, originals.masks)
         attempts[at] = replace(attempts[at], saturated=share)
     # Only now, for a part may stand behind the whole, and the whole is to be told from what each part did alone.
-    wholes = [
-        _with_parts(threat, suite.threats, attacked, views, anomalous) if suite.composed else attacked[threat.name]
-        for threat in suite.threats
-    ]
-    for index, (threat, images) in enumerate(zip(suite.threats, wholes, strict=True)):
-        if images is not attacked[threat.name]:
+    wholes = dict(attacked)
+    for threat in suite.threats if suite.composed else ():
+        wholes[threat.name] = _with_parts(threat, suite.threats, attacked, views, anomalous)
+    for index, threat in enumerate(suite.threats):
+        if (images := wholes[threat.name]) is not attacked[threat.name]:
             look(threat, images, {})
         outcome.rows.extend(rows[threat.name])
         outcome.drawn.extend(drawn[threat.name])

@@ -1,5 +1,7 @@
 """The worst of several attacks, image by image, for figures that are pooled over all images."""
 
+import math
+
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
@@ -77,8 +79,11 @@ class Worst:
     def choice(self) -> Int64[Tensor, " n"]:
         """The number of each image's version, 0 before any attack."""
         count = len(self.scores)
-        starts = [torch.full((count,), index) for index in range(len(self.versions))]
-        chosen, lowest = min(((start, self._area(start)) for start in starts), key=lambda pair: pair[1])
+        chosen, lowest = torch.zeros(count, dtype=torch.long), math.inf
+        for version in range(len(self.versions)):
+            start = torch.full((count,), version)
+            if (area := self._area(start)) < lowest:
+                chosen, lowest = start, area
         for _ in range(SWEEPS):
             harm = Harm(self._taken(chosen)[self._known], self.masks[self._known])
             costs = torch.stack([harm.pooled(maps, self.masks) for maps in self.versions])

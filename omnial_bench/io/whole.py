@@ -126,10 +126,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def without_none(value: Any) -> Any:
-    """A table without its empty entries, at any depth: TOML has no null."""
-    if isinstance(value, dict):
-        return {key: without_none(inner) for key, inner in value.items() if inner is not None}
-    return [without_none(inner) for inner in value] if isinstance(value, list | tuple) else value
+    """JSON values without the empty entries of their tables, at any depth: TOML has no null."""
+    return json.loads(
+        json.dumps(value),
+        object_hook=lambda table: {key: inner for key, inner in table.items() if inner is not None},
+    )
 
 
 def make_folder(path: Path) -> Path:

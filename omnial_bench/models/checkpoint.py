@@ -171,12 +171,27 @@ class Stored:
     folder: Path
 
 
-def examine(path: str | Path) -> Stored:
+def examine(path: str | Path, trusted: Collection[str] | None = None) -> Stored:
     """A checkpoint from its folder or its file, checked as far as that can be done without building its network.
 
-    UserError where a file is missing or damaged, the hash differs, or the weights belong to another detector.
+    Where its code is to be run, that it may, by who is `trusted`, is the first thing looked at. UserError where a file
+    is missing or damaged, the hash differs, or the weights belong to another detector.
     """
-    return _examined(path, None)
+    folder = folder_of(path)
+    record = parse(_File, read_toml(folder / RECIPE), str(folder / RECIPE))
+    name = record.recipe.detector
+    if is_foreign(name) and trusted is not None:
+        check_trust(name, trusted, str(folder / RECIPE))
+    tensors, _ = read_tensors(folder / WEIGHTS)
+    if sha256(folder / WEIGHTS) != record.sha256:
+        raise UserError(
+            f"{folder / WEIGHTS} does not match the hash in {RECIPE}; one of them was replaced, train again"
+        )
+    if not is_foreign(name):
+        # Without storage first: a recipe that was changed may ask for more memory than there is.
+        _check_fit(skeleton(record.recipe), tensors, folder, record.recipe)
+    _check(record, folder / RECIPE)
+    return Stored(record.recipe, record.provenance, record.sha256, tensors, folder)
 
 
 def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
@@ -185,7 +200,7 @@ def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
     A recipe that names code to run, `package.module:object`, is refused unless that name is among `trusted`: a file
     is no reason to run it. UserError for it, and as of `examine`.
     """
-    stored = _examined(path, trusted)
+    stored = examine(path, trusted)
     foreign, where = is_foreign(stored.recipe.detector), str(stored.folder / RECIPE)
     detector = None if foreign else _filled(stored)
     if detector is None:
@@ -214,25 +229,6 @@ def _filled(stored: Stored) -> Detector | None:
         for value in (*part.parameters(recurse=False), *part.buffers(recurse=False), *vars(part).values())
     )
     return None if any(isinstance(value, Tensor) and value.is_meta for value in held) else detector
-
-
-def _examined(path: str | Path, trusted: Collection[str] | None) -> Stored:
-    """As `examine`; where its code is to be run, that it may is the first thing looked at."""
-    folder = folder_of(path)
-    record = parse(_File, read_toml(folder / RECIPE), str(folder / RECIPE))
-    name = record.recipe.detector
-    if is_foreign(name) and trusted is not None:
-        check_trust(name, trusted, str(folder / RECIPE))
-    tensors, _ = read_tensors(folder / WEIGHTS)
-    if sha256(folder / WEIGHTS) != record.sha256:
-        raise UserError(
-            f"{folder / WEIGHTS} does not match the hash in {RECIPE}; one of them was replaced, train again"
-        )
-    if not is_foreign(name):
-        # Without storage first: a recipe that was changed may ask for more memory than there is.
-        _check_fit(skeleton(record.recipe), tensors, folder, record.recipe)
-    _check(record, folder / RECIPE)
-    return Stored(record.recipe, record.provenance, record.sha256, tensors, folder)
 
 
 def _check_fit(detector: Detector, tensors: Mapping[str, Tensor], folder: Path, recipe: Recipe) -> None:

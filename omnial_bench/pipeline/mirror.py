@@ -190,8 +190,8 @@ class Mirror:
     def _copy(self, name: str) -> str | None:
         """The SHA-256 of the copy of that name, None where there is none or its index is damaged."""
         text = self._read(name)
-        found = None if text is None else self._parsed(name, text)
-        digest = (found or {}).get(_COPY, "")
+        index = None if text is None else self._parsed(name, text)
+        digest = (index or {}).get(_COPY, "")
         return digest if re.fullmatch("[0-9a-f]{64}", digest) else None
 
     def mend(self, task: str, lost: Collection[Path]) -> bool:
@@ -232,10 +232,10 @@ class Mirror:
     def _parsed(self, task: str, text: str) -> dict[str, str] | None:
         """The files of an index; None, with a warning, where it is damaged or a path would leave the folder."""
         try:
-            found = json.loads(text)
+            index = json.loads(text)
         except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, dict) and all(isinstance(digest, str) and inside(name) for name, digest in found.items()):
-            return found
+            index = None
+        if isinstance(index, dict) and all(isinstance(digest, str) and inside(name) for name, digest in index.items()):
+            return index
         log.warning("not taken, for it is damaged: %s/%s/%s.json", self.url, INDEX, task)
         return None

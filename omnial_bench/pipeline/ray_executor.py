@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from omnial_bench import provenance as made_by
+from omnial_bench import provenance
 from omnial_bench.errors import UserError
 from omnial_bench.memory import keep_freed_memory
 from omnial_bench.processes import THREADS, Each, Work, flow
@@ -78,8 +78,8 @@ def ray_crew(
         place = _Place(
             str(Path.cwd()),
             {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT)},
-            made_by.code_version(),
-            made_by.versions(),
+            provenance.code_version(),
+            provenance.versions(),
             make,
             arguments,
             os.urandom(8).hex(),
@@ -176,8 +176,8 @@ def _settle(place: _Place) -> Any:
     os.chdir(place.folder)
     os.environ.update(place.environment)
     for what, here, there in (
-        ("code", made_by.code_version(), place.code),
-        ("packages", made_by.versions(), place.versions),
+        ("code", provenance.code_version(), place.code),
+        ("packages", provenance.versions(), place.versions),
     ):
         if here != there:
             raise UserError(f"machine {node} has other {what} of omnial-bench than this one; install the same on all")

@@ -7,7 +7,7 @@ from typing import Any
 import tomli_w
 import torch
 
-from omnial_bench import provenance as made_by
+from omnial_bench import provenance
 from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Paradigm, Recipe
 from omnial_bench.data.dataset import scan
@@ -66,7 +66,7 @@ def save_adapted(
     describe = provenance_of(
         wanted.name, paradigm, dataset.categories, dataset=dataset.name, data_fingerprint=dataset.fingerprint,
         seed=seed, precision="32-true",
-        key=made_by.key_of(recipe=recipe.model_dump(mode="json"), weights=weights_of(detector)),
+        key=provenance.key_of(recipe=recipe.model_dump(mode="json"), weights=weights_of(detector)),
     )  # fmt: skip
     images = to_float(dataset.load("train", None, size).images[:BATCH])
     with claimed(make_folder(folder), alone=True), swept(folder, deep=False):
@@ -83,8 +83,8 @@ def save_adapted(
 def _check_same(detector: Adapted, read_back: Detector, images: torch.Tensor) -> None:
     device = detector.threshold.device
     with torch.no_grad():
-        one, other = detector(images.to(device)), read_back(images)
-    pairs = ((one.log_odds, other.log_odds), (one.image_score, other.image_score))
+        first, other = detector(images.to(device)), read_back(images)
+    pairs = ((first.log_odds, other.log_odds), (first.image_score, other.image_score))
     if not all(torch.allclose(left.cpu(), right, rtol=TOLERANCE, atol=TOLERANCE) for left, right in pairs):
         raise UserError(
             f"{type(detector.module).__name__} does not come back the same from its parameters and buffers; register "

@@ -85,8 +85,8 @@ def train_models(
 
 
 def _check_free(folder: Path, key: str) -> None:
-    found = read_provenance(folder)
-    if found is not None and found.key != key:
+    origin = read_provenance(folder)
+    if origin is not None and origin.key != key:
         raise UserError(
-            f"{folder} holds a finished training, {found.model} of other settings, data or code; choose another folder"
+            f"{folder} holds a finished training, {origin.model} of other settings, data or code; choose another folder"
         )

@@ -138,8 +138,8 @@ class Workspace:
 
     def load(self, model: Model) -> Trained:
         """A trained model; of code from elsewhere what the plan names and the user trusts, and no other."""
-        named = {model.recipe.detector, model.recipe.defence.get("name", "")}
-        return load_trained(self.folder_of(model), trusted=named & set(self.settings.trusted))
+        names = {model.recipe.detector, model.recipe.defence.get("name", "")}
+        return load_trained(self.folder_of(model), trusted=names & set(self.settings.trusted))
 
     def target(self, model: str) -> Target:
         if model not in self._at_hand:

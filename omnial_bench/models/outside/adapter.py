@@ -52,10 +52,10 @@ class Adapted(Untrained):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
         """UserError where the module fails, or returns something else than it may."""
-        found = read(_tried(self.module, images), images)
-        if isinstance(found, Prediction):
-            return found
-        return to_log_odds(*found, self.threshold, self.temperature)
+        output = read(_tried(self.module, images), images)
+        if isinstance(output, Prediction):
+            return output
+        return to_log_odds(*output, self.threshold, self.temperature)
 
 
 def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Detector:
@@ -74,14 +74,14 @@ def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Det
     with torch.no_grad():
         for images in normals:
             shown = images.clone()
-            found = read(_tried(module, shown), shown)
+            output = read(_tried(module, shown), shown)
             if not maps:
-                _check_first(module, found, shown, images)
-            if isinstance(found, Prediction):
+                _check_first(module, output, shown, images)
+            if isinstance(output, Prediction):
                 return Adapted(module)
-            maps.append(found[0])
-            if found[1] is not None:
-                scores.append(found[1])
+            maps.append(output[0])
+            if output[1] is not None:
+                scores.append(output[1])
     if (count := sum(map(len, maps))) < LEAST:
         raise UserError(
             f"expected at least {LEAST} normal images to take a scale from, got {count}; "
@@ -96,10 +96,10 @@ def check_detector(detector: Detector, size: tuple[int, int], device: torch.devi
     mode afterwards."""
     images = torch.zeros(1, 3, *size, device=device)
     with torch.no_grad():
-        said = _tried(detector.eval(), images)
-    if not isinstance(said, Prediction):
-        raise UserError(f"expected a Prediction from {named(detector)}, for it is a Detector, got {_shape(said)}")
-    _check_prediction(said, images)
+        output = _tried(detector.eval(), images)
+    if not isinstance(output, Prediction):
+        raise UserError(f"expected a Prediction from {named(detector)}, for it is a Detector, got {_shape(output)}")
+    _check_prediction(output, images)
 
 
 def _tried(module: nn.Module, images: Tensor) -> object:
@@ -120,7 +120,7 @@ def _tried(module: nn.Module, images: Tensor) -> object:
 
 
 def _check_first(
-    module: nn.Module, found: Prediction | tuple[Tensor, Tensor | None], shown: Tensor, images: Tensor
+    module: nn.Module, output: Prediction | tuple[Tensor, Tensor | None], shown: Tensor, images: Tensor
 ) -> None:
     """UserError for what would go wrong later, with what a module said of the first images that it was `shown`."""
     if not torch.equal(shown, images):
@@ -130,8 +130,8 @@ def _check_first(
             f"{named(module)} has parameters that no image gave a value, such as {empty[0]}; take them out of it"
         )
     again = read(_tried(module, shown), shown)
-    one, other = (said.log_odds if isinstance(said, Prediction) else said[0] for said in (found, again))
-    if float((one - other).abs().max()) > UNSTEADY * float(one.std()):
+    first, second = (each.log_odds if isinstance(each, Prediction) else each[0] for each in (output, again))
+    if float((first - second).abs().max()) > UNSTEADY * float(first.std()):
         log.warning(
             "%s says something else of the same images when it is asked again; every figure is that of one draw, "
             "and attacks chase what moves: take dropout, noise and what it remembers out of its forward", named(module),
@@ -208,22 +208,22 @@ def read(output: object, images: Float[Tensor, "b 3 h w"]) -> Prediction | tuple
     return maps.to(images), score
 
 
-def _check_prediction(said: Prediction, images: Float[Tensor, "b 3 h w"]) -> None:
+def _check_prediction(prediction: Prediction, images: Float[Tensor, "b 3 h w"]) -> None:
     """UserError for a Prediction that is none of these images."""
     count, _, *size = images.shape
-    shape, logits, scores = tuple(images.shape), said.logits, said.score
+    shape, logits, scores = tuple(images.shape), prediction.logits, prediction.score
     if not (_is_float(logits) and logits.ndim == 4 and logits.shape[1] > 1) or (
         [len(logits), *logits.shape[2:]] != [count, *size]
     ):
         wanted, got = f"logits of shape ({count}, k, {size[0]}, {size[1]}), k at least 2", _shape(logits)
-    elif said.reconstruction is not None and not (
-        _is_float(said.reconstruction) and tuple(said.reconstruction.shape) == shape
+    elif prediction.reconstruction is not None and not (
+        _is_float(prediction.reconstruction) and tuple(prediction.reconstruction.shape) == shape
     ):
-        wanted, got = f"a reconstruction of shape {shape}", _shape(said.reconstruction)
+        wanted, got = f"a reconstruction of shape {shape}", _shape(prediction.reconstruction)
     elif scores is not None and not (_is_float(scores) and tuple(scores.shape) == (count,)):
         wanted, got = f"an image score of shape ({count},)", _shape(scores)
-    elif any(side < 1 or side % 2 == 0 for side in (said.smoothing, said.pooling)):
-        wanted, got = "an odd smoothing and pooling", f"{said.smoothing} and {said.pooling}"
+    elif any(side < 1 or side % 2 == 0 for side in (prediction.smoothing, prediction.pooling)):
+        wanted, got = "an odd smoothing and pooling", f"{prediction.smoothing} and {prediction.pooling}"
     else:
         return
     raise UserError(f"expected a Prediction with {wanted}, got {got}; mend the module")

@@ -37,7 +37,7 @@ def scale_of(values: Iterable[Tensor], what: str) -> Scale:
     half of the values are one and the same, their standard deviation stands in for the distance from the median. This
     rule is the benchmark's own choice. UserError for values that are not finite or all the same.
     """
-    every = torch.cat([one.detach().flatten() for one in values]).double().cpu()
+    every = torch.cat([part.detach().flatten() for part in values]).double().cpu()
     if not torch.isfinite(every).all():
         raise UserError(f"expected finite {what}s on normal images, got NaN or infinity; mend the detector")
     ordered = every.sort().values

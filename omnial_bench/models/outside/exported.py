@@ -53,8 +53,8 @@ class Exported(nn.Module):
                 )
         inputs = ((images - self.mean) / self.std).float().cpu()
         parts = [self._run(part) for part in torch.split(inputs, self.batch or len(inputs))]
-        found = [torch.cat(values).float().to(images.device) for values in zip(*parts, strict=True)]
-        return found[0] if len(found) == 1 else (found[0], found[1])
+        outputs = [torch.cat(values).float().to(images.device) for values in zip(*parts, strict=True)]
+        return outputs[0] if len(outputs) == 1 else (outputs[0], outputs[1])
 
     def _run(self, images: Tensor) -> list[Tensor]:
         missing = (self.batch or len(images)) - len(images)
@@ -104,25 +104,25 @@ def _opened(path: Path) -> Any:
 def _input_of(session: Any, path: Path) -> tuple[str, int | None, tuple[int | None, int | None]]:
     """Its name, the batch size and the height and width, each None where it is free."""
     inputs = session.get_inputs()
-    found = "; ".join(f"{one.name} {one.type} {_shape(one)}" for one in inputs)
+    listed = "; ".join(f"{image.name} {image.type} {_shape(image)}" for image in inputs)
     if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
-        raise UserError(f"expected one float32 input of shape (b, 3, h, w) of {path}, got {found}; export it so")
-    sides = [one if isinstance(one, int) and one > 0 else None for one in inputs[0].shape]
+        raise UserError(f"expected one float32 input of shape (b, 3, h, w) of {path}, got {listed}; export it so")
+    sides = [side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape]
     if sides[1] not in (None, 3):
-        raise UserError(f"expected images with the 3 channels first for {path}, got {found}; export it so")
+        raise UserError(f"expected images with the 3 channels first for {path}, got {listed}; export it so")
     return inputs[0].name, sides[0], (sides[2], sides[3])
 
 
 def _outputs_of(session: Any, path: Path, maps: str | None, score: str | None) -> tuple[str, ...]:
-    outputs = {one.name: one for one in session.get_outputs()}
-    listed = "; ".join(f"{one.name} {one.type} {_shape(one)}" for one in outputs.values())
+    outputs = {output.name: output for output in session.get_outputs()}
+    listed = "; ".join(f"{output.name} {output.type} {_shape(output)}" for output in outputs.values())
     for name in (maps, score):
         if name is not None and (name not in outputs or outputs[name].type not in FLOATS):
             raise UserError(f"{path} has no float output {name!r}; it has {listed}")
-    floats = [one for one in outputs.values() if one.type in FLOATS]
+    floats = [output for output in outputs.values() if output.type in FLOATS]
     if maps is None:
-        maps = _only([one.name for one in floats if len(one.shape) in (3, 4)], "maps", path, listed)
-    scores = [one.name for one in floats if len(one.shape) in (1, 2) and one.name != maps]
+        maps = _only([output.name for output in floats if len(output.shape) in (3, 4)], "maps", path, listed)
+    scores = [output.name for output in floats if len(output.shape) in (1, 2) and output.name != maps]
     if score is None and scores:
         score = _only(scores, "score", path, listed)
     return (maps,) if score is None else (maps, score)
