@@ -77,7 +77,8 @@ def evaluate_in_hand(subject: Subject, detector: nn.Module | Factory) -> Outcome
         check_rows(out / "results.csv", names, names_of(subject.suite))
         write_environment(
             out, subject.dataset, device=subject.device, threads=threads_of(1), precision=subject.precision,
-            seed=subject.seed, sizes=[subject.size], suites=[subject.suite], metrics=[own.metric for own in subject.metrics],
+            seed=subject.seed, sizes=[subject.size], suites=[subject.suite],
+            metrics=[own.metric for own in subject.metrics],
         )  # fmt: skip
         outcome = _evaluate(subject, detector)
         if outcome.examples:
