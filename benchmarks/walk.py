@@ -1,8 +1,8 @@
 """What one image passes on its way through `run`: the depth of calls and the modules, of the package alone.
 
 `python -m benchmarks.walk` draws one category, trains a network for two steps, and then runs the plan again with only
-its scores and attacks to be made. Three figures are of the deepest call: in all, above the network's own layers, and
-where no image is held (records, folders, keys). Modules are those in which a function was called.
+its scores and attacks to be made. Printed are the deepest call of the run, the deepest in which a detector is shown an
+image, and the modules in which a function was called: in all, and while a task held an image.
 """
 
 import os
@@ -30,8 +30,8 @@ training = { max_iterations = 2, batch = 2 }
 options = { width = 4, loc_width = 4, pooling = 5 }
 """
 PACKAGE = str(Path(omnial_bench.__file__).parent) + os.sep
-NETWORK, HELD = "models/", ("evaluation/evaluate.py", "evaluation/scoring.py")
-"""Where a detector's layers lie, and what an image passes in every task on it."""
+HOLDERS = ("evaluation/evaluate.py", "evaluation/scoring.py")
+"""What an image passes in every task on a model."""
 Stack = tuple[str, ...]
 
 
@@ -56,10 +56,10 @@ def walked(action: Callable[[], Any]) -> set[Stack]:
     return stacks
 
 
-def above_network(stack: Stack) -> Stack:
-    """A stack down to the forward of the detector, which is a layer of the network below it."""
-    inside = [place for place, call in enumerate(stack) if call.startswith(NETWORK) and call.endswith(":forward")]
-    return stack[: inside[0] + 1] if inside else stack
+def down_to_detector(stack: Stack) -> Stack:
+    """A stack down to the forward of the detector, below which are its own layers; empty where none is called."""
+    forwards = [place for place, call in enumerate(stack) if call.startswith("models/") and call.endswith(":forward")]
+    return stack[: forwards[0] + 1] if forwards else ()
 
 
 def main() -> None:
@@ -77,13 +77,10 @@ def main() -> None:
         for note in (*(out / ".tasks").glob("evaluate*"), *(out / ".tasks").glob("score*")):
             note.unlink()
         stacks = walked(lambda: run(plan, settings))
-    image = {stack for stack in stacks if any(call.startswith(HELD) for call in stack)}
-    for title, of in (
-        ("deepest call", stacks), ("with an image, above the network's layers", set(map(above_network, image))),
-        ("without an image", stacks - image),
-    ):  # fmt: skip
+    for title, of in (("deepest call", stacks), ("until a detector sees an image", set(map(down_to_detector, stacks)))):
         deepest = max(sorted(of), key=len)
         click.echo(f"{title}: {len(deepest)}\n  " + " > ".join(deepest))
+    image = {stack for stack in stacks if any(call.startswith(HOLDERS) for call in stack)}
     for title, of in (("in all", stacks), ("with an image", image)):
         modules = {call.partition(":")[0] for stack in of for call in stack}
         click.echo(f"modules {title}: {len(modules)}")
