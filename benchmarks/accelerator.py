@@ -33,13 +33,14 @@ from omnial_bench.config.load import read_recipe
 from omnial_bench.config.schema import Plan, Recipe
 from omnial_bench.data.images import Images, to_bytes
 from omnial_bench.data.toy.make import draw_toy
-from omnial_bench.evaluation.scoring import Labels, score
+from omnial_bench.evaluation.scoring import score
+from omnial_bench.evaluation.target import Labels
 from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import make_folder, write_json, write_text
 from omnial_bench.models.registry import build
 from omnial_bench.models.training import Order, _Loop
 from omnial_bench.pipeline.plan import Settings
-from omnial_bench.pipeline.run import run
+from omnial_bench.pipeline.run_plan import run
 from omnial_bench.provenance import commit, versions
 from omnial_bench.runtime import Precision, fabric, placed
 from omnial_bench.types import ThreatModel
