@@ -17,7 +17,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 """Pillow's names of what files may hold, whatever they are called: others start programs, as EPS does Ghostscript."""
 MOST_SIDE = 1 << 15
 """Pixels of a side: an image of one row and millions of columns is small, and what reduces it is not."""
-VERSION = 4
+VERSION = 5
 """Raised with every change of what decoding gives, so that older cached images are not found."""
 
 Bytes = npt.NDArray[np.uint8]
