@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -13,8 +13,6 @@ from omnial_bench.errors import UserError
 from omnial_bench.metrics.registry import METRICS, is_chance
 from omnial_bench.reports.titles import Titles, panels_of
 from omnial_bench.results import size_of
-
-T = TypeVar("T")
 
 METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
 MEAN = "mean"
@@ -102,6 +100,23 @@ class Gap(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
+class _Figure(NamedTuple):
+    seed: int
+    value: float
+    low: float
+    high: float
+
+    @property
+    def has_interval(self) -> bool:
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+_Key = tuple[Model, Condition, str, str]
+"""Model, condition, category and metric."""
+_Pair = tuple[Model, Model, tuple[str, str, str, str]]
+"""Both models, and set, source, category and metric."""
+
+
 class Values:
     """The rows of one data set by model, condition, category and metric; several seeds are averaged."""
 
@@ -124,60 +139,49 @@ class Values:
             raise UserError(f"expected rows of one data set, got {', '.join(datasets)}; report on each apart")
         self.dataset: str = datasets[0]
         self.seeds: tuple[int, ...] = tuple(sorted({int(seed) for seed in rows["seed"]}))
-        self._values: dict[tuple[Model, Condition, str, str], list[float]] = defaultdict(list)
-        self._by_seed: dict[tuple[Model, Condition, str, str], dict[int, float]] = defaultdict(dict)
-        self._ends: dict[tuple[Model, Condition, str, str], list[tuple[float, float]]] = defaultdict(list)
-        self._counts: dict[tuple[Model, Condition, str], int] = {}
+        self._figures: dict[_Key, list[_Figure]] = defaultdict(list)
+        self._counts: dict[tuple[Model, Condition, str], int] = defaultdict(int)
         self._aims: dict[tuple[Model, Condition, str], set[str]] = defaultdict(set)
-        columns = (
-            *("detector", "paradigm", "preset", *_CONDITION), "category", "metric", "value", "n", "seed", "aim", "low",
-            "high",
-        )  # fmt: skip
         # Of rows that do not say what attacked and others that do, these tell.
         threats = rows.groupby([*_CONDITION], sort=False)[["attack", "norm", "eps", "goal"]].max().reset_index()
         conditions = {
             (name, threat, source): Condition(name, threat, source, attack, norm, size_of(eps), goal)
             for name, threat, source, attack, norm, eps, goal in threats.itertuples(index=False, name=None)
         }
-        for record in zip(*(rows[name].tolist() for name in columns), strict=True):
-            model, condition = Model(*record[:3]), conditions[record[3:6]]
-            key = (model, condition, record[6], record[7])
-            self._values[key].append(float(record[8]))
-            self._by_seed[key][int(record[10])] = float(record[8])
-            self._ends[key].append((float(record[12]), float(record[13])))
-            self._counts[key[:3]] = max(self._counts.get(key[:3], 0), int(record[9]))
-            self._aims[key[:3]].add(record[11])
+        for row in rows.to_dict("records"):
+            model = Model(row["detector"], row["paradigm"], row["preset"])
+            images = (model, conditions[row["set"], row["threat"], row["source"]], row["category"])
+            self._figures[*images, row["metric"]].append(_Figure(row["seed"], row["value"], row["low"], row["high"]))
+            self._counts[images] = max(self._counts[images], row["n"])
+            self._aims[images].add(row["aim"])
         self._gaps = {} if differences is None else _gaps_of(differences[differences["seed"].isin(self.seeds)])
-        self.models: tuple[Model, ...] = tuple(sorted(_distinct(key[0] for key in self._values), key=_model_order))
+        self.models: tuple[Model, ...] = tuple(sorted({key[0] for key in self._figures}, key=_model_order))
         self.titles = Titles(self.detectors, titles or {})
-        self._presets: dict[str, set[str]] = defaultdict(set)
-        for model in self.models:
-            self._presets[model.name].add(model.preset)
-        told = unlearnt or {}
         self.unlearnt: dict[Model, tuple[str, ...]] = {
-            model: told[model.detector, model.paradigm]
+            model: unlearnt[model.detector, model.paradigm]
             for model in self.models
-            if (model.detector, model.paradigm) in told
+            if unlearnt and (model.detector, model.paradigm) in unlearnt
         }
-        self.conditions: tuple[Condition, ...] = tuple(
-            sorted(_distinct(key[1] for key in self._values), key=_condition_order)
-        )
-        named = _distinct(key[2] for key in self._values)
-        self.categories: tuple[str, ...] = tuple(sorted(name for name in named if name != MEAN))
-        present = {key[3] for key in self._values}
+        self.conditions: tuple[Condition, ...] = tuple(sorted(conditions.values(), key=_condition_order))
+        self.categories: tuple[str, ...] = tuple(sorted(set(rows["category"]) - {MEAN}))
+        present = set(rows["metric"])
         self.metrics: tuple[str, ...] = tuple(name for name in METRICS if name in present)
-        self.unknown: tuple[str, ...] = tuple(sorted(one for one in present - set(METRICS) if not is_chance(one)))
+        self.unknown: tuple[str, ...] = tuple(sorted(name for name in present - set(METRICS) if not is_chance(name)))
         """Metrics of a later version or of the user's own, of which nothing but the figures is known."""
 
     @property
     def partial(self) -> bool:
         """Whether some mean leaves out a category whose figure is undefined."""
-        gaps = {(key[0], key[1], key[3]) for key, found in self._values.items() if any(map(math.isnan, found))}
-        return any(not math.isnan(self.get(model, condition, metric)) for model, condition, metric in gaps)
+        return any(
+            not math.isnan(self.get(model, condition, metric))
+            for (model, condition, _, metric), figures in self._figures.items()
+            if any(math.isnan(figure.value) for figure in figures)
+        )
 
     def short_label(self, model: Model) -> str:
         """A model below the title of its detector: its paradigm, with its preset where there are several."""
-        return model.paradigm if len(self._presets[model.name]) == 1 else f"{model.paradigm} ({model.preset})"
+        twins = sum(other.name == model.name for other in self.models)
+        return model.paradigm if twins == 1 else f"{model.paradigm} ({model.preset})"
 
     def label(self, model: Model) -> str:
         return f"{self.titles.of_detector(model.detector)} {self.short_label(model)}"
@@ -191,43 +195,37 @@ class Values:
         """What the rows say that the attack went for, over the categories; `""` among it where one does not say."""
         return set().union(*(self._aims[model, condition, name] for name in self.scored(model, condition)))
 
+    def _of(self, model: Model, condition: Condition | None, metric: str, category: str) -> list[_Figure]:
+        return self._figures.get((model, condition, category, metric), []) if condition else []
+
     def get(self, model: Model, condition: Condition | None, metric: str, category: str = MEAN) -> float:
         """The figure as in the rows (a fraction, or dB); NaN where it is undefined or was not measured."""
-        found = self._values.get((model, condition, category, metric)) if condition else None
-        return fmean(found) if found else math.nan
+        figures = self._of(model, condition, metric, category)
+        return fmean(figure.value for figure in figures) if figures else math.nan
 
-    def each(self, model: Model, condition: Condition | None, metric: str, category: str = MEAN) -> list[float]:
-        """The figure of each seed; none where one is undefined, for a mean of the others would be of other models."""
-        found = self._by_seed.get((model, condition, category, metric), {}) if condition else {}
-        return [] if any(map(math.isnan, found.values())) else list(found.values())
+    def each(self, model: Model, condition: Condition | None, metric: str) -> list[float]:
+        """The class mean of each seed; none where one is undefined, for a mean of the others would be of other
+        models."""
+        values = [figure.value for figure in self._of(model, condition, metric, MEAN)]
+        return [] if any(map(math.isnan, values)) else values
 
     def change(self, model: Model, condition: Condition, metric: str, category: str = MEAN) -> float:
         """The figure less that of the control."""
         return self.get(model, condition, metric, category) - self.get(model, self.control, metric, category)
 
-    def spread(
-        self,
-        model: Model,
-        condition: Condition | None,
-        metric: str,
-        category: str = MEAN,
-        *,
-        less: Condition | None = None,
-    ) -> float:
-        """Standard deviation over seeds of the figure, or of the figure less that under `less`; NaN for one seed."""
-        found = self._by_seed.get((model, condition, category, metric), {}) if condition else {}
-        base = self._by_seed.get((model, less, category, metric), {}) if less else dict.fromkeys(found, 0.0)
-        known = [value - base[seed] for seed, value in found.items() if seed in base]
-        return stdev(known) if len(known) > 1 else math.nan
+    def spread(self, model: Model, condition: Condition | None, metric: str, *, less: Condition | None = None) -> float:
+        """Standard deviation over seeds of the class mean, or of it less that under `less`; NaN for one seed."""
+        base = {figure.seed: figure.value for figure in self._of(model, less, metric, MEAN)}
+        figures = [figure for figure in self._of(model, condition, metric, MEAN) if less is None or figure.seed in base]
+        changes = [figure.value - base.get(figure.seed, 0.0) for figure in figures]
+        return stdev(changes) if len(changes) > 1 else math.nan
 
-    def interval(
-        self, model: Model, condition: Condition | None, metric: str, category: str = MEAN
-    ) -> tuple[float, float]:
+    def interval(self, model: Model, condition: Condition | None, metric: str) -> tuple[float, float]:
         """Both ends of the 95 % interval over images, averaged over the seeds; NaN where a row has none."""
-        found = self._ends.get((model, condition, category, metric), []) if condition else []
-        if not found or not all(math.isfinite(end) for pair in found for end in pair):
+        figures = self._of(model, condition, metric, MEAN)
+        if not figures or not all(figure.has_interval for figure in figures):
             return math.nan, math.nan
-        return fmean(low for low, _ in found), fmean(high for _, high in found)
+        return fmean(figure.low for figure in figures), fmean(figure.high for figure in figures)
 
     def gap(
         self, model: Model, other: Model, condition: Condition | None, metric: str, category: str = MEAN
@@ -236,26 +234,27 @@ class Values:
 
         None where it has no interval, or where it is not that of these rows.
         """
-        where = (condition.set, condition.source, category, metric) if condition else None
-        found = self._gaps.get((model, other, where))
-        if not found:
-            found = [(-gap, -high, -low) for gap, low, high in self._gaps.get((other, model, where), [])]
-        if not found:
+        if condition is None:
             return None
-        gap = Gap(*(fmean(column) for column in zip(*found, strict=True)))
+        where = (condition.set, condition.source, category, metric)
+        gaps = self._gaps.get((model, other, where), [])
+        gaps = gaps or [Gap(-gap, -high, -low) for gap, low, high in self._gaps.get((other, model, where), [])]
+        if not gaps:
+            return None
+        gap = Gap(*(fmean(column) for column in zip(*gaps, strict=True)))
         rows = self.get(model, condition, metric, category) - self.get(other, condition, metric, category)
         return gap if all(map(math.isfinite, gap)) and math.isclose(gap.difference, rows, abs_tol=1e-9) else None
 
     @property
     def intervals(self) -> bool:
         """Whether any row has an interval over images."""
-        return any(math.isfinite(end) for found in self._ends.values() for pair in found for end in pair)
+        return any(figure.has_interval for figures in self._figures.values() for figure in figures)
 
     def seeds_of(self, conditions: Iterable[Condition]) -> tuple[int, ...]:
         """The seeds that have a figure under any of the conditions."""
         wanted = set(conditions)
-        found = [seeds for (_, condition, _, _), seeds in self._by_seed.items() if condition in wanted]
-        return tuple(sorted({seed for seeds in found for seed in seeds}))
+        under = [figures for (_, condition, *_), figures in self._figures.items() if condition in wanted]
+        return tuple(sorted({figure.seed for figures in under for figure in figures}))
 
     def chance(self, condition: Condition, metric: str, category: str = MEAN) -> float:
         """The chance level of a metric: the prevalence decides it, hence the images and not the model."""
@@ -280,8 +279,8 @@ class Values:
         )
 
     def _attacked(self, model: Model, condition: Condition, category: str) -> bool:
-        if told := self._aims[model, condition, category] - {"", "none"}:
-            return told != {"other"}
+        if aims := self._aims[model, condition, category] - {"", "none"}:
+            return aims != {"other"}
         return condition.white_box or not {model.name, f"{model.name}-{category}"}.isdisjoint(condition.sources)
 
     def scored(self, model: Model, condition: Condition) -> tuple[str, ...]:
@@ -312,25 +311,18 @@ class Values:
 
     @property
     def detectors(self) -> tuple[str, ...]:
-        return tuple(_distinct(model.detector for model in self.models))
+        return tuple(dict.fromkeys(model.detector for model in self.models))
 
 
-def _gaps_of(
-    differences: pd.DataFrame,
-) -> dict[tuple[Model, Model, tuple[str, str, str, str] | None], list[tuple[float, float, float]]]:
-    """By both models, and set, source, category and metric: a difference and the ends of its interval for each seed."""
-    found: dict[tuple[Model, Model, tuple[str, str, str, str] | None], list[tuple[float, float, float]]] = {}
+def _gaps_of(differences: pd.DataFrame) -> dict[_Pair, list[Gap]]:
+    """A difference for each seed."""
+    gaps: dict[_Pair, list[Gap]] = defaultdict(list)
     for row in differences.to_dict("records"):
-        one = Model(row["detector"], row["paradigm"], row["preset"])
+        model = Model(row["detector"], row["paradigm"], row["preset"])
         other = Model(row["other_detector"], row["other_paradigm"], row["other_preset"])
         where = (row["set"], row["source"], row["category"], row["metric"])
-        gap = (float(row["difference"]), float(row["low"]), float(row["high"]))
-        found.setdefault((one, other, where), []).append(gap)
-    return found
-
-
-def _distinct(items: Iterable[T]) -> list[T]:
-    return list(dict.fromkeys(items))
+        gaps[model, other, where].append(Gap(row["difference"], row["low"], row["high"]))
+    return gaps
 
 
 def _model_order(model: Model) -> tuple[str, str, int, str]:
