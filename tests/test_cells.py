@@ -20,10 +20,10 @@ from omnial_bench.io.csv import csv_text, escape, unescape
 from omnial_bench.io.whole import write_text
 from omnial_bench.models.training import LOG, _write_log
 from omnial_bench.reports import document
-from omnial_bench.reports.attempts import read_attempts, read_health
-from omnial_bench.reports.check import judge_files
+from omnial_bench.reports.baseline import judge_files
 from omnial_bench.reports.document import write_report
-from omnial_bench.reports.images import Examples
+from omnial_bench.reports.example_images import Examples
+from omnial_bench.reports.origins import read_attempts, read_health
 from omnial_bench.results import read_rows, read_texts, write_rows
 
 BEGINNINGS = "=+-@\t\r"

@@ -22,7 +22,8 @@ from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256
 from omnial_bench.metrics.ranking import Ranking
 from omnial_bench.metrics.registry import METRICS, Metric
-from omnial_bench.reports.check import COMPARED, compare, failed, judge, judge_files, moved
+from omnial_bench.reports.baseline import judge_files
+from omnial_bench.reports.check import COMPARED, compare, failed, judge, moved
 from omnial_bench.reports.gate import SHOWN, junit, markdown
 from omnial_bench.reports.tolerances import FALSE_ALARMS, SWAPS, of_same_weights, of_seeds, parse_tolerances
 from omnial_bench.results import read_rows, write_rows

@@ -36,7 +36,7 @@ from omnial_bench.errors import UserError, is_printable
 from omnial_bench.io.whole import sha256
 from omnial_bench.models import checkpoint
 from omnial_bench.models.registry import build
-from omnial_bench.reports import baseline, categories, gate, making, origins, table, tables
+from omnial_bench.reports import baseline, categories, gate, headline, making, origins, table
 from omnial_bench.reports.check import judge
 from omnial_bench.reports.table import Table, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Values
@@ -359,7 +359,7 @@ def spoiled_rows(draw: st.DrawFn) -> bytes:
 
 
 PLAIN = SOME.to_csv(index=False, lineterminator="\n").encode()
-MAKERS = (tables.headline, tables.every_metric)
+MAKERS = (headline.headline, headline.every_metric)
 
 
 @fuzz(300)

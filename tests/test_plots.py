@@ -10,8 +10,7 @@ from fake_run import fake_rows, fake_run
 from PIL import Image
 
 from omnial_bench.errors import UserError
-from omnial_bench.reports import drawing as look
-from omnial_bench.reports import images, looks, plots
+from omnial_bench.reports import example_images, loss_curves, plots, style
 from omnial_bench.reports.grid import Grid
 from omnial_bench.reports.origins import Loss, MadeSet
 from omnial_bench.reports.values import Values
@@ -40,12 +39,12 @@ def test_a_figure_has_the_same_bytes_twice_and_no_date(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         drawing = plots.reconstruction(Values(fake_rows()))
         assert drawing is not None
-        look.save(drawing, tmp_path / folder)
+        style.save(drawing, tmp_path / folder)
     for name in ("reconstruction.png", "reconstruction.svg"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert "<dc:date>" not in (tmp_path / "a" / "reconstruction.svg").read_text(encoding="utf-8")
     with Image.open(tmp_path / "a" / "reconstruction.png") as image:
-        assert image.width == pytest.approx(look.DOUBLE * 200, abs=1)
+        assert image.width == pytest.approx(style.DOUBLE * 200, abs=1)
 
 
 def test_bars_are_as_high_as_the_rows() -> None:
@@ -100,9 +99,9 @@ def test_heat_map_shows_changes_in_points() -> None:
 
 
 def test_numbers_stand_out_from_their_cells_and_a_cell_without_one_is_left_blank() -> None:
-    with look.paper_style():
-        axes = look.new_figure(3, 3).subplots()
-        looks.heat(axes, pd.DataFrame([[-100.0, np.nan, -0.2], [0.0, 50.0, 100.0]]), -100, 100, digits=0)
+    with style.paper_style():
+        axes = style.new_figure(3, 3).subplots()
+        style.heat(axes, pd.DataFrame([[-100.0, np.nan, -0.2], [0.0, 50.0, 100.0]]), -100, 100, digits=0)
     said = [(text.get_text(), text.get_color()) for text in axes.texts]
     assert said == [("\u2212100", "white"), ("0", "black"), ("0", "black"), ("50", "black"), ("100", "white")]
 
@@ -121,7 +120,7 @@ def test_a_detector_has_its_marker_in_every_figure() -> None:
     values = Values(fake_rows())
     scatter = plots.reconstruction(values)
     log = pd.DataFrame({"iteration": [1, 2], "loss": [2.0, 1.0], "validation_ap": [0.1, 0.2]})
-    curve = plots.training({f"{name}-unified": log for name in values.detectors}, values)
+    curve = loss_curves.training({f"{name}-unified": log for name in values.detectors}, values)
     assert scatter is not None and curve is not None
     ends = [line.get_marker() for line in scatter.figure.axes[0].lines]
     assert ends == ["o", "o", "s", "s", "^", "^"]
@@ -132,50 +131,53 @@ def test_nothing_to_draw() -> None:
     rows = fake_rows(sets={})
     values = Values(rows[rows["metric"] == "image_auroc"])
     assert plots.reconstruction(values) is None and plots.localisation(values) is None and plots.drops(values) is None
-    assert plots.training({}, values) is None and plots.training({"draem-unified": pd.DataFrame()}, values) is None
-    assert plots.attack_loss({"pgd-4": MadeSet()}, Values(fake_rows())) is None
+    assert (
+        loss_curves.training({}, values) is None
+        and loss_curves.training({"draem-unified": pd.DataFrame()}, values) is None
+    )
+    assert loss_curves.attack_loss({"pgd-4": MadeSet()}, Values(fake_rows())) is None
 
 
 def test_a_log_without_validation_and_a_loss_of_each_set() -> None:
     values = Values(fake_rows())
     log = pd.DataFrame({"iteration": [1, 2, 3], "loss": [2.0, 1.0, 0.5]})
-    drawing = plots.training({"draem-separate-bottle": log}, values)
+    drawing = loss_curves.training({"draem-separate-bottle": log}, values)
     assert drawing is not None and len(drawing.figure.axes) == 2
-    unknown = plots.training({"draem-unified": log.assign(validation_ap=np.nan)}, values)
+    unknown = loss_curves.training({"draem-unified": log.assign(validation_ap=np.nan)}, values)
     assert unknown is not None and [len(axes.lines) for axes in unknown.figure.axes] == [1, 0]
     fitted = pd.DataFrame({"iteration": [0], "loss": [np.nan]})
-    assert plots.training({"draem-unified": fitted}, values) is None
-    beside = plots.training({"draem-unified": fitted, "jnld-unified": log}, values)
+    assert loss_curves.training({"draem-unified": fitted}, values) is None
+    beside = loss_curves.training({"draem-unified": fitted, "jnld-unified": log}, values)
     assert beside is not None and [axes.get_title() for axes in beside.figure.axes] == ["JNLD", ""]
-    curves = plots.attack_loss({"pgd-8": MadeSet(loss=Loss(steps=(1.0, 1.5, 1.75)))}, values)
+    curves = loss_curves.attack_loss({"pgd-8": MadeSet(loss=Loss(steps=(1.0, 1.5, 1.75)))}, values)
     assert curves is not None
     assert list(curves.figure.axes[0].lines[0].get_ydata()) == [1.0, 1.5, 1.75]
 
 
 def test_colours_stay_with_the_detector() -> None:
-    assert look.colour("jnld", ("jnld",)) == look.colour("jnld", ("draem", "jnld", "x"))
-    assert look.colour("x", ("x", "y")) != look.colour("y", ("x", "y"))
+    assert style.colour("jnld", ("jnld",)) == style.colour("jnld", ("draem", "jnld", "x"))
+    assert style.colour("x", ("x", "y")) != style.colour("y", ("x", "y"))
 
 
-def test_figures_under_attack_state_the_factor_and_the_notice(run: Path) -> None:
-    examples = images.Examples(run / "examples")
-    drawings = images.under_attack(examples, Values(fake_rows()), "Images: invented.")
+def test_figures_under_attack_state_the_factor(run: Path) -> None:
+    examples = example_images.Examples(run / "examples")
+    drawings = example_images.under_attack(examples, Values(fake_rows()))
     assert [drawing.name for drawing in drawings] == [
         f"pictures_attack_{paradigm}_{category}"
         for paradigm in ("unified", "separate")
         for category in ("bottle", "grid")
     ]
-    assert "\u00d7 15" in drawings[0].caption and drawings[0].caption.endswith("Images: invented.")
+    assert "\u00d7 15" in drawings[0].caption
     words = [text.get_text() for text in drawings[0].figure.axes[0].texts]
     assert {"change \u00d7 15", "OmniAL", "Control"} <= set(words)
 
 
 def test_the_shown_perturbation_is_centred_on_grey_and_amplified(run: Path, shown: list[np.ndarray]) -> None:
-    examples = images.Examples(run / "examples")
+    examples = example_images.Examples(run / "examples")
     rows = examples.rows(set="pgd-8", model="draem-unified", category="bottle")
     after, before = examples.image(rows, "input"), examples.image(rows, "original")
     assert after is not None and before is not None
-    images.under_attack(examples, Values(fake_rows()), None)
+    example_images.under_attack(examples, Values(fake_rows()))
     wanted = np.clip(128 + 15 * (after.astype(int) - before.astype(int)), 0, 255)
     assert any(image.shape == wanted.shape and (image == wanted).all() for image in shown)
 
@@ -185,12 +187,12 @@ def test_a_file_shows_every_pixel_of_a_cell(tmp_path: Path, scale: bool) -> None
     from matplotlib import colormaps
 
     cell = np.arange(6 * 8, dtype=np.uint8).reshape(6, 8) * 5
-    with look.paper_style():
+    with style.paper_style():
         grid = Grid(2, 3, 6 / 8)
         grid.show(1, 2, cell, scale=scale)
         grid.show(0, 0, None, none="none")
         figure = grid.done()
-    png, _ = look.save(look.Drawing("cells", "", "", figure), tmp_path)
+    png, _ = style.save(style.Drawing("cells", "", "", figure), tmp_path)
     with Image.open(png) as image:
         file = np.asarray(image.convert("RGB"))
     left, top = 0.62 + 2 * (grid.width + 0.05), 0.42 + grid.height + 0.05
@@ -198,26 +200,26 @@ def test_a_file_shows_every_pixel_of_a_cell(tmp_path: Path, scale: bool) -> None
         for j in range(8):
             x, y = left + (j + 0.5) * grid.width / 8, top + (i + 0.5) * grid.height / 6
             colour = np.round(255 * np.array(colormaps["magma"](int(cell[i, j]))[:3])) if scale else [cell[i, j]] * 3
-            assert np.abs(file[int(y * look.DPI), int(x * look.DPI)].astype(float) - colour).max() <= 1
-    assert (file[0] == 255).all() and (file[int((top + grid.height) * look.DPI) + 2] == 255).all()
+            assert np.abs(file[int(y * style.DPI), int(x * style.DPI)].astype(float) - colour).max() <= 1
+    assert (file[0] == 255).all() and (file[int((top + grid.height) * style.DPI) + 2] == 255).all()
 
 
 def test_clean_detections_and_galleries(run: Path) -> None:
-    examples, values = images.Examples(run / "examples"), Values(fake_rows())
-    assert [drawing.name for drawing in images.detections(examples, values, None)] == [
+    examples, values = example_images.Examples(run / "examples"), Values(fake_rows())
+    assert [drawing.name for drawing in example_images.detections(examples, values)] == [
         "pictures_clean_unified",
         "pictures_clean_separate",
     ]
-    shown = images.gallery(examples, values, None)
+    shown = example_images.gallery(examples, values)
     assert [drawing.name for drawing in shown] == ["synthesis_draem", "synthesis_jnld", "synthesis_omnial"]
     heads = [text.get_text() for text in shown[2].figure.axes[0].texts]
-    assert [name for name in heads if name in images.PANELS] == list(images.PANELS)
+    assert [name for name in heads if name in example_images.PANELS] == list(example_images.PANELS)
 
 
 def test_no_examples_no_figures(tmp_path: Path) -> None:
-    examples, values = images.Examples(tmp_path), Values(fake_rows())
-    assert not images.gallery(examples, values, None) + images.detections(examples, values, None)
-    assert not images.under_attack(examples, values, None)
+    examples, values = example_images.Examples(tmp_path), Values(fake_rows())
+    assert not example_images.gallery(examples, values) + example_images.detections(examples, values)
+    assert not example_images.under_attack(examples, values)
 
 
 @pytest.mark.parametrize(("path", "said"), [("../secret.png", "outside"), ("gone.png", "cannot read")])
@@ -226,7 +228,7 @@ def test_a_path_that_leads_outside_or_nowhere(tmp_path: Path, path: str, said: s
     Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
     text = f"model,set,category,defect,id,role,path\ndraem-unified,clean,bottle,broken,a,input,{path}\n"
     (tmp_path / "examples" / "index.csv").write_text(text, encoding="utf-8")
-    examples = images.Examples(tmp_path / "examples")
+    examples = example_images.Examples(tmp_path / "examples")
     with pytest.raises(UserError, match=said):
         examples.image(examples.rows(set="clean"), "input")
 
@@ -234,4 +236,4 @@ def test_a_path_that_leads_outside_or_nowhere(tmp_path: Path, path: str, said: s
 def test_an_index_without_its_columns(tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_text("model,set\n", encoding="utf-8")
     with pytest.raises(UserError, match="'category'"):
-        images.Examples(tmp_path)
+        example_images.Examples(tmp_path)

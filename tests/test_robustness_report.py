@@ -24,27 +24,28 @@ from omnial_bench.errors import UserError
 from omnial_bench.io.whole import write_json, write_text
 from omnial_bench.reports import (
     curves,
+    example_images,
     extremes,
     findings,
     goals,
-    images,
     lessons,
-    losses,
+    loss_curves,
+    matrix,
     opening,
-    transfer,
     white_box,
 )
-from omnial_bench.reports.attempts import HEALTH, losses_of, read_attempts, read_health, unlearnt_of
 from omnial_bench.reports.campaign import Campaign, campaign_of
-from omnial_bench.reports.corruptions import corruption_table
+from omnial_bench.reports.conditions import Condition
+from omnial_bench.reports.curves import corruption_table
 from omnial_bench.reports.document import write_report
-from omnial_bench.reports.drawing import save
+from omnial_bench.reports.doubts import health_table
 from omnial_bench.reports.grid import Grid
-from omnial_bench.reports.health import health_table
+from omnial_bench.reports.origins import HEALTH, losses_of, read_attempts, read_health, unlearnt_of
 from omnial_bench.reports.pairs import pairs_table
+from omnial_bench.reports.style import save
 from omnial_bench.reports.suites import split
 from omnial_bench.reports.table import DASH, Table, to_latex, to_markdown
-from omnial_bench.reports.values import Condition, Values
+from omnial_bench.reports.values import Values
 from omnial_bench.results import read_differences, write_rows
 
 
@@ -159,7 +160,7 @@ def test_a_suite_goes_by_its_title_where_the_run_tells_it(tmp_path: Path) -> Non
     assert r"\& the worst: 100 \% of\_them" in to_latex(attacks)
     made = [(white_box.white_box_table(one), opening.opening(one.fixed, one).table) for one in (told, plain)]
     assert [[label in table.caption for table in each] for each in made] == [[True, True], [False, False]]
-    drawn = {suite.name: losses.loss_figure(told, suite) for suite in losses.loss_suites(told)}
+    drawn = {suite.name: loss_curves.loss_figure(told, suite) for suite in loss_curves.loss_suites(told)}
     assert drawn["worst-case"] is not None and f"of the suite {label}:" in drawn["worst-case"].caption
 
 
@@ -278,7 +279,7 @@ def test_a_model_without_figures_leaves_the_figures_of_the_others_whole(tmp_path
     made = campaign(tmp_path, rows.assign(value=rows["value"].where(rows["detector"] != "jnld")))
     [(name, suite, curve)], [(other, trial)] = curves.curves(made), made.transfers
     drawn = (curves.curve_figure(made, name, suite, curve), goals.goals_figure(made))
-    for drawing in (*drawn, transfer.transfer_figure(made, other, trial)):
+    for drawing in (*drawn, matrix.transfer_figure(made, other, trial)):
         assert drawing is not None
         save(drawing, tmp_path)
     assert drawn[0] is not None
@@ -295,7 +296,7 @@ def test_two_sizes_are_no_curve(tmp_path: Path) -> None:
 def test_matrix_has_sources_in_rows_and_self_on_the_diagonal(tmp_path: Path) -> None:
     made = campaign(tmp_path)
     [(suite, trial)] = made.transfers
-    drawing = transfer.transfer_figure(made, suite, trial)
+    drawing = matrix.transfer_figure(made, suite, trial)
     assert drawing is not None
     shown = np.asarray(drawing.figure.axes[0].collections[0].get_array())
     assert shown.shape == (7, 6)
@@ -304,7 +305,7 @@ def test_matrix_has_sources_in_rows_and_self_on_the_diagonal(tmp_path: Path) -> 
         for j, model in enumerate(made.models):
             condition = Condition("transfer-pgd", "linf 8/255", "self" if source == model.name else source)
             assert shown[i + 1, j] == pytest.approx(100 * made.values.get(model, condition, "pixel_auroc"))
-    table = transfer.transfer_table(made, suite, trial)
+    table = matrix.transfer_table(made, suite, trial)
     assert {(row - 1, names.index(key)) for row, key in table.strong if row < 7} == {(i, i) for i in range(6)}
     assert cells(table)[0][0] == "before any attack" and cells(table)[-1][:2] == ["chance level", "3.4"]
 
@@ -328,13 +329,13 @@ def test_losses_are_means_over_categories_and_squares_are_left_out(tmp_path: Pat
     attempts.loc[mine & (attempts["category"] == "bottle"), "losses"] = "1.0 2.0 4.0"
     attempts.loc[mine & (attempts["category"] == "grid"), "losses"] = "2.0 4.0 5.0"
     made = campaign(tmp_path, attempts=attempts)
-    first, second = losses.loss_suites(made)
-    drawing = losses.loss_figure(made, first)
+    first, second = loss_curves.loss_suites(made)
+    drawing = loss_curves.loss_figure(made, first)
     assert drawing is not None and first.name == "white-box"
     assert list(drawing.figure.axes[0].lines[0].get_ydata()) == [1.5, 3.0, 4.5]
     titles = [axes.get_title() for axes in drawing.figure.axes]
     assert [title for title in titles if "descends" in title] == ["8/255 hide (descends)", "8/255 fabricate (descends)"]
-    other = losses.loss_figure(made, second)
+    other = loss_curves.loss_figure(made, second)
     assert other is not None
     titles = [axes.get_title() for axes in other.figure.axes]
     assert titles == ["8/255\nPGD", "8/255\nAPGD, balanced", "8/255\nAPGD, image score", "8/255 hide (descends)"]
@@ -364,18 +365,18 @@ def test_strongest_and_weakest_stand_in_one_row(tmp_path: Path, monkeypatch: pyt
     run = fake_campaign(tmp_path, size=(32, 40))
     made = campaign_of(run, rows_of_both())
     assert made is not None
-    examples = images.Examples(run / "examples")
+    examples = example_images.Examples(run / "examples")
     shown: list[list[np.ndarray]] = []
     start, show = Grid.__init__, Grid.show
     monkeypatch.setattr(Grid, "__init__", lambda *given, **named: (shown.append([]), start(*given, **named))[1])
     monkeypatch.setattr(Grid, "show", lambda *given, **how: (shown[-1].append(given[3]), show(*given, **how))[1])
-    drawings = extremes.extremes(examples, made, "Images: invented.")
+    drawings = extremes.extremes(examples, made)
     assert [drawing.name for drawing in drawings] == [
         f"pictures_extremes_white-box-{goal}_{paradigm}"
         for goal in ("any", "hide", "fabricate")
         for paradigm in ("unified", "separate")
     ]
-    assert "\u00d7 15" in drawings[0].caption and drawings[0].caption.endswith("Images: invented.")
+    assert "\u00d7 15" in drawings[0].caption
     assert len(shown[0]) == 6 * 8 and not any(cell is None for cell in shown[0])
     rows = examples.rows(set="white-box-any", model="draem-separate-grid", note="weakest")
     after, before = examples.image(rows, "input"), examples.image(rows, "original")
@@ -386,7 +387,7 @@ def test_strongest_and_weakest_stand_in_one_row(tmp_path: Path, monkeypatch: pyt
 
 def test_images_without_notes_give_no_figure(tmp_path: Path) -> None:
     made = campaign(tmp_path)
-    assert extremes.extremes(images.Examples(tmp_path / "examples"), made, None) == []
+    assert extremes.extremes(example_images.Examples(tmp_path / "examples"), made) == []
 
 
 def test_what_was_learnt_follows_the_rows(tmp_path: Path) -> None:
@@ -513,7 +514,7 @@ def test_bold_is_a_bound(tmp_path: Path, told: bool) -> None:
     each = white_box.attacks_table(made)
     assert each is not None and each.strong
     assert {objective[str(each.frame.loc[row, "set"])] for row, _ in each.strong} == {"pixel"}
-    first = opening.opening_table(made)
+    first = white_box.opening_table(made)
     assert first is not None
     image = first.frame[first.frame["metric"] == "image_auroc"]
     # Attacks on pixels bound no ranking of images, so that their figures are left out.
@@ -524,7 +525,7 @@ def test_bold_is_a_bound(tmp_path: Path, told: bool) -> None:
     assert aimed is not None and record["any"] == made.values.get(model, aimed.own, "image_auroc")
     assert record["unattacked"] == made.values.get(model, suite.control, "image_auroc")
     [(moved, trial)] = made.transfers
-    assert transfer.transfer_table(made, moved, trial).strong
+    assert matrix.transfer_table(made, moved, trial).strong
 
 
 def test_an_attack_on_the_score_makes_no_pixel_figure_bold(tmp_path: Path) -> None:
@@ -532,7 +533,7 @@ def test_an_attack_on_the_score_makes_no_pixel_figure_bold(tmp_path: Path) -> No
     rows.loc[rows["set"].isin(["transfer-pgd", "white-box-any"]) & (rows["source"] == "self"), "aim"] = "image"
     made = campaign(tmp_path, rows)
     [(moved, trial)] = made.transfers
-    assert not transfer.transfer_table(made, moved, trial).strong
+    assert not matrix.transfer_table(made, moved, trial).strong
     table = white_box.white_box_table(made)
     assert table is not None
     assert "any" not in {key for row, key in table.strong if table.frame.loc[row, "metric"] != "image_auroc"}
@@ -810,7 +811,7 @@ def test_a_doubt_stands_beside_every_figure_of_its_set(tmp_path: Path) -> None:
     [(moved, trial)] = made.transfers
     for table, wanted in (
         (curves.curve_table(made, name, suite, curve), {("OmniAL unified", "eps_8")}),
-        (transfer.transfer_table(made, moved, trial), {("OmniAL unified", "omnial-unified")}),
+        (matrix.transfer_table(made, moved, trial), {("OmniAL unified", "omnial-unified")}),
         (white_box.attacks_table(made), {("PGD, 8/255", "jnld-separate"), ("PGD, 8/255", "draem-unified")}),
     ):
         assert table is not None

@@ -10,10 +10,11 @@ import pytest
 from fake_run import fake_rows, fake_run
 
 from omnial_bench.errors import UserError
-from omnial_bench.reports import categories, findings, making, tables
+from omnial_bench.reports import categories, findings, headline, making, model_rows
+from omnial_bench.reports.categories import published, published_categories
+from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.document import write_report
 from omnial_bench.reports.origins import MadeModel, MadeSet
-from omnial_bench.reports.published import published, published_categories
 from omnial_bench.reports.table import (
     DASH,
     Column,
@@ -26,7 +27,7 @@ from omnial_bench.reports.table import (
     to_markdown,
 )
 from omnial_bench.reports.titles import Titles, panels_of
-from omnial_bench.reports.values import Condition, Values
+from omnial_bench.reports.values import Values
 from omnial_bench.results import read_rows, write_rows
 
 
@@ -59,7 +60,7 @@ def test_what_attacked_is_told_by_the_columns_and_never_by_the_label() -> None:
 def test_headline_holds_values_changes_and_chance() -> None:
     rows = fake_rows()
     values = Values(rows)
-    table = tables.headline(values)
+    table = headline.headline(values)
     frame = table.frame[(table.frame["metric"] == "pixel_ap") & (table.frame["detector"] == "jnld")]
     wanted = rows[(rows["detector"] == "jnld") & (rows["metric"] == "pixel_ap") & (rows["category"] == "mean")]
     by_key = wanted.set_index(["paradigm", "set"])["value"]
@@ -79,9 +80,9 @@ def test_headline_holds_values_changes_and_chance() -> None:
 def test_the_best_of_a_column_is_the_highest_of_those_that_may_be_compared() -> None:
     frame = pd.DataFrame({"kind": "model", "panel": "p", "a": [0.9, 0.5, 0.5001, 0.2], "b": [0.1, 0.1, 0.1, 0.4]})
     among = {(row, key) for row in (1, 2, 3) for key in "ab"} - {(3, "b")}
-    assert tables.best_of(frame, ["a", "b"], among) == {(1, "a"), (2, "a")}
-    assert tables.best_of(frame, ["a", "b"], set()) == frozenset()
-    assert tables.best_of(frame.head(0), ["a"], among) == frozenset()
+    assert model_rows.extreme_cells(frame, ["a", "b"], among) == {(1, "a"), (2, "a")}
+    assert model_rows.extreme_cells(frame, ["a", "b"], set()) == frozenset()
+    assert model_rows.extreme_cells(frame.head(0), ["a"], among) == frozenset()
 
 
 def with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
@@ -90,7 +91,7 @@ def with_intervals(rows: pd.DataFrame) -> pd.DataFrame:
 
 def test_an_interval_stands_behind_every_figure_of_the_headline() -> None:
     rows = fake_rows()
-    plain, table = tables.headline(Values(rows)), tables.headline(Values(with_intervals(rows)))
+    plain, table = headline.headline(Values(rows)), headline.headline(Values(with_intervals(rows)))
     assert "Brackets" not in plain.caption and "[" not in to_markdown(plain)
     assert "95 % interval over images" in table.caption
     figures = [cell for line in cells(table) for cell in line[1:4] if line[0] != "chance level"]
@@ -103,7 +104,7 @@ def test_an_interval_stands_behind_every_figure_of_the_headline() -> None:
     # A row without an interval keeps its bare figure.
     part = with_intervals(rows)
     part.loc[part["detector"] == "draem", "high"] = math.nan
-    assert "[" not in cells(tables.headline(Values(part)))[0][1]
+    assert "[" not in cells(headline.headline(Values(part)))[0][1]
 
 
 def test_no_sets_no_control_and_undefined_figures() -> None:
@@ -111,7 +112,7 @@ def test_no_sets_no_control_and_undefined_figures() -> None:
     rows.loc[(rows["metric"] == "pixel_ap") & (rows["category"] == "grid"), "value"] = math.nan
     rows.loc[(rows["metric"] == "pixel_ap") & (rows["category"] == "mean"), "value"] = math.nan
     values = Values(rows)
-    assert [column.key for column in tables.headline(values).columns] == ["model", "clean"]
+    assert [column.key for column in headline.headline(values).columns] == ["model", "clean"]
     grid = cells(categories.by_category(values, "pixel_ap"))[1]
     assert grid[:3] == ["grid", "\u2013", "\u2013"]
     assert any("Undefined" in sentence and "grid" in sentence for sentence in findings.findings(values))
@@ -302,7 +303,7 @@ def test_a_model_that_rows_say_was_not_attacked_is_no_source_whatever_its_name()
 
 
 def test_a_metric_that_is_not_known_stands_under_its_name(tmp_path: Path) -> None:
-    plain = tables.every_metric(Values(fake_rows()))
+    plain = headline.every_metric(Values(fake_rows()))
     assert [column.group for column in plain.columns] == [
         "",
         *["Image"] * 3,
@@ -315,7 +316,7 @@ def test_a_metric_that_is_not_known_stands_under_its_name(tmp_path: Path) -> Non
     odd = [
         rows[rows["metric"] == "psnr"].assign(metric=name, value=1234.5) for name in ("latency_ms", "latency_ms_chance")
     ]
-    table = tables.every_metric(Values(pd.concat([rows, *odd], ignore_index=True)))
+    table = headline.every_metric(Values(pd.concat([rows, *odd], ignore_index=True)))
     assert [column.heading for column in table.columns][-2:] == ["latency_ms", "n"]
     assert {line[-2] for line in cells(table)} == {"1234.500"}
     assert table.caption == f"{plain.caption} latency_ms: not known to this version, as in the rows."
@@ -334,7 +335,7 @@ def test_seeds_are_averaged_and_data_sets_are_not_mixed() -> None:
     assert clean is not None
     model = alone.models[0]
     assert values.get(model, clean, "ssim") == pytest.approx(alone.get(model, clean, "ssim") + 0.01)
-    assert "2 seeds" in tables.headline(values).caption
+    assert "2 seeds" in headline.headline(values).caption
     second["dataset"] = "visa"
     with pytest.raises(UserError, match="one data set"):
         Values(pd.concat([first, second], ignore_index=True))
@@ -449,7 +450,7 @@ chance & 50.0 &  \\
 
 
 def test_latex_rows_have_as_many_cells_as_columns() -> None:
-    for line in to_latex(tables.headline(Values(fake_rows()))).splitlines():
+    for line in to_latex(headline.headline(Values(fake_rows()))).splitlines():
         if line.strip().startswith(("DRAEM", "chance")):
             assert line.count(" & ") + line.count("& &") >= 8 and line.count("&") == 8
 
@@ -463,6 +464,6 @@ def test_markdown_is_escaped() -> None:
 
 def test_csv_keeps_every_digit() -> None:
     rows = fake_rows()
-    frame = pd.read_csv(io.StringIO(to_csv(tables.headline(Values(rows)))))
+    frame = pd.read_csv(io.StringIO(to_csv(headline.headline(Values(rows)))))
     wanted = rows[(rows["metric"] == "image_auroc") & (rows["category"] == "mean") & (rows["set"] == "pgd-4")]
     assert list(frame["pgd-4"][:6]) == list(wanted["value"])

@@ -55,8 +55,9 @@ def check(
     from omnial_bench.errors import UserError
     from omnial_bench.io.whole import check_folder, write_text
     from omnial_bench.reports import gate
+    from omnial_bench.reports.baseline import judge_files
     from omnial_bench.reports.baseline import update as renew
-    from omnial_bench.reports.check import counts, failed, judge_files, moved, summary
+    from omnial_bench.reports.check import counts, failed, moved, summary
     from omnial_bench.reports.tolerances import parse_tolerances
 
     if update and seed is not None:

@@ -1,7 +1,8 @@
-"""A baseline file and, beside it, where its rows come from. No torch here."""
+"""Run folders against a baseline file, and a new one with, beside it, where its rows come from. No torch here."""
 
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,17 @@ import pandas as pd
 from omnial_bench.errors import UserError
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import sha256, write_json
+from omnial_bench.metrics.registry import is_chance, metric_of
+from omnial_bench.reports.check import _judge, figures, judge
 from omnial_bench.reports.protocol import check_protocol, protocol_of, read_table, untold, warn_of
-from omnial_bench.results import KEY, read_rows, write_rows
+from omnial_bench.results import NUMBERS, read_rows, write_rows
 
 log = logging.getLogger(__name__)
 
-FIGURE = tuple(name for name in KEY if name != "seed")
-"""What names a figure; its rows differ in the seed alone."""
 _NEEDED = ("commit", "versions", "command", "seed", "started")
+ROUNDING = 1e-6
+"""By which a value may pass the bounds of its metric."""
 _KEPT = (*_NEEDED, "python", "platform", "device", "threads", "precision", "dataset")
-
-
-def figures(table: pd.DataFrame) -> list[tuple[str, ...]]:
-    """The names of the figures of rows, one a row."""
-    return list(zip(*(table[name] for name in FIGURE), strict=True))
 
 
 def provenance_path(baseline: Path) -> Path:
@@ -111,3 +109,68 @@ def _environment(run: Path) -> dict[str, Any]:
         if name not in environment:
             raise UserError(f"{path} does not say {name!r}; {why}")
     return environment
+
+
+def judge_files(
+    runs: Sequence[Path],
+    baseline: Path,
+    tolerances: Mapping[str, float] | None = None,
+    *,
+    seed: int | None = None,
+    first: bool = False,
+    strict: bool = False,
+) -> pd.DataFrame:
+    """`judge` on the rows of run folders (or of files such as results.csv) together and a baseline file; `seed` keeps
+    the rows of one seed.
+
+    With `first` a new baseline is made: one that does not exist is an empty one, of which every row is new, and one of
+    another protocol is replaced. Otherwise UserError where the baseline was made by another protocol than a run.
+    """
+    for run in runs:
+        check_links(run)
+    rows = pd.concat([_read(run) for run in runs], ignore_index=True)
+    if first and not baseline.exists():
+        return _judge(rows, rows.head(0), tolerances or {}, strict=strict)
+    known = _read(baseline)
+    protocol = protocol_known(baseline)
+    if not first:
+        for run in runs:
+            check_protocol(protocol_of(run), protocol, baseline)
+    if seed is not None:
+        rows, known = rows[rows["seed"] == seed], known[known["seed"] == seed]
+        if known.empty:
+            raise UserError(f"expected rows of seed {seed} in {baseline}, got none; name a seed that it has")
+    return judge(rows, known, tolerances, strict=strict)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """The rows of a run or a baseline; UserError for a value, or an end of its interval, that its metric cannot have: a
+    percentage, say. An unknown metric may have any."""
+    rows = read_rows(path)
+    ranges = {name: _range(name) for name in rows["metric"].unique()}
+    lowest = rows["metric"].map({name: low for name, (low, _) in ranges.items()}).astype("float64") - ROUNDING
+    highest = rows["metric"].map({name: high for name, (_, high) in ranges.items()}).astype("float64") + ROUNDING
+    for column in NUMBERS:
+        strange = rows[(rows[column] < lowest) | (rows[column] > highest)]
+        if len(strange):
+            one = strange.iloc[0]
+            what = one["metric"] if column == "value" else f"{column} of {one['metric']}"
+            raise UserError(
+                f"{path} says {one[column]:g} for {what} of {one['detector']}-{one['paradigm']}, {one['category']}, "
+                f"{one['set']}; expected {_range_words(one['metric'])}"
+            )
+    return rows
+
+
+def _range(metric: str) -> tuple[float, float]:
+    known = metric_of(metric)
+    if known is None:
+        return -math.inf, math.inf
+    return (0.0, 1.0) if is_chance(metric) else (known.low, known.high)
+
+
+def _range_words(metric: str) -> str:
+    (low, high), known = _range(metric), metric_of(metric)
+    fraction = is_chance(metric) or (known is not None and known.unit == "%")
+    unit = f" {known.unit}" if known and known.unit and not fraction else ""
+    return f"a {'fraction' if fraction else 'number'} from {low:g} to {high:g}{unit}"

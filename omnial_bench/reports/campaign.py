@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from omnial_bench.metrics.registry import kind_of
-from omnial_bench.reports.attempts import read_attempts, read_health, unlearnt_of
-from omnial_bench.reports.origins import read_environment
+from omnial_bench.reports.conditions import Condition, Model
+from omnial_bench.reports.origins import read_attempts, read_environment, read_health, unlearnt_of
 from omnial_bench.reports.suites import RANKING, Evaluation, Trial, split
-from omnial_bench.reports.values import Condition, Model, Values
+from omnial_bench.reports.values import Values
 from omnial_bench.results import read_differences
 
 GOALS = ("any", "hide", "fabricate")

@@ -1,23 +1,32 @@
-"""Each metric against the size of the perturbation, from the clean value on, as a figure and a table. No torch here."""
+"""Each metric against the size of the perturbation, and against the severity of corruptions. No torch here."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from omnial_bench.reports import looks
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.drawing import DOUBLE, Drawing, new_figure, paper_style
-from omnial_bench.reports.health import Marked
+from omnial_bench.reports.conditions import Condition
+from omnial_bench.reports.model_rows import Rows, facts_of
+from omnial_bench.reports.style import (
+    CHANCE_LINE,
+    DOUBLE,
+    Drawing,
+    figures_of,
+    legend,
+    lines_of,
+    new_figure,
+    paper_style,
+)
 from omnial_bench.reports.suites import RANKING, Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
-from omnial_bench.reports.tables import count_words, identity, mean_words, spread_words
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Values
+from omnial_bench.reports.values import METRIC_TITLES, Values
+from omnial_bench.reports.wording import count_words, mean_words, spread_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 METRICS = ("pixel_auroc", "pixel_ap", "image_auroc", "pixel_aupro")
+CORRUPTION_SHOWN = ("image_auroc", "pixel_auroc")
+CORRUPTION_METRICS = (*CORRUPTION_SHOWN, "pixel_ap")
 Curve = tuple[Trial, ...]
 
 
@@ -47,7 +56,7 @@ def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: C
             _panel(axes, values, points, metric)
         for axes in grid[-1]:
             axes.set_xlabel("eps (levels of 255)" if curve[0].norm == "linf" else "eps (length in \u21132)")
-        looks.legend(figure, looks.lines_of(values) | {"chance": looks.CHANCE})
+        legend(figure, lines_of(values) | {"chance": CHANCE_LINE})
     caption = (
         f"Each metric against eps, {mean_words(values)}. Source: each model attacked itself (white-box), "
         f"{_attack_words(curve)}; eps 0 is the clean value, the same images before any attack; "
@@ -64,19 +73,17 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
     columns = [Column("model", "Model", style="text")]
     keys = {eps: "unattacked" if eps == 0 else f"eps_{_tick(eps, curve)}" for eps in points}
     columns += [Column(keys[eps], _tick(eps, curve), group="eps", spread=f"{keys[eps]}_sd") for eps in points]
-    records: list[dict[str, Any]] = []
-    marked = Marked(campaign)
+    rows = Rows(values, campaign)
     for metric in (metric for metric in METRICS if metric in values.metrics):
+        panel = METRIC_TITLES[metric]
         for model in values.models:
-            record: dict[str, Any] = {"panel": METRIC_TITLES[metric], "kind": "model", "metric": metric}
-            record |= {"model": values.label(model), **identity(model)}
+            rows.add(panel=panel, kind="model", metric=metric, **facts_of(values, model))
             for eps, condition in points.items():
-                marked.put(record, len(records), keys[eps], model, condition, metric)
-            records.append(record)
+                rows.put(keys[eps], model, condition, metric)
         level = _chance(values, points, metric)
         if not math.isnan(level):
-            record = {"panel": METRIC_TITLES[metric], "kind": "chance", "metric": metric, "model": "chance level"}
-            records.append(record | dict.fromkeys(keys.values(), level))
+            levels = dict.fromkeys(keys.values(), level)
+            rows.add(panel=panel, kind="chance", metric=metric, model="chance level", **levels)
     unit = "in levels of 255" if curve[0].norm == "linf" else "as a length in \u21132"
     caption = (
         f"Each metric against eps {unit}, per cent, {mean_words(values)}. Each model attacked itself "
@@ -84,8 +91,7 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
         f"eps 0: the same images before any attack; {count_words(values, points.values())}."
         f"{spread_words(values, points.values(), '±:')}"
     )
-    caption += _bound_words(curve, values)
-    return Table(name, caption, pd.DataFrame(records), tuple(columns), letters=marked.letters, notes=marked.notes)
+    return rows.table(name, caption + _bound_words(curve, values), columns)
 
 
 def _panel(axes: "Axes", values: Values, points: dict[float, Condition], metric: str) -> None:
@@ -94,9 +100,9 @@ def _panel(axes: "Axes", values: Values, points: dict[float, Condition], metric:
     sizes = {255 * eps if condition.norm != "l2" else eps: condition for eps, condition in points.items()}
     level = _chance(values, points, metric)
     if not math.isnan(level):
-        axes.axhline(100 * level, **looks.CHANCE)
-    lines = looks.lines_of(values, clip_on=False)
-    for label, part in looks.figures_of(values, sizes, metric).groupby("model", sort=False):
+        axes.axhline(100 * level, **CHANCE_LINE)
+    lines = lines_of(values, clip_on=False)
+    for label, part in figures_of(values, sizes, metric).groupby("model", sort=False):
         sns.lineplot(
             part, x="at", y="value", errorbar="sd", err_style="bars",
             err_kws={"elinewidth": 0.7, "capsize": 1.5, "zorder": 1.5}, ax=axes, **lines[str(label)],
@@ -135,11 +141,47 @@ def _bound_words(curve: Curve, values: Values) -> str:
 
 def _attack_words(curve: Curve) -> str:
     """The attack of a curve in words."""
-    one = curve[-1]
+    longest = curve[-1]
     goal = {"any": "every image against its truth", "target": "each image towards a map of its own"}
-    parts = [one.attack_title] if one.attack else []
-    parts += [f"objective {one.objective.replace('_', ' ')}"] if one.objective else []
     steps = sorted({trial.steps for trial in curve if trial.steps})
-    parts += [f"{' or '.join(map(str, steps))} steps"] if steps else []
-    parts += [f"{one.restarts} restarts"] if one.restarts > 1 else []
-    return ", ".join([*parts, goal.get(one.goal, f"goal {one.goal}"), *([] if one.where == "frame" else [one.where])])
+    parts = [
+        longest.attack_title if longest.attack else "",
+        f"objective {longest.objective.replace('_', ' ')}" if longest.objective else "",
+        f"{' or '.join(map(str, steps))} steps" if steps else "",
+        f"{longest.restarts} restarts" if longest.restarts > 1 else "",
+        goal.get(longest.goal, f"goal {longest.goal}"),
+        "" if longest.where == "frame" else longest.where,
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def corruption_table(campaign: Campaign) -> Table | None:
+    """A block a corruption, a row a model, columns by rising severity; pixel AP and spreads in the CSV alone."""
+    suite, values = campaign.corruptions, campaign.values
+    metrics = [name for name in CORRUPTION_METRICS if name in values.metrics]
+    if suite is None or not metrics:
+        return None
+    kinds: dict[str, dict[int, Condition]] = {}
+    for trial in suite.trials:
+        if trial.corruption:
+            kind, level = trial.corruption
+            kinds.setdefault(kind, {0: suite.control} if suite.control else {})[level] = trial.conditions[0]
+    levels = sorted({level for conditions in kinds.values() for level in conditions})
+    rows = Rows(values)
+    for kind in sorted(kinds):
+        for model in values.models:
+            rows.add(panel=kind, **facts_of(values, model))
+            for metric in metrics:
+                for level in levels:
+                    rows.put(f"{metric}_{level}", model, kinds[kind].get(level), metric)
+    columns = [Column("model", "Model", style="text")]
+    for metric in (name for name in metrics if name in CORRUPTION_SHOWN):
+        columns += [Column(f"{metric}_{level}", str(level), group=METRIC_TITLES[metric]) for level in levels]
+    conditions = [condition for by_level in kinds.values() for condition in by_level.values()]
+    several = len(values.seeds_of(conditions)) > 1
+    caption = (
+        "Common corruptions of the test images by kind and severity, 0 for none: no attack and no source, the "
+        f"reference for what harmless change does. Figures in per cent, {mean_words(values)}; "
+        f"{count_words(values, conditions)}{'; standard deviations stand in the CSV' if several else ''}."
+    )
+    return rows.table("corruptions", caption, columns)

@@ -4,13 +4,20 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.drawing import Drawing, paper_style
+from omnial_bench.reports.example_images import (
+    Examples,
+    amplification,
+    amplified,
+    change_of,
+    families,
+    first_image,
+    of_models,
+)
 from omnial_bench.reports.grid import BAR, Grid
-from omnial_bench.reports.images import Examples, change_of, families, noticed, of_models
+from omnial_bench.reports.style import Drawing, paper_style
 from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.table import TIMES
 
@@ -25,7 +32,7 @@ _WIDTH = 0.58
 Row = tuple[str, dict[str, pd.DataFrame]]
 
 
-def extremes(examples: Examples, campaign: Campaign, notice: str | None) -> list[Drawing]:
+def extremes(examples: Examples, campaign: Campaign) -> list[Drawing]:
     """One figure a white-box threat and paradigm: rows are models and categories, the strongest beside the weakest."""
     if "note" not in examples.index.columns:
         return []
@@ -36,9 +43,8 @@ def extremes(examples: Examples, campaign: Campaign, notice: str | None) -> list
             rows = _rows(noted[noted["set"] == trial.set], models)
             if not rows:
                 continue
-            changes = [change_of(examples, found) for _, pair in rows for found in pair.values()]
-            largest = max((int(np.abs(change).max()) for change in changes if change is not None), default=0)
-            amplify = max(1, 127 // largest) if largest else 1
+            changes = (change_of(examples, shown) for _, pair in rows for shown in pair.values())
+            amplify = amplification(changes) or 1
             caption = (
                 f"{suite.title(trial)}, white-box, {paradigm} models: the image of each model and category that the "
                 "attack on that very model harmed most (left) and least (right). Before the attack and attacked, with "
@@ -47,7 +53,7 @@ def extremes(examples: Examples, campaign: Campaign, notice: str | None) -> list
             )
             name = f"pictures_extremes_{re.sub(r'[^A-Za-z0-9.-]+', '-', trial.set)}_{paradigm}{part}"
             alt = f"Images that {trial.set} harmed most and least."
-            drawings.append(Drawing(name, noticed(caption, notice), alt, _draw(examples, rows, amplify)))
+            drawings.append(Drawing(name, caption, alt, _draw(examples, rows, amplify)))
     return drawings
 
 
@@ -66,22 +72,16 @@ def _rows(noted: pd.DataFrame, models: dict[str, str]) -> list[Row]:
         mine = of_models(noted, {name: ""})
         for category in categories:
             here = mine[mine["category"] == category]
-            pair = {note: _one(here[here["note"] == note]) for note in NOTES}
+            pair = {note: first_image(here[here["note"] == note]) for note in NOTES}
             if any(len(found) for found in pair.values()):
                 rows.append((f"{title}\n{category}", pair))
     return rows
 
 
-def _one(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["id"] == rows["id"].iloc[0]] if len(rows) else rows
-
-
 def _draw(examples: Examples, rows: Sequence[Row], amplify: int) -> "Figure":
     sample = next(found for _, pair in rows for found in pair.values() if len(found))
-    first = examples.image(sample, "input")
-    aspect = first.shape[0] / first.shape[1] if first is not None else 1.0
     with paper_style():
-        grid = Grid(len(rows), _CELLS * len(NOTES), aspect, bar=BAR, most=_WIDTH)
+        grid = Grid(len(rows), _CELLS * len(NOTES), examples.aspect(sample), bar=BAR, most=_WIDTH)
         for i, (label, pair) in enumerate(rows):
             grid.label(i, label)
             for j, note in enumerate(NOTES):
@@ -100,6 +100,5 @@ def _cells(grid: Grid, examples: Examples, found: pd.DataFrame, place: tuple[int
     for offset, role in enumerate(("original", "input")):
         grid.show(row, column + offset, examples.image(found, role), none="none")
         grid.contour(row, column + offset, truth)
-    shown = None if change is None else np.clip(128 + amplify * change.astype(int), 0, 255).astype(np.uint8)
-    grid.show(row, column + 2, shown, none="none")
+    grid.show(row, column + 2, amplified(change, amplify), none="none")
     grid.show(row, column + 3, examples.image(found, "map"), scale=True, none="none")

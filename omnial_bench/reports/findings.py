@@ -1,14 +1,15 @@
 """Sentences that rows lead to by rule: what was found, and what these figures cannot say. No torch here."""
 
 import math
-from collections.abc import Sequence
 from itertools import combinations
 from statistics import fmean
 
 from omnial_bench.metrics.registry import METRICS
+from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.table import MINUS
 from omnial_bench.reports.titles import joined
-from omnial_bench.reports.values import MEAN, Condition, Model, Values
+from omnial_bench.reports.values import MEAN, Values
+from omnial_bench.reports.wording import doubt_words, names_of, not_apart
 
 REPAIRED = 0.5
 """A reconstruction of normal images whose SSIM is below this shows little of them."""
@@ -44,7 +45,9 @@ def limits(values: Values) -> list[str]:
     if not values.intervals:
         said.append("How far the figures would move over other images was not measured: the rows hold no intervals.")
     if values.clean and (total := values.total(values.clean)) < 500:
-        said.append(f"The clean test has {total} images in {_categories(values)}: a small sample.")
+        many = len(values.categories)
+        categories = f"{many} categories" if many != 1 else "one category"
+        said.append(f"The clean test has {total} images in {categories}: a small sample.")
     return said
 
 
@@ -92,15 +95,6 @@ def parts(values: Values, condition: Condition) -> tuple[list[str], list[str]]:
     return outside, inside
 
 
-def kind_words(values: Values, model: Model, condition: Condition) -> str:
-    """What a figure on a fixed set is for a model: transfer, or an attack on itself."""
-    mine, every = values.part(model, condition), values.scored(model, condition)
-    if not mine:
-        return "transfer"
-    own = "white-box" if len(condition.sources) < 2 else "one of the sources"
-    return own if mine == every else f"{own} on {joined(list(mine))}, else transfer"
-
-
 def best_clean(values: Values) -> str:
     """Which model has the highest figure of each kind on the clean test."""
     best_in: dict[tuple[Model, ...], list[tuple[str, str]]] = {}
@@ -127,23 +121,6 @@ def best_clean(values: Values) -> str:
     doubted = any(doubt for what in best_in.values() for _, doubt in what)
     why = " Not told apart: 0 lies inside the paired 95\u00a0% interval of the difference." if doubted else ""
     return f"On the clean test {'; '.join(clauses)}.{why}"
-
-
-def not_apart(values: Values, best: Model, condition: Condition | None, metric: str) -> list[Model]:
-    """The models that the same images do not tell apart from the best; none where that was not measured."""
-    gaps = [(model, values.gap(best, model, condition, metric)) for model in values.judged if model != best]
-    return [model for model, gap in gaps if gap is not None and not gap.apart]
-
-
-def doubt_words(values: Values, close: Sequence[Model]) -> str:
-    """Which models the first is not told apart from."""
-    every = len(close) == len(values.judged) - 1 > 1
-    return f"not told apart from {'any other' if every else names_of(values, close)}"
-
-
-def names_of(values: Values, models: Sequence[Model]) -> str:
-    """Models by name, of more than three their number."""
-    return f"{len(models)} models" if len(models) > 3 else joined([values.label(model) for model in models])
 
 
 def _largest_drop(values: Values) -> str:
@@ -270,8 +247,3 @@ def _undefined(values: Values) -> str:
 
 def _points(change: float) -> str:
     return f"{'+' if change > 0 else MINUS}{abs(100 * change):.1f}\u00a0points"
-
-
-def _categories(values: Values) -> str:
-    many = len(values.categories)
-    return f"{many} categories" if many != 1 else "one category"

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from omnial_bench.reports import looks
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.drawing import DOUBLE, Drawing, colour, new_figure, paper_style
-from omnial_bench.reports.tables import count_words, mean_words, spread_words
+from omnial_bench.reports.conditions import Condition
+from omnial_bench.reports.style import CHANCE_LINE, DOUBLE, Drawing, colour, figures_of, legend, new_figure, paper_style
 from omnial_bench.reports.titles import joined
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Values
+from omnial_bench.reports.values import METRIC_TITLES, Values
+from omnial_bench.reports.wording import count_words, mean_words, spread_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ def goals_figure(campaign: Campaign) -> Drawing | None:
         panels[0].set_yticks(range(len(values.models)), [values.label(model) for model in values.models])
         panels[0].set_ylim(len(values.models) - 0.5, -0.5)
         marks = {_WORDS[key]: {"color": "#333333", "ls": "", **mark} for key, mark in _MARKS.items()}
-        looks.legend(figure, marks | {"chance": looks.CHANCE})
+        legend(figure, marks | {"chance": CHANCE_LINE})
     caption = (
         f"Hide and fabricate at {campaign.size}, white-box: each model attacked itself, anomalous images alone "
         f"towards normal maps (hide) or normal images alone towards anomalous maps "
@@ -55,9 +55,9 @@ def _panel(axes: "Axes", values: Values, shown: dict[str, Condition | None], met
     import seaborn as sns
 
     shades = {values.label(model): colour(model.detector, values.detectors) for model in values.models}
-    table = looks.figures_of(values, shown, metric)
+    table = figures_of(values, shown, metric)
     table["row"] = table["model"].map({label: row for row, label in enumerate(shades)})
-    axes.axvline(50, **looks.CHANCE)
+    axes.axvline(50, **CHANCE_LINE)
     ends = table.groupby(["row", "model", "at"])["value"].mean().groupby(["row", "model"]).agg(["min", "max"])
     for row, label, low, high in ends.reset_index().itertuples(index=False, name=None):
         axes.hlines(row, low, high, color=shades[label], lw=0.8, alpha=0.6)

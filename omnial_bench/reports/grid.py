@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from omnial_bench.reports.drawing import DOUBLE, DPI, PACKED, SINGLE, new_figure
+from omnial_bench.reports.style import DOUBLE, DPI, PACKED, SINGLE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -2,23 +2,21 @@
 
 import math
 
-from omnial_bench.metrics.registry import METRICS
-from omnial_bench.reports.attempts import FAILED, LEARNT, NOT_RUN
 from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.curves import curves
-from omnial_bench.reports.findings import kind_words
+from omnial_bench.reports.matrix import figure_of, sources_of
+from omnial_bench.reports.origins import NOT_RUN
 from omnial_bench.reports.table import show
-from omnial_bench.reports.tables import count_words
 from omnial_bench.reports.titles import joined
-from omnial_bench.reports.transfer import figure_of, sources_of
-from omnial_bench.reports.values import Condition, Model, Values
+from omnial_bench.reports.values import Values
 from omnial_bench.reports.white_box import falls
+from omnial_bench.reports.wording import AUROC_WORDS, kind_words, percent, range_words
 
 CHANCE = 0.5
 """The AUROC of a detector that knows nothing."""
 TIE = 0.01
 """Figures within a point of each other are told as a tie: fewer images or another seed would swap them."""
-_WORDS = {name: METRICS[name].words for name in ("pixel_auroc", "image_auroc")}
 Ranked = list[tuple[float, Model]]
 
 
@@ -48,58 +46,6 @@ def caveats(campaign: Campaign) -> list[str]:
     elif len(missing := list(dict.fromkeys(checks.loc[checks["status"] == NOT_RUN, "check"]))):
         said.append(f"Health checks that were not run for some model: {joined(missing)}.")
     return said
-
-
-def kept(campaign: Campaign) -> str:
-    """Who keeps most and least under the white-box attack, and whether that is more than chance."""
-    suite, trial, values = campaign.white_box, campaign.goals.get("any"), campaign.values
-    if not suite or not trial:
-        return ""
-    clauses, robust = [], False
-    for metric, words in _WORDS.items():
-        aimed = campaign.against(metric)
-        ranked = ranked_by(values, aimed.own, metric) if aimed else []
-        ranked = [pair for pair in ranked if aimed and campaign.bounds(pair[1], aimed.own, metric)] or ranked
-        if not ranked:
-            continue
-        robust |= ranked[0][0] > CHANCE
-        how = ", its score attacked," if aimed != trial else ""
-        best, worst = ranked[0][0], ranked[-1][0]
-        if len(ranked) == 1:
-            clause = f"{words}{how} moves for {_moves(values, suite.control, metric, ranked)}"
-        elif best - worst <= TIE:
-            clause = (
-                f"all {len(ranked)} models are left within a point of one another in {words}{how.rstrip(',')} "
-                f"({_range(worst, best)})"
-            )
-        else:
-            top = _near(ranked, best)
-            low = [pair for pair in _near(ranked, worst) if pair not in top]
-            clause = (
-                f"most {words}{how} is kept by {_moves(values, suite.control, metric, top)} and least by "
-                f"{_moves(values, suite.control, metric, low)}"
-            )
-        clauses.append(f"{clause}, {_at_chance(values, ranked)}")
-    if not clauses:
-        return ""
-    count = count_words(values, [trial.own])
-    which = "model that has learnt" if values.unlearnt else "model"
-    start = "Under" if robust else f"No {which} is robust: under"
-    return f"{start} white-box attack at {trial.size} ({count}) {'; '.join(clauses)}."
-
-
-def _at_chance(values: Values, ranked: Ranked) -> str:
-    """Whose figure says nothing any more."""
-    low = [values.label(model) for value, model in ranked if value <= CHANCE]
-    if len(ranked) == 1:
-        return f"{'at or below' if low else 'above'} chance (50\u00a0%)"
-    if len(low) == len(ranked):
-        who = "both models" if len(low) == 2 else f"all {len(low)} models"
-    elif len(low) > 2 and 2 * len(low) > len(ranked):
-        who = f"all but {joined([values.label(model) for value, model in ranked if value > CHANCE])}"
-    else:
-        who = joined(low) if low else "none"
-    return f"{who} at or below chance (50\u00a0%)"
 
 
 def _along_the_curve(campaign: Campaign) -> str:
@@ -182,7 +128,7 @@ def _goals(campaign: Campaign) -> str:
     if not suite or not {"hide", "fabricate"} <= set(goals):
         return ""
     clauses = []
-    for metric, words in _WORDS.items():
+    for metric, words in AUROC_WORDS.items():
         pairs = []
         for model in values.judged:
             if not all(campaign.bounds(model, goals[goal].own, metric) for goal in ("hide", "fabricate")):
@@ -214,11 +160,11 @@ def _goals(campaign: Campaign) -> str:
 def _worst(campaign: Campaign) -> str:
     suite, values = campaign.worst, campaign.values
     clauses = []
-    for metric, words in _WORDS.items():
+    for metric, words in AUROC_WORDS.items():
         ranked = ranked_by(values, suite.worst, metric) if suite else []
         ranked = [pair for pair in ranked if suite and campaign.bounds(pair[1], suite.worst, metric)]
         if len(ranked) == 1 or (ranked and ranked[0][0] - ranked[-1][0] <= TIE):
-            clauses.append(f"{_range(ranked[-1][0], ranked[0][0])} {words}")
+            clauses.append(f"{range_words(ranked[-1][0], ranked[0][0])} {words}")
         elif ranked:
             clauses.append(
                 f"between {percent(ranked[-1][0])} ({values.label(ranked[-1][1])}) and {percent(ranked[0][0])} "
@@ -276,50 +222,10 @@ def _corrupted(campaign: Campaign) -> str:
     return f"Of {len(costs)} common corruptions {name} costs most pixel AUROC (mean change {_number(change)} points)."
 
 
-def health_words(campaign: Campaign) -> str:
-    """How many checks of the attacks passed, and which failed."""
-    health = campaign.health[campaign.health["check"] != LEARNT]
-    ran = health[health["status"] != NOT_RUN]
-    failed = ran[ran["status"] == FAILED]
-    if health.empty:
-        return ""
-    idle = len(health) - len(ran)
-    rest = f"; {idle} {'was' if idle == 1 else 'were'} not run" if idle else ""
-    if ran.empty:
-        return "No health check of the attacks was run."
-    if failed.empty:
-        return f"All {len(ran)} health checks of the attacks passed{rest}."
-    names = joined([f"{check} ({count})" for check, count in failed["check"].value_counts(sort=False).items()])
-    return f"{len(failed)} of {len(ran)} health checks of the attacks failed: {names}{rest}."
-
-
 def ranked_by(values: Values, condition: Condition | None, metric: str) -> Ranked:
     """Models with a figure, the highest first."""
     found = [(values.get(model, condition, metric), model) for model in values.judged]
     return sorted((pair for pair in found if not math.isnan(pair[0])), key=lambda pair: -pair[0])
-
-
-def _near(ranked: Ranked, value: float) -> Ranked:
-    return [pair for pair in ranked if abs(pair[0] - value) <= TIE]
-
-
-def _moves(values: Values, control: Condition | None, metric: str, ranked: Ranked) -> str:
-    """Each model with its figure before and after; of more than two their number, and the range after."""
-    if len(ranked) > 2:
-        return f"{len(ranked)} models ({_range(ranked[-1][0], ranked[0][0])})"
-    said = [
-        f"{values.label(model)} ({100 * values.get(model, control, metric):.1f}\u00a0→\u00a0{percent(value)})"
-        for value, model in ranked
-    ]
-    return joined(said)
-
-
-def _range(low: float, high: float) -> str:
-    return percent(low) if f"{100 * low:.1f}" == f"{100 * high:.1f}" else f"{100 * low:.1f} to {percent(high)}"
-
-
-def percent(value: float) -> str:
-    return f"{show(value, 'percent')}\u00a0%"
 
 
 def _number(change: float) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from omnial_bench.reports.model_rows import facts_of
 from omnial_bench.reports.origins import MadeModel, MadeSet, Training
 from omnial_bench.reports.table import DASH, TIMES, Column, Table
-from omnial_bench.reports.tables import identity
 from omnial_bench.reports.values import Values
 
 
@@ -67,8 +67,7 @@ def settings_table(values: Values, made: Mapping[str, MadeModel]) -> Table | Non
         training = recipe.training if any(steps) or not steps else Training()
         records.append(
             {
-                "model": values.label(model),
-                **identity(model),
+                **facts_of(values, model),
                 "trainings": len(mine),
                 "size": f" {TIMES} ".join(str(side) for side in recipe.size),
                 "batch": _known(training.batch),

@@ -3,34 +3,27 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import pandas as pd
-
-from omnial_bench.metrics.registry import METRICS
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.findings import best_clean, doubt_words, kind_words, not_apart
-from omnial_bench.reports.health import Marked
-from omnial_bench.reports.lessons import TIE, health_words, kept, overstated, percent, ranked_by
-from omnial_bench.reports.suites import Evaluation
-from omnial_bench.reports.table import MINUS, Column, Table
-from omnial_bench.reports.tables import (
-    best_of,
+from omnial_bench.reports.conditions import Condition, Model
+from omnial_bench.reports.findings import best_clean
+from omnial_bench.reports.headline import headline
+from omnial_bench.reports.lessons import CHANCE, TIE, Ranked, overstated, ranked_by
+from omnial_bench.reports.origins import FAILED, LEARNT, NOT_RUN
+from omnial_bench.reports.table import MINUS, Table
+from omnial_bench.reports.titles import joined
+from omnial_bench.reports.values import Gap, Values
+from omnial_bench.reports.white_box import opening_table
+from omnial_bench.reports.wording import (
+    AUROC_WORDS,
     count_words,
-    headline,
-    identity,
-    interval_words,
-    mean_words,
-    number_words,
-    put_interval,
-    spread_words,
+    doubt_words,
+    kind_words,
+    not_apart,
+    percent,
+    range_words,
     unlearnt_words,
 )
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Gap, Model, Values
-from omnial_bench.results import HEADLINE
-
-_WORDS = {name: METRICS[name].words for name in ("pixel_auroc", "image_auroc")}
-_HEADS = {"any": "any harm", "hide": "missed defect\n(hide)", "fabricate": "false alarm\n(fabricate)"}
 
 
 @dataclass(frozen=True)
@@ -52,102 +45,17 @@ def opening(values: Values, campaign: Campaign | None) -> Opening:
     unlearnt = unlearnt_words(values)
     if not values.judged:
         return Opening((f"{unlearnt} That is every model, so nothing is concluded on robustness.",), table, ())
-    found = (kept(campaign) if campaign else "") or _on_a_set(values) or best_clean(values)
+    found = (_under_attack(campaign) if campaign else "") or _on_a_set(values) or best_clean(values)
     found = found or "The rows define no figure by which anything could be concluded."
-    sure = (_apart(campaign), health_words(campaign), overstated(campaign)) if campaign else ()
+    sure = (_apart(campaign), _health_words(campaign), overstated(campaign)) if campaign else ()
     return Opening(tuple(filter(None, (found, unlearnt))), table, tuple(filter(None, sure)))
-
-
-def opening_table(campaign: Campaign) -> Table | None:
-    """A row a model: before any attack, under the white-box attack, by goal, and the worst over several attacks.
-
-    A figure under attack stands only where the attack was after this kind of figure, so each is a bound.
-    """
-    suite, goals, values = campaign.white_box, campaign.goals, campaign.values
-    if suite is None or not goals:
-        return None
-    worst = _worst(campaign)
-    records: list[dict[str, Any]] = []
-    marked = Marked(campaign)
-    bounds: set[tuple[int, str]] = set()
-    for metric in (name for name in HEADLINE if name in values.metrics):
-        aimed = campaign.against(metric)
-        shown: dict[str, Condition | None] = {goal: trial.own for goal, trial in goals.items()}
-        shown |= {"any": aimed.own if aimed else None} if "any" in goals else {}
-        shown |= {"worst": worst.worst} if worst else {}
-        panel = {"panel": METRIC_TITLES[metric], "metric": metric}
-        for model in values.models:
-            record: dict[str, Any] = {**panel, "kind": "model", "model": values.label(model), **identity(model)}
-            for key, condition in {"unattacked": suite.control, **shown}.items():
-                bound = campaign.bounds(model, condition, metric)
-                said = condition if bound or key == "unattacked" else None
-                # Checks on sets that have no column here are told at the first goal.
-                others = shown.values() if key == next(iter(goals)) else ()
-                marked.put(record, len(records), key, model, said, metric, *others)
-                put_interval(record, key, values, model, said, metric)
-                if bound and model in values.judged:
-                    bounds.add((len(records), key))
-            records.append(record)
-        chance = {key: values.chance(condition, metric) for key, condition in shown.items() if condition}
-        if not all(math.isnan(level) for level in chance.values()):
-            base = {"unattacked": values.chance(suite.control, metric)} if suite.control else {}
-            records.append({**panel, "kind": "chance", "model": "chance level", **base, **chance})
-    if not records:
-        return None
-    frame = pd.DataFrame(records)
-    columns = [Column("model", "Model", style="text"), _column(values, "unattacked", "unattacked", "", suite.control)]
-    group = f"White-box, {campaign.size}"
-    for goal, trial in goals.items():
-        columns.append(_column(values, goal, _HEADS[goal], group, trial.own))
-    if worst and frame["worst"].notna().any():
-        columns.append(_column(values, "worst", f"worst of {len(worst.own)}", "", worst.worst))
-    keys = [column.key for column in columns[2:]]
-    return Table(
-        "opening", _caption(campaign, frame), frame, tuple(columns),
-        strong=best_of(frame, keys, bounds), letters=marked.letters, notes=marked.notes,
-    )  # fmt: skip
-
-
-def _worst(campaign: Campaign) -> Evaluation | None:
-    """The suite with the worst over its attacks, where all of them are of the table's size."""
-    worst = campaign.worst
-    return worst if worst and all(trial.size == campaign.size for trial in worst.own) else None
-
-
-def _column(values: Values, key: str, heading: str, group: str, condition: Condition | None) -> Column:
-    number = number_words(values, condition)
-    return Column(key, f"{heading},\n{number}" if number else heading, group, spread=f"{key}_sd", interval=key)
-
-
-def _caption(campaign: Campaign, frame: pd.DataFrame) -> str:
-    values, goals = campaign.values, campaign.goals
-    conditions = [trial.own for trial in goals.values()]
-    said = {
-        "any": "any harm: every image, against its truth (image AUROC: through the score that ranks images)",
-        "hide": "missed defect: anomalous images alone, towards normal maps",
-        "fabricate": "false alarm: normal images alone, towards anomalous maps",
-    }
-    words = "; ".join(said[goal] for goal in goals)
-    parts = [
-        f"Robustness to white-box attack at {campaign.size}: each model attacked itself on test images. Figures in per "
-        f"cent, {mean_words(values)}; {count_words(values, conditions)}; n: number of images. "
-        f"{words[0].upper()}{words[1:]}.",
-    ]
-    worst = _worst(campaign)
-    if worst and frame["worst"].notna().any():
-        parts.append(f"Worst: for each image the most harmful of the {len(worst.own)} attacks of {worst.label}.")
-    parts.append("Bold: the highest of each column. Dash: no attack of that column was after this figure.")
-    if any(campaign.unbound(condition) for condition in conditions if condition):
-        parts[-1] = f"{parts[-1][:-1]}, or it claims no bound."
-    parts.append(interval_words(values, frame))
-    return " ".join(filter(None, parts)) + spread_words(values, conditions, "±:")
 
 
 def _apart(campaign: Campaign) -> str:
     """Whether the model that keeps most and the one that keeps least are told apart: by their difference on the same
     images or, where that was not measured, by the interval of each."""
     values, paired, clauses = campaign.values, [], []
-    for metric, words in _WORDS.items():
+    for metric, words in AUROC_WORDS.items():
         trial = campaign.against(metric)
         ranked = ranked_by(values, trial.own, metric) if trial else []
         if len(ranked) < 2 or ranked[0][0] - ranked[-1][0] <= TIE or trial is None:
@@ -177,6 +85,67 @@ def _gap_words(values: Values, most: Model, least: Model, gap: Gap, close: Seque
     return f"{values.label(most)} keeps {more}{others}"
 
 
+def _under_attack(campaign: Campaign) -> str:
+    """Who keeps most and least under the white-box attack, and whether that is more than chance."""
+    suite, trial, values = campaign.white_box, campaign.goals.get("any"), campaign.values
+    if not suite or not trial:
+        return ""
+    clauses, robust = [], False
+    for metric, words in AUROC_WORDS.items():
+        aimed = campaign.against(metric)
+        if not aimed or not (ranked := ranked_by(values, aimed.own, metric)):
+            continue
+        ranked = [pair for pair in ranked if campaign.bounds(pair[1], aimed.own, metric)] or ranked
+        robust |= ranked[0][0] > CHANCE
+        top = [pair for pair in ranked if ranked[0][0] - pair[0] <= TIE]
+        low = [pair for pair in ranked if pair[0] - ranked[-1][0] <= TIE and pair not in top]
+        ends = [_moves(values, suite.control, metric, pairs) for pairs in (top, low) if pairs]
+        left = range_words(ranked[-1][0], ranked[0][0])
+        clause = _kept(words, ranked, ends, left, ", its score attacked," if aimed != trial else "")
+        clauses.append(f"{clause}, {_at_chance(values, ranked)}")
+    if not clauses:
+        return ""
+    count = count_words(values, [trial.own])
+    which = "model that has learnt" if values.unlearnt else "model"
+    start = "Under" if robust else f"No {which} is robust: under"
+    return f"{start} white-box attack at {trial.size} ({count}) {'; '.join(clauses)}."
+
+
+def _kept(words: str, ranked: Ranked, ends: Sequence[str], left: str, how: str = "") -> str:
+    """What is left of a metric: `ends` are the first and the last with their figures, `left` is what all keep."""
+    if len(ranked) == 1:
+        return f"{words}{how} moves for {ends[0]}"
+    if ranked[0][0] - ranked[-1][0] <= TIE:
+        within = f"all {len(ranked)} models are left within a point of one another"
+        return f"{within} in {words}{how.rstrip(',')} ({left})"
+    return f"most {words}{how} is kept by {ends[0]} and least by {ends[1]}"
+
+
+def _moves(values: Values, control: Condition | None, metric: str, ranked: Ranked) -> str:
+    """Each model with its figure before and after; of more than two their number, and the range after."""
+    if len(ranked) > 2:
+        return f"{len(ranked)} models ({range_words(ranked[-1][0], ranked[0][0])})"
+    said = [
+        f"{values.label(model)} ({100 * values.get(model, control, metric):.1f}\u00a0→\u00a0{percent(value)})"
+        for value, model in ranked
+    ]
+    return joined(said)
+
+
+def _at_chance(values: Values, ranked: Ranked) -> str:
+    """Whose figure says nothing any more."""
+    low = [values.label(model) for value, model in ranked if value <= CHANCE]
+    if len(ranked) == 1:
+        return f"{'at or below' if low else 'above'} chance (50\u00a0%)"
+    if len(low) == len(ranked):
+        who = "both models" if len(low) == 2 else f"all {len(low)} models"
+    elif len(low) > 2 and 2 * len(low) > len(ranked):
+        who = f"all but {joined([values.label(model) for value, model in ranked if value > CHANCE])}"
+    else:
+        who = joined(low) if low else "none"
+    return f"{who} at or below chance (50\u00a0%)"
+
+
 def _on_a_set(values: Values) -> str:
     """Who keeps most and least on the hardest fixed set, and whether that is transfer."""
     sets = [condition for condition in values.sets if not condition.towards] or list(values.sets)
@@ -184,19 +153,10 @@ def _on_a_set(values: Values) -> str:
         return ""
     hardest = max(sets, key=lambda condition: -1.0 if math.isnan(condition.eps) else condition.eps)
     clauses = []
-    for metric, words in _WORDS.items():
-        ranked = ranked_by(values, hardest, metric)
-        if not ranked:
-            continue
-        ends = [_move(values, model, hardest, metric, value) for value, model in (ranked[0], ranked[-1])]
-        if len(ranked) == 1:
-            clauses.append(f"{words} moves for {ends[0]}")
-        elif ranked[0][0] - ranked[-1][0] <= TIE:
-            clauses.append(
-                f"all {len(ranked)} models are left within a point of one another in {words} ({percent(ranked[0][0])})"
-            )
-        else:
-            clauses.append(f"most {words} is kept by {ends[0]} and least by {ends[1]}")
+    for metric, words in AUROC_WORDS.items():
+        if ranked := ranked_by(values, hardest, metric):
+            ends = [_move(values, model, hardest, metric, value) for value, model in (ranked[0], ranked[-1])]
+            clauses.append(_kept(words, ranked, ends, percent(ranked[0][0])))
     if not clauses:
         return ""
     return (
@@ -209,3 +169,20 @@ def _move(values: Values, model: Model, condition: Condition, metric: str, value
     before = values.get(model, values.control, metric)
     moved = percent(value) if math.isnan(before) else f"{100 * before:.1f}\u00a0→\u00a0{percent(value)}"
     return f"{values.label(model)} ({moved}, {kind_words(values, model, condition)})"
+
+
+def _health_words(campaign: Campaign) -> str:
+    """How many checks of the attacks passed, and which failed."""
+    health = campaign.health[campaign.health["check"] != LEARNT]
+    ran = health[health["status"] != NOT_RUN]
+    failed = ran[ran["status"] == FAILED]
+    if health.empty:
+        return ""
+    idle = len(health) - len(ran)
+    rest = f"; {idle} {'was' if idle == 1 else 'were'} not run" if idle else ""
+    if ran.empty:
+        return "No health check of the attacks was run."
+    if failed.empty:
+        return f"All {len(ran)} health checks of the attacks passed{rest}."
+    names = joined([f"{check} ({count})" for check, count in failed["check"].value_counts(sort=False).items()])
+    return f"{len(failed)} of {len(ran)} health checks of the attacks failed: {names}{rest}."

@@ -2,15 +2,13 @@
 
 import math
 from itertools import combinations
-from typing import Any
-
-import pandas as pd
 
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.health import Marked
+from omnial_bench.reports.conditions import Condition, Model
+from omnial_bench.reports.model_rows import Rows
 from omnial_bench.reports.table import MINUS, Column, Table
-from omnial_bench.reports.tables import mean_words, number_words, seed_words, unlearnt_words
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values
+from omnial_bench.reports.values import METRIC_TITLES, Values
+from omnial_bench.reports.wording import mean_words, number_words, seed_words, unlearnt_words
 from omnial_bench.results import DIFFERENCES, HEADLINE
 
 MOST = 6
@@ -23,43 +21,39 @@ def pairs_table(values: Values, campaign: Campaign | None) -> Table | None:
     None where there is no difference to show.
     """
     values = campaign.values if campaign else values
-    records: list[dict[str, Any]] = []
+    rows = Rows(values, campaign)
     strong: set[tuple[int, str]] = set()
     used: dict[str, list[Condition]] = {"clean": [], "attacked": []}
-    marked = Marked(campaign) if campaign else None
     for metric in (name for name in HEADLINE if name in values.metrics):
         trial = campaign.against(metric) if campaign else None
         shown = {"clean": values.clean, "attacked": trial.own if trial else None}
-        for one, other in _pairs(values, shown, metric):
-            record: dict[str, Any] = {
-                "panel": METRIC_TITLES[metric],
-                "metric": metric,
-                "model": f"{values.label(one)} {MINUS} {values.label(other)}",
-                **{name: getattr(one, name) for name in Model._fields},
-                **{f"other_{name}": getattr(other, name) for name in Model._fields},
-            }
+        for model, other in _pairs(values, shown, metric):
+            gaps = {key: values.gap(model, other, condition, metric) for key, condition in shown.items()}
+            if not any(gaps.values()):
+                continue
+            rows.add(
+                panel=METRIC_TITLES[metric],
+                metric=metric,
+                model=f"{values.label(model)} {MINUS} {values.label(other)}",
+                **model._asdict(),
+                **{f"other_{name}": text for name, text in other._asdict().items()},
+            )
             for key, condition in shown.items():
-                gap = values.gap(one, other, condition, metric)
-                record[key] = math.nan if gap is None else gap.difference
-                if gap is not None and condition is not None:
-                    record[f"{key}_low"], record[f"{key}_high"] = gap.low, gap.high
-                    strong |= {(len(records), key)} if gap.apart else set()
+                gap = gaps[key]
+                rows.records[-1][key] = gap.difference if gap else math.nan
+                if gap and condition:
+                    rows.records[-1] |= {f"{key}_low": gap.low, f"{key}_high": gap.high}
+                    strong |= {(len(rows.records) - 1, key)} if gap.apart else set()
                     used[key].append(condition)
-                    if marked and key == "attacked":
-                        marked.put_doubts(len(records), key, condition, (one, other))
-            if not all(math.isnan(record[key]) for key in shown):
-                records.append(record)
-    if not records:
+                    rows.put_doubts(key, condition, (model, other))
+    if not rows.records:
         return None
     titles = {"clean": "Clean test", "attacked": f"White-box, {campaign.size}" if campaign else ""}
     columns = [Column("model", "Pair", style="text")]
     for key in (key for key, conditions in used.items() if conditions):
         numbers = " to ".join(dict.fromkeys(number_words(values, condition) for condition in used[key]))
         columns.append(Column(key, f"{titles[key]},\n{numbers}", style="change", interval=key))
-    return Table(
-        "pairs", _caption(values, used), pd.DataFrame(records), tuple(columns), strong=frozenset(strong),
-        letters=marked.letters if marked else {}, notes=marked.notes if marked else (),
-    )  # fmt: skip
+    return rows.table("pairs", _caption(values, used), columns, frozenset(strong))
 
 
 def _pairs(values: Values, shown: dict[str, Condition | None], metric: str) -> list[tuple[Model, Model]]:

@@ -1,16 +1,25 @@
 """The figures drawn from rows, logs and manifests. No torch here."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from omnial_bench.reports import looks
-from omnial_bench.reports.drawing import DOUBLE, OTHER_COLOURS, SINGLE, Drawing, colour, new_figure, paper_style
-from omnial_bench.reports.origins import MadeSet
-from omnial_bench.reports.tables import set_words, spread_words
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values
+from omnial_bench.reports.conditions import Condition
+from omnial_bench.reports.style import (
+    DOUBLE,
+    Drawing,
+    colour,
+    figures_of,
+    heat,
+    legend,
+    line_of,
+    lines_of,
+    new_figure,
+    paper_style,
+)
+from omnial_bench.reports.values import METRIC_TITLES, Values
+from omnial_bench.reports.wording import category_words, set_words, spread_words
 
 
 def reconstruction(values: Values) -> Drawing | None:
@@ -29,7 +38,7 @@ def reconstruction(values: Values) -> Drawing | None:
             axes.grid(True)
             axes.set_title(condition.label)
             for model in values.models:
-                line = looks.line_of(model, values)
+                line = line_of(model, values)
                 here = values.get(model, condition, "ssim"), values.get(model, condition, "psnr")
                 if condition.attacked and values.control:
                     start = values.get(model, values.control, "ssim"), values.get(model, values.control, "psnr")
@@ -38,11 +47,11 @@ def reconstruction(values: Values) -> Drawing | None:
                 axes.plot(*here, **line)
         figure.supxlabel("SSIM", fontsize=9)
         figure.supylabel("PSNR (dB)", fontsize=9)
-        looks.legend(figure, looks.lines_of(values, ls=""))
+        legend(figure, lines_of(values, ls=""))
     thin = " Thin lines lead from the control to the set." if values.control and values.attacks else ""
     caption = (
         "Reconstruction quality: PSNR against SSIM, class means over "
-        f"{_categories(values)}, between each reconstruction and the normal image. On the clean test its normal "
+        f"{category_words(values)}, between each reconstruction and the normal image. On the clean test its normal "
         f"images are compared with themselves; on the sets the image without anomaly is the reference.{thin} "
         f"{set_words(values)}"
     )
@@ -66,7 +75,7 @@ def localisation(values: Values) -> Drawing | None:
         labels = [values.label(model) for model in values.models]
         for axes, metric in zip(rows, metrics, strict=True):
             sns.barplot(
-                looks.figures_of(values, shown, metric), x="model", y="value", hue="at", order=labels, hue_order=shown,
+                figures_of(values, shown, metric), x="model", y="value", hue="at", order=labels, hue_order=shown,
                 errorbar="sd", err_kws={"color": "#222222", "lw": 0.6}, width=0.84, gap=0.08, legend=False, ax=axes,
             )  # fmt: skip
             for bar in axes.patches:
@@ -87,7 +96,7 @@ def localisation(values: Values) -> Drawing | None:
         figure.legend(handles=handles, loc="outside upper center", ncols=min(6, len(handles)), handlelength=1.4)
     bars = spread_words(values, values.conditions, "Thin lines:")
     caption = (
-        f"Localisation under attack, class means over {_categories(values)}. Each group is a model, each bar a set "
+        f"Localisation under attack, class means over {category_words(values)}. Each group is a model, each bar a set "
         "of images; black lines are chance levels. The sets and the control are the same images, the clean test "
         f"others.{bars} {set_words(values)}"
     )
@@ -112,7 +121,7 @@ def drops(values: Values) -> Drawing | None:
         figure = new_figure(DOUBLE, 0.75 + len(metrics) * (0.42 + 0.2 * len(values.categories)) + 0.55)
         rows = figure.subplots(len(metrics), 1, squeeze=False, sharex=True)[:, 0]
         for axes, (metric, table) in zip(rows, tables.items(), strict=True):
-            image = looks.heat(
+            image = heat(
                 axes, table, -reach, reach, digits=0 if len(pairs) <= 24 else None,
                 xticklabels=[values.label(model) for model, _ in pairs],
             )  # fmt: skip
@@ -133,93 +142,8 @@ def drops(values: Values) -> Drawing | None:
     return Drawing("drops", caption, "Heat map of the change of pixel AP and pixel AUROC by category.", figure)
 
 
-def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None:
-    """Training loss, and average precision on held-out synthetic anomalies, against the iteration."""
-    import seaborn as sns
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    # A detector that was fitted has a log without a loss.
-    logs = {name: log for name, log in logs.items() if {"iteration", "loss"} <= set(log) and log["loss"].notna().any()}
-    detectors = [name for name in values.detectors if any(_detector_of(log, values) == name for log in logs)]
-    if not detectors:
-        return None
-    with paper_style():
-        figure = new_figure(DOUBLE, 3.4)
-        grid = figure.subplots(2, len(detectors), sharex="col", sharey="row", squeeze=False)
-        for (upper, lower), detector in zip(grid.T, detectors, strict=True):
-            for name in sorted(log for log in logs if _detector_of(log, values) == detector):
-                log, paradigm = logs[name], "unified" if "-unified" in name else "separate"
-                line = looks.line_of(Model(detector, paradigm, ""), values) | {
-                    "lw": 1.3 if paradigm == "unified" else 0.9
-                }
-                smooth = log["loss"].rolling(max(1, len(log) // 30), min_periods=1).mean()
-                sns.lineplot(x=log["iteration"], y=smooth, estimator=None, ax=upper, **line | {"marker": ""})
-                known = 100 * log["validation_ap"].dropna() if "validation_ap" in log else ()
-                if len(known):
-                    sns.lineplot(
-                        x=log["iteration"], y=known, estimator=None, ax=lower, **line | {"ms": 2.5, "mew": 0.8}
-                    )
-            upper.set(title=values.titles.of_detector(detector), xlabel="", ylabel="training loss", yscale="log")
-            upper.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            upper.yaxis.set_minor_locator(NullLocator())
-            lower.set(xlabel="iteration", ylabel="validation AP (%)", ylim=(0, 100))
-        for axes in grid.flat:
-            axes.grid(True)
-            axes.label_outer()
-        figure.align_ylabels()
-        paradigms = dict.fromkeys(model.paradigm for model in values.models)
-        looks.legend(figure, {name: {"color": "#555555", "ls": looks.LINES.get(name, "-")} for name in paradigms})
-    caption = (
-        "Training: sum of the loss terms (running mean over a thirtieth of the log), and pixel AP on held-out training "
-        "normals with synthetic anomalies. Separate: one line a category. Losses of different detectors are not "
-        "comparable, for their terms differ."
-    )
-    return Drawing("training", caption, "Curves of training loss and validation AP for each model.", figure)
-
-
-def attack_loss(made: Mapping[str, MadeSet], values: Values) -> Drawing | None:
-    """Mean attacked loss along the steps of each set."""
-    import seaborn as sns
-
-    curves = {condition: made[condition.set].loss.steps for condition in values.sets if condition.set in made}
-    curves = {condition: steps for condition, steps in curves.items() if len(steps) > 1}
-    if not curves:
-        return None
-    with paper_style():
-        figure = new_figure(SINGLE, 2.5)
-        axes, lines = figure.subplots(), {}
-        for index, (condition, steps) in enumerate(curves.items()):
-            shade = OTHER_COLOURS[index % len(OTHER_COLOURS)]
-            line = {"color": shade, "mec": shade, "marker": "osD^v"[index % 5], "ms": 3}
-            sns.lineplot(x=range(1, len(steps) + 1), y=steps, estimator=None, ax=axes, **line)
-            lines[condition.label] = line
-        axes.set(xlabel="step", ylabel="mean loss")
-        axes.grid(True)
-        axes.margins(y=0.12)
-        looks.legend(figure, lines)
-    caption = (
-        "The attacked loss along the steps, mean over all images of a set and the models of its source. An "
-        "untargeted attack climbs it, a targeted one descends the loss to its target; a curve still steep at "
-        "the end is not spent."
-    )
-    return Drawing("attack_loss", caption, "Curves of the mean attacked loss against the step for each set.", figure)
-
-
 def _known(values: Values, condition: Condition, metric: str) -> bool:
     return any(not math.isnan(values.get(model, condition, metric)) for model in values.models)
-
-
-def _categories(values: Values) -> str:
-    names = values.categories
-    return f"{len(names)} categories" if len(names) != 1 else f"the category {names[0]}"
-
-
-def _detector_of(log: str, values: Values) -> str:
-    for model in sorted(values.models, key=lambda each: -len(each.name)):
-        if log == model.name or log.startswith(f"{model.name}-"):
-            return model.detector
-    return values.titles.of_model(log)
 
 
 def _bar(condition: Condition, values: Values, shade: str) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from omnial_bench.reports.values import Condition, Values
+from omnial_bench.reports.conditions import GOAL_ORDER, Condition
+from omnial_bench.reports.values import Values
 
 ATTACK_TITLES = {
     "pgd": "PGD", "apgd": "APGD", "fgsm": "FGSM", "mi": "MI-FGSM", "di": "DI-FGSM", "ti": "TI-FGSM", "square": "Square",
@@ -20,7 +21,6 @@ CORRUPTIONS = "corruptions"
 """The suite that common corruptions belong to where attacks.csv does not say."""
 _CONTROL, _WORST = "-unattacked", "-worst"
 _CORRUPTION = re.compile(r"^(?P<kind>.+) severity (?P<severity>\d+)$")
-_GOALS = ("any", "target", "hide", "fabricate")
 
 
 @dataclass(frozen=True)
@@ -209,5 +209,5 @@ def _titles(trial: Trial) -> tuple[str, ...]:
 
 def _order(trial: Trial) -> tuple[str, float, int, bool, bool, str, int, str]:
     eps = 0.0 if math.isnan(trial.eps) else trial.eps
-    goal = _GOALS.index(trial.goal) if trial.goal in _GOALS else len(_GOALS)
+    goal = GOAL_ORDER.index(trial.goal) if trial.goal in GOAL_ORDER else len(GOAL_ORDER)
     return trial.norm, eps, goal, trial.where != "frame", trial.attack != "pgd", trial.attack, trial.steps, trial.set

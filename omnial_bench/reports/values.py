@@ -3,7 +3,6 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -11,80 +10,13 @@ import pandas as pd
 
 from omnial_bench.errors import UserError
 from omnial_bench.metrics.registry import METRICS, is_chance
-from omnial_bench.reports.titles import Titles, panels_of
+from omnial_bench.reports.conditions import Condition, Model, condition_order, model_order
+from omnial_bench.reports.titles import Titles
 from omnial_bench.results import size_of
 
 METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
 MEAN = "mean"
 _CONDITION = ("set", "threat", "source")
-_GOALS = ("any", "target", "hide", "fabricate")
-
-
-class Model(NamedTuple):
-    """A detector trained in one paradigm: one line of the headline."""
-
-    detector: str
-    paradigm: str
-    preset: str
-
-    @property
-    def name(self) -> str:
-        """As models are named in run folders and in the sources of sets."""
-        return f"{self.detector}-{self.paradigm}"
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What a model was scored on: the clean test, the control, a fixed set, or an attack on the model itself."""
-
-    set: str
-    threat: str
-    source: str
-    attack: str = field(default="", compare=False)
-    norm: str = field(default="", compare=False)
-    """Empty, and `eps` NaN, where no ball tells how much was changed."""
-    eps: float = field(default=math.nan, compare=False)
-    """Size of the perturbation, in [0, 1] pixel units; a length in l2."""
-    goal: str = field(default="", compare=False)
-
-    @property
-    def clean(self) -> bool:
-        return self.set == "clean" and self.threat == "none"
-
-    @property
-    def control(self) -> bool:
-        """The images of the sets before any attack."""
-        return self.set != "clean" and self.threat == "none"
-
-    @property
-    def attacked(self) -> bool:
-        return self.threat != "none"
-
-    @property
-    def white_box(self) -> bool:
-        return self.source == "self"
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Names of the models that the set was built on."""
-        return () if self.source in ("none", "self") else tuple(self.source.split("+"))
-
-    @property
-    def towards(self) -> bool:
-        """Whether the attack goes towards maps of its choice, not against the truth of every image."""
-        return self.goal not in ("", "any")
-
-    @property
-    def label(self) -> str:
-        if not self.attacked:
-            return "Clean test" if self.clean else "Control"
-        text = self.threat.replace("linf ", "").replace("l2 ", "\u21132 ")
-        return f"{text}, white-box" if self.white_box else text
-
-    @property
-    def key(self) -> str:
-        """A column name for files."""
-        return f"{self.set}_white_box" if self.white_box else self.set
 
 
 class Gap(NamedTuple):
@@ -155,14 +87,14 @@ class Values:
             self._counts[images] = max(self._counts[images], row["n"])
             self._aims[images].add(row["aim"])
         self._gaps = {} if differences is None else _gaps_of(differences[differences["seed"].isin(self.seeds)])
-        self.models: tuple[Model, ...] = tuple(sorted({key[0] for key in self._figures}, key=_model_order))
+        self.models: tuple[Model, ...] = tuple(sorted({key[0] for key in self._figures}, key=model_order))
         self.titles = Titles(self.detectors, titles or {})
         self.unlearnt: dict[Model, tuple[str, ...]] = {
             model: unlearnt[model.detector, model.paradigm]
             for model in self.models
             if unlearnt and (model.detector, model.paradigm) in unlearnt
         }
-        self.conditions: tuple[Condition, ...] = tuple(sorted(conditions.values(), key=_condition_order))
+        self.conditions: tuple[Condition, ...] = tuple(sorted(conditions.values(), key=condition_order))
         self.categories: tuple[str, ...] = tuple(sorted(set(rows["category"]) - {MEAN}))
         present = set(rows["metric"])
         self.metrics: tuple[str, ...] = tuple(name for name in METRICS if name in present)
@@ -323,14 +255,3 @@ def _gaps_of(differences: pd.DataFrame) -> dict[_Pair, list[Gap]]:
         where = (row["set"], row["source"], row["category"], row["metric"])
         gaps[model, other, where].append(Gap(row["difference"], row["low"], row["high"]))
     return gaps
-
-
-def _model_order(model: Model) -> tuple[str, str, int, str]:
-    return panels_of(model.detector)[0], model.detector, int(model.paradigm != "unified"), model.preset
-
-
-def _condition_order(condition: Condition) -> tuple[int, int, str, float, str]:
-    kind = 0 if condition.clean else 1 if condition.control else 3 if condition.white_box else 2
-    goal = _GOALS.index(condition.goal) if condition.goal in _GOALS else 0
-    eps = math.inf if math.isnan(condition.eps) else condition.eps
-    return kind, goal, condition.norm or condition.threat, eps, condition.set

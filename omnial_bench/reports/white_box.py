@@ -1,76 +1,142 @@
-"""The table of the white-box attacks beside the fixed sets' fall, and one of every attack. No torch here."""
+"""Tables of the white-box attacks: what a report opens with, all goals beside the fixed sets' fall, every attack.
+
+No torch here.
+"""
 
 import math
 from typing import Any
 
-import pandas as pd
-
 from omnial_bench.reports.campaign import GOALS, Campaign
-from omnial_bench.reports.health import Marked
+from omnial_bench.reports.conditions import Condition, Model
+from omnial_bench.reports.model_rows import Rows, extreme_cells, facts_of
+from omnial_bench.reports.suites import Evaluation
 from omnial_bench.reports.table import Column, Table
-from omnial_bench.reports.tables import best_of, count_words, identity, mean_words, model_column, spread_words
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Model
+from omnial_bench.reports.values import METRIC_TITLES
+from omnial_bench.reports.wording import (
+    count_words,
+    interval_words,
+    mean_words,
+    model_column,
+    number_words,
+    spread_words,
+)
 from omnial_bench.results import HEADLINE
 
 RANKS = "any_score"
 """The column of the attack on the score that ranks images."""
+_HEADS = {"any": "any harm", "hide": "missed defect\n(hide)", "fabricate": "false alarm\n(fabricate)"}
+_OPENING_WORDS = {
+    "any": "any harm: every image, against its truth (image AUROC: through the score that ranks images)",
+    "hide": "missed defect: anomalous images alone, towards normal maps",
+    "fabricate": "false alarm: normal images alone, towards anomalous maps",
+}
+_GOAL_WORDS = {
+    "any": "every image attacked against its truth",
+    "hide": "anomalous images alone, towards normal maps",
+    "fabricate": "normal images alone, towards anomalous maps",
+}
+
+
+def opening_table(campaign: Campaign) -> Table | None:
+    """A row a model: before any attack, under the white-box attack, by goal, and the worst over several attacks.
+
+    A figure under attack stands only where the attack was after this kind of figure, so each is a bound.
+    """
+    suite, goals, values = campaign.white_box, campaign.goals, campaign.values
+    if suite is None or not goals:
+        return None
+    worst = campaign.worst
+    if worst and any(trial.size != campaign.size for trial in worst.own):
+        worst = None
+    rows = Rows(values, campaign)
+    for metric in (name for name in HEADLINE if name in values.metrics):
+        aimed = campaign.against(metric)
+        shown = {"unattacked": suite.control, **{goal: trial.own for goal, trial in goals.items()}}
+        shown |= {"any": aimed.own if aimed else None} if "any" in goals else {}
+        shown |= {"worst": worst.worst} if worst else {}
+        panel = {"panel": METRIC_TITLES[metric], "metric": metric}
+        for model in values.models:
+            rows.add(**panel, kind="model", **facts_of(values, model))
+            for key, condition in shown.items():
+                known = key == "unattacked" or campaign.bounds(model, condition, metric)
+                rows.put(
+                    key, model, condition if known else None, metric, *_untold(campaign, key, shown), interval=True
+                )
+        rows.add_chance(shown, **panel)
+    if not rows.records:
+        return None
+    frame = rows.frame
+    if worst and frame["worst"].isna().all():
+        worst = None
+    columns = [Column("model", "Model", style="text")]
+    places = [("unattacked", "unattacked", "", suite.control)]
+    places += [(goal, _HEADS[goal], f"White-box, {campaign.size}", trial.own) for goal, trial in goals.items()]
+    places += [("worst", f"worst of {len(worst.own)}", "", worst.worst)] if worst else []
+    for key, heading, group, condition in places:
+        number = number_words(values, condition)
+        heading = f"{heading},\n{number}" if number else heading
+        columns.append(Column(key, heading, group, spread=f"{key}_sd", interval=key))
+    caption = _opening_caption(campaign, worst) + f" {interval_words(values, frame)}".rstrip()
+    caption += spread_words(values, [trial.own for trial in goals.values()], "±:")
+    return rows.table("opening", caption, columns, rows.best([key for key, *_ in places[1:]]))
+
+
+def _untold(campaign: Campaign, key: str, shown: dict[str, Condition | None]) -> tuple[Condition | None, ...]:
+    """At the first goal the conditions that a table shows: there checks on sets that have no column are told."""
+    return tuple(shown.values()) if key == next(iter(campaign.goals)) else ()
+
+
+def _opening_caption(campaign: Campaign, worst: Evaluation | None) -> str:
+    values, goals = campaign.values, campaign.goals
+    conditions = [trial.own for trial in goals.values()]
+    words = "; ".join(_OPENING_WORDS[goal] for goal in goals)
+    parts = [
+        f"Robustness to white-box attack at {campaign.size}: each model attacked itself on test images. Figures in per "
+        f"cent, {mean_words(values)}; {count_words(values, conditions)}; n: number of images. "
+        f"{words[0].upper()}{words[1:]}.",
+    ]
+    if worst:
+        parts.append(f"Worst: for each image the most harmful of the {len(worst.own)} attacks of {worst.label}.")
+    unbound = any(campaign.unbound(condition) for condition in conditions if condition)
+    parts.append("Bold: the highest of each column. Dash: no attack of that column was after this figure")
+    return " ".join(parts) + (", or it claims no bound." if unbound else ".")
 
 
 def white_box_table(campaign: Campaign) -> Table | None:
     """A row a model: before any attack, under each goal, the worst over several attacks, and two falls side by side."""
-    suite, goals = campaign.white_box, campaign.goals
+    suite, goals, values = campaign.white_box, campaign.goals, campaign.values
     if suite is None or not goals:
         return None
-    values = campaign.values
     ranks = campaign.against("image_auroc")
     shown = {"unattacked": suite.control, **{goal: trial.own for goal, trial in goals.items()}}
     shown |= {RANKS: ranks.own} if ranks else {}
-    if campaign.worst:
-        shown["worst"] = campaign.worst.worst
+    shown |= {"worst": campaign.worst.worst} if campaign.worst else {}
     compared = campaign.fixed_set if "any" in goals else None
-    records: list[dict[str, Any]] = []
-    marked = Marked(campaign)
-    bounds: set[tuple[int, str]] = set()
+    rows = Rows(values, campaign)
     for metric in (name for name in HEADLINE if name in values.metrics):
         panel = {"panel": METRIC_TITLES[metric], "metric": metric}
         for model in values.models:
-            record: dict[str, Any] = {**panel, "kind": "model", "model": values.label(model), **identity(model)}
+            rows.add(**panel, kind="model", **facts_of(values, model))
             for key, condition in shown.items():
-                # Checks on sets that have no column here are told at the first goal.
-                others = shown.values() if key == next(iter(goals)) else ()
-                marked.put(record, len(records), key, model, condition, metric, *others)
-                if campaign.bounds(model, condition, metric) and model in values.judged:
-                    bounds.add((len(records), key))
-            records.append(record | falls(campaign, model, metric))
-        chance = {key: values.chance(condition, metric) for key, condition in shown.items() if condition}
-        if not all(math.isnan(level) for level in chance.values()):
-            records.append({**panel, "kind": "chance", "model": "chance level", **chance})
-    if not records:
+                rows.put(key, model, condition, metric, *_untold(campaign, key, shown))
+            rows.records[-1].update(falls(campaign, model, metric))
+        rows.add_chance(shown, **panel)
+    if not rows.records:
         return None
-    size = campaign.size
     columns = [Column("model", "Model", style="text"), Column("unattacked", "unattacked", spread="unattacked_sd")]
     heads = {"any": "any", RANKS: "any, score", "hide": "hide", "fabricate": "fabricate"}
-    group = f"White-box, {size}"
+    group = f"White-box, {campaign.size}"
     columns += [Column(key, head, group, spread=f"{key}_sd") for key, head in heads.items() if key in shown]
     columns += [Column("worst", "worst", spread="worst_sd")] if "worst" in shown else []
     if "any" in goals:
-        group = f"Fall at {size}" if compared else "Fall"
-        columns += [Column("fall_fixed", "fixed set", group=group, style="change", spread="fall_fixed_sd")] * bool(
-            compared
-        )
-        columns += [Column("fall_white_box", "white-box", group=group, style="change", spread="fall_white_box_sd")]
-        columns += [Column("overstated", "gap", group=group, style="change", muted=True)] * bool(compared)
-    frame = pd.DataFrame(records)
-    keys = [key for key in shown if frame[key].notna().any()]
-    return Table(
-        "white_box",
-        _caption(campaign, shown, compared),
-        frame,
-        tuple(columns),
-        strong=best_of(frame, keys, bounds),
-        letters=marked.letters,
-        notes=marked.notes,
-    )
+        group = f"Fall at {campaign.size}" if compared else "Fall"
+        fixed = Column("fall_fixed", "fixed set", group=group, style="change", spread="fall_fixed_sd")
+        own = Column("fall_white_box", "white-box", group=group, style="change", spread="fall_white_box_sd")
+        gap = Column("overstated", "gap", group=group, style="change", muted=True)
+        columns += [fixed, own, gap] if compared else [own]
+    frame = rows.frame
+    strong = rows.best([key for key in shown if frame[key].notna().any()])
+    return rows.table("white_box", _caption(campaign, shown, compared), columns, strong)
 
 
 def falls(campaign: Campaign, model: Model, metric: str) -> dict[str, float]:
@@ -99,38 +165,23 @@ def attacks_table(campaign: Campaign) -> Table | None:
     suites.sort(key=lambda each: (each != campaign.white_box, each != campaign.worst, each.name))
     if metric is None or sum(len(each.own) for each in suites) < 2:
         return None
-    records: list[dict[str, Any]] = []
-    marked = Marked(campaign)
-    bounds: set[tuple[int, str]] = set()
+    rows, single = Rows(values, campaign), set()
     for suite in suites:
-        lines: list[tuple[dict[str, Any], Condition | None]] = []
-        if suite.control:
-            lines.append(({"attack": "before any attack", "steps": math.nan, "objective": ""}, suite.control))
-        for trial in suite.own:
-            steps = trial.steps * max(1, trial.restarts) or math.nan
-            attack = f"{trial.attack_title}, {trial.words}" if trial.attack else trial.words
-            objective = trial.objective.replace("_", " ")
-            lines.append(({"attack": attack, "objective": objective, "steps": steps}, trial.own))
-        if suite.worst:
-            lines.append(({"attack": "worst of all, by image", "steps": math.nan, "objective": ""}, suite.worst))
-        panel = f"{suite.name} ({max(values.total(item) for _, item in lines if item)} images)"
+        lines = _lines(suite)
+        panel = f"{suite.name} ({max(values.total(condition) for _, condition in lines)} images)"
         panel += f": {suite.heading}" if suite.heading else ""
         for facts, condition in lines:
-            name = condition.set if condition else ""
-            images = values.total(condition) if condition else 0
-            record = {"panel": panel, "suite": suite.name, "set": name, "kind": "attack", **facts, "images": images}
+            images = values.total(condition)
+            rows.add(panel=panel, suite=suite.name, set=condition.set, kind="attack", **facts, images=images)
             for model in values.models:
-                marked.put(record, len(records), model.name, model, condition, metric)
-                if campaign.bounds(model, condition, metric) and condition != suite.worst:
-                    bounds.add((len(records), model.name))
-            records.append(record)
+                rows.put(model.name, model, condition, metric)
+            single |= {(len(rows.records) - 1, model.name) for model in values.models if condition != suite.worst}
     columns = [
         Column("attack", "Attack", style="text"),
         Column("objective", "objective", style="text"),
         Column("steps", "steps", style="count"),
+        *(model_column(values, model, spread=f"{model.name}_sd") for model in values.models),
     ]
-    columns += [model_column(values, model, spread=f"{model.name}_sd") for model in values.models]
-    frame = pd.DataFrame(records)
     conditions = [trial.own for suite in suites for trial in suite.own] + [suite.control for suite in suites]
     caption = (
         f"Every white-box attack by suite: {METRIC_TITLES[metric]} in per cent, {mean_words(values)}; steps are those "
@@ -138,22 +189,22 @@ def attacks_table(campaign: Campaign) -> Table | None:
         "model attacked itself. Bold: the single attack that takes each model lowest in its suite, of those "
         "that aim at this figure; the others bound nothing."
     )
-    lowest = _lowest(frame, [model.name for model in values.models], bounds)
-    return Table(
-        "white_box_attacks", caption, frame, tuple(columns),
-        strong=lowest, letters=marked.letters, notes=marked.notes,
-    )  # fmt: skip
+    names = [model.name for model in values.models]
+    return rows.table(
+        "white_box_attacks", caption, columns, extreme_cells(rows.frame, names, rows.bounds & single, lowest=True)
+    )
 
 
-def _lowest(frame: pd.DataFrame, keys: list[str], bounds: set[tuple[int, str]]) -> frozenset[tuple[int, str]]:
-    low: set[tuple[int, str]] = set()
-    for _, block in frame.groupby("panel", sort=False):
-        for key in keys:
-            allowed = [index for index in block.index if (int(str(index)), key) in bounds]
-            printed = block.loc[allowed, key].mul(100).round(1)
-            if printed.notna().sum() > 1:
-                low |= {(int(str(index)), key) for index in printed.index[printed == printed.min()]}
-    return frozenset(low)
+def _lines(suite: Evaluation) -> list[tuple[dict[str, Any], Condition]]:
+    """What is said of each attack of a suite, between the images before any and the worst over all."""
+    lines: list[tuple[dict[str, Any], Condition | None]] = []
+    lines.append(({"attack": "before any attack", "steps": math.nan, "objective": ""}, suite.control))
+    for trial in suite.own:
+        steps = trial.steps * max(1, trial.restarts) or math.nan
+        attack = f"{trial.attack_title}, {trial.words}" if trial.attack else trial.words
+        lines.append(({"attack": attack, "objective": trial.objective.replace("_", " "), "steps": steps}, trial.own))
+    lines.append(({"attack": "worst of all, by image", "steps": math.nan, "objective": ""}, suite.worst))
+    return [(facts, condition) for facts, condition in lines if condition]
 
 
 def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: Condition | None) -> str:
@@ -165,13 +216,10 @@ def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: C
         f"{count_words(values, conditions)}; the "
         "highest of each column in bold, of the figures that an attack on them bounds."
     ]
-    said = {
-        "any": "every image attacked against its truth",
-        "hide": "anomalous images alone, towards normal maps",
-        "fabricate": "normal images alone, towards anomalous maps",
-    }
     counts = {goal: campaign.attacked(trial) for goal, trial in goals.items()}
-    words = [f"{goal}: {said[goal]}{f' ({counts[goal]})' if counts[goal] else ''}" for goal in GOALS if goal in goals]
+    words = [
+        f"{goal}: {_GOAL_WORDS[goal]}{f' ({counts[goal]})' if counts[goal] else ''}" for goal in GOALS if goal in goals
+    ]
     parts.append("; ".join(words).capitalize() + ".")
     if RANKS in shown:
         parts.append("Any, score: every image, through the score that ranks images; it alone bounds image AUROC.")

@@ -1,7 +1,7 @@
 """Figures of example images: synthetic anomalies, detections on the clean test and under attack. No torch here."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from omnial_bench.data.decode import converted, open_image
 from omnial_bench.errors import UserError
-from omnial_bench.reports.drawing import Drawing, paper_style
+from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.grid import BAR, Grid, Pixels
+from omnial_bench.reports.style import Drawing, paper_style
 from omnial_bench.reports.table import TIMES
-from omnial_bench.reports.tables import set_words
-from omnial_bench.reports.values import Condition, Values
+from omnial_bench.reports.values import Values
+from omnial_bench.reports.wording import set_words
 from omnial_bench.results import read_texts
 
 if TYPE_CHECKING:
@@ -58,8 +59,13 @@ class Examples:
             self._read[name, mode] = np.asarray(converted(open_image(path), mode, path))
         return self._read[name, mode]
 
+    def aspect(self, rows: pd.DataFrame) -> float:
+        """Height over width of the first input; 1 where there is none."""
+        image = self.image(rows, "input")
+        return 1.0 if image is None else image.shape[0] / image.shape[1]
 
-def gallery(examples: Examples, values: Values, notice: str | None) -> list[Drawing]:
+
+def gallery(examples: Examples, values: Values) -> list[Drawing]:
     """Synthetic anomalies with their labels, one figure a detector, a column a panel, as the paper's Fig. 4."""
     index = examples.rows(set="synthesis")
     drawings = []
@@ -72,13 +78,11 @@ def gallery(examples: Examples, values: Values, notice: str | None) -> list[Draw
             "confines them (columns): the normal image, the same with its anomaly, and below it the labels."
         )
         figure = _gallery(examples, mine, sorted(set(mine["category"]))[:4], panels)
-        drawings.append(
-            Drawing(f"synthesis_{detector}", noticed(caption, notice), "Synthetic anomalies by panel.", figure)
-        )
+        drawings.append(Drawing(f"synthesis_{detector}", caption, "Synthetic anomalies by panel.", figure))
     return drawings
 
 
-def detections(examples: Examples, values: Values, notice: str | None) -> list[Drawing]:
+def detections(examples: Examples, values: Values) -> list[Drawing]:
     """Clean test images in rows: input with the truth's contour, then reconstruction and map of each detector."""
     drawings = []
     clean = examples.rows(set="clean")
@@ -95,11 +99,11 @@ def detections(examples: Examples, values: Values, notice: str | None) -> list[D
             "detector's reconstruction and anomaly map, a probability on the same scale [0, 1] throughout."
         )
         name = f"pictures_clean_{paradigm}{part}"
-        drawings.append(Drawing(name, noticed(caption, notice), f"Detections of {paradigm} models.", figure))
+        drawings.append(Drawing(name, caption, f"Detections of {paradigm} models.", figure))
     return drawings
 
 
-def under_attack(examples: Examples, values: Values, notice: str | None) -> list[Drawing]:
+def under_attack(examples: Examples, values: Values) -> list[Drawing]:
     """A clean test image, then one synthetic anomaly before and after each attack with the perturbation amplified."""
     drawings = []
     sets = [condition for condition in values.conditions if not condition.clean and not condition.white_box]
@@ -109,9 +113,7 @@ def under_attack(examples: Examples, values: Values, notice: str | None) -> list
             rows = _attack_rows(mine[mine["category"] == category], sets)
             if len(rows) < 2:
                 continue
-            changes = [change for _, one, base in rows if base and (change := change_of(examples, one)) is not None]
-            largest = max((int(np.abs(change).max()) for change in changes), default=0)
-            amplify = max(1, 127 // largest) if largest else None
+            amplify = amplification(change_of(examples, shown) for _, shown, base in rows if base)
             figure = _rows(examples, rows, models, amplify=amplify)
             factor = f"its change {TIMES} {amplify}, centred on grey (128 + {amplify} {TIMES} change in grey levels), "
             caption = (
@@ -121,7 +123,7 @@ def under_attack(examples: Examples, values: Values, notice: str | None) -> list
                 f"[0, 1]. {set_words(values)}"
             )
             name = f"pictures_attack_{paradigm}_{re.sub(r'[^A-Za-z0-9-]+', '-', category)}{part}"
-            drawings.append(Drawing(name, noticed(caption, notice), f"{category} before and under attack.", figure))
+            drawings.append(Drawing(name, caption, f"{category} before and under attack.", figure))
     return drawings
 
 
@@ -156,7 +158,7 @@ def _attack_rows(mine: pd.DataFrame, sets: Sequence[Condition]) -> list[tuple[st
     rows: list[tuple[str, pd.DataFrame, bool]] = []
     clean = mine[(mine["set"] == "clean") & (mine["defect"] != "good")]
     if len(clean):
-        rows.append(("Clean test", clean[clean["id"] == clean["id"].iloc[0]], False))
+        rows.append(("Clean test", first_image(clean), False))
     attacked = mine[mine["set"].isin([condition.set for condition in sets]) & (mine["defect"] != "good")]
     if attacked.empty:
         return []
@@ -179,6 +181,17 @@ def change_of(examples: Examples, rows: pd.DataFrame) -> NDArray[np.int16] | Non
     return after.astype(np.int16) - before.astype(np.int16)
 
 
+def amplification(changes: Iterable[NDArray[np.int16] | None]) -> int | None:
+    """The whole factor that brings the largest change nearest to the ends of the scale; None where nothing changed."""
+    largest = max((int(np.abs(change).max()) for change in changes if change is not None), default=0)
+    return max(1, 127 // largest) if largest else None
+
+
+def amplified(change: NDArray[np.int16] | None, factor: int) -> Pixels | None:
+    """A change as an image, centred on grey."""
+    return None if change is None else np.clip(128 + factor * change.astype(int), 0, 255).astype(np.uint8)
+
+
 def _rows(
     examples: Examples, rows: Sequence[tuple[str, pd.DataFrame, bool | None]], models: Mapping[str, str], *,
     amplify: int | None,
@@ -186,18 +199,15 @@ def _rows(
     """Rows of images: input, the perturbation where `amplify` is given, then two cells a model."""
     lead = 2 if amplify else 1
     count = lead + 2 * len(models)
-    first = examples.image(rows[0][1], "input")
-    aspect = first.shape[0] / first.shape[1] if first is not None else 1.0
     with paper_style():
-        grid = Grid(len(rows), count, aspect, bar=BAR)
+        grid = Grid(len(rows), count, examples.aspect(rows[0][1]), bar=BAR)
         for i, (label, found, attacked) in enumerate(rows):
             grid.label(i, label)
             grid.show(i, 0, examples.image(found, "input"))
             grid.contour(i, 0, examples.image(found, "truth"))
             if amplify:
                 change = change_of(examples, found) if attacked else None
-                image = None if change is None else np.clip(128 + amplify * change, 0, 255).astype(np.uint8)
-                grid.show(i, 1, image, none="none")
+                grid.show(i, 1, amplified(change, amplify), none="none")
             for j, model in enumerate(models):
                 one = of_models(found, {model: ""})
                 grid.show(i, lead + 2 * j, examples.image(one, "reconstruction"))
@@ -217,15 +227,13 @@ def _gallery(examples: Examples, mine: pd.DataFrame, categories: Sequence[str], 
     """Two rows a category, images and labels; the normal image of the first panel leads."""
     from matplotlib.patches import Patch
 
-    sample = examples.image(mine, "input")
-    aspect = sample.shape[0] / sample.shape[1] if sample is not None else 1.0
     seen: set[int] = set()
     with paper_style():
-        grid = Grid(2 * len(categories), 1 + len(panels), aspect, foot=0.3, most=0.85)
+        grid = Grid(2 * len(categories), 1 + len(panels), examples.aspect(mine), foot=0.3, most=0.85)
         for i, category in enumerate(categories):
             grid.label(2 * i, category)
             for j, panel in enumerate(panels):
-                one = _first(mine, category=category, defect=panel)
+                one = first_image(mine[(mine["category"] == category) & (mine["defect"] == panel)])
                 if j == 0:
                     grid.show(2 * i, 0, examples.image(one, "clean"))
                 labels = examples.image(one, "truth")
@@ -252,16 +260,10 @@ def _coloured(labels: Pixels) -> Pixels:
     return image
 
 
-def _first(rows: pd.DataFrame, **wanted: str) -> pd.DataFrame:
-    """The rows of the first image that fits."""
-    for name, value in wanted.items():
-        rows = rows[rows[name] == value]
+def first_image(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first image, of none where there are none."""
     return rows[rows["id"] == rows["id"].iloc[0]] if len(rows) else rows
 
 
 def _rank(detector: str, known: Sequence[str]) -> tuple[int, str]:
     return (known.index(detector) if detector in known else len(known)), detector
-
-
-def noticed(caption: str, notice: str | None) -> str:
-    return f"{caption} {notice.rstrip('.')}." if notice else caption

@@ -1,18 +1,16 @@
 """The checks of the attacks' health: a table of all, and a footnote where one puts a figure in doubt. No torch here."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from string import ascii_lowercase
 from typing import Any
 
 import pandas as pd
 
-from omnial_bench.reports.attempts import FAILED, LEARNT, NOT_RUN, PASSED, WHOLE
 from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.conditions import Condition, Model
+from omnial_bench.reports.origins import FAILED, LEARNT, NOT_RUN, PASSED, WHOLE
 from omnial_bench.reports.table import DASH, MINUS, Column, Table
-from omnial_bench.reports.tables import model_column
-from omnial_bench.reports.values import Condition, Model
+from omnial_bench.reports.wording import model_column
 
 WIDE = (LEARNT, "huge eps breaks", "no zero gradients", "gradient is whole", "scores do not saturate")
 """Checks that put every gradient attack on a model in doubt where they fail."""
@@ -50,10 +48,10 @@ def health_table(campaign: Campaign) -> Table | None:
         f"run. Below each verdict the figure of the check : its reference{means}. A failed check puts "
         "the model's figures under attack in doubt: footnotes name it, here and beside those figures."
     )
-    strong = frozenset(marks)
     return Table(
-        "health", caption, pd.DataFrame(records), tuple(columns), strong=strong, letters=marks, notes=_notes(campaign)
-    )
+        "health", caption, pd.DataFrame(records), tuple(columns),
+        strong=frozenset(marks), letters=marks, notes=_long_notes(campaign),
+    )  # fmt: skip
 
 
 def letters_of(health: pd.DataFrame) -> dict[str, str]:
@@ -63,7 +61,7 @@ def letters_of(health: pd.DataFrame) -> dict[str, str]:
     return {check: ascii_lowercase[index % 26] * (1 + index // 26) for index, check in enumerate(failed)}
 
 
-def doubts(campaign: Campaign, model: Model, condition: Condition | None, *others: Condition | None) -> str:
+def doubts(campaign: Campaign, model: Model, condition: Condition | None, *others: Condition | None) -> set[str]:
     """Footnote letters of the failed checks that put the model's figure under an attack on itself in doubt.
 
     Those that were run on this set or, with `others`, on a set of the same objective that none of `others` shows, and
@@ -71,11 +69,11 @@ def doubts(campaign: Campaign, model: Model, condition: Condition | None, *other
     doubt that are no longer.
     """
     if condition is None or not condition.white_box:
-        return ""
+        return set()
     letters = letters_of(campaign.health)
     shown = {other.set for other in others if other}
     failed = _of(campaign.health[campaign.health["status"] == FAILED], model)
-    found = {
+    return {
         letters[check]
         for check, name in zip(failed["check"], failed["set"], strict=True)
         if check in WIDE
@@ -86,93 +84,72 @@ def doubts(campaign: Campaign, model: Model, condition: Condition | None, *other
             else others and name not in shown and _same_objective(campaign, condition.set, name)
         )
     }
-    return ",".join(sorted(found))
 
 
-def _same_objective(campaign: Campaign, one: str, other: str) -> bool:
+def _same_objective(campaign: Campaign, name: str, other: str) -> bool:
     """Whether both sets were attacked through one objective, or that cannot be told."""
-    pair = _attempts_on(campaign, one, other)
+    pair = _attempts_on(campaign, name, other)
     return pair is None or bool(pair[0]["objective"] == pair[1]["objective"])
 
 
-def _no_longer(campaign: Campaign, one: str, other: str) -> bool:
+def _no_longer(campaign: Campaign, name: str, other: str) -> bool:
     """Whether both are images of one kind of attack, the first of at most as many steps."""
-    pair = _attempts_on(campaign, one, other)
+    pair = _attempts_on(campaign, name, other)
     return pair is not None and bool(pair[0]["attack"] == pair[1]["attack"] and pair[0]["steps"] <= pair[1]["steps"])
 
 
-def _attempts_on(campaign: Campaign, one: str, other: str) -> tuple[Any, Any] | None:
+def _attempts_on(campaign: Campaign, name: str, other: str) -> tuple[Any, Any] | None:
     """A row of attacks.csv for either set; None where one has none."""
     known = campaign.attempts.drop_duplicates("set").set_index("set")
-    return (known.loc[one], known.loc[other]) if {one, other} <= set(known.index) else None
+    return (known.loc[name], known.loc[other]) if {name, other} <= set(known.index) else None
 
 
-@dataclass(frozen=True)
-class Marked:
-    """Figures of models for a table, with the letters of the checks that put them in doubt."""
-
-    campaign: Campaign
-    letters: dict[tuple[int, str], str] = field(default_factory=dict)
-
-    def put(
-        self,
-        record: dict[str, Any],
-        row: int,
-        key: str,
-        model: Model,
-        condition: Condition | None,
-        metric: str,
-        *others: Condition | None,
-    ) -> None:
-        """Write a figure and its spread under `key` into the record of a row; `others` as in `doubts`."""
-        values = self.campaign.values
-        record[key] = values.get(model, condition, metric)
-        record[f"{key}_sd"] = values.spread(model, condition, metric)
-        if (marks := doubts(self.campaign, model, condition, *others)) and not math.isnan(record[key]):
-            self.letters[row, key] = marks
-
-    def put_doubts(self, row: int, key: str, condition: Condition, models: Sequence[Model]) -> None:
-        """Mark a cell that stands for several models with the letters of any of them."""
-        marks = {mark for model in models for mark in doubts(self.campaign, model, condition).split(",")} - {""}
-        if marks:
-            self.letters[row, key] = ",".join(sorted(marks))
-
-    @property
-    def notes(self) -> tuple[tuple[str, str], ...]:
-        """The notes of the letters that are used, each naming the failed check with its models and figures."""
-        used = {letter for marks in self.letters.values() for letter in marks.split(",")}
-        return tuple((letter, text) for letter, text in _short_notes(self.campaign) if letter in used)
+Notes = tuple[tuple[str, str], ...]
 
 
-def _short_notes(campaign: Campaign) -> tuple[tuple[str, str], ...]:
+def short_notes(campaign: Campaign) -> Notes:
     """Footnotes that name each failed check with its models, categories and figures."""
-    failed = campaign.health[campaign.health["status"] == FAILED]
     notes = []
-    for check, letter in letters_of(campaign.health).items():
+    for check, letter, failures in _failures(campaign):
         cases = []
-        for model in campaign.values.models:
-            part = _of(failed[failed["check"] == check], model)
-            places = ["" if row.category in WHOLE else f"{row.category} " for row in part.itertuples()]
-            figures = [_pair(*pair) for pair in zip(part["figure"], part["reference"], strict=True)]
+        for model, rows in failures:
+            figures = [_pair(*pair) for pair in zip(rows["figure"], rows["reference"], strict=True)]
+            places = ["" if name in WHOLE else f"{name} " for name in rows["category"]]
             where = ", ".join(place + figure for place, figure in zip(places, figures, strict=True))
-            cases += [f"{campaign.values.label(model)} ({where})"] if where else []
+            cases.append(f"{campaign.values.label(model)} ({where})")
         notes.append((letter, f"Check failed: {check} (figure : reference). {'; '.join(cases)}."))
     return tuple(notes)
 
 
-def _notes(campaign: Campaign) -> tuple[tuple[str, str], ...]:
+def _long_notes(campaign: Campaign) -> Notes:
     """Footnotes with each failure's own sentence."""
-    failed = campaign.health[campaign.health["status"] == FAILED]
     notes = []
-    for check, letter in letters_of(campaign.health).items():
-        said: list[str] = []
-        for model in campaign.values.models:
-            label, rows = campaign.values.label(model), _of(failed[failed["check"] == check], model).itertuples()
-            for row in rows:
-                place = label if row.category in WHOLE else f"{label}, {row.category}"
-                said.append(f"{place}: {str(row.note).rstrip('.') or 'failed'}.")
-        notes.append((letter, " ".join(said)))
+    for _, letter, failures in _failures(campaign):
+        sentences = []
+        for model, rows in failures:
+            label = campaign.values.label(model)
+            for category, note in zip(rows["category"], rows["note"], strict=True):
+                place = label if category in WHOLE else f"{label}, {category}"
+                sentences.append(f"{place}: {str(note).rstrip('.') or 'failed'}.")
+        notes.append((letter, " ".join(sentences)))
     return tuple(notes)
+
+
+def _failures(campaign: Campaign) -> list[tuple[str, str, list[tuple[Model, pd.DataFrame]]]]:
+    """Each check that failed, with its letter, and the rows of each model on which it did."""
+    failed = campaign.health[campaign.health["status"] == FAILED]
+    return [
+        (
+            check,
+            letter,
+            [
+                (model, rows)
+                for model in campaign.values.models
+                if len(rows := _of(failed[failed["check"] == check], model))
+            ],
+        )
+        for check, letter in letters_of(campaign.health).items()
+    ]
 
 
 def _of(health: pd.DataFrame, model: Model) -> pd.DataFrame:

@@ -1,18 +1,17 @@
 """The source x target matrix: every model on the images of every other, as a heat map and a table. No torch here."""
 
 import math
-from typing import Any
 
 import pandas as pd
 
-from omnial_bench.reports import looks
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.drawing import DOUBLE, Drawing, new_figure, paper_style
-from omnial_bench.reports.health import Marked
+from omnial_bench.reports.conditions import Condition, Model
+from omnial_bench.reports.model_rows import Rows
+from omnial_bench.reports.style import DOUBLE, Drawing, heat, new_figure, paper_style
 from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
-from omnial_bench.reports.tables import count_words, mean_words, model_column, spread_words
-from omnial_bench.reports.values import METRIC_TITLES, Condition, Model, Values
+from omnial_bench.reports.values import METRIC_TITLES, Values
+from omnial_bench.reports.wording import count_words, mean_words, model_column, spread_words
 
 METRICS = ("pixel_auroc", "pixel_ap")
 _BEFORE = "before any attack"
@@ -20,9 +19,8 @@ _BEFORE = "before any attack"
 
 def figure_of(trial: Trial, source: str, target: Model) -> Condition | None:
     """The condition under which the target met the images made on the source; itself where they are one."""
-    if source == target.name:
-        return trial.own or next((item for item in trial.transferred if item.source == source), None)
-    return next((item for item in trial.transferred if item.source == source), None)
+    shown = next((condition for condition in trial.transferred if condition.source == source), None)
+    return trial.own or shown if source == target.name else shown
 
 
 def is_own(values: Values, model: Model, condition: Condition | None) -> bool:
@@ -60,7 +58,7 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
         width = min(DOUBLE, 2.3 + 0.72 * len(values.models))
         figure = new_figure(width, 1.15 + 0.3 * len(rows))
         axes = figure.subplots()
-        image = looks.heat(axes, table, 0, 100, digits=1)
+        image = heat(axes, table, 0, 100, digits=1)
         lead = 1 if evaluation.control else 0
         if lead:
             axes.axhline(1, color="white", lw=4)
@@ -88,44 +86,29 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
 def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> Table:
     """The matrix with pixel AP too, and the spread over seeds."""
     values = campaign.values
-    records: list[dict[str, Any]] = []
-    marked = Marked(campaign)
-    sources = sources_of(trial, values)
+    keys = {model: _key(model, values) for model in values.models}
+    rows, diagonal = Rows(values, campaign), set()
+    lines = [("none", _BEFORE)] if evaluation.control else []
+    lines += [(source, values.titles.of_model(source)) for source in sources_of(trial, values)]
     for metric in (metric for metric in METRICS if metric in values.metrics):
         panel = {"panel": METRIC_TITLES[metric], "metric": metric}
-        lines = [("", evaluation.control)] if evaluation.control else []
-        for source, fixed in [*lines, *((name, None) for name in sources)]:
-            title = values.titles.of_model(source) if source else _BEFORE
-            record: dict[str, Any] = {**panel, "kind": "model", "source": source or "none", "title": title}
-            for model in values.models:
-                condition = fixed or figure_of(trial, source, model)
-                marked.put(record, len(records), _key(model, values), model, condition, metric)
-            records.append(record)
+        for source, title in lines:
+            rows.add(**panel, kind="model", source=source, title=title)
+            for model, key in keys.items():
+                condition = evaluation.control if title == _BEFORE else figure_of(trial, source, model)
+                rows.put(key, model, condition, metric)
+                diagonal |= {(len(rows.records) - 1, key)} if is_own(values, model, condition) else set()
         level = values.chance(evaluation.control, metric) if evaluation.control else math.nan
         if not math.isnan(level):
-            chance = {_key(model, values): level for model in values.models}
-            records.append({**panel, "kind": "chance", "title": "chance level", **chance})
+            rows.add(**panel, kind="chance", title="chance level", **dict.fromkeys(keys.values(), level))
     columns = [Column("title", "Source", style="text")]
-    for model in values.models:
-        key = _key(model, values)
-        columns.append(model_column(values, model, key, spread=f"{key}_sd"))
-    frame = pd.DataFrame(records)
-    diagonal = [
-        (int(str(index)), _key(model, values))
-        for index, record in frame.iterrows()
-        for model in values.models
-        if is_own(values, model, condition := figure_of(trial, str(record["source"]), model))
-        and campaign.bounds(model, condition, str(record["metric"]))
-    ]
+    columns += [model_column(values, model, key, spread=f"{key}_sd") for model, key in keys.items()]
     caption = (
         f"Transfer, {evaluation.title(trial)}: pixel AUROC and pixel AP in per cent of each target model (column) on "
         f"images attacked with each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}."
         f"{spread_words(values, trial.conditions, '±:')} Bold: the model attacked itself, through this figure's kind."
     )
-    return Table(
-        f"transfer_{trial.set}", caption, frame, tuple(columns),
-        strong=frozenset(diagonal), letters=marked.letters, notes=marked.notes,
-    )  # fmt: skip
+    return rows.table(f"transfer_{trial.set}", caption, columns, frozenset(diagonal & rows.bounds))
 
 
 def _key(model: Model, values: Values) -> str:

@@ -1,0 +1,126 @@
+"""The tables of all models: class means on the clean test and the fixed sets, and every metric. No torch here."""
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from omnial_bench.metrics.registry import METRICS, Metric
+from omnial_bench.reports.conditions import Model
+from omnial_bench.reports.model_rows import facts_of, interval_of
+from omnial_bench.reports.table import Column, Style, Table
+from omnial_bench.reports.titles import joined
+from omnial_bench.reports.values import METRIC_TITLES, Values
+from omnial_bench.reports.wording import (
+    interval_words,
+    mean_words,
+    number_words,
+    set_words,
+    spread_words,
+    unlearnt_words,
+)
+from omnial_bench.results import HEADLINE
+
+_STYLES: dict[str, Style] = {"%": "percent", "": "fraction"}
+"""By the unit of a metric; others have one decimal."""
+
+
+def headline(values: Values) -> Table:
+    """Each model's class means on the clean test, the control and every set, and the change from the control."""
+    records: list[dict[str, Any]] = []
+    letters: dict[tuple[int, str], str] = {}
+    for metric in (name for name in HEADLINE if name in values.metrics):
+        panel = {"panel": METRIC_TITLES[metric], "metric": metric}
+        for model in values.models:
+            letters |= {(len(records), "model"): "a"} if model in values.unlearnt else {}
+            facts = {**panel, "kind": "model", **facts_of(values, model)}
+            records.append(facts | _across(values, model, metric))
+        chance = {condition.key: values.chance(condition, metric) for condition in values.conditions}
+        if not all(math.isnan(level) for level in chance.values()):
+            records.append({**panel, "kind": "chance", "model": "chance level", **chance})
+    frame = pd.DataFrame(records)
+    columns = [Column("model", "Model", style="text")]
+    for condition in values.conditions:
+        key, number = condition.key, number_words(values, condition)
+        spread = f"{key}_sd" if len(values.seeds) > 1 else ""
+        if condition.attacked and values.control:
+            group = f"{condition.label}, {number}"
+            columns.append(Column(key, "value", group=group, spread=spread, interval=key))
+            columns.append(Column(f"{key}_change", "Δ", group=group, style="change", muted=True))
+        else:
+            columns.append(Column(key, f"{condition.label},\n{number}", spread=spread, interval=key))
+    caption = f"{_headline_caption(values)} {interval_words(values, frame)}".rstrip()
+    notes = (("a", unlearnt_words(values)),) if letters else ()
+    return Table("headline", caption, frame, tuple(columns), letters=letters, notes=notes)
+
+
+def _across(values: Values, model: Model, metric: str) -> dict[str, float]:
+    record: dict[str, float] = {}
+    for condition in values.conditions:
+        record[condition.key] = values.get(model, condition, metric)
+        record |= interval_of(condition.key, values, model, condition, metric)
+        if len(values.seeds) > 1:
+            record[f"{condition.key}_sd"] = values.spread(model, condition, metric)
+        if condition.attacked and values.control:
+            record[f"{condition.key}_change"] = values.change(model, condition, metric)
+    return record
+
+
+def _headline_caption(values: Values) -> str:
+    parts = (
+        ["Detection and localisation, clean and under attack."] if values.attacks else ["Detection and localisation."]
+    )
+    parts += [f"Figures in per cent, {mean_words(values)}."]
+    if values.clean:
+        parts.append(f"Clean test: the test split, {values.total(values.clean)} images.")
+    if values.control:
+        count = values.total(values.control)
+        parts.append(
+            f"Control: the {count} images of the sets before any attack, training normals of the detectors with and "
+            "without synthetic anomalies. Δ: change from the control in points, the same images before and after."
+        )
+    if values.sets:
+        parts.append(set_words(values))
+    if any(not math.isnan(values.chance(condition, "pixel_ap")) for condition in values.conditions):
+        parts.append("The chance level of AP is the share of anomalous pixels, so the clean test and the sets differ.")
+    return " ".join(parts) + spread_words(values, values.conditions, "±:")
+
+
+def every_metric(values: Values, described: Mapping[str, Metric] = MappingProxyType({})) -> Table:
+    """Every metric of every model under every condition, class means; `described` are those from elsewhere."""
+    records = [
+        {
+            "panel": condition.label if not condition.attacked else f"{condition.label} ({condition.set})",
+            "set": condition.set,
+            "threat": condition.threat,
+            "source": condition.source,
+            **model._asdict(),
+            "model": values.label(model),
+            **{metric: values.get(model, condition, metric) for metric in (*values.metrics, *values.unknown)},
+            "images": values.total(condition, model),
+        }
+        for condition in values.conditions
+        for model in values.models
+        if values.total(condition, model)
+    ]
+    columns = [Column("model", "Model", style="text")]
+    own = [described[name] for name in values.unknown if name in described]
+    for metric in (*(METRICS[name] for name in values.metrics), *own):
+        unit = f" ({metric.unit})" if metric.unit not in ("", "%") else ""
+        style = _STYLES.get(metric.unit, "decibel")
+        columns.append(Column(metric.name, metric.heading + unit, group=metric.kind.capitalize(), style=style))
+    strange = [name for name in values.unknown if name not in described]
+    columns += [Column(name, name, group="Not known here", style="fraction") for name in strange]
+    columns.append(Column("images", "n", style="count"))
+    caption = (
+        f"Every metric, {mean_words(values)}; per cent, PSNR in dB and SSIM as a fraction; n counts the images. "
+        "PSNR and SSIM: reconstruction against the normal image, on the clean test for its normal images alone."
+    )
+    if own:
+        ways = joined([f"{metric.title} ({metric.better} is better)" for metric in own])
+        caption += f" From elsewhere, as the run says: {ways}."
+    if strange:
+        caption += f" {joined(strange)}: not known to this version, as in the rows."
+    return Table("all_metrics", caption, pd.DataFrame(records), tuple(columns))

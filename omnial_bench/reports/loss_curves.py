@@ -1,0 +1,179 @@
+"""Losses against the step: of trainings, of the attacks behind sets, of attacks on the model itself. No torch here."""
+
+import math
+from collections.abc import Mapping
+from statistics import fmean
+
+import pandas as pd
+
+from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.conditions import Model
+from omnial_bench.reports.origins import MadeSet, losses_of
+from omnial_bench.reports.style import (
+    DOUBLE,
+    LINES,
+    OTHER_COLOURS,
+    SINGLE,
+    Drawing,
+    legend,
+    line_of,
+    lines_of,
+    new_figure,
+    paper_style,
+)
+from omnial_bench.reports.suites import Evaluation, Trial
+from omnial_bench.reports.values import Values
+from omnial_bench.reports.wording import category_words, count_words, spread_words
+
+
+def loss_suites(campaign: Campaign) -> list[Evaluation]:
+    """The suites whose losses are drawn: the white-box one and the one of the worst case."""
+    chosen = [each for each in (campaign.white_box, campaign.worst) if each]
+    return list(dict.fromkeys(chosen))
+
+
+def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
+    """A panel a threat, a line a model: the mean objective before each step over images and categories."""
+    import seaborn as sns
+
+    values = campaign.values
+    lines = {trial: _curves(campaign, trial) for trial in suite.own}
+    lines = {trial: found for trial, found in lines.items() if len(found)}
+    if not lines:
+        return None
+    styles = lines_of(values, marker="")
+    with paper_style():
+        across = min(len(lines), 4 if len(lines) not in (5, 6, 9) else 3)
+        down = math.ceil(len(lines) / across)
+        figure = new_figure(DOUBLE, 1.6 * down + 0.75)
+        grid = figure.subplots(down, across, squeeze=False)
+        for axes in grid.flat[len(lines) :]:
+            axes.set_axis_off()
+        for axes, (trial, found) in zip(grid.flat, lines.items(), strict=False):
+            turned = " (descends)" if _direction(campaign, trial) == "down" else ""
+            axes.set_title(suite.title(trial).replace(", ", "\n", 1) + turned, size=8)
+            for label, part in found.groupby("model", sort=False):
+                sns.lineplot(
+                    part, x="step", y="value", errorbar="sd", err_kws={"alpha": 0.15, "lw": 0}, ax=axes,
+                    **styles[str(label)],
+                )  # fmt: skip
+            axes.set(xlabel="", ylabel="")
+            axes.grid(True)
+            axes.margins(y=0.12)
+            axes.locator_params(axis="x", integer=True, nbins=5)
+            axes.locator_params(axis="y", nbins=5)
+        figure.supxlabel("step", fontsize=9)
+        figure.supylabel("mean objective", fontsize=9)
+        legend(figure, styles)
+    several = len(campaign.attempts["seed"].dropna().unique()) > 1
+    conditions = [trial.own for trial in lines]
+    spread = spread_words(values, conditions, "Bands:")
+    caption = (
+        f"The objective along the steps of the suite {suite.label}: each model attacked itself, mean over the images "
+        f"that a goal attacks, then over {category_words(values)}{' and seeds' if several else ''}; "
+        f"{count_words(values, conditions)} are scored.{spread} An attack raises its objective, or lowers it towards a "
+        "target where the title says descends; each panel has its own scale, for objectives differ. A curve still "
+        "steep at the end is not spent."
+    )
+    name = f"losses_{suite.name}"
+    return Drawing(name, caption, "Curves of the mean attacked objective against the step, a panel a threat.", figure)
+
+
+def _curves(campaign: Campaign, trial: Trial) -> pd.DataFrame:
+    """A row a model, seed and step, the mean over the categories; cut to the shortest where lengths differ."""
+    attempts, values = campaign.attempts, campaign.values
+    mine = attempts[(attempts["set"] == trial.set) & (attempts["source"] == "self") & (attempts["losses"] != "")]
+    found: list[tuple[str, int, float]] = []
+    for model in values.models:
+        rows: pd.DataFrame = mine[(mine["detector"] == model.detector) & (mine["paradigm"] == model.paradigm)]
+        curves: list[list[float]] = []
+        for _, part in rows.groupby("seed"):
+            curve = [fmean(step) for step in zip(*map(losses_of, part["losses"]), strict=False)]
+            curves += [curve] if len(curve) > 1 else []
+        for step, reached in enumerate(zip(*curves, strict=False), start=1):
+            found += [(values.label(model), step, value) for value in reached]
+    return pd.DataFrame(found, columns=["model", "step", "value"])
+
+
+def _direction(campaign: Campaign, trial: Trial) -> str:
+    attempts = campaign.attempts
+    found = attempts.loc[(attempts["set"] == trial.set) & (attempts["source"] == "self"), "direction"]
+    return "" if found.empty else str(found.iloc[0])
+
+
+def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None:
+    """Training loss, and average precision on held-out synthetic anomalies, against the iteration."""
+    import seaborn as sns
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    # A detector that was fitted has a log without a loss.
+    logs = {name: log for name, log in logs.items() if {"iteration", "loss"} <= set(log) and log["loss"].notna().any()}
+    detectors = [name for name in values.detectors if any(_detector_of(log, values) == name for log in logs)]
+    if not detectors:
+        return None
+    with paper_style():
+        figure = new_figure(DOUBLE, 3.4)
+        grid = figure.subplots(2, len(detectors), sharex="col", sharey="row", squeeze=False)
+        for (upper, lower), detector in zip(grid.T, detectors, strict=True):
+            for name in sorted(log for log in logs if _detector_of(log, values) == detector):
+                log, paradigm = logs[name], "unified" if "-unified" in name else "separate"
+                line = line_of(Model(detector, paradigm, ""), values) | {"lw": 1.3 if paradigm == "unified" else 0.9}
+                smooth = log["loss"].rolling(max(1, len(log) // 30), min_periods=1).mean()
+                sns.lineplot(x=log["iteration"], y=smooth, estimator=None, ax=upper, **line | {"marker": ""})
+                known = 100 * log["validation_ap"].dropna() if "validation_ap" in log else ()
+                if len(known):
+                    sns.lineplot(
+                        x=log["iteration"], y=known, estimator=None, ax=lower, **line | {"ms": 2.5, "mew": 0.8}
+                    )
+            upper.set(title=values.titles.of_detector(detector), xlabel="", ylabel="training loss", yscale="log")
+            upper.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            upper.yaxis.set_minor_locator(NullLocator())
+            lower.set(xlabel="iteration", ylabel="validation AP (%)", ylim=(0, 100))
+        for axes in grid.flat:
+            axes.grid(True)
+            axes.label_outer()
+        figure.align_ylabels()
+        paradigms = dict.fromkeys(model.paradigm for model in values.models)
+        legend(figure, {name: {"color": "#555555", "ls": LINES.get(name, "-")} for name in paradigms})
+    caption = (
+        "Training: sum of the loss terms (running mean over a thirtieth of the log), and pixel AP on held-out training "
+        "normals with synthetic anomalies. Separate: one line a category. Losses of different detectors are not "
+        "comparable, for their terms differ."
+    )
+    return Drawing("training", caption, "Curves of training loss and validation AP for each model.", figure)
+
+
+def attack_loss(made: Mapping[str, MadeSet], values: Values) -> Drawing | None:
+    """Mean attacked loss along the steps of each set."""
+    import seaborn as sns
+
+    curves = {condition: made[condition.set].loss.steps for condition in values.sets if condition.set in made}
+    curves = {condition: steps for condition, steps in curves.items() if len(steps) > 1}
+    if not curves:
+        return None
+    with paper_style():
+        figure = new_figure(SINGLE, 2.5)
+        axes, lines = figure.subplots(), {}
+        for index, (condition, steps) in enumerate(curves.items()):
+            shade = OTHER_COLOURS[index % len(OTHER_COLOURS)]
+            line = {"color": shade, "mec": shade, "marker": "osD^v"[index % 5], "ms": 3}
+            sns.lineplot(x=range(1, len(steps) + 1), y=steps, estimator=None, ax=axes, **line)
+            lines[condition.label] = line
+        axes.set(xlabel="step", ylabel="mean loss")
+        axes.grid(True)
+        axes.margins(y=0.12)
+        legend(figure, lines)
+    caption = (
+        "The attacked loss along the steps, mean over all images of a set and the models of its source. An "
+        "untargeted attack climbs it, a targeted one descends the loss to its target; a curve still steep at "
+        "the end is not spent."
+    )
+    return Drawing("attack_loss", caption, "Curves of the mean attacked loss against the step for each set.", figure)
+
+
+def _detector_of(log: str, values: Values) -> str:
+    for model in sorted(values.models, key=lambda each: -len(each.name)):
+        if log == model.name or log.startswith(f"{model.name}-"):
+            return model.detector
+    return values.titles.of_model(log)

@@ -1,0 +1,114 @@
+"""Rows of a table as they are filled in: figures of models, the letters of failed checks, what an attack bounds."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.conditions import Condition, Model
+from omnial_bench.reports.doubts import doubts, short_notes
+from omnial_bench.reports.table import Column, Table
+from omnial_bench.reports.values import Values
+
+Cells = frozenset[tuple[int, str]]
+"""Some cells of a table by row and key of the column."""
+
+
+def facts_of(values: Values, model: Model) -> dict[str, str]:
+    """What names a model in a row, for readers and for programs."""
+    return {"model": values.label(model), **model._asdict()}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table of figures under attack; `put` writes into the last one that was added."""
+
+    values: Values
+    campaign: Campaign | None = None
+    """Without one no figure is of an attack on the model itself."""
+    records: list[dict[str, Any]] = field(default_factory=list)
+    letters: dict[tuple[int, str], str] = field(default_factory=dict)
+    """Footnotes of the checks that put a figure in doubt."""
+    bounds: set[tuple[int, str]] = field(default_factory=set)
+    """The cells that bound a model's robustness."""
+
+    def add(self, **facts: Any) -> None:
+        self.records.append(facts)
+
+    def put(
+        self,
+        key: str,
+        model: Model,
+        condition: Condition | None,
+        metric: str,
+        *others: Condition | None,
+        interval: bool = False,
+    ) -> None:
+        """Write a figure and its spread under `key`, and its `interval` if wanted; `others` as in `doubts`."""
+        values, record = self.values, self.records[-1]
+        record[key] = values.get(model, condition, metric)
+        record[f"{key}_sd"] = values.spread(model, condition, metric)
+        if interval:
+            record |= interval_of(key, values, model, condition, metric)
+        if self.campaign and self.campaign.bounds(model, condition, metric):
+            self.bounds.add((len(self.records) - 1, key))
+        if not math.isnan(record[key]):
+            self.put_doubts(key, condition, [model], *others)
+
+    def put_doubts(
+        self, key: str, condition: Condition | None, models: Iterable[Model], *others: Condition | None
+    ) -> None:
+        """Mark a cell with the letters of the models that it stands for."""
+        if self.campaign is None:
+            return
+        letters = {letter for model in models for letter in doubts(self.campaign, model, condition, *others)}
+        if letters:
+            self.letters[len(self.records) - 1, key] = ",".join(sorted(letters))
+
+    def add_chance(self, shown: Mapping[str, Condition | None], **facts: Any) -> None:
+        """A row of the chance levels of `metric`, one of the facts, where any is known."""
+        levels = {key: self.values.chance(condition, facts["metric"]) for key, condition in shown.items() if condition}
+        if not all(math.isnan(level) for level in levels.values()):
+            self.add(**facts, kind="chance", model="chance level", **levels)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        return pd.DataFrame(self.records)
+
+    def best(self, keys: Sequence[str]) -> Cells:
+        """The highest figure of each column, of those that bound a model of which something is concluded."""
+        judged = [self.values.label(model) for model in self.values.judged]
+        return extreme_cells(
+            self.frame, keys, {(row, key) for row, key in self.bounds if self.records[row]["model"] in judged}
+        )
+
+    def table(self, name: str, caption: str, columns: Iterable[Column], strong: Cells = frozenset()) -> Table:
+        used = {letter for letters in self.letters.values() for letter in letters.split(",")}
+        notes = short_notes(self.campaign) if self.campaign else ()
+        notes = tuple((letter, text) for letter, text in notes if letter in used)
+        return Table(name, caption, self.frame, tuple(columns), strong=strong, letters=self.letters, notes=notes)
+
+
+def interval_of(key: str, values: Values, model: Model, condition: Condition | None, metric: str) -> dict[str, float]:
+    """Both ends of a figure's interval over images as a table's row has them, where the rows have one."""
+    low, high = values.interval(model, condition, metric)
+    return {} if math.isnan(low) else {f"{key}_low": low, f"{key}_high": high}
+
+
+def extreme_cells(
+    frame: pd.DataFrame, keys: Iterable[str], among: Set[tuple[int, str]], *, lowest: bool = False
+) -> Cells:
+    """The highest printed value of each column in each block, `among` the cells that may be compared; ties are all
+    best, unless all tie. With `lowest` the lowest, of two values at the least."""
+    cells: set[tuple[int, str]] = set()
+    for _, block in frame.groupby("panel", sort=False):
+        for key in keys:
+            rows = [int(str(row)) for row in block.index if (row, key) in among]
+            printed = frame.loc[rows, key].mul(100).round(1)
+            if (printed.count() if lowest else printed.nunique()) > 1:
+                extreme = printed.min() if lowest else printed.max()
+                cells |= {(row, key) for row in rows if printed[row] == extreme}
+    return frozenset(cells)
