@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from omnial_bench.types import ThreatModel as ThreatModel
 
 _HOMES = {
-    "Accumulator": "metrics.outside",
+    "Accumulator": "metrics.accumulator",
     "Attack": "attacks.outside",
     "Attacked": "attacks.outside",
     "Defence": "defences.base",
     "Detector": "types",
     "Fitted": "models.fitted",
     "GradientTrained": "types",
-    "Metric": "metrics.registry",
+    "Metric": "metrics.metric",
     "Prediction": "types",
     "Spec": "attacks.specs",
     "Reader": "data.readers.base",

@@ -19,7 +19,7 @@ HEADLINE = ("image_auroc", "pixel_auroc", "pixel_ap")
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One number: `value` is in the range that its metric says of itself (`metrics.registry`), a fraction in [0, 1] for
+    """One number: `value` is in the range that its metric says of itself (`metrics.metric`), a fraction in [0, 1] for
     most, and None where it is undefined; `n` counts images."""
 
     detector: str

@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from omnial_bench.io.whole import write_json, write_text
-from omnial_bench.metrics.registry import METRICS
+from omnial_bench.metrics.metric import METRICS
 from omnial_bench.results import HEADLINE, Difference, Result, differences_frame, frame, write_rows
 
 DETECTORS = ("draem", "jnld", "omnial")

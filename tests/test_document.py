@@ -154,7 +154,7 @@ def test_a_report_is_written_without_torch(tmp_path: Path) -> None:
     write_rows(tmp_path / "results.csv", fake_rows())
     code = (
         "import sys; from pathlib import Path\n"
-        "import omnial_bench.reports.check, omnial_bench.cli.check, omnial_bench.cli.report\n"
+        "import omnial_bench.reports.verdicts, omnial_bench.cli.check, omnial_bench.cli.report\n"
         "from omnial_bench.reports.document import write_report\n"
         f"write_report(Path({str(tmp_path)!r}), ('md',)); sys.exit('torch' in sys.modules)"
     )

@@ -37,9 +37,9 @@ from omnial_bench.io.whole import sha256
 from omnial_bench.models import checkpoint
 from omnial_bench.models.registry import build
 from omnial_bench.reports import baseline, categories, gate, headline, making, origins, table
-from omnial_bench.reports.check import judge
 from omnial_bench.reports.table import Table, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Values
+from omnial_bench.reports.verdicts import judge
 from omnial_bench.results import COLUMNS, KEY, read_rows, write_rows
 
 # Hypothesis keeps tables of its own even without a database: not in the tree.

@@ -17,7 +17,7 @@ from one_task import remembered
 from PIL import Image
 from pydantic import ValidationError
 
-from omnial_bench.cli.tables import show
+from omnial_bench.cli.terminal import show
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Recipe, Suite
 from omnial_bench.data.decode import open_image, read_image

@@ -38,7 +38,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_figure_has_the_same_bytes_twice_and_no_date(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         drawing = plots.reconstruction(Values(fake_rows()))
-        assert drawing is not None
         style.save(drawing, tmp_path / folder)
     for name in ("reconstruction.png", "reconstruction.svg"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -50,7 +49,6 @@ def test_a_figure_has_the_same_bytes_twice_and_no_date(tmp_path: Path) -> None:
 def test_bars_are_as_high_as_the_rows() -> None:
     values = Values(fake_rows())
     drawing = plots.localisation(values)
-    assert drawing is not None
     bars = [patch.get_height() for patch in drawing.figure.axes[1].patches]
     pairs = [(model, condition) for condition in values.conditions for model in values.models]
     assert bars == pytest.approx([100 * values.get(*pair, "pixel_ap") for pair in pairs])
@@ -62,7 +60,6 @@ def test_a_bar_without_a_figure_leaves_the_others_in_their_place() -> None:
     rows = fake_rows()
     gone = (rows["set"] == "clean") & (rows["detector"] == "draem") & (rows["metric"] == "pixel_ap")
     drawing = plots.localisation(Values(rows.assign(value=rows["value"].where(~gone))))
-    assert drawing is not None
     bars = drawing.figure.axes[1].patches
     white = [bar.get_x() + bar.get_width() / 2 for bar in bars if bar.get_facecolor() == (1, 1, 1, 1)]
     assert len(bars) == 28 and white == pytest.approx([at - 0.336 for at in (2, 3, 4, 5)])
@@ -72,7 +69,6 @@ def test_seeds_are_averaged_with_their_spread_and_an_undefined_one_leaves_no_mea
     seeds = [fake_rows().assign(seed=seed, value=lambda rows, by=0.01 * seed: rows["value"] - by) for seed in (0, 1, 2)]
     values = Values(pd.concat(seeds, ignore_index=True))
     drawing = plots.localisation(values)
-    assert drawing is not None
     axes, model = drawing.figure.axes[0], values.models[0]
     assert axes.patches[0].get_height() == pytest.approx(100 * values.get(model, values.clean, "pixel_auroc"))
     low, high = axes.lines[0].get_ydata()
@@ -86,7 +82,6 @@ def test_seeds_are_averaged_with_their_spread_and_an_undefined_one_leaves_no_mea
 def test_heat_map_shows_changes_in_points() -> None:
     values = Values(fake_rows())
     drawing = plots.drops(values)
-    assert drawing is not None
     shown = np.asarray(drawing.figure.axes[0].collections[0].get_array())
     wanted = [
         [100 * values.change(m, c, "pixel_ap", name) for c in values.attacks for m in values.models]
@@ -121,7 +116,6 @@ def test_a_detector_has_its_marker_in_every_figure() -> None:
     scatter = plots.reconstruction(values)
     log = pd.DataFrame({"iteration": [1, 2], "loss": [2.0, 1.0], "validation_ap": [0.1, 0.2]})
     curve = loss_curves.training({f"{name}-unified": log for name in values.detectors}, values)
-    assert scatter is not None and curve is not None
     ends = [line.get_marker() for line in scatter.figure.axes[0].lines]
     assert ends == ["o", "o", "s", "s", "^", "^"]
     assert [axes.lines[0].get_marker() for axes in curve.figure.axes[3:]] == ["o", "s", "^"]
@@ -142,15 +136,14 @@ def test_a_log_without_validation_and_a_loss_of_each_set() -> None:
     values = Values(fake_rows())
     log = pd.DataFrame({"iteration": [1, 2, 3], "loss": [2.0, 1.0, 0.5]})
     drawing = loss_curves.training({"draem-separate-bottle": log}, values)
-    assert drawing is not None and len(drawing.figure.axes) == 2
+    assert len(drawing.figure.axes) == 2
     unknown = loss_curves.training({"draem-unified": log.assign(validation_ap=np.nan)}, values)
-    assert unknown is not None and [len(axes.lines) for axes in unknown.figure.axes] == [1, 0]
+    assert [len(axes.lines) for axes in unknown.figure.axes] == [1, 0]
     fitted = pd.DataFrame({"iteration": [0], "loss": [np.nan]})
     assert loss_curves.training({"draem-unified": fitted}, values) is None
     beside = loss_curves.training({"draem-unified": fitted, "jnld-unified": log}, values)
-    assert beside is not None and [axes.get_title() for axes in beside.figure.axes] == ["JNLD", ""]
+    assert [axes.get_title() for axes in beside.figure.axes] == ["JNLD", ""]
     curves = loss_curves.attack_loss({"pgd-8": MadeSet(loss=Loss(steps=(1.0, 1.5, 1.75)))}, values)
-    assert curves is not None
     assert list(curves.figure.axes[0].lines[0].get_ydata()) == [1.0, 1.5, 1.75]
 
 
@@ -176,7 +169,6 @@ def test_the_shown_perturbation_is_centred_on_grey_and_amplified(run: Path, show
     examples = example_images.Examples(run / "examples")
     rows = examples.rows(set="pgd-8", model="draem-unified", category="bottle")
     after, before = examples.image(rows, "input"), examples.image(rows, "original")
-    assert after is not None and before is not None
     example_images.under_attack(examples, Values(fake_rows()))
     wanted = np.clip(128 + 15 * (after.astype(int) - before.astype(int)), 0, 255)
     assert any(image.shape == wanted.shape and (image == wanted).all() for image in shown)

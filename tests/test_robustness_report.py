@@ -79,9 +79,7 @@ def made_of(
     health = fake_health() if health is None else health
     write_text(folder / "attacks.csv", attempts.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "health.csv", health.to_csv(index=False, lineterminator="\n"))
-    found = campaign_of(folder, rows)
-    assert found is not None
-    return found
+    return campaign_of(folder, rows)
 
 
 def several(seeds: tuple[int, ...]) -> pd.DataFrame:
@@ -152,7 +150,6 @@ def test_a_suite_goes_by_its_title_where_the_run_tells_it(tmp_path: Path) -> Non
     labels = {suite.name: suite.label for suite in told.evaluations if suite.heading}
     assert labels == {"worst-case": label, "curve": "curve (7)"}
     attacks, before = white_box.attacks_table(told), white_box.attacks_table(plain)
-    assert attacks is not None and before is not None
     panels = dict.fromkeys(before.frame["panel"])
     assert list(dict.fromkeys(attacks.frame["panel"])) == [
         f"{panel}: {title}" if panel.startswith("worst-case (") else panel for panel in panels
@@ -199,7 +196,6 @@ def test_suites_alone_take_their_control_for_the_clean_test(tmp_path: Path) -> N
 def test_white_box_table_holds_values_falls_and_the_worst(tmp_path: Path) -> None:
     made = campaign(tmp_path)
     table = white_box.white_box_table(made)
-    assert table is not None
     rows = rows_of_both()
     rows = rows[(rows["category"] == "mean") & (rows["metric"] == "pixel_auroc")].set_index(
         ["detector", "paradigm", "set", "source"]
@@ -223,7 +219,6 @@ def test_a_failed_check_is_marked_at_its_number_and_named_below(tmp_path: Path) 
     health.loc[lost, ["status", "set"]] = ["failed", "worst-case-worst"]
     made = campaign(tmp_path, health=health)
     table = white_box.white_box_table(made)
-    assert table is not None
     marked = {(str(table.frame.loc[row, "model"]), key, text) for (row, key), text in table.letters.items()}
     # What a huge ball does not break is doubted in every column, other checks in the column of their set.
     every = {("OmniAL unified", key, "b") for key in ("any", "any_score", "hide", "fabricate", "worst")}
@@ -235,7 +230,6 @@ def test_a_failed_check_is_marked_at_its_number_and_named_below(tmp_path: Path) 
         assert "Check failed: PGD beats noise" in text
     assert "<sup>a</sup>" in to_markdown(table) and r"\textsuperscript{a}" in to_latex(table)
     shown = health_table(made)
-    assert shown is not None
     assert "61 of 64 checks passed and 3 failed" in shown.caption and "2 were not run" in shown.caption
     assert [cell for line in cells(shown) for cell in line if cell == "failed"] == ["failed"] * 3
     assert [cell for line in cells(shown) for cell in line if cell == "not run"] == ["not run"] * 2
@@ -248,7 +242,6 @@ def test_checks_by_category_are_counted_and_say_where(tmp_path: Path) -> None:
     health.loc[spared, "status"] = "passed"
     made = campaign(tmp_path, health=health)
     shown, table = health_table(made), white_box.white_box_table(made)
-    assert shown is not None and table is not None
     assert "failed 1/2" in [cell for line in cells(shown) for cell in line]
     assert "and one category" in shown.caption
     assert any("JNLD separate (grid 0.521" in note for _, note in table.notes)
@@ -258,7 +251,7 @@ def test_curves_begin_with_the_control_and_draw_chance(tmp_path: Path) -> None:
     made = campaign(tmp_path)
     [(name, suite, curve)] = curves.curves(made)
     drawing = curves.curve_figure(made, name, suite, curve)
-    assert drawing is not None and name == "curve_curve"
+    assert name == "curve_curve"
     upper, ap = drawing.figure.axes[:2]
     model = made.models[0]
     lines = [line for line in upper.lines if line.get_linestyle() != "None"][1:]
@@ -280,9 +273,7 @@ def test_a_model_without_figures_leaves_the_figures_of_the_others_whole(tmp_path
     [(name, suite, curve)], [(other, trial)] = curves.curves(made), made.transfers
     drawn = (curves.curve_figure(made, name, suite, curve), goals.goals_figure(made))
     for drawing in (*drawn, matrix.transfer_figure(made, other, trial)):
-        assert drawing is not None
         save(drawing, tmp_path)
-    assert drawn[0] is not None
     shown = [line.get_color() for line in drawn[0].figure.axes[0].lines if line.get_linestyle() != "None"]
     assert len(shown) == 5 and "#E69F00" not in shown
 
@@ -297,7 +288,6 @@ def test_matrix_has_sources_in_rows_and_self_on_the_diagonal(tmp_path: Path) -> 
     made = campaign(tmp_path)
     [(suite, trial)] = made.transfers
     drawing = matrix.transfer_figure(made, suite, trial)
-    assert drawing is not None
     shown = np.asarray(drawing.figure.axes[0].collections[0].get_array())
     assert shown.shape == (7, 6)
     names = [model.name for model in made.models]
@@ -313,7 +303,6 @@ def test_matrix_has_sources_in_rows_and_self_on_the_diagonal(tmp_path: Path) -> 
 def test_hide_and_fabricate_stand_side_by_side(tmp_path: Path) -> None:
     made = campaign(tmp_path)
     drawing = goals.goals_figure(made)
-    assert drawing is not None
     marks = [line for line in drawing.figure.axes[0].lines if line.get_marker() == "v"]
     wanted = [100 * made.values.get(model, made.goals["hide"].own, "image_auroc") for model in made.models]
     assert [float(np.nanmax(line.get_xdata())) for line in marks] == pytest.approx(wanted)
@@ -331,19 +320,17 @@ def test_losses_are_means_over_categories_and_squares_are_left_out(tmp_path: Pat
     made = campaign(tmp_path, attempts=attempts)
     first, second = loss_curves.loss_suites(made)
     drawing = loss_curves.loss_figure(made, first)
-    assert drawing is not None and first.name == "white-box"
+    assert first.name == "white-box"
     assert list(drawing.figure.axes[0].lines[0].get_ydata()) == [1.5, 3.0, 4.5]
     titles = [axes.get_title() for axes in drawing.figure.axes]
     assert [title for title in titles if "descends" in title] == ["8/255 hide (descends)", "8/255 fabricate (descends)"]
     other = loss_curves.loss_figure(made, second)
-    assert other is not None
     titles = [axes.get_title() for axes in other.figure.axes]
     assert titles == ["8/255\nPGD", "8/255\nAPGD, balanced", "8/255\nAPGD, image score", "8/255 hide (descends)"]
 
 
 def test_every_attack_of_a_suite_and_the_lowest_in_bold(tmp_path: Path) -> None:
     table = white_box.attacks_table(campaign(tmp_path))
-    assert table is not None
     assert [panel for panel, _, _ in table.lines() if panel] == ["white-box (64 images)", "worst-case (64 images)"]
     lowest = {table.frame.loc[row, "set"] for row, _ in table.strong}
     assert lowest == {"white-box-any", "worst-apgd"}
@@ -352,7 +339,6 @@ def test_every_attack_of_a_suite_and_the_lowest_in_bold(tmp_path: Path) -> None:
 def test_corruptions_by_severity(tmp_path: Path) -> None:
     made = campaign(tmp_path)
     table = corruption_table(made)
-    assert table is not None
     assert list(dict.fromkeys(table.frame["panel"])) == ["blur", "brightness", "contrast", "gaussian noise", "jpeg"]
     model, control = made.models[0], Condition("corruptions-unattacked", "none", "none")
     row = table.frame.iloc[0]
@@ -364,7 +350,6 @@ def test_corruptions_by_severity(tmp_path: Path) -> None:
 def test_strongest_and_weakest_stand_in_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = fake_campaign(tmp_path, size=(32, 40))
     made = campaign_of(run, rows_of_both())
-    assert made is not None
     examples = example_images.Examples(run / "examples")
     shown: list[list[np.ndarray]] = []
     start, show = Grid.__init__, Grid.show
@@ -380,7 +365,6 @@ def test_strongest_and_weakest_stand_in_one_row(tmp_path: Path, monkeypatch: pyt
     assert len(shown[0]) == 6 * 8 and not any(cell is None for cell in shown[0])
     rows = examples.rows(set="white-box-any", model="draem-separate-grid", note="weakest")
     after, before = examples.image(rows, "input"), examples.image(rows, "original")
-    assert after is not None and before is not None
     wanted = np.clip(128 + 15 * (after.astype(int) - before.astype(int)), 0, 255)
     assert any(image.shape == wanted.shape and (image == wanted).all() for image in shown[1])
 
@@ -454,7 +438,7 @@ def test_nothing_is_concluded_on_a_model_that_has_not_learnt(tmp_path: Path) -> 
     assert "all 4 models at or below chance" in first.finding[0] and "of 4 models" in said(made, "overstates")
     assert "2 of 64 health checks of the attacks failed" in said(made, "health checks")
     for table in (first.table, white_box.white_box_table(made)):
-        assert table is not None and table.strong
+        assert table.strong
         names = {str(table.frame.loc[row, "model"]) for row, _ in table.strong}
         assert not names & {"DRAEM unified", "OmniAL separate"}
         assert any("Check failed: has learnt" in text for _, text in table.notes)
@@ -507,22 +491,19 @@ def test_bold_is_a_bound(tmp_path: Path, told: bool) -> None:
     made = campaign(tmp_path, rows)
     objective = {name: "image" if how == "image_score" else "pixel" for _, name, _, _, how, *_ in ATTACKS}
     table = white_box.white_box_table(made)
-    assert table is not None
     shown = {(str(table.frame.loc[row, "metric"]), key) for row, key in table.strong}
     pixels = {(metric, key) for metric in ("pixel_auroc", "pixel_ap") for key in ("any", "hide", "fabricate", "worst")}
     assert shown == pixels | {("image_auroc", "any_score"), ("image_auroc", "worst")}
     each = white_box.attacks_table(made)
-    assert each is not None and each.strong
+    assert each.strong
     assert {objective[str(each.frame.loc[row, "set"])] for row, _ in each.strong} == {"pixel"}
     first = white_box.opening_table(made)
-    assert first is not None
     image = first.frame[first.frame["metric"] == "image_auroc"]
     # Attacks on pixels bound no ranking of images, so that their figures are left out.
     assert image[["hide", "fabricate"]].isna().all(axis=None)
     suite = made.white_box
-    assert suite is not None
     record, model, aimed = image.iloc[0], made.models[0], made.against("image_auroc")
-    assert aimed is not None and record["any"] == made.values.get(model, aimed.own, "image_auroc")
+    assert record["any"] == made.values.get(model, aimed.own, "image_auroc")
     assert record["unattacked"] == made.values.get(model, suite.control, "image_auroc")
     [(moved, trial)] = made.transfers
     assert matrix.transfer_table(made, moved, trial).strong
@@ -535,7 +516,6 @@ def test_an_attack_on_the_score_makes_no_pixel_figure_bold(tmp_path: Path) -> No
     [(moved, trial)] = made.transfers
     assert not matrix.transfer_table(made, moved, trial).strong
     table = white_box.white_box_table(made)
-    assert table is not None
     assert "any" not in {key for row, key in table.strong if table.frame.loc[row, "metric"] != "image_auroc"}
 
 
@@ -600,7 +580,7 @@ def test_a_difference_that_is_not_that_of_the_rows_is_not_told(tmp_path: Path) -
 
 def test_the_table_of_pairs_is_signed_and_bold_where_they_are_apart(tmp_path: Path) -> None:
     table = pairs_table(Values(fake_rows()), compared(tmp_path, 0.06))
-    assert table is not None and len(table.frame) == 15 and "Of 6 models only the pairs" in table.caption
+    assert len(table.frame) == 15 and "Of 6 models only the pairs" in table.caption
     assert cells(table)[0] == [
         "OmniAL separate \u2212 OmniAL unified", "+2.0 [\u22124.0, +8.0]", "+5.4 [\u22120.6, +11.4]",
     ]  # fmt: skip
@@ -613,7 +593,7 @@ def test_the_table_of_pairs_is_signed_and_bold_where_they_are_apart(tmp_path: Pa
     few = rows_of_both()
     few = few[few["paradigm"] == "unified"]
     table = pairs_table(Values(fake_rows()), compared(tmp_path, 0.06, few))
-    assert table is not None and len(table.frame) == 9 and "only the pairs" not in table.caption
+    assert len(table.frame) == 9 and "only the pairs" not in table.caption
     assert to_latex(table) and to_markdown(table)
 
 
@@ -621,7 +601,7 @@ def test_models_that_have_not_learnt_are_in_no_pair(tmp_path: Path) -> None:
     where = (("omnial", "separate", "grid"), ("draem", "unified", "mean"))
     made = compared(tmp_path, 0.2, health=unlearnt(fake_health(), *where))
     table = pairs_table(made.fixed, made)
-    assert table is not None and not table.frame["model"].str.contains("OmniAL separate|DRAEM unified").any()
+    assert not table.frame["model"].str.contains("OmniAL separate|DRAEM unified").any()
     assert "OmniAL separate (grid) have not learnt" in table.caption
     told = [opening.opening(made.fixed, made).sure[0], findings.best_clean(made.fixed)]
     assert not any(name in line for line in told for name in ("OmniAL separate", "DRAEM unified"))
@@ -633,7 +613,6 @@ def test_seeds_average_a_difference_and_a_missing_interval_leaves_it_out(tmp_pat
     one, other = made.models[:2]
     gap = made.values.gap(one, other, made.goals["any"].own, "pixel_auroc")
     back = made.values.gap(other, one, made.goals["any"].own, "pixel_auroc")
-    assert gap is not None and back is not None
     assert gap.high - gap.low == pytest.approx(0.12) and back == pytest.approx((-gap[0], -gap[2], -gap[1]))
     assert pairs_table(made.fixed, made) is not None
     none = compared(tmp_path, math.nan)
@@ -755,7 +734,7 @@ def test_seeds_give_means_with_spread(tmp_path: Path) -> None:
     seeds = (0, 1, 2)
     made = campaign(tmp_path, several(seeds), fake_attempts(seeds=seeds))
     table = white_box.white_box_table(made)
-    assert table is not None and "3 seeds (0, 1, 2)" in table.caption and "±: one standard deviation" in table.caption
+    assert "3 seeds (0, 1, 2)" in table.caption and "±: one standard deviation" in table.caption
     figures = fake_suites(seeds=seeds)
     fits = (figures["set"] == "white-box-any") & (figures["metric"] == "pixel_auroc") & (figures["category"] == "mean")
     mine = figures[fits & (figures["detector"] == "omnial") & (figures["paradigm"] == "separate")]["value"]
@@ -767,17 +746,17 @@ def test_seeds_give_means_with_spread(tmp_path: Path) -> None:
     assert row["fall_white_box_sd"] == pytest.approx(0, abs=1e-12)
     [(name, suite, curve)] = curves.curves(made)
     drawing = curves.curve_figure(made, name, suite, curve)
-    assert drawing is not None and len(drawing.figure.axes[0].collections) == len(made.models)
+    assert len(drawing.figure.axes[0].collections) == len(made.models)
     assert r"$\pm$" in to_latex(table)
     alone = white_box.white_box_table(campaign(tmp_path))
-    assert alone is not None and "±" not in to_markdown(alone)
+    assert "±" not in to_markdown(alone)
 
 
 def test_undefined_figures_are_dashes_and_no_findings(tmp_path: Path) -> None:
     rows = raised(rows_of_both(), math.nan, "pixel_auroc", set="white-box-any")
     made = campaign(tmp_path, rows)
     table = white_box.white_box_table(made)
-    assert table is not None and DASH in [cell for line in cells(table) for cell in line]
+    assert DASH in [cell for line in cells(table) for cell in line]
     assert not any("fixed set" in sentence for sentence in sentences(made))
     assert "pixel AUROC" not in said(made, "nder white-box attack")
 
@@ -785,9 +764,9 @@ def test_undefined_figures_are_dashes_and_no_findings(tmp_path: Path) -> None:
 def test_images_are_ranked_by_an_attack_on_their_score(tmp_path: Path) -> None:
     made, metric = campaign(tmp_path), "image_auroc"
     aimed = made.against(metric)
-    assert aimed is not None and aimed.set == "white-box-score" and made.against("pixel_ap") == made.goals["any"]
+    assert aimed.set == "white-box-score" and made.against("pixel_ap") == made.goals["any"]
     table = white_box.white_box_table(made)
-    assert table is not None and "it alone bounds image AUROC" in table.caption
+    assert "it alone bounds image AUROC" in table.caption
     record, model = table.frame[table.frame["metric"] == metric].iloc[0], made.models[0]
     assert record["any_score"] == made.values.get(model, aimed.own, metric)
     control = Condition("white-box-unattacked", "none", "none")
@@ -796,7 +775,7 @@ def test_images_are_ranked_by_an_attack_on_their_score(tmp_path: Path) -> None:
     rows = rows_of_both()
     without = campaign(tmp_path, rows[rows["set"] != "white-box-score"])
     table = white_box.white_box_table(without)
-    assert table is not None and "nothing here bounds image AUROC" in table.caption
+    assert "nothing here bounds image AUROC" in table.caption
     assert math.isnan(table.frame[table.frame["metric"] == metric].iloc[0]["fall_white_box"])
     assert "image AUROC" not in said(without, "nder white-box attack")
 
@@ -814,7 +793,6 @@ def test_a_doubt_stands_beside_every_figure_of_its_set(tmp_path: Path) -> None:
         (matrix.transfer_table(made, moved, trial), {("OmniAL unified", "omnial-unified")}),
         (white_box.attacks_table(made), {("PGD, 8/255", "jnld-separate"), ("PGD, 8/255", "draem-unified")}),
     ):
-        assert table is not None
         head = table.columns[0].key
         assert {(str(table.frame.loc[row, head]), key) for row, key in table.letters} == wanted
         shown = {letter for letters in table.letters.values() for letter in letters.split(",")}
@@ -829,7 +807,6 @@ def test_an_attack_that_had_not_settled_puts_its_kind_in_doubt_up_to_its_length(
     steps = {"white-box-any": 10, "white-box-hide": 10, "white-box-fabricate": 20, "white-box-score": 5}
     attempts["steps"] = attempts["set"].map(steps).fillna(30)
     table = white_box.white_box_table(campaign(tmp_path, attempts=attempts, health=health))
-    assert table is not None
     marked = {(str(table.frame.loc[row, "model"]), key) for row, key in table.letters}
     assert marked == {("OmniAL unified", key) for key in ("any", "any_score", "hide")}
 
@@ -843,7 +820,6 @@ def test_a_check_of_another_objective_casts_no_doubt_on_the_headline(tmp_path: P
         own = attempts.loc[attempts["set"] == "white-box-any"].assign(set=name)
         own["objective"] = "image_score" if name == "worst-score" else own["objective"]
         table = white_box.white_box_table(campaign(tmp_path, attempts=pd.concat([attempts, own]), health=health))
-        assert table is not None
         assert {key for _, key in table.letters} == columns
 
 
@@ -851,7 +827,6 @@ def test_options_of_an_attack_stand_beside_its_name(tmp_path: Path) -> None:
     attempts = fake_attempts()
     attempts["options"] = (attempts["set"] == "white-box-any").map({True: "decay", False: ""})
     table = white_box.attacks_table(campaign(tmp_path, attempts=attempts))
-    assert table is not None
     names = list(table.frame.loc[table.frame["set"].isin(["white-box-any", "white-box-hide"]), "attack"])
     assert names == ["PGD (decay), 8/255", "PGD, 8/255 hide"]
 
@@ -862,8 +837,8 @@ def test_a_mean_that_leaves_a_category_out_says_so(tmp_path: Path) -> None:
     gap = (rows["set"] == "white-box-any") & (rows["metric"] == "pixel_auroc") & (rows["category"] == "grid")
     rows.loc[gap, "value"] = math.nan
     partly = white_box.white_box_table(campaign(tmp_path, rows))
-    assert whole is not None and "of those alone where" not in whole.caption
-    assert partly is not None and "of those alone where the figure is defined" in partly.caption
+    assert "of those alone where" not in whole.caption
+    assert "of those alone where the figure is defined" in partly.caption
 
 
 @pytest.mark.parametrize(

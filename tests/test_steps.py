@@ -15,7 +15,7 @@ from omnial_bench.config.schema import Plan
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation import evaluate
 from omnial_bench.io.whole import write_text
-from omnial_bench.metrics.registry import METRICS
+from omnial_bench.metrics.metric import METRICS
 from omnial_bench.models.checkpoint import load
 from omnial_bench.pipeline import train_task
 from omnial_bench.pipeline.attack_models import attack_models

@@ -134,9 +134,9 @@ def test_published_figures_stand_only_beside_the_published_test_split() -> None:
 
 def test_published_record() -> None:
     figure = published("mvtec_ad", "mean", "omnial", "unified", "image_auroc")
-    assert figure is not None and figure.value == pytest.approx(0.972) and figure.test_images == 1725
+    assert figure.value == pytest.approx(0.972) and figure.test_images == 1725
     panels = published("mvtec_ad", "mean", "draem", "unified", "pixel_ap", variant="with panels")
-    assert panels is not None and panels.value == pytest.approx(0.574)
+    assert panels.value == pytest.approx(0.574)
     doubtful = published("visa", "pcb4", "draem", "unified", "pixel_ap")
     assert doubtful is not None and "pipe_fryum" in doubtful.note
     other = published("mvtec_ad", "bottle", "padim", "separate", "image_auroc")
@@ -158,7 +158,6 @@ def test_panel_comparison_needs_a_pair() -> None:
     assert categories.panel_comparison(Values(fake_rows())) is None
     rows = fake_rows(detectors=("draem", "draem-panels"))
     table = categories.panel_comparison(Values(rows))
-    assert table is not None
     assert list(table.frame["variant"]) == ["without panels", "with panels"] * 2
     assert table.frame.loc[1, "pixel_ap"] > table.frame.loc[0, "pixel_ap"]
     assert panels_of("omnial-no-panels") == ("omnial", False) and panels_of("jnld_with_panel") == ("jnld", True)
@@ -171,7 +170,6 @@ def test_sets_table_reads_the_manifests() -> None:
         "largest_change": 4,
     }
     table = making.sets_table(Values(fake_rows()), {"pgd-4": MadeSet.model_validate(manifest)})
-    assert table is not None
     assert cells(table)[0][3:] == ["40", "80.0", "3", "1.000", "1.500", "4"]
     assert cells(table)[0][2] == "mean loss over DRAEM unified, JNLD unified and OmniAL unified"
     assert making.sets_table(Values(fake_rows()), {}) is None
@@ -185,7 +183,6 @@ def test_settings_table_counts_trainings() -> None:
     }
     told = {name: MadeModel.model_validate(one) for name, one in sidecars.items()}
     table = making.settings_table(Values(fake_rows()), told)
-    assert table is not None
     settings = ["small", "2", "64 \u00d7 96", "8", "20", "0.002", "90", "150"]
     assert cells(table) == [["JNLD separate", *settings, "32-true", "abc, def"]]
     assert "fitted" not in table.caption
@@ -196,7 +193,7 @@ def test_settings_of_a_fitted_detector_tell_no_budget() -> None:
     made = {"recipe": {"size": [64, 96], "training": {"epochs": 700, "batch": 8, "lr": 1e-4}}}
     one = MadeModel.model_validate({**made, "provenance": {"iterations": 0, "precision": "32-true", "commit": "abc"}})
     table = making.settings_table(Values(fake_rows()), {"jnld-unified": one})
-    assert table is not None and table.caption.endswith("has no budget and no iterations.")
+    assert table.caption.endswith("has no budget and no iterations.")
     assert cells(table)[0][3:] == ["64 \u00d7 96", DASH, DASH, DASH, "0", "0", "32-true", "abc"]
 
 
@@ -332,7 +329,6 @@ def test_seeds_are_averaged_and_data_sets_are_not_mixed() -> None:
     values = Values(pd.concat([first, second], ignore_index=True))
     alone = Values(first)
     clean = alone.clean
-    assert clean is not None
     model = alone.models[0]
     assert values.get(model, clean, "ssim") == pytest.approx(alone.get(model, clean, "ssim") + 0.01)
     assert "2 seeds" in headline.headline(values).caption

@@ -18,7 +18,7 @@ from omnial_bench.evaluation.evaluate import _alike, evaluate, spread
 from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.target import Labels, Target
 from omnial_bench.evaluation.worst import Harm
-from omnial_bench.metrics.registry import METRICS
+from omnial_bench.metrics.metric import METRICS
 from omnial_bench.models.outside.adapter import Adapted
 from omnial_bench.results import Result
 from omnial_bench.types import Detector, Prediction

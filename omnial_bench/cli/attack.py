@@ -5,24 +5,24 @@ from typing import Any
 
 import click
 
-from omnial_bench.cli import options
+from omnial_bench.cli import flags
 from omnial_bench.progress import watching
 
 
 @click.command()
 @click.argument("suite")
-@options.together(
+@flags.together(
     click.option(
         "--source", "sources", multiple=True, metavar="CHECKPOINT",
         help="Model to attack; several, with any --detector: their mean loss.",
     ),
-    options.detectors, options.made_with, options.paradigm, options.held_out, options.size, options.trust,
-    options.data, options.reader,
+    flags.detectors, flags.made_with, flags.paradigm, flags.held_out, flags.size, flags.trust,
+    flags.data, flags.reader,
     click.option(
         "--category", "categories", multiple=True, metavar="C", help="Default: the sources', or all of a --detector."
     ),
     click.option("--limit", type=click.IntRange(2), help="Images a category at the most; default: the suite's."),
-    options.out, options.device, options.precision, options.seed,
+    flags.out, flags.device, flags.precision, flags.seed,
 )  # fmt: skip
 def attack(
     suite: str, data: Path, reader: str | None, categories: tuple[str, ...], limit: int | None, out: Path, device: str,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnial_bench.cli import options
+from omnial_bench.cli import flags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,11 +31,11 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     help="How far a metric may move, in place of what docs/ci.md says.",
 )
 @click.option("--strict", is_flag=True, help="Hold what no attack goes for, and single categories, too.")
-@click.option("--seed", type=options.SEEDS, default=None, help="Compare the rows of this seed alone.")
+@click.option("--seed", type=flags.SEEDS, default=None, help="Compare the rows of this seed alone.")
 @click.option("--junit", type=FILE, metavar="FILE", help="Write what was compared as JUnit XML.")
 @click.option("--markdown", type=FILE, metavar="FILE", help="Write a summary as Markdown.")
 @click.option("--update", is_flag=True, help="Make the rows of the RUNs the new baseline, with provenance; exit 0.")
-@options.as_json
+@flags.as_json
 def check(
     runs: tuple[Path, ...],
     baseline: Path,
@@ -57,8 +57,8 @@ def check(
     from omnial_bench.reports import gate
     from omnial_bench.reports.baseline import judge_files
     from omnial_bench.reports.baseline import update as renew
-    from omnial_bench.reports.check import counts, failed, moved, summary
     from omnial_bench.reports.tolerances import parse_tolerances
+    from omnial_bench.reports.verdicts import counts, failed, moved, summary
 
     if update and seed is not None:
         raise UserError("expected --update without --seed, for a new baseline takes every row; leave one out")
@@ -68,8 +68,8 @@ def check(
             check_folder(file.parent)
     first = update and not baseline.exists()
     judged = judge_files(runs, baseline, allowed, seed=seed, first=update, strict=strict)
-    fails, changed, said = failed(judged), moved(judged), summary(judged)
-    note = f"provenance in {renew(runs, baseline, said).name}" if update else ""
+    fails, changed, summary_text = failed(judged), moved(judged), summary(judged)
+    note = f"provenance in {renew(runs, baseline, summary_text).name}" if update else ""
     if junit is not None:
         write_text(junit, gate.junit(judged))
     if markdown is not None:
@@ -83,7 +83,7 @@ def check(
         if len(changed) and not first:
             _show(changed)
         verdict = "updated" if update else "FAILED" if fails else "passed"
-        click.echo(f"{verdict}: {said} (baseline {baseline}{f', {note}' if note else ''})")
+        click.echo(f"{verdict}: {summary_text} (baseline {baseline}{f', {note}' if note else ''})")
     if fails and not update:
         click.get_current_context().exit(1)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from omnial_bench.cli import options
+from omnial_bench.cli import flags
 from omnial_bench.errors import UserError, printable, unknown
 
 
@@ -20,7 +20,7 @@ def data() -> None:
 
 
 @data.command("list")
-@options.together(options.no_seed, options.as_json)
+@flags.together(flags.no_seed, flags.as_json)
 def list_command(seed: int | None, as_json: bool) -> None:  # noqa: ARG001
     """The data sets that are known by name."""
     from omnial_bench.data.catalog import CATALOG, TEXTURES, obtainable
@@ -73,7 +73,7 @@ def list_command(seed: int | None, as_json: bool) -> None:  # noqa: ARG001
 @click.option("--accept-licence", is_flag=True, help="You have read the licence and keep to it.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="New folder; default: datasets/NAME.")
 @click.option("--url", metavar="URL", help="Another place of the same file; its hash decides.")
-@options.together(options.no_seed, options.as_json)
+@flags.together(flags.no_seed, flags.as_json)
 def download(
     name: str,
     accept_licence: bool,
@@ -170,18 +170,18 @@ def _bars() -> Iterator[Callable[[int, int, str], None]]:
 
 @data.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@options.together(
+@flags.together(
     click.option("--category", "categories", multiple=True, metavar="C", help="Look at these alone; default: all."),
-    options.reader, options.labels,
+    flags.reader, flags.labels,
     click.option(
-        "--size", type=options.SIZE, default="256x256", show_default=True,
+        "--size", type=flags.SIZE, default="256x256", show_default=True,
         help="Height x width of the network, at which a defect may vanish.",
     ),
     click.option(
         "--foreground", "picture", type=click.Path(path_type=Path), metavar="FILE",
         help="Draw into a new PNG file where anomalies of adversarial sets may lie.",
     ),
-    options.trust, options.no_seed, options.as_json,
+    flags.trust, flags.no_seed, flags.as_json,
 )  # fmt: skip
 @click.pass_context
 def verify(
@@ -278,7 +278,7 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
 @data.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--size", type=int, default=64, show_default=True, help="Side of the images in pixels.")
-@options.seed
+@flags.seed
 def toy(folder: Path, size: int, seed: int) -> None:
     """Draw the embedded data set into DIR, in MVTec AD's layout."""
     from omnial_bench.data.toy.make import draw_toy

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnial_bench.cli import options
+from omnial_bench.cli import flags
 from omnial_bench.errors import UserError
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import make_folder
@@ -22,9 +22,9 @@ WHY = 3
 
 @click.command()
 @click.argument("plan")
-@options.together(
-    options.data, options.reader, options.labels, options.textures, options.out, options.device, options.devices,
-    options.precision, options.plan_seed, options.jobs, options.recompute, options.trust,
+@flags.together(
+    flags.data, flags.reader, flags.labels, flags.textures, flags.out, flags.device, flags.devices,
+    flags.precision, flags.plan_seed, flags.jobs, flags.recompute, flags.trust,
     click.option(
         "--keep-models", is_flag=True,
         help="Take finished trainings of the same recipe, data and seed as they are, whatever code made them.",
@@ -70,12 +70,12 @@ def run(
 
 
 @click.command()
-@options.together(
+@flags.together(
     click.option(
         "--out", type=click.Path(path_type=Path), metavar="DIR", default=Path("demo-run"), show_default=True,
         help="Folder to write.",
     ),
-    options.device, options.precision, options.plan_seed,
+    flags.device, flags.precision, flags.plan_seed,
     click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Processes side by side."),
 )  # fmt: skip
 def demo(out: Path, device: str, precision: Any, seed: int | None, jobs: int) -> None:
@@ -126,14 +126,14 @@ def _list(plan: "Plan", as_json: bool, **settings: Any) -> None:
     from omnial_bench.pipeline.plan import Settings
     from omnial_bench.pipeline.run_plan import dry_run
 
-    found = dry_run(plan, Settings(**settings))
+    entries = dry_run(plan, Settings(**settings))
     if as_json:
         rows = [
             {
-                "task": str(one.task), "name": one.task.name, "kind": one.task.kind,
-                "status": "done" if one.done else "due", "why": list(one.reasons), "needs": list(one.task.needs),
+                "task": str(entry.task), "name": entry.task.name, "kind": entry.task.kind,
+                "status": "done" if entry.done else "due", "why": list(entry.reasons), "needs": list(entry.task.needs),
             }
-            for one in found
+            for entry in entries
         ]  # fmt: skip
         click.echo(json.dumps(rows, indent=2))
         return
@@ -144,12 +144,12 @@ def _list(plan: "Plan", as_json: bool, **settings: Any) -> None:
     view = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("task", "status", "why"):
         view.add_column(name, overflow="fold")
-    for one in found:
-        status = Text("done", style="green") if one.done else Text("due", style="yellow")
-        more = f" (and {len(one.reasons) - WHY} more)" if len(one.reasons) > WHY else ""
-        view.add_row(Text(str(one.task)), status, Text("; ".join(one.reasons[:WHY]) + more))
+    for entry in entries:
+        status = Text("done", style="green") if entry.done else Text("due", style="yellow")
+        more = f" (and {len(entry.reasons) - WHY} more)" if len(entry.reasons) > WHY else ""
+        view.add_row(Text(str(entry.task)), status, Text("; ".join(entry.reasons[:WHY]) + more))
     console = Console()
     # A pipe has no width of its own: reasons there must not be cut at 80 columns.
     (console if console.is_terminal else Console(width=160)).print(view)
-    done = sum(one.done for one in found)
-    click.echo(f"{len(found)} tasks: {done} done, {len(found) - done} due")
+    done = sum(entry.done for entry in entries)
+    click.echo(f"{len(entries)} tasks: {done} done, {len(entries) - done} due")

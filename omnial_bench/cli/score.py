@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from omnial_bench.cli import options
+from omnial_bench.cli import flags
 from omnial_bench.progress import watching
 
 
@@ -24,7 +24,7 @@ from omnial_bench.progress import watching
     ),
     click.option("--limit", type=click.IntRange(2), help="Test images a category under attack at the most."),
     click.option("--category", "categories", multiple=True, metavar="C", help="Of a --detector; default: all."),
-    options.size, options.out, options.device, options.precision, options.jobs, options.row_seed, options.as_json,
+    flags.size, flags.out, flags.device, flags.precision, flags.jobs, flags.row_seed, flags.as_json,
 )  # fmt: skip
 def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bool, out: Path, **given: Any) -> None:
     """Score CHECKPOINTs and --detectors on the clean test split of --data, on every --set and under every --white-box

@@ -5,15 +5,15 @@ from typing import Any
 
 import click
 
-from omnial_bench.cli import options
+from omnial_bench.cli import flags
 
 
 @click.command()
 @click.argument("kind", type=click.Choice(["detectors", "attacks", "plans"]))
 @click.argument("name", required=False)
-@options.together(
+@flags.together(
     click.option("--preset", help="With detectors: parameters and forward FLOPs at this preset."),
-    options.no_seed, options.as_json,
+    flags.no_seed, flags.as_json,
 )  # fmt: skip
 def show(kind: str, name: str | None, preset: str | None, seed: int | None, as_json: bool) -> None:  # noqa: ARG001
     """List what exists of a KIND, or one record by NAME."""
@@ -23,14 +23,14 @@ def show(kind: str, name: str | None, preset: str | None, seed: int | None, as_j
         return
     import pandas as pd
 
-    from omnial_bench.cli import tables
+    from omnial_bench.cli import terminal
 
     rows = _rows(kind, [name] if name else None, preset)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
     flat = [{key: _short(value) for key, value in row.items()} for row in rows]
-    tables.show(pd.DataFrame(flat), title=kind, as_json=False)
+    terminal.show(pd.DataFrame(flat), title=kind, as_json=False)
 
 
 def _rows(kind: str, names: list[str] | None, preset: str | None) -> list[dict[str, Any]]:
@@ -44,16 +44,16 @@ def _rows(kind: str, names: list[str] | None, preset: str | None) -> list[dict[s
         from omnial_bench.models.registry import describe
 
         return [{"name": name, **describe(recipe)} for name, recipe in recipes.items()]
-    found = [(name, _read(kind, name)) for name in names]
+    records = [(name, _read(kind, name)) for name in names]
     if kind == "detectors":
         return [
             {"name": name, "title": r["title"], "source": r["source"], "presets": list(r["presets"])}
-            for name, r in found
+            for name, r in records
         ]
     if kind == "attacks":
         return [
             {"name": name, "title": r["title"], "threats": [threat["name"] for threat in r["threats"]]}
-            for name, r in found
+            for name, r in records
         ]
     return [
         {
@@ -63,7 +63,7 @@ def _rows(kind: str, names: list[str] | None, preset: str | None) -> list[dict[s
             "preset": r["preset"],
             "categories": r["categories"],
         }
-        for name, r in found
+        for name, r in records
     ]
 
 

@@ -5,21 +5,21 @@ from typing import Any
 
 import click
 
-from omnial_bench.cli import options
+from omnial_bench.cli import flags
 from omnial_bench.progress import watching
 
 
 @click.command()
 @click.argument("detector")
-@options.together(
-    options.data, options.reader,
+@flags.together(
+    flags.data, flags.reader,
     click.option(
         "--category", "categories", multiple=True, metavar="C",
         help="Category to train on; repeat for several; default: all.",
     ),
     click.option("--paradigm", type=click.Choice(["unified", "separate"]), default="unified", show_default=True),
-    options.preset, options.textures, options.out, options.device, options.devices, options.precision,
-    options.recompute, options.trust, options.seed,
+    flags.preset, flags.textures, flags.out, flags.device, flags.devices, flags.precision,
+    flags.recompute, flags.trust, flags.seed,
 )  # fmt: skip
 def train(
     detector: str, data: Path, reader: str | None, categories: tuple[str, ...], paradigm: Any, preset: str,

@@ -21,7 +21,7 @@ from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.scoring import with_means
 from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import write_json, write_text
-from omnial_bench.metrics.registry import DESCRIBED, Metric
+from omnial_bench.metrics.metric import DESCRIBED, Metric
 from omnial_bench.results import UNFINISHED, Result, attempts_frame, frame, write_rows
 
 SHARE = 0.02

@@ -13,7 +13,7 @@ from omnial_bench.data.textures import check_textures, load_textures
 from omnial_bench.defences.registry import check_defence, defended
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.io.whole import check_folder
-from omnial_bench.metrics.outside import metrics_named
+from omnial_bench.metrics.accumulator import metrics_named
 from omnial_bench.models.checkpoint import model_name
 from omnial_bench.models.distributed import check_share
 from omnial_bench.models.registry import build, check_learns, skeleton

@@ -20,7 +20,7 @@ from omnial_bench.io.leftovers import swept
 from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import check_idle, locked
 from omnial_bench.io.whole import DAMAGED, make_folder, sha256, without_none, write_text
-from omnial_bench.metrics.outside import metrics_named
+from omnial_bench.metrics.accumulator import metrics_named
 from omnial_bench.models.unfinished import drop_state
 from omnial_bench.pipeline.due import Standing, standings
 from omnial_bench.pipeline.executor import PRELOAD, do_all

@@ -11,9 +11,9 @@ import pandas as pd
 from omnial_bench.errors import UserError
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import sha256, write_json
-from omnial_bench.metrics.registry import is_chance, metric_of
-from omnial_bench.reports.check import _judge, figures, judge
+from omnial_bench.metrics.metric import is_chance, metric_of
 from omnial_bench.reports.protocol import check_protocol, protocol_of, read_table, untold, warn_of
+from omnial_bench.reports.verdicts import _judge, figures, judge
 from omnial_bench.results import NUMBERS, read_rows, write_rows
 
 log = logging.getLogger(__name__)
@@ -94,9 +94,9 @@ def protocol_known(baseline: Path) -> dict[str, Any]:
         log.warning("%s does not describe %s, which is another file; --update renews both", path, baseline)
         return {}
     protocol = facts.get("protocol")
-    told = protocol if isinstance(protocol, dict) else {}
-    warn_of(path, untold(told))
-    return told
+    known = protocol if isinstance(protocol, dict) else {}
+    warn_of(path, untold(known))
+    return known
 
 
 def _environment(run: Path) -> dict[str, Any]:
@@ -153,11 +153,11 @@ def _read(path: Path) -> pd.DataFrame:
     for column in NUMBERS:
         strange = rows[(rows[column] < lowest) | (rows[column] > highest)]
         if len(strange):
-            one = strange.iloc[0]
-            what = one["metric"] if column == "value" else f"{column} of {one['metric']}"
+            row = strange.iloc[0]
+            what = row["metric"] if column == "value" else f"{column} of {row['metric']}"
             raise UserError(
-                f"{path} says {one[column]:g} for {what} of {one['detector']}-{one['paradigm']}, {one['category']}, "
-                f"{one['set']}; expected {_range_words(one['metric'])}"
+                f"{path} says {row[column]:g} for {what} of {row['detector']}-{row['paradigm']}, {row['category']}, "
+                f"{row['set']}; expected {_range_words(row['metric'])}"
             )
     return rows
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from omnial_bench.metrics.registry import kind_of
+from omnial_bench.metrics.metric import kind_of
 from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.origins import read_attempts, read_environment, read_health, unlearnt_of
 from omnial_bench.reports.suites import RANKING, Evaluation, Trial, split

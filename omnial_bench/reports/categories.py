@@ -95,13 +95,13 @@ def panel_comparison(values: Values) -> Table | None:
         if panels is None or twin is None:
             continue
         without, with_panels = (twin, model) if panels else (model, twin)
-        for one, variant in ((without, "without panels"), (with_panels, "with panels")):
+        for variant_model, variant in ((without, "without panels"), (with_panels, "with panels")):
             record: dict[str, Any] = {
                 "panel": f"{values.titles.of_detector(base)} {model.paradigm}",
                 "variant": variant,
             }
             for metric in HEADLINE:
-                record[metric] = values.get(one, values.clean, metric)
+                record[metric] = values.get(variant_model, values.clean, metric)
                 figure = published(values.dataset, MEAN, base, model.paradigm, metric, variant=variant)
                 whole = published_categories(values.dataset) == set(values.categories)
                 record[f"{metric}_published"] = figure.value if figure and whole else math.nan

@@ -32,11 +32,11 @@ Curve = tuple[Trial, ...]
 
 def curves(campaign: Campaign) -> list[tuple[str, Evaluation, Curve]]:
     """Every series of threats that differ in size alone, with a name for files."""
-    found = []
+    named = []
     for evaluation in (each for each in campaign.evaluations if each.control):
         for index, curve in enumerate(evaluation.curves):
-            found.append((f"curve_{evaluation.name}" + (f"_{index + 1}" if index else ""), evaluation, curve))
-    return found
+            named.append((f"curve_{evaluation.name}" + (f"_{index + 1}" if index else ""), evaluation, curve))
+    return named
 
 
 def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: Curve) -> Drawing | None:

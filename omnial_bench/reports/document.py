@@ -85,18 +85,23 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
     numbers = {"table": 0, "figure": 0}
     left_out: list[str] = []
 
-    def table(made: Table | None, missing: str) -> list[dict[str, Any]]:
-        if made is None or made.frame.empty:
+    def table(content: Table | None, missing: str) -> list[dict[str, Any]]:
+        if content is None or content.frame.empty:
             left_out.append(missing)
             return []
-        write_text(run / "tables" / f"{made.name}.csv", to_csv(made))
-        write_text(run / "tables" / f"{made.name}.tex", to_latex(made))
+        write_text(run / "tables" / f"{content.name}.csv", to_csv(content))
+        write_text(run / "tables" / f"{content.name}.tex", to_latex(content))
         numbers["table"] += 1
-        shown = {"kind": "table", "number": numbers["table"], "caption": made.caption, "markdown": to_markdown(made)}
-        return [{**shown, "table": made.data()}]
+        shown = {
+            "kind": "table",
+            "number": numbers["table"],
+            "caption": content.caption,
+            "markdown": to_markdown(content),
+        }
+        return [{**shown, "table": content.data()}]
 
-    def figures(made: Iterable[Drawing | None], missing: str, notice: str = "") -> list[dict[str, Any]]:
-        shown = [_figure(run, drawing, numbers, notice) for drawing in made if drawing is not None]
+    def figures(drawings: Iterable[Drawing | None], missing: str, notice: str = "") -> list[dict[str, Any]]:
+        shown = [_figure(run, drawing, numbers, notice) for drawing in drawings if drawing is not None]
         if not shown:
             left_out.append(missing)
         return shown
@@ -177,8 +182,8 @@ def _robust_sections(campaign: Campaign, table: AddTable, figures: AddFigures) -
         curved += figures([curve_figure(campaign, name, suite, curve)], f"{name}: none of its metrics in the rows")
         curved += table(curve_table(campaign, name, suite, curve), f"the table of {name}")
     each: Items = []
-    if (made := attacks_table(campaign)) is not None:
-        each += table(made, "")
+    if (listing := attacks_table(campaign)) is not None:
+        each += table(listing, "")
     for suite in loss_suites(campaign):
         each += figures(
             [loss_figure(campaign, suite)], f"the objective along the steps of {suite.name}: no losses in attacks.csv"

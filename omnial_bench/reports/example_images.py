@@ -39,10 +39,10 @@ class Examples:
         self.index = pd.DataFrame(columns=list(COLUMNS), dtype=str) if index is None else index
 
     def rows(self, **wanted: str) -> pd.DataFrame:
-        found = self.index
+        chosen = self.index
         for name, value in wanted.items():
-            found = found[found[name] == value]
-        return found
+            chosen = chosen[chosen[name] == value]
+        return chosen
 
     def image(self, rows: pd.DataFrame, role: str) -> Pixels | None:
         """The first image of a role as `h w 3` or `h w` bytes; UserError where it is missing, broken or outside."""
@@ -71,8 +71,8 @@ def gallery(examples: Examples, values: Values) -> list[Drawing]:
     drawings = []
     for detector in sorted(set(index["model"]), key=lambda name: _rank(name, values.detectors)):
         mine = index[index["model"] == detector]
-        found = set(mine["defect"])
-        panels = [name for name in PANELS if name in found] + sorted(found - set(PANELS))
+        names = set(mine["defect"])
+        panels = [name for name in PANELS if name in names] + sorted(names - set(PANELS))
         caption = (
             f"Synthetic anomalies as {values.titles.of_detector(detector)} makes them for training, by the panel that "
             "confines them (columns): the normal image, the same with its anomaly, and below it the labels."
@@ -87,12 +87,12 @@ def detections(examples: Examples, values: Values) -> list[Drawing]:
     drawings = []
     clean = examples.rows(set="clean")
     for paradigm, models, part in families(examples, values):
-        found = of_models(clean, models)
-        shown = found.drop_duplicates(["category", "defect", "id"])
+        mine = of_models(clean, models)
+        shown = mine.drop_duplicates(["category", "defect", "id"])
         shown = shown[shown["defect"] != "good"].groupby("category", sort=True).head(3).head(8)
         if shown.empty:
             continue
-        rows = [(f"{row.category}\n{row.defect}", found[found["id"] == row.id], None) for row in shown.itertuples()]
+        rows = [(f"{row.category}\n{row.defect}", mine[mine["id"] == row.id], None) for row in shown.itertuples()]
         figure = _rows(examples, rows, models, amplify=None)
         caption = (
             f"Clean test images, {paradigm} models: input with the contour of the ground truth (green), then each "
@@ -166,10 +166,10 @@ def _attack_rows(mine: pd.DataFrame, sets: Sequence[Condition]) -> list[tuple[st
     ids = attacked.groupby("id", sort=True)["set"].nunique()
     chosen = attacked[attacked["id"] == ids.idxmax()]
     for condition in sets:
-        found = chosen[chosen["set"] == condition.set]
-        if len(found):
+        shown = chosen[chosen["set"] == condition.set]
+        if len(shown):
             label = condition.label.replace(" ", "\n", 1)
-            rows.append((label, found, condition.attacked))
+            rows.append((label, shown, condition.attacked))
     return rows
 
 
@@ -201,17 +201,17 @@ def _rows(
     count = lead + 2 * len(models)
     with paper_style():
         grid = Grid(len(rows), count, examples.aspect(rows[0][1]), bar=BAR)
-        for i, (label, found, attacked) in enumerate(rows):
+        for i, (label, shown, attacked) in enumerate(rows):
             grid.label(i, label)
-            grid.show(i, 0, examples.image(found, "input"))
-            grid.contour(i, 0, examples.image(found, "truth"))
+            grid.show(i, 0, examples.image(shown, "input"))
+            grid.contour(i, 0, examples.image(shown, "truth"))
             if amplify:
-                change = change_of(examples, found) if attacked else None
+                change = change_of(examples, shown) if attacked else None
                 grid.show(i, 1, amplified(change, amplify), none="none")
             for j, model in enumerate(models):
-                one = of_models(found, {model: ""})
-                grid.show(i, lead + 2 * j, examples.image(one, "reconstruction"))
-                grid.show(i, lead + 2 * j + 1, examples.image(one, "map"), scale=True)
+                of_model = of_models(shown, {model: ""})
+                grid.show(i, lead + 2 * j, examples.image(of_model, "reconstruction"))
+                grid.show(i, lead + 2 * j + 1, examples.image(of_model, "map"), scale=True)
         grid.head(0, 1, "input")
         if amplify:
             grid.head(1, 1, f"change {TIMES} {amplify}")
@@ -233,12 +233,12 @@ def _gallery(examples: Examples, mine: pd.DataFrame, categories: Sequence[str], 
         for i, category in enumerate(categories):
             grid.label(2 * i, category)
             for j, panel in enumerate(panels):
-                one = first_image(mine[(mine["category"] == category) & (mine["defect"] == panel)])
+                sample = first_image(mine[(mine["category"] == category) & (mine["defect"] == panel)])
                 if j == 0:
-                    grid.show(2 * i, 0, examples.image(one, "clean"))
-                labels = examples.image(one, "truth")
+                    grid.show(2 * i, 0, examples.image(sample, "clean"))
+                labels = examples.image(sample, "truth")
                 seen |= set() if labels is None else set(np.unique(labels).tolist()) & set(_LEVELS)
-                grid.show(2 * i, 1 + j, examples.image(one, "input"))
+                grid.show(2 * i, 1 + j, examples.image(sample, "input"))
                 grid.show(2 * i + 1, 1 + j, None if labels is None else _coloured(labels))
         for j, name in enumerate(("normal", *panels)):
             grid.head(j, 1, name)

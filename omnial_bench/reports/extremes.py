@@ -60,9 +60,9 @@ def extremes(examples: Examples, campaign: Campaign) -> list[Drawing]:
 def _chosen(campaign: Campaign, sets: set[str]) -> list[tuple[Evaluation, Trial]]:
     """Noted threats: those of the white-box table or, where it has none, others."""
     first = [trial.set for trial in campaign.goals.values()]
-    found = [(suite, trial) for suite in campaign.evaluations for trial in suite.own if trial.set in sets]
-    table = [pair for pair in found if pair[1].set in first]
-    return sorted(table, key=lambda pair: first.index(pair[1].set)) or found[:_SETS]
+    noted = [(suite, trial) for suite in campaign.evaluations for trial in suite.own if trial.set in sets]
+    table = [pair for pair in noted if pair[1].set in first]
+    return sorted(table, key=lambda pair: first.index(pair[1].set)) or noted[:_SETS]
 
 
 def _rows(noted: pd.DataFrame, models: dict[str, str]) -> list[Row]:
@@ -73,13 +73,13 @@ def _rows(noted: pd.DataFrame, models: dict[str, str]) -> list[Row]:
         for category in categories:
             here = mine[mine["category"] == category]
             pair = {note: first_image(here[here["note"] == note]) for note in NOTES}
-            if any(len(found) for found in pair.values()):
+            if any(len(shown) for shown in pair.values()):
                 rows.append((f"{title}\n{category}", pair))
     return rows
 
 
 def _draw(examples: Examples, rows: Sequence[Row], amplify: int) -> "Figure":
-    sample = next(found for _, pair in rows for found in pair.values() if len(found))
+    sample = next(shown for _, pair in rows for shown in pair.values() if len(shown))
     with paper_style():
         grid = Grid(len(rows), _CELLS * len(NOTES), examples.aspect(sample), bar=BAR, most=_WIDTH)
         for i, (label, pair) in enumerate(rows):
@@ -94,11 +94,11 @@ def _draw(examples: Examples, rows: Sequence[Row], amplify: int) -> "Figure":
     return grid.done()
 
 
-def _cells(grid: Grid, examples: Examples, found: pd.DataFrame, place: tuple[int, int], amplify: int) -> None:
+def _cells(grid: Grid, examples: Examples, rows: pd.DataFrame, place: tuple[int, int], amplify: int) -> None:
     row, column = place
-    truth, change = examples.image(found, "truth"), change_of(examples, found)
+    truth, change = examples.image(rows, "truth"), change_of(examples, rows)
     for offset, role in enumerate(("original", "input")):
-        grid.show(row, column + offset, examples.image(found, role), none="none")
+        grid.show(row, column + offset, examples.image(rows, role), none="none")
         grid.contour(row, column + offset, truth)
     grid.show(row, column + 2, amplified(change, amplify), none="none")
-    grid.show(row, column + 3, examples.image(found, "map"), scale=True, none="none")
+    grid.show(row, column + 3, examples.image(rows, "map"), scale=True, none="none")

@@ -4,7 +4,7 @@ import math
 from itertools import combinations
 from statistics import fmean
 
-from omnial_bench.metrics.registry import METRICS
+from omnial_bench.metrics.metric import METRICS
 from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.table import MINUS
 from omnial_bench.reports.titles import joined
@@ -19,36 +19,40 @@ LEARNED = 0.75
 
 def findings(values: Values) -> list[str]:
     """What the rows say, a sentence or two a finding, in the order of importance."""
-    found = [_below_threshold(values), _unlike(values), best_clean(values), _largest_drop(values)]
-    found += _eps_on_sources(values)
-    found += [_gains(values), _undefined(values)]
-    return [sentence for sentence in found if sentence]
+    sentences = [_below_threshold(values), _unlike(values), best_clean(values), _largest_drop(values)]
+    sentences += _eps_on_sources(values)
+    sentences += [_gains(values), _undefined(values)]
+    return [sentence for sentence in sentences if sentence]
 
 
 def limits(values: Values) -> list[str]:
     """What the figures do not say."""
-    said = []
+    sentences = []
     if values.sets:
-        said += _origins(values)
-        said.append(
+        sentences += _origins(values)
+        sentences.append(
             "The sets are made from the training normals of the detectors with synthetic anomalies; only their change "
             "from the control, the same images before the attack, tells of the attack. The step from the clean test "
             "to the control changes the images and the anomalies."
         )
     if any(condition.white_box for condition in values.conditions):
-        said.append("White-box figures attack each model itself with the stated budget; a longer attack may go lower.")
+        sentences.append(
+            "White-box figures attack each model itself with the stated budget; a longer attack may go lower."
+        )
     if len(values.seeds) == 1:
-        said.append(
+        sentences.append(
             f"One seed ({values.seeds[0]}): how far the figures would spread over trainings was not measured, and "
             "differences of a few points may be noise."
         )
     if not values.intervals:
-        said.append("How far the figures would move over other images was not measured: the rows hold no intervals.")
+        sentences.append(
+            "How far the figures would move over other images was not measured: the rows hold no intervals."
+        )
     if values.clean and (total := values.total(values.clean)) < 500:
         many = len(values.categories)
         categories = f"{many} categories" if many != 1 else "one category"
-        said.append(f"The clean test has {total} images in {categories}: a small sample.")
-    return said
+        sentences.append(f"The clean test has {total} images in {categories}: a small sample.")
+    return sentences
 
 
 def _origins(values: Values) -> list[str]:
@@ -56,28 +60,28 @@ def _origins(values: Values) -> list[str]:
     groups: dict[str, list[Condition]] = {}
     for condition in values.sets:
         groups.setdefault(condition.source, []).append(condition)
-    said = []
+    sentences = []
     for conditions in groups.values():
         name = "The sets" if len(groups) == 1 else f"{', '.join(item.set for item in conditions)}: the sets"
         sources = conditions[0].sources
         outside, inside = parts(values, conditions[0])
         if outside:
-            said.append(
+            sentences.append(
                 f"{name} are fixed and measure transfer from their stated source "
                 f"({values.titles.of_sources(sources)}). "
                 f"They are no white-box figure: {joined(outside)} had no part in making them."
             )
         if inside and len(sources) > 1:
-            said.append(
+            sentences.append(
                 f"{name} were made on {joined(inside)} too, but by an attack on the mean loss of {len(sources)} "
                 "models, which is weaker than an attack on one alone: the white-box figure of each should be lower."
             )
         elif inside:
-            said.append(
+            sentences.append(
                 f"{name} were made on {joined(inside)}: there they are white-box and "
                 "no transfer; a longer attack may go lower."
             )
-    return said
+    return sentences
 
 
 def parts(values: Values, condition: Condition) -> tuple[list[str], list[str]]:
@@ -88,10 +92,10 @@ def parts(values: Values, condition: Condition) -> tuple[list[str], list[str]]:
     for model in values.models:
         mine, every = values.part(model, condition), values.scored(model, condition)
         rest = tuple(name for name in every if name not in mine)
-        for names, found in ((rest, outside), (mine, inside)):
+        for names, side in ((rest, outside), (mine, inside)):
             if names:
                 where = "" if names == every else f" ({', '.join(names)})"
-                found.append(values.label(model) + where)
+                side.append(values.label(model) + where)
     return outside, inside
 
 
@@ -115,9 +119,9 @@ def best_clean(values: Values) -> str:
         every = f"all {len(best)} models" if len(best) == len(values.judged) > 2 else names_of(values, best)
         doubts = list(dict.fromkeys(doubt for _, doubt in what))
         # A doubt that is the same of all is told once, behind them.
-        said = joined([words + (f", {doubt}," if doubt and len(doubts) > 1 else "") for words, doubt in what])
-        said += f", {doubts[0]}" if doubts[0] and len(doubts) == 1 else ""
-        clauses.append(f"{every} {verb} {said.rstrip(',')}")
+        reached = joined([words + (f", {doubt}," if doubt and len(doubts) > 1 else "") for words, doubt in what])
+        reached += f", {doubts[0]}" if doubts[0] and len(doubts) == 1 else ""
+        clauses.append(f"{every} {verb} {reached.rstrip(',')}")
     doubted = any(doubt for what in best_in.values() for _, doubt in what)
     why = " Not told apart: 0 lies inside the paired 95\u00a0% interval of the difference." if doubted else ""
     return f"On the clean test {'; '.join(clauses)}.{why}"
@@ -149,7 +153,7 @@ def _fell(values: Values, drop: tuple[float, Model, Condition]) -> str:
 
 def _eps_on_sources(values: Values) -> list[str]:
     """Whether the larger of two budgets hurts more, for each model that the sets were made on."""
-    found = []
+    sentences = []
     for small, large in combinations(values.sets, 2):
         same = (small.norm, small.goal, small.source) == (large.norm, large.goal, large.source)
         if not same or not small.eps < large.eps:
@@ -171,16 +175,16 @@ def _eps_on_sources(values: Values) -> list[str]:
             shown = f"{values.label(model)} ({place}AP\u00a0{ap}, AUROC\u00a0{auroc})"
             verdicts[max(steps.values()) < 0].append(shown)
         if verdicts[True]:
-            found.append(
+            sentences.append(
                 f"{large.label} hurts localisation more than {small.label}, as it should, for these models of the "
                 f"source: {joined(verdicts[True])}."
             )
         if verdicts[False]:
-            found.append(
+            sentences.append(
                 f"{large.label} does not hurt more than {small.label} for {joined(verdicts[False])} although the set "
                 "was made on it: read the figures of this attack with suspicion."
             )
-    return found
+    return sentences
 
 
 def _below_threshold(values: Values) -> str:
@@ -190,13 +194,13 @@ def _below_threshold(values: Values) -> str:
         weak = {name: value for name, value in figures.items() if value < LEARNED}
         mean = weak.pop("mean", None)
         # The mean of one category is that category.
-        said = [] if mean is None or len(values.categories) == 1 else [f"class mean {100 * mean:.1f}\u00a0%"]
+        texts = [] if mean is None or len(values.categories) == 1 else [f"class mean {100 * mean:.1f}\u00a0%"]
         if len(weak) > 3:
-            said.append(f"{len(weak)} of {len(values.categories)} categories")
+            texts.append(f"{len(weak)} of {len(values.categories)} categories")
         else:
-            said += [f"{name} {100 * value:.1f}\u00a0%" for name, value in weak.items()]
-        if said:
-            low.append(f"{values.label(model)} ({', '.join(said)})")
+            texts += [f"{name} {100 * value:.1f}\u00a0%" for name, value in weak.items()]
+        if texts:
+            low.append(f"{values.label(model)} ({', '.join(texts)})")
     if not low:
         return ""
     return (
@@ -226,8 +230,8 @@ def _gains(values: Values) -> str:
     for condition in values.attacks:
         for model in values.judged:
             if (change := values.change(model, condition, "pixel_ap")) > 0.0005:
-                found = own if values.part(model, condition) else lent
-                found.append(f"{values.label(model)} under {condition.label} ({_points(change)})")
+                texts = own if values.part(model, condition) else lent
+                texts.append(f"{values.label(model)} under {condition.label} ({_points(change)})")
     clauses = [f"so the attack does not carry over, for {joined(lent)}"] if lent else []
     clauses += [f"although the very model was attacked, for {joined(own)}"] if own else []
     return f"Pixel AP rises over the control, {'; '.join(clauses)}." if clauses else ""

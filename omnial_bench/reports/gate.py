@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from omnial_bench.metrics.registry import metric_of
-from omnial_bench.reports.check import FAILING, NOT_HELD, UNMOVED, VERDICTS, failed, moved, summary
+from omnial_bench.metrics.metric import metric_of
 from omnial_bench.reports.table import DASH, MINUS, markdown_text
+from omnial_bench.reports.verdicts import FAILING, NOT_HELD, UNMOVED, VERDICTS, failed, moved, summary
 
 SHOWN = 300
 """Lines of the Markdown table at the most: a page of a build has room for about a megabyte."""
@@ -41,13 +41,13 @@ def junit(judged: pd.DataFrame) -> str:
             case = ElementTree.SubElement(
                 suite, "testcase", {"classname": _xml(name), "name": _xml(_case(row)), "time": "0"}
             )
-            said = f"{row['verdict']}: {_move(row)}"
+            outcome = f"{row['verdict']}: {_move(row)}"
             if row["verdict"] in FAILING:
-                ElementTree.SubElement(case, "failure", {"type": row["verdict"], "message": _xml(said)}).text = _xml(
-                    f"{said}\n{_case(row)}"
+                ElementTree.SubElement(case, "failure", {"type": row["verdict"], "message": _xml(outcome)}).text = _xml(
+                    f"{outcome}\n{_case(row)}"
                 )
             elif row["verdict"] != UNMOVED:
-                ElementTree.SubElement(case, "system-out").text = _xml(said)
+                ElementTree.SubElement(case, "system-out").text = _xml(outcome)
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
 

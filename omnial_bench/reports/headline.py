@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from omnial_bench.metrics.registry import METRICS, Metric
+from omnial_bench.metrics.metric import METRICS, Metric
 from omnial_bench.reports.conditions import Model
 from omnial_bench.reports.model_rows import facts_of, interval_of
 from omnial_bench.reports.table import Column, Style, Table

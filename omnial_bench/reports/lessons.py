@@ -23,37 +23,37 @@ Ranked = list[tuple[float, Model]]
 def lessons(campaign: Campaign) -> list[str]:
     """What was seen beside the finding, in the order of importance, each only where its rows exist."""
     points = (_changes, _along_the_curve, _goals, _worst, _transfer, _corrupted)
-    return [said for said in (point(campaign) for point in points) if said]
+    return [sentence for sentence in (point(campaign) for point in points) if sentence]
 
 
 def caveats(campaign: Campaign) -> list[str]:
     """What the figures of the test suites do not say."""
-    said = []
+    sentences = []
     if campaign.white_box:
-        said.append(
+        sentences.append(
             "White-box figures attack each model itself with the stated budget and are upper bounds of its robustness: "
             "a stronger attack may go lower."
         )
     seeds = campaign.values.seeds_of(campaign.values.conditions)
     # Where the other rows have one seed too, the limits say so.
     if campaign.white_box and len(seeds) == 1 and len(campaign.fixed.seeds) != 1:
-        said.append(
+        sentences.append(
             f"The test suites were run with one seed ({seeds[0]}): differences within a few points may be noise."
         )
     checks = campaign.health
     if campaign.white_box and checks.empty:
-        said.append("No health check was run, so a gradient that is masked would not have been noticed.")
+        sentences.append("No health check was run, so a gradient that is masked would not have been noticed.")
     elif len(missing := list(dict.fromkeys(checks.loc[checks["status"] == NOT_RUN, "check"]))):
-        said.append(f"Health checks that were not run for some model: {joined(missing)}.")
-    return said
+        sentences.append(f"Health checks that were not run for some model: {joined(missing)}.")
+    return sentences
 
 
 def _along_the_curve(campaign: Campaign) -> str:
     """From which size on each model is at chance, on the first curve."""
-    found, values = curves(campaign), campaign.values
-    if not found or "pixel_auroc" not in values.metrics:
+    series, values = curves(campaign), campaign.values
+    if not series or "pixel_auroc" not in values.metrics:
         return ""
-    _, _, curve = found[0]
+    _, _, curve = series[0]
     groups: dict[str, list[str]] = {}
     for model in values.judged:
         heights = [(trial, values.get(model, trial.own, "pixel_auroc")) for trial in curve]
@@ -78,45 +78,45 @@ def _both_falls(campaign: Campaign) -> list[tuple[Model, dict[str, float]]]:
     values = campaign.values
     if campaign.fixed_set is None or "pixel_auroc" not in values.metrics:
         return []
-    found = [(model, falls(campaign, model, "pixel_auroc")) for model in values.judged]
-    return [(model, fall) for model, fall in found if not math.isnan(fall["overstated"])]
+    pairs = [(model, falls(campaign, model, "pixel_auroc")) for model in values.judged]
+    return [(model, fall) for model, fall in pairs if not math.isnan(fall["overstated"])]
 
 
 def overstated(campaign: Campaign) -> str:
     """Whose fall the fixed set shows as smaller than the white-box attack does."""
-    found, compared = _both_falls(campaign), campaign.fixed_set
-    if not found or compared is None:
+    pairs, compared = _both_falls(campaign), campaign.fixed_set
+    if not pairs or compared is None:
         return ""
-    more = sum(fall["overstated"] < -TIE for _, fall in found)
+    more = sum(fall["overstated"] < -TIE for _, fall in pairs)
     if not more:
         return f"The fixed set {compared.set} overstates the robustness of none by more than a point of pixel AUROC."
-    model, fall = min(found, key=lambda pair: pair[1]["overstated"])
+    model, fall = min(pairs, key=lambda pair: pair[1]["overstated"])
     kind = kind_words(campaign.fixed, model, compared)
-    if len(found) == 1:
+    if len(pairs) == 1:
         return (
             f"The fixed set {compared.set} overstates the robustness of {campaign.values.label(model)} ({kind}): "
             f"{_number(fall['fall_fixed'])} points of pixel AUROC where white-box takes "
             f"{_number(fall['fall_white_box'])}."
         )
     return (
-        f"The fixed set {compared.set} overstates the robustness of {more} of {len(found)} models by more than a point "
+        f"The fixed set {compared.set} overstates the robustness of {more} of {len(pairs)} models by more than a point "
         f"of pixel AUROC, most that of {campaign.values.label(model)} ({kind}): {_number(fall['fall_fixed'])} points "
         f"where white-box takes {_number(fall['fall_white_box'])}."
     )
 
 
 def _changes(campaign: Campaign) -> str:
-    found, compared, values = _both_falls(campaign), campaign.fixed_set, campaign.values
-    if not found or compared is None:
+    pairs, compared, values = _both_falls(campaign), campaign.fixed_set, campaign.values
+    if not pairs or compared is None:
         return ""
     each = [
         f"{values.label(model)} {_number(fall['fall_fixed'])}\u00a0→\u00a0{_number(fall['fall_white_box'])}"
-        for model, fall in found
+        for model, fall in pairs
     ]
     own = campaign.goals["any"].own
     less = [
         f"{values.label(model)}, which it leaves at {percent(values.get(model, own, 'pixel_auroc'))}"
-        for model, fall in found
+        for model, fall in pairs
         if fall["overstated"] > TIE
     ]
     text = f"Change of pixel AUROC in points, under the fixed set {compared.set} → white-box: {', '.join(each)}"
@@ -144,8 +144,8 @@ def _goals(campaign: Campaign) -> str:
                 f"missed defects (hide) change {words} by {hidden} points and false alarms (fabricate) by {invented}"
             )
             continue
-        hide = sum(one < other - TIE for one, other in pairs)
-        fabricate = sum(other < one - TIE for one, other in pairs)
+        hide = sum(hidden_change < false_change - TIE for hidden_change, false_change in pairs)
+        fabricate = sum(false_change < hidden_change - TIE for hidden_change, false_change in pairs)
         means = [sum(column) / len(pairs) for column in zip(*pairs, strict=True)]
         tied = len(pairs) - hide - fabricate
         clauses.append(
@@ -224,8 +224,8 @@ def _corrupted(campaign: Campaign) -> str:
 
 def ranked_by(values: Values, condition: Condition | None, metric: str) -> Ranked:
     """Models with a figure, the highest first."""
-    found = [(values.get(model, condition, metric), model) for model in values.judged]
-    return sorted((pair for pair in found if not math.isnan(pair[0])), key=lambda pair: -pair[0])
+    pairs = [(values.get(model, condition, metric), model) for model in values.judged]
+    return sorted((pair for pair in pairs if not math.isnan(pair[0])), key=lambda pair: -pair[0])
 
 
 def _number(change: float) -> str:

@@ -38,7 +38,7 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
 
     values = campaign.values
     lines = {trial: _curves(campaign, trial) for trial in suite.own}
-    lines = {trial: found for trial, found in lines.items() if len(found)}
+    lines = {trial: losses for trial, losses in lines.items() if len(losses)}
     if not lines:
         return None
     styles = lines_of(values, marker="")
@@ -49,10 +49,10 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
         grid = figure.subplots(down, across, squeeze=False)
         for axes in grid.flat[len(lines) :]:
             axes.set_axis_off()
-        for axes, (trial, found) in zip(grid.flat, lines.items(), strict=False):
+        for axes, (trial, losses) in zip(grid.flat, lines.items(), strict=False):
             turned = " (descends)" if _direction(campaign, trial) == "down" else ""
             axes.set_title(suite.title(trial).replace(", ", "\n", 1) + turned, size=8)
-            for label, part in found.groupby("model", sort=False):
+            for label, part in losses.groupby("model", sort=False):
                 sns.lineplot(
                     part, x="step", y="value", errorbar="sd", err_kws={"alpha": 0.15, "lw": 0}, ax=axes,
                     **styles[str(label)],
@@ -83,7 +83,7 @@ def _curves(campaign: Campaign, trial: Trial) -> pd.DataFrame:
     """A row a model, seed and step, the mean over the categories; cut to the shortest where lengths differ."""
     attempts, values = campaign.attempts, campaign.values
     mine = attempts[(attempts["set"] == trial.set) & (attempts["source"] == "self") & (attempts["losses"] != "")]
-    found: list[tuple[str, int, float]] = []
+    points: list[tuple[str, int, float]] = []
     for model in values.models:
         rows: pd.DataFrame = mine[(mine["detector"] == model.detector) & (mine["paradigm"] == model.paradigm)]
         curves: list[list[float]] = []
@@ -91,14 +91,14 @@ def _curves(campaign: Campaign, trial: Trial) -> pd.DataFrame:
             curve = [fmean(step) for step in zip(*map(losses_of, part["losses"]), strict=False)]
             curves += [curve] if len(curve) > 1 else []
         for step, reached in enumerate(zip(*curves, strict=False), start=1):
-            found += [(values.label(model), step, value) for value in reached]
-    return pd.DataFrame(found, columns=["model", "step", "value"])
+            points += [(values.label(model), step, value) for value in reached]
+    return pd.DataFrame(points, columns=["model", "step", "value"])
 
 
 def _direction(campaign: Campaign, trial: Trial) -> str:
     attempts = campaign.attempts
-    found = attempts.loc[(attempts["set"] == trial.set) & (attempts["source"] == "self"), "direction"]
-    return "" if found.empty else str(found.iloc[0])
+    directions = attempts.loc[(attempts["set"] == trial.set) & (attempts["source"] == "self"), "direction"]
+    return "" if directions.empty else str(directions.iloc[0])
 
 
 def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None:
@@ -144,11 +144,11 @@ def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None
     return Drawing("training", caption, "Curves of training loss and validation AP for each model.", figure)
 
 
-def attack_loss(made: Mapping[str, MadeSet], values: Values) -> Drawing | None:
+def attack_loss(manifests: Mapping[str, MadeSet], values: Values) -> Drawing | None:
     """Mean attacked loss along the steps of each set."""
     import seaborn as sns
 
-    curves = {condition: made[condition.set].loss.steps for condition in values.sets if condition.set in made}
+    curves = {condition: manifests[condition.set].loss.steps for condition in values.sets if condition.set in manifests}
     curves = {condition: steps for condition, steps in curves.items() if len(steps) > 1}
     if not curves:
         return None

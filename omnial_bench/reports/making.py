@@ -12,11 +12,11 @@ from omnial_bench.reports.table import DASH, TIMES, Column, Table
 from omnial_bench.reports.values import Values
 
 
-def sets_table(values: Values, made: Mapping[str, MadeSet]) -> Table | None:
+def sets_table(values: Values, manifests: Mapping[str, MadeSet]) -> Table | None:
     """What each set is: threat model, source, images, loss at the first and the last step, largest change on disk."""
     records: list[dict[str, Any]] = []
-    for condition in (item for item in values.conditions if item.set in made and not item.white_box):
-        manifest = made[condition.set]
+    for condition in (item for item in values.conditions if item.set in manifests and not item.white_box):
+        manifest = manifests[condition.set]
         synthetic = sum(part.synthetic for part in manifest.counts.values())
         images = synthetic + sum(part.good for part in manifest.counts.values())
         steps = manifest.loss.steps
@@ -54,15 +54,17 @@ def sets_table(values: Values, made: Mapping[str, MadeSet]) -> Table | None:
     return Table("sets", caption, pd.DataFrame(records), columns)
 
 
-def settings_table(values: Values, made: Mapping[str, MadeModel]) -> Table | None:
+def settings_table(values: Values, sidecars: Mapping[str, MadeModel]) -> Table | None:
     """How each model was trained, from what lies beside each checkpoint, by the name of its folder."""
     records: list[dict[str, Any]] = []
     for model in values.models:
-        mine = [one for name, one in made.items() if name == model.name or name.startswith(f"{model.name}-")]
+        mine = [
+            sidecar for name, sidecar in sidecars.items() if name == model.name or name.startswith(f"{model.name}-")
+        ]
         if not mine:
             continue
         recipe = mine[0].recipe
-        steps = [one.provenance.iterations for one in mine if one.provenance.iterations is not None]
+        steps = [sidecar.provenance.iterations for sidecar in mine if sidecar.provenance.iterations is not None]
         # What was fitted, or taken as it was, spent no budget.
         training = recipe.training if any(steps) or not steps else Training()
         records.append(
@@ -75,8 +77,8 @@ def settings_table(values: Values, made: Mapping[str, MadeModel]) -> Table | Non
                 "lr": DASH if training.lr is None else f"{training.lr:g}",
                 "fewest": min(steps, default=math.nan),
                 "most": max(steps, default=math.nan),
-                "precision": _each(one.provenance.precision for one in mine),
-                "commit": _each(one.provenance.commit for one in mine),
+                "precision": _each(sidecar.provenance.precision for sidecar in mine),
+                "commit": _each(sidecar.provenance.commit for sidecar in mine),
             }
         )
     if not records:
@@ -108,6 +110,6 @@ def _known(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _each(said: Iterable[str | None]) -> str:
+def _each(texts: Iterable[str | None]) -> str:
     """What is said, each once."""
-    return ", ".join(dict.fromkeys(one for one in said if one is not None)) or DASH
+    return ", ".join(dict.fromkeys(text for text in texts if text is not None)) or DASH

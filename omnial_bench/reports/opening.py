@@ -45,10 +45,10 @@ def opening(values: Values, campaign: Campaign | None) -> Opening:
     unlearnt = unlearnt_words(values)
     if not values.judged:
         return Opening((f"{unlearnt} That is every model, so nothing is concluded on robustness.",), table, ())
-    found = (_under_attack(campaign) if campaign else "") or _on_a_set(values) or best_clean(values)
-    found = found or "The rows define no figure by which anything could be concluded."
+    finding = (_under_attack(campaign) if campaign else "") or _on_a_set(values) or best_clean(values)
+    finding = finding or "The rows define no figure by which anything could be concluded."
     sure = (_apart(campaign), _health_words(campaign), overstated(campaign)) if campaign else ()
-    return Opening(tuple(filter(None, (found, unlearnt))), table, tuple(filter(None, sure)))
+    return Opening(tuple(filter(None, (finding, unlearnt))), table, tuple(filter(None, sure)))
 
 
 def _apart(campaign: Campaign) -> str:
@@ -73,8 +73,8 @@ def _apart(campaign: Campaign) -> str:
         overlap = "overlap, so their order may be chance" if ends[0][0] <= ends[1][1] else "lie apart"
         clauses.append(f"in {words} those of {pair} {overlap}")
     alone = f"Of the 95\u00a0% intervals over images, {'; '.join(clauses)}." if clauses else ""
-    said = f"On the same images (paired 95\u00a0% intervals) {'; '.join(paired)}." if paired else ""
-    return " ".join(filter(None, (said, alone)))
+    together = f"On the same images (paired 95\u00a0% intervals) {'; '.join(paired)}." if paired else ""
+    return " ".join(filter(None, (together, alone)))
 
 
 def _gap_words(values: Values, most: Model, least: Model, gap: Gap, close: Sequence[Model]) -> str:
@@ -125,11 +125,11 @@ def _moves(values: Values, control: Condition | None, metric: str, ranked: Ranke
     """Each model with its figure before and after; of more than two their number, and the range after."""
     if len(ranked) > 2:
         return f"{len(ranked)} models ({range_words(ranked[-1][0], ranked[0][0])})"
-    said = [
+    texts = [
         f"{values.label(model)} ({100 * values.get(model, control, metric):.1f}\u00a0→\u00a0{percent(value)})"
         for value, model in ranked
     ]
-    return joined(said)
+    return joined(texts)
 
 
 def _at_chance(values: Values, ranked: Ranked) -> str:

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from omnial_bench.config.load import read_toml, validated
 from omnial_bench.errors import UserError, printable
 from omnial_bench.io.whole import DAMAGED
-from omnial_bench.metrics.registry import KINDS, Kind, Metric
+from omnial_bench.metrics.metric import KINDS, Kind, Metric
 from omnial_bench.results import UNFINISHED, read_texts, size_of
 
 MOST = 1e30
@@ -116,27 +116,27 @@ def read_logs(run: Path) -> dict[str, pd.DataFrame]:
 
 def read_environment(run: Path) -> Environment:
     """What environment.json says; nothing where there is none."""
-    found = _read_json(run / "environment.json")
-    data, metrics = found.get("dataset"), found.get("metrics")
+    recorded = _read_json(run / "environment.json")
+    data, metrics = recorded.get("dataset"), recorded.get("metrics")
     return Environment(
-        facts={name: _text(found.get(name)) for name in FACTS}
+        facts={name: _text(recorded.get(name)) for name in FACTS}
         | {"fingerprint": _text(data.get("fingerprint") if isinstance(data, dict) else None)},
-        versions=dict(sorted(_texts(found.get("versions")).items())),
-        notice=_text(found.get("data_notice")),
-        notes=tuple(map(_text, notes)) if isinstance(notes := found.get("data_notes"), list) else (),
-        suites=_texts(found.get("suites")),
-        detectors=_texts(found.get("detectors")),
+        versions=dict(sorted(_texts(recorded.get("versions")).items())),
+        notice=_text(recorded.get("data_notice")),
+        notes=tuple(map(_text, notes)) if isinstance(notes := recorded.get("data_notes"), list) else (),
+        suites=_texts(recorded.get("suites")),
+        detectors=_texts(recorded.get("detectors")),
         metrics={_text(name): _metric(_text(name), told) for name, told in metrics.items() if isinstance(told, dict)}
         if isinstance(metrics, dict)
         else {},
     )
 
 
-def _metric(name: str, told: Mapping[str, Any]) -> Metric:
+def _metric(name: str, facts: Mapping[str, Any]) -> Metric:
     """A metric from elsewhere, as far as it is told."""
     kinds: dict[str, Kind] = {kind: kind for kind in KINDS}
-    title, kind, unit = (_text(told.get(key)) for key in ("title", "kind", "unit"))
-    lower = told.get("better") == "lower"
+    title, kind, unit = (_text(facts.get(key)) for key in ("title", "kind", "unit"))
+    lower = facts.get("better") == "lower"
     return Metric(
         name=name, title=title or name, kind=kinds.get(kind, "pixel"), unit=unit, better="lower" if lower else "higher"
     )
@@ -144,8 +144,8 @@ def _metric(name: str, told: Mapping[str, Any]) -> Metric:
 
 def unfinished(run: Path) -> str:
     """What a run that was stopped still lacks, in a sentence; empty where all is done."""
-    found = _read_json(run / UNFINISHED)
-    done, total, missing = (found.get(name) for name in ("done", "of", "missing"))
+    note = _read_json(run / UNFINISHED)
+    done, total, missing = (note.get(name) for name in ("done", "of", "missing"))
     if not (isinstance(done, int) and isinstance(total, int) and isinstance(missing, list) and missing):
         return ""
     some = "; ".join(_text(title) for title in missing[:SHOWN])
@@ -230,15 +230,15 @@ def unlearnt_of(health: pd.DataFrame) -> dict[tuple[str, str], tuple[str, ...]]:
     """The detectors and paradigms that a check says have not learnt, with the categories, from the check's own or its
     note; none where these do not tell."""
     failed = health[(health["check"] == LEARNT) & (health["status"] == FAILED)]
-    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    unlearnt: dict[tuple[str, str], tuple[str, ...]] = {}
     for (detector, paradigm), part in failed.groupby(["detector", "paradigm"], sort=False):
         each = [
             [str(row.category)] if row.category not in WHOLE else _PLACE.findall(str(row.note))
             for row in part.itertuples()
         ]
-        told = dict.fromkeys(name for names in each for name in names)
-        found[str(detector), str(paradigm)] = tuple(told) if all(each) else ()
-    return found
+        places = dict.fromkeys(name for names in each for name in names)
+        unlearnt[str(detector), str(paradigm)] = tuple(places) if all(each) else ()
+    return unlearnt
 
 
 def losses_of(text: str) -> list[float]:

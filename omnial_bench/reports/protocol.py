@@ -39,9 +39,9 @@ def protocol_of(run: Path) -> Protocol:
         "precision": environment.get("precision"),
         "threats": {**_sealed(run), **_attempted(run)},
     }
-    told = {name: value for name, value in facts.items() if value}
-    warn_of(run, untold(told))
-    return told
+    recorded = {name: value for name, value in facts.items() if value}
+    warn_of(run, untold(recorded))
+    return recorded
 
 
 def untold(protocol: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -82,8 +83,8 @@ class Trial:
     @property
     def corruption(self) -> tuple[str, int] | None:
         """Kind and severity of a common corruption, from the label."""
-        found = _CORRUPTION.match(self.conditions[0].threat)
-        return (found["kind"].replace("_", " "), int(found["severity"])) if found else None
+        parts = _CORRUPTION.match(self.conditions[0].threat)
+        return (parts["kind"].replace("_", " "), int(parts["severity"])) if parts else None
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,8 @@ class Evaluation:
         """Threats that differ in eps alone, by rising eps: at least three sizes each."""
         groups: dict[tuple[str, ...], dict[float, Trial]] = {}
         for trial in self.own:
-            one = (trial.attack, trial.objective, trial.goal, trial.norm, trial.where)
-            sizes = groups.setdefault(one, {})
+            kind = (trial.attack, trial.objective, trial.goal, trial.norm, trial.where)
+            sizes = groups.setdefault(kind, {})
             if not math.isnan(trial.eps) and (trial.eps not in sizes or trial.steps > sizes[trial.eps].steps):
                 sizes[trial.eps] = trial
         return tuple(tuple(sizes[eps] for eps in sorted(sizes)) for sizes in groups.values() if len(sizes) >= 3)
@@ -133,12 +134,12 @@ class Evaluation:
     def aimed(self, size: str) -> dict[str, Trial]:
         """The threat of each goal at a size in the whole frame: on pixels, the suite's commonest attack, most steps."""
         common = Counter(trial.attack for trial in self.own)
-        found: dict[str, Trial] = {}
+        by_goal: dict[str, Trial] = {}
         pixels = [trial for trial in self.own if trial.objective != RANKING]
         for trial in sorted(pixels, key=lambda each: (-common[each.attack], each.attack != "pgd", -each.steps)):
             if trial.size == size and trial.where == "frame":
-                found.setdefault(trial.goal, trial)
-        return found
+                by_goal.setdefault(trial.goal, trial)
+        return by_goal
 
 
 def split(rows: pd.DataFrame, attempts: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Evaluation, ...]]:
@@ -181,7 +182,7 @@ def _evaluation(suite: str, names: Iterable[str], values: Values, attempts: pd.D
     }
     control, worst = by_set.pop(f"{suite}{_CONTROL}", []), by_set.pop(f"{suite}{_WORST}", [])
     mine = attempts[attempts["suite"] == suite]
-    trials = [_trial(name, found, mine[mine["set"] == name]) for name, found in by_set.items() if found]
+    trials = [_trial(name, under, mine[mine["set"] == name]) for name, under in by_set.items() if under]
     return Evaluation(
         suite, control[0] if control else None, tuple(sorted(trials, key=_order)), worst[0] if worst else None
     )
@@ -192,13 +193,11 @@ def _trial(name: str, conditions: Sequence[Condition], recorded: pd.DataFrame) -
     if recorded.empty:
         where = "foreground" if "foreground" in first.threat else "frame"
         return Trial(name, tuple(conditions), first.attack, "", first.goal or "any", first.norm, first.eps, where, 0, 0)
-    one = recorded.iloc[0]
-    attack, objective, goal, norm, where = (str(one[key]) for key in ("attack", "objective", "goal", "norm", "where"))
-    steps, restarts = (0 if math.isnan(one[key]) else int(one[key]) for key in ("steps", "restarts"))
-    (options, title, spec), size = (str(one.get(key, "")) for key in ("options", "title", "spec")), float(one["size"])
-    return Trial(
-        name, tuple(conditions), attack, objective, goal, norm, size, where, steps, restarts, options, title, spec
-    )
+    row = recorded.iloc[0]
+    facts: dict[str, Any] = {key: 0 if math.isnan(row[key]) else int(row[key]) for key in ("steps", "restarts")}
+    for key in ("attack", "objective", "goal", "norm", "where", "options", "title", "spec"):
+        facts[key] = str(row.get(key, ""))
+    return Trial(name, tuple(conditions), eps=float(row["size"]), **facts)
 
 
 def _titles(trial: Trial) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from statistics import stdev
 
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.metrics.registry import METRICS, chance_levels, is_chance, kind_of, metric_of
+from omnial_bench.metrics.metric import METRICS, chance_levels, is_chance, kind_of, metric_of
 
 CHANCE_MOVES = 0.002
 """By how much a level of chance may differ, at the least: it is a share of images or pixels."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from omnial_bench.errors import UserError
-from omnial_bench.metrics.registry import METRICS, is_chance
+from omnial_bench.metrics.metric import METRICS, is_chance
 from omnial_bench.reports.conditions import Condition, Model, condition_order, model_order
 from omnial_bench.reports.titles import Titles
 from omnial_bench.results import size_of

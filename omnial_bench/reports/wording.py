@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from omnial_bench.metrics.registry import METRICS
+from omnial_bench.metrics.metric import METRICS
 from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.table import Column, show
 from omnial_bench.reports.titles import joined

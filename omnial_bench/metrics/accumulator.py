@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from omnial_bench.errors import UserError, is_printable
-from omnial_bench.metrics.registry import KINDS, METRICS, Metric, is_chance
+from omnial_bench.metrics.metric import KINDS, METRICS, Metric, is_chance
 from omnial_bench.trust import guarded, load
 from omnial_bench.types import located
 

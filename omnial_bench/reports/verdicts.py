@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from omnial_bench.errors import UserError
-from omnial_bench.metrics.registry import is_chance, kind_of, metric_of
+from omnial_bench.metrics.metric import is_chance, kind_of, metric_of
 from omnial_bench.reports.tolerances import CHANCE_MOVES, is_aimed, of_new_weights, of_same_weights, of_seeds
 from omnial_bench.results import KEY
 
@@ -132,8 +132,8 @@ def failed(judged: pd.DataFrame) -> bool:
 
 def counts(judged: pd.DataFrame) -> dict[str, int]:
     """How many figures got each verdict but `unmoved`, the worst first."""
-    found = judged["verdict"].value_counts().to_dict()
-    return {name: int(found[name]) for name in VERDICTS if name in found and name != UNMOVED}
+    numbers = judged["verdict"].value_counts().to_dict()
+    return {name: int(numbers[name]) for name in VERDICTS if name in numbers and name != UNMOVED}
 
 
 def summary(judged: pd.DataFrame) -> str:
@@ -180,7 +180,9 @@ def _judge(
             "baseline; make one of more seeds, and run several",
             len(blind), sum(spread), max(len(pair.old) for pair in blind),
         )  # fmt: skip
-    records.sort(key=lambda one: (VERDICTS.index(one["verdict"]), *(one[name] for name in FIGURE), one["seed"] or 0))
+    records.sort(
+        key=lambda record: (VERDICTS.index(record["verdict"]), *(record[name] for name in FIGURE), record["seed"] or 0)
+    )
     return pd.DataFrame(records, columns=list(COMPARED)).astype({"seed": "Int64"})
 
 
