@@ -25,7 +25,7 @@ from omnial_bench.metrics.ranking import Ranking
 from omnial_bench.reports.baseline import judge_files
 from omnial_bench.reports.gate import SHOWN, junit, markdown
 from omnial_bench.reports.tolerances import FALSE_ALARMS, SWAPS, of_same_weights, of_seeds, parse_tolerances
-from omnial_bench.reports.verdicts import COMPARED, compare, failed, judge, moved
+from omnial_bench.reports.verdicts import COMPARED, failed, judge, moved
 from omnial_bench.results import read_rows, write_rows
 
 
@@ -36,7 +36,7 @@ def one(metric: str, value: float | None, n: int = 83) -> pd.DataFrame:
 
 
 def verdicts(rows: pd.DataFrame, baseline: pd.DataFrame, **tolerances: float) -> list[str]:
-    return list(compare(rows, baseline, tolerances)["verdict"])
+    return list(moved(judge(rows, baseline, tolerances))["verdict"])
 
 
 def seeds(metric: str = "pixel_ap", **values: float | None) -> pd.DataFrame:
@@ -186,20 +186,20 @@ def test_a_tolerance_of_the_callers_own() -> None:
 
 def test_rows_that_are_missing_new_or_of_other_images() -> None:
     rows = fake_rows()
-    moved = compare(rows.iloc[5:], rows.iloc[:-3])
-    assert list(moved.columns) == list(COMPARED)
-    assert moved["verdict"].value_counts().to_dict() == {"missing": 5, "new": 3}
-    assert failed(moved) and not failed(moved[moved["verdict"] == "new"])
+    changed = moved(judge(rows.iloc[5:], rows.iloc[:-3]))
+    assert list(changed.columns) == list(COMPARED)
+    assert changed["verdict"].value_counts().to_dict() == {"missing": 5, "new": 3}
+    assert failed(changed) and not failed(changed[changed["verdict"] == "new"])
     assert verdicts(one("pixel_ap", 0.5, n=40), one("pixel_ap", 0.5, n=83)) == ["other images"]
-    assert compare(rows.sample(frac=1, random_state=0), rows).empty
+    assert moved(judge(rows.sample(frac=1, random_state=0), rows)).empty
 
 
 def test_an_empty_baseline_and_a_row_twice_are_refused() -> None:
     rows = fake_rows()
     with pytest.raises(UserError, match="baseline"):
-        compare(rows, rows.head(0))
+        moved(judge(rows, rows.head(0)))
     with pytest.raises(UserError, match="twice"):
-        compare(pd.concat([rows, rows.head(1)]), rows)
+        moved(judge(pd.concat([rows, rows.head(1)]), rows))
 
 
 def test_means_over_seeds_are_compared_by_the_spread_of_the_baseline() -> None:
@@ -271,7 +271,7 @@ def test_a_fall_by_three_spreads_is_caught() -> None:
     run = np.tile(baseline.mean(0), (3, 1))
     assert not failed(judge(rows_of(run, first=20), rows_of(baseline)))
     run[:, 4] -= 3 * spread
-    (row,) = compare(rows_of(run, first=20), rows_of(baseline)).to_dict("records")
+    (row,) = moved(judge(rows_of(run, first=20), rows_of(baseline))).to_dict("records")
     assert (row["verdict"], row["set"]) == ("regression", "set-4")
 
 
@@ -289,8 +289,8 @@ def test_figures_of_few_images_may_move_by_two_ranks() -> None:
     assert of_same_weights("image_auroc", 96, 0.5) == of_same_weights("image_auroc", 24, None) == 0.002
     assert of_same_weights("pixel_ap", 24, 0.5) == of_same_weights("image_ap", 24, 1.0) == 0.002
     table = pd.concat([one("image_auroc", 0.5, 24), one("image_ap_chance", 0.5, 24)]).assign(weights="abc")
-    assert compare(table.assign(value=[0.5 - 2 / 144, 0.5]), table).empty
-    assert list(compare(table.assign(value=[0.5 - 3 / 144, 0.5]), table)["verdict"]) == ["changed"]
+    assert moved(judge(table.assign(value=[0.5 - 2 / 144, 0.5]), table)).empty
+    assert list(moved(judge(table.assign(value=[0.5 - 3 / 144, 0.5]), table))["verdict"]) == ["changed"]
 
 
 def test_a_mean_over_categories_may_move_by_their_ranks_over_their_number() -> None:
@@ -305,8 +305,8 @@ def test_a_mean_over_categories_may_move_by_their_ranks_over_their_number() -> N
         ignore_index=True,
     )
     mean = (rows["category"] == "mean") & (rows["metric"] == "image_auroc")
-    assert compare(rows.assign(value=rows["value"] - mean * 2 / 16 / 4), rows).empty
-    assert list(compare(rows.assign(value=rows["value"] - mean * 3 / 16 / 4), rows)["verdict"]) == ["changed"]
+    assert moved(judge(rows.assign(value=rows["value"] - mean * 2 / 16 / 4), rows)).empty
+    assert list(moved(judge(rows.assign(value=rows["value"] - mean * 3 / 16 / 4), rows))["verdict"]) == ["changed"]
 
 
 def test_neighbours_that_change_places_move_no_figure_by_more() -> None:

@@ -39,7 +39,7 @@ def table(judged: pd.DataFrame) -> str:
 
 
 def test_fixed_weights_give_the_figures_of_the_baseline(data: Path, tmp_path: Path) -> None:
-    changed = compare(score_fixed(data, tmp_path), known("fixed"))
+    changed = moved(judge(score_fixed(data, tmp_path), known("fixed")))
     assert not failed(changed), table(changed)
 
 
@@ -67,7 +67,7 @@ def test_a_fall_by_three_spreads_of_any_figure_is_caught() -> None:
         here = (run[names] == one[names]).all(axis=1)
         least = 0.5 if one["metric"] == "psnr" else 0.02
         fallen = run.assign(value=run["value"] - here * (3 * run["spread"]).clip(lower=1.001 * least))
-        (caught,) = compare(fallen, baseline).to_dict("records")
+        (caught,) = moved(judge(fallen, baseline)).to_dict("records")
         assert caught["verdict"] == "regression" and caught["metric"] == one["metric"]
 
 
@@ -82,7 +82,7 @@ def attacked(data: Path, out: Path) -> pd.DataFrame:
     )
     baseline = known("fixed")
     alike = (baseline["detector"] == "draem") & baseline["set"].isin(rows["set"])
-    return compare(rows, baseline[alike])
+    return moved(judge(rows, baseline[alike]))
 
 
 def test_without_a_fault_nothing_moves(data: Path, tmp_path: Path) -> None:

@@ -140,13 +140,17 @@ def campaign_of(run: Path, rows: pd.DataFrame, *, seed: int | None = None) -> Ca
     fixed, evaluations = split(rows, attempts)
     if not evaluations:
         return None
-    environment = read_environment(run)
-    evaluations = tuple(replace(each, heading=environment.suites.get(each.name, "")) for each in evaluations)
+    titles = read_environment(run).suites
+    evaluations = tuple(replace(each, heading=titles.get(each.name, "")) for each in evaluations)
     if fixed.empty:
         # A run of test suites alone: their images before any attack are the test split.
         controls = [each.control.set for each in evaluations if each.control]
         fixed = rows[rows["set"] == (controls or [evaluations[0].trials[0].set])[0]].assign(set="clean")
-    health = read_health(run)
-    unlearnt, differences = unlearnt_of(health), read_differences(run)
-    every, part = (Values(some, unlearnt, differences, environment.detectors) for some in (rows, fixed))
-    return Campaign(every, part, evaluations, attempts, health)
+    every, part = (read_values(run, some) for some in (rows, fixed))
+    return Campaign(every, part, evaluations, attempts, read_health(run))
+
+
+def read_values(run: Path, rows: pd.DataFrame) -> Values:
+    """Some rows of a run folder with what its other files say of them."""
+    titles = read_environment(run).detectors
+    return Values(rows, unlearnt_of(read_health(run)), read_differences(run), titles)

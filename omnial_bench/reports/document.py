@@ -4,7 +4,9 @@ import base64
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +14,19 @@ from omnial_bench.config.load import read_plan
 from omnial_bench.errors import unknown
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import make_folder, whole, write_text
-from omnial_bench.reports import example_images, loss_curves, making, origins, plots
-from omnial_bench.reports.campaign import Campaign, campaign_of
-from omnial_bench.reports.categories import BY_CATEGORY, by_category, panel_comparison
-from omnial_bench.reports.curves import corruption_table, curve_figure, curve_table, curves
-from omnial_bench.reports.doubts import health_table
-from omnial_bench.reports.extremes import extremes
+from omnial_bench.reports import origins
+from omnial_bench.reports.campaign import Campaign, campaign_of, read_values
+from omnial_bench.reports.contents import IMAGES, NO_HEADLINE, Part, parts
 from omnial_bench.reports.findings import findings, limits
-from omnial_bench.reports.goals import goals_figure
-from omnial_bench.reports.headline import every_metric, headline
 from omnial_bench.reports.lessons import caveats, lessons
-from omnial_bench.reports.loss_curves import loss_figure, loss_suites
-from omnial_bench.reports.matrix import transfer_figure, transfer_table
 from omnial_bench.reports.opening import opening
-from omnial_bench.reports.origins import read_health, unlearnt_of
-from omnial_bench.reports.pairs import pairs_table
 from omnial_bench.reports.style import Drawing, save
 from omnial_bench.reports.table import Table, markdown_text, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Values
-from omnial_bench.reports.white_box import attacks_table, white_box_table
-from omnial_bench.results import read_differences, read_rows
+from omnial_bench.results import read_rows
 
 FORMATS = ("md", "pdf", "html")
 TEMPLATES = Path(__file__).parent / "templates"
-Items = list[dict[str, Any]]
-AddTable = Callable[[Table | None, str], Items]
-AddFigures = Callable[[Iterable[Drawing | None], str], Items]
 
 
 def write_report(
@@ -57,9 +46,7 @@ def write_report(
     if seed is not None:
         rows = rows[rows["seed"] == seed]
     campaign = campaign_of(run, rows, seed=seed)
-    values = campaign.fixed if campaign else Values(
-        rows, unlearnt_of(read_health(run)), read_differences(run), origins.read_environment(run).detectors
-    )  # fmt: skip
+    values = campaign.fixed if campaign else read_values(run, rows)
     make_folder(run / "figures")
     context = build_context(run, values, campaign)
     if tell is not None:
@@ -78,133 +65,59 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
 
     `values` are those of the clean test and the fixed sets, `campaign` holds the test suites.
     """
-    environment, made_sets = origins.read_environment(run), origins.read_sets(run)
-    logs, made_models = origins.read_logs(run), origins.read_models(run)
-    examples = example_images.Examples(run / "examples")
-    notice = environment.notice
-    numbers = {"table": 0, "figure": 0}
+    environment, first = origins.read_environment(run), opening(values, campaign)
+    numbers: Counter[str] = Counter()
     left_out: list[str] = []
-
-    def table(content: Table | None, missing: str) -> list[dict[str, Any]]:
-        if content is None or content.frame.empty:
-            left_out.append(missing)
-            return []
-        write_text(run / "tables" / f"{content.name}.csv", to_csv(content))
-        write_text(run / "tables" / f"{content.name}.tex", to_latex(content))
-        numbers["table"] += 1
-        shown = {
-            "kind": "table",
-            "number": numbers["table"],
-            "caption": content.caption,
-            "markdown": to_markdown(content),
-        }
-        return [{**shown, "table": content.data()}]
-
-    def figures(drawings: Iterable[Drawing | None], missing: str, notice: str = "") -> list[dict[str, Any]]:
-        shown = [_figure(run, drawing, numbers, notice) for drawing in drawings if drawing is not None]
-        if not shown:
-            left_out.append(missing)
-        return shown
-
-    first, missing = opening(values, campaign), "the headline: no image AUROC, pixel AUROC or pixel AP in the rows"
-    head = table(first.table, missing)
-    several = len((campaign.values if campaign else values).judged) > 1
-    apart = table(pairs_table(values, campaign), "pairs of models: none in differences.csv") if several else []
-    robust = _robust_sections(campaign, table, figures) if campaign else []
-    attack = table(headline(values), missing) if first.table.name != "headline" else []
-    if values.sets:
-        attack += table(making.sets_table(values, made_sets), "the table of the sets: no manifests under sets/")
-    attack += figures([plots.localisation(values)], "localisation under attack: no pixel metrics in the rows")
-    if values.attacks:
-        attack += figures([plots.drops(values)], "changes by category: no control among the rows")
-        attack += figures([loss_curves.attack_loss(made_sets, values)], "the attacked loss: no manifest holds one")
-    quality = figures([plots.reconstruction(values)], "reconstruction quality: no PSNR and SSIM in the rows")
-    clean = [
-        item
-        for metric in BY_CATEGORY
-        if metric in values.metrics and values.clean
-        for item in table(by_category(values, metric), f"{metric} by category")
-    ]
-    panels = panel_comparison(values)
-    clean += table(panels, "") if panels is not None else []
-    seen = figures(
-        example_images.detections(examples, values), "detections: no images of the clean test in examples/", notice
-    )
-    if values.attacks:
-        seen += figures(example_images.under_attack(examples, values), "images under attack: none in examples/", notice)
-    if campaign and campaign.white_box:
-        noted = extremes(examples, campaign)
-        seen += figures(noted, "strongest and weakest images: none noted in examples/index.csv", notice)
-    seen += figures(example_images.gallery(examples, values), "synthetic anomalies: none in examples/", notice)
-    trained = figures([loss_curves.training(logs, values)], "training curves: no log.csv under models/")
-    trained += table(making.settings_table(values, made_models), "training settings: no recipe.toml under models/")
-    every = table(every_metric(values, environment.metrics), "the table of every metric")
-    sections = [
-        ("Pairs of models", apart),
-        *robust,
-        (("Fixed sets" if robust else "Under attack") if values.attacks else "Localisation", attack),
-        ("Reconstruction", quality),
-        ("Clean test by category", clean),
-        ("Images", seen),
-        ("Training", trained),
-        ("Every metric", every),
-    ]
+    sections: dict[str, list[dict[str, Any]]] = {}
+    opened = Part("", first.table, NO_HEADLINE)
+    for section, content, missing in chain([opened], parts(run, values, campaign, opened=first.table.name)):
+        notice = environment.notice if section == IMAGES else ""
+        items = _items(run, content, numbers, notice)
+        sections.setdefault(section, []).extend(items)
+        left_out += [] if items else [missing]
     return {
         "title": _title(run, values),
         "subtitle": _subtitle(values),
         "unfinished": origins.unfinished(run),
         "finding": list(first.finding),
-        "headline": head,
+        "headline": sections.pop(""),
         "sure": list(first.sure),
         "points": lessons(campaign) if campaign else [],
         "findings": [line for line in findings(values) if line not in first.finding],
         "limits": [*environment.notes, *limits(values)] + (caveats(campaign) if campaign else []),
-        "sections": [{"title": name, "items": items} for name, items in sections if items],
+        "sections": [{"title": name, "items": items} for name, items in sections.items() if items],
         "left_out": left_out,
         "facts": _facts(environment, values),
         "versions": [list(pair) for pair in environment.versions.items()],
-        "notice": notice or None,
+        "notice": environment.notice or None,
         "cite": _cite(environment),
     }
 
 
-def _robust_sections(campaign: Campaign, table: AddTable, figures: AddFigures) -> list[tuple[str, Items]]:
-    """Titles with items; `table` and `figures` write what is made, number it, and note what is missing."""
-    white_box: Items = []
-    if campaign.goals:
-        white_box += table(
-            white_box_table(campaign), "the table of the white-box attacks: none of its metrics in the rows"
-        )
-        if {"hide", "fabricate"} <= set(campaign.goals):
-            white_box += figures([goals_figure(campaign)], "hide and fabricate side by side: no AUROC in the rows")
-    curved: Items = []
-    for name, suite, curve in curves(campaign):
-        curved += figures([curve_figure(campaign, name, suite, curve)], f"{name}: none of its metrics in the rows")
-        curved += table(curve_table(campaign, name, suite, curve), f"the table of {name}")
-    each: Items = []
-    if (listing := attacks_table(campaign)) is not None:
-        each += table(listing, "")
-    for suite in loss_suites(campaign):
-        each += figures(
-            [loss_figure(campaign, suite)], f"the objective along the steps of {suite.name}: no losses in attacks.csv"
-        )
-    moved: Items = []
-    for suite, trial in campaign.transfers:
-        moved += figures([transfer_figure(campaign, suite, trial)], f"transfer of {trial.set}: no pixel AUROC")
-        moved += table(transfer_table(campaign, suite, trial), f"the table of transfer of {trial.set}")
-    corrupted = table(corruption_table(campaign), "common corruptions: no AUROC") if campaign.corruptions else []
-    checked = table(health_table(campaign), "the checks of the attacks' health: no health.csv")
-    return [
-        ("White-box attacks", white_box),
-        ("Robustness against size", curved),
-        ("Attack by attack", each),
-        ("Transfer between models", moved),
-        ("Common corruptions", corrupted),
-        ("Health of the attacks", checked),
-    ]
+def _items(
+    run: Path, content: Table | Drawing | Sequence[Drawing] | None, numbers: Counter[str], notice: str
+) -> list[dict[str, Any]]:
+    """What a part comes to, numbered and written to its files; nothing where it is empty."""
+    if isinstance(content, Table):
+        return [] if content.frame.empty else [_table(run, content, numbers)]
+    drawings = [content] if isinstance(content, Drawing) else content or []
+    return [_figure(run, drawing, numbers, notice) for drawing in drawings]
 
 
-def _figure(run: Path, drawing: Drawing, numbers: dict[str, int], notice: str) -> dict[str, Any]:
+def _table(run: Path, table: Table, numbers: Counter[str]) -> dict[str, Any]:
+    write_text(run / "tables" / f"{table.name}.csv", to_csv(table))
+    write_text(run / "tables" / f"{table.name}.tex", to_latex(table))
+    numbers["table"] += 1
+    return {
+        "kind": "table",
+        "number": numbers["table"],
+        "caption": table.caption,
+        "markdown": to_markdown(table),
+        "table": table.data(),
+    }
+
+
+def _figure(run: Path, drawing: Drawing, numbers: Counter[str], notice: str) -> dict[str, Any]:
     save(drawing, run / "figures")
     numbers["figure"] += 1
     # Plots are sharpest as vectors; images are pixels either way, and smaller as one PNG.

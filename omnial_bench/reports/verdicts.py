@@ -120,11 +120,6 @@ def moved(judged: pd.DataFrame) -> pd.DataFrame:
     return judged[judged["verdict"] != UNMOVED].reset_index(drop=True)
 
 
-def compare(rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float] | None = None) -> pd.DataFrame:
-    """What moved by more than its tolerance, as `judge` finds it."""
-    return moved(judge(rows, baseline, tolerances))
-
-
 def failed(judged: pd.DataFrame) -> bool:
     """Whether anything fails a check: a regression, a missing row, or a figure of other images."""
     return bool(judged["verdict"].isin(FAILING).any())

@@ -1,0 +1,108 @@
+"""What a report holds: its sections in their order, and the tables and figures of each. No torch here."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from omnial_bench.reports import example_images, loss_curves, making, origins, plots
+from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.categories import BY_CATEGORY, by_category, panel_comparison
+from omnial_bench.reports.curves import corruption_table, curve_figure, curve_table, curves
+from omnial_bench.reports.doubts import health_table
+from omnial_bench.reports.extremes import extremes
+from omnial_bench.reports.goals import goals_figure
+from omnial_bench.reports.headline import every_metric, headline
+from omnial_bench.reports.matrix import transfer_figure, transfer_table
+from omnial_bench.reports.pairs import pairs_table
+from omnial_bench.reports.style import Drawing
+from omnial_bench.reports.table import Table
+from omnial_bench.reports.values import Values
+from omnial_bench.reports.white_box import attacks_table, white_box_table
+
+IMAGES = "Images"
+NO_HEADLINE = "the headline: no image AUROC, pixel AUROC or pixel AP in the rows"
+
+
+class Part(NamedTuple):
+    """A table, a figure or several of one kind."""
+
+    section: str
+    content: Table | Drawing | Sequence[Drawing] | None
+    missing: str
+    """What is said where there is nothing of it."""
+
+
+def parts(run: Path, values: Values, campaign: Campaign | None, *, opened: str) -> Iterator[Part]:
+    """Each part as it is asked for; `opened` is the name of the table that the report opens with.
+
+    `values` are those of the clean test and the fixed sets, `campaign` holds the test suites.
+    """
+    if len((campaign.values if campaign else values).judged) > 1:
+        yield Part("Pairs of models", pairs_table(values, campaign), "pairs of models: none in differences.csv")
+    if campaign:
+        yield from _under_suites(campaign)
+    yield from _on_fixed_sets(run, values, with_suites=campaign is not None, opened=opened)
+    quality = "reconstruction quality: no PSNR and SSIM in the rows"
+    yield Part("Reconstruction", plots.reconstruction(values), quality)
+    for metric in BY_CATEGORY:
+        if metric in values.metrics and values.clean:
+            yield Part("Clean test by category", by_category(values, metric), f"{metric} by category")
+    if panels := panel_comparison(values):
+        yield Part("Clean test by category", panels, "")
+    yield from _images(run, values, campaign)
+    logs, models = origins.read_logs(run), origins.read_models(run)
+    yield Part("Training", loss_curves.training(logs, values), "training curves: no log.csv under models/")
+    yield Part("Training", making.settings_table(values, models), "training settings: no recipe.toml under models/")
+    described = origins.read_environment(run).metrics
+    yield Part("Every metric", every_metric(values, described), "the table of every metric")
+
+
+def _under_suites(campaign: Campaign) -> Iterator[Part]:
+    if campaign.goals:
+        missing = "the table of the white-box attacks: none of its metrics in the rows"
+        yield Part("White-box attacks", white_box_table(campaign), missing)
+    if {"hide", "fabricate"} <= set(campaign.goals):
+        missing = "hide and fabricate side by side: no AUROC in the rows"
+        yield Part("White-box attacks", goals_figure(campaign), missing)
+    for name, suite, curve in curves(campaign):
+        section, missing = "Robustness against size", f"{name}: none of its metrics in the rows"
+        yield Part(section, curve_figure(campaign, name, suite, curve), missing)
+        yield Part(section, curve_table(campaign, name, suite, curve), f"the table of {name}")
+    if attacks := attacks_table(campaign):
+        yield Part("Attack by attack", attacks, "")
+    for suite in loss_curves.loss_suites(campaign):
+        missing = f"the objective along the steps of {suite.name}: no losses in attacks.csv"
+        yield Part("Attack by attack", loss_curves.loss_figure(campaign, suite), missing)
+    for suite, trial in campaign.transfers:
+        section, missing = "Transfer between models", f"transfer of {trial.set}: no pixel AUROC"
+        yield Part(section, transfer_figure(campaign, suite, trial), missing)
+        yield Part(section, transfer_table(campaign, suite, trial), f"the table of transfer of {trial.set}")
+    if campaign.corruptions:
+        yield Part("Common corruptions", corruption_table(campaign), "common corruptions: no AUROC")
+    missing = "the checks of the attacks' health: no health.csv"
+    yield Part("Health of the attacks", health_table(campaign), missing)
+
+
+def _on_fixed_sets(run: Path, values: Values, *, with_suites: bool, opened: str) -> Iterator[Part]:
+    attacked = "Fixed sets" if with_suites else "Under attack"
+    section, sets = attacked if values.attacks else "Localisation", origins.read_sets(run)
+    if opened != "headline":
+        yield Part(section, headline(values), NO_HEADLINE)
+    if values.sets:
+        yield Part(section, making.sets_table(values, sets), "the table of the sets: no manifests under sets/")
+    yield Part(section, plots.localisation(values), "localisation under attack: no pixel metrics in the rows")
+    if values.attacks:
+        yield Part(section, plots.drops(values), "changes by category: no control among the rows")
+        yield Part(section, loss_curves.attack_loss(sets, values), "the attacked loss: no manifest holds one")
+
+
+def _images(run: Path, values: Values, campaign: Campaign | None) -> Iterator[Part]:
+    examples = example_images.Examples(run / "examples")
+    missing = "detections: no images of the clean test in examples/"
+    yield Part(IMAGES, example_images.detections(examples, values), missing)
+    if values.attacks:
+        yield Part(IMAGES, example_images.under_attack(examples, values), "images under attack: none in examples/")
+    if campaign and campaign.white_box:
+        missing = "strongest and weakest images: none noted in examples/index.csv"
+        yield Part(IMAGES, extremes(examples, campaign), missing)
+    yield Part(IMAGES, example_images.gallery(examples, values), "synthetic anomalies: none in examples/")
