@@ -93,28 +93,18 @@ def _show(changed: "pd.DataFrame") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from omnial_bench.reports.gate import number, seed_words
+    from omnial_bench.reports.gate import FIGURES, cells_of
 
-    means = changed["seed"].isna().any()
+    heads = ["verdict", "model", "category", "set", "metric", *(["seed"] if changed["seed"].isna().any() else [])]
     view = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("verdict", "model", "category", "set", "metric", *(["seed"] if means else [])):
+    for name in heads:
         view.add_column(name, overflow="fold")
-    for name in ("baseline", "now", "change", "tolerance"):
+    for name in FIGURES:
         view.add_column(name, justify="right")
     for row in changed.to_dict("records"):
-        white_box = " (white-box)" if row["source"] == "self" else ""
-        view.add_row(
-            Text(row["verdict"], style=COLOURS[row["verdict"]]),
-            Text(f"{row['detector']}-{row['paradigm']}"),
-            Text(row["category"]),
-            Text(row["set"] + white_box),
-            Text(row["metric"]),
-            *([Text(seed_words(row))] if means else []),
-            number(row["baseline"]),
-            number(row["value"]),
-            number(row["change"], sign="+"),
-            f"{row['tolerance']:.3g}",
-        )
+        cells, style = cells_of(row), COLOURS[row["verdict"]]
+        texts = [Text(cells[head], style=style if head == "verdict" else "") for head in heads]
+        view.add_row(*texts, *(cells[name] for name in FIGURES))
     console = Console()
     # A pipe has no width of its own: rows there must not be cut at 80 columns.
     (console if console.is_terminal else Console(width=160)).print(view)

@@ -18,6 +18,8 @@ MEANS = (
     "Means over several seeds may move by what the spread over the baseline's seeds lets one run in a hundred exceed."
 )
 UNHELD = "Not held: what an attack does not go for, and single categories of networks trained anew."
+FIGURES = ("baseline", "now", "change", "tolerance")
+"""Heads of the columns of numbers."""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BASE = ("detector", "paradigm", "category", "set", "metric")
 
@@ -88,7 +90,21 @@ def seed_words(row: Row) -> str:
     return f"mean of {row['seeds']} against {row['baseline_seeds']}" if pd.isna(row["seed"]) else str(int(row["seed"]))
 
 
-def number(value: float, *, sign: str = "") -> str:
+def cells_of(row: Row) -> dict[str, str]:
+    """A comparison as tables show it, by the heads of their columns."""
+    return {
+        **{str(name): str(value) for name, value in row.items()},
+        "model": _suite(row),
+        "set": row["set"] + (" (white-box)" if row["source"] == "self" else ""),
+        "seed": seed_words(row),
+        "baseline": _number(row["baseline"]),
+        "now": _number(row["value"]),
+        "change": _number(row["change"], sign="+"),
+        "tolerance": f"{row['tolerance']:.3g}",
+    }
+
+
+def _number(value: float, *, sign: str = "") -> str:
     """Four decimals, a dash for an undefined figure."""
     return DASH if value != value else f"{value:{sign}.4f}".replace("-", MINUS)
 
@@ -98,19 +114,12 @@ def _moved_table(changed: pd.DataFrame) -> list[str]:
     more = ("preset", "dataset", "threat", "source") if changed.duplicated([*_BASE, "source", "seed"]).any() else ()
     seeds = changed["seed"].isna().any() or changed["seed"].nunique() > 1
     heads = ["verdict", "model", *more, "category", "set", "metric", *(["seed"] if seeds else [])]
-    figures = ["baseline", "now", "change", "tolerance"]
-    lines = [heads + figures, [":---"] * len(heads) + ["---:"] * len(figures)]
+    lines = [[*heads, *FIGURES], [":---"] * len(heads) + ["---:"] * len(FIGURES)]
     for row in changed.head(SHOWN).to_dict("records"):
-        texts = {
-            **{str(name): str(value) for name, value in row.items()},
-            "model": f"{row['detector']}-{row['paradigm']}",
-            "set": row["set"] + (" (white-box)" if row["source"] == "self" else ""),
-            "seed": seed_words(row),
-        }
-        numbers = [number(row["baseline"]), number(row["value"]), number(row["change"], sign="+")]
-        cells = [markdown_text(cell) for cell in [*(texts[name] for name in heads), *numbers]]
-        cells[0] = f"**{cells[0]}**" if row["verdict"] in FAILING else cells[0]
-        lines.append([*cells, f"{row['tolerance']:.3g}"])
+        texts = cells_of(row)
+        line = [markdown_text(texts[head]) for head in (*heads, *FIGURES)]
+        line[0] = f"**{line[0]}**" if row["verdict"] in FAILING else line[0]
+        lines.append(line)
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
