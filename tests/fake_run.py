@@ -47,32 +47,20 @@ def fake_rows(
                     figures["pixel_ap_chance"] = 0.031 if name == "clean" else 0.062
                     table[category] = figures
                 table["mean"] = {k: float(np.mean([table[c][k] for c in categories])) for k in figures}
+                images = dict(zip((*categories, "mean"), (*counts, sum(counts)), strict=True))
+                facts = {"detector": detector, "paradigm": paradigm, "preset": "small", "dataset": dataset}
+                facts |= {"set": name, "threat": threat, "source": source if threat != "none" else "none"}
                 for category, figures in table.items():
-                    n = dict(zip((*categories, "mean"), (*counts, sum(counts)), strict=True))[category]
+                    own = attacked & {f"{detector}-{paradigm}", f"{detector}-{paradigm}-{category}"}
+                    aim = "none" if threat == "none" else "pixel" if own else "other"
+                    n = images[category] if name == "clean" else 40
                     rows += [
                         Result(
-                            detector=detector,
-                            paradigm=paradigm,
-                            preset="small",
-                            dataset=dataset,
-                            category=category,
-                            set=name,
-                            threat=threat,
-                            **_ball(threat, "pgd"),
-                            source=source if threat != "none" else "none",
-                            metric=metric,
-                            value=value,
-                            n=n if name == "clean" else 40,
-                            seed=0,
-                            run="abc123",
-                            aim="none"
-                            if threat == "none"
-                            else "pixel"
-                            if attacked & {f"{detector}-{paradigm}", f"{detector}-{paradigm}-{category}"}
-                            else "other",
+                            **facts, **_ball(threat, "pgd"), category=category, metric=metric, value=value, n=n, seed=0,
+                            run="abc123", aim=aim,
                         )
                         for metric, value in figures.items()
-                    ]
+                    ]  # fmt: skip
     return frame(rows)
 
 

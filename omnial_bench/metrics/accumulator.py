@@ -58,15 +58,15 @@ def check_metrics(given: Iterable[object]) -> Metrics:
 
     UserError for anything else, and for a name that rows have already or that no column can have.
     """
-    found: list[type[Accumulator]] = []
+    classes: list[type[Accumulator]] = []
     for source in given:
         if not (isinstance(source, type) and issubclass(source, Accumulator)):
             raise UserError(f"expected a metric, a class of omnial_bench.Accumulator, got {source!r}"[:300])
         _check(source.__name__, getattr(source, "metric", None))
-        if source.metric.name in [one.metric.name for one in found]:
+        if source.metric.name in [accumulator.metric.name for accumulator in classes]:
             raise UserError(f"expected metrics of different names, got {source.metric.name} twice; rename one")
-        found.append(source)
-    return tuple(found)
+        classes.append(source)
+    return tuple(classes)
 
 
 def _check(name: str, metric: object) -> None:
@@ -115,20 +115,20 @@ class Gathering:
         device = maps.device
         masks, scores, labels = masks.to(device), scores.to(device), labels.to(device)
         known = located(masks, labels)
-        for metric, one in self._each:
+        for metric, accumulator in self._each:
             shown = known if metric.kind == "pixel" else torch.ones_like(known)
             with guarded(f"the metric {metric.name}", "take a batch"):
                 if shown.any():
-                    one.update(maps[shown], masks[shown], scores[shown], labels[shown])
+                    accumulator.update(maps[shown], masks[shown], scores[shown], labels[shown])
 
     def compute(self) -> dict[str, float | None]:
         """The figures by name; UserError, one line, for one that is no number or outside of its metric's range."""
-        return {metric.name: _figure(metric, one) for metric, one in self._each}
+        return {metric.name: _figure(metric, accumulator) for metric, accumulator in self._each}
 
 
-def _figure(metric: Metric, one: Accumulator) -> float | None:
+def _figure(metric: Metric, accumulator: Accumulator) -> float | None:
     with guarded(f"the metric {metric.name}", "compute"):
-        value = one.compute()
+        value = accumulator.compute()
         figure = None if value is None else float(value)
     if figure is None or math.isnan(figure):
         return None

@@ -30,19 +30,19 @@ class Pixels(NamedTuple):
     """A weight for each anomalous one, float64."""
     mass: Float[Tensor, " n"] | None = None
     """Pixels of each key, float64."""
-    found: Float[Tensor, " k"] | None = None
+    anomalous: Float[Tensor, " k"] | None = None
     """Anomalous pixels of each key that has any, float64."""
 
     def at(self, places: Int64[Tensor, " m"], chosen: Bool[Tensor, " k"]) -> "Pixels":
         """Those at `places` (rising), `chosen` of the anomalous ones among them."""
         positive = torch.searchsorted(places, self.positive[chosen])
-        overlap, found = (part if part is None else part[chosen] for part in (self.overlap, self.found))
+        overlap, anomalous = (part if part is None else part[chosen] for part in (self.overlap, self.anomalous))
         return Pixels(
             self.keys.index_select(0, places),
             positive,
             overlap,
             self.mass if self.mass is None else self.mass[places],
-            found,
+            anomalous,
         )
 
     def to(self, device: torch.device) -> "Pixels":
@@ -52,7 +52,7 @@ class Pixels(NamedTuple):
         return Pixels(keys.to(device), positive.to(device), *moved)
 
 
-class Found(NamedTuple):
+class AnomalousBins(NamedTuple):
     """The bins with anomalous pixels, the highest first."""
 
     gain: Int64[Tensor, " n"]
@@ -79,7 +79,7 @@ class Bins:
         self.resolution, self.top = resolution, top
         self.cut = 0
         """The first cell that is not counted."""
-        self.kept = 0
+        self.uncounted = 0
         """Pixels in cells that are not counted, at the last `take`."""
         cells = torch.arange(CELLS, dtype=torch.int32, device=device)
         self.lowest = (cells - CELLS // 2) << OPEN
@@ -103,41 +103,41 @@ class Bins:
         self.cut = max(self.cut, int((_from_top(sample) > self.top).sum()))
         before = int(self.held[0].sum())
         self._take(pixels, sample, 0)
-        self.kept = before + len(pixels.keys) - int(self.held[0].sum())
+        self.uncounted = before + len(pixels.keys) - int(self.held[0].sum())
 
     def merge(self, other: "Bins") -> None:
         """Count what the bins of `other` hold, each at its middle."""
         filled = other.held[0].nonzero().flatten()
-        total, found = other.held[:, filled].double()
-        positive = found.nonzero().flatten()
-        pixels = Pixels(other._middles()[filled], positive, other.overlap[filled[positive]], total, found[positive])
+        total, anomalous = other.held[:, filled].double()
+        positive = anomalous.nonzero().flatten()
+        pixels = Pixels(other._middles()[filled], positive, other.overlap[filled[positive]], total, anomalous[positive])
         pixels = pixels.to(self.lowest.device)
-        kept = self.kept if self.cut > other.cut else other.kept
-        self.cut, self.kept = max(self.cut, other.cut), kept
-        self._take(pixels, torch.bincount(_cell(pixels.keys), pixels.mass, CELLS), kept)
+        uncounted = self.uncounted if self.cut > other.cut else other.uncounted
+        self.cut, self.uncounted = max(self.cut, other.cut), uncounted
+        self._take(pixels, torch.bincount(_cell(pixels.keys), pixels.mass, CELLS), uncounted)
 
-    def _take(self, pixels: Pixels, sample: Float[Tensor, " cells"], kept: int) -> None:
-        """Count the pixels below the cut; `sample` is about how many each cell gets, `kept` how many are above too."""
+    def _take(self, pixels: Pixels, sample: Float[Tensor, " cells"], uncounted: int) -> None:
+        """Count the pixels below the cut; `sample` is about how many each cell gets, `uncounted` are above too."""
         expected = self._by_cell(self.held[0]) + sample
-        limits = self._limits(expected, kept)
+        limits = self._limits(expected, uncounted)
         whole = (self.parts[:CELLS] < 0) & (torch.arange(CELLS, device=limits.device) < self.cut)
         self._split((whole & (2 * expected > limits)).nonzero().flatten(), expected, limits)
         at = self._place(pixels.keys)
         total = torch.bincount(at, pixels.mass, len(self.lowest)).long()
-        self._count(at, total, pixels, self._limits(self._by_cell(self.held[0] + total), kept))
+        self._count(at, total, pixels, self._limits(self._by_cell(self.held[0] + total), uncounted))
 
-    def found(self) -> Found:
+    def anomalous_bins(self) -> AnomalousBins:
         """What the bins hold."""
         bins = self.held[0].nonzero().flatten()
         middles = self._middles()[bins]
         if bool((middles[1:] < middles[:-1]).any()):
             bins = bins[middles.sort(stable=True).indices]
         bins = bins.flip(0)
-        total, found = self.held[:, bins]
-        normal = total - found
-        after, some = normal.cumsum(0), found.nonzero().flatten()
+        total, anomalous = self.held[:, bins]
+        normal = total - anomalous
+        after, some = normal.cumsum(0), anomalous.nonzero().flatten()
         bins, reached = bins[some], after[some]
-        return Found(found[some], self.overlap[bins], reached - normal[some], reached, self.width[bins] > 0)
+        return AnomalousBins(anomalous[some], self.overlap[bins], reached - normal[some], reached, self.width[bins] > 0)
 
     def _middles(self) -> Int32[Tensor, " bins"]:
         return self.lowest + ((1 << self.width) >> 1)
@@ -152,9 +152,9 @@ class Bins:
     def _by_cell(self, held: Tensor) -> Float[Tensor, " cells"]:
         return torch.bincount(_cell(self.lowest), held.double(), CELLS)
 
-    def _limits(self, cells: Float[Tensor, " cells"], kept: int) -> Int64[Tensor, " cells"]:
+    def _limits(self, cells: Float[Tensor, " cells"], uncounted: int) -> Int64[Tensor, " cells"]:
         """How many pixels a bin of each cell may hold: none at all where there are few above it."""
-        return ((_from_top(cells) - cells + kept) / self.resolution).long()
+        return ((_from_top(cells) - cells + uncounted) / self.resolution).long()
 
     def _split(self, bins: Int64[Tensor, " k"], held: Tensor, limits: Tensor) -> None:
         """Split bins finely enough for what they hold and may hold."""
@@ -206,7 +206,7 @@ class Bins:
             total[inner] = 0
         self.held[0, :size] += total
         marked = at.index_select(0, pixels.positive)
-        more = [(self.held[1], pixels.found)]
+        more = [(self.held[1], pixels.anomalous)]
         if pixels.overlap is not None:
             more.append((self.overlap, pixels.overlap))
         for sums, weights in more:

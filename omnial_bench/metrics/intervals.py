@@ -49,14 +49,14 @@ class Intervals:
         self._scores.append(scores.double().cpu())
         self._anomalous.append(anomalous.cpu())
         known = located(masks, anomalous).tolist()
-        for number, (one, mask) in enumerate(zip(maps.cpu(), masks.cpu(), strict=True), first):
+        for number, (scores_map, mask) in enumerate(zip(maps.cpu(), masks.cpu(), strict=True), first):
             for kind in (True, False) if known[number - first] else ():
-                pixels = one[mask == kind]
+                pixels = scores_map[mask == kind]
                 if len(pixels):
                     step = max(1, len(pixels) // KEPT)
-                    kept = pixels[::step].clone()
-                    self._pixels.append(kept)
-                    self._of.append((number, kind, len(pixels) / len(kept)))
+                    sample = pixels[::step].clone()
+                    self._pixels.append(sample)
+                    self._of.append((number, kind, len(pixels) / len(sample)))
 
     def compute(self) -> dict[str, Interval]:
         """Low and high of `pixel_auroc`, `pixel_ap`, `image_auroc` and `image_ap`, as far off the figure of all images
@@ -73,14 +73,14 @@ class Intervals:
             return {}
         anomalous = torch.cat(self._anomalous)
         draws = _draws(anomalous)
-        found: dict[str, Tensor] = {}
+        figures: dict[str, Tensor] = {}
         tables = {"image": self._images(anomalous)} | ({"pixel": self._histograms()} if self._pixels else {})
         for what, (positive, negative) in tables.items():
             if min(_images_with(positive), _images_with(negative)) >= FEWEST:
-                found |= {
+                figures |= {
                     f"{what}_{name}": values for name, values in _figures(draws @ positive, draws @ negative).items()
                 }
-        return found
+        return figures
 
     def _images(self, anomalous: Bool[Tensor, " n"]) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
         """A bin for each distinct score, the highest first; between them some that stay empty."""
@@ -106,7 +106,7 @@ class Intervals:
 
     def _levels(self, kind: bool) -> Float[Tensor, " k"]:
         """The lowest kept pixel of a kind, and others in steps of as many ranks."""
-        own = [pixels for pixels, (_, one, _) in zip(self._pixels, self._of, strict=True) if one == kind]
+        own = [pixels for pixels, (_, own_kind, _) in zip(self._pixels, self._of, strict=True) if own_kind == kind]
         if not own:
             return torch.empty(0, dtype=torch.float64)
         order = torch.cat(own).double().sort().values
@@ -141,8 +141,8 @@ def _draws(anomalous: Bool[Tensor, " n"]) -> Float[Tensor, "d n"]:
 
 def _figures(positive: Float[Tensor, "d k"], negative: Float[Tensor, "d k"]) -> dict[str, Float[Tensor, " d"]]:
     """AUROC and average precision of each draw's bins, which are level inside."""
-    found, wrong = positive.cumsum(1), negative.cumsum(1)
-    total, others = found[:, -1:], wrong[:, -1:]
-    auroc = (negative * (found - positive / 2)).sum(1) / (total * others).squeeze(1)
-    precision = (found - positive / 2) / (found - positive / 2 + wrong - negative / 2).clamp_min(1e-12)
+    hits, wrong = positive.cumsum(1), negative.cumsum(1)
+    total, others = hits[:, -1:], wrong[:, -1:]
+    auroc = (negative * (hits - positive / 2)).sum(1) / (total * others).squeeze(1)
+    precision = (hits - positive / 2) / (hits - positive / 2 + wrong - negative / 2).clamp_min(1e-12)
     return {"auroc": auroc, "ap": (positive * precision).sum(1) / total.squeeze(1)}

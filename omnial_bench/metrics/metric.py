@@ -75,7 +75,7 @@ DESCRIBED = ("title", "kind", "unit", "low", "high", "better")
 
 def chance_levels() -> tuple[str, ...]:
     """Names of the levels of chance that rows hold."""
-    return tuple(f"{one.name}{CHANCE}" for one in METRICS.values() if one.chance)
+    return tuple(f"{metric.name}{CHANCE}" for metric in METRICS.values() if metric.chance)
 
 
 def is_chance(name: str) -> bool:

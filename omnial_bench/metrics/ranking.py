@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from omnial_bench.errors import UserError
-from omnial_bench.metrics.bins import Bins, Found, Pixels
+from omnial_bench.metrics.bins import AnomalousBins, Bins, Pixels
 from omnial_bench.metrics.keys import BELOW, keys_of, sorted_runs
 
 CAPACITY = 2**24
@@ -25,7 +25,7 @@ TOP = 16
 class Curve:
     """What happens as a threshold falls past each distinct score of a positive, highest first; float64, on the CPU."""
 
-    found: Float[Tensor, " k"]
+    hits: Float[Tensor, " k"]
     """Weight of the positives at or above the score."""
     gain: Float[Tensor, " k"]
     """Weight of the positives level with it."""
@@ -47,14 +47,14 @@ class Curve:
         before, after = (count.clamp_max(negatives).cpu() for count in _around(normal, scores))
         return cls(gain.cpu().cumsum(0), gain.cpu(), before, after, torch.zeros(len(gain), dtype=torch.bool), negatives)
 
-    def below(self, found: Found, weights: Tensor, seen: int) -> "Curve":
+    def below(self, bins: AnomalousBins, weights: Tensor, seen: int) -> "Curve":
         """This curve, which ends with `seen` negatives, going on through the bins, whose positives have `weights`."""
         gain = torch.cat([self.gain, weights.double().cpu()])
         before, after = (
             torch.cat([own, count.double().cpu() + seen])
-            for own, count in ((self.before, found.before), (self.after, found.after))
+            for own, count in ((self.before, bins.before), (self.after, bins.after))
         )
-        return Curve(gain.cumsum(0), gain, before, after, torch.cat([self.mixed, found.mixed.cpu()]), self.negatives)
+        return Curve(gain.cumsum(0), gain, before, after, torch.cat([self.mixed, bins.mixed.cpu()]), self.negatives)
 
     def area(self, limit: float = 1.0) -> float:
         """The share of positives found, integrated over the false-positive rate from 0 to `limit`.
@@ -62,9 +62,9 @@ class Curve:
         A score that positives and negatives share is one slanting stroke, cut at the limit by interpolation.
         """
         rates = torch.stack([self.before, self.after], 1).flatten() / self.negatives
-        found = torch.stack([self.found - self.gain, self.found], 1).flatten() / self.found[-1]
+        hits = torch.stack([self.hits - self.gain, self.hits], 1).flatten() / self.hits[-1]
         x = torch.cat([rates.new_zeros(1), rates, rates.new_ones(1)])
-        y = torch.cat([found.new_zeros(1), found, found.new_ones(1)])
+        y = torch.cat([hits.new_zeros(1), hits, hits.new_ones(1)])
         stroke = x.diff()
         part = (limit - x[:-1]).clamp_min(0).minimum(stroke)
         reached = y[:-1] + y.diff() * torch.where(stroke > 0, part / stroke, 1.0)
@@ -75,13 +75,13 @@ class Curve:
 
         Where the order is lost, the positives of a bin (of weight 1 each) lie evenly among its negatives.
         """
-        found = torch.where(self.mixed, self.found - (self.gain - 1) / 2, self.found)
+        hits = torch.where(self.mixed, self.hits - (self.gain - 1) / 2, self.hits)
         wrong = torch.where(self.mixed, (self.before + self.after) / 2, self.after)
-        return float((self.gain * found / (found + wrong)).sum() / self.found[-1])
+        return float((self.gain * hits / (hits + wrong)).sum() / self.hits[-1])
 
     def f1max(self) -> float:
         """The best F1 over all thresholds; one between two positives' scores is never better than the upper."""
-        return float((2 * self.found / (self.found + self.after + self.found[-1])).max())
+        return float((2 * self.hits / (self.hits + self.after + self.hits[-1])).max())
 
 
 def _distinct(values: Tensor, weights: Tensor | None) -> tuple[Tensor, Float[Tensor, " k"]]:
@@ -197,21 +197,21 @@ class Ranking:
     def curve(self, *, overlaps: bool = False) -> Curve:
         """The curve so far, of positives that count 1 each, or as much as their `overlap`."""
         self._settle(0)
-        found, runs = self._sorted = self._sorted or self._in_order()
+        positives, runs = self._sorted = self._sorted or self._in_order()
         pixels = _joined(self._pending)
-        curve = Curve.of(found, pixels.overlap if overlaps else None, runs, self.negatives)
+        curve = Curve.of(positives, pixels.overlap if overlaps else None, runs, self.negatives)
         if self._bins is None:
             return curve
-        below = self._bins.found()
-        return curve.below(below, below.overlap if overlaps else below.gain, len(pixels.keys) - len(found))
+        below = self._bins.anomalous_bins()
+        return curve.below(below, below.overlap if overlaps else below.gain, len(pixels.keys) - len(positives))
 
     def _in_order(self) -> tuple[Tensor, list[Tensor]]:
         """Keys of the anomalous pixels that wait, and sorted runs of the others: for every curve until more come."""
         keys, positive, *_ = _joined(self._pending)
-        found, keys = keys[positive], keys.clone()
+        anomalous, keys = keys[positive], keys.clone()
         # Positives stay in line, below all scores, where no count from the top meets them: quicker than to pick others.
         keys[positive] = BELOW
-        return found, sorted_runs(keys)
+        return anomalous, sorted_runs(keys)
 
     def _new_bins(self, device: torch.device) -> Bins:
         _, capacity, resolution = self.settings
@@ -276,7 +276,7 @@ def f1max(scores: Float[Tensor, " n"], labels: Bool[Tensor, " n"]) -> float | No
 def _exact(scores: Tensor, labels: Tensor) -> RankingScores:
     """The figures in the scores' own precision."""
     flat, truth = checked(scores.to(torch.promote_types(scores.dtype, torch.float32)), labels)
-    found, normal = flat[truth], flat[~truth]
-    both = len(found) and len(normal)
-    curve = Curve.of(found, None, sorted_runs(normal), len(normal)) if both else None
-    return RankingScores.of(curve, len(found), len(normal))
+    anomalous, normal = flat[truth], flat[~truth]
+    both = len(anomalous) and len(normal)
+    curve = Curve.of(anomalous, None, sorted_runs(normal), len(normal)) if both else None
+    return RankingScores.of(curve, len(anomalous), len(normal))
