@@ -27,11 +27,11 @@ from omnial_bench.reports import (
     example_images,
     extremes,
     findings,
-    goals,
     lessons,
     loss_curves,
     matrix,
     opening,
+    plots,
     white_box,
 )
 from omnial_bench.reports.campaign import Campaign, campaign_of
@@ -40,8 +40,8 @@ from omnial_bench.reports.curves import corruption_table
 from omnial_bench.reports.document import write_report
 from omnial_bench.reports.doubts import health_table
 from omnial_bench.reports.grid import Grid
+from omnial_bench.reports.headline import pairs_table
 from omnial_bench.reports.origins import HEALTH, losses_of, read_attempts, read_health, unlearnt_of
-from omnial_bench.reports.pairs import pairs_table
 from omnial_bench.reports.style import save
 from omnial_bench.reports.suites import split
 from omnial_bench.reports.table import DASH, Table, to_latex, to_markdown
@@ -271,7 +271,7 @@ def test_a_model_without_figures_leaves_the_figures_of_the_others_whole(tmp_path
     rows = rows_of_both()
     made = campaign(tmp_path, rows.assign(value=rows["value"].where(rows["detector"] != "jnld")))
     [(name, suite, curve)], [(other, trial)] = curves.curves(made), made.transfers
-    drawn = (curves.curve_figure(made, name, suite, curve), goals.goals_figure(made))
+    drawn = (curves.curve_figure(made, name, suite, curve), plots.goals_figure(made))
     for drawing in (*drawn, matrix.transfer_figure(made, other, trial)):
         save(drawing, tmp_path)
     shown = [line.get_color() for line in drawn[0].figure.axes[0].lines if line.get_linestyle() != "None"]
@@ -302,12 +302,12 @@ def test_matrix_has_sources_in_rows_and_self_on_the_diagonal(tmp_path: Path) -> 
 
 def test_hide_and_fabricate_stand_side_by_side(tmp_path: Path) -> None:
     made = campaign(tmp_path)
-    drawing = goals.goals_figure(made)
+    drawing = plots.goals_figure(made)
     marks = [line for line in drawing.figure.axes[0].lines if line.get_marker() == "v"]
     wanted = [100 * made.values.get(model, made.goals["hide"].own, "image_auroc") for model in made.models]
     assert [float(np.nanmax(line.get_xdata())) for line in marks] == pytest.approx(wanted)
     rows = rows_of_both()
-    assert goals.goals_figure(campaign(tmp_path, rows[rows["set"] != "white-box-hide"])) is None
+    assert plots.goals_figure(campaign(tmp_path, rows[rows["set"] != "white-box-hide"])) is None
 
 
 def test_losses_are_means_over_categories_and_squares_are_left_out(tmp_path: Path) -> None:
@@ -671,7 +671,7 @@ def test_one_model_alone(tmp_path: Path) -> None:
     )
     assert "the model's own attack takes pixel AUROC at least as low as any other" in said(made, "In transfer")
     assert "by" in said(made, "By goal")
-    assert white_box.white_box_table(made) is not None and goals.goals_figure(made) is not None
+    assert white_box.white_box_table(made) is not None and plots.goals_figure(made) is not None
 
 
 def test_what_has_not_learnt_is_not_called_unrobust(tmp_path: Path) -> None:

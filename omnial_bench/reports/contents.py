@@ -10,10 +10,9 @@ from omnial_bench.reports.categories import BY_CATEGORY, by_category, panel_comp
 from omnial_bench.reports.curves import corruption_table, curve_figure, curve_table, curves
 from omnial_bench.reports.doubts import health_table
 from omnial_bench.reports.extremes import extremes
-from omnial_bench.reports.goals import goals_figure
-from omnial_bench.reports.headline import every_metric, headline
+from omnial_bench.reports.headline import every_metric, headline, pairs_table
 from omnial_bench.reports.matrix import transfer_figure, transfer_table
-from omnial_bench.reports.pairs import pairs_table
+from omnial_bench.reports.plots import goals_figure
 from omnial_bench.reports.style import Drawing
 from omnial_bench.reports.table import Table
 from omnial_bench.reports.values import Values
