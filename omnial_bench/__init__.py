@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from omnial_bench.defences.base import Defence as Defence
     from omnial_bench.errors import UserError as UserError
     from omnial_bench.evaluation.target import load_detector as load_detector
-    from omnial_bench.metrics.outside import Accumulator as Accumulator
-    from omnial_bench.metrics.registry import Metric as Metric
+    from omnial_bench.metrics.accumulator import Accumulator as Accumulator
+    from omnial_bench.metrics.metric import Metric as Metric
     from omnial_bench.models.fitted import Fitted as Fitted
     from omnial_bench.models.outside.exported import from_onnx as from_onnx
     from omnial_bench.models.outside.from_anomalib import from_anomalib as from_anomalib

@@ -19,8 +19,8 @@ from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.run_plan import run
 from omnial_bench.pipeline.score_models import assess
 from omnial_bench.pipeline.train_models import train_models
-from omnial_bench.reports.baseline import update
-from omnial_bench.reports.check import failed, judge_files, moved, summary
+from omnial_bench.reports.baseline import judge_files, update
+from omnial_bench.reports.verdicts import failed, moved, summary
 from omnial_bench.results import read_rows
 
 GATE = Path(__file__).parent / "gate"

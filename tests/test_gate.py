@@ -21,7 +21,7 @@ from omnial_bench.metrics.ranking import Ranking, RankingScores
 from omnial_bench.metrics.regions import Regions
 from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.score_models import assess
-from omnial_bench.reports.check import compare, failed, judge
+from omnial_bench.reports.verdicts import failed, judge, moved
 from omnial_bench.types import Prediction, ThreatModel
 
 FRESH = (SEEDS, SEEDS + 1, SEEDS + 2)

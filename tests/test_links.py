@@ -19,8 +19,7 @@ from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.run_plan import dry_run, run
 from omnial_bench.pipeline.score_models import assess
 from omnial_bench.pipeline.train_models import train_models
-from omnial_bench.reports.baseline import update
-from omnial_bench.reports.check import judge_files
+from omnial_bench.reports.baseline import judge_files, update
 from omnial_bench.reports.document import write_report
 
 SET, MODEL = "pgd-8", "mini-unified"

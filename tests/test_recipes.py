@@ -15,7 +15,7 @@ from conftest import RECORD
 
 import omnial_bench as ob
 from omnial_bench.cli.main import cli
-from omnial_bench.metrics.registry import METRICS
+from omnial_bench.metrics.metric import METRICS
 from omnial_bench.pipeline.train_models import train_models
 from omnial_bench.results import read_rows
 

@@ -22,7 +22,7 @@ from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.errors import UserError
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import without_none, write_text
-from omnial_bench.metrics.registry import METRICS
+from omnial_bench.metrics.metric import METRICS
 from omnial_bench.pipeline.plan import Settings, models_of, sources_of
 from omnial_bench.pipeline.run_plan import dry_run, run
 from omnial_bench.pipeline.score_tasks import Scoring

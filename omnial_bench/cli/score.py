@@ -11,10 +11,10 @@ from omnial_bench.progress import watching
 
 @click.command()
 @click.argument("checkpoints", nargs=-1, metavar="[CHECKPOINT]...")
-@options.together(
-    options.detectors, options.made_with, options.paradigm, options.held_out, options.trust,
-    options.metrics, options.defence,
-    options.data, options.reader, options.labels,
+@flags.together(
+    flags.detectors, flags.made_with, flags.paradigm, flags.held_out, flags.trust,
+    flags.metrics, flags.defence,
+    flags.data, flags.reader, flags.labels,
     click.option(
         "--set", "sets", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="An adversarial set."
     ),
@@ -39,7 +39,7 @@ def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bo
         reader=given["reader"],
     )  # fmt: skip
     # After it, for they bring torch along.
-    from omnial_bench.cli.tables import show
+    from omnial_bench.cli.terminal import show
     from omnial_bench.pipeline.request import Request
     from omnial_bench.pipeline.score_models import assess
 

@@ -23,7 +23,7 @@ from omnial_bench.evaluation.scoring import BATCH as SCORED
 from omnial_bench.evaluation.scoring import Tally, Viewer, score
 from omnial_bench.evaluation.target import Target
 from omnial_bench.evaluation.worst import Worst
-from omnial_bench.metrics.registry import METRICS
+from omnial_bench.metrics.metric import METRICS
 from omnial_bench.progress import Progress
 from omnial_bench.results import HEADLINE, Attempt, Result
 from omnial_bench.runtime import placed

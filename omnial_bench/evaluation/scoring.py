@@ -20,12 +20,12 @@ from omnial_bench.evaluation.differences import Drawn, hash_of, text_of
 from omnial_bench.evaluation.examples import Keeper, choose
 from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.target import DIGITS, Labels, Target, labels_on
+from omnial_bench.metrics.accumulator import Gathering, Metrics
 from omnial_bench.metrics.intervals import Intervals, ends_of
 from omnial_bench.metrics.metric import METRICS, kind_of
 from omnial_bench.metrics.quality import psnr, ssim
 from omnial_bench.metrics.ranking import Ranking, RankingScores
 from omnial_bench.metrics.regions import Regions
-from omnial_bench.metrics.registry import METRICS, kind_of
 from omnial_bench.results import HEADLINE, Result
 from omnial_bench.runtime import placed
 from omnial_bench.types import Batch, Detector, Prediction, located

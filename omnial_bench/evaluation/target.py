@@ -9,7 +9,7 @@ import torch
 from omnial_bench.attacks.columns import columns_of
 from omnial_bench.attacks.sets.sealed import AdversarialSet
 from omnial_bench.defences.registry import defended
-from omnial_bench.metrics.outside import Metrics
+from omnial_bench.metrics.accumulator import Metrics
 from omnial_bench.models.checkpoint import Trained, load, model_name
 from omnial_bench.models.outside.adapter import check_detector
 from omnial_bench.trust import is_foreign

@@ -21,7 +21,7 @@ from omnial_bench.evaluation.differences import Drawn, differences
 from omnial_bench.evaluation.scoring import with_means
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import check_folder
-from omnial_bench.metrics.outside import Accumulator, check_metrics
+from omnial_bench.metrics.accumulator import Accumulator, check_metrics
 from omnial_bench.pipeline.earlier_rows import WRITTEN
 from omnial_bench.pipeline.in_hand import Subject, evaluate_in_hand
 from omnial_bench.pipeline.own_detector import Factory, check_name

@@ -22,7 +22,7 @@ from omnial_bench.evaluation.target import DIGITS, Labels, Target, labels_on
 from omnial_bench.io.leftovers import swept
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import make_folder
-from omnial_bench.metrics.outside import Metrics
+from omnial_bench.metrics.accumulator import Metrics
 from omnial_bench.pipeline.earlier_rows import check_rows, row_names
 from omnial_bench.pipeline.ledger import write_environment, write_rows_of
 from omnial_bench.pipeline.own_detector import Factory, detector_at, weights_of

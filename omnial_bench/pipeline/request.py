@@ -14,7 +14,7 @@ from omnial_bench.data.images import Images
 from omnial_bench.defences.registry import defence_code, defended
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.target import DIGITS, Labels, Target, labels_of, load_trained
-from omnial_bench.metrics.outside import metrics_named
+from omnial_bench.metrics.accumulator import metrics_named
 from omnial_bench.models.checkpoint import WEIGHTS, model_name, read_provenance
 from omnial_bench.models.outside.adapter import check_detector
 from omnial_bench.pipeline.own_detector import Elsewhere, Wanted, option_of, weights_of

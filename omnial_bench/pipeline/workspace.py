@@ -16,7 +16,7 @@ from omnial_bench.config.schema import Plan
 from omnial_bench.data.images import Images
 from omnial_bench.data.textures import load_textures
 from omnial_bench.evaluation.target import Target, labels_of, load_trained
-from omnial_bench.metrics.outside import metrics_named
+from omnial_bench.metrics.accumulator import metrics_named
 from omnial_bench.models.checkpoint import Trained
 from omnial_bench.pipeline.mirror import Mirror
 from omnial_bench.pipeline.plan import Model, Settings, data_of, models_of, sources_of
