@@ -28,11 +28,13 @@ def keep_freed_memory() -> bool:
         return False
 
 
-def check_room(size: int, what: str, remedy: str) -> None:
-    """UserError where `what`, of `size` bytes, is more than the memory that can be had, as far as the system tells."""
+def check_room(size: int, what: str, remedy: str, *, count: int | None = None) -> None:
+    """UserError where `what`, of `size` bytes, is more than the memory that can be had, as far as the system tells;
+    of `count` alike it says how many fit."""
     room = _available()
     if room is not None and size > room:
-        raise UserError(f"{what} take {size / 2**30:.3g} GiB, {room / 2**30:.3g} GiB of memory are free; {remedy}")
+        fitting = "" if count is None else f", which {count * room // size} of them fit into"
+        raise UserError(f"{what} take {size / 2**30:.3g} GiB, {room / 2**30:.3g} GiB are free{fitting}; {remedy}")
 
 
 def _available() -> int | None:

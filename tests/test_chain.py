@@ -64,7 +64,7 @@ def test_nesting_is_undone() -> None:
 
 def test_sums_larger_than_memory_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("omnial_bench.memory._available", lambda: 2**14)
-    with pytest.raises(UserError, match=r"Gaussians take .* GiB of memory are free; keep fewer channels"):
+    with pytest.raises(UserError, match=r"Gaussians take .* GiB are free; keep fewer channels"):
         Moments().add(nested(maps(3, 0)))
 
 

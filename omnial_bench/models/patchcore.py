@@ -50,7 +50,7 @@ class PatchCore(Fitted):
                 # The features, their projection, and distances.
                 check_room(
                     4 * count * places * (2 * width + 2), f"features of {count} normal images",
-                    "take fewer or smaller images, or fit one model to fewer categories",
+                    "take fewer or smaller images, or fit one model to fewer categories", count=count,
                 )  # fmt: skip
                 vectors = features.new_empty(count * places, width)
             rows = features.flatten(2).mT.reshape(-1, width)
