@@ -6,7 +6,7 @@ from masked import MASKED, Cut, Honest, toy_images
 from torch import Tensor
 
 from omnial_bench.attacks.aim import Objective
-from omnial_bench.attacks.health import WHOLE
+from omnial_bench.attacks.conduct import WHOLE
 from omnial_bench.attacks.objectives import balanced, linear
 from omnial_bench.attacks.slopes import NEAR, agreement
 from omnial_bench.attacks.victim import victim

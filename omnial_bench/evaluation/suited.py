@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnial_bench.attacks.health import WHOLE
+from omnial_bench.attacks.conduct import WHOLE
 from omnial_bench.attacks.objectives import balanced, image_score
 from omnial_bench.attacks.slopes import agreement
 from omnial_bench.attacks.threats import spec_for
