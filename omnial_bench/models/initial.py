@@ -6,15 +6,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Rule = Literal["kaiming", "xavier", "xavier-normal"]
+Rule = Literal["kaiming", "xavier", "xavier-normal", "plain"]
 
 
 def draw(network: nn.Module, rule: Rule) -> None:
     """Draw the weights of convolutions and linear layers from torch's global generator; their biases become 0.
 
     `kaiming` is He's normal by the outputs, as in torchvision's residual networks, `xavier` Glorot's uniform and
-    `xavier-normal` his normal. Norms keep their scales of 1, and a backbone, whose weights are no parameters, its own.
-    A network without storage has nothing to draw.
+    `xavier-normal` his normal, `plain` torch's own, uniform by the inputs. Norms keep their scales of 1, and a
+    backbone, whose weights are no parameters, its own. A network without storage has nothing to draw.
     """
     for part in network.modules():
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and "weight" in part._parameters:
@@ -29,8 +29,8 @@ def _drawn(weight: Tensor, rule: Rule) -> Tensor:
     area = weight[0, 0].numel()
     ins, outs = weight.shape[1] * area, weight.shape[0] * area
     drawn = torch.empty(weight.shape, dtype=torch.float64)
-    if rule == "xavier":
-        bound = math.sqrt(6 / (ins + outs))
+    if rule in ("xavier", "plain"):
+        bound = math.sqrt(6 / (ins + outs) if rule == "xavier" else 1 / ins)
         drawn.uniform_(-bound, bound)
     else:
         drawn.normal_(0.0, math.sqrt(2 / (outs if rule == "kaiming" else ins + outs)))

@@ -146,3 +146,22 @@ class PatchCoreOptions(LearnedOptions):
     neighbours: Annotated[int, Field(ge=1)] = 9
     """Of the nearest feature in the memory: those that weigh the image score; 1 does not weigh it."""
     sigma: Sigma = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchSVDDOptions:
+    """The defaults are the published code's."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    width: Width = 32
+    """Of the narrowest convolution."""
+    size: Width = 64
+    """Of an embedding."""
+    patches: Count = 1
+    """Pairs of each kind an image of a batch."""
+    weight: Annotated[float, Field(ge=0)] = 1e-3
+    """Of the distance of patches that almost coincide."""
+    most: Annotated[int, Field(ge=1)] | None = None
+    """Embeddings that a memory holds at the most; None: all."""
+    multiple: ClassVar[int] = 16

@@ -15,6 +15,7 @@ from omnial_bench.models.learned_options import (
     MKDOptions,
     PaDiMOptions,
     PatchCoreOptions,
+    PatchSVDDOptions,
     RD4ADOptions,
     SimpleNetOptions,
     STFPMOptions,
@@ -133,8 +134,8 @@ class GaussianOptions:
 OPTIONS: Mapping[str, type[Any]] = {
     "cutpaste": CutPasteOptions, "draem": DRAEMOptions, "gaussian": GaussianOptions, "jnld": JNLDOptions,
     "mkd": MKDOptions, "omnial": OmniALOptions, "padim": PaDiMOptions, "patchcore": PatchCoreOptions,
-    "rd4ad": RD4ADOptions, "simplenet": SimpleNetOptions,
-    "stfpm": STFPMOptions, "uniad": UniADOptions,
+    "patchsvdd": PatchSVDDOptions, "rd4ad": RD4ADOptions, "simplenet": SimpleNetOptions, "stfpm": STFPMOptions,
+    "uniad": UniADOptions,
 }  # fmt: skip
 """By the detector's name in `registry.DETECTORS`."""
 
@@ -152,7 +153,7 @@ def check_fit(options: object, size: tuple[int, int]) -> None:
         check_sides(size, options.output_stride)
     if isinstance(options, GaussianOptions):
         check_sides(size, options.stride)
-    if isinstance(options, LearnedOptions | CutPasteOptions):
+    if isinstance(options, LearnedOptions | CutPasteOptions | PatchSVDDOptions):
         check_sides(size, options.multiple)
 
 

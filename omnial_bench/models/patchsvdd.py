@@ -1,0 +1,172 @@
+"""Patch SVDD (Yi and Yoon, ACCV 2020): embeddings of patches, learnt from where they lie beside each other, and the
+distance of each to the nearest of those of normals."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from omnial_bench.models.initial import draw
+from omnial_bench.models.learned import Features, Learned
+from omnial_bench.models.learned_options import PatchSVDDOptions as Options
+from omnial_bench.synthesis.patch_pairs import DIRECTIONS, coinciding, neighbours
+from omnial_bench.types import Prediction
+
+SMALL, LARGE = 32, 64
+"""Sides of the patches, in pixels."""
+STEPS = {SMALL: 4, LARGE: 16}
+"""Pixels from one patch of an image to the next, by their side."""
+SLOPE = 0.1
+ROUND = 1e-6
+"""Added under a root, whose slope would be unbounded at 0."""
+LEAST = 1e-4
+"""Added to both maps, whose product is taken as a sum of logarithms."""
+AT_ONCE = 2**22
+"""Distances that are held at once when the nearest is looked for: 16 MiB."""
+
+
+class Encoder(nn.Module):
+    """Patches of 32 pixels, and of 64 by their quarters, to embeddings; of whole images those of all patches at once.
+
+    The convolutions have no padding, so that one pass over an image gives what passes over its patches give.
+    """
+
+    def __init__(self, width: int, size: int) -> None:
+        super().__init__()
+        widths = [3, *(width * factor for factor in (1, 2, 4, 4, 2, 1, 1)), size]
+        self.small = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, 3, stride=2 if place == 0 else 1)
+            for place, (inputs, outputs) in enumerate(pairwise(widths))
+        )
+        self.join, self.out = nn.Conv2d(size, 4 * width, 2), nn.Conv2d(4 * width, size, 1)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b d gh gw"]:
+        """Embeddings of all patches of a side, which lie as far apart as STEPS says."""
+        places = self._small(images)
+        step = STEPS[side] // 2
+        return places[..., ::step, ::step] if side == SMALL else self._joined(places, SMALL // 2, step)
+
+    def of_patches(self, patches: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
+        """As `forward`, but only of what is needed."""
+        if patches.shape[-1] == SMALL:
+            return self._small(patches).flatten(1)
+        quarters = patches.reshape(-1, 3, 2, SMALL, 2, SMALL).permute(0, 2, 4, 1, 3, 5)
+        embedded = self._small(quarters.flatten(0, 2)).view(len(patches), 2, 2, -1)
+        return self._joined(embedded.permute(0, 3, 1, 2), 1, 1).flatten(1)
+
+    def _small(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d gh gw"]:
+        for part in self.small[:-1]:
+            features = F.leaky_relu(part(features), SLOPE)
+        return torch.tanh(self.small[-1](features))
+
+    def _joined(self, places: Float[Tensor, "b d gh gw"], apart: int, step: int) -> Float[Tensor, "b d _h _w"]:
+        joined = F.conv2d(places, self.join.weight, self.join.bias, dilation=apart, stride=step)
+        return torch.tanh(self.out(F.leaky_relu(joined, SLOPE)))
+
+
+class Relation(nn.Module):
+    """From the difference of two embeddings to which neighbour the second is. As in the published code, the last
+    layer's weights are of length 1 by their outputs and do not learn."""
+
+    weight: Float[Tensor, "k d"]
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        hidden = 128
+        self.first, self.second = nn.Linear(size, hidden), nn.Linear(hidden, hidden)
+        last = nn.Linear(hidden, len(DIRECTIONS))
+        draw(self, "plain")
+        draw(last, "plain")
+        self.register_buffer("weight", F.normalize(last.requires_grad_(False).weight, dim=0))
+        self.bias = nn.Parameter(torch.zeros(len(DIRECTIONS)))
+
+    def forward(self, first: Float[Tensor, "b d"], second: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
+        hidden = F.leaky_relu(self.first(first - second), SLOPE)
+        return F.linear(F.leaky_relu(self.second(hidden), SLOPE), self.weight, self.bias)
+
+
+class PatchSVDD(Learned):
+    """The map is the product of two, of small and of large patches, in logarithms: each pixel's mean over the patches
+    that it lies in of their distance to the nearest one of normals. Sizes are multiples of 16, 64 at the least."""
+
+    centre: Float[Tensor, "3 h w"]
+    """The mean of the normals, which is taken off."""
+    small: Float[Tensor, "n d"]
+    large: Float[Tensor, "m d"]
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.options = options
+        self.encoder = Encoder(options.width, options.size)
+        draw(self.encoder, "plain")
+        self.relations = nn.ModuleDict({str(side): Relation(options.size) for side in STEPS})
+        for name in ("centre", "small", "large"):
+            self.register_buffer(name, None)
+
+    def fit(self, normals: Iterable[Float[Tensor, "b 3 h w"]], generator: torch.Generator) -> None:
+        """A memory holds all embeddings of its kind, or as many as `options.most` of them, drawn."""
+        count, total = 0, torch.zeros(())
+        for images in normals:
+            count, total = count + len(images), total.to(images) + images.sum(0)
+        self.centre = total / count
+        super().fit(normals, generator)
+        self.small, self.large = (self._remembered(normals, side, generator) for side in STEPS)
+
+    def optimizers(self, lr: float) -> Sequence[torch.optim.Optimizer]:
+        return [torch.optim.Adam(self.parameters(), lr)]
+
+    def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:  # noqa: ARG002
+        """Nothing: there is no backbone."""
+        return ()
+
+    def loss(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        frozen: Features,  # noqa: ARG002
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        images = (images - self.centre).repeat_interleave(self.options.patches, 0)
+        terms = {}
+        for side in STEPS:
+            first, second, which = neighbours(images, side, generator)
+            relation = self.relations[str(side)](self.encoder.of_patches(first), self.encoder.of_patches(second))
+            terms[f"position_{side}"] = F.cross_entropy(relation, which)
+            one, other = (self.encoder.of_patches(patches) for patches in coinciding(images, side, generator))
+            terms[f"svdd_{side}"] = self.options.weight * (one - other).norm(dim=1).mean()
+        return terms
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+        shown = images - self.centre
+        maps = []
+        for side, memory in zip(STEPS, (self.small, self.large), strict=True):
+            embedded = self.encoder(shown, side).to(images.dtype)
+            distances = _to_nearest(embedded.permute(0, 2, 3, 1).flatten(0, 2), memory)
+            maps.append(spread(distances.view(len(images), 1, *embedded.shape[2:]), side))
+        return self.prediction(images, torch.stack([(part + LEAST).log() for part in maps]).sum(0))
+
+    def _remembered(self, normals: Iterable[Tensor], side: int, generator: torch.Generator) -> Float[Tensor, "n d"]:
+        every = [self.encoder(images - self.centre, side).permute(0, 2, 3, 1).flatten(0, 2) for images in normals]
+        rows, most = torch.cat(every), self.options.most
+        if most is None or len(rows) <= most:
+            return rows
+        return rows[torch.randperm(len(rows), generator=generator)[:most].to(rows.device)]
+
+
+def spread(values: Float[Tensor, "b 1 gh gw"], side: int) -> Float[Tensor, "b 1 h w"]:
+    """Each pixel's mean over the patches of a side that it lies in."""
+    square = values.new_ones(1, 1, side, side)
+    total, count = (F.conv_transpose2d(part, square, stride=STEPS[side]) for part in (values, torch.ones_like(values)))
+    return total / count
+
+
+def _to_nearest(rows: Float[Tensor, "n d"], memory: Float[Tensor, "m d"]) -> Float[Tensor, " n"]:
+    """Which is nearest is found by products of matrices; the distance is the difference itself, with its gradient."""
+    nearest = torch.cat([_nearest(part, memory) for part in torch.split(rows, max(1, AT_ONCE // len(memory)))])
+    return ((rows - memory[nearest]).square().sum(1) + ROUND).sqrt()
+
+
+def _nearest(rows: Float[Tensor, "n d"], memory: Float[Tensor, "m d"]) -> Int64[Tensor, " n"]:
+    return torch.addmm(memory.square().sum(1) / 2, rows, memory.T, alpha=-1).min(1).indices
