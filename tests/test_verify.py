@@ -193,7 +193,7 @@ def test_what_verify_decodes_is_kept_for_runs_and_what_it_cannot_is_not(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "cache"))
-    every_mask(lambda mask: np.where(mask > 0, 240, 9))(copy)
+    every_mask(lambda mask: np.where(mask > 0, 240, 9).astype(np.uint8))(copy)
     before = find_dataset(copy.parent).load("test", None, (24, 24))
     shutil.rmtree(tmp_path / "cache")
     looked(copy)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import math
+import mmap
 import os
 import zlib
 from collections import deque
@@ -82,7 +83,9 @@ def remember(name: str, decided_by: Sequence[Any], make: Callable[[], Mapping[st
     tensors = {key: tensor.contiguous() for key, tensor in make().items()}
     try:
         with _writing(), files.whole(path, apart=True) as aside:
-            save_file(tensors, aside, metadata={"crc32": _checksum(tensors)})
+            save_file(
+                tensors, aside, metadata={"crc32": _checksum({key: tensor.numpy() for key, tensor in tensors.items()})}
+            )
     except (UserError, OSError, SafetensorError) as error:
         log.warning("%s is not kept in the cache: %s", path.name, error)
     return tensors
@@ -135,28 +138,23 @@ def _laid_out(path: Path, fields: Mapping[str, Array]) -> Iterator[Arrays]:
     with path.open("r+b") as file:
         file.write(len(header).to_bytes(8, "little") + header)
         file.truncate(begin + end)
-        if end and hasattr(os, "posix_fallocate"):
+        if hasattr(os, "posix_fallocate"):
             # A disk that is full is an error now, and not the end of the process when a page is written.
             os.posix_fallocate(file.fileno(), 0, begin + end)
-    maps = {
-        key: np.memmap(path, dtype, "r+", begin + entries[key]["data_offsets"][0], shape)
-        if math.prod(shape)
-        else np.zeros(shape, dtype)
-        for key, (dtype, shape) in fields.items()
-    }
-    try:
-        yield dict(maps)
-        value = 0
-        for key in sorted(maps):
-            value = zlib.crc32(maps[key].reshape(-1).view(np.uint8).data, value)
-    finally:
-        for array in maps.values():
-            if isinstance(array, np.memmap) and (mapped := getattr(array, "_mmap", None)) is not None:
-                array.flush()
-                with suppress(BufferError):
-                    mapped.close()
-    with path.open("r+b") as file:
-        file.write(len(header).to_bytes(8, "little") + header.replace(NO_CHECKSUM.encode(), f"{value:08x}".encode(), 1))
+        with mmap.mmap(file.fileno(), begin + end) as mapped:
+            arrays: Arrays = {
+                key: np.frombuffer(mapped, dtype, math.prod(shape), begin + entries[key]["data_offsets"][0])
+                .reshape(shape)
+                for key, (dtype, shape) in fields.items()
+            }  # fmt: skip
+            try:
+                yield arrays
+                checksum = _checksum(arrays)
+            finally:
+                # Nothing may look into the file any more when it is closed.
+                arrays.clear()
+        file.seek(8)
+        file.write(header.replace(NO_CHECKSUM.encode(), checksum.encode(), 1))
 
 
 def remember_text(name: str, decided_by: Sequence[Any], make: Callable[[], str]) -> str:
@@ -220,10 +218,10 @@ def _digest(decided_by: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:24]
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
+def _checksum(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     value = 0
-    for key in sorted(tensors):
-        value = zlib.crc32(tensors[key].numpy().reshape(-1).view(np.uint8).data, value)
+    for key in sorted(arrays):
+        value = zlib.crc32(arrays[key].reshape(-1).view(np.uint8).data, value)
     return f"{value:08x}"
 
 
@@ -238,7 +236,7 @@ def _read(path: Path) -> dict[str, Tensor] | None:
     except (OSError, SafetensorError) as error:
         _set_aside(path, error)
         return None
-    if _checksum(tensors) != expected:
+    if _checksum({key: tensor.numpy() for key, tensor in tensors.items()}) != expected:
         _set_aside(path, "checksum")
         return None
     return tensors
