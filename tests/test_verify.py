@@ -8,11 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy import ndimage
 
+from omnial_bench.data import decode
+from omnial_bench.data.dataset import find_dataset
 from omnial_bench.data.duplicates import pairs_alike
 from omnial_bench.data.verify import Verification, verify
+from omnial_bench.errors import UserError
 
 HEIGHT, WIDTH = 72, 96
 
@@ -183,3 +187,23 @@ def test_pairs_beyond_those_that_are_all_compared_are_found_where_they_are_equal
     monkeypatch.setattr("omnial_bench.data.duplicates.MOST", 4)
     assert pairs_alike(signatures) == [(0, 6, 1.0), (1, 7, 1.0)]
     assert pairs_alike([b"", bytes(64 * 64), bytes(64 * 64)]) == []
+
+
+def test_what_verify_decodes_is_kept_for_runs_and_what_it_cannot_is_not(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "cache"))
+    every_mask(lambda mask: np.where(mask > 0, 240, 9).astype(np.uint8))(copy)
+    before = find_dataset(copy.parent).load("test", None, (24, 24))
+    shutil.rmtree(tmp_path / "cache")
+    looked(copy)
+    verify(copy.parent, size=(24, 24))
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "open_image", lambda *_: pytest.fail("decoded again"))
+        after = find_dataset(copy.parent).load("test", None, (24, 24))
+        find_dataset(copy.parent).load("train", None, (32, 32))
+    assert torch.equal(before.images, after.images) and torch.equal(before.masks, after.masks)
+    cut_off(IMAGE)(copy)
+    verify(copy.parent, size=(24, 24))
+    with pytest.raises(UserError, match="cannot decode"):
+        find_dataset(copy.parent).load("test", None, (24, 24))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
+import mmap
 import os
 import zlib
 from collections import deque
@@ -18,6 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import platformdirs
 from safetensors import SafetensorError, safe_open
 
@@ -34,8 +38,16 @@ log = logging.getLogger(__name__)
 A_DAY = 86_400.0
 """Seconds after which nobody writes any more at what is not whole."""
 
+NO_CHECKSUM = "--------"
+DTYPES = {"uint8": "U8", "bool": "BOOL", "float32": "F32"}
+"""The names of safetensors by those of NumPy."""
+
 AHEAD = 4
 """Items a thread that may be done before their turn."""
+
+Array = tuple[type[np.generic], tuple[int, ...]]
+"""Of what kind an array is, and how large."""
+Arrays = dict[str, npt.NDArray[Any]]
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -71,10 +83,78 @@ def remember(name: str, decided_by: Sequence[Any], make: Callable[[], Mapping[st
     tensors = {key: tensor.contiguous() for key, tensor in make().items()}
     try:
         with _writing(), files.whole(path, apart=True) as aside:
-            save_file(tensors, aside, metadata={"crc32": _checksum(tensors)})
+            save_file(
+                tensors, aside, metadata={"crc32": _checksum({key: tensor.numpy() for key, tensor in tensors.items()})}
+            )
     except (UserError, OSError, SafetensorError) as error:
         log.warning("%s is not kept in the cache: %s", path.name, error)
     return tensors
+
+
+def remember_arrays(
+    name: str, decided_by: Sequence[Any], fields: Mapping[str, Array], fill: Callable[[Arrays], None]
+) -> dict[str, Tensor]:
+    """As `remember`, for arrays of zeros that are laid out on the disk, so that `fill`, which writes into them, may
+    write more than memory holds. What it raises is raised."""
+    path = cache_folder() / f"{name}-{_digest(decided_by)}.safetensors"
+    found = _read(path)
+    raised: list[BaseException] = []
+    if found is None:
+        try:
+            with _writing(), files.whole(path) as aside, _laid_out(aside, fields) as arrays:
+                try:
+                    fill(arrays)
+                except BaseException as error:
+                    raised.append(error)
+                    raise
+            found = _read(path)
+        except (UserError, OSError) as error:
+            if raised:
+                raise
+            log.warning("%s is not kept in the cache: %s", path.name, error)
+    return _in_memory(fields, fill) if found is None else found
+
+
+def _in_memory(fields: Mapping[str, Array], fill: Callable[[Arrays], None]) -> dict[str, Tensor]:
+    import torch
+
+    arrays = {key: np.zeros(shape, dtype) for key, (dtype, shape) in fields.items()}
+    fill(arrays)
+    return {key: torch.from_numpy(array) for key, array in arrays.items()}
+
+
+@contextmanager
+def _laid_out(path: Path, fields: Mapping[str, Array]) -> Iterator[Arrays]:
+    """Arrays of zeros mapped onto a safetensors file, whose checksum is written at the end."""
+    entries: dict[str, Any] = {"__metadata__": {"crc32": NO_CHECKSUM}}
+    end = 0
+    # The widest first, so that each begins at a multiple of its width.
+    for key, (dtype, shape) in sorted(fields.items(), key=lambda item: -np.dtype(item[1][0]).itemsize):
+        start, end = end, end + math.prod(shape) * np.dtype(dtype).itemsize
+        entries[key] = {"dtype": DTYPES[np.dtype(dtype).name], "shape": list(shape), "data_offsets": [start, end]}
+    header = json.dumps(entries).encode()
+    header += b" " * (-len(header) % 8)
+    begin = 8 + len(header)
+    with path.open("r+b") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(begin + end)
+        if hasattr(os, "posix_fallocate"):
+            # A disk that is full is an error now, and not the end of the process when a page is written.
+            os.posix_fallocate(file.fileno(), 0, begin + end)
+        with mmap.mmap(file.fileno(), begin + end) as mapped:
+            arrays: Arrays = {
+                key: np.frombuffer(mapped, dtype, math.prod(shape), begin + entries[key]["data_offsets"][0])
+                .reshape(shape)
+                for key, (dtype, shape) in fields.items()
+            }  # fmt: skip
+            try:
+                yield arrays
+                checksum = _checksum(arrays)
+            finally:
+                # Nothing may look into the file any more when it is closed.
+                arrays.clear()
+        file.seek(8)
+        file.write(header.replace(NO_CHECKSUM.encode(), checksum.encode(), 1))
 
 
 def remember_text(name: str, decided_by: Sequence[Any], make: Callable[[], str]) -> str:
@@ -138,10 +218,10 @@ def _digest(decided_by: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()[:24]
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
+def _checksum(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
     value = 0
-    for key in sorted(tensors):
-        value = zlib.crc32(tensors[key].numpy().tobytes(), value)
+    for key in sorted(arrays):
+        value = zlib.crc32(arrays[key].reshape(-1).view(np.uint8).data, value)
     return f"{value:08x}"
 
 
@@ -156,7 +236,7 @@ def _read(path: Path) -> dict[str, Tensor] | None:
     except (OSError, SafetensorError) as error:
         _set_aside(path, error)
         return None
-    if _checksum(tensors) != expected:
+    if _checksum({key: tensor.numpy() for key, tensor in tensors.items()}) != expected:
         _set_aside(path, "checksum")
         return None
     return tensors

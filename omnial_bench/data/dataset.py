@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from omnial_bench.data.catalog import guess_name
 from omnial_bench.data.readers.base import Reader, Sample
 from omnial_bench.data.readers.base import Split as Split
 from omnial_bench.data.readers.registry import choose_reader, content
-from omnial_bench.data.splits import decode_split
+from omnial_bench.data.splits import fields_of, fill
 from omnial_bench.errors import UserError, is_printable, unknown
 from omnial_bench.io import whole as files
 from omnial_bench.trust import is_foreign
@@ -141,20 +141,30 @@ class Dataset:
         return [mark for mark in every if mark[0].label != "good"]
 
     def _load(self, split: Split, category: str, size: tuple[int, int]) -> tuple[list[Sample], dict[str, torch.Tensor]]:
-        samples = [sample for sample in self.samples if sample.category == category and sample.split == split]
+        samples = self.part(split, category)
         if not samples:
             raise UserError(
                 f"category {category!r} has no {split} images; expected some in "
                 f"{self.root / category / split}; add them or leave the category out"
             )
         self.require_masks(samples)
+        return samples, self.decoded(samples, size, lambda arrays: fill(arrays, samples, size))
+
+    def part(self, split: Split, category: str) -> list[Sample]:
+        """The samples of one split of one category."""
+        return [sample for sample in self.samples if sample.category == category and sample.split == split]
+
+    def decoded(
+        self, samples: Sequence[Sample], size: tuple[int, int], filled: Callable[[cache.Arrays], None]
+    ) -> dict[str, torch.Tensor]:
+        """What a split is kept as, see `splits.fields_of`: from the cache, or from `filled`, which decodes."""
+        category, split = samples[0].category, samples[0].split
         paths = [path for sample in samples for path in (sample.image, *sample.masks)]
         decided_by = [decode.VERSION, list(size), [one.id for one in samples], cache.file_stamps(self.root, paths)]
         if self.named_by:
             decided_by.append([len(sample.masks) for sample in samples])
         name = f"{category}-{split}-{size[0]}x{size[1]}"
-        tensors = cache.remember(name, decided_by, lambda: decode_split(samples, size))
-        return samples, tensors
+        return cache.remember_arrays(name, decided_by, fields_of(samples, size), filled)
 
     def require_masks(self, samples: Sequence[Sample]) -> None:
         """UserError naming the first anomalous image without a mask."""

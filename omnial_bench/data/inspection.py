@@ -1,17 +1,16 @@
 """One sample looked at closely: each of its files is decoded once, and only what verifying needs is kept of it."""
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from omnial_bench.data import decode
-from omnial_bench.data.levels import HALF, Levels, Values, measure, read_levels
+from omnial_bench.data.levels import Levels, Values, measure, read_levels
 from omnial_bench.data.readers.base import Sample
+from omnial_bench.data.splits import Drawn, united
 from omnial_bench.errors import UserError
 
 SIGNATURE = 64
@@ -50,14 +49,16 @@ class Inspection:
     """By the level above which pixels are anomalous; empty without masks."""
 
 
-def inspect(sample: Sample, size: decode.Size) -> Inspection:
-    """Decode a sample's image and masks; what is wrong with them is told, not raised. `size` is the network's."""
+def inspect(sample: Sample, size: decode.Size) -> tuple[Inspection, Drawn | None]:
+    """Decode a sample's image and masks; what is wrong with them is told, not raised. `size` is the network's, at which
+    they are drawn if they can be."""
     unusable: list[tuple[Path, str]] = []
-    original, mode, orientation, signature = None, "", 1, b""
+    original, mode, orientation, signature, pixels = None, "", 1, b"", None
     try:
         opened = decode.open_image(sample.image)
         image = decode.usable(opened, sample.image)
         original, mode, orientation = (image.height, image.width), opened.mode, _orientation(opened)
+        pixels = decode.resized(image, size)
         signature = image.convert("L").resize((SIGNATURE, SIGNATURE), Image.Resampling.BOX).tobytes()
     except UserError as error:
         unusable.append((sample.image, str(error)))
@@ -68,12 +69,15 @@ def inspect(sample: Sample, size: decode.Size) -> Inspection:
         except UserError as error:
             unusable.append((mask, str(error)))
     values = tuple(map(measure, parts))
-    alike = {part.shape for part in parts}
-    return Inspection(
+    masks = united(parts, values, size) if len({part.shape for part in parts}) == 1 else {}
+    look = Inspection(
         size=original or (0, 0), mode=mode, orientation=orientation, signature=signature, unusable=tuple(unusable),
         values=values, checksum=reduce(lambda sum_, part: zlib.crc32(part.tobytes(), sum_), parts, 0),
-        marked=_marked(parts, values, size) if len(alike) == 1 else {},
+        marked={above: Marked(share=share, left=bool(mask.any())) for above, (mask, share) in masks.items()},
     )  # fmt: skip
+    if pixels is None or unusable:
+        return look, None
+    return look, Drawn(pixels=pixels, values=values, masks=masks)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -83,15 +87,3 @@ def _orientation(image: Image.Image) -> int:
         # Metadata that is damaged says nothing; Pillow raises whatever its parser stumbles over.
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _marked(parts: Sequence[Levels], values: Sequence[Values], size: decode.Size) -> dict[int, Marked]:
-    cuts = (0, HALF) if any(part.low for part in values) else (0,)
-    found = {}
-    for above in cuts:
-        mask = reduce(np.logical_or, [part > above for part in parts])
-        share = float(mask.mean())
-        # A mark of a fifth of the frame has an inside that no reduction takes away.
-        left = share > 0.2 or bool(decode.shrink_mask(mask, size).any())
-        found[above] = Marked(share=share, left=left)
-    return found if len(found) > 1 else {0: found[0], HALF: found[0]}

@@ -150,9 +150,13 @@ def _flat(levels: Levels) -> int:
     return int(inside.sum())
 
 
+NONE = Values(counts=(0,) * 256, files=0)
+"""Of no mask."""
+
+
 def together(parts: Iterable[Values]) -> Values:
     """The values of several masks; none are no files."""
-    return reduce(Values.__add__, parts, Values(counts=(0,) * 256, files=0))
+    return reduce(Values.__add__, parts, NONE)
 
 
 def choose_cut(values: Values) -> Cut:

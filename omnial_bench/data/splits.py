@@ -3,60 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import reduce
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from omnial_bench.data import cache, decode
-from omnial_bench.data.levels import HALF, Levels, Values, choose_cut, measure, read_levels, together
+from omnial_bench.data.levels import HALF, NONE, Cut, Levels, Values, choose_cut, measure, read_levels, together
 from omnial_bench.data.readers.base import Sample
 from omnial_bench.errors import UserError
 
-if TYPE_CHECKING:
-    import torch
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A sample at network size."""
+
+    pixels: decode.Bytes
+    """`h w 3`."""
+    values: tuple[Values, ...] = ()
+    """Of each mask in its file."""
+    masks: dict[int, tuple[decode.Mask, float]] = field(default_factory=dict)
+    """By the level above which pixels are anomalous, with the share of the file's pixels; empty without masks."""
 
 
-def decode_split(samples: Sequence[Sample], size: decode.Size) -> dict[str, torch.Tensor]:
-    """`images`, bytes `n 3 h w`, and where a sample has one `masks`, `n h w`, and `areas`, the share of each file's
-    pixels that its masks mark.
+def fields_of(samples: Sequence[Sample], size: decode.Size) -> dict[str, cache.Array]:
+    """What a split is kept as: `images`, bytes `n 3 h w`, and where a sample has one `masks`, `n h w`, and `areas`, the
+    share of each file's pixels that its masks mark."""
+    count = len(samples)
+    fields: dict[str, cache.Array] = {"images": (np.uint8, (count, 3, *size))}
+    if any(sample.masks for sample in samples):
+        fields |= {"masks": (np.bool_, (count, *size)), "areas": (np.float32, (count,))}
+    return fields
 
-    UserError for a file that cannot be decoded, a mask of another size than its image, and levels that have no right
-    cut.
-    """
-    import torch
 
-    images = np.empty((len(samples), 3, *size), np.uint8)
-    masks, areas = np.zeros((len(samples), *size), bool), np.zeros(len(samples), np.float32)
-    upper: dict[int, tuple[decode.Mask, float]] = {}
+def draw(sample: Sample, size: decode.Size) -> Drawn:
+    """A sample decoded. UserError for a file that cannot be, and for a mask of another size than its image."""
+    pixels, original = decode.read_image(sample.image, size)
+    parts = [read_levels(mask, original=original) for mask in sample.masks]
+    values = tuple(map(measure, parts))
+    return Drawn(pixels=pixels, values=values, masks=united(parts, values, size))
 
-    def read(index: int) -> list[Values]:
-        """An image and its masks, cut at both places where these differ; what the levels of its masks are."""
-        sample = samples[index]
-        pixels, original = decode.read_image(sample.image, size)
-        images[index] = pixels.transpose(2, 0, 1)
-        parts = [read_levels(mask, original=original) for mask in sample.masks]
-        values = list(map(measure, parts))
-        if parts:
-            masks[index], areas[index] = _united(parts, 0, size)
-        if any(part.low for part in values):
-            upper[index] = _united(parts, HALF, size)
-        return values
 
-    values = [part for parts in cache.in_parallel(read, range(len(samples))) for part in parts]
-    cut = choose_cut(together(values))
+def united(
+    parts: Sequence[Levels], values: Sequence[Values], size: decode.Size
+) -> dict[int, tuple[decode.Mask, float]]:
+    """Under both cuts, what any of the masks marks at `size`, and the share of the pixels in the file."""
+    found: dict[int, tuple[decode.Mask, float]] = {}
+    for above in (0, HALF) if parts else ():
+        if above and not any(part.low for part in values):
+            found[above] = found[0]
+        else:
+            mask = reduce(np.logical_or, [part > above for part in parts])
+            found[above] = (decode.shrink_mask(mask, size), float(mask.mean()))
+    return found
+
+
+class Filling:
+    """A split that is being written, sample by sample in any order, into the arrays of `fields_of`."""
+
+    def __init__(self, arrays: cache.Arrays, size: decode.Size) -> None:
+        self.arrays, self.size = arrays, size
+        self._other: dict[int, tuple[npt.NDArray[np.uint8], float]] = {}
+        """Masks under the upper cut, in bits, where it changes them."""
+
+    def put(self, index: int, drawn: Drawn) -> None:
+        self.arrays["images"][index] = drawn.pixels.transpose(2, 0, 1)
+        if drawn.masks:
+            self.arrays["masks"][index], self.arrays["areas"][index] = drawn.masks[0]
+            if drawn.masks[HALF] is not drawn.masks[0]:
+                mask, area = drawn.masks[HALF]
+                self._other[index] = np.packbits(mask), area
+
+    def end(self, cut: Cut) -> None:
+        """Take the cut that all of the masks together say."""
+        height, width = self.size
+        for index, (bits, area) in self._other.items() if cut.above else ():
+            self.arrays["masks"][index] = np.unpackbits(bits, count=height * width).reshape(height, width)
+            self.arrays["areas"][index] = area
+
+
+def fill(arrays: cache.Arrays, samples: Sequence[Sample], size: decode.Size) -> None:
+    """Decode samples into the arrays. UserError as of `draw`, and for levels of masks that have no right cut."""
+    filling, values = Filling(arrays, size), NONE
+
+    def read(index: int) -> tuple[Values, ...]:
+        drawn = draw(samples[index], size)
+        filling.put(index, drawn)
+        return drawn.values
+
+    for parts in cache.streamed(read, range(len(samples))):
+        values = together((values, *parts)) if parts else values
+    cut = choose_cut(values)
     if cut.wrong:
         first = next(mask for sample in samples for mask in sample.masks)
         raise UserError(f"cannot use the masks of {samples[0].category}, such as {first}: {cut.wrong}")
-    for index, (mask, area) in upper.items() if cut.above else ():
-        masks[index], areas[index] = mask, area
-    tensors = {"images": torch.from_numpy(images)}
-    if values:
-        tensors |= {"masks": torch.from_numpy(masks), "areas": torch.from_numpy(areas)}
-    return tensors
-
-
-def _united(parts: Sequence[Levels], above: int, size: decode.Size) -> tuple[decode.Mask, float]:
-    """Anomalous where any of the masks is, and the share of the pixels in the file that is."""
-    mask = reduce(np.logical_or, [part > above for part in parts])
-    return decode.shrink_mask(mask, size), float(mask.mean())
+    filling.end(cut)

@@ -1,10 +1,11 @@
 """A data folder looked through: counts, files that cannot be read, and truth that cannot be right."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import CATALOG
@@ -12,7 +13,8 @@ from omnial_bench.data.dataset import Dataset, Truth, scan
 from omnial_bench.data.doubts import Problem, look_over, look_over_pairs
 from omnial_bench.data.inspection import Inspection, inspect
 from omnial_bench.data.levels import Cut, choose_cut, together
-from omnial_bench.data.readers.base import Reader, Sample
+from omnial_bench.data.readers.base import Reader, Sample, Split
+from omnial_bench.data.splits import Filling
 
 Tell = Callable[[int, int], None]
 """Called with the images that are done and all of them."""
@@ -69,14 +71,18 @@ def verify(
     dataset = scan(root, categories, reader=reader, trusted=trusted, labels=labels)
     problems: list[Problem] = []
     counts, done = [], 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if tell is not None:
+            tell(done, len(dataset.samples))
+
     for category in dataset.categories:
         samples = [sample for sample in dataset.samples if sample.category == category]
         looks: list[Inspection] = []
-        for look in _looks(samples, size):
-            looks.append(look)
-            done += 1
-            if tell is not None:
-                tell(done, len(dataset.samples))
+        for split in get_args(Split):
+            looks += _looks(dataset, dataset.part(split, category), size, tick)
         values = [part for look in looks for part in look.values]
         cut = choose_cut(together(values)) if values else Cut()
         problems += _of_category(dataset, category, samples, cut)
@@ -95,8 +101,44 @@ def verify(
     )
 
 
-def _looks(samples: Sequence[Sample], size: decode.Size) -> Iterator[Inspection]:
-    return cache.streamed(lambda sample: inspect(sample, size), samples)
+class _Unfit(Exception):
+    """What was decoded is not to be kept, for a part of it is missing."""
+
+
+def _looks(
+    dataset: Dataset, samples: Sequence[Sample], size: decode.Size, tick: Callable[[], None]
+) -> list[Inspection]:
+    """The inspections of a split, which is kept for runs at this size as it is decoded, if all of it can be."""
+    looks: list[Inspection] = []
+
+    def fill(arrays: cache.Arrays) -> None:
+        looks.clear()
+        filling = Filling(arrays, size)
+
+        def look(index: int) -> Inspection:
+            found, drawn = inspect(samples[index], size)
+            if drawn is not None:
+                filling.put(index, drawn)
+            return found
+
+        for found in cache.streamed(look, range(len(samples))):
+            looks.append(found)
+            tick()
+        values = [part for found in looks for part in found.values]
+        cut = choose_cut(together(values)) if values else Cut()
+        bare = any(sample.label != "good" and not sample.masks for sample in samples)
+        if cut.wrong or any(found.unusable for found in looks) or (bare and dataset.labels == "pixel"):
+            raise _Unfit
+        filling.end(cut)
+
+    if samples:
+        with suppress(_Unfit):
+            dataset.decoded(samples, size, fill)
+    if len(looks) != len(samples):
+        for found in cache.streamed(lambda sample: inspect(sample, size)[0], samples):
+            looks.append(found)
+            tick()
+    return looks
 
 
 FEW = {"training images": 20, "normal test images": 5, "anomalous test images": 5}
