@@ -72,7 +72,7 @@ class Prediction:
 
     @property
     def log_odds(self) -> Float[Tensor, "b h w"]:
-        """Log-odds of anomalous against normal, unsmoothed; the quantity that attacks differentiate."""
+        """Log-odds of anomalous against normal, unsmoothed; what attacks differentiate that do not go for ranks."""
         return torch.logsumexp(self.logits[:, 1:], dim=1) - self.logits[:, 0]
 
     @property
