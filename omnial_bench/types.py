@@ -72,7 +72,7 @@ class Prediction:
 
     @property
     def log_odds(self) -> Float[Tensor, "b h w"]:
-        """Log-odds of anomalous against normal, unsmoothed; the quantity that attacks differentiate."""
+        """Log-odds of anomalous against normal, unsmoothed; what attacks differentiate that do not go for ranks."""
         anomalous = self.logits[:, 1] if self.logits.shape[1] == 2 else torch.logsumexp(self.logits[:, 1:], dim=1)
         return anomalous - self.logits[:, 0]
 

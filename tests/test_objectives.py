@@ -398,6 +398,16 @@ def test_pooled_goes_on_where_the_order_within_the_image_is_lost() -> None:
     assert high > 1.5 * low
 
 
+@pytest.mark.parametrize("objective", [pooled, ranking])
+def test_ranks_are_those_of_the_map_that_is_scored(objective) -> None:
+    """A detector that smooths its probabilities is attacked on the smoothed map, by which its pixels are ranked."""
+    shown = Prediction(prediction(ODDS).logits, smoothing=3)
+    assert not torch.equal(shown.score_map, ODDS)
+    field = rivals(shown.score_map, TRUTH)
+    value = objective(shown, aim(TRUTH, rivals=field))
+    assert torch.equal(value, objective(prediction(shown.score_map), aim(TRUTH, rivals=field)))
+
+
 def test_pooled_without_rivals_says_what_it_lacks() -> None:
     with pytest.raises(UserError, match="make the victim with rivals, or try objective ranking"):
         pooled(prediction(ODDS), aim(TRUTH))

@@ -349,10 +349,11 @@ class TestMistakes:
             (lambda logits: logits.detach(), "gradient"),
         ],
     )
-    def test_a_detector_that_cannot_be_attacked_is_one_line(self, change: object, message: str) -> None:
+    @pytest.mark.parametrize("objective", ["balanced", "pooled", "ranking"])
+    def test_a_detector_that_cannot_be_attacked_is_one_line(self, change: object, message: str, objective: str) -> None:
         odd = Target(detector=Odd(change), labels=LABELS)
         with pytest.raises(UserError, match=message) as caught:
-            evaluate(odd, suite(threat("any")), clean_images(), "cap", seed=0)
+            evaluate(odd, suite(threat("any", objective=objective)), clean_images(), "cap", seed=0)
         assert "\n" not in str(caught.value)
 
 

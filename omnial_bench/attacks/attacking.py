@@ -88,5 +88,5 @@ def _rivals(
             part = images.batch(rows[start : start + batch], device)
             truth = part.masks.flatten()[::every]
             for pairs, prediction in zip(parts, target.predictions(part.images), strict=True):
-                pairs.append((prediction.log_odds.flatten()[::every], truth))
+                pairs.append((prediction.score_map.flatten()[::every], truth))
     return [Rivals.of(pairs) for pairs in parts]

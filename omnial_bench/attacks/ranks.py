@@ -23,21 +23,23 @@ def ranking(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     """How far an image's normal pixels rank above its anomalous ones: the mean of -log(1 + softplus((a - n) / t)) over
     pairs of a normal pixel's score n and an anomalous one's a, t `WIDTH`.
 
-    A score is the log-odds in standard deviations of the map, and to the share `STRAIGHT` what it is when
-    `straightened`. The latter is the same after any strictly increasing change of the scores, so that no bend, be it an
-    exponential or a sigmoid that has not rounded to 1, takes the attack's hold; the former favours those pixels that
-    move most, where others cannot be won. A pair that is won loses its weight, one far from being won keeps a little
-    (one over its distance), so that the ranks decide and not a few extreme pixels. Every pixel meets `PARTNERS` of the
-    other kind, in a fixed order and in memory of the map's size. Towards a target it is lowered, with the pairs turned
-    about. An image with pixels of one kind has the value of `linear`, for the mean of scores in the map's own units
-    stays 0, and the gradient of that mean; towards a target it is weighted by sigmoid((wrong - mean) / t), which bears
-    on those that lie furthest out. Any positive affine change of the log-odds leaves the value of pairs and the
-    direction of the gradient as they are; the deviation, the bend and the weights have no gradient.
+    A score is what ranks pixels (log-odds, smoothed where the detector smooths its map) in standard deviations of the
+    map, and to the share `STRAIGHT` what it is when `straightened`. The latter is the same after any strictly
+    increasing change of the scores, so that no bend, be it an exponential or a sigmoid that has not rounded to 1, takes
+    the attack's hold; the former favours those pixels that move most, where others cannot be won. A pair that is won
+    loses its weight, one far from being won keeps a little (one over its distance), so that the ranks decide and not a
+    few extreme pixels. Every pixel meets `PARTNERS` of the other kind, in a fixed order and in memory of the map's
+    size. Towards a target it is lowered, with the pairs turned about. An image with pixels of one kind has the value
+    of `linear`, for the mean of scores in the map's own units stays 0, and the gradient of that mean; towards a target
+    it is weighted by sigmoid((wrong - mean) / t), which bears on those that lie furthest out. Any positive affine
+    change of the scores leaves the value of pairs and the direction of the gradient as they are; the deviation, the
+    bend and the weights have no gradient.
     """
-    spread, middle = torch.std_mean(prediction.log_odds.detach().flatten(1), 1)
+    ranked = prediction.score_map
+    spread, middle = torch.std_mean(ranked.detach().flatten(1), 1)
     spread = spread.clamp_min(torch.finfo(torch.float32).tiny)
-    plain = (prediction.log_odds - middle[:, None, None]) / spread[:, None, None]
-    odds = STRAIGHT * straightened(prediction.log_odds) + (1 - STRAIGHT) * plain
+    plain = (ranked - middle[:, None, None]) / spread[:, None, None]
+    odds = STRAIGHT * straightened(ranked) + (1 - STRAIGHT) * plain
     truth = aim.truth.flatten(1)
     pixels, anomalous = truth.shape[1], truth.sum(1, keepdim=True)
     # The anomalous pixels first, each kind in reading order; `first` says of each place whether it holds one.
@@ -54,13 +56,13 @@ def ranking(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
         cost = torch.log1p(F.softplus(-lead)) if aim.towards else -torch.log1p(F.softplus(lead))
         paired = paired + sum(means_apart(cost, first)) / (2 * PARTNERS)
     both = (anomalous > 0) & (anomalous < pixels)
-    return torch.where(both.squeeze(1), paired, _alone(prediction, odds, aim))
+    return torch.where(both.squeeze(1), paired, _alone(ranked, odds, aim))
 
 
-def _alone(prediction: Prediction, odds: Float[Tensor, "b h w"], aim: Aim) -> Float[Tensor, " b"]:
-    """The value of `linear`, with the gradient that the mean of the scores `odds` has; towards a target that of each
-    pixel times the share of the way that it lies out."""
-    anomalous, normal = means_apart(log_odds_of_wrong(prediction.log_odds, aim.truth).detach(), aim.apart)
+def _alone(ranked: Float[Tensor, "b h w"], odds: Float[Tensor, "b h w"], aim: Aim) -> Float[Tensor, " b"]:
+    """The value of `linear` of what ranks pixels, with the gradient that the mean of the scores `odds` has; towards a
+    target that of each pixel times the share of the way that it lies out."""
+    anomalous, normal = means_apart(log_odds_of_wrong(ranked, aim.truth).detach(), aim.apart)
     wrong = log_odds_of_wrong(odds, aim.truth)
     if aim.towards:
         flat = wrong.detach().flatten(1)
@@ -86,7 +88,7 @@ def pooled(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
             "objective pooled: expected what the detector says of all images before the attack, got none; "
             "make the victim with rivals, or try objective ranking"
         )
-    scores, truth = rivals.scores(prediction.log_odds), aim.truth
+    scores, truth = rivals.scores(prediction.score_map), aim.truth
     place = torch.arange(truth[0].numel(), device=scores.device).view_as(truth[0])
     against, over = (rivals.anomalous, rivals.normal) if aim.towards else (rivals.normal, rivals.anomalous)
     cost = torch.zeros_like(scores)

@@ -35,7 +35,8 @@ class Bend:
         fixed, largest = scores.detach().contiguous(), self.values[:, -1:].contiguous()
         # A value that several knots share belongs to the piece above them, the largest to the one below.
         before_largest = torch.searchsorted(self.values, largest)
-        after = torch.searchsorted(self.values, fixed, right=True).minimum(before_largest).clamp_min(1)
+        # NaN sorts behind every knot; it is not for a bend to fail on it.
+        after = torch.searchsorted(self.values, fixed, right=True).minimum(before_largest).clamp(1, KNOTS - 1)
         low, width = self.values.gather(1, after - 1), self.values.diff(dim=1).gather(1, after - 1)
         slope = torch.where(width > 0, self.heights.diff()[after - 1] / width, 1.0)
         bent: Tensor = self.heights[after - 1] + slope * (scores - low)
