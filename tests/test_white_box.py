@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from masked import Honest
 from one_task import remembered
 from torch import Tensor, nn
 
+from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
@@ -243,6 +245,37 @@ def by_kind(n: int = 60) -> Images:
     """As a test split is read: one defect after the other; 20 normal images first."""
     every = clean_images(n)
     return every.select(sorted(range(n), key=lambda index: every.defects[index] != "good"))
+
+
+class TestStart:
+    """A threat that goes on from where an earlier one has come."""
+
+    def test_an_attack_that_goes_on_adds_its_steps(self) -> None:
+        """Twice three short steps from one random start reach, on a linear detector, what six reach."""
+        short = {"objective": "linear", "step_size": "1/1020"}
+        first = threat("first", **short)
+        parts = first, threat("on", start="first", **short), first.model_copy(update={"name": "first", "steps": 6})
+        images = by_kind(16)
+        two = evaluate(target(), suite(*parts[:2]), images, "cap", seed=0)
+        six = evaluate(target(), suite(parts[2]), images, "cap", seed=0)
+        losses = [[float(word) for word in one.losses.split()] for one in (*two.attempts, *six.attempts)]
+        # Between the two parts lies the rounding to bytes, of at most half a grey level.
+        assert losses[0] + losses[1] == pytest.approx(losses[2], abs=0.1 * (losses[2][-1] - losses[2][0]) + 2 / 255)
+        assert losses[1][0] > losses[0][-1] and two.attempts[1].options == "start = first"
+
+    @pytest.mark.parametrize(
+        ("second", "why"),
+        [
+            ({"start": "none"}, "expected start to name an earlier threat of the same norm, eps and where"),
+            ({"start": "first", "eps": "4/255"}, "expected start to name an earlier threat"),
+            ({"start": "second"}, "expected start to name an earlier threat"),
+            ({"start": "first", "attack": "square"}, "expected no start for square"),
+            ({"start": "first", "restarts": 2}, "expected no start for pgd with 2 restarts"),
+        ],
+    )
+    def test_a_start_that_cannot_be_is_told(self, second: dict[str, Any], why: str) -> None:
+        with pytest.raises(UserError, match=why):
+            check_suite(suite(threat("first"), threat("second", **second)))
 
 
 class TestPasses:

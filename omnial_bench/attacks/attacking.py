@@ -14,7 +14,7 @@ from omnial_bench.attacks.specs import HELD_AGAINST_RIVALS
 from omnial_bench.attacks.threats import aims, build_attack, kind_of, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Threat
-from omnial_bench.data.images import Images
+from omnial_bench.data.images import Images, to_float
 from omnial_bench.types import Detector
 
 
@@ -39,8 +39,11 @@ def attack_images(
     device: torch.device | str,
     batch: int = 8,
     precision: torch.dtype | None = None,
+    begin: UInt8[Tensor, "n 3 h w"] | None = None,
 ) -> Iterator[Part]:
     """Attack the mean over `models` on every image that the threat's goal attacks; the others come as they were.
+
+    With `begin`, images in the ball, the attack starts from these.
 
     Each category has random numbers of its own, the same for every model. UserError for a threat that does not fit.
     """
@@ -61,6 +64,9 @@ def attack_images(
             where = composed.objects[rows].to(device)[chosen] if threat.where == "foreground" else None
             with victim(models, precision=precision, rivals=rivals) as target:
                 attack = build_attack(target, threat, generator)
+                if begin is not None:
+                    # Of PGD's family, as `check_suite` asks.
+                    attack.begin = to_float(begin[rows], device)[chosen]  # type: ignore[attr-defined]
                 images = attack(part.images[chosen], labels[chosen], where)
             saved, moved = before.clone(), chosen.cpu()
             saved[moved] = quantise(images, before[moved], ball)

@@ -74,6 +74,8 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         self.best = best
         self.decay = decay
         self.together = together
+        self.begin: Float[Tensor, "b 3 h w"] | None = None
+        """Images in the ball from which the next call begins, in place of a random start."""
         self.losses: list[float] = []
         self.flat: int | None = None
         if threat.goal != "any":
@@ -147,6 +149,8 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         return Climb(attacked, torch.stack(losses), flat, self.sign * losses[-1])
 
     def _start(self, clean: Float[Tensor, "b 3 h w"], region: Tensor | None, number: int) -> Float[Tensor, "b 3 h w"]:
+        if self.begin is not None:
+            return self.threat.project(self.begin.float(), clean)
         if number == 0 and not self.random_start:
             return clean
         noise = within(random_change(clean.shape, self.threat, self.generator).to(clean.device), region)

@@ -5,7 +5,7 @@ Without torch until one of these is made, so that a mistake in a suite is told a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
@@ -176,13 +176,30 @@ def check_suite(suite: Suite, *, looking: bool = False) -> list[str]:
     names of what a run would have to trust, and nothing is imported.
     """
     wanted = []
-    for threat in suite.threats:
+    for index, threat in enumerate(suite.threats):
+        if threat.start is not None:
+            _check_start(suite, threat, suite.threats[:index])
         if looking and is_foreign(threat.attack):
             check_trust(threat.attack, [threat.attack], f"threat {threat.name} of suite {suite.name}", "attack")
             wanted += [] if threat.trusted else [threat.attack]
         else:
             check_threat(threat)
     return wanted
+
+
+def _check_start(suite: Suite, threat: Threat, earlier: Sequence[Threat]) -> None:
+    """UserError for a start that is no earlier threat of the same ball and place, or an attack that takes none."""
+    ball = [(one.norm, one.eps, one.where, one.name) for one in earlier]
+    if suite.against == "sources" or (threat.norm, threat.eps, threat.where, threat.start) not in ball:
+        raise UserError(
+            f"threat {threat.name}: expected start to name an earlier threat of the same norm, eps and where, in a "
+            f"suite that attacks test images, got {threat.start}; leave it out for a random start"
+        )
+    if not spec_of(threat.attack).bound or threat.restarts > 1:
+        raise UserError(
+            f"threat {threat.name}: expected no start for {threat.attack} with {threat.restarts} restarts; try pgd or "
+            "apgd with one"
+        )
 
 
 def check_threat(threat: Threat) -> None:

@@ -167,6 +167,8 @@ class Threat(Record):
     step_size: Step | None = None
     """In pixel units; None: the attack's own, which for most is 2.5 eps / steps."""
     random_start: bool = True
+    start: str | None = None
+    """An earlier threat of the suite, in whose images this one begins in place of a random start."""
     restarts: Annotated[int, Field(ge=1)] = 1
     """Starts, of which each image keeps the strongest result."""
     options: dict[str, Any] = {}

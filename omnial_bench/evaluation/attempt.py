@@ -58,6 +58,7 @@ def join_parts(
         if part.flat is not None:
             takes_gradient, flat = True, flat + part.flat
         weight += part.weight
+    settings = threat.options | ({} if threat.start is None else {"start": threat.start})
     attempt = Attempt(
         suite=suite.name, set=threat.name, detector=labels.detector, paradigm=labels.paradigm, category=category,
         source="self" if suite.against == "self" else model_name(labels.detector, labels.paradigm),
@@ -66,7 +67,7 @@ def join_parts(
         flat=flat if takes_gradient else None, largest_change=_measure(threat, images, originals),
         direction="up" if threat.goal == "any" else "down",
         losses=" ".join(repr(loss) for loss in (steps / max(weight, 1)).tolist()), seed=labels.seed, run=labels.run,
-        options=", ".join(name if value is True else f"{name} = {value}" for name, value in threat.options.items()),
+        options=", ".join(name if value is True else f"{name} = {value}" for name, value in settings.items()),
         spec=str(spec_for(threat)), title=title_of(threat),
     )  # fmt: skip
     return replace(originals, images=images, references=originals.images), attempt

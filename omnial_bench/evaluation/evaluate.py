@@ -62,7 +62,10 @@ def evaluate(
     for done, threat in enumerate(suite.threats):
         if progress is not None:
             progress(done, len(suite.threats), threat.name)
-        parts = attack_images([model], subject, threat, seed=seed, device=device, batch=BATCH, precision=precision)
+        begin = None if threat.start is None else attacked[threat.start].images
+        parts = attack_images(
+            [model], subject, threat, seed=seed, device=device, batch=BATCH, precision=precision, begin=begin
+        )
         attacked[threat.name], attempt = join_parts(list(parts), chosen, suite, threat, source.labels, category)
         outcome.attempts.append(attempt)
     if suite.slopes:
