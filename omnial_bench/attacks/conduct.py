@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from omnial_bench.attacks.evidence import Curve, Model, curves_of, records_of
+from omnial_bench.attacks.evidence import GOES_ON, Curve, Model, curves_of, records_of
 from omnial_bench.attacks.specs import spec_in
 from omnial_bench.attacks.verdict import Verdict, judged, not_run
 
@@ -43,12 +43,13 @@ def loss_rises(model: Model) -> Verdict:
 
 def loss_moves(model: Model) -> Verdict:
     """Steps that stand still: the objective is the same before each, to the last digit, though its gradient is not
-    zero."""
+    zero. Not of an attack that goes on from another's images, in which all may be won."""
     known = [
         (row["set"], float(max(losses) - min(losses)), int(row["attacked"]))
         for row in records_of(model.attempts)
         if spec_in(row["attack"], row.get("spec", "")).iterative and row["attacked"] and isinstance(row["losses"], str)
         if len(losses := [float(word) for word in row["losses"].split()]) > 1
+        if GOES_ON not in str(row.get("options", ""))
     ]
     if not known:
         return not_run("an attack of several steps, as in suite quick")

@@ -25,6 +25,10 @@ REWEIGHTED = ("pooled", "ranking", "segpgd", "cospgd")
 the attack gains pixels."""
 
 
+GOES_ON = "start = "
+"""In the options of an attack that begins in the images of another."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     """The class mean of the compared metric on `n` images attacked in one way; `eps` is 0 before any attack."""

@@ -115,7 +115,8 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
                 kept, gain = keep(kept, gain, version, its_gain)
         assert kept is not None
         self.losses = torch.stack([step.mean() for step in torch.cat(losses, 1)]).tolist()
-        self.flat = int(flat.sum())
+        # Where all is won already there is nothing to climb: that says nothing of the detector's gradient.
+        self.flat = int(flat.sum()) if self.begin is None else None
         if not (all(map(math.isfinite, self.losses)) and torch.isfinite(kept).all()):
             raise UserError(
                 "expected finite outputs and gradients from the detector all along the attack, got NaN or infinite "
