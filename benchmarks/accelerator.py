@@ -37,8 +37,8 @@ from omnial_bench.evaluation.scoring import score
 from omnial_bench.evaluation.target import Labels
 from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import make_folder, write_json, write_text
+from omnial_bench.models.gradient import Loop, Order
 from omnial_bench.models.registry import build
-from omnial_bench.models.training import Order, _Loop
 from omnial_bench.pipeline.plan import Settings
 from omnial_bench.pipeline.run_plan import run
 from omnial_bench.provenance import commit, versions
@@ -113,7 +113,7 @@ def rates(recipe: Recipe, device: torch.device, precision: Precision, seconds: f
             )
         )  # fmt: skip
 
-    loop = _Loop(
+    loop = Loop(
         build(recipe, generator), Order(recipe=recipe, out=Path(), device=str(device), precision=precision), generator
     )  # fmt: skip
     whole, stacks = torch.arange(count), (to_bytes(images), to_bytes(textures))

@@ -12,9 +12,9 @@ from benchmarks.common import PRECISIONS, autocast, clean_images, ready, recipe_
 from benchmarks.measure import Row, memory_handed_back, side_by_side
 from omnial_bench.data.images import to_bytes
 from omnial_bench.models.blocks import recompute_features
+from omnial_bench.models.gradient import Loop, Order
 from omnial_bench.models.instance_norm import InstanceNorm
 from omnial_bench.models.registry import build
-from omnial_bench.models.training import Order, _Loop
 from omnial_bench.runtime import Precision
 from omnial_bench.types import Detector, Synthetic
 
@@ -48,12 +48,12 @@ def bare(detector: Detector, batch: Synthetic, optimizer: torch.optim.Optimizer,
     optimizer.step()
 
 
-def whole(name: str, preset: str, precision: Precision, batch: int | None) -> _Loop:
+def whole(name: str, preset: str, precision: Precision, batch: int | None) -> Loop:
     """The training loop as it runs, before its first step."""
     recipe = recipe_of(name, preset, batch)
     generator = torch.Generator().manual_seed(0)
     order = Order(recipe=recipe, out=Path(tempfile.gettempdir()), device="cpu", precision=precision)
-    return _Loop(build(recipe, generator), order, generator)
+    return Loop(build(recipe, generator), order, generator)
 
 
 def over_floor(name: str, preset: str, precision: Precision, repeats: int, *, batch: int | None = None) -> Row:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.models import training
+from omnial_bench.models import gradient
 from omnial_bench.models.draem import DRAEM, Options
 from omnial_bench.types import Prediction, Synthetic
 
@@ -37,7 +37,7 @@ class Dying(Exact):
     steps = 0
 
     def loss(self, batch: Synthetic) -> dict[str, Tensor]:
-        training.SAVE_SECONDS = 0.0
+        gradient.SAVE_SECONDS = 0.0
         self.steps += 1
         if self.steps == DIES_AT and os.environ.get("LOCAL_RANK") == "1":
             os.kill(os.getpid(), signal.SIGKILL)

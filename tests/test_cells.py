@@ -18,7 +18,7 @@ from omnial_bench.errors import is_printable
 from omnial_bench.evaluation.examples import Example, write_index
 from omnial_bench.io.csv import csv_text, escape, unescape
 from omnial_bench.io.whole import write_text
-from omnial_bench.models.training import LOG, _write_log
+from omnial_bench.models.gradient import LOG, write_log
 from omnial_bench.reports import document
 from omnial_bench.reports.baseline import judge_files
 from omnial_bench.reports.document import write_report
@@ -106,7 +106,7 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
     index = pd.read_csv(run / "examples" / "index.csv", dtype=str, keep_default_na=False)
     shown = index.replace(STRANGE).replace({"model": {f"draem-{name}": f"+cmd-{name}" for name in ("unified",)}})
     write_index(run, (Example(**row) for row in shown.to_dict("records")))
-    _write_log(run / "models" / "draem-unified", [{"iteration": 1, "loss": -0.5, "=SUM(A1)": -0.5}])
+    write_log(run / "models" / "draem-unified", [{"iteration": 1, "loss": -0.5, "=SUM(A1)": -0.5}])
     return run
 
 

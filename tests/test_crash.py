@@ -20,7 +20,7 @@ from tiny_study import Nursery, left_in, nursery, prepare
 
 from omnial_bench.attacks.sets.build import load_set
 from omnial_bench.cli.main import main
-from omnial_bench.models import training
+from omnial_bench.models import gradient
 from omnial_bench.models.checkpoint import load
 from omnial_bench.pipeline.run_plan import REPORT_FILES
 from omnial_bench.results import read_rows
@@ -46,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     prepare(root)
     with pytest.MonkeyPatch.context() as patch, nursery(root) as born:
         # As the plan's detector sets it whenever it is opened; here it is set back at the end.
-        patch.setattr(training, "SAVE_SECONDS", 0.0)
+        patch.setattr(gradient, "SAVE_SECONDS", 0.0)
         status, _, said = born.run("first")
         assert (status, said) == (0, "")
         # The second run is timed: the first one decodes images.

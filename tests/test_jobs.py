@@ -176,25 +176,13 @@ def test_threads_do_not_depend_on_how_many_processes_there_are() -> None:
     assert threads_of(2) == threads_of(8) == THREADS
 
 
-class TestMemory:
-    def test_what_was_left_is_found(self, tmp_path: Path) -> None:
-        write_note(tmp_path, "score", "key", {"rows": [0.1, None]})
-        assert read_note(tmp_path, "score") == {"rows": [0.1, None], "key": "key"}
-        assert read_note(tmp_path, "set") is None
-
-    @pytest.mark.parametrize("text", ["", '{"key": "key"', "[]", "null", '{"key": "key"}'])
-    def test_a_damaged_memory_is_named(self, tmp_path: Path, text: str) -> None:
-        path = tmp_path / "score.json"
+def test_a_note_comes_back_as_it_was_or_is_damaged(tmp_path: Path) -> None:
+    write_note(tmp_path, "score", "key", {"rows": [0.1, None]})
+    assert read_note(tmp_path, "score") == {"rows": [0.1, None], "key": "key"} and read_note(tmp_path, "set") is None
+    path = tmp_path / "score.json"
+    for text in ("", '{"key": "key"', "[]", "null", '{"key": "key"}', path.read_text().replace("0.1", "0.2")):
         write_text(path, text)
         with pytest.raises(UserError, match=r"score\.json is damaged"):
-            read_note(tmp_path, "score")
-        assert path.exists()
-
-    def test_a_memory_with_another_figure_is_damaged(self, tmp_path: Path) -> None:
-        write_note(tmp_path, "score", "key", {"rows": [0.1, 0.25]})
-        path = tmp_path / "score.json"
-        write_text(path, path.read_text().replace("0.25", "0.75"))
-        with pytest.raises(UserError, match="its hash differs"):
             read_note(tmp_path, "score")
 
 

@@ -24,7 +24,7 @@ from omnial_bench.io import lock
 from omnial_bench.io.leftovers import sweep, swept
 from omnial_bench.io.lock import shared, wait_until_left
 from omnial_bench.io.whole import beside, whole
-from omnial_bench.models import training
+from omnial_bench.models import gradient
 from omnial_bench.models.checkpoint import write_tensors
 from omnial_bench.models.unfinished import STATE
 from omnial_bench.pipeline import attack_models as attacking
@@ -60,7 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Iterato
         patch.chdir(root)
         patch.setenv("OMNIAL_BENCH_CACHE", str(root / "cache"))
         # As the plan's detector sets it whenever it is built; here it is set back at the end.
-        patch.setattr(training, "SAVE_SECONDS", 0.0)
+        patch.setattr(gradient, "SAVE_SECONDS", 0.0)
         plan = read_plan("plan.toml")
         run(plan, settings("undisturbed"))
         (root / "deadly").mkdir()

@@ -17,7 +17,7 @@ from omnial_bench.cli.main import main
 from omnial_bench.config.schema import Plan
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256, write_text
-from omnial_bench.models import training
+from omnial_bench.models import gradient
 from omnial_bench.pipeline import mirror
 from omnial_bench.pipeline.mirror import INDEX, Mirror
 from omnial_bench.pipeline.plan import Settings
@@ -158,16 +158,16 @@ def test_a_training_under_way_goes_on_from_its_copy(
     mini: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(mirror, "EVERY", -1.0)
-    monkeypatch.setattr(training, "SAVE_SECONDS", -1.0)
-    url, steps, advance = (tmp_path / "there").as_uri(), [], training._Loop.advance
+    monkeypatch.setattr(gradient, "SAVE_SECONDS", -1.0)
+    url, steps, advance = (tmp_path / "there").as_uri(), [], gradient.Loop.advance
 
-    def stop(self: training._Loop, *given: object) -> object:
+    def stop(self: gradient.Loop, *given: object) -> object:
         steps.append(self.step)
         if steps == [0, 1]:
             raise KeyboardInterrupt
         return advance(self, *given)
 
-    monkeypatch.setattr(training._Loop, "advance", stop)
+    monkeypatch.setattr(gradient.Loop, "advance", stop)
     lost, state = mini / f"lost-{how}", mini / f"lost-{how}" / "models" / "mini-unified" / "last.safetensors"
     with pytest.raises(KeyboardInterrupt):
         run(plan(mini), settings(mini, lost.name, url))

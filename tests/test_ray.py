@@ -195,7 +195,7 @@ class TestWorker:
     def place(self, tmp_path: Path, **changes: object) -> ray_engine._Place:
         made = {
             "folder": str(tmp_path), "environment": {"OMNIAL_BENCH_TEST": "here"},
-            "code": ray_engine.made_by.code_version(), "versions": ray_engine.made_by.versions(), "make": dict,
+            "code": ray_engine.provenance.code_version(), "versions": ray_engine.provenance.versions(), "make": dict,
             "arguments": (), "name": "a",
         }  # fmt: skip
         return ray_engine._Place(**{**made, **changes})  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from omnial_bench.config.load import read_plan
 from omnial_bench.config.schema import Recipe, Training
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
-from omnial_bench.models import training
+from omnial_bench.models import gradient, training
 from omnial_bench.models.checkpoint import RECIPE, Provenance, load
 from omnial_bench.models.distributed import SharedNorm, check_share, extremes, mean_of, ranks, share, share_norms
 from omnial_bench.models.losses import value_range
@@ -250,7 +250,7 @@ class TestResumed:
                 raise KeyboardInterrupt
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(training, "SAVE_SECONDS", 0.0)
+            patch.setattr(gradient, "SAVE_SECONDS", 0.0)
             with pytest.raises(KeyboardInterrupt):
                 run(tmp_path, recipe("shared_detectors:exact"), progress=stop)
         saved = pd.read_csv(tmp_path / LOG)

@@ -14,11 +14,12 @@ from omnial_bench.config.schema import Recipe, Training
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import without_none, write_text
-from omnial_bench.models import training
+from omnial_bench.models import gradient
+from omnial_bench.models.budget import iterations_of, learning_rate
 from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, Provenance, load, read_tensors, write_tensors
 from omnial_bench.models.draem import DRAEM
-from omnial_bench.models.draws import by_epoch
-from omnial_bench.models.training import LOG, is_trained, iterations_of, learning_rate, split_normals, train
+from omnial_bench.models.draws import by_epoch, split_normals
+from omnial_bench.models.training import LOG, is_trained, train
 from omnial_bench.models.unfinished import STATE
 from omnial_bench.progress import Progress
 from omnial_bench.runtime import Precision
@@ -81,7 +82,7 @@ def stopped(out: Path, made: Recipe | None = None, *, at: int, key: str = "key")
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "SAVE_SECONDS", 0.0)
+        patch.setattr(gradient, "SAVE_SECONDS", 0.0)
         with pytest.raises(KeyboardInterrupt):
             run(out, made, key=key, progress=kill)
     assert (out / STATE).is_file()
@@ -127,7 +128,7 @@ class TestRepeatable:
         self, weights: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It trains on several devices and in less than float32; here one device in float32 does without it."""
-        monkeypatch.setattr(training, "fabric", lambda *_: Fabric(accelerator="cpu", devices=1))
+        monkeypatch.setattr(gradient, "fabric", lambda *_: Fabric(accelerator="cpu", devices=1))
         assert same(run(tmp_path), weights)
 
     @pytest.mark.parametrize("detector", ["draem", "omnial"])

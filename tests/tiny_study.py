@@ -23,7 +23,7 @@ from omnial_bench.config.load import read_plan
 from omnial_bench.data.cache import cache_folder
 from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.io.whole import beside, write_text
-from omnial_bench.models import training
+from omnial_bench.models import gradient
 from omnial_bench.models.draem import DRAEM, Options
 from omnial_bench.pipeline.plan import Settings
 from omnial_bench.pipeline.run_plan import run
@@ -77,7 +77,7 @@ def small() -> DRAEM:
     of that name, but for the process that the file names. Its training is saved after each step, to be stopped between
     two saves and not before the first.
     """
-    training.SAVE_SECONDS = 0.0
+    gradient.SAVE_SECONDS = 0.0
     for poison in Path("deadly").glob("*"):
         if poison.read_text() != str(os.getpid()):
             # Another may have taken it at the same time, and dies as well.

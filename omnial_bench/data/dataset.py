@@ -246,9 +246,10 @@ def check_root(root: Path, categories: Collection[str] = (), *, reader: str | No
     if reader is not None and is_foreign(reader):
         return
     read_by = choose_reader(root, reader)
-    known = read_by.categories(root, read_by.read(root))
     if categories:
-        check_categories(tuple(categories), known)
+        # All of it is listed where nothing less says what categories there are.
+        samples = read_by.read(root) if read_by.reader.categories is None else ()
+        check_categories(tuple(categories), read_by.categories(root, samples))
 
 
 def check_categories(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:

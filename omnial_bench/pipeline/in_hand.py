@@ -16,9 +16,9 @@ from omnial_bench.evaluation.evaluate import evaluate
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
 from omnial_bench.evaluation.examples import write_index
 from omnial_bench.evaluation.outcome import Outcome
-from omnial_bench.evaluation.scoring import score, score_category
+from omnial_bench.evaluation.scoring import score_category
 from omnial_bench.evaluation.suited import check_suited
-from omnial_bench.evaluation.target import DIGITS, Labels, Target, labels_on
+from omnial_bench.evaluation.target import DIGITS, Labels, Target
 from omnial_bench.io.leftovers import swept
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import make_folder
@@ -30,6 +30,7 @@ from omnial_bench.pipeline.plan import names_of
 from omnial_bench.pipeline.site import Site
 from omnial_bench.processes import threads_of
 from omnial_bench.progress import Watch, by_task
+from omnial_bench.results import Result
 from omnial_bench.runtime import Precision, attack_dtype, placed
 
 
@@ -101,61 +102,45 @@ def _evaluate(subject: Subject, detector: nn.Module | Factory) -> Outcome:
             metrics=subject.metrics,
         )  # fmt: skip
         check_suited(model, subject.suite, target.model)
-        outcome.extend(_on_test(subject, target, categories))
+        tell = subject.watch(f"score {target.model} on clean")
+        for done, category in enumerate(categories):
+            images = subject.dataset.load("test", [category], subject.size)
+            outcome.extend(score_category(target, images, category, device=subject.device))
+            if tell is not None:
+                tell(done + 1, len(categories), category)
         if subject.suite.against == "sources":
-            outcome.extend(_on_sets(subject, target, categories))
-        else:
-            outcome.extend(_attacked(subject, target, categories))
+            outcome.rows.extend(_on_sets(subject, target, categories))
+            continue
+        for category in categories:
+            images = subject.dataset.load("test", [category], subject.size)
+            outcome.extend(
+                evaluate(
+                    target, subject.suite, images, category, seed=subject.seed, device=subject.device,
+                    precision=attack_dtype(subject.precision), limit=subject.limit, out=subject.out,
+                    progress=subject.watch(f"{subject.suite.name} on {target.model}, {category}"),
+                )
+            )  # fmt: skip
     return outcome
 
 
-def _on_test(subject: Subject, target: Target, categories: Sequence[str]) -> Outcome:
-    outcome, tell = Outcome(), subject.watch(f"score {target.model} on clean")
-    for done, category in enumerate(categories):
-        images = subject.dataset.load("test", [category], subject.size)
-        outcome.extend(score_category(target, images, category, device=subject.device))
-        if tell is not None:
-            tell(done + 1, len(categories), category)
-    return outcome
-
-
-def _attacked(subject: Subject, target: Target, categories: Sequence[str]) -> Outcome:
-    """Rows under a suite that attacks the test split; a category's threats are a task to watch."""
-    outcome = Outcome()
-    for category in categories:
-        images = subject.dataset.load("test", [category], subject.size)
-        outcome.extend(
-            evaluate(
-                target, subject.suite, images, category, seed=subject.seed, device=subject.device,
-                precision=attack_dtype(subject.precision), limit=subject.limit, out=subject.out,
-                progress=subject.watch(f"{subject.suite.name} on {target.model}, {category}"),
-            )
-        )  # fmt: skip
-    return outcome
-
-
-def _on_sets(subject: Subject, target: Target, categories: Sequence[str]) -> Outcome:
+def _on_sets(subject: Subject, target: Target, categories: Sequence[str]) -> list[Result]:
     """Rows on the sets of a suite, built on the model itself and thrown away."""
-    outcome, seed, name = Outcome(), subject.seed, subject.dataset.name
+    rows, suite, dataset = list[Result](), subject.suite, subject.dataset
     composed = compose(
-        subject.dataset.load("train", categories, subject.size), anomalous=subject.suite.anomalous,
-        limit=subject.limit or subject.suite.limit, seed=seed, dataset=name,
+        dataset.load("train", categories, subject.size), anomalous=suite.anomalous,
+        limit=subject.limit or suite.limit, seed=subject.seed, dataset=dataset.name,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         folders = build_sets(
-            {target.model: target.detector}, composed, subject.suite, out=Path(folder), seed=seed,
-            device=subject.device, source_hashes={target.model: "none"}, dataset=name,
-            data_fingerprint=subject.dataset.fingerprint, precision=attack_dtype(subject.precision),
+            {target.model: target.detector}, composed, suite, out=Path(folder), seed=subject.seed,
+            device=subject.device, source_hashes={target.model: "none"}, dataset=dataset.name,
+            data_fingerprint=dataset.fingerprint, precision=attack_dtype(subject.precision),
             progress=by_task(subject.watch, "{} on " + target.model),
         )  # fmt: skip
         for adversarial in map(load_set, folders):
-            labels = labels_on(target.labels, adversarial, target.model)
-            labels = replace(labels, source="self" if adversarial.source == target.model else adversarial.source)
+            source = "self" if adversarial.source == target.model else adversarial.source
             for category in categories:
-                outcome.rows.extend(
-                    score(
-                        target.detector, adversarial.load(category), labels, category, device=subject.device,
-                        metrics=target.metrics,
-                    )
-                )  # fmt: skip
-    return outcome
+                images = adversarial.load(category)
+                scored = score_category(target, images, category, adversarial=adversarial, device=subject.device)
+                rows += [replace(row, source=source) for row in scored.rows]
+    return rows

@@ -117,9 +117,14 @@ def _alone(place: Workspace) -> Iterator[None]:
 
 def _documents(cache: Cache) -> list[Path]:
     """Files of a whole run that a person reads, or that its report is made from."""
-    found = {path for pattern in (*REPORT_INPUTS, *REPORT_FILES) for path in cache.out.glob(pattern) if path.is_file()}
     note = cache.note("report")
-    return [*sorted(path for path in found if path.suffix != DAMAGED), *([note] if note.is_file() else [])]
+    return [*_files(cache.out, *REPORT_INPUTS, *REPORT_FILES), *([note] if note.is_file() else [])]
+
+
+def _files(out: Path, *patterns: str) -> list[Path]:
+    """Whole files of a folder, each once."""
+    paths = {path for pattern in patterns for path in out.glob(pattern) if path.is_file()}
+    return sorted(path for path in paths if path.suffix != DAMAGED)
 
 
 def dry_run(plan: Plan, settings: Settings) -> list[Standing]:
@@ -155,9 +160,6 @@ def _engine(place: Workspace, cluster: Cluster | None, watch: Watch) -> Abstract
 
 def report_inputs(out: Path) -> Inputs:
     """What decides the report of a run folder: all that it reads, and what writes it."""
-    paths = {
-        path for pattern in REPORT_INPUTS for path in out.glob(pattern) if path.is_file() and path.suffix != DAMAGED
-    }
     templates = sorted((Path(__file__).parents[1] / "reports").rglob("*.*"))
     return Inputs(
         {
@@ -165,7 +167,7 @@ def report_inputs(out: Path) -> Inputs:
             "templates": {path.name: sha256(path) for path in templates if path.suffix in (".j2", ".typ")},
             "versions": {name: metadata.version(name) for name in REPORT_PACKAGES},
             "published": sha256(records_folder("reports") / "published.csv"),
-            "inputs": {path.relative_to(out).as_posix(): sha256(path) for path in sorted(paths)},
+            "inputs": {path.relative_to(out).as_posix(): sha256(path) for path in _files(out, *REPORT_INPUTS)},
         }
     )
 
@@ -176,5 +178,4 @@ def _report(cache: Cache, write: Report) -> None:
     entry.set_damaged_aside()
     if entry.reasons:
         write(cache.out)
-        written = (path for pattern in REPORT_FILES for path in cache.out.glob(pattern))
-        cache.put("report", inputs, {}, [path for path in written if path.is_file() and path.suffix != DAMAGED])
+        cache.put("report", inputs, {}, _files(cache.out, *REPORT_FILES))

@@ -12,8 +12,9 @@ from omnial_bench.errors import UserError
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import sha256, write_json
 from omnial_bench.metrics.metric import is_chance, metric_of
+from omnial_bench.reports.pairing import figures
 from omnial_bench.reports.protocol import check_protocol, protocol_of, read_table, untold, warn_of
-from omnial_bench.reports.verdicts import _judge, figures, judge
+from omnial_bench.reports.verdicts import judge
 from omnial_bench.results import NUMBERS, read_rows, write_rows
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ def judge_files(
         check_links(run)
     rows = pd.concat([_read(run) for run in runs], ignore_index=True)
     if first and not baseline.exists():
-        return _judge(rows, rows.head(0), tolerances or {}, strict=strict)
+        return judge(rows, rows.head(0), tolerances, first=True, strict=strict)
     known = _read(baseline)
     protocol = protocol_known(baseline)
     if not first:

@@ -2,23 +2,21 @@
 
 import logging
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from omnial_bench.errors import UserError
 from omnial_bench.metrics.metric import is_chance, kind_of, metric_of
-from omnial_bench.reports.tolerances import CHANCE_MOVES, is_aimed, of_new_weights, of_same_weights, of_seeds
+from omnial_bench.reports.pairing import FIGURE, Figures, Pair, Side, all_pairs, by_figure
+from omnial_bench.reports.tolerances import CHANCE_MOVES, of_new_weights, of_same_weights, of_seeds
 from omnial_bench.results import KEY
 
 log = logging.getLogger(__name__)
 
 COMPARED = (*KEY, "baseline_seeds", "seeds", "baseline", "value", "change", "tolerance", "verdict")
 """Columns of what was compared: `seed` is empty where means over the seeds of each side were."""
-FIGURE = tuple(name for name in KEY if name != "seed")
-"""What names a figure; its rows differ in the seed alone."""
 FAILING = ("regression", "changed", "missing", "other images")
 UNMOVED = "unmoved"
 NOT_HELD = "not held"
@@ -26,70 +24,13 @@ NOT_HELD = "not held"
 VERDICTS = (*FAILING, "improvement", "new", NOT_HELD, UNMOVED)
 
 
-class _Value(NamedTuple):
-    """A figure of one seed."""
-
-    value: float
-    images: int
-    weights: str
-    aim: str
-
-
-_Side = Mapping[int, _Value]
-"""A figure by seed."""
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """What is held against what: a figure of one seed, or of the seeds of either side together."""
-
-    figure: Mapping[str, str]
-    old: _Side
-    new: _Side
-    alone: bool = False
-    """Whether there is no class mean of the figure."""
-
-    @property
-    def metric(self) -> str:
-        return self.figure["metric"]
-
-    @property
-    def same_weights(self) -> bool:
-        """Whether the very same networks are behind both sides."""
-        weights = {seed: value.weights for seed, value in self.old.items()}
-        return all(weights.values()) and weights == {seed: value.weights for seed, value in self.new.items()}
-
-    @property
-    def trained_anew(self) -> bool:
-        """Whether other networks of the same recipe are behind either side."""
-        sides = [{value.weights for value in side.values()} for side in (self.old, self.new)]
-        return bool(self.old and self.new) and not self.same_weights and all("" not in side for side in sides)
-
-    @property
-    def held(self) -> bool:
-        """Whether a move of the figure means anything: of figures that are no chance levels, those that an attack goes
-        for, as the baseline says, and of networks trained anew the class means. Of an unknown metric nothing is."""
-        if metric_of(self.metric) is None:
-            return False
-        if is_chance(self.metric):
-            return True
-        aims = {value.aim for value in self.old.values()}
-        aimed = any(is_aimed(self.metric, aim) for aim in aims)
-        return aimed and (self.alone or self.figure["category"] == "mean" or not self.trained_anew)
-
-    @property
-    def by_seeds(self) -> bool:
-        """Whether the spread over the baseline's seeds tells how far the figure may move."""
-        return len(self.old) > 1 and bool(self.new) and not self.same_weights
-
-
-def figures(table: pd.DataFrame) -> list[tuple[str, ...]]:
-    """The names of the figures of rows, one a row."""
-    return list(zip(*(table[name] for name in FIGURE), strict=True))
-
-
 def judge(
-    rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float] | None = None, *, strict: bool = False
+    rows: pd.DataFrame,
+    baseline: pd.DataFrame,
+    tolerances: Mapping[str, float] | None = None,
+    *,
+    first: bool = False,
+    strict: bool = False,
 ) -> pd.DataFrame:
     """Every figure of either side with its verdict, the worst first and the unmoved last; columns `COMPARED`.
 
@@ -108,11 +49,27 @@ def judge(
     category of networks trained anew, and any that moves of a metric that this version does not know, which is warned
     of. With `strict` these are regressions and improvements, too, and those of an unknown metric `changed`.
 
-    UserError where the baseline is empty or either side holds a row twice.
+    UserError where the baseline is empty and this is not the `first` one, or either side holds a row twice.
     """
-    if baseline.empty:
+    if baseline.empty and not first:
         raise UserError("expected rows in the baseline, got none; a baseline is a results.csv that was good")
-    return _judge(rows, baseline, tolerances or {}, strict=strict)
+    new, old = by_figure(rows, "run"), by_figure(baseline, "baseline")
+    pairs = all_pairs(old, new)
+    _warn_of(pairs)
+    shares, many = _shares(new), sum(pair.held_by_spread(strict) for pair in pairs)
+    judged = [(pair, _tolerance(pair, shares, tolerances or {}, many)) for pair in pairs]
+    blind = [pair for pair, tolerance in judged if pair.held_by_spread(strict) and tolerance >= _to_worst(pair)]
+    if blind:
+        log.warning(
+            "%d of %d figures could fall to nothing unnoticed, for they are spread too widely over the %d seeds of the "
+            "baseline; make one of more seeds, and run several",
+            len(blind), many, max(len(pair.old) for pair in blind),
+        )  # fmt: skip
+    records = [_record(*each, strict=strict) for each in judged]
+    records.sort(
+        key=lambda record: (VERDICTS.index(record["verdict"]), *(record[name] for name in FIGURE), record["seed"] or 0)
+    )
+    return pd.DataFrame(records, columns=list(COMPARED)).astype({"seed": "Int64"})
 
 
 def moved(judged: pd.DataFrame) -> pd.DataFrame:
@@ -136,20 +93,7 @@ def summary(judged: pd.DataFrame) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts(judged).items()) or "nothing moved"
 
 
-def _judge(
-    rows: pd.DataFrame, baseline: pd.DataFrame, tolerances: Mapping[str, float], *, strict: bool
-) -> pd.DataFrame:
-    for name, table in (("run", rows), ("baseline", baseline)):
-        twice = table[table.duplicated(list(KEY))]
-        if len(twice):
-            raise UserError(f"the {name} holds a row twice: {', '.join(repr(twice.iloc[0][key])[:100] for key in KEY)}")
-    old, new = _by_figure(baseline), _by_figure(rows)
-    pairs = []
-    for values in old.keys() | new.keys():
-        figure = dict(zip(FIGURE, values, strict=True))
-        mean = tuple({**figure, "category": "mean"}.values())
-        alone = mean not in old or mean not in new
-        pairs += _pairs(figure, old.get(values, {}), new.get(values, {}), alone=alone)
+def _warn_of(pairs: Sequence[Pair]) -> None:
     if any(pair.trained_anew and len(pair.old) == 1 for pair in pairs):
         log.warning(
             "networks were trained anew and the baseline holds one seed: nobody knows how far another training lies "
@@ -160,63 +104,20 @@ def _judge(
             "%s: not known to this version, so neither is which way is better nor how far it may move: shown, not held",
             ", ".join(unknown),
         )
-    shares = _shares(new)
-    spread = [pair.by_seeds and (strict or pair.held) and not is_chance(pair.metric) for pair in pairs]
-    allowed = [_tolerance(pair, shares, tolerances, sum(spread)) for pair in pairs]
-    records = [_record(pair, tolerance, strict=strict) for pair, tolerance in zip(pairs, allowed, strict=True)]
-    blind = [
-        pair
-        for pair, held, tolerance in zip(pairs, spread, allowed, strict=True)
-        if held and tolerance >= _to_worst(pair)
-    ]
-    if blind:
-        log.warning(
-            "%d of %d figures could fall to nothing unnoticed, for they are spread too widely over the %d seeds of the "
-            "baseline; make one of more seeds, and run several",
-            len(blind), sum(spread), max(len(pair.old) for pair in blind),
-        )  # fmt: skip
-    records.sort(
-        key=lambda record: (VERDICTS.index(record["verdict"]), *(record[name] for name in FIGURE), record["seed"] or 0)
-    )
-    return pd.DataFrame(records, columns=list(COMPARED)).astype({"seed": "Int64"})
 
 
-def _to_worst(pair: _Pair) -> float:
+def _to_worst(pair: Pair) -> float:
     """How far the baseline's mean may get worse: down to nothing, or up to the most that a metric can be that is better
     when it is lower."""
     known, before = metric_of(pair.metric), _mean(pair.old)
     return known.high - before if known and known.better == "lower" else abs(before)
 
 
-def _by_figure(table: pd.DataFrame) -> dict[tuple[str, ...], dict[int, _Value]]:
-    sides: dict[tuple[str, ...], dict[int, _Value]] = {}
-    columns = (table[name] for name in ("seed", "value", "n", "weights", "aim"))
-    for figure, seed, value, images, weights, aim in zip(figures(table), *columns, strict=True):
-        sides.setdefault(figure, {})[int(seed)] = _Value(float(value), int(images), str(weights), str(aim))
-    return sides
-
-
-def _pairs(figure: Mapping[str, str], old: _Side, new: _Side, *, alone: bool) -> list[_Pair]:
-    """What is compared with what: each seed with itself where the weights are the same, all others of the run together
-    with the baseline where that holds several seeds, and else each seed with itself, if it has one."""
-    same = {seed for seed in old.keys() & new.keys() if old[seed].weights and old[seed].weights == new[seed].weights}
-    pairs = [_Pair(figure, {seed: old[seed]}, {seed: new[seed]}, alone) for seed in same]
-    others = _Pair(figure, old, {seed: value for seed, value in new.items() if seed not in same}, alone)
-    if others.by_seeds:
-        return [*pairs, others]
-    if len(old) > 1 and same:
-        return pairs
-    return pairs + [
-        _Pair(figure, {seed: old[seed]} if seed in old else {}, {seed: new[seed]} if seed in new else {}, alone)
-        for seed in (old.keys() | new.keys()) - same
-    ]
-
-
 _Images = Mapping[tuple[str, ...], Mapping[str, tuple[int, float]]]
 """By what names the images and the kind of metric: each category's number of images and anomalous share."""
 
 
-def _shares(new: Mapping[tuple[str, ...], Mapping[int, _Value]]) -> _Images:
+def _shares(new: Figures) -> _Images:
     shares: dict[tuple[str, ...], dict[str, tuple[int, float]]] = {}
     for values, side in new.items():
         figure = dict(zip(FIGURE, values, strict=True))
@@ -231,7 +132,7 @@ def _place(figure: Mapping[str, str]) -> tuple[str, ...]:
     return (*(figure[name] for name in FIGURE if name not in ("metric", "category")), kind_of(figure["metric"]))
 
 
-def _tolerance(pair: _Pair, shares: _Images, tolerances: Mapping[str, float], many: int) -> float:
+def _tolerance(pair: Pair, shares: _Images, tolerances: Mapping[str, float], many: int) -> float:
     """How far the two may lie apart; `many` figures are held by the spread over seeds."""
     metric, category = pair.metric, pair.figure["category"]
     by_seeds = of_seeds(_defined(pair.old), len(_defined(pair.new)), many) if pair.by_seeds else 0.0
@@ -247,7 +148,7 @@ def _tolerance(pair: _Pair, shares: _Images, tolerances: Mapping[str, float], ma
     return max(tolerances.get(metric, of_new_weights(metric)), by_seeds)
 
 
-def _record(pair: _Pair, tolerance: float, *, strict: bool) -> dict[str, Any]:
+def _record(pair: Pair, tolerance: float, *, strict: bool) -> dict[str, Any]:
     old, new = pair.old, pair.new
     seeds = sorted(old.keys() | new.keys())
     before, now = _mean(old), _mean(new)
@@ -273,7 +174,7 @@ def _record(pair: _Pair, tolerance: float, *, strict: bool) -> dict[str, Any]:
     }
 
 
-def _verdict(old: _Side, new: _Side, before: float, now: float, tolerance: float, *, better: str | None) -> str:
+def _verdict(old: Side, new: Side, before: float, now: float, tolerance: float, *, better: str | None) -> str:
     """`better`: `higher`, `lower`, or None where no move is one for the better."""
     if not old or not new:
         return "new" if not old else "missing"
@@ -290,14 +191,14 @@ def _verdict(old: _Side, new: _Side, before: float, now: float, tolerance: float
     return "improvement" if better == ("higher" if now > before else "lower") else "regression"
 
 
-def _defined(side: _Side) -> list[float]:
+def _defined(side: Side) -> list[float]:
     return [entry.value for entry in side.values() if not math.isnan(entry.value)]
 
 
-def _undefined(side: _Side) -> int:
+def _undefined(side: Side) -> int:
     return len(side) - len(_defined(side))
 
 
-def _mean(side: _Side) -> float:
+def _mean(side: Side) -> float:
     values = _defined(side)
     return sum(values) / len(values) if values else math.nan

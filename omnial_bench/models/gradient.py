@@ -1,0 +1,220 @@
+"""Training by gradient on synthetic anomalies: the loop, which goes on where it was stopped, and its log."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from omnial_bench.config.schema import Recipe
+from omnial_bench.data.images import to_float
+from omnial_bench.errors import UserError
+from omnial_bench.io.csv import csv_text
+from omnial_bench.io.whole import write_text
+from omnial_bench.metrics.ranking import average_precision
+from omnial_bench.models.blocks import recompute_features
+from omnial_bench.models.budget import learning_rate
+from omnial_bench.models.checkpoint import Provenance, save
+from omnial_bench.models.distributed import mean_of, share, share_norms
+from omnial_bench.models.draws import at_random, by_epoch, split_normals
+from omnial_bench.models.unfinished import STATE, Parts, Row, restore_state, save_state
+from omnial_bench.progress import Progress
+from omnial_bench.runtime import Precision, fabric
+from omnial_bench.trust import guarded
+from omnial_bench.types import Detector, GradientTrained, Synthetic
+
+LOG = "log.csv"
+SAVE_SECONDS = 30.0
+"""What an interrupt costs at the most."""
+LOGS, VALIDATIONS = 100, 10
+"""Rows of the log in a whole training, and how many of them are validated, about."""
+VALIDATION_LIMIT = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be trained, where and how: the arguments of `train`, as a process of its own can be sent them."""
+
+    recipe: Recipe
+    out: Path
+    seed: int = 0
+    device: str = "auto"
+    precision: Precision = "32-true"
+    recompute: bool = False
+    devices: int = 1
+    trusted: tuple[str, ...] = ()
+    saved: Callable[[Path], None] | None = None
+
+
+def descend(
+    detector: GradientTrained,
+    order: Order,
+    made: Provenance,
+    images: UInt8[Tensor, "n 3 h w"],
+    textures: UInt8[Tensor, "m 3 h w"],
+    generator: torch.Generator,
+    progress: Progress | None,
+) -> Detector:
+    """Train a detector, which ends on the CPU in evaluation mode, and write its checkpoint and log; UserError where the
+    loss stops being finite."""
+    recipe, out, training = order.recipe, order.out, order.recipe.training
+    recompute_features(detector, order.recompute)
+    chosen, held_out = split_normals(len(images), training.validation, generator)
+    steps = made.iterations
+    loop = Loop(detector, order, generator)
+    validation = loop.validation(images, held_out, textures, order.seed) if loop.first else []
+    rows, every = loop.restore(made.key), max(1, steps // LOGS)
+    saved, rated, rated_at = time.monotonic(), loop.step, time.monotonic()
+    while loop.step < steps:
+        terms = loop.advance(images, chosen, textures, learning_rate(training, loop.step, steps))
+        last = loop.step == steps
+        if last or loop.step % every == 0:
+            values = {name: float(term) for name, term in mean_of(terms).items()}
+            if not all(math.isfinite(value) for value in values.values()):
+                raise UserError(f"{made.model}: the loss is not finite at step {loop.step}; lower the learning rate")
+            now = time.monotonic()
+            speed = (loop.step - rated) * training.batch / max(now - rated_at, 1e-9)
+            rated, rated_at = loop.step, now
+            row: Row = {"iteration": loop.step, "loss": sum(values.values()), **values}
+            row |= {"lr": learning_rate(training, loop.step - 1, steps), "images_per_second": round(speed, 2)}
+            checked = last or loop.step % (every * LOGS // VALIDATIONS) == 0
+            row["validation_ap"] = loop.validate(validation) if checked else None
+            rows.append(row)
+            if progress is not None:
+                progress(loop.step, steps, f"loss {sum(values.values()):.3f}  {speed:.0f} images/s")
+        elif progress is not None:
+            progress(loop.step, steps, "")
+        if loop.first and time.monotonic() - saved > SAVE_SECONDS:
+            loop.save(made.key, rows)
+            saved = time.monotonic()
+    trained: Detector = detector.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    recompute_features(trained, False)
+    if loop.first:
+        write_log(out, rows)
+        save(out, trained, recipe, made)
+        (out / STATE).unlink(missing_ok=True)
+    return trained
+
+
+class Loop:
+    """A training in progress: everything that a resumed one must have back."""
+
+    def __init__(self, detector: GradientTrained, order: Order, generator: torch.Generator) -> None:
+        self.fabric = fabric(order.device, order.precision, order.devices)
+        if order.devices > 1:
+            self.fabric.launch()
+            share_norms(detector)
+        self.first, self.devices = self.fabric.is_global_zero, order.devices
+        training = order.recipe.training
+        self.detector: GradientTrained = detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # The fused kernel saves a hundredth of a small step on the CPU but rounds otherwise than the plain one.
+        optimizer = torch.optim.Adam(detector.parameters(), lr=training.lr, foreach=True)
+        self.wrapped, self.optimizer = self.fabric.setup(self.detector, optimizer)
+        if order.devices > 1:
+            self.wrapped.mark_forward_method("loss")
+        self.batch, self.generator, self.out, self.saved = training.batch, generator, order.out, order.saved
+        # Drawn where it decides something alone: a draw more would give other weights.
+        self.epochs_seed = int(torch.randint(2**31, (), generator=generator)) if training.draw == "epoch" else None
+        self.step = 0
+
+    def advance(self, images: Tensor, chosen: Tensor, textures: Tensor, lr: float) -> dict[str, Tensor]:
+        """One optimiser step; the loss terms, still on the device."""
+        self.wrapped.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        if self.epochs_seed is None:
+            picks = chosen[at_random(len(chosen), self.batch, self.generator)]
+        else:
+            picks = chosen[by_epoch(len(chosen), self.batch, self.step, self.epochs_seed)]
+        sources = torch.randint(len(textures), (self.batch,), generator=self.generator)
+        batch = self._synthesize(images[picks], textures[sources], self.generator, self.devices)
+        with self._guarded("give its loss"):
+            # On one device there is no wrapper, or it hands out `loss` as it is, outside the precision asked for.
+            with self.fabric.autocast():
+                terms: dict[str, Tensor] = _checked_terms(self.detector, self.wrapped.loss(batch))
+            self.optimizer.zero_grad(set_to_none=True)
+            self.fabric.backward(torch.stack(list(terms.values())).sum())
+        self.optimizer.step()
+        self.step += 1
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator, shares: int = 1) -> Synthetic:
+        """Synthetic images made of `images`; of several shares the one of this process."""
+        device = self.fabric.device
+        with self._guarded("synthesize"):
+            batch = self.detector.synthesize(to_float(images, device), to_float(textures, device), generator)
+        if not isinstance(batch, Synthetic):
+            raise UserError(
+                f"expected a Synthetic of omnial_bench.types from {type(self.detector).__name__}.synthesize, got "
+                f"{type(batch).__name__}"
+            )
+        if shares > 1:
+            batch = share(batch, self.fabric.global_rank, shares)
+        return batch._replace(images=batch.images.contiguous(memory_format=torch.channels_last))
+
+    def _guarded(self, doing: str) -> AbstractContextManager[None]:
+        """As `guarded`; but of several processes each may fail of another's end, and is heard as it is."""
+        return guarded(self.detector, doing) if self.devices == 1 else nullcontext()
+
+    def validation(self, images: Tensor, held_out: list[int], textures: Tensor, seed: int) -> list[Synthetic]:
+        """Fixed synthetic images made from normals that are never trained on."""
+        generator = torch.Generator().manual_seed(seed + 1)
+        return [
+            self._synthesize(
+                images[part],
+                textures[torch.randint(len(textures), (len(part),), generator=generator)],
+                generator,
+            )
+            for part in _chunks(held_out[:VALIDATION_LIMIT], self.batch)
+        ]
+
+    def validate(self, batches: list[Synthetic]) -> float | None:
+        """Pixel AP on the validation images; None where there is no anomalous pixel among them."""
+        if not batches:
+            return None
+        self.wrapped.eval()
+        with torch.inference_mode(), self.fabric.autocast():
+            scores = [self.detector(batch.images).score_map.float().flatten() for batch in batches]
+        labels = [(batch.labels > 0).flatten() for batch in batches]
+        return average_precision(torch.cat(scores), torch.cat(labels))
+
+    def save(self, key: str, rows: list[Row]) -> None:
+        save_state(self.out, key, self._parts(), step=self.step, rows=rows)
+        write_log(self.out, rows)
+        if self.saved is not None:
+            self.saved(self.out / STATE)
+
+    def restore(self, key: str) -> list[Row]:
+        """Go back to the last saved step of the same training, if there is one; its log."""
+        self.step, rows = restore_state(self.out, key, self._parts())
+        return rows
+
+    def _parts(self) -> Parts:
+        return Parts(self.detector, self.optimizer, self.generator)
+
+
+def _checked_terms(detector: Detector, terms: object) -> dict[str, Tensor]:
+    """UserError where a loss is no table of named scalars."""
+    if not isinstance(terms, dict) or not terms:
+        got = "none" if isinstance(terms, dict) else type(terms).__name__
+    elif odd := [name for name, term in terms.items() if not isinstance(term, Tensor) or term.ndim]:
+        got = f"something else for {odd[0]!r}"
+    else:
+        return terms
+    raise UserError(f"expected named scalar tensors from {type(detector).__name__}.loss, got {got}")
+
+
+def write_log(out: Path, rows: list[Row]) -> None:
+    """log.csv of a training, whole."""
+    write_text(out / LOG, csv_text(pd.DataFrame(rows)))
+
+
+def _chunks(items: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
