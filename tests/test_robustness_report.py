@@ -38,7 +38,7 @@ from omnial_bench.reports.campaign import Campaign, campaign_of
 from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.curves import corruption_table
 from omnial_bench.reports.document import write_report
-from omnial_bench.reports.doubts import health_table
+from omnial_bench.reports.footnotes import health_table
 from omnial_bench.reports.grid import Grid
 from omnial_bench.reports.headline import pairs_table
 from omnial_bench.reports.origins import HEALTH, losses_of, read_attempts, read_health, unlearnt_of

@@ -8,8 +8,8 @@ from omnial_bench.reports import example_images, loss_curves, making, origins, p
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.categories import BY_CATEGORY, by_category, panel_comparison
 from omnial_bench.reports.curves import corruption_table, curve_figure, curve_table, curves
-from omnial_bench.reports.doubts import health_table
 from omnial_bench.reports.extremes import extremes
+from omnial_bench.reports.footnotes import health_table
 from omnial_bench.reports.headline import every_metric, headline, pairs_table
 from omnial_bench.reports.matrix import transfer_figure, transfer_table
 from omnial_bench.reports.plots import goals_figure

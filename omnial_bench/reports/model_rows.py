@@ -9,7 +9,7 @@ import pandas as pd
 
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, Model
-from omnial_bench.reports.doubts import doubts, short_notes
+from omnial_bench.reports.footnotes import doubts, short_notes
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.values import Values
 
