@@ -8,6 +8,7 @@ from PIL import Image
 
 from omnial_bench.cli.data import data
 from omnial_bench.data.catalog import CATALOG
+from omnial_bench.data.dataset import find_dataset
 from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.errors import UserError
 
@@ -105,3 +106,16 @@ def test_toy_draws_a_folder_that_verifies(tmp_path: Path, monkeypatch: pytest.Mo
         assert image.size == (40, 40)
     assert invoke("verify", tmp_path / "new").exit_code == 0
     assert "expected an image size" in user_error(invoke("toy", tmp_path / "large", "--size", 9999))
+
+
+def test_the_cache_is_shown_and_emptied(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "cache"))
+    assert "0 files, 0 bytes kept" in " ".join(invoke("cache").output.split())
+    find_dataset(toy).load("train", ["cap"], (32, 32))
+    (tmp_path / "cache/notes.json").write_text("of somebody else")
+    (tmp_path / "cache/.cap.safetensors.0123abcd.part").touch()
+    told = json.loads(invoke("cache", "--json").output)
+    assert [(one["what"], one["files"]) for one in told["kept"]] == [("cap-train-32x32", 1)]
+    assert told["kept"][0]["size"] > 2 * 3 * 32 * 32 and "cap-train-32x32" in invoke("cache").output
+    assert "removed" in invoke("cache", "--empty").output
+    assert [path.name for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"] == ["notes.json"]

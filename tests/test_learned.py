@@ -149,8 +149,11 @@ def test_a_place_sees_none_of_its_neighbours() -> None:
     hidden = (~seen).sum(1).view(5, 6)
     assert hidden[0].tolist() == [4, 6, 6, 6, 6, 4] and hidden[2].tolist() == [6, 9, 9, 9, 9, 6]
     assert torch.equal(seen, seen.T)
+    barrier = torch.zeros(30, 30).masked_fill(~seen, -torch.inf)
     attention, tokens = Attention(8, 2, 0.0), torch.randn(1, 30, 8, generator=torch.Generator().manual_seed(0))
-    slopes = torch.autograd.functional.jacobian(lambda value: attention(tokens, tokens, value, seen, None)[0], tokens)
+    slopes = torch.autograd.functional.jacobian(
+        lambda value: attention(tokens, tokens, value, barrier, None)[0], tokens
+    )
     assert torch.equal(slopes.abs().sum((1, 2, 4)) != 0, seen)
 
 

@@ -115,12 +115,13 @@ class UniAD(Learned):
             ), 2,
         ).flatten(0, 1)  # fmt: skip
         seen = apart(height, width, self.options.neighbourhood // 2).to(features.device)
+        barrier = torch.zeros_like(seen, dtype=features.dtype).masked_fill(~seen, -torch.inf)
         memory = self.inner(tokens)
         for layer in self.encoder:
-            memory = layer(memory, places, seen, noise)
+            memory = layer(memory, places, barrier, noise)
         made = memory
         for layer, query in zip(self.decoder, self.queries, strict=True):
-            made = layer(query.expand(len(tokens), -1, -1), memory, made, places, seen, noise)
+            made = layer(query.expand(len(tokens), -1, -1), memory, made, places, barrier, noise)
         back: Tensor = self.outer(self.norm(made))
         return back.transpose(1, 2).reshape(features.shape)
 
@@ -132,20 +133,21 @@ def apart(height: int, width: int, reach: int) -> Bool[Tensor, "t t"]:
 
 
 class Attention(nn.Module):
-    """Multi-head attention (Vaswani et al., 2017) with biases, over the places that may be seen."""
+    """Multi-head attention (Vaswani et al., 2017) with biases; `barrier` is 0 where a place may be seen
+    and minus infinity elsewhere."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 
-    def forward(self, query: Tokens, key: Tokens, value: Tokens, seen: Bool[Tensor, "t t"], noise: Noise) -> Tokens:
+    def forward(self, query: Tokens, key: Tokens, value: Tokens, barrier: Float[Tensor, "t t"], noise: Noise) -> Tokens:
         queries, keys, values = (
             part(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for part, tokens in ((self.query, query), (self.key, key), (self.value, value))
         )
-        likeness = queries @ keys.transpose(2, 3) / queries.shape[-1] ** 0.5
-        shares = likeness.masked_fill(~seen, -torch.inf).softmax(3)
+        likeness = (queries / queries.shape[-1] ** 0.5) @ keys.transpose(2, 3)
+        shares = (likeness + barrier).softmax(3)
         mixed = dropped(shares, self.dropout, noise) @ values
         return self.out(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
@@ -172,9 +174,9 @@ class EncoderLayer(Layer):
     def __init__(self, options: Options) -> None:
         super().__init__(options, 1)
 
-    def forward(self, tokens: Tokens, places: Tensor, seen: Tensor, noise: Noise) -> Tokens:
+    def forward(self, tokens: Tokens, places: Tensor, barrier: Tensor, noise: Noise) -> Tokens:
         placed = tokens + places
-        change = self.attentions[0](placed, placed, tokens, seen, noise)
+        change = self.attentions[0](placed, placed, tokens, barrier, noise)
         return self.ended(self.added(0, tokens, change, noise), noise)
 
 
@@ -185,11 +187,11 @@ class DecoderLayer(Layer):
         super().__init__(options, 2)
 
     def forward(
-        self, query: Tokens, memory: Tokens, before: Tokens, places: Tensor, seen: Tensor, noise: Noise
+        self, query: Tokens, memory: Tokens, before: Tokens, places: Tensor, barrier: Tensor, noise: Noise
     ) -> Tokens:
         tokens = query
         for place, source in enumerate((memory, before)):
-            change = self.attentions[place](tokens + places, source + places, source, seen, noise)
+            change = self.attentions[place](tokens + places, source + places, source, barrier, noise)
             tokens = self.added(place, tokens, change, noise)
         return self.ended(tokens, noise)
 
@@ -198,5 +200,5 @@ def dropped(values: Tensor, share: float, noise: Noise) -> Tensor:
     """Dropout that draws from a generator on the CPU; nothing without one."""
     if noise is None or not share:
         return values
-    kept = torch.rand(values.shape, generator=noise) >= share
-    return values * kept.to(values) / (1 - share)
+    kept = torch.rand(values.shape, generator=noise).ge_(share).div_(1 - share)
+    return values * kept.to(values)
