@@ -56,7 +56,7 @@ class TestKeeper:
             odds = torch.full((len(batch.ids), 1, *SIZE), 1.0)
             reconstruction = batch.images * 1.5 if reconstructs else None
             keeper(batch, Prediction(torch.cat((-odds, odds), 1), reconstruction))
-        return keeper.kept
+        return keeper.examples
 
     def test_roles_of_a_clean_image(self, tmp_path: Path) -> None:
         given = clean_images(("hole", "hole", "good"))
