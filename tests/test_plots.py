@@ -136,13 +136,15 @@ def test_a_log_without_validation_and_a_loss_of_each_set() -> None:
     values = Values(fake_rows())
     log = pd.DataFrame({"iteration": [1, 2, 3], "loss": [2.0, 1.0, 0.5]})
     drawing = loss_curves.training({"draem-separate-bottle": log}, values)
-    assert len(drawing.figure.axes) == 2
+    assert len(drawing.figure.axes) == 1 and "pixel AP" not in drawing.caption
     unknown = loss_curves.training({"draem-unified": log.assign(validation_ap=np.nan)}, values)
-    assert [len(axes.lines) for axes in unknown.figure.axes] == [1, 0]
+    assert [len(axes.lines) for axes in unknown.figure.axes] == [1]
+    known = loss_curves.training({"draem-unified": log.assign(validation_ap=[np.nan, 0.5, 0.6])}, values)
+    assert [len(axes.lines) for axes in known.figure.axes] == [1, 1] and "pixel AP" in known.caption
     fitted = pd.DataFrame({"iteration": [0], "loss": [np.nan]})
     assert loss_curves.training({"draem-unified": fitted}, values) is None
     beside = loss_curves.training({"draem-unified": fitted, "jnld-unified": log}, values)
-    assert [axes.get_title() for axes in beside.figure.axes] == ["JNLD", ""]
+    assert [axes.get_title() for axes in beside.figure.axes] == ["JNLD"]
     curves = loss_curves.attack_loss({"pgd-8": MadeSet(loss=Loss(steps=(1.0, 1.5, 1.75)))}, values)
     assert list(curves.figure.axes[0].lines[0].get_ydata()) == [1.0, 1.5, 1.75]
 

@@ -102,7 +102,8 @@ def _direction(campaign: Campaign, trial: Trial) -> str:
 
 
 def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None:
-    """Training loss, and average precision on held-out synthetic anomalies, against the iteration."""
+    """Training loss, and where it was measured average precision on held-out synthetic anomalies, against the
+    iteration."""
     import seaborn as sns
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -111,10 +112,12 @@ def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None
     detectors = [name for name in values.detectors if any(_detector_of(log, values) == name for log in logs)]
     if not detectors:
         return None
+    validated = any("validation_ap" in log and log["validation_ap"].notna().any() for log in logs.values())
     with paper_style():
-        figure = new_figure(DOUBLE, 3.4)
-        grid = figure.subplots(2, len(detectors), sharex="col", sharey="row", squeeze=False)
-        for (upper, lower), detector in zip(grid.T, detectors, strict=True):
+        figure = new_figure(DOUBLE, 3.4 if validated else 2.0)
+        grid = figure.subplots(1 + validated, len(detectors), sharex="col", sharey="row", squeeze=False)
+        for column, detector in zip(grid.T, detectors, strict=True):
+            upper, lower = column[0], column[-1]
             for name in sorted(log for log in logs if _detector_of(log, values) == detector):
                 log, paradigm = logs[name], "unified" if "-unified" in name else "separate"
                 line = line_of(Model(detector, paradigm, ""), values) | {"lw": 1.3 if paradigm == "unified" else 0.9}
@@ -129,7 +132,7 @@ def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None
             upper.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             upper.yaxis.set_minor_locator(NullLocator())
-            lower.set(xlabel="iteration", ylabel="validation AP (%)", ylim=(0, 100))
+            lower.set(xlabel="iteration", **({"ylabel": "validation AP (%)", "ylim": (0, 100)} if validated else {}))
         for axes in grid.flat:
             axes.grid(True)
             axes.label_outer()
@@ -137,11 +140,16 @@ def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None
         paradigms = dict.fromkeys(model.paradigm for model in values.models)
         legend(figure, {name: {"color": "#555555", "ls": LINES.get(name, "-")} for name in paradigms})
     caption = (
-        "Training: sum of the loss terms (running mean over a thirtieth of the log), and pixel AP on held-out training "
-        "normals with synthetic anomalies. Separate: one line a category. Losses of different detectors are not "
-        "comparable, for their terms differ."
+        "Training: sum of the loss terms (running mean over a thirtieth of the log)"
+        + (", and pixel AP on held-out training normals with synthetic anomalies" if validated else "")
+        + ". Separate: one line a category. Losses of different detectors are not comparable, for their terms differ."
     )
-    return Drawing("training", caption, "Curves of training loss and validation AP for each model.", figure)
+    return Drawing(
+        "training",
+        caption,
+        f"Curves of training loss{' and validation AP' if validated else ''} for each model.",
+        figure,
+    )
 
 
 def attack_loss(manifests: Mapping[str, MadeSet], values: Values) -> Drawing | None:
