@@ -11,6 +11,7 @@ from masked import Honest
 from one_task import remembered
 from torch import Tensor, nn
 
+from omnial_bench.attacks.attacking import _rivals
 from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
@@ -415,3 +416,21 @@ def test_the_eps_of_an_attempt_is_written_in_grey_levels() -> None:
     found = evaluate(target(), suite(threat("a", "16/255"), threat("b", "1/3")), clean_images(3), "cap", seed=0)
     assert [Fraction(one.eps) for one in found.attempts] == [Fraction(16, 255), Fraction(1, 3)]
     assert [one.eps for one in found.attempts] == ["16/255", "85/255"]
+
+
+def test_rivals_are_pixels_whose_truth_is_known() -> None:
+    """A defect that nobody marked is left out, but where there is nothing else."""
+    images = by_kind(8)
+    pooled = threat("pooled", objective="pooled")
+    unmarked = replace(images, masks=torch.zeros_like(images.masks), defects=("scratch",) * 8)
+    both = Images(
+        *(torch.cat((getattr(images, name), getattr(unmarked, name))) for name in ("images", "masks")),
+        images.categories * 2, images.defects + unmarked.defects, images.ids * 2,
+    )  # fmt: skip
+    settings = {"device": "cpu", "batch": 4, "precision": None}
+    alone, beside = (
+        _rivals([Adapted(Bright())], given, range(len(given)), pooled, **settings)[0] for given in (images, both)
+    )
+    assert torch.equal(alone.normal, beside.normal) and torch.equal(alone.anomalous, beside.anomalous)
+    (none,) = _rivals([Adapted(Bright())], unmarked, range(8), pooled, **settings)
+    assert torch.equal(none.normal, none.anomalous) and none.share == 0.5

@@ -15,7 +15,7 @@ from omnial_bench.attacks.threats import aims, build_attack, kind_of, threat_mod
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Threat
 from omnial_bench.data.images import Images, to_float
-from omnial_bench.types import Detector
+from omnial_bench.types import Detector, located
 
 
 class Part(NamedTuple):
@@ -84,9 +84,12 @@ def _rivals(
     precision: torch.dtype | None,
 ) -> list[Rivals]:
     """What each model says of the images before the attack, where the objective looks at that: one forward pass each;
-    else nothing."""
+    else nothing. Of images that pixel figures leave out only where there are no others."""
     if threat.objective not in HELD_AGAINST_RIVALS or not threat.eps:
         return []
+    anomalous = torch.tensor([images.defects[row] != "good" for row in rows])
+    known = located(images.masks[list(rows)], anomalous).tolist()
+    rows = [row for row, is_known in zip(rows, known, strict=True) if is_known] or rows
     parts: list[list[tuple[Tensor, Tensor]]] = [[] for _ in models]
     every = max(1, len(rows) * images.masks[0].numel() // SAMPLED)
     with victim(models, precision=precision) as target, torch.no_grad():
