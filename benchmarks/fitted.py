@@ -22,6 +22,7 @@ from omnial_bench.data.images import to_float
 from omnial_bench.io.whole import write_text
 from omnial_bench.models import padim
 from omnial_bench.models.coreset import k_centres, project
+from omnial_bench.models.nearest import nearest
 from omnial_bench.models.padim import PaDiM
 from omnial_bench.models.patchcore import PatchCore
 from omnial_bench.models.registry import build
@@ -141,7 +142,7 @@ def large_memory(images: Tensor, repeats: int) -> list[Row]:
     with torch.no_grad():
         vectors = own._features(shown).flatten(2).mT[0]
         centred = vectors - own.centre
-        distances = own._distances(centred, own.memory[own._nearest(centred)])
+        distances = own._distances(centred, own.memory[nearest(centred, own.memory)])
         differences = {
             "distances": relative(distances, other.nearest_neighbors(vectors, 1)[0]),
             "score": relative(mine.score, theirs.pred_score),
@@ -151,7 +152,8 @@ def large_memory(images: Tensor, repeats: int) -> list[Row]:
     return [
         named("map and score of an image, memory of 20,000", ours=partial(run, own), theirs=partial(run, other),
               errors=differences, note=told),
-        named("the nearest of a memory of 20,000 to 1,024 features", ours=partial(no_gradient, own._nearest, centred),
+        named("the nearest of a memory of 20,000 to 1,024 features",
+              ours=partial(no_gradient, nearest, centred, own.memory),
               theirs=partial(no_gradient, other.nearest_neighbors, vectors, n_neighbors=1)),
     ]  # fmt: skip
 

@@ -81,10 +81,10 @@ def larger_eps_never_helps(model: Model) -> Verdict:
 
 
 def huge_eps_breaks(model: Model) -> Verdict:
-    found = [one for one in model.own if one.iterative and is_huge(one.norm, one.eps)]
-    if not found:
+    huge = [one for one in model.own if one.iterative and is_huge(one.norm, one.eps)]
+    if not huge:
         return not_run("PGD with goal any at 64/255 or more in the L-infinity norm, as in suite health")
-    worst = max(found, key=lambda one: one.value)
+    worst = max(huge, key=lambda one: one.value)
     return judged(
         worst.value <= CHANCE, f"{TITLE} {worst.value:.3f} under {worst}, chance is {CHANCE:g}",
         "who survives this most likely hides the gradient; in doubt is every figure of a gradient attack on this model",

@@ -67,22 +67,22 @@ def has_learnt(model: Model) -> Verdict:
     """Of every category: clean normal images are reconstructed, and pixels ranked better than by chance. A network that
     has not learnt has nothing to lose under attack."""
     clean = model.rows[(model.rows["set"] == "clean") & (model.rows["category"] != "mean")].dropna(subset="value")
-    told = clean.pivot_table(index="category", columns="metric", values="value", sort=False)
-    told = told.reindex(columns=["ssim", "pixel_ap", "pixel_ap_chance"])
-    if told["pixel_ap"].isna().all():
+    figures = clean.pivot_table(index="category", columns="metric", values="value", sort=False)
+    figures = figures.reindex(columns=["ssim", "pixel_ap", "pixel_ap_chance"])
+    if figures["pixel_ap"].isna().all():
         return not_run("the clean test split of a category with defects")
     poor: list[str] = []
-    for row in told.reset_index().to_dict("records"):
+    for row in figures.reset_index().to_dict("records"):
         if row["ssim"] < LEARNT:
             poor.append(f"SSIM {row['ssim']:.2f} on {row['category']}")
         if row["pixel_ap"] < MANY * row["pixel_ap_chance"]:
             poor.append(
                 f"pixel AP {row['pixel_ap']:.3f} on {row['category']}, where chance is {row['pixel_ap_chance']:.3f}"
             )
-    over = told["pixel_ap"] / told["pixel_ap_chance"]
+    over = figures["pixel_ap"] / figures["pixel_ap_chance"]
     figure, reference, words = (over.min(), MANY, "pixel AP {:.1f} times chance and more in every category")
-    if told["ssim"].notna().any():
-        figure, reference, words = (told["ssim"].min(), LEARNT, "clean normal images reconstructed to SSIM {:.2f}")
+    if figures["ssim"].notna().any():
+        figure, reference, words = (figures["ssim"].min(), LEARNT, "clean normal images reconstructed to SSIM {:.2f}")
     return judged(
         not poor, "; ".join(poor) or words.format(figure),
         "it has not learnt these categories, and what an attack leaves of it says nothing of detectors of its kind",

@@ -14,12 +14,11 @@ from omnial_bench.models.coreset import k_centres, project
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.learned_options import PatchCoreOptions as Options
 from omnial_bench.models.maps import in_full, to_pixels
+from omnial_bench.models.nearest import nearest
 from omnial_bench.types import Prediction
 
 ROUND = 1e-6
 """Of the mean squared length of the memory's features: added under the root, whose slope has no bound at 0."""
-AT_ONCE = 2**22
-"""Distances that are held at once when the nearest is looked for: 16 MiB."""
 
 
 class PatchCore(Fitted):
@@ -67,34 +66,28 @@ class PatchCore(Fitted):
         features = self._features(images)
         with in_full(images):
             vectors = features.flatten(2).mT - self.centre
-            nearest = self._nearest(vectors.flatten(0, 1)).reshape(vectors.shape[:2])
-            distances = self._distances(vectors, self.memory[nearest])
+            places = nearest(vectors.flatten(0, 1), self.memory).reshape(vectors.shape[:2])
+            distances = self._distances(vectors, self.memory[places])
             maps = distances.reshape(-1, *features.shape[2:])
             maps = to_pixels(maps, (images.shape[2], images.shape[3]), self.options.sigma)
-            return self.prediction(images, maps, self._score(vectors, nearest, distances))
+            return self.prediction(images, maps, self._score(vectors, places, distances))
 
     def _features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d gh gw"]:
         finest, *others = (F.avg_pool2d(part.to(images.dtype), 3, 1, 1) for part in self.backbone(images))
         size = finest.shape[2:]
         return torch.cat([finest, *(F.interpolate(part, size=size, mode="bilinear") for part in others)], 1)
 
-    def _nearest(self, vectors: Float[Tensor, "n d"]) -> Int64[Tensor, " n"]:
-        """Where in the memory the nearest lies. It is a number of a place: no gradient goes through it, nor is lost."""
-        halves = self.memory.square().sum(1) / 2
-        parts = torch.split(vectors, max(1, AT_ONCE // len(self.memory)))
-        return torch.cat([torch.addmm(halves, part, self.memory.mT, alpha=-1).min(1).indices for part in parts])
-
     def _distances(self, vectors: Float[Tensor, "*b d"], others: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
         return ((vectors - others).square().sum(-1) + ROUND * self.memory.square().sum(1).mean()).sqrt()
 
     def _score(
-        self, vectors: Float[Tensor, "b p d"], nearest: Int64[Tensor, "b p"], distances: Float[Tensor, "b p"]
+        self, vectors: Float[Tensor, "b p d"], places: Int64[Tensor, "b p"], distances: Float[Tensor, "b p"]
     ) -> Float[Tensor, " b"]:
         """The largest distance of an image, less where the nearest feature lies apart from those around it in the
         memory (Roth et al. 2022, Eq. 7): they are as near to the image's then, which is rare and not strange."""
         largest, place = distances.max(1)
         each = torch.arange(len(place), device=place.device)
-        worst, reference = vectors[each, place], self.memory[nearest[each, place]]
+        worst, reference = vectors[each, place], self.memory[places[each, place]]
         count = min(self.options.neighbours, len(self.memory))
         if count == 1:
             return largest

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omnial_bench.models.initial import draw
 from omnial_bench.models.learned import Features, Learned
 from omnial_bench.models.learned_options import PatchSVDDOptions as Options
+from omnial_bench.models.nearest import nearest
 from omnial_bench.synthesis.patch_pairs import DIRECTIONS, coinciding, neighbours
 from omnial_bench.types import Prediction
 
@@ -24,8 +25,6 @@ ROUND = 1e-6
 """Added under a root, whose slope would be unbounded at 0."""
 LEAST = 1e-4
 """Added to both maps, whose product is taken as a sum of logarithms."""
-AT_ONCE = 2**22
-"""Distances that are held at once when the nearest is looked for: 16 MiB."""
 
 
 class Encoder(nn.Module):
@@ -164,9 +163,4 @@ def spread(values: Float[Tensor, "b 1 gh gw"], side: int) -> Float[Tensor, "b 1 
 
 def _to_nearest(rows: Float[Tensor, "n d"], memory: Float[Tensor, "m d"]) -> Float[Tensor, " n"]:
     """Which is nearest is found by products of matrices; the distance is the difference itself, with its gradient."""
-    nearest = torch.cat([_nearest(part, memory) for part in torch.split(rows, max(1, AT_ONCE // len(memory)))])
-    return ((rows - memory[nearest]).square().sum(1) + ROUND).sqrt()
-
-
-def _nearest(rows: Float[Tensor, "n d"], memory: Float[Tensor, "m d"]) -> Int64[Tensor, " n"]:
-    return torch.addmm(memory.square().sum(1) / 2, rows, memory.T, alpha=-1).min(1).indices
+    return ((rows - memory[nearest(rows, memory)]).square().sum(1) + ROUND).sqrt()
