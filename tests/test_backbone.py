@@ -14,7 +14,8 @@ from omnial_bench.config.load import read_backbone, record_names
 from omnial_bench.errors import UserError
 from omnial_bench.models import weights
 from omnial_bench.models.backbone import Backbone, Levels, untrained
-from omnial_bench.models.networks import ConvNorm, rename
+from omnial_bench.models.networks import ConvNorm
+from omnial_bench.models.public_names import renamed
 
 pytestmark = pytest.mark.usefixtures("one_thread", "cache")
 
@@ -114,15 +115,91 @@ def test_a_file_of_torch_and_of_safetensors_is_one_backbone(tmp_path: Path) -> N
     torch.testing.assert_close(one(images), other(images), rtol=0, atol=0)
 
 
-def test_folding_a_norm_changes_no_feature(tmp_path: Path) -> None:
-    path = resnet_file(tmp_path / "a.pth")
-    network = untrained("resnet18", [4, 8])
-    state, _ = weights.read_weights("resnet18", str(path))
-    network.network.load_state_dict({k: v for k, v in state.items() if k in network.network.state_dict()}, strict=False)
-    backbone, images = Backbone("resnet18", [4, 8], str(path)), torch.rand(2, 3, 32, 32)
-    features = network.eval().requires_grad_(False)((images - backbone.mean) / backbone.std)
-    for folded, plain in zip(backbone(images), features, strict=True):
-        torch.testing.assert_close(folded, plain, rtol=1e-4, atol=1e-4 * float(plain.abs().max()))
+NORM = ("weight", "bias", "running_mean", "running_var")
+
+
+def parts(block: str, convs: dict[str, str], excitation: str = "") -> list[str]:
+    """Names of a block's convolutions, of their norms, and of its excitation."""
+    normed = [f"{block}.{conv}.weight" for conv in convs] + [
+        f"{block}.{norm}.{leaf}" for norm in convs.values() for leaf in NORM
+    ]
+    return normed + [f"{block}.{excitation}{way}.{leaf}" for way in ("reduce", "expand") for leaf in NORM[:2]]
+
+
+def timm_names() -> list[str]:
+    """Of EfficientNet-B4, whose seven stages have 2, 4, 4, 6, 6, 8 and 2 blocks."""
+    first, later = {"conv_dw": "bn1", "conv_pw": "bn2"}, {"conv_pw": "bn1", "conv_dw": "bn2", "conv_pwl": "bn3"}
+    stages = enumerate((2, 4, 4, 6, 6, 8, 2))
+    blocks = [
+        (f"blocks.{stage}.{block}", later if stage else first) for stage, count in stages for block in range(count)
+    ]
+    heads = ["conv_head.weight", *(f"bn2.{leaf}" for leaf in NORM), "classifier.weight", "bn1.num_batches_tracked"]
+    stem = ["conv_stem.weight", *(f"bn1.{leaf}" for leaf in NORM)]
+    return [*stem, *heads, *(name for block, convs in blocks for name in parts(block, convs, "se.conv_"))]
+
+
+def official_names() -> list[str]:
+    """Of EfficientNet-B4 in EfficientNet-PyTorch, of which the first two of 32 blocks do not expand."""
+    convs = {"_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"}
+    narrow = {conv: norm for conv, norm in convs.items() if norm != "_bn0"}
+    heads = ["_conv_head.weight", *(f"_bn1.{leaf}" for leaf in NORM), "_fc.weight"]
+    stem = ["_conv_stem.weight", *(f"_bn0.{leaf}" for leaf in NORM)]
+    blocks = (parts(f"_blocks.{block}", convs if block > 1 else narrow, "_se_") for block in range(32))
+    return [*stem, *heads, *(name for block in blocks for name in block)]
+
+
+def vgg_names() -> list[str]:
+    convs = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+    return [f"features.{place}.{leaf}" for place in convs for leaf in NORM[:2]] + [
+        "classifier.0.bias",
+        "pre_logits.fc1.bias",
+    ]
+
+
+B4 = 19_341_616 - (448 * 1792 + 2 * 1792 + 1793 * 1000)
+VGG = 138_357_544 - (25_089 * 4096 + 4097 * 4096 + 4097 * 1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "count"),
+    [("efficientnet_b4", timm_names(), B4), ("efficientnet_b4", official_names(), B4), ("vgg16", vgg_names(), VGG)],
+)
+def test_public_files_have_a_name_for_each_weight_and_the_published_count(
+    name: str, names: list[str], count: int
+) -> None:
+    """Counts are those that torchvision publishes, 19.3 and 138.4 million, without the heads."""
+    with torch.device("meta"):
+        network = untrained(name, [32]).network
+    state = {key for key in network.state_dict() if "num_batches_tracked" not in key}
+    here = list(renamed(names).values())
+    assert set(here) == state and len(here) == len(state)
+    assert sum(parameter.numel() for parameter in network.parameters()) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "strides", "names"),
+    [("resnet18", [4, 8], None), ("efficientnet_b4", [2, 16], timm_names()), ("vgg16", [4, 16], vgg_names())],
+)
+def test_freezing_changes_no_feature(tmp_path: Path, name: str, strides: list[int], names: list[str] | None) -> None:
+    """Norms folded, excitations and plain convolutions as they are, from a public file of drawn weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        state = untrained(name, [32]).network.state_dict()
+        state = {
+            key: value.abs() if "var" in key else value + 0.1 * torch.rand(value.shape) for key, value in state.items()
+        }
+    path = tmp_path / "a.safetensors"
+    if names is None:
+        resnet_file(path)
+        state, _ = weights.read_weights(name, str(path))
+    else:
+        save_file({public: state[here] for public, here in renamed(names).items()}, path)
+    plain = untrained(name, strides)
+    plain.network.load_state_dict({k: v for k, v in state.items() if k in plain.network.state_dict()}, strict=False)
+    backbone, images = Backbone(name, strides, str(path)), torch.rand(2, 3, 32, 32)
+    features = plain.eval().requires_grad_(False)((images - backbone.mean) / backbone.std)
+    for frozen, expected in zip(backbone(images), features, strict=True):
+        torch.testing.assert_close(frozen, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
 def test_levels_end_at_their_last_tap_and_learn() -> None:
@@ -132,9 +209,10 @@ def test_levels_end_at_their_last_tap_and_learn() -> None:
     assert isinstance(student.network.stem, ConvNorm)
 
 
-def test_names_of_a_head_have_no_place() -> None:
-    heads = ("fc.weight", "_fc.bias", "_conv_head.weight", "_bn1.running_mean", "bn1.num_batches_tracked")
-    assert [rename(name) for name in heads] == [None] * 5
+def test_names_of_a_head_have_no_place_and_strange_ones_do_no_harm() -> None:
+    assert not renamed(["fc.weight", "_fc.bias", "_conv_head.weight", "_bn1.running_mean", "bn1.num_batches_tracked"])
+    strange = ["", "weight", "blocks.0.norm1.weight", "blocks.0.x.y.weight", "_blocks.1.conv.weight", "..."]
+    assert len(renamed(strange)) == len(strange)
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,9 @@ class RD4ADOptions(LearnedOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class MKDOptions(LearnedOptions):
-    """The defaults are the paper's, but for the backbone, which is VGG-16 there."""
+    """The defaults are the paper's."""
 
+    backbone: str = "vgg16"
     strides: tuple[int, ...] = (4, 8, 16, 32)
     width: Width = 16
     """Of the cloner's inner convolutions."""
@@ -71,8 +72,9 @@ class MKDOptions(LearnedOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class UniADOptions(LearnedOptions):
-    """The defaults are the paper's, but for the backbone, which is EfficientNet-B4 there."""
+    """The defaults are the paper's."""
 
+    backbone: str = "efficientnet_b4"
     strides: tuple[int, ...] = (2, 4, 8, 16)
     width: Annotated[int, Field(ge=2, le=4096, multiple_of=2)] = 256
     layers: Count = 4

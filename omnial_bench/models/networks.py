@@ -1,4 +1,5 @@
-"""The two families of networks whose trained weights are read here: EfficientNet-Lite and ResNet, without their heads.
+"""The families of networks whose trained weights are read here, without their heads: EfficientNet, EfficientNet-Lite,
+ResNet and VGG.
 
 Each is a Sequential of named stages. Weights and statistics come from files; untrained they are what torch draws.
 """
@@ -40,21 +41,34 @@ class ConvNorm(nn.Module):
         return self.activation(self.norm(self.conv(features)))  # type: ignore[no-any-return]
 
 
+class Excitation(nn.Module):
+    """Channels weighed by what their means over the image say (Hu et al. 2018)."""
+
+    def __init__(self, channels: int, narrow: int) -> None:
+        super().__init__()
+        self.reduce, self.expand = nn.Conv2d(channels, narrow, 1), nn.Conv2d(narrow, channels, 1)
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        means = features.mean((2, 3), keepdim=True)
+        return features * torch.sigmoid(self.expand(F.silu(self.reduce(means))))
+
+
 class Inverted(nn.Module):
     """A mobile inverted bottleneck: wider, depthwise, narrow again, and around it a skip where the shape is kept
-    (Sandler et al. 2018)."""
+    (Sandler et al. 2018). `lite` has no excitation, and cuts activations at 6."""
 
-    def __init__(self, inputs: int, outputs: int, side: int, stride: int, factor: int) -> None:
+    def __init__(self, inputs: int, outputs: int, side: int, stride: int, factor: int, *, lite: bool) -> None:
         super().__init__()
-        wide = inputs * factor
+        wide, activation = inputs * factor, nn.ReLU6 if lite else nn.SiLU
         layer = partial(ConvNorm, eps=1e-3, same=True)
-        self.expand = layer(inputs, wide, 1, activation=nn.ReLU6()) if factor > 1 else nn.Identity()
-        self.depthwise = layer(wide, wide, side, stride, groups=wide, activation=nn.ReLU6())
+        self.expand = layer(inputs, wide, 1, activation=activation()) if factor > 1 else nn.Identity()
+        self.depthwise = layer(wide, wide, side, stride, groups=wide, activation=activation())
+        self.excite = nn.Identity() if lite else Excitation(wide, inputs // 4)
         self.project = layer(wide, outputs, 1)
         self.skips = stride == 1 and inputs == outputs
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d H W"]:
-        narrow: Tensor = self.project(self.depthwise(self.expand(features)))
+        narrow: Tensor = self.project(self.excite(self.depthwise(self.expand(features))))
         return narrow + features if self.skips else narrow
 
 
@@ -62,22 +76,41 @@ STAGES = (
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )  # fmt: skip
-"""Of EfficientNet-Lite0: blocks, side, stride, expansion, channels (Tan and Le 2019, Table 1, without excitation)."""
+"""Of EfficientNet-B0: blocks, side, stride, expansion, channels (Tan and Le 2019, Table 1)."""
 
 
-def lite(width: float = 1.0, depth: float = 1.0) -> nn.Sequential:
-    """EfficientNet-Lite: `stem`, `block0`, `block1` and so on, of any size. The stem, and the number of blocks of the
-    first and the last stage, are not scaled."""
-    stages: dict[str, nn.Module] = {"stem": ConvNorm(3, 32, 3, 2, eps=1e-3, activation=nn.ReLU6(), same=True)}
-    inputs = 32
+def efficientnet(width: float = 1.0, depth: float = 1.0, *, lite: bool = False) -> nn.Sequential:
+    """EfficientNet: `stem`, `block0`, `block1` and so on, of any size. Of a `lite` one the stem, and the number of
+    blocks of the first and the last stage, are not scaled."""
+    inputs, activation = (32, nn.ReLU6()) if lite else (_scaled(32, width), nn.SiLU())
+    stages: dict[str, nn.Module] = {"stem": ConvNorm(3, inputs, 3, 2, eps=1e-3, activation=activation, same=True)}
     for place, (count, side, stride, factor, channels) in enumerate(STAGES):
-        outputs = max(8, int(width * channels + 4) // 8 * 8)
-        outputs += 8 if outputs < 0.9 * width * channels else 0
-        inner = 0 < place < len(STAGES) - 1
-        for index in range(ceil(depth * count) if inner else count):
-            stages[f"block{len(stages) - 1}"] = Inverted(inputs, outputs, side, 1 if index else stride, factor)
+        outputs, inner = _scaled(channels, width), 0 < place < len(STAGES) - 1
+        for index in range(ceil(depth * count) if inner or not lite else count):
+            first = 1 if index else stride
+            stages[f"block{len(stages) - 1}"] = Inverted(inputs, outputs, side, first, factor, lite=lite)
             inputs = outputs
     return nn.Sequential(OrderedDict(stages))
+
+
+def _scaled(channels: int, width: float) -> int:
+    """To a multiple of 8 that is not a tenth less."""
+    nearest = max(8, int(width * channels + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * width * channels else nearest
+
+
+def vgg(blocks: Sequence[int]) -> nn.Sequential:
+    """VGG without batch norm (Simonyan and Zisserman 2015): layers by their numbers, `blocks` convolutions of 3x3
+    before each pooling, which halves a size and rounds up."""
+    layers: list[nn.Module] = []
+    inputs = 3
+    for place, count in enumerate(blocks):
+        for _ in range(count):
+            outputs = min(64 << place, 512)
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+            inputs = outputs
+        layers.append(nn.MaxPool2d(2, ceil_mode=True))
+    return nn.Sequential(*layers)
 
 
 class Residual(nn.Module):
@@ -120,46 +153,32 @@ def resnet(blocks: Sequence[int], bottleneck: int | None = None) -> nn.Sequentia
     return nn.Sequential(OrderedDict(stages))
 
 
-def rename(name: str) -> str | None:
-    """The name of a weight here for what public files call it, None for one that has no place here: a head, or a count
-    of batches. Known are those of EfficientNet in PyTorch (`_blocks.3._bn1.bias`) and of ResNets in torchvision and
-    timm (`layer1.0.bn1.bias`)."""
-    *path, norm_or_conv, leaf = name.split(".")
-    if (
-        leaf == "num_batches_tracked"
-        or norm_or_conv in ("fc", "_fc", "_conv_head")
-        or (not path and norm_or_conv == "_bn1")
-    ):
-        return None
-    kind = "norm" if "bn" in norm_or_conv or [*path[-1:], norm_or_conv] == ["downsample", "1"] else "conv"
-    if norm_or_conv in ("0", "1"):
-        return ".".join((*path, kind, leaf))
-    if not path:
-        return f"stem.{kind}.{leaf}"
-    if path[0] == "_blocks":
-        part = {"_bn0": "expand", "_bn1": "depthwise", "_bn2": "project"}.get(
-            norm_or_conv, norm_or_conv[1:].split("_")[0]
-        )
-        return f"block{path[1]}.{part}.{kind}.{leaf}"
-    return ".".join((*path, norm_or_conv.replace("bn", "conv"), kind, leaf))
-
-
 def freeze(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Give a network weights that nothing changes: buffers that no state_dict holds, each batch norm by its statistics
     folded into the convolution before it. `tensors` are named as the network's own state_dict."""
+    normed = {}
     for path, part in network.named_modules():
-        if not isinstance(part, ConvNorm):
-            continue
-        weight, scale, shift, mean, variance = (
-            tensors[f"{path}.{name}"].double()
-            for name in ("conv.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var")
-        )
-        gain = scale / torch.sqrt(variance + part.norm.eps)  # type: ignore[operator]
-        folded = {"weight": weight * gain[:, None, None, None], "bias": shift - mean * gain}
-        part.norm = nn.Identity()
-        for name, values in folded.items():
-            delattr(part.conv, name)
-            part.conv.register_buffer(name, values.float(), persistent=False)
+        if isinstance(part, ConvNorm):
+            normed[f"{path}.conv"] = path, part
+        elif isinstance(part, nn.Conv2d):
+            values = _folded(tensors, *normed[path]) if path in normed else {
+                leaf: tensors[f"{path}.{leaf}"] for leaf in ("weight", "bias")
+            }  # fmt: skip
+            for leaf, value in values.items():
+                delattr(part, leaf)
+                part.register_buffer(leaf, value.float(), persistent=False)
 
 
-NETWORKS: dict[str, Any] = {"lite": lite, "resnet": resnet}
+def _folded(tensors: Mapping[str, Tensor], path: str, part: ConvNorm) -> dict[str, Tensor]:
+    weight, scale, shift, mean, variance = (
+        tensors[f"{path}.{name}"].double()
+        for name in ("conv.weight", "norm.weight", "norm.bias", "norm.running_mean", "norm.running_var")
+    )
+    gain = scale / torch.sqrt(variance + part.norm.eps)  # type: ignore[operator]
+    part.norm = nn.Identity()
+    return {"weight": weight * gain[:, None, None, None], "bias": shift - mean * gain}
+
+
+NETWORKS: dict[str, Any] = {
+    "efficientnet": efficientnet, "lite": partial(efficientnet, lite=True), "resnet": resnet, "vgg": vgg,
+}  # fmt: skip

@@ -17,7 +17,7 @@ from omnial_bench.config.schema import BackboneRecord
 from omnial_bench.data.cache import remember
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256
-from omnial_bench.models.networks import rename
+from omnial_bench.models.public_names import renamed
 
 VERSION = 1
 """Of the form in which weights lie in the cache."""
@@ -106,8 +106,8 @@ def _read(path: Path) -> Mapping[str, Any]:
 def _converted(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """A state_dict under the names here, without its head."""
     inner = state.get("state_dict", state) if isinstance(state, Mapping) else {}
-    pairs = ((rename(str(name)), value) for name, value in inner.items() if isinstance(value, Tensor))
-    return {name: value.float() for name, value in pairs if name is not None}
+    tensors = {str(name): value for name, value in inner.items() if isinstance(value, Tensor)}
+    return {here: tensors[name].float() for name, here in renamed(tensors).items()}
 
 
 def _digested(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
