@@ -135,6 +135,9 @@ ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
 LATER = ("aim", "weights", "low", "high", "attack", "norm", "eps", "goal")
 """Columns that files of earlier versions lack."""
 NUMBERS = ("value", "low", "high")
+LOGGED = ("iteration", "loss", "validation_ap")
+MOST = 1e30
+"""No count, loss or rate of a training or an attack is larger, and axes can be drawn up to there."""
 """Columns of numbers that may be undefined."""
 KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run", *LATER))
 
@@ -202,6 +205,24 @@ def read_differences(run: Path) -> pd.DataFrame:
     except ValueError as error:
         raise UserError(f"{run / DIFFERENCES} holds a value that is no number: {error}") from error
     return table.loc[:, list(DIFFERENCE_COLUMNS)]
+
+
+def read_logs(run: Path) -> dict[str, pd.DataFrame]:
+    """The log of each training of a run folder: the columns of `LOGGED` that it has, as numbers."""
+    return {path.parent.name: _read_log(path) for path in sorted(run.glob("models/*/log.csv"))}
+
+
+def _read_log(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path)
+        log: pd.DataFrame = table[[name for name in LOGGED if name in table]].apply(pd.to_numeric).astype("float64")
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    except (OSError, ValueError, TypeError, OverflowError) as error:
+        raise UserError(f"cannot read {path} as a training log: {error}") from error
+    if (log.abs() > MOST).any(axis=None):
+        raise UserError(f"cannot read {path} as a training log: it holds a number that no training has")
+    return log
 
 
 def read_texts(file: Path, columns: Iterable[str], *, also: Iterable[str] = ()) -> pd.DataFrame | None:

@@ -1,6 +1,7 @@
 """The command line as its users meet it: what each command prints, its exit status, and mistakes in one line."""
 
 import json
+import math
 import re
 import resource
 import shutil
@@ -19,6 +20,7 @@ from PIL import Image
 from omnial_bench.cli.main import COMMANDS, SECTIONS, main
 from omnial_bench.config.load import record_names
 from omnial_bench.io.whole import write_text
+from omnial_bench.models import gradient
 from omnial_bench.pipeline import attack_models, train_models, train_task
 from omnial_bench.results import COLUMNS
 
@@ -342,7 +344,8 @@ def test_a_mistake_is_one_line_and_status_2_and_nothing_is_written(
     assert not (place / "out").exists()
 
 
-def test_a_full_disk_is_one_line(command: Command, place: Path) -> None:
+def test_a_full_disk_is_one_line(command: Command, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradient, "SAVE_SECONDS", math.inf)
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
     try:

@@ -40,7 +40,7 @@ from omnial_bench.reports import baseline, categories, gate, headline, making, o
 from omnial_bench.reports.table import Table, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Values
 from omnial_bench.reports.verdicts import judge
-from omnial_bench.results import COLUMNS, KEY, read_rows, write_rows
+from omnial_bench.results import COLUMNS, KEY, LOGGED, MOST, read_logs, read_rows, write_rows
 
 # Hypothesis keeps tables of its own even without a database: not in the tree.
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "omnial-bench-hypothesis")
@@ -240,9 +240,9 @@ def test_what_a_run_says_of_itself(tmp_path_factory: pytest.TempPathFactory, dat
     else:
         content = data.draw(documents(TOLD[name], toml if name.endswith("toml") else dump))
     put(run / name, content)
-    logs, environment = read(origins.read_logs, run), read(origins.read_environment, run)
+    logs, environment = read(read_logs, run), read(origins.read_environment, run)
     for log in (logs or {}).values():
-        assert set(log.columns) <= set(origins.LOGGED) and not (log.abs() > origins.MOST).any(axis=None)
+        assert set(log.columns) <= set(LOGGED) and not (log.abs() > MOST).any(axis=None)
     assert environment is None or all(
         map(is_printable, [*environment.facts.values(), *environment.suites.values(), environment.notice])
     )

@@ -24,6 +24,7 @@ from omnial_bench.evaluation.evaluate import evaluate
 from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.scoring import with_means
 from omnial_bench.evaluation.target import Labels, Target
+from omnial_bench.reports.origins import unlearnt_of
 from omnial_bench.results import ATTEMPT_COLUMNS, Attempt, Result, attempts_frame, frame
 
 Settings = dict[str, Any]
@@ -296,6 +297,32 @@ def test_a_network_that_has_not_learnt_is_told(ssim: float | None, ap: float | N
     ]
     found = one(checked(rows, [attempt("p")]), "has learnt")
     assert found["status"] == status and words in found["note"], found["note"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "paradigm", "values", "status", "place"),
+    [
+        ("a-unified", "unified", [0.10, None, 0.14], "failed", {("a", "unified"): ("nut", "cap")}),
+        ("a-unified", "unified", [0.10, 0.05, 0.16], "passed", {}),
+        ("a-separate-cap", "separate", [0.10, 0.14], "failed", {("a", "separate"): ("cap",)}),
+        ("a-separate-cap", "unified", [0.10, 0.14], "passed", {}),
+        ("ab-unified", "unified", [0.10, 0.14], "passed", {}),
+        ("a-unified", "unified", [None, 0.10, 0.10], "passed", {}),
+    ],
+)  # fmt: skip
+def test_a_training_that_left_its_validation_where_it_began_is_told(
+    folder: str, paradigm: str, values: list[float | None], status: str, place: dict[tuple[str, str], tuple[str, ...]]
+) -> None:
+    """All figures on the test split are good, as of a network whose untrained features tell defects apart."""
+    good = {"ssim": 0.9, "pixel_ap": 0.6, "pixel_ap_chance": 0.1}
+    rows = [
+        replace(result("clean", value, source="none", category=category), metric=metric, paradigm=paradigm)
+        for category in ("nut", "cap") for metric, value in good.items()
+    ]  # fmt: skip
+    log = pd.DataFrame({"iteration": range(len(values)), "validation_ap": values})
+    checks = health(frame(rows), attempts_frame([attempt("p", paradigm=paradigm)]), {folder: log})
+    assert one(checks, "has learnt")["status"] == status
+    assert unlearnt_of(checks) == place
 
 
 def test_steps_that_stand_still_are_told_of_any_attack() -> None:

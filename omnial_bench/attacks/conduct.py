@@ -16,7 +16,7 @@ LEARNT = 0.6
 """The least SSIM of a clean normal image's reconstruction: flat grey ones of textures gave 0.13, trained ones 0.67 and
 more."""
 MANY = 1.5
-"""Times chance, the least pixel AP of a detector that has learnt."""
+"""Times chance, and times its own at the start of its training, the least pixel AP of a detector that has learnt."""
 RISING = 0.75
 """Share of the steps that must not undo progress: in a ball of 1/255 signs flip about a maximum already after a few
 steps, on a network that masks nothing. One step may always, or of three none could."""
@@ -64,8 +64,8 @@ def loss_moves(model: Model) -> Verdict:
 
 
 def has_learnt(model: Model) -> Verdict:
-    """Of every category: clean normal images are reconstructed, and pixels ranked better than by chance. A network that
-    has not learnt has nothing to lose under attack."""
+    """Of every category: clean normal images are reconstructed, and pixels ranked better than by chance and than before
+    the training. A network that has not learnt has nothing to lose under attack."""
     clean = model.rows[(model.rows["set"] == "clean") & (model.rows["category"] != "mean")].dropna(subset="value")
     figures = clean.pivot_table(index="category", columns="metric", values="value", sort=False)
     figures = figures.reindex(columns=["ssim", "pixel_ap", "pixel_ap_chance"])
@@ -79,6 +79,10 @@ def has_learnt(model: Model) -> Verdict:
             poor.append(
                 f"pixel AP {row['pixel_ap']:.3f} on {row['category']}, where chance is {row['pixel_ap_chance']:.3f}"
             )
+    for trained, (before, after) in model.validated.items():
+        if after < MANY * before:
+            places = [trained] if trained else figures.index
+            poor += [f"validation pixel AP {after:.3f} on {place}, untrained {before:.3f}" for place in places]
     over = figures["pixel_ap"] / figures["pixel_ap_chance"]
     figure, reference, words = (over.min(), MANY, "pixel AP {:.1f} times chance and more in every category")
     if figures["ssim"].notna().any():

@@ -1,7 +1,7 @@
 """What a run's rows and attempts say of each model under attack, put so that checks can compare it. No torch here."""
 
 import math
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -124,9 +124,14 @@ class Model:
     """Of attacks on itself, those that are not compared: of another goal, or an objective that is not DENSE."""
     rows: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Its rows of results.csv."""
+    validated: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Pixel AP on the validation images before the first step and after the last, by the category of each
+    training; of all together by no name."""
 
 
-def models_of(rows: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[tuple[tuple[str, str], Model]]:
+def models_of(
+    rows: pd.DataFrame, attempts: pd.DataFrame, logs: Mapping[str, pd.DataFrame]
+) -> Iterator[tuple[tuple[str, str], Model]]:
     """Every (detector, paradigm) of results.csv and attacks.csv of one run, with what is known of it."""
     # Read from a file, no options are a missing value.
     attempts = attempts.fillna({"options": "", "spec": ""})
@@ -153,7 +158,18 @@ def models_of(rows: pd.DataFrame, attempts: pd.DataFrame) -> Iterator[tuple[tupl
         mine, its = (
             table[(table["detector"] == detector) & (table["paradigm"] == paradigm)] for table in (attempts, rows)
         )
-        yield (detector, paradigm), Model(own, transferred, mine, aside, its)
+        validated = dict(_validated(logs, f"{detector}-{paradigm}"))
+        yield (detector, paradigm), Model(own, transferred, mine, aside, its, validated)
+
+
+def _validated(logs: Mapping[str, pd.DataFrame], model: str) -> Iterator[tuple[str, tuple[float, float]]]:
+    """The first and last validation AP of a model's logs that begin before the first step."""
+    for name, log in logs.items():
+        if f"{name}-".startswith(f"{model}-") and {"iteration", "validation_ap"} <= set(log):
+            known = log.dropna(subset="validation_ap")
+            if len(known) > 1 and known["iteration"].iloc[0] == 0:
+                values = known["validation_ap"]
+                yield name.removeprefix(model).removeprefix("-"), (values.iloc[0], values.iloc[-1])
 
 
 def curves_of(attempts: pd.DataFrame) -> Iterator[Curve]:

@@ -51,15 +51,16 @@ CHECKS: Mapping[str, Callable[[Model], Verdict]] = {
 }
 
 
-def health(rows: pd.DataFrame, attempts: pd.DataFrame) -> pd.DataFrame:
-    """Every check on every model of `rows` (results.csv of one run), columns `COLUMNS`; `attempts` is its attacks.csv.
+def health(rows: pd.DataFrame, attempts: pd.DataFrame, logs: Mapping[str, pd.DataFrame] | None = None) -> pd.DataFrame:
+    """Every check on every model of `rows` (results.csv of one run), columns `COLUMNS`; `attempts` is its attacks.csv,
+    `logs` are those of its trainings by the names of their folders.
 
     Figures are class means over equally many images; several seeds are averaged. Where something is missing a check
     is `not run`, and its note says what it needs.
     """
     found = [
         astuple(Check(check=name, detector=detector, paradigm=paradigm, **vars(check(model))))
-        for (detector, paradigm), model in models_of(rows, attempts)
+        for (detector, paradigm), model in models_of(rows, attempts, logs or {})
         for name, check in CHECKS.items()
     ]
     table = pd.DataFrame(found, columns=list(COLUMNS))

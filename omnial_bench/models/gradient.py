@@ -70,6 +70,8 @@ def descend(
     loop = Loop(detector, order, generator)
     validation = loop.validation(images, held_out, textures, order.seed) if loop.first else []
     rows, every = loop.restore(made.key), max(1, steps // LOGS)
+    if not rows and validation:
+        rows = [{"iteration": 0, "validation_ap": loop.validate(validation)}]
     saved, rated, rated_at = time.monotonic(), loop.step, time.monotonic()
     while loop.step < steps:
         terms = loop.advance(images, chosen, textures, learning_rate(training, loop.step, steps))
@@ -211,8 +213,8 @@ def _checked_terms(detector: Detector, terms: object) -> dict[str, Tensor]:
 
 
 def write_log(out: Path, rows: list[Row]) -> None:
-    """log.csv of a training, whole."""
-    write_text(out / LOG, csv_text(pd.DataFrame(rows)))
+    """log.csv of a training, whole; what was measured before the first step has no loss."""
+    write_text(out / LOG, csv_text(pd.DataFrame(rows, columns=list(rows[-1]))))
 
 
 def _chunks(items: list[int], size: int) -> Iterator[list[int]]:

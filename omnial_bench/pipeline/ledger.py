@@ -1,6 +1,7 @@
 """What tasks gave, as the files that people read: rows as each task ends, and all of them at the end."""
 
 import json
+import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,13 +17,16 @@ from omnial_bench.config.schema import Suite
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.dataset import Dataset
 from omnial_bench.data.notes import notes_of
+from omnial_bench.errors import UserError
 from omnial_bench.evaluation.differences import write_differences
 from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.scoring import with_means
 from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import write_json, write_text
 from omnial_bench.metrics.metric import DESCRIBED, Metric
-from omnial_bench.results import UNFINISHED, Result, attempts_frame, frame, write_rows
+from omnial_bench.results import UNFINISHED, Result, attempts_frame, frame, read_logs, write_rows
+
+log = logging.getLogger(__name__)
 
 SHARE = 0.02
 """Of the time, what writing rows on the way may take."""
@@ -83,9 +87,18 @@ def write_rows_of(out: Path, outcome: Outcome, categories: Collection[str] = ())
     if outcome.attempts:
         attempts = attempts_frame(outcome.attempts)
         write_text(out / "attacks.csv", csv_text(attempts))
-        write_text(out / "health.csv", csv_text(health(rows, attempts)))
+        write_text(out / "health.csv", csv_text(health(rows, attempts, _logs(out))))
     write_differences(out, outcome.drawn)
     return rows
+
+
+def _logs(out: Path) -> dict[str, pd.DataFrame]:
+    """The logs of the trainings beside the rows; a damaged one decides no figure, and none is then looked at."""
+    try:
+        return read_logs(out)
+    except UserError as error:
+        log.warning("what the validation says of the trainings is not looked at: %s", error)
+        return {}
 
 
 def _whole_means(rows: list[Result], wanted: set[str]) -> list[Result]:

@@ -17,6 +17,7 @@ from omnial_bench.reports.style import Drawing
 from omnial_bench.reports.table import Table
 from omnial_bench.reports.values import Values
 from omnial_bench.reports.white_box import attacks_table, white_box_table
+from omnial_bench.results import read_logs
 
 IMAGES = "Images"
 NO_HEADLINE = "the headline: no image AUROC, pixel AUROC or pixel AP in the rows"
@@ -49,7 +50,7 @@ def parts(run: Path, values: Values, campaign: Campaign | None, *, opened: str) 
     if panels := panel_comparison(values):
         yield Part("Clean test by category", panels, "")
     yield from _images(run, values, campaign)
-    logs, models = origins.read_logs(run), origins.read_models(run)
+    logs, models = read_logs(run), origins.read_models(run)
     yield Part("Training", loss_curves.training(logs, values), "training curves: no log.csv under models/")
     yield Part("Training", making.settings_table(values, models), "training settings: no recipe.toml under models/")
     described = origins.read_environment(run).metrics

@@ -18,11 +18,8 @@ from omnial_bench.config.load import read_toml, validated
 from omnial_bench.errors import UserError, printable
 from omnial_bench.io.whole import DAMAGED
 from omnial_bench.metrics.metric import KINDS, Kind, Metric
-from omnial_bench.results import UNFINISHED, read_texts, size_of
+from omnial_bench.results import MOST, UNFINISHED, read_texts, size_of
 
-MOST = 1e30
-"""No count, loss or rate of a training or an attack is larger, and axes can be drawn up to there."""
-LOGGED = ("iteration", "loss", "validation_ap")
 SHOWN = 5
 """Tasks that are not done, named in a report."""
 FACTS = ("commit", "command", "seed", "device", "threads", "precision", "started", "python", "platform")
@@ -109,11 +106,6 @@ def read_models(run: Path) -> dict[str, MadeModel]:
     return {path.parent.name: validated(MadeModel, read_toml(path), str(path)) for path in paths}
 
 
-def read_logs(run: Path) -> dict[str, pd.DataFrame]:
-    """The log of each training of a run folder: the columns of `LOGGED` that it has, as numbers."""
-    return {path.parent.name: _read_log(path) for path in sorted(run.glob("models/*/log.csv"))}
-
-
 def read_environment(run: Path) -> Environment:
     """What environment.json says; nothing where there is none."""
     recorded = _read_json(run / "environment.json")
@@ -175,19 +167,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"expected a JSON object in {path}, got {type(value).__name__}")
     return value
-
-
-def _read_log(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path)
-        log: pd.DataFrame = table[[name for name in LOGGED if name in table]].apply(pd.to_numeric).astype("float64")
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    except (OSError, ValueError, TypeError, OverflowError) as error:
-        raise UserError(f"cannot read {path} as a training log: {error}") from error
-    if (log.abs() > MOST).any(axis=None):
-        raise UserError(f"cannot read {path} as a training log: it holds a number that no training has")
-    return log
 
 
 ATTEMPTS = (
