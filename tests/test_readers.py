@@ -3,6 +3,7 @@
 import json
 import shutil
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -315,6 +316,62 @@ def test_a_folder_that_almost_matches_is_told_what_it_lacks(tmp_path: Path, name
     with pytest.raises(UserError, match=message) as raised:
         find_dataset(inner.get(name, root))
     assert "\n" not in str(raised.value)
+
+
+def written(path: str, old: str, new: str) -> Callable[[Path], None]:
+    return lambda root: (root / path).write_text((root / path).read_text().replace(old, new)) and None
+
+
+def listed(root: Path, image: str, mask: str) -> None:
+    """One more defect of VisA, in its folders and in its table."""
+    paths = f"candle/Data/Images/Anomaly/{image}.JPG", f"candle/Data/Masks/Anomaly/{mask}.png"
+    with (draw(mark(root, paths[1]), paths[0]) / "split_csv/1cls.csv").open("a") as table:
+        table.write(f"candle,test,anomaly,{','.join(paths)}\n")
+
+
+SLIPS: dict[str, tuple[Callable[[Path], Path], Callable[[Path], object], str, str]] = {
+    "a defect of DAGM that its table lists, without a mask": (
+        dagm, written("Class1/Test/Label/Labels.txt", "1", "1\n1\t1\t0001.PNG\t0\t0001_label.PNG\n"),
+        "Class1/Test/0001.PNG", "no mask in Test/Label",
+    ),
+    "a public test folder of MVTec AD 2 that is none": (
+        mvtec_ad2, lambda root: draw(root, "vial/test_public/ugly/0.png"), "vial/test_public/ugly/0.png", "not read",
+    ),
+    "a label of KolektorSDD without its image": (
+        kolektor1, lambda root: (root / "kos04/Part1.jpg").unlink(), "kos04/Part1_label.bmp", "mask without an image",
+    ),
+    "a row of VisA that is lost": (
+        visa_original, written("split_csv/1cls.csv", "candle,train,normal,candle/Data/Images/Normal/0003.JPG,\n", ""),
+        "candle/Data/Images/Normal/0003.JPG", "not read",
+    ),
+    "a mask of another name in VisA's table": (
+        visa_original, lambda root: [listed(root, *pair) for pair in (("a", "a"), ("x", "c"))],
+        "candle/Data/Masks/Anomaly/c.png", "the mask of candle/Data/Images/Anomaly/x.JPG, whose name it does not have",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SLIPS)
+def test_what_slips_through_a_layout_is_named(tmp_path: Path, name: str) -> None:
+    make, damage, path, what = SLIPS[name]
+    root = make(tmp_path / "data")
+    assert not any(what in one.what for one in verify(root).problems)
+    damage(root)
+    found = verify(root)
+    assert [one.path for one in found.problems + found.warnings if what in one.what] == [path]
+
+
+def test_a_class_of_dagm_without_labels_is_refused_and_a_byte_order_mark_is_none(tmp_path: Path) -> None:
+    root = dagm(tmp_path / "data")
+    shutil.rmtree(root / "Class1/Test/Label")
+    with pytest.raises(
+        UserError, match=r"no folder .*Class1/Test/Label, which tells defective images from others; add"
+    ):
+        find_dataset(root)
+    table = visa_original(tmp_path / "visa") / "split_csv/1cls.csv"
+    before = ids(find_dataset(tmp_path / "visa"))
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n"))
+    assert ids(find_dataset(tmp_path / "visa")) == before
 
 
 def test_what_lies_in_mvtec_ads_layout_is_taken_for_no_other(tmp_path: Path) -> None:

@@ -71,11 +71,15 @@ def test_empty_masks_are_left_out_of_pixel_figures_and_noted(caps: Path) -> None
     point = np.zeros((32, 32), np.uint8)
     point[3, 3] = 255
     Image.fromarray(point).save(others[0])
+    inverted = np.full((32, 32), 255, np.uint8)
+    inverted[9:12, 9:12] = 0
+    Image.fromarray(inverted).save(others[1])
     shutil.copy(caps / "cap/train/good/000.png", caps / "cap/test/good/000.png")
     assert notes_of(find_dataset(caps), (16, 16)) == [
         "1 test image (cap 1) lie among the training images too, to the byte; remove them.",
         "The masks of 1 defect (cap 1) are empty: pixel figures leave them out.",
         "1 defect (cap 1) vanish at 16x16 pixels: pixel figures leave them out.",
+        "The masks of 1 defect (cap 1) mark most of the image and its frame; see data verify.",
     ]
     rows = figures(caps)
     mask.unlink()

@@ -80,10 +80,10 @@ def speck(mask: np.ndarray) -> np.ndarray:
     return point
 
 
-def tag(nut: Path) -> None:
+def turned(path: str, pixels: np.ndarray) -> Callable[[Path], None]:
     exif = Image.Exif()
     exif[0x0112] = 3
-    save(nut / IMAGE, texture(202), exif=exif)
+    return lambda nut: save(nut / path, pixels, exif=exif)
 
 
 def turned_mask(mask: np.ndarray) -> np.ndarray:
@@ -104,6 +104,12 @@ def recompressed(nut: Path) -> None:
     (nut / "test/good/9.jpg").write_bytes(content.getvalue())
 
 
+def mirrored_category(nut: Path, name: str) -> None:
+    shutil.copytree(nut, nut.parent / name)
+    for path in (nut.parent / name).glob("t*/*/*"):
+        save(path, np.asarray(Image.open(path))[:, ::-1])
+
+
 def cut_off(path: str) -> Callable[[Path], None]:
     return lambda nut: (nut / path).write_bytes((nut / path).read_bytes()[:-400]) and None  # type: ignore[func-returns-value]
 
@@ -122,10 +128,21 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], bool, str, str]] = {
     "an inverted mask": (mask(lambda mask: 255 - mask), True, MASK, "marks 9[0-9]% of the image and its frame, as an"),
     "all masks inverted": (every_mask(lambda mask: 255 - mask), True, "", "5 of 5 masks mark the frame"),
     "a mask in alpha": (mask(hide_in_alpha), True, MASK, "its marks in the alpha channel"),
+    "a mask that is turned by its tag": (turned(MASK, disc(2)), True, MASK, "mask: its EXIF says orientation 3"),
+    "a mask without black": (mask(lambda mask: mask // 2 + 50), True, MASK, "no pixel of 0"),
+    "a mask of colours alone": (mask(lambda mask: np.dstack([mask, 255 - mask, mask])), True, MASK, "no pixel of 0"),
+    "a second mask": (copied(MASK, "ground_truth/cut/2.png"), True, "ground_truth/cut/2.png", "mask without an image"),
+    "masks in another folder": (
+        lambda nut: (nut / "ground_truth").rename(nut / "Masks") and None, True, "Masks/cut/0_mask.png",
+        "mask without an image, as are 4 more in its folder",
+    ),
+    "a mask among the images": (
+        copied(MASK, "test/cut/2_mask.png"), True, "test/cut/2_mask.png", "has 4 colours at most, as a mask has",
+    ),
     "a photograph for a mask": (mask(lambda _: texture(5)), True, MASK, "grey levels"),
     "a mask of another size": (mask(lambda mask: mask[:50]), True, MASK, "mask is 96x50, expected its image's 96x72"),
     "a mask of the turned view": (mask(turned_mask), True, MASK, "mask is 72x96.* as a viewer turns it"),
-    "an image that is turned by its tag": (tag, True, IMAGE, "EXIF says orientation 3"),
+    "an image that is turned by its tag": (turned(IMAGE, texture(202)), True, IMAGE, "EXIF says orientation 3"),
     "a defect of one pixel": (mask(speck), False, MASK, "marks 0.0145% of the image, of which at 32x32 nothing"),
     "a mask of another image": (copied("ground_truth/cut/1_mask.png", MASK), False, MASK, "same as .*/1_mask.png"),
     "a mask that is lost": (lose(MASK), True, IMAGE, "no mask in ground_truth/cut"),
@@ -135,6 +152,14 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], bool, str, str]] = {
         copied("train/good/07.png", "test/good/9.png"), True, "test/good/9.png", "same as .*/07.png, which is trained",
     ),
     "nearly a training image": (recompressed, False, "test/good/9.jpg", r"alike to 0\.999\d with .*/07.png, which"),
+    "a training image mirrored": (
+        lambda nut: save(nut / "test/good/4.png", texture(7)[:, ::-1]), False, "test/good/4.png",
+        r"turned or mirrored alike to 0\.999\d with nut/train/good/07.png, which is trained on",
+    ),
+    "an image of another category": (
+        lambda nut: mirrored_category(nut, "bolt") or copied("train/good/07.png", "../bolt/test/good/0.png")(nut), True,
+        "train/good/07.png", "the same as bolt/test/good/0.png",
+    ),
     "a defect among the normals": (copied(IMAGE, "test/good/9.png"), True, "test/good/9.png", "2.png, which is cut"),
     "a training image twice": (copied("train/good/07.png", "train/good/a.png"), False, "train/good/a.png", "the same"),
     "an image of another size": (
@@ -148,6 +173,22 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], bool, str, str]] = {
         lambda nut: save(nut / "train/good/07.png", np.full((HEIGHT, WIDTH, 3), 9, np.uint8)), False,
         "train/good/07.png", "every pixel has level 9",
     ),
+    "normal test images in another format": (
+        lambda nut: [save(nut / f"test/good/{n}.bmp", texture(100 + n)) for n in range(5)]
+        and lose(*(f"test/good/{n}.png" for n in range(5)))(nut), False, "", "format BMP of normal .* PNG of others",
+    ),
+    "twelve bits in sixteen": (
+        lambda nut: [save(path, texture(n)[..., 0].astype(np.uint16) * 16) for n, path in enumerate(nut.glob("t*/*/*"))]
+        and None, False, "", "brightest of its images has level 16 of 255",
+    ),
+    "normal images called ok": (
+        lambda nut: save(nut / "test/ok/0.png", texture(9)) or save(nut / "ground_truth/ok/0.png", disc(9)), True, "",
+        "'ok', a name of normal images, is read as a defect",
+    ),
+    "images in a deeper folder": (
+        copied(IMAGE, "train/good/day 2/07.PNG"), False, "train/good/day 2/07.PNG", "not read; see docs/layouts.md",
+    ),
+    "an empty folder": (lambda nut: (nut / "test/burr").mkdir(), False, "test/burr", "holds nothing"),
     "few training images": (
         lose(*(f"train/good/{number:02d}.png" for number in range(4, 20))), False, "train/good", "only 4 training",
     ),
@@ -162,6 +203,8 @@ def looked(nut: Path) -> Verification:
 
 
 def test_good_data_has_neither_problems_nor_warnings(copy: Path) -> None:
+    # Masks of normal images are there in some copies of data sets.
+    save(copy / "ground_truth/good/0_mask.png", np.zeros((HEIGHT, WIDTH), np.uint8))
     found = looked(copy)
     assert (found.problems, found.warnings, found.images) == ((), (), 30)
 
@@ -173,10 +216,10 @@ def test_damage_is_found_with_its_file_and_what_to_do(copy: Path, name: str) -> 
     found = looked(copy)
     mine = found.problems if wrong else found.warnings
     assert found.problems if wrong else not found.problems
-    (problem,) = [one for one in mine if one.path == f"nut/{path}".rstrip("/")]
-    assert re.search(what, f"{problem.what}; {problem.remedy}"), problem
+    place, told = f"nut/{path}".rstrip("/"), re.compile(what)
+    (problem,) = [one for one in mine if one.path == place and told.search(f"{one.what}; {one.remedy}")]
     assert problem.remedy and "\n" not in problem.what
-    assert len(found.problems) + len(found.warnings) <= 2
+    assert len(found.problems) + len(found.warnings) <= 3
 
 
 def test_pairs_beyond_those_that_are_all_compared_are_found_where_they_are_equal(
@@ -193,7 +236,7 @@ def test_what_verify_decodes_is_kept_for_runs_and_what_it_cannot_is_not(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "cache"))
-    every_mask(lambda mask: np.where(mask > 0, 240, 9).astype(np.uint8))(copy)
+    every_mask(lambda mask: np.where(mask > 0, 240, np.roll(mask, 4, 1) // 28).astype(np.uint8))(copy)
     before = find_dataset(copy.parent).load("test", None, (24, 24))
     shutil.rmtree(tmp_path / "cache")
     looked(copy)

@@ -130,14 +130,17 @@ class Dataset:
             ids=tuple(sample.id for sample in samples),
         )
 
-    def marks(self, category: str, size: tuple[int, int]) -> list[tuple[Sample, float, bool]]:
-        """The anomalous test images of a category, what share of its file's pixels the masks of each mark, and whether
-        any of it is left at `size`; from what `load` has cached."""
+    def marks(self, category: str, size: tuple[int, int]) -> list[tuple[Sample, float, bool, float]]:
+        """The anomalous test images of a category, what share of its file's pixels the masks of each mark, whether
+        any of it is left at `size`, and what share of the frame is; from what `load` has cached."""
         samples, tensors = self._load("test", category, size)
         if "masks" not in tensors:
-            return [(sample, 0.0, False) for sample in samples if sample.label != "good"]
-        left = tensors["masks"].flatten(1).any(1).tolist()
-        every = zip(samples, tensors["areas"].tolist(), left, strict=True)
+            return [(sample, 0.0, False, 0.0) for sample in samples if sample.label != "good"]
+        masks = tensors["masks"]
+        frame = (masks[:, [0, -1]].float().mean((1, 2)) + masks[:, :, [0, -1]].float().mean((1, 2))) / 2
+        every = zip(
+            samples, tensors["areas"].tolist(), masks.flatten(1).any(1).tolist(), frame.tolist(), strict=True
+        )  # fmt: skip
         return [mark for mark in every if mark[0].label != "good"]
 
     def _load(self, split: Split, category: str, size: tuple[int, int]) -> tuple[list[Sample], dict[str, torch.Tensor]]:

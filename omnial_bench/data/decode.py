@@ -18,9 +18,10 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 """Pillow's names of what files may hold, whatever they are called: others start programs, as EPS does Ghostscript."""
 MOST_SIDE = 1 << 15
 """Pixels of a side: an image of one row and millions of columns is small, and what reduces it is not."""
-VERSION = 5
+VERSION = 6
 """Raised with every change of what decoding gives, so that older cached images are not found."""
 
+ORIENTATION = 0x0112
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Size = tuple[int, int]
@@ -112,6 +113,16 @@ def converted(image: Image.Image, mode: str, path: Path) -> Image.Image:
     """The image of `path` in another of Pillow's modes; UserError where its palette is damaged."""
     with _decoding(path):
         return image.convert(mode)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """What the EXIF tag says; 1 is upright."""
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # noqa: BLE001
+        # Metadata that is damaged says nothing; Pillow raises whatever its parser stumbles over.
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What the inspected samples of a category say against it: each doubt with its file, a number and what to do."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from omnial_bench.data import decode
 from omnial_bench.data.dataset import Dataset
-from omnial_bench.data.duplicates import pairs_alike
+from omnial_bench.data.duplicates import pairs_alike, turned_alike
 from omnial_bench.data.inspection import Inspection
 from omnial_bench.data.levels import NEAR_BLACK, NEAR_WHITE, Cut
 from omnial_bench.data.readers.base import Sample
@@ -16,6 +17,10 @@ NEARLY_ALL = 0.95
 """Of the frame: a mask that marks more is doubted."""
 THE_REST = 0.8
 """Of a category: where as many images are alike in size or mode, the others are named."""
+FEW = 4
+"""Sizes, modes or formats of a category: of more, it is no wonder where two kinds of images share none."""
+DARK = 32
+"""A category whose images have no brighter level has its levels at the wrong scale, as 12 bits stored in 16."""
 NO_MASK = 0.2
 """Of a mask: more of grey levels that are neither nearly black nor nearly white is no drawing with grey edges."""
 
@@ -40,7 +45,7 @@ def look_over(
         problems += _unusable(dataset, look)
         problems += _of_masks(dataset, sample, look, cut, size)
         problems += _of_image(dataset, sample, look)
-    return problems + _unlike(dataset, samples, looks)
+    return problems + _unlike(dataset, samples, looks) + _like_masks(dataset, samples, looks)
 
 
 def _unusable(dataset: Dataset, look: Inspection) -> list[Problem]:
@@ -101,16 +106,26 @@ def _without_mask(dataset: Dataset, sample: Sample) -> str:
 
 
 def _unlike(dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspection]) -> list[Problem]:
-    """Images of another size or mode than most of their category, or that most of them vary."""
+    """Images of another size, mode or format than most of their category, or that most of them vary; or by which normal
+    test images are told from anomalous ones."""
     usable = [(sample, look) for sample, look in zip(samples, looks, strict=True) if look.mode]
     problems: list[Problem] = []
     kinds: dict[str, Callable[[Inspection], str]] = {
         "pixels": lambda look: f"{look.size[1]}x{look.size[0]}",
         "mode": lambda look: look.mode,
+        "format": lambda look: look.format,
     }
     for what, kind in kinds.items():
         counts = Counter(kind(look) for _, look in usable)
         most, number = counts.most_common(1)[0] if counts else ("", 0)
+        normal, anomalous = (
+            {kind(look) for sample, look in usable if sample.split == "test" and (sample.label == "good") == good}
+            for good in (True, False)
+        )
+        if normal and anomalous and normal.isdisjoint(anomalous) and len(counts) <= FEW:
+            told = f"{what} {', '.join(sorted(normal))} of normal test images, {', '.join(sorted(anomalous))} of others"
+            problems.append(Problem(samples[0].category, told, "make them alike: it gives the label away", wrong=False))
+            continue
         for sample, look in usable if THE_REST * len(usable) <= number < len(usable) else ():
             if kind(look) != most:
                 told = f"{what} {kind(look)}, unlike {number} of {len(usable)} images, {most}"
@@ -118,6 +133,23 @@ def _unlike(dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspect
         if number < THE_REST * len(usable):
             told = f"{len(counts)} kinds of {what}, the most frequent {most} in {number} of {len(usable)} images"
             problems.append(Problem(samples[0].category, told, "all are brought to the network's", wrong=False))
+    return problems
+
+
+def _like_masks(dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspection]) -> list[Problem]:
+    """Masks that are read as images, where most images are none; and images that are all dark."""
+    few = [
+        sample for sample, look in zip(samples, looks, strict=True) if look.few_colours and len(set(look.signature)) > 1
+    ]
+    what, remedy = (
+        "has 4 colours at most, as a mask has, and is read as an image",
+        "name it or move it as its layout says",
+    )
+    problems = [Problem(_place(dataset, one.image), what, remedy) for one in few if 2 * len(few) < len(samples)]
+    top = max((max(look.signature) for look in looks if look.signature), default=255)
+    if top < DARK:
+        what = f"the brightest of its images has level {top} of 255"
+        problems.append(Problem(samples[0].category, what, "scale them to the whole range", wrong=False))
     return problems
 
 
@@ -134,12 +166,38 @@ def look_over_pairs(dataset: Dataset, samples: Sequence[Sample], looks: Sequence
             what += f", which is {first.label}"
         wrong = same and (first.split != second.split or len(labels) > 1)
         problems.append(Problem(_place(dataset, second.image), what, "keep one of them", wrong=wrong))
+    trains = [place for place, sample in enumerate(samples) if sample.split == "train"]
+    tests = [place for place, sample in enumerate(samples) if sample.split == "test"]
+    for train, test, likeness in turned_alike([look.signature for look in looks], trains, tests):
+        of = _place(dataset, samples[train].image)
+        what = f"turned or mirrored alike to {likeness:.4f} with {of}, which is trained on"
+        problems.append(Problem(_place(dataset, samples[test].image), what, "keep one of them", wrong=False))
     checksums: dict[int, Sample] = {}
     for sample, look in zip(samples, looks, strict=True):
         first = checksums.setdefault(look.checksum, sample)
         if first is not sample and look.marked and look.marked[0].share:
             what = f"the same as {_place(dataset, first.masks[0])}"
             problems.append(Problem(_place(dataset, sample.masks[0]), what, "look whose it is", wrong=False))
+    pairs = [(sample.image, mask) for sample in samples for mask in sample.masks]
+    odd = [(image, mask) for image, mask in pairs if image.stem not in "/".join(mask.parts[-2:])]
+    for image, mask in odd if 2 * len(odd) < len(pairs) else ():
+        what = f"is the mask of {_place(dataset, image)}, whose name it does not have"
+        problems.append(Problem(_place(dataset, mask), what, "look whose it is", wrong=False))
+    return problems
+
+
+def look_over_categories(
+    dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspection], seen: dict[bytes, Sample]
+) -> list[Problem]:
+    """Images that another category has as well: wrong for a model of all where one is trained on and the other tested.
+    `seen` holds those of the categories before, and gets these."""
+    problems = []
+    for sample, look in zip(samples, looks, strict=True):
+        if len(set(look.signature)) > 1:
+            first = seen.setdefault(hashlib.sha256(look.signature).digest(), sample)
+            if first.category != sample.category:
+                what, wrong = f"the same as {_place(dataset, first.image)}", first.split != sample.split
+                problems.append(Problem(_place(dataset, sample.image), what, "keep one of them", wrong=wrong))
     return problems
 
 

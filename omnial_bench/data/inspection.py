@@ -4,6 +4,7 @@ import zlib
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -13,10 +14,9 @@ from omnial_bench.data.readers.base import Sample
 from omnial_bench.data.splits import Drawn, united
 from omnial_bench.errors import UserError
 
+FEW_COLOURS = 4
 SIGNATURE = 64
 """Side in pixels of what images are compared by."""
-ORIENTATION = 0x0112
-"""The EXIF tag; 1 is upright."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,10 @@ class Inspection:
     size: decode.Size = (0, 0)
     mode: str = ""
     """Pillow's name of what its pixels are."""
+    format: str = ""
+    """Pillow's name of what the file is."""
+    few_colours: bool = False
+    """No more than `FEW_COLOURS`, as masks have."""
     orientation: int = 1
     signature: bytes = b""
     """Grey levels of `SIGNATURE`x`SIGNATURE`."""
@@ -49,41 +53,42 @@ class Inspection:
     """By the level above which pixels are anomalous; empty without masks."""
 
 
+def _signature(image: Image.Image) -> bytes:
+    # A filter that treats left and right alike, so that a mirrored image has the mirrored signature.
+    small = image.resize((SIGNATURE, SIGNATURE), Image.Resampling.HAMMING, reducing_gap=2)
+    return small.convert("L").tobytes()
+
+
 def inspect(sample: Sample, size: decode.Size) -> tuple[Inspection, Drawn | None]:
     """Decode a sample's image and masks; what is wrong with them is told, not raised. `size` is the network's, at which
     they are drawn if they can be."""
     unusable: list[tuple[Path, str]] = []
-    original, mode, orientation, signature, pixels = None, "", 1, b"", None
+    seen: dict[str, Any] = {}
+    pixels = None
     try:
         opened = decode.open_image(sample.image)
         image = decode.usable(opened, sample.image)
-        original, mode, orientation = (image.height, image.width), opened.mode, _orientation(opened)
         pixels = decode.resized(image, size)
-        signature = image.convert("L").resize((SIGNATURE, SIGNATURE), Image.Resampling.BOX).tobytes()
+        seen = {
+            "size": (image.height, image.width), "mode": opened.mode, "format": opened.format or "",
+            "orientation": decode.orientation_of(opened), "few_colours": image.getcolors(FEW_COLOURS) is not None,
+            "signature": _signature(image),
+        }  # fmt: skip
     except UserError as error:
         unusable.append((sample.image, str(error)))
     parts: list[Levels] = []
     for mask in sample.masks:
         try:
-            parts.append(read_levels(mask, original=original))
+            parts.append(read_levels(mask, original=seen.get("size")))
         except UserError as error:
             unusable.append((mask, str(error)))
     values = tuple(map(measure, parts))
     masks = united(parts, values, size) if len({part.shape for part in parts}) == 1 else {}
     look = Inspection(
-        size=original or (0, 0), mode=mode, orientation=orientation, signature=signature, unusable=tuple(unusable),
-        values=values, checksum=reduce(lambda sum_, part: zlib.crc32(part.tobytes(), sum_), parts, 0),
+        **seen, unusable=tuple(unusable), values=values,
+        checksum=reduce(lambda sum_, part: zlib.crc32(part.tobytes(), sum_), parts, 0),
         marked={above: Marked(share=share, left=bool(mask.any())) for above, (mask, share) in masks.items()},
     )  # fmt: skip
     if pixels is None or unusable:
         return look, None
     return look, Drawn(pixels=pixels, values=values, masks=masks)
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        value = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # noqa: BLE001
-        # Metadata that is damaged says nothing; Pillow raises whatever its parser stumbles over.
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1

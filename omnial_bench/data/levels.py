@@ -77,27 +77,38 @@ def read_levels(path: Path, *, original: decode.Size | None = None) -> Levels:
 
     Of colours the strongest channel counts, and of a palette with colours, which lists classes, each as white, unless
     it paints every class black, as files do that only number them. 16 bits that go beyond 255 are scaled by 1/257,
-    floating point up to 1 by 255. UserError where the file cannot be decoded, holds no grey levels, or has its marks in
-    the alpha channel, and where its size is not `original`, the image's.
+    floating point up to 1 by 255. UserError where the file cannot be decoded, holds no grey levels, has its marks in
+    the alpha channel, is turned by an EXIF tag, or has marks and nothing black around them, and where its size is not
+    `original`, the image's.
     """
     image = decode.open_image(path)
     if original is not None and original != (image.height, image.width):
         raise UserError(_other_size(image, path, original))
+    if (orientation := decode.orientation_of(image)) != 1:
+        raise UserError(f"mask {path}: its EXIF says orientation {orientation}, which is not applied; store it turned")
+    pixels = _pixels(image, path)
+    levels: Levels = pixels if pixels.ndim == 2 else pixels.max(axis=2)
+    # What JPEG makes of white alone is nearly white everywhere.
+    if levels.min() > 0 and pixels.min() < NEAR_WHITE and _varies(pixels):
+        raise UserError(f"mask {path} has several levels and no pixel of 0, the background; save it as black and white")
+    coloured = image.mode == "P" and pixels.ndim == 3 and bool((pixels != levels[..., None]).any())
+    return np.where(levels > 0, 255, 0).astype(np.uint8) if coloured else levels
+
+
+def _pixels(image: Image.Image, path: Path) -> Levels:
+    """Grey levels `h w`, or colours `h w 3`."""
     if image.mode in ("L", "1"):
         return np.asarray(image.convert("L"))
     if image.mode == "P":
         colours = np.asarray(decode.converted(image, "RGB", path))
-        if not colours.any():
-            return np.asarray(image)
-        strongest: Levels = colours.max(axis=2)
-        return strongest if (colours == strongest[..., None]).all() else _as_white(strongest)
+        return colours if colours.any() else np.asarray(image)
     if image.mode == "F" or image.mode.startswith("I"):
         return _from_wide(np.asarray(image), path)
     has_alpha = image.mode in ("LA", "RGBA", "PA", "La", "RGBa")
     pixels = np.asarray(decode.converted(image, "RGBA" if has_alpha else "RGB", path))
     if has_alpha and not _varies(pixels[..., :3]) and _varies(pixels[..., 3]):
         raise UserError(f"mask {path} has one colour, and its marks in the alpha channel; save it as black and white")
-    return np.asarray(pixels[..., :3].max(axis=2))
+    return pixels[..., :3]
 
 
 def _other_size(image: Image.Image, path: Path, original: decode.Size) -> str:
@@ -109,10 +120,6 @@ def _other_size(image: Image.Image, path: Path, original: decode.Size) -> str:
 
 def _varies(pixels: Levels) -> bool:
     return bool((pixels != pixels[:1, :1]).any())
-
-
-def _as_white(levels: Levels) -> Levels:
-    return np.where(levels > 0, 255, 0).astype(np.uint8)
 
 
 def _from_wide(pixels: npt.NDArray[np.generic], path: Path) -> Levels:

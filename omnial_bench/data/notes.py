@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 from omnial_bench.data.dataset import Dataset
 
+MOST, FRAME = 0.5, 0.9
+"""Shares of an image and of its frame: what marks more of both may be inverted."""
+
 
 def notes_of(dataset: Dataset, size: tuple[int, int]) -> list[str]:
     """The notes on the test images at `size`, (height, width), from what `load` has cached and the hashes of the files;
@@ -16,10 +19,12 @@ def notes_of(dataset: Dataset, size: tuple[int, int]) -> list[str]:
     if dataset.labels == "image":
         return [*notes, "Of this data only the labels of images are known: pixel figures are empty."]
     marks = [mark for name in categories for mark in dataset.marks(name, size)]
-    if empty := [sample.category for sample, area, _ in marks if not area]:
+    if empty := [sample.category for sample, area, _, _ in marks if not area]:
         notes.append(f"The masks of {_count(empty, 'defect')} are empty: pixel figures leave them out.")
-    if gone := [sample.category for sample, area, left in marks if area and not left]:
+    if gone := [sample.category for sample, area, left, _ in marks if area and not left]:
         notes.append(f"{_count(gone, 'defect')} vanish at {size[0]}x{size[1]} pixels: pixel figures leave them out.")
+    if around := [sample.category for sample, area, _, frame in marks if area > MOST and frame > FRAME]:
+        notes.append(f"The masks of {_count(around, 'defect')} mark most of the image and its frame; see data verify.")
     return notes
 
 

@@ -10,11 +10,13 @@ from typing import Any, get_args
 from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.dataset import Dataset, Truth, scan
-from omnial_bench.data.doubts import Problem, look_over, look_over_pairs
+from omnial_bench.data.doubts import Problem, look_over, look_over_categories, look_over_pairs
 from omnial_bench.data.inspection import Inspection, inspect
 from omnial_bench.data.levels import Cut, choose_cut, together
 from omnial_bench.data.readers.base import Reader, Sample, Split
+from omnial_bench.data.readers.folders import NORMAL
 from omnial_bench.data.splits import Filling
+from omnial_bench.data.unread import unread
 
 Tell = Callable[[int, int], None]
 """Called with the images that are done and all of them."""
@@ -70,6 +72,7 @@ def verify(
     started = time.monotonic()
     dataset = scan(root, categories, reader=reader, trusted=trusted, labels=labels)
     problems: list[Problem] = []
+    seen: dict[bytes, Sample] = {}
     counts, done = [], 0
 
     def tick() -> None:
@@ -87,7 +90,10 @@ def verify(
         cut = choose_cut(together(values)) if values else Cut()
         problems += _of_category(dataset, category, samples, cut)
         problems += look_over(dataset, samples, looks, cut, size) + look_over_pairs(dataset, samples, looks)
+        problems += look_over_categories(dataset, samples, looks, seen)
         counts.append(_count(dataset, category, cut))
+    if labels != "image":
+        problems += unread(dataset, whole=categories is None)
     return Verification(
         root=str(root),
         name=dataset.name,
@@ -163,10 +169,13 @@ def _of_category(dataset: Dataset, category: str, samples: Sequence[Sample], cut
         elif len(some) < FEW[what]:
             remedy = f"add some: {FEW[what]} are few already"
             problems.append(Problem(place, f"only {len(some)} {what}", remedy, wrong=False))
-    used = {mask for sample in samples for mask in sample.masks}
-    orphans = {path for path in dataset.reader.mask_files(dataset.root, category) if path not in used}
-    lost = [path.relative_to(dataset.root).as_posix() for path in sorted(orphans)] if dataset.labels == "pixel" else []
-    return problems + [Problem(path, "mask without an image", "add its image, or remove it") for path in lost]
+    return problems + [
+        Problem(
+            category, f"{label!r}, a name of normal images, is read as a defect", "see docs/layouts.md for its place"
+        )
+        for label in sorted({sample.label for sample in samples})
+        if label != "good" and label.casefold() in NORMAL
+    ]
 
 
 def _remedy(wrong: str) -> str:

@@ -84,7 +84,7 @@ def planned_moves(raw: Path, split: str = SPLIT) -> list[Move]:
 
 def _moves(table: Path) -> Iterator[Move]:
     try:
-        with table.open(encoding="utf-8", newline="") as file:
+        with table.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
             header = tuple(next(rows, ()))
             if header != COLUMNS:

@@ -59,4 +59,5 @@ def hint(root: Path) -> str:
 READER = Reader(
     matches=matches, read=read, hint=hint, looked_for=f"{DEFECTS}/*, {MASKS}/* and {NORMALS}/**/*",
     mask_of=lambda sample: f"{sample.image.parents[1] / MASKS / sample.image.stem}_mask.png", normals=NORMALS,
+    left_alone=(),
 )  # fmt: skip

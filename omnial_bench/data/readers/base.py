@@ -39,10 +39,6 @@ def _somewhere(sample: Sample) -> str:  # noqa: ARG001
     return "one from its reader"
 
 
-def _none(root: Path, category: str) -> Iterable[Path]:  # noqa: ARG001
-    return ()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Reader:
     """How a layout is told from others and read; only the first two are asked of a reader from elsewhere."""
@@ -59,8 +55,8 @@ class Reader:
     """The categories that folders name, which may be empty; None: those of the samples."""
     mask_of: Callable[[Sample], str] = _somewhere
     """Where the mask of an anomalous image is looked for."""
-    mask_files: Callable[[Path, str], Iterable[Path]] = _none
-    """All masks of a category, by which those without an image are found."""
+    left_alone: tuple[str, ...] = ("*",)
+    """Patterns of the paths of files that are not read on purpose."""
     normals: str = "{category}"
     """Where the normal images of a `{split}` lie."""
 

@@ -2,7 +2,8 @@
 
 `Class<n>/{Train,Test}/<stem>.PNG` with `Label/<stem>_label.PNG` in the same folder for defective ones (Wieler and Hahn,
 "Weakly supervised learning for industrial optical inspection", DAGM 2007). Anomalous training images are left out. The
-ellipses take much around a defect along, so that pixel figures are bounded below 1.
+ellipses take much around a defect along, so that pixel figures are bounded below 1. Where `Label/Labels.txt` lists an
+image as defective it is, whether its mask is there or not.
 """
 
 import logging
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from omnial_bench.data import decode
 from omnial_bench.data.readers.base import Reader, Sample, Split, folders
+from omnial_bench.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -38,17 +40,30 @@ def read(root: Path) -> Iterator[Sample]:
 
 
 def _read_part(folder: Path, category: str, split: Split) -> Iterator[Sample]:
-    labels = decode.image_files(folder / "Label") if (folder / "Label").is_dir() else []
+    if not (folder / "Label").is_dir():
+        raise UserError(f"no folder {folder / 'Label'}, which tells defective images from others; add it")
+    labels = decode.image_files(folder / "Label")
     masks = {path.stem.removesuffix(SUFFIX): path for path in labels if path.stem.endswith(SUFFIX)}
-    images = decode.image_files(folder)
-    if split == "train" and (bad := sum(image.stem in masks for image in images)):
-        log.info("%d anomalous images in %s are left out of training", bad, folder)
+    images, bad = decode.image_files(folder), {*masks, *_listed(folder / "Label/Labels.txt")}
+    if split == "train" and (left_out := sum(image.stem in bad for image in images)):
+        log.info("%d anomalous images in %s are left out of training", left_out, folder)
     for image in images:
-        if image.stem not in masks:
+        if image.stem not in bad:
             yield Sample(image=image, category=category, split=split, label="good")
         elif split == "test":
-            mask = masks[image.stem]
-            yield Sample(image=image, category=category, split=split, label="defect", masks=(mask,))
+            truth = (masks[image.stem],) if image.stem in masks else ()
+            yield Sample(image=image, category=category, split=split, label="defect", masks=truth)
+
+
+def _listed(table: Path) -> set[str]:
+    """The stems of the images that it calls defective, by its columns: number, 0 or 1, image, 0, mask or 0."""
+    lines = table.read_text(encoding="utf-8", errors="replace").splitlines() if table.is_file() else []
+    rows = [line.split() for line in lines]
+    return {Path(row[2]).stem for row in rows if len(row) == 5 and row[1] == "1"}
+
+
+def _mask_of(sample: Sample) -> str:
+    return f"{sample.image.parent / 'Label' / sample.image.stem}{SUFFIX}.PNG"
 
 
 def hint(root: Path) -> str:
@@ -60,12 +75,7 @@ def hint(root: Path) -> str:
     return ""
 
 
-def mask_files(root: Path, category: str) -> Iterator[Path]:
-    test = root / category / "Test/Label"
-    yield from decode.image_files(test) if test.is_dir() else ()
-
-
 READER = Reader(
-    matches=matches, read=read, hint=hint, categories=categories, mask_files=mask_files,
+    matches=matches, read=read, hint=hint, categories=categories, left_alone=("*/Train/*",), mask_of=_mask_of,
     looked_for=f"Class<n>/{{Train,Test}}/*.PNG and Label/<stem>{SUFFIX}.PNG beside them", normals="{category}/{split}",
 )  # fmt: skip

@@ -130,5 +130,5 @@ def mask_of(sample: Sample) -> str:
 
 READER = Reader(
     matches=matches, read=read, looked_for="<category>/<ok, good or normal>/* and <category>/<defect>/* with masks",
-    hint=hint, categories=categories, mask_of=mask_of,
+    hint=hint, categories=categories, mask_of=mask_of, left_alone=(),
 )  # fmt: skip

@@ -62,5 +62,5 @@ def hint(root: Path) -> str:
 
 READER = Reader(
     matches=matches, read=read, hint=hint, looked_for=f"kos<nn>/Part<n>.jpg and kos<nn>/Part<n>{SUFFIX}.bmp",
-    mask_of=lambda sample: mask_at(sample.image), normals="kos<nn>",
+    mask_of=lambda sample: mask_at(sample.image), normals="kos<nn>", left_alone=(),
 )  # fmt: skip

@@ -60,4 +60,5 @@ def mask_at(image: Path) -> str:
 READER = Reader(
     matches=matches, read=read, looked_for=f"train/* and test/*, each image with <stem>{SUFFIX}.png beside it",
     hint=hint, mask_of=lambda sample: mask_at(sample.image), normals="{split}",
+    left_alone=("train/*",),
 )  # fmt: skip

@@ -52,4 +52,5 @@ def hint(root: Path) -> str:
 READER = Reader(
     matches=matches, read=read, looked_for="MT_Free/Imgs/*.jpg and MT_<defect>/Imgs/*.jpg with <stem>.png beside them",
     hint=hint, mask_of=lambda sample: str(sample.image.with_suffix(".png")), normals="MT_Free/Imgs",
+    left_alone=(),
 )  # fmt: skip

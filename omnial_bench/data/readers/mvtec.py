@@ -68,17 +68,11 @@ def mask_of(sample: Sample) -> str:
     return f"{truth / sample.image.stem}_mask.png or the same without '_mask'"
 
 
-def mask_files(root: Path, category: str) -> Iterator[Path]:
-    truth = root / category / "ground_truth"
-    for folder in sorted(truth.iterdir()) if truth.is_dir() else []:
-        yield from find_masks(folder).values()
-
-
 def hint(root: Path) -> str:
     return f"this is one category, try its parent folder {root.resolve().parent}" if is_category(root) else ""
 
 
 READER = Reader(
     matches=matches, read=read, looked_for=LOOKED_FOR, hint=hint, categories=categories, mask_of=mask_of,
-    mask_files=mask_files, normals="{category}/{split}/good",
+    left_alone=(), normals="{category}/{split}/good",
 )  # fmt: skip

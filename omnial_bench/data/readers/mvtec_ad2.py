@@ -68,11 +68,8 @@ def mask_of(sample: Sample) -> str:
     return f"{sample.image.parents[1] / 'ground_truth/bad' / sample.image.stem}_mask.png"
 
 
-def mask_files(root: Path, category: str) -> Iterator[Path]:
-    yield from mvtec.find_masks(root / category / TEST / "ground_truth/bad").values()
-
-
 READER = replace(
-    mvtec.READER, matches=matches, read=read, hint=hint, categories=categories, mask_of=mask_of, mask_files=mask_files,
+    mvtec.READER, matches=matches, read=read, hint=hint, categories=categories, mask_of=mask_of,
+    left_alone=("*/validation/*", "*/test_private*"),
     looked_for=f"<category>/train/good/* and <category>/{TEST}/{{good,bad}}/*", normals="{category}/{split}*/good",
 )  # fmt: skip

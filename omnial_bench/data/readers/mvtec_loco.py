@@ -52,14 +52,8 @@ def hint(root: Path) -> str:
     return ""
 
 
-def mask_files(root: Path, category: str) -> Iterator[Path]:
-    truth = root / category / "ground_truth"
-    for folder in (inner for kind in folders(truth) for inner in folders(kind)) if truth.is_dir() else ():
-        yield from decode.image_files(folder)
-
-
 READER = replace(
-    mvtec.READER, matches=matches, read=read, hint=hint, categories=categories, mask_files=mask_files,
+    mvtec.READER, matches=matches, read=read, hint=hint, categories=categories, left_alone=("*/validation/*",),
     mask_of=lambda sample: f"{_folder_of(sample) / '000.png'}",
     looked_for=f"<category>/train/good/* and <category>/test/{{good,{','.join(KINDS)}}}/*",
 )  # fmt: skip

@@ -100,4 +100,5 @@ READER = Reader(
     matches=matches, read=read, hint=hint, categories=categories,
     looked_for=f"realiad_<size>/<category>/* and {JSONS}/{JSONS}/<category>.json",
     mask_of=lambda sample: f"{sample.image.with_suffix('')}_mask.png in its table", normals="realiad_*/{category}/OK",
+    left_alone=("*/NG/*",),
 )  # fmt: skip

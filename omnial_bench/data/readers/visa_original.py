@@ -46,4 +46,5 @@ def hint(root: Path) -> str:
 READER = Reader(
     matches=matches, read=read, hint=hint,
     looked_for=f"<category>/Data/Images/{{Normal,Anomaly}}/*, <category>/Data/Masks/Anomaly/* and {SPLIT}",
+    left_alone=(),
 )  # fmt: skip
