@@ -21,9 +21,9 @@ MOST_DOTS = 1000
 def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
     """`table` as a `kind` (a record or a dataclass). UserError, one line, names the key and the closest known one, or a
     text that cannot be printed: names of records end in tables, documents and files."""
-    told = {name: " ".join(table[name].split()) for name in _PROSE if isinstance(table.get(name), str)}
-    _check_texts({**table, **told}, where)
-    return validated(kind, {**table, **told}, where)
+    prose = {name: " ".join(table[name].split()) for name in _PROSE if isinstance(table.get(name), str)}
+    _check_texts({**table, **prose}, where)
+    return validated(kind, {**table, **prose}, where)
 
 
 def validated(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
@@ -32,7 +32,7 @@ def validated(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parse
         return TypeAdapter(kind).validate_python(dict(table))
     except ValidationError as error:
         # An unknown key first: misspelled, it explains the key that is missing.
-        first = min(error.errors(include_url=False), key=lambda one: one["type"] not in _UNKNOWN)
+        first = min(error.errors(include_url=False), key=lambda mistake: mistake["type"] not in _UNKNOWN)
         path = ".".join(str(part) for part in first["loc"])
         if first["type"] in _UNKNOWN:
             raise UserError(f"{where}: {unknown('key', path, _keys(kind, first['loc'][:-1]))}") from error
@@ -70,7 +70,9 @@ def _keys(kind: Any, path: tuple[int | str, ...]) -> list[str]:
         if part in inner:
             kind = inner[str(part)].annotation
         kind = next((a for a in getattr(kind, "__args__", ()) if isinstance(a, type) and issubclass(a, Record)), kind)
-    names = getattr(kind, "model_fields", None) or ([one.name for one in fields(kind)] if is_dataclass(kind) else [])
+    names = getattr(kind, "model_fields", None) or (
+        [field.name for field in fields(kind)] if is_dataclass(kind) else []
+    )
     return [f"{prefix}.{name}" if prefix else name for name in names]
 
 

@@ -32,12 +32,12 @@ def _fraction(most: str, expected: str) -> BeforeValidator:
     def read(value: object) -> Fraction:
         try:
             # An exponent of many digits would be worked out, for hours.
-            found = Fraction("" if re.search(r"e[+-]?[\d_]{4}", str(value), re.IGNORECASE) else str(value))
+            fraction = Fraction("" if re.search(r"e[+-]?[\d_]{4}", str(value), re.IGNORECASE) else str(value))
         except (ValueError, ZeroDivisionError) as error:
             raise ValueError("expected a number or a fraction such as 8/255") from error
-        if not 0 <= found <= Fraction(most):
+        if not 0 <= fraction <= Fraction(most):
             raise ValueError(f"{expected}; eight grey levels are 8/255")
-        return found
+        return fraction
 
     return BeforeValidator(read)
 

@@ -36,12 +36,12 @@ class Smoothing(Defence):
         for _ in range(self.samples):
             noise = self.sigma * torch.randn(images.shape[1:], generator=generator)
             predictions.append(self.detector(images + noise.to(images)))
-        odds = _median([one.score_map for one in predictions])
-        shown = [one.reconstruction for one in predictions if one.reconstruction is not None]
+        odds = _median([prediction.score_map for prediction in predictions])
+        shown = [each.reconstruction for each in predictions if each.reconstruction is not None]
         return Prediction(
             logits=torch.stack((torch.zeros_like(odds), odds), dim=1),
             reconstruction=_median(shown) if shown else None,
-            score=_median([one.image_score for one in predictions]),
+            score=_median([prediction.image_score for prediction in predictions]),
         )
 
 

@@ -127,15 +127,15 @@ class Part(nn.Module):
         """What `part`, made of this module's own parts, makes of the inputs."""
         if not (self.recompute and torch.is_grad_enabled()):
             return part(*inputs)
-        made = checkpoint(
+        outputs = checkpoint(
             part,
             *inputs,
             use_reentrant=False,
             preserve_rng_state=False,
             context_fn=lambda: (nullcontext(), _statistics_kept(self)),
         )
-        assert isinstance(made, Tensor)
-        return made
+        assert isinstance(outputs, Tensor)
+        return outputs
 
 
 def recompute_features(network: nn.Module, on: bool = True) -> None:

@@ -125,7 +125,7 @@ class Moments:
     def _rows(self, start: int, ridge: float) -> list[Rows]:
         """Beneath a few of the coarsest places. With L the factor of the covariance C, a row of blocks of L is
         (C_ae W', chol(C_aa - L_ae L_ae')), where W is the inverse of L so far; so is a row of W by substitution."""
-        made: list[Rows] = []
+        rows: list[Rows] = []
         inverse = above = None
         for place in range(len(self.centres)):
             first, (coarse, fine) = self.first[place], self.second[place]
@@ -143,11 +143,11 @@ class Moments:
             across = torch.eye(own.shape[1], dtype=own.dtype, device=own.device).expand_as(own)
             right = torch.linalg.solve_triangular(factor, across, upper=False)
             lower = -(right @ times(left, inverse))
-            made.append(Rows(lower.float(), right.float()))
+            rows.append(Rows(lower.float(), right.float()))
             above = joined(above, shift)
             top = F.pad(inverse, (0, right.shape[1])).repeat_interleave(len(right) // len(inverse), 0)
             inverse = torch.cat((top, torch.cat((lower, right), 2)), 1)
-        return made
+        return rows
 
 
 def _product(numbers: Sequence[int]) -> int:

@@ -102,8 +102,8 @@ class SharedNorm(nn.BatchNorm2d):
         if self.affine:
             scale = scale * self.weight
         shift = (self.bias if self.affine else 0) - mean * scale
-        made = torch.addcmul(shift[:, None, None], values, scale[:, None, None])
-        return made.to(features.dtype)
+        normalised = torch.addcmul(shift[:, None, None], values, scale[:, None, None])
+        return normalised.to(features.dtype)
 
     def _remember(self, mean: Float[Tensor, " c"], variance: Float[Tensor, " c"], count: int) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:

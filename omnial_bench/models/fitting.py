@@ -104,9 +104,9 @@ def _calibrate(detector: Fitted, held_out: Tensor, batch: int, device: torch.dev
     for part in torch.split(held_out, batch):
         images = part.to(device) if part.is_floating_point() else to_float(part, device)
         with guarded(detector, "localise anomalies"):
-            said = detector(images)
-        maps.append(said.log_odds)
-        scores += [] if said.score is None else [said.score]
+            prediction = detector(images)
+        maps.append(prediction.log_odds)
+        scores += [] if prediction.score is None else [prediction.score]
     scales = scale_of(maps, "anomaly map"), scale_of(scores, "image score") if scores else Scale()
     detector.odds_threshold.copy_(torch.tensor([scale.threshold for scale in scales]))
     detector.odds_temperature.copy_(torch.tensor([scale.temperature for scale in scales]))

@@ -74,13 +74,13 @@ class FilterGaussian(Fitted):
         """Mean colours, and mean strengths of edges at each scale and direction, over three places by three."""
         stride = self.options.stride
         check_size(images, stride)
-        found = [F.avg_pool2d(images, stride)]
+        levels = [F.avg_pool2d(images, stride)]
         for scale in range(self.options.scales):
             side = min(2**scale, stride)
             grey = F.avg_pool2d(images.mean(1, keepdim=True), side)
             edges = torch.cat([_edges(grey, *direction) for direction in DIRECTIONS], 1)
-            found.append(F.avg_pool2d(edges, stride // side))
-        return F.avg_pool2d(torch.cat(found, 1), 3, stride=1, padding=1, count_include_pad=False)
+            levels.append(F.avg_pool2d(edges, stride // side))
+        return F.avg_pool2d(torch.cat(levels, 1), 3, stride=1, padding=1, count_include_pad=False)
 
 
 def _edges(grey: Float[Tensor, "b 1 h w"], down: int, right: int) -> Float[Tensor, "b 1 h w"]:

@@ -55,7 +55,7 @@ class Order:
 def descend(
     detector: GradientTrained,
     order: Order,
-    made: Provenance,
+    origin: Provenance,
     images: UInt8[Tensor, "n 3 h w"],
     textures: UInt8[Tensor, "m 3 h w"],
     generator: torch.Generator,
@@ -66,10 +66,10 @@ def descend(
     recipe, out, training = order.recipe, order.out, order.recipe.training
     recompute_features(detector, order.recompute)
     chosen, held_out = split_normals(len(images), training.validation, generator)
-    steps = made.iterations
+    steps = origin.iterations
     loop = Loop(detector, order, generator)
     validation = loop.validation(images, held_out, textures, order.seed) if loop.first else []
-    rows, every = loop.restore(made.key), max(1, steps // LOGS)
+    rows, every = loop.restore(origin.key), max(1, steps // LOGS)
     if not rows and validation:
         rows = [{"iteration": 0, "validation_ap": loop.validate(validation)}]
     saved, rated, rated_at = time.monotonic(), loop.step, time.monotonic()
@@ -79,7 +79,7 @@ def descend(
         if last or loop.step % every == 0:
             values = {name: float(term) for name, term in mean_of(terms).items()}
             if not all(math.isfinite(value) for value in values.values()):
-                raise UserError(f"{made.model}: the loss is not finite at step {loop.step}; lower the learning rate")
+                raise UserError(f"{origin.model}: the loss is not finite at step {loop.step}; lower the learning rate")
             now = time.monotonic()
             speed = (loop.step - rated) * training.batch / max(now - rated_at, 1e-9)
             rated, rated_at = loop.step, now
@@ -93,13 +93,13 @@ def descend(
         elif progress is not None:
             progress(loop.step, steps, "")
         if loop.first and time.monotonic() - saved > SAVE_SECONDS:
-            loop.save(made.key, rows)
+            loop.save(origin.key, rows)
             saved = time.monotonic()
     trained: Detector = detector.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     recompute_features(trained, False)
     if loop.first:
         write_log(out, rows)
-        save(out, trained, recipe, made)
+        save(out, trained, recipe, origin)
         (out / STATE).unlink(missing_ok=True)
     return trained
 

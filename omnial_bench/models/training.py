@@ -66,18 +66,18 @@ def train(
     """
     check_share(recipe.training.batch, devices)
     make_folder(out)
-    made = provenance(iterations_of(recipe.training, len(normals)))
+    origin = provenance(iterations_of(recipe.training, len(normals)))
     order = Order(
         recipe=recipe, out=out, seed=seed, device=device, precision=precision, recompute=recompute, devices=devices,
         trusted=tuple(trusted), saved=saved,
     )  # fmt: skip
     if devices == 1 or isinstance(build(recipe, trusted=trusted, where="a recipe"), Fitted):
-        return _train(order, made, normals.images, textures, progress)
+        return _train(order, origin, normals.images, textures, progress)
     from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
     port = find_free_network_port()
     # As arrays, which are sent by value: tensors would need shared memory, of which a container may have little.
-    tasks = [(order, made, rank, port, normals.images.numpy(), textures.numpy()) for rank in range(devices)]
+    tasks = [(order, origin, rank, port, normals.images.numpy(), textures.numpy()) for rank in range(devices)]
     try:
         with crew(dict, (), devices, lambda _: progress, called="devices", preload=[__name__]) as each:
             each(_train_share, tasks)
@@ -91,7 +91,7 @@ def train(
 
 def _train_share(_: Any, task: tuple[Order, Provenance, int, int, Shipped, Shipped], watch: Watch) -> None:
     """Train as one of several processes, which find each other by a port of this machine."""
-    order, made, rank, port, images, textures = task
+    order, origin, rank, port, images, textures = task
     place = {"LOCAL_RANK": rank, "NODE_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()})
     # Else Fabric divides the cores among the processes, and a figure would depend on the machine.
@@ -99,7 +99,9 @@ def _train_share(_: Any, task: tuple[Order, Provenance, int, int, Shipped, Shipp
     if rank:
         logging.getLogger("omnial_bench").setLevel(logging.ERROR)
     try:
-        _train(order, made, torch.from_numpy(images), torch.from_numpy(textures), watch("train") if rank == 0 else None)
+        _train(
+            order, origin, torch.from_numpy(images), torch.from_numpy(textures), watch("train") if rank == 0 else None
+        )
     except RuntimeError:
         # Mostly the echo of another process's end, which is to be heard first.
         time.sleep(ECHO_SECONDS)
@@ -109,7 +111,7 @@ def _train_share(_: Any, task: tuple[Order, Provenance, int, int, Shipped, Shipp
 
 def _train(
     order: Order,
-    made: Provenance,
+    origin: Provenance,
     images: UInt8[Tensor, "n 3 h w"],
     textures: UInt8[Tensor, "m 3 h w"],
     progress: Progress | None,
@@ -117,13 +119,13 @@ def _train(
     generator = torch.Generator().manual_seed(order.seed)
     detector = check_learns(build(order.recipe, generator, trusted=order.trusted, where="a recipe"))
     if isinstance(detector, Fitted):
-        return _fit(order, made, detector, images, generator, progress)
-    return descend(detector, order, made, images, textures, generator, progress)
+        return _fit(order, origin, detector, images, generator, progress)
+    return descend(detector, order, origin, images, textures, generator, progress)
 
 
 def _fit(
     order: Order,
-    made: Provenance,
+    origin: Provenance,
     detector: Fitted,
     images: UInt8[Tensor, "n 3 h w"],
     generator: torch.Generator,
@@ -135,8 +137,8 @@ def _fit(
         detector, order.recipe, images, generator, device=device, trusted=order.trusted, progress=progress
     )  # fmt: skip
     write_log(order.out, rows)
-    made = made.model_copy(update={"iterations": int(rows[-1]["iteration"])})
-    save(order.out, detector, order.recipe, made)
+    origin = origin.model_copy(update={"iterations": int(rows[-1]["iteration"])})
+    save(order.out, detector, order.recipe, origin)
     return detector
 
 
@@ -145,8 +147,8 @@ def is_trained(folder: Path, key: str) -> bool:
     if not (folder / RECIPE).is_file():
         return False
     try:
-        made = read_provenance(folder)
-        return made is not None and made.key == key and bool(examine(folder))
+        origin = read_provenance(folder)
+        return origin is not None and origin.key == key and bool(examine(folder))
     except UserError as error:
         log.warning("trained again: %s", error)
         return False

@@ -37,8 +37,8 @@ def save_state(folder: Path, key: str, parts: Parts, *, step: int, rows: list[Ro
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
     tensors["generator"] = generator.get_state()
-    told = {"key": key, "step": str(step), "rows": json.dumps(rows)}
-    write_tensors(folder / STATE, tensors, {**told, "sha256": _digest(tensors, told)})
+    metadata = {"key": key, "step": str(step), "rows": json.dumps(rows)}
+    write_tensors(folder / STATE, tensors, {**metadata, "sha256": _digest(tensors, metadata)})
 
 
 def restore_state(folder: Path, key: str, parts: Parts) -> tuple[int, list[Row]]:
@@ -93,8 +93,8 @@ def is_whole(path: Path) -> bool:
     return metadata.pop("sha256", None) == _digest(tensors, metadata)
 
 
-def _digest(tensors: dict[str, Tensor], told: dict[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+def _digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

@@ -119,10 +119,10 @@ class UniAD(Learned):
         memory = self.inner(tokens)
         for layer in self.encoder:
             memory = layer(memory, places, barrier, noise)
-        made = memory
+        values = memory
         for layer, query in zip(self.decoder, self.queries, strict=True):
-            made = layer(query.expand(len(tokens), -1, -1), memory, made, places, barrier, noise)
-        back: Tensor = self.outer(self.norm(made))
+            values = layer(query.expand(len(tokens), -1, -1), memory, values, places, barrier, noise)
+        back: Tensor = self.outer(self.norm(values))
         return back.transpose(1, 2).reshape(features.shape)
 
 
@@ -200,5 +200,5 @@ def dropped(values: Tensor, share: float, noise: Noise) -> Tensor:
     """Dropout that draws from a generator on the CPU; nothing without one."""
     if noise is None or not share:
         return values
-    kept = torch.rand(values.shape, generator=noise).ge_(share).div_(1 - share)
-    return values * kept.to(values)
+    mask = torch.rand(values.shape, generator=noise).ge_(share).div_(1 - share)
+    return values * mask.to(values)

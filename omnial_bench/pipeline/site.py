@@ -54,8 +54,8 @@ class Site:
         images = self.normals()
         if self.held_out is not None:
             return images
-        kept = set(held_out(len(images)))
-        return images[[place for place in range(len(images)) if place not in kept]]
+        reserved = set(held_out(len(images)))
+        return images[[place for place in range(len(images)) if place not in reserved]]
 
 
 def check_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -119,7 +119,7 @@ def _read_folder(site: Site, folder: Path) -> UInt8[Tensor, "n 3 h w"]:
     folders = [folder / category for category in site.categories if (folder / category).is_dir()]
     if not folders:
         _check_own(site, "one folder")
-    files = [path for one in folders or [folder] for path in image_files(one)]
+    files = [path for place in folders or [folder] for path in image_files(place)]
     if len(files) < LEAST:
         raise UserError(f"expected at least {LEAST} held_out images in {folder}, got {len(files)}; add some")
     chosen = [files[place] for place in _spread(range(len(files)))]

@@ -38,8 +38,8 @@ def largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return mask
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    kept: NDArray[np.bool_] = parts == sizes.argmax()
-    return kept
+    part: NDArray[np.bool_] = parts == sizes.argmax()
+    return part
 
 
 def fill_largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -72,8 +72,8 @@ def fuse(
     alphas = alphas * allowed[:, None]
     betas = torch.tensor(BETAS, device=images.device).view(1, 3, 1, 1)
     weights = (alphas * (jnd + betas)).clamp(0, 1)
-    kept = (1 - weights.sum(1, keepdim=True)).clamp_min(0) if additive else (1 - weights).prod(1, keepdim=True)
-    return torch.lerp(textures, images, kept), alphas.transpose(0, 1)
+    rest = (1 - weights.sum(1, keepdim=True)).clamp_min(0) if additive else (1 - weights).prod(1, keepdim=True)
+    return torch.lerp(textures, images, rest), alphas.transpose(0, 1)
 
 
 def refine_labels(

@@ -36,10 +36,12 @@ def augment(
             members = (chosen[:, step] == kind).nonzero()[:, 0]
             if not len(members):
                 continue
-            kept = torch.arange(len(members)) if wanted is None else wanted[members].nonzero()[:, 0]
-            index = members[kept].to(textures.device, non_blocking=True)
+            places = torch.arange(len(members)) if wanted is None else wanted[members].nonzero()[:, 0]
+            index = members[places].to(textures.device, non_blocking=True)
             # Whole images are copied by these, and number by number by an index in brackets.
-            changed = operation(textures.index_select(0, index), Draws(generator, len(members), kept, textures.device))
+            changed = operation(
+                textures.index_select(0, index), Draws(generator, len(members), places, textures.device)
+            )
             textures.index_copy_(0, index, changed)
     return textures
 

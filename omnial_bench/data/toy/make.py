@@ -130,11 +130,11 @@ def _claim(root: Path, settings: dict[str, int]) -> None:
     marker = root / MARKER
     if any(path.name != CLAIM for path in root.iterdir()):
         try:
-            found = json.loads(marker.read_text(encoding="utf-8"))
+            drawn = json.loads(marker.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            found = None
-        if found != settings:
-            what = "a toy data set drawn otherwise" if isinstance(found, dict) else "other files"
+            drawn = None
+        if drawn != settings:
+            what = "a toy data set drawn otherwise" if isinstance(drawn, dict) else "other files"
             raise UserError(f"expected an empty or new folder, {root} holds {what}; choose another folder")
         return
     files.write_json(marker, settings)
