@@ -185,7 +185,7 @@ class TestResumed:
         self, at: int, undisturbed: Path, weights: dict[str, Tensor], tmp_path: Path
     ) -> None:
         stopped(tmp_path, at=at)
-        assert pd.read_csv(tmp_path / LOG)["iteration"].tolist() == list(range(1, at))
+        assert pd.read_csv(tmp_path / LOG)["iteration"].tolist() == list(range(at))
         steps: list[int] = []
         assert same(run(tmp_path, progress=into(steps)), weights)
         assert steps == list(range(at, STEPS + 1))
@@ -214,7 +214,7 @@ class TestResumed:
         steps: list[int] = []
         assert same(run(tmp_path, progress=into(steps)), weights)
         assert steps == list(range(1, STEPS + 1))
-        assert [row["iteration"] for row in read_log(tmp_path)] == [str(step) for step in steps]
+        assert [row["iteration"] for row in read_log(tmp_path)] == [str(step) for step in (0, *steps)]
         assert (tmp_path / f"{STATE}.damaged").is_file()
 
     def test_a_state_of_another_key_is_left_alone(self, tmp_path: Path) -> None:
