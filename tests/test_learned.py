@@ -25,7 +25,7 @@ from omnial_bench.models.mkd import Cloner
 from omnial_bench.models.patchsvdd import LARGE, SMALL, STEPS, Encoder, spread
 from omnial_bench.models.registry import DETECTORS, build
 from omnial_bench.models.uniad import Attention, UniAD, apart
-from omnial_bench.synthesis import cutpaste, patch_pairs
+from omnial_bench.synthesis import cutpaste, patch_pairs, smoothblend
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -207,6 +207,30 @@ def test_pieces_have_the_sizes_of_the_paper(synthesis: Callable[[Tensor, torch.G
     changed = (synthesis(images, torch.Generator().manual_seed(1)) != images).any(1).flatten(1).float().mean(1)
     low, high = (0.02, 0.15) if synthesis is cutpaste.cut_paste else (2 * 10 / 256**2, 16 * 25 / 256**2)
     assert changed.amin() > 0 and changed.amax() < 1.05 * high and changed.median() > low
+
+
+def test_a_piece_is_blended_in_as_by_two_integrals_of_a_gaussian() -> None:
+    """On a slope a moved piece differs by a constant, so the change has the shape of the weight; a flat image stays."""
+    slope = torch.arange(112.0).div(256).expand(1, 3, 112, 112)
+    sigma, half = 8 / 224 * 112, (6.0, 8.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cutpaste, "JITTER", (0.0, 0.0, 0.0, 0.0))
+        blended, flat = (
+            smoothblend.blend(images, 2 * torch.tensor([half]), torch.Generator().manual_seed(1))
+            for images in (slope, torch.full((1, 3, 112, 112), 0.3))
+        )
+    torch.testing.assert_close(flat, torch.full_like(flat, 0.3))
+    change = (blended - slope)[0, 0]
+    places, root = torch.arange(112.0), sigma * 2**0.5
+    weight = torch.ones(112, 112)
+    for axis, side in enumerate(half):
+        away = places - (change.sum(1 - axis) * places).sum() / change.sum()
+        spread = torch.erf((away + side) / root) / 2 - torch.erf((away - side) / root) / 2
+        weight = weight * spread.unsqueeze(1 - axis)
+    move = float(256 * change.sum() / weight.sum())
+    assert abs(move) >= 1 and move == pytest.approx(round(move), abs=1e-2)
+    # Sums of samples of a Gaussian that is four pixels wide are off their integrals by up to 2e-3.
+    torch.testing.assert_close(256 * change / round(move), weight, rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize("side", [SMALL, LARGE])

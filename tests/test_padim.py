@@ -10,6 +10,7 @@ from torch import Tensor
 from omnial_bench.config.load import read_recipe
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError
+from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.checkpoint import load, provenance_of, save
 from omnial_bench.models.fitting import fit_detector
 from omnial_bench.models.padim import PaDiM
@@ -32,6 +33,10 @@ def recipe(name: str, **options: Any) -> Recipe:
     return tiny.model_copy(update={"options": {**tiny.options, **options}})
 
 
+def taught(name: str) -> set[str]:
+    return {f"block{number}" for number in range(5, 11)} if name == "padim-spd" else set()
+
+
 def fitted(name: str, **options: Any) -> Any:
     chosen = recipe(name, **options)
     detector = build(chosen)
@@ -39,7 +44,7 @@ def fitted(name: str, **options: Any) -> Any:
     return detector.eval()
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", [*DETECTORS, "padim-spd"])
 def test_a_checkpoint_holds_what_was_learnt_and_of_the_backbone_a_hash(tmp_path: Path, name: str) -> None:
     detector, chosen = fitted(name), recipe(name)
     described = provenance_of(
@@ -49,9 +54,14 @@ def test_a_checkpoint_holds_what_was_learnt_and_of_the_backbone_a_hash(tmp_path:
     again, images = load(tmp_path).detector, normals(3, 5) / 255
     with torch.no_grad():
         torch.testing.assert_close(again(images).log_odds, detector(images).log_odds, rtol=1e-5, atol=1e-4)
-    names = {part for part in detector.state_dict() if part.startswith("backbone")}
-    assert names == {"backbone._extra_state"}
-    detector.backbone.digest = "ab" * 32
+    backbone = detector.padim.backbone if name == "padim-spd" else detector.backbone
+    state = backbone.state_dict()
+    # SPD teaches blocks 5 to 10, which lie behind stride 8.
+    assert {part.split(".")[2] for part in state if "." in part} == taught(name)
+    torch.testing.assert_close(
+        backbone(images)[0], Backbone("lite0", backbone.strides[:1])(images)[0], rtol=0, atol=1e-4
+    )
+    backbone.digest = "ab" * 32
     save(tmp_path, detector, chosen, described(0))
     with pytest.raises(UserError, match="fitted on features of other weights of lite0 "):
         load(tmp_path)

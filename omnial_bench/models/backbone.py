@@ -37,8 +37,9 @@ class Levels(nn.Module):
 class Backbone(nn.Module):
     """Images in [0, 1] to features at chosen strides, by weights of models/backbones that no training changes.
 
-    It is always in evaluation mode and has no parameters: its weights are buffers that a checkpoint does not hold. That
-    keeps their SHA-256, and refuses to be read beside others. Without storage (on the meta device) no weights are read.
+    It is always in evaluation mode and, unless its end is loosened, has no parameters: its weights are buffers that a
+    checkpoint does not hold. That keeps their SHA-256, and refuses to be read beside others. Without storage (on the
+    meta device) no weights are read.
     """
 
     mean: Float[Tensor, "3 1 1"]
@@ -73,6 +74,16 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> "Backbone":  # noqa: ARG002
         """It stays in evaluation mode, whatever the detector around it is in."""
         return super().train(False)
+
+    def loosen(self) -> None:
+        """Make parameters, which a checkpoint holds, of the weights behind the last stride but one."""
+        stages = dict(self.levels.network.named_children())
+        start = [*stages].index(self.levels.taps[-2]) + 1 if len(self.levels.taps) > 1 else 0
+        for stage in [*stages.values()][start:]:
+            for part in stage.modules():
+                for leaf, value in [*part.named_buffers(recurse=False)]:
+                    delattr(part, leaf)
+                    setattr(part, leaf, nn.Parameter(value.clone()))
 
     def get_extra_state(self) -> UInt8[Tensor, "32"]:
         """The SHA-256 of its weights, which a checkpoint holds in their place."""

@@ -137,6 +137,16 @@ class PaDiMOptions(LearnedOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PaDiMSPDOptions(PaDiMOptions):
+    """The defaults are PaDiM's and SimSiam's."""
+
+    weight: Annotated[float, Field(ge=0)] = 0.1
+    """Of the likeness between an image and itself with a small change."""
+    width: Width = 2048
+    """Of the projection that images are compared in."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PatchCoreOptions(LearnedOptions):
     """The defaults are the paper's."""
 

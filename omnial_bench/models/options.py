@@ -14,6 +14,7 @@ from omnial_bench.models.learned_options import (
     LearnedOptions,
     MKDOptions,
     PaDiMOptions,
+    PaDiMSPDOptions,
     PatchCoreOptions,
     PatchSVDDOptions,
     RD4ADOptions,
@@ -133,9 +134,9 @@ class GaussianOptions:
 
 OPTIONS: Mapping[str, type[Any]] = {
     "cutpaste": CutPasteOptions, "draem": DRAEMOptions, "gaussian": GaussianOptions, "jnld": JNLDOptions,
-    "mkd": MKDOptions, "omnial": OmniALOptions, "padim": PaDiMOptions, "patchcore": PatchCoreOptions,
-    "patchsvdd": PatchSVDDOptions, "rd4ad": RD4ADOptions, "simplenet": SimpleNetOptions, "stfpm": STFPMOptions,
-    "uniad": UniADOptions,
+    "mkd": MKDOptions, "omnial": OmniALOptions, "padim": PaDiMOptions, "padim-spd": PaDiMSPDOptions,
+    "patchcore": PatchCoreOptions, "patchsvdd": PatchSVDDOptions, "rd4ad": RD4ADOptions, "simplenet": SimpleNetOptions,
+    "stfpm": STFPMOptions, "uniad": UniADOptions,
 }  # fmt: skip
 """By the detector's name in `registry.DETECTORS`."""
 

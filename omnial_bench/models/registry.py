@@ -22,6 +22,7 @@ from omnial_bench.models import (
     patchsvdd,
     rd4ad,
     simplenet,
+    spd,
     stfpm,
     uniad,
 )
@@ -30,6 +31,7 @@ from omnial_bench.models.learned_options import (
     CutPasteOptions,
     MKDOptions,
     PaDiMOptions,
+    PaDiMSPDOptions,
     PatchCoreOptions,
     PatchSVDDOptions,
     RD4ADOptions,
@@ -51,6 +53,7 @@ DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
     "mkd": (mkd.MKD, MKDOptions),
     "omnial": (omnial.OmniAL, OmniALOptions),
     "padim": (padim.PaDiM, PaDiMOptions),
+    "padim-spd": (spd.PaDiMSPD, PaDiMSPDOptions),
     "patchcore": (patchcore.PatchCore, PatchCoreOptions),
     "patchsvdd": (patchsvdd.PatchSVDD, PatchSVDDOptions),
     "rd4ad": (rd4ad.RD4AD, RD4ADOptions),

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,11 +22,18 @@ TURN = math.pi / 4
 
 def cut_paste(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
     """A rectangle of each image pasted elsewhere in it."""
+    sides = rectangles(images, AREA, generator)
+    return paste(images, sides, torch.zeros(len(images), device=images.device), generator)
+
+
+def rectangles(
+    images: Float[Tensor, "b 3 h w"], area: tuple[float, float], generator: torch.Generator
+) -> Float[Tensor, "b 2"]:
+    """Heights and widths in pixels, of a share of the image uniform in `area`."""
     n, (height, width), device = len(images), images.shape[2:], images.device
-    area = uniform((n,), *AREA, generator, device) * height * width
+    pixels = uniform((n,), *area, generator, device) * height * width
     aspect = torch.exp(uniform((n,), math.log(ASPECT), -math.log(ASPECT), generator, device))
-    sides = torch.stack(((area * aspect).sqrt().clamp_max(height), (area / aspect).sqrt().clamp_max(width)), 1)
-    return paste(images, sides, torch.zeros(n, device=device), generator)
+    return torch.stack(((pixels * aspect).sqrt().clamp_max(height), (pixels / aspect).sqrt().clamp_max(width)), 1)
 
 
 def cut_paste_scar(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
@@ -45,7 +52,18 @@ def paste(
     angles: Float[Tensor, " b"],
     generator: torch.Generator,
 ) -> Float[Tensor, "b 3 h w"]:
-    """A rectangle of each image, `sides` (height, width) pixels large, put elsewhere, turned by an angle in radians.
+    """A rectangle of each image, `sides` (height, width) pixels large, put elsewhere, turned by an angle in radians."""
+    inside, pieces = cut(images, sides, angles, generator)
+    return torch.where(inside, pieces, images)
+
+
+def cut(
+    images: Float[Tensor, "b 3 h w"],
+    sides: Float[Tensor, "b 2"],
+    angles: Float[Tensor, " b"],
+    generator: torch.Generator,
+) -> tuple[Bool[Tensor, "b 1 h w"], Float[Tensor, "b 3 h w"]]:
+    """Where the rectangle of `paste` comes to lie, and the image that it is cut of, its colours changed, moved there.
 
     Where it is cut and where its centre comes to lie is uniform over the places where it fits without the turn.
     """
@@ -63,5 +81,4 @@ def paste(
     places = ((own_right + cut[:, 1, None, None]) / width, (own_down + cut[:, 0, None, None]) / height)
     grid = 2 * torch.stack(places, -1) - 1
     changed = colour_jitter(images, generator, JITTER)
-    pieces = F.grid_sample(changed, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return torch.where(inside[:, None], pieces, images)
+    return inside[:, None], F.grid_sample(changed, grid, mode="bilinear", padding_mode="border", align_corners=False)

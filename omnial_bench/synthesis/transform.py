@@ -14,21 +14,28 @@ JITTER = (0.4, 0.4, 0.4, 0.1)
 _GREY = (0.299, 0.587, 0.114)
 
 
-def jittered_crop(images: Float[Tensor, "b 3 h w"], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
-    """Each image resized by a factor log-uniform in 0.5-2, cropped, flipped each way with probability 1/2, jittered.
+def jittered_crop(
+    images: Float[Tensor, "b 3 h w"],
+    generator: torch.Generator,
+    *,
+    resize: tuple[float, float] = RESIZE,
+    flip: float = 0.5,
+    jitter: tuple[float, ...] = JITTER,
+) -> Float[Tensor, "b 3 h w"]:
+    """Each image resized by a factor log-uniform in `resize`, cropped, flipped each way with a probability, jittered.
 
     A view that is smaller than the frame is continued by reflection. OmniAL, section 4.2; strengths are this project's.
     """
     n, device = len(images), images.device
-    scale = torch.exp(uniform((n,), math.log(RESIZE[0]), math.log(RESIZE[1]), generator, device))
+    scale = torch.exp(uniform((n,), math.log(resize[0]), math.log(resize[1]), generator, device))
     shift = uniform((n, 2), -1.0, 1.0, generator, device) * (1 - 1 / scale).abs()[:, None]
-    flips = 1 - 2 * torch.stack((chance(n, 0.5, generator, device), chance(n, 0.5, generator, device)), 1).float()
+    flips = 1 - 2 * torch.stack((chance(n, flip, generator, device), chance(n, flip, generator, device)), 1).float()
     x, y = _centres(images)
     steps = (flips / scale[:, None])[:, :, None, None]
     places = (x * steps[:, 0] + shift[:, 0, None, None], y * steps[:, 1] + shift[:, 1, None, None])
     grid = torch.stack([place.expand(n, *images.shape[-2:]) for place in places], -1)
     views = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return colour_jitter(views, generator)
+    return colour_jitter(views, generator, jitter)
 
 
 def rotate(images: Float[Tensor, "b c h w"], angles: Float[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
