@@ -12,10 +12,10 @@ from masked import MASKED, SIDE, Capped, Cut, Floored, Honest, toy_images
 
 import omnial_bench as ob
 from omnial_bench.attacks.building import BUILDERS
-from omnial_bench.attacks.corruptions import CORRUPTIONS
 from omnial_bench.attacks.evidence import DENSE, REWEIGHTED
 from omnial_bench.attacks.health import CHECKS, COLUMNS, doubts, health
 from omnial_bench.attacks.objectives import OBJECTIVES
+from omnial_bench.attacks.severities import CORRUPTIONS
 from omnial_bench.attacks.specs import AIMS, SPECS
 from omnial_bench.attacks.threats import ATTACKS
 from omnial_bench.config.load import read_suite
@@ -36,6 +36,8 @@ NOISE: Settings = {"attack": "noise"}
 OTHER: Settings = {"attack": "pgd", "objective": "linear"}
 SQUARE: Settings = {"attack": "square", "steps": 200}
 L2: Settings = {"norm": "l2", "eps": "1/2"}
+BLUR: Settings = {"attack": "blur", "eps": "255/255", "steps": 1}
+AFTER: Settings = {"options": "decay, after = b"}
 HIDE: Settings = {"goal": "hide", "direction": "down"}
 
 
@@ -97,6 +99,9 @@ Case = tuple[float, Settings]
         ("larger eps never helps", {"a": (0.3, LONG | {"eps": "4/255"}), "p": (0.6, PGD)}, "not run", None),
         ("larger eps never helps", {"p": (0.3, PGD), "h": (0.6, PGD | {"eps": "64/255"})}, "not run", None),
         ("larger eps never helps", {"p": (0.3, L2), "h": (0.6, L2 | {"eps": "1"})}, "failed", ("h", 0.6, 0.3)),
+        ("larger eps never helps", {"b": (0.6, BLUR), "p": (0.3, AFTER), "q": (0.7, PGD)}, "passed", ("p", 0.3, 0.6)),
+        ("larger eps never helps", {"b": (0.6, BLUR), "p": (0.7, AFTER), "q": (0.3, PGD)}, "failed", ("p", 0.7, 0.6)),
+        ("nothing else harms more", {"p": (0.7, PGD), "a": (0.05, OTHER | AFTER)}, "not run", None),
         ("nothing else harms more", {"p": (0.3, PGD), "l": (0.4, OTHER)}, "passed", ("p", 0.3, 0.4)),
         ("nothing else harms more", {"p": (0.3, PGD), "l": (0.29, OTHER)}, "passed", ("p", 0.3, 0.29)),
         ("nothing else harms more", {"p": (0.7, PGD), "l": (0.05, OTHER)}, "failed", ("p", 0.7, 0.05)),

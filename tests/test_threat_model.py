@@ -10,10 +10,10 @@ from linear_detector import EPS, Linear, blocks, clean_images, threat
 
 from omnial_bench.attacks.aim import Aim
 from omnial_bench.attacks.columns import columns_of
-from omnial_bench.attacks.corruptions import CORRUPTIONS
 from omnial_bench.attacks.levels import keeps, largest_change, quantise
 from omnial_bench.attacks.objectives import balanced
 from omnial_bench.attacks.pgd import DensePGD
+from omnial_bench.attacks.severities import CORRUPTIONS
 from omnial_bench.attacks.threats import (
     ATTACKS,
     aims,
@@ -60,6 +60,39 @@ def test_rows_say_what_attacked_in_columns(record, told) -> None:
     threat = Threat(name="a", **record)
     found = columns_of(threat, label_of(threat))
     assert tuple(found.get(name, "") for name in ("threat", "attack", "norm", "eps", "goal")) == told
+
+
+def test_a_threat_of_several_severities_or_origins_stands_for_one_each() -> None:
+    table = {"name": "s", "title": "s", "against": "self", "threats": [
+        {"name": "blur", "attack": "blur", "severities": [1, 4], "where": "foreground"},
+        {"name": "pgd", "eps": "8/255", "after": ["blur-4", "blur-1"]},
+    ]}  # fmt: skip
+    suite = parse(Suite, table, "s.toml")
+    check_suite(suite)
+    assert [(threat.name, threat.eps, threat.steps, threat.after) for threat in suite.threats] == [
+        ("blur-1", 1, 1, None), ("blur-4", 1, 1, None),
+        ("pgd-blur-4", Fraction(8, 255), 10, "blur-4"), ("pgd-blur-1", Fraction(8, 255), 10, "blur-1"),
+    ]  # fmt: skip
+    assert [label_of(threat) for threat in suite.threats][1:3] == ["blur severity 4", "linf 8/255 after blur-4"]
+    assert parse(Suite, suite.model_dump(), "again") == suite
+
+
+@pytest.mark.parametrize(
+    ("threats", "settings", "message"),
+    [
+        ([{"name": "p", "eps": "8/255", "after": "q"}], {}, "after to name an earlier .* got q; leave it out"),
+        ([{"name": "b", "attack": "jpeg", "severities": [2]}, {"name": "p", "eps": 1, "after": "b"}], {}, "try b-2"),
+        ([{"name": "r", "attack": "rotation", "severities": [3]}], {"worst": True}, "takes no worst over its threats"),
+        ([{"name": "r", "attack": "shift", "severities": [3]}], {"against": "sources"}, "attacks test images"),
+        ([{"name": "r", "attack": "shift", "severities": [3], "where": "foreground"}], {}, "where = frame for shift"),
+        ([{"name": "b", "attack": "blur", "severities": [6]}], {}, "threat b-6: severity"),
+    ],
+)  # fmt: skip
+def test_corruptions_that_do_not_fit_are_one_line(threats, settings, message) -> None:
+    table = {"name": "s", "title": "s", "against": "self", "threats": threats} | settings
+    with pytest.raises(UserError, match=message) as raised:
+        check_suite(parse(Suite, table, "s.toml"))
+    assert "\n" not in str(raised.value)
 
 
 def test_projection_by_hand() -> None:

@@ -123,6 +123,25 @@ class TestRows:
         assert one == two
         assert one.rows != other.rows
 
+    def test_what_comes_after_a_corruption_is_measured_from_its_images_and_their_truth(self) -> None:
+        """The square moves by a pixel and a half and is found as before; the balls around the moved images are kept,
+        though these lie far from where they were."""
+        move = {"eps": "1", "attack": "shift", "options": {"severity": 5}}
+        threats = [
+            Threat(name="far", steps=1, **move), threat("still", eps="1/255", after="far"), threat("pgd", after="far"),
+        ]  # fmt: skip
+        images = clean_images()
+        found = evaluate(target(), suite(*threats), images, "cap", seed=0)
+        assert values(found.rows, "far", "pixel_auroc") == pytest.approx(
+            values(found.rows, "wb-unattacked", "pixel_auroc"), abs=0.01
+        )
+        figures = [values(found.rows, name, "pixel_auroc") for name in ("far", "still", "pgd")]
+        assert figures == sorted(figures, reverse=True) and figures[0] > figures[1]
+        assert [one.largest_change for one in found.attempts] == [found.attempts[0].largest_change, 1.0, 8.0]
+        assert [one.options for one in found.attempts] == ["severity = 5", "after = far", "after = far"]
+        assert {row.threat for row in found.rows if row.set == "pgd"} == {"linf 8/255 after far"}
+        assert {row.eps for row in found.rows if row.set == "pgd"} == {"8/255"}
+
     def test_an_eps_of_nothing_changes_nothing(self) -> None:
         found = evaluate(target(), suite(threat("none", eps="0")), clean_images(), "cap", seed=0)
         ranked = ("pixel_auroc", "pixel_ap", "image_auroc", "pixel_aupro")
@@ -267,7 +286,7 @@ class TestStart:
     @pytest.mark.parametrize(
         ("second", "why"),
         [
-            ({"start": "none"}, "expected start to name an earlier threat of the same norm, eps and where"),
+            ({"start": "none"}, "expected start to name an earlier threat of the same norm, eps, where and after"),
             ({"start": "first", "eps": "4/255"}, "expected start to name an earlier threat"),
             ({"start": "second"}, "expected start to name an earlier threat"),
             ({"start": "first", "attack": "square"}, "expected no start for square"),

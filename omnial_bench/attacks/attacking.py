@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from omnial_bench.attacks.levels import quantise
@@ -28,6 +28,8 @@ class Part(NamedTuple):
     weight: int
     flat: int | None = None
     """Attacked images whose gradient was zero everywhere at the start; None without a gradient."""
+    masks: Bool[Tensor, "b h w"] | None = None
+    """The truth where the images have moved in their frame; None: it is as it was."""
 
 
 def attack_images(
@@ -70,7 +72,12 @@ def attack_images(
                 images = attack(part.images[chosen], labels[chosen], where)
             saved, moved = before.clone(), chosen.cpu()
             saved[moved] = quantise(images, before[moved], ball)
-            yield Part(rows, saved, attack.losses, count, attack.flat)
+            masks = None
+            if kind_of(threat).moves:
+                # The labels of an anomalous image without a mask are not its truth.
+                marked = originals.masks[rows].flatten(1).any(1)[:, None, None]
+                masks = attack.truth.cpu() & marked  # type: ignore[attr-defined]
+            yield Part(rows, saved, attack.losses, count, attack.flat, masks)
 
 
 def _rivals(

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from omnial_bench.attacks import corruptions, noise, outside, patch, square, universal
+from omnial_bench.attacks import corruptions, displacement, noise, outside, patch, square, universal
 from omnial_bench.attacks.apgd import DenseAPGD
 from omnial_bench.attacks.objectives import objective_named
 from omnial_bench.attacks.pgd import DensePGD
@@ -47,7 +47,8 @@ def _fgsm(victim: Victim, threat: Threat, generator: torch.Generator, options: A
 
 BUILDERS: dict[str, Builder] = {
     "apgd": partial(_climbing, DenseAPGD),
-    **dict.fromkeys(corruptions.CORRUPTIONS, corruptions.build),
+    **dict.fromkeys(corruptions.KINDS, corruptions.build),
+    **dict.fromkeys(displacement.MOVES, displacement.build),
     "di": partial(_climbing, DenseTransfer),
     "fgsm": _fgsm,
     "mi": partial(_climbing, DenseTransfer),

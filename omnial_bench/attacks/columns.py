@@ -16,7 +16,7 @@ def columns_of(threat: Threat, label: str) -> dict[str, Any]:
     if not threat.eps:
         return {"threat": label}
     ball = ThreatModel(eps=threat.eps, norm=threat.norm, goal=threat.goal, where=threat.where)
-    measure = {"norm": threat.norm, "eps": eps_text(threat.eps)} if label == str(ball) else {}
+    measure = {"norm": threat.norm, "eps": eps_text(threat.eps)} if label.startswith(str(ball)) else {}
     return {"threat": label, "attack": threat.attack, "goal": threat.goal, **measure}
 
 

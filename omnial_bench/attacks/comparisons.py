@@ -55,7 +55,7 @@ def nothing_else_harms_more(model: Model) -> Verdict:
     printed: dict[tuple[object, ...], Figure] = {}
     for one in model.own:
         if one.iterative and not is_huge(one.norm, one.eps):
-            printed.setdefault((one.suite, one.norm, one.where, one.eps, one.n), one)
+            printed.setdefault((one.suite, *(getattr(one, name) for name in BALL)), one)
     others = [one for one in (*model.own, *model.aside) if one.eps and not one.control]
     return not_above(
         (
@@ -72,7 +72,8 @@ def larger_eps_never_helps(model: Model) -> Verdict:
     """A huge eps has a check of its own: how far below chance it drives a detector depends on the step."""
     sizes = [one for one in model.own if not is_huge(one.norm, one.eps) and not one.control]
     larger = [pair for pair in pairs_of(sizes, sizes, "norm", "where", "n", *SETTINGS) if pair[0].eps > pair[1].eps]
-    from_zero = [pair for pair in pairs_of(sizes, sizes, "n") if pair[0].eps > pair[1].eps == 0]
+    from_zero = [pair for pair in pairs_of(sizes, sizes, "n", "after") if pair[0].eps > pair[1].eps == 0]
+    larger += [pair for pair in pairs_of(sizes, model.own, "n") if pair[0].after == pair[1].set]
     return not_above(
         larger + from_zero if larger else (),
         why="the larger ball holds the smaller one, so an attack in it cannot truly do less harm",

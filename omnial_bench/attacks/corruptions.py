@@ -1,8 +1,8 @@
-"""Common corruptions at five severities, after Hendrycks and Dietterich (ICLR 2019): what happens to images without
-an adversary.
+"""Common corruptions at five severities: what camera, optics, light and file do to images without an adversary.
 
-The kinds are theirs, the constants are this project's: theirs try whether an object is still recognised, and drown a
-fine defect at the first severity.
+The kinds are in part those of Hendrycks and Dietterich (ICLR 2019), the sizes are this project's, in `severities.py`:
+theirs try whether an object is still recognised, and drown a fine defect at the first severity. What moves the image in
+its frame stands in `displacement.py`.
 """
 
 import io
@@ -14,29 +14,25 @@ import torch
 from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from omnial_bench.attacks.dense import DenseAttack
 from omnial_bench.attacks.settings import CorruptionOptions
+from omnial_bench.attacks.severities import CORRUPTIONS
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.schema import Threat
 from omnial_bench.data.images import to_bytes, to_float
-from omnial_bench.errors import UserError, unknown
 from omnial_bench.synthesis.canny import gaussian_blur
 
-NOISE = (0.02, 0.04, 0.06, 0.10, 0.15)
-"""Standard deviation of Gaussian noise, in pixel units."""
-BLUR = (0.5, 1.0, 1.5, 2.5, 4.0)
-"""Standard deviation of the Gaussian in pixels at the network's size."""
-BRIGHTNESS = (0.05, 0.10, 0.15, 0.20, 0.30)
-"""Added to every value."""
-CONTRAST = (0.80, 0.65, 0.50, 0.35, 0.20)
-"""What is left of the distance to the image's mean of each channel."""
-JPEG = (80, 60, 40, 20, 10)
-"""Quality by the scale of libjpeg; chroma at half resolution."""
+GAMMA = 2.2
+"""Values of an image are light to the power of 1 / GAMMA: a stop, which is twice the light, multiplies them by 1.37."""
+STREAK = (12.0, 48.0)
+"""Standard deviations of a glare across and along, in pixels per 256."""
+LINE = (torch.arange(25) + 0.5) / 25 - 0.5
+"""Places from -1/2 to 1/2 along a motion, and across a disc, that a blur takes the mean over."""
 
-
-Corrupt = Callable[[Float[Tensor, "b 3 h w"], int, torch.Generator], Float[Tensor, "b 3 h w"]]
-"""Images, severity and random numbers to corrupted images, not yet cut to [0, 1]."""
+Corrupt = Callable[[Float[Tensor, "b 3 h w"], float, torch.Generator], Float[Tensor, "b 3 h w"]]
+"""Images, the size of the severity and random numbers to corrupted images, not yet cut to [0, 1]."""
 
 
 class Corruption(DenseAttack):
@@ -47,7 +43,7 @@ class Corruption(DenseAttack):
     ) -> None:
         super().__init__(threat.attack, victim, threat, generator)
         self.corrupt = corrupt
-        self.severity = options.severity
+        self.size = CORRUPTIONS[threat.attack].sizes[options.severity - 1]
 
     def forward(
         self,
@@ -57,61 +53,134 @@ class Corruption(DenseAttack):
     ) -> Float[Tensor, "b 3 h w"]:
         """The corrupted images, in float32, in [0, 1]; equal to `images` outside of `where`."""
         clean, _, region = self.inputs(images, labels, where)
-        corrupted = self.corrupt(clean, self.severity, self.generator).clamp(0, 1)
+        corrupted = self.corrupt(clean, self.size, self.generator).clamp(0, 1)
         return torch.where(region[:, None], corrupted, clean)
 
 
 def gaussian_noise(
-    images: Float[Tensor, "b 3 h w"], severity: int, generator: torch.Generator
+    images: Float[Tensor, "b 3 h w"], deviation: float, generator: torch.Generator
 ) -> Float[Tensor, "b 3 h w"]:
     """Gaussian noise, of each value apart."""
-    return images + NOISE[severity - 1] * torch.randn(images.shape, generator=generator).to(images.device)
+    return images + deviation * torch.randn(images.shape, generator=generator).to(images.device)
 
 
-def blur(images: Float[Tensor, "b 3 h w"], severity: int, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+def blur(images: Float[Tensor, "b 3 h w"], sigma: float, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
     """Gaussian blur, cut at three standard deviations."""
-    sigma = BLUR[severity - 1]
     return gaussian_blur(images, sigma=sigma, radius=min(math.ceil(3 * sigma), min(images.shape[2:]) - 1))
 
 
-def brightness(images: Float[Tensor, "b 3 h w"], severity: int, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+def brightness(images: Float[Tensor, "b 3 h w"], more: float, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
     """More light, as far as white."""
-    return images + BRIGHTNESS[severity - 1]
+    return images + more
 
 
-def contrast(images: Float[Tensor, "b 3 h w"], severity: int, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+def contrast(images: Float[Tensor, "b 3 h w"], left: float, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
     """Every value nearer to its channel's mean over the image."""
-    return torch.lerp(images.mean((2, 3), keepdim=True), images, CONTRAST[severity - 1])
+    return torch.lerp(images.mean((2, 3), keepdim=True), images, left)
 
 
-def jpeg(images: Float[Tensor, "b 3 h w"], severity: int, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+def jpeg(images: Float[Tensor, "b 3 h w"], quality: float, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
     """Written as JPEG in memory and read again, on the 8-bit grid."""
     decoded = []
     for rows in to_bytes(images).permute(0, 2, 3, 1).cpu().numpy():
         buffer = io.BytesIO()
-        Image.fromarray(rows).save(buffer, format="JPEG", quality=JPEG[severity - 1], subsampling="4:2:0")
+        Image.fromarray(rows).save(buffer, format="JPEG", quality=int(quality), subsampling="4:2:0")
         with Image.open(buffer, formats=["JPEG"]) as image:
             decoded.append(np.array(image.convert("RGB")))
     return to_float(torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2), images.device)
 
 
-CORRUPTIONS: dict[str, Corrupt] = {
+def light_gradient(
+    images: Float[Tensor, "b 3 h w"], stops: float, generator: torch.Generator
+) -> Float[Tensor, "b 3 h w"]:
+    """Light that falls by `stops` across the frame, from the side or corner where it is strongest, in a direction of
+    each image's own; in the middle it is as it was."""
+    cosine, sine = _directions(torch.rand(len(images), generator=generator), images)
+    height, width = images.shape[2:]
+    down = torch.linspace(-0.5, 0.5, height, device=images.device)[:, None]
+    ramp = (cosine * torch.linspace(-0.5, 0.5, width, device=images.device) + sine * down) / (cosine.abs() + sine.abs())
+    return images * 2 ** (stops / GAMMA * ramp)
+
+
+def white_balance(
+    images: Float[Tensor, "b 3 h w"], stops: float, generator: torch.Generator
+) -> Float[Tensor, "b 3 h w"]:
+    """Light of another colour temperature than the camera is set to, warmer or colder by chance: red and blue `stops`
+    apart, half of it each, and green as it was."""
+    sign = torch.rand(len(images), generator=generator).round()[:, None] * 2 - 1
+    gains = 2 ** (stops / GAMMA / 2 * sign * torch.tensor([1.0, 0.0, -1.0]))
+    return images * gains.to(images.device)[:, :, None, None]
+
+
+def glare(images: Float[Tensor, "b 3 h w"], peak: float, generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+    """A soft streak of white light, of STREAK's size, anywhere in the frame and in any direction; in its middle every
+    value goes `peak` of its way to white."""
+    height, width = images.shape[2:]
+    left, top, turn = torch.rand(len(images), 3, generator=generator).T
+    cosine, sine = _directions(turn, images)
+    across = torch.arange(width, device=images.device) - _column(left * (width - 1), images)
+    down = torch.arange(height, device=images.device)[:, None] - _column(top * (height - 1), images)
+    thin, long = (side * min(height, width) / 256 for side in STREAK)
+    squares = ((cosine * across + sine * down) / long) ** 2 + ((cosine * down - sine * across) / thin) ** 2
+    return torch.lerp(images, torch.ones_like(images), peak * torch.exp(-squares / 2))
+
+
+def defocus(images: Float[Tensor, "b 3 h w"], radius: float, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+    """The mean over a disc, as a lens out of focus takes it."""
+    square = torch.cartesian_prod(LINE, LINE)
+    disc = square[square.norm(dim=1) <= 0.5]
+    return _smear(images, 2 * radius * disc.expand(len(images), -1, -1))
+
+
+def motion_blur(
+    images: Float[Tensor, "b 3 h w"], length: float, generator: torch.Generator
+) -> Float[Tensor, "b 3 h w"]:
+    """The mean along a straight way, in a direction of each image's own."""
+    turn = 2 * math.pi * torch.rand(len(images), generator=generator)
+    ways = length * torch.stack([turn.cos(), turn.sin()], 1)[:, None]
+    return _smear(images, ways * LINE[:, None])
+
+
+def _smear(images: Float[Tensor, "b 3 h w"], ways: Float[Tensor, "b n 2"]) -> Float[Tensor, "b 3 h w"]:
+    """The mean of each image moved by each of its ways (right, down), in pixels per 256, its values read between
+    pixels as bilinear interpolation does; beyond the frame it is mirrored."""
+    count, channels, *sides = images.shape
+    ways = ways.to(images.device) * min(sides) / 256
+    reach = min(math.ceil(ways.abs().max().item()), min(sides) - 1)
+    taps = torch.arange(-reach, reach + 1, device=images.device)
+    across, down = (1 - (ways[..., None] - taps).abs()).clamp_min(0).unbind(2)
+    kernels = (down.mT @ across / ways.shape[1]).repeat_interleave(channels, 0)[:, None]
+    padded = F.pad(images, (reach,) * 4, mode="reflect").flatten(0, 1)[None]
+    return F.conv2d(padded, kernels, groups=count * channels).view_as(images)
+
+
+def _directions(
+    turns: Float[Tensor, " b"], images: Float[Tensor, "b 3 h w"]
+) -> tuple[Float[Tensor, "b 1 1 1"], Float[Tensor, "b 1 1 1"]]:
+    """Cosine and sine of a share of a whole turn, on the images' device."""
+    angles = _column(2 * math.pi * turns, images)
+    return angles.cos(), angles.sin()
+
+
+def _column(values: Float[Tensor, " b"], images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 1 1"]:
+    return values.to(images.device)[:, None, None, None]
+
+
+KINDS: dict[str, Corrupt] = {
     "gaussian_noise": gaussian_noise,
     "blur": blur,
     "brightness": brightness,
     "contrast": contrast,
     "jpeg": jpeg,
+    "light_gradient": light_gradient,
+    "white_balance": white_balance,
+    "glare": glare,
+    "defocus": defocus,
+    "motion_blur": motion_blur,
 }
 
 
 def build(victim: Victim, threat: Threat, generator: torch.Generator, options: CorruptionOptions) -> Corruption:
-    """The corruption that the record's attack names; UserError for another one, or an eps that would cut it short."""
-    if threat.attack not in CORRUPTIONS:
-        raise unknown("corruption", threat.attack, CORRUPTIONS)
-    if threat.eps != 1:
-        raise UserError(
-            f'threat {threat.name}: expected eps = "1" for {threat.attack}, whose size is its severity, '
-            f"got {threat.eps}; choose options.severity from 1 to 5"
-        )
-    attack: Corruption = Corruption(victim, threat, generator, CORRUPTIONS[threat.attack], options)
+    """The corruption that a checked record's attack names."""
+    attack: Corruption = Corruption(victim, threat, generator, KINDS[threat.attack], options)
     return attack

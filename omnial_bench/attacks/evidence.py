@@ -27,6 +27,8 @@ the attack gains pixels."""
 
 GOES_ON = "start = "
 """In the options of an attack that begins in the images of another."""
+AFTER = "after = "
+"""In the options of an attack on the images of a corruption."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,11 @@ class Figure:
     @property
     def spec(self) -> Spec:
         return spec_in(self.attack, self.told)
+
+    @property
+    def after(self) -> str:
+        """The corruption whose images are the middle of its ball; empty for the test images as they are."""
+        return next((part.removeprefix(AFTER) for part in self.options.split(", ") if part.startswith(AFTER)), "")
 
     @property
     def iterative(self) -> bool:
@@ -85,7 +92,7 @@ class Figure:
         return f"{self.set}{origin} ({self.attack} at {size})"
 
 
-BALL = ("norm", "where", "eps", "n")
+BALL = ("norm", "where", "eps", "n", "after")
 """What compared figures share at the least. In one run, as many images are the same images."""
 SETTINGS = ("attack", "objective", "steps", "restarts", "options")
 

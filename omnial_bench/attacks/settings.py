@@ -15,7 +15,6 @@ from omnial_bench.config.schema import Threat
 TOGETHER = 32
 FIRST_STEP = 2
 """Of adaptive PGD, in units of eps, the paper's."""
-CORRUPTIONS = ("gaussian_noise", "blur", "brightness", "contrast", "jpeg")
 
 
 @dataclass(frozen=True)

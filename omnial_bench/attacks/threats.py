@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from omnial_bench.attacks import settings
 from omnial_bench.attacks.settings import NoOptions
+from omnial_bench.attacks.severities import CORRUPTIONS
 from omnial_bench.attacks.specs import AIMS, Spec, check_objective, spec_of
 from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Suite, Threat
@@ -68,18 +69,23 @@ class Kind:
     """Keys of the record that fit with one value alone."""
     aims: bool = True
     """Whether it goes for the objective; noise and corruptions change images whatever the detector says of them."""
+    moves: bool = False
+    """Whether the image moves in its frame, and its truth with it."""
     step: Callable[[Threat], Fraction] | None = _common_step
     """The step, in pixel units, where the record names none; None: the attack has none, and takes none."""
 
 
-CORRUPTION = Kind(
-    options=settings.CorruptionOptions, norms=("linf",), goals=("any",), label=settings.corruption_label,
-    fixed={"eps": Fraction(1), "steps": 1, "restarts": 1}, aims=False, step=None,
-)  # fmt: skip
+def _corruption(*, moves: bool) -> Kind:
+    fixed: dict[str, object] = {"eps": Fraction(1), "steps": 1, "restarts": 1}
+    return Kind(
+        options=settings.CorruptionOptions, norms=("linf",), goals=("any",), label=settings.corruption_label,
+        fixed=fixed | ({"where": "frame"} if moves else {}), aims=False, moves=moves, step=None,
+    )  # fmt: skip
+
 
 ATTACKS: dict[str, Kind] = {
     "apgd": Kind(options=settings.APGDOptions, step=lambda threat: settings.FIRST_STEP * threat.eps),
-    **dict.fromkeys(settings.CORRUPTIONS, CORRUPTION),
+    **{name: _corruption(moves=kind.moves) for name, kind in CORRUPTIONS.items()},
     "di": Kind(options=settings.Diversity),
     "fgsm": Kind(fixed={"steps": 1, "restarts": 1}, step=lambda threat: threat.eps),
     "mi": Kind(options=settings.Momentum),
@@ -143,7 +149,8 @@ def label_of(threat: Threat) -> str:
     if not threat.eps:
         return "none"
     label = kind_of(threat).label
-    return str(threat_model(threat)) if label is None else label(threat)
+    text = str(threat_model(threat)) if label is None else label(threat)
+    return text if threat.after is None else f"{text} after {threat.after}"
 
 
 def aim_of(threat: Threat) -> str:
@@ -184,21 +191,40 @@ def check_suite(suite: Suite, *, looking: bool = False) -> list[str]:
             wanted += [] if threat.trusted else [threat.attack]
         else:
             check_threat(threat)
+        _check_corruption(suite, threat, suite.threats[:index])
     return wanted
 
 
 def _check_start(suite: Suite, threat: Threat, earlier: Sequence[Threat]) -> None:
     """UserError for a start that is no earlier threat of the same ball and place, or an attack that takes none."""
-    ball = [(one.norm, one.eps, one.where, one.name) for one in earlier]
-    if suite.against == "sources" or (threat.norm, threat.eps, threat.where, threat.start) not in ball:
+    alike = [(one.norm, one.eps, one.where, one.after, one.name) for one in earlier]
+    mine = (threat.norm, threat.eps, threat.where, threat.after, threat.start)
+    if suite.against == "sources" or mine not in alike:
         raise UserError(
-            f"threat {threat.name}: expected start to name an earlier threat of the same norm, eps and where, in a "
-            f"suite that attacks test images, got {threat.start}; leave it out for a random start"
+            f"threat {threat.name}: expected start to name an earlier threat of the same norm, eps, where and after, "
+            f"in a suite that attacks test images, got {threat.start}; leave it out for a random start"
         )
     if not spec_of(threat.attack).bound or threat.restarts > 1:
         raise UserError(
             f"threat {threat.name}: expected no start for {threat.attack} with {threat.restarts} restarts; try pgd or "
             "apgd with one"
+        )
+
+
+def _check_corruption(suite: Suite, threat: Threat, earlier: Sequence[Threat]) -> None:
+    """UserError for an `after` that is no earlier corruption, or images that move where their truth cannot."""
+    if threat.after is not None:
+        names = [one.name for one in earlier if one.attack in CORRUPTIONS]
+        if suite.against == "sources" or threat.after not in names:
+            raise UserError(
+                f"threat {threat.name}: expected after to name an earlier corruption, in a suite that attacks test "
+                f"images, got {threat.after}; {f'try {names[0]}' if names else 'leave it out'}"
+            )
+    moves = not is_foreign(threat.attack) and kind_of(threat).moves
+    if moves and (suite.against == "sources" or suite.worst):
+        raise UserError(
+            f"threat {threat.name}: expected {threat.attack}, with which the truth moves, in a suite that attacks test "
+            "images and takes no worst over its threats; try another corruption"
         )
 
 

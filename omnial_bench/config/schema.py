@@ -1,7 +1,7 @@
 """Records: recipes, suites and plans, validated and frozen. No torch here."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -169,6 +169,9 @@ class Threat(Record):
     random_start: bool = True
     start: str | None = None
     """An earlier threat of the suite, in whose images this one begins in place of a random start."""
+    after: str | None = None
+    """An earlier corruption of the suite, whose images are this one's originals: the middle of its ball. In a file, a
+    list stands for a threat each, `<name>-<after>`."""
     restarts: Annotated[int, Field(ge=1)] = 1
     """Starts, of which each image keeps the strongest result."""
     options: dict[str, Any] = {}
@@ -202,6 +205,21 @@ class Threat(Record):
         return step
 
 
+def _each_of(threat: Any) -> list[Any]:
+    """A threat of a file; `severities = [1, 2]` stands for a corruption at each of these, called `<name>-1` and so on,
+    with the eps and the one step that every corruption has, and a list `after` for a threat each."""
+    if not isinstance(threat, Mapping):
+        return [threat]
+    rest = {key: value for key, value in threat.items() if key not in ("severities", "after")}
+    name, levels, origins = threat.get("name"), threat.get("severities"), threat.get("after")
+    if isinstance(levels, list):
+        fixed, options = {"eps": "1", "steps": 1} | rest, rest.get("options", {})
+        return [{**fixed, "name": f"{name}-{level}", "options": {**options, "severity": level}} for level in levels]
+    if isinstance(origins, list):
+        return [{**rest, "name": f"{name}-{origin}", "after": origin} for origin in origins]
+    return [threat]
+
+
 class Suite(Record):
     """One file of attacks/: threat models, the images that they are let loose on, and who is attacked.
 
@@ -222,6 +240,14 @@ class Suite(Record):
     limit: Annotated[int, Field(ge=2)] | None = None
     """Images a category at the most; None takes every one."""
     threats: Annotated[tuple[Threat, ...], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apart(cls, table: Any) -> Any:
+        """Threats that stand for several, one by one."""
+        if not isinstance(table, Mapping) or not isinstance(table.get("threats"), list | tuple):
+            return table
+        return {**table, "threats": [each for threat in table["threats"] for each in _each_of(threat)]}
 
     @property
     def images(self) -> Literal["train", "test"]:

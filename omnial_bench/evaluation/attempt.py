@@ -13,7 +13,7 @@ from omnial_bench.attacks.levels import keeps, largest_change
 from omnial_bench.attacks.objectives import linear
 from omnial_bench.attacks.sets.compose import Composed, generator_for
 from omnial_bench.attacks.slopes import agreement
-from omnial_bench.attacks.threats import spec_for, threat_model, title_of
+from omnial_bench.attacks.threats import kind_of, spec_for, threat_model, title_of
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.catalog import foreground_rule
@@ -31,34 +31,36 @@ HELD = 2
 """Images whose gradient is held against forward passes: each costs as much as some ten steps of an attack."""
 
 
-def compose_test(images: Images, suite: Suite, dataset: str, category: str) -> Composed:
+def compose_test(images: Images, threat: Threat, dataset: str, category: str) -> Composed:
     """The images with the object of each, and the region where a defect is to be invented: all of the object."""
-    objects = torch.ones_like(images.masks)
-    if any(threat.where == "foreground" for threat in suite.threats):
-        objects = foreground(images.images, foreground_rule(dataset, category))
-    return Composed(images, objects, torch.ones_like(images.masks))
+    frame = torch.ones_like(images.masks)
+    objects = frame if threat.where == "frame" else foreground(images.images, foreground_rule(dataset, category))
+    return Composed(images, objects, frame)
 
 
 def join_parts(
     parts: Iterable[Part], originals: Images, suite: Suite, threat: Threat, labels: Labels, category: str
 ) -> tuple[Images, Attempt]:
-    """The images after one threat, as bytes, each measured to lie in its ball, and how it went; references are those
-    before it.
+    """The images after one threat, as bytes, each measured to lie in its ball around the original, and how it went;
+    references are those before it, or the images themselves where these have moved, and their masks with them.
 
     `parts` are all that `attack_images` made of the originals, `labels` the model's own. UserError for an image that
     leaves its ball.
     """
-    images = originals.images.clone()
+    images, masks = originals.images.clone(), originals.masks.clone()
     steps, weight, flat = torch.zeros(0, dtype=torch.float64), 0, 0
     takes_gradient = False
     for part in parts:
         images[part.rows] = part.images
+        if part.masks is not None:
+            masks[part.rows] = part.masks
         if part.losses:
             steps = (steps if len(steps) else 0) + part.weight * torch.tensor(part.losses, dtype=torch.float64)
         if part.flat is not None:
             takes_gradient, flat = True, flat + part.flat
         weight += part.weight
-    settings = threat.options | ({} if threat.start is None else {"start": threat.start})
+    origins = {"start": threat.start, "after": threat.after}
+    settings = threat.options | {name: origin for name, origin in origins.items() if origin is not None}
     attempt = Attempt(
         suite=suite.name, set=threat.name, detector=labels.detector, paradigm=labels.paradigm, category=category,
         source="self" if suite.against == "self" else model_name(labels.detector, labels.paradigm),
@@ -70,7 +72,8 @@ def join_parts(
         options=", ".join(name if value is True else f"{name} = {value}" for name, value in settings.items()),
         spec=str(spec_for(threat)), title=title_of(threat),
     )  # fmt: skip
-    return replace(originals, images=images, references=originals.images), attempt
+    references = images if kind_of(threat).moves else originals.images
+    return replace(originals, images=images, masks=masks, references=references), attempt
 
 
 def check_slopes(
@@ -93,9 +96,11 @@ def check_slopes(
 
 
 def examined(attempts: list[Attempt], suite: Suite) -> int | None:
-    """Which attempt is held against more than its rows: the first threat of goal `any` that takes a gradient."""
+    """Which attempt is held against more than its rows: the first threat of goal `any` that takes a gradient, on the
+    test images as they are."""
     pairs = enumerate(zip(attempts, suite.threats, strict=True))
-    return next((at for at, (attempt, threat) in pairs if threat.goal == "any" and attempt.flat is not None), None)
+    fits = ((at, attempt) for at, (attempt, threat) in pairs if threat.goal == "any" and threat.after is None)
+    return next((at for at, attempt in fits if attempt.flat is not None), None)
 
 
 def _measure(threat: Threat, images: UInt8[Tensor, "n 3 h w"], originals: Images) -> float:

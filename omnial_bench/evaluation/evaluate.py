@@ -56,17 +56,18 @@ def evaluate(
     chosen = spread(images, _smaller(limit, suite.limit), generator_for(seed, "pictures", category))
     device = torch.device(device)
     model = placed(source.detector, device)
-    subject = compose_test(chosen, suite, source.labels.dataset, category)
     outcome = Outcome()
     attacked: dict[str, Images] = {}
     for done, threat in enumerate(suite.threats):
         if progress is not None:
             progress(done, len(suite.threats), threat.name)
         begin = None if threat.start is None else attacked[threat.start].images
+        before = chosen if threat.after is None else attacked[threat.after]
+        subject = compose_test(before, threat, source.labels.dataset, category)
         parts = attack_images(
             [model], subject, threat, seed=seed, device=device, batch=BATCH, precision=precision, begin=begin
         )
-        attacked[threat.name], attempt = join_parts(list(parts), chosen, suite, threat, source.labels, category)
+        attacked[threat.name], attempt = join_parts(list(parts), before, suite, threat, source.labels, category)
         outcome.attempts.append(attempt)
     if suite.slopes:
         check_slopes(outcome.attempts, model, suite, chosen, category, seed=seed, device=device)
@@ -129,10 +130,13 @@ def _score_self(
     def look(threat: Threat, images: Images, known: Mapping[int, Prediction]) -> None:
         columns = columns_of(threat, label_of(threat))
         labels = replace(source.labels, set=threat.name, source="self", aim=aim_of(threat), **columns)
-        views[threat.name], drawn[threat.name] = seen, mine = _Seen(), list[Drawn]()
+        seen, drawn[threat.name] = _Seen(), list[Drawn]()
+        # The maps of what aims at nothing are compared with none, and of all its kinds they would fill the memory.
+        if suite.worst or kind_of(threat).aims or threat is suite.threats[0]:
+            views[threat.name] = seen
         rows[threat.name] = score(
             source.detector, images, labels, category, device=device, viewer=seen, normals_only=True, known=known,
-            drawn=mine, compared=compared.get(threat.name, ()), metrics=source.metrics,
+            drawn=drawn[threat.name], compared=compared.get(threat.name, ()), metrics=source.metrics,
         )  # fmt: skip
 
     for threat in suite.threats:
@@ -149,8 +153,9 @@ def _score_self(
             look(threat, images, {})
         outcome.rows.extend(rows[threat.name])
         outcome.drawn.extend(drawn[threat.name])
-        harms = worst.update(views[threat.name].maps, views[threat.name].scores)
-        if index == 0 and out is not None and suite.against == "self":
+        if suite.worst or index == 0:
+            harms = worst.update(views[threat.name].maps, views[threat.name].scores)
+        if index == 0 and out is not None and suite.against == "self" and not kind_of(threat).moves:
             outcome.examples.extend(_extremes(source, threat, images, harms, device=device, out=out))
     if suite.worst:
         aims = sorted({kind for threat in suite.threats for kind in aim_of(threat).split("+")} - {"none"})
@@ -188,7 +193,7 @@ def _with_parts(
     threat or another left it, whichever harms the figure more that the first aims at: who may do any harm may hide
     alone, or change the foreground alone."""
     own, aim = attacked[threat.name], aim_of(threat)
-    alike = [part for part in threats if (part.norm, part.eps) == (threat.norm, threat.eps)]
+    alike = [part for part in threats if (part.norm, part.eps, part.after) == (threat.norm, threat.eps, threat.after)]
     first_of = next(
         (
             part for part in alike
