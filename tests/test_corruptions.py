@@ -223,6 +223,6 @@ def test_refusals_say_what_to_do() -> None:
 
 def test_the_protocol_says_the_sizes() -> None:
     text = (Path(__file__).parents[1] / "docs" / "protocol.md").read_text(encoding="utf-8")
-    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| `")]
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[:3] == "| `"]
     told = {row[0]: tuple(map(float, row[2:7])) for row in rows if len(row) == 8}
     assert told == {name: kind.sizes for name, kind in CORRUPTIONS.items()}

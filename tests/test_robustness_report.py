@@ -36,7 +36,7 @@ from omnial_bench.reports import (
 )
 from omnial_bench.reports.campaign import Campaign, campaign_of
 from omnial_bench.reports.conditions import Condition
-from omnial_bench.reports.curves import corruption_table
+from omnial_bench.reports.corruptions import corruption_figures, corruption_table, kinds_of, shifted_table
 from omnial_bench.reports.document import write_report
 from omnial_bench.reports.footnotes import health_table
 from omnial_bench.reports.grid import Grid
@@ -345,6 +345,32 @@ def test_corruptions_by_severity(tmp_path: Path) -> None:
     assert row["pixel_auroc_0"] == made.values.get(model, control, "pixel_auroc")
     assert row["pixel_auroc_3"] == made.values.get(model, Condition("blur-3", "blur severity 3", "self"), "pixel_auroc")
     assert len(table.columns) == 13
+
+
+def test_what_is_attacked_after_a_corruption_stands_beside_what_is_not(tmp_path: Path) -> None:
+    """And apart from it: the first tables are of the test images as they are."""
+    names = {
+        "white-box-unattacked": ("day-unattacked", "none"), "white-box-any": ("alone", "linf 8/255"),
+        "blur-3": ("day-blur-3", "blur severity 3"), "curve-16": ("pgd-day-blur-3", "linf 8/255 after day-blur-3"),
+    }  # fmt: skip
+    rows, attempts = rows_of_both(), fake_attempts()
+    copies = [rows[rows["set"] == old].assign(set=new, threat=threat) for old, (new, threat) in names.items()]
+    copies[-1]["eps"] = "8/255"
+    alike = attempts[attempts["set"] == "white-box-any"]
+    told = [alike.assign(suite="day", set=names[old][0]) for old in list(names)[1:]]
+    told[1] = told[1].assign(attack="blur", eps="255/255")
+    made = campaign(tmp_path, pd.concat([rows, *copies], ignore_index=True), pd.concat([attempts, *told]))
+    assert made.white_box.name == "white-box" and [trial.set for trial in made.shifted.own] == ["alone"]
+    table, model = shifted_table(made), made.models[0]
+    assert list(dict.fromkeys(table.frame["panel"])) == ["blur severity 3"]
+    for key, name in zip(("before", "attacked", "corrupted", "both"), names, strict=True):
+        condition = next(each for each in made.values.conditions if each.set == name)
+        assert table.frame.iloc[0][f"pixel_auroc_{key}"] == made.values.get(model, condition, "pixel_auroc")
+    assert "pixel AUROC after blur severity 3" in said(made, "On top of a corruption")
+    drawing = corruption_figures(made)[1]
+    assert drawing.name == "corruptions_pixel_auroc"
+    assert [axes.get_title() for axes in drawing.figure.axes if axes.get_title()] == list(kinds_of(made.corruptions))
+    assert said(made, "kinds of common corruption").startswith("Of 5 kinds of common corruption jpeg costs most")
 
 
 def test_strongest_and_weakest_stand_in_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

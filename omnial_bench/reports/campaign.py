@@ -120,8 +120,13 @@ class Campaign:
     @property
     def corruptions(self) -> Evaluation | None:
         """The suite that holds common corruptions."""
-        held = [each for each in self.evaluations if any(trial.corruption for trial in each.trials)]
-        return held[0] if held else None
+        counts = [(sum(trial.corruption is not None for trial in each.trials), each) for each in self.evaluations]
+        return max((pair for pair in counts if pair[0]), key=lambda pair: pair[0], default=(0, None))[1]
+
+    @property
+    def shifted(self) -> Evaluation | None:
+        """The suite that attacks after common corruptions."""
+        return next((each for each in self.evaluations if any(trial.after for trial in each.trials)), None)
 
     def attacked(self, trial: Trial) -> int:
         """Images of all categories that the goal attacks, the most of any model; 0 where attacks.csv does not say."""

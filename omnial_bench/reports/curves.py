@@ -1,4 +1,4 @@
-"""Each metric against the size of the perturbation, and against the severity of corruptions. No torch here."""
+"""Each metric against the size of the perturbation. No torch here."""
 
 import math
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from omnial_bench.reports.style import (
     CHANCE_LINE,
     DOUBLE,
     Drawing,
-    figures_of,
+    draw_lines,
     legend,
     lines_of,
     new_figure,
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 METRICS = ("pixel_auroc", "pixel_ap", "image_auroc", "pixel_aupro")
-CORRUPTION_SHOWN = ("image_auroc", "pixel_auroc")
-CORRUPTION_METRICS = (*CORRUPTION_SHOWN, "pixel_ap")
 Curve = tuple[Trial, ...]
 
 
@@ -95,18 +93,11 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
 
 
 def _panel(axes: "Axes", values: Values, points: dict[float, Condition], metric: str) -> None:
-    import seaborn as sns
-
     sizes = {255 * eps if condition.norm != "l2" else eps: condition for eps, condition in points.items()}
     level = _chance(values, points, metric)
     if not math.isnan(level):
         axes.axhline(100 * level, **CHANCE_LINE)
-    lines = lines_of(values, clip_on=False)
-    for label, part in figures_of(values, sizes, metric).groupby("model", sort=False):
-        sns.lineplot(
-            part, x="at", y="value", errorbar="sd", err_style="bars",
-            err_kws={"elinewidth": 0.7, "capsize": 1.5, "zorder": 1.5}, ax=axes, **lines[str(label)],
-        )  # fmt: skip
+    draw_lines(axes, values, sizes, metric)
     axes.set_xscale("symlog", base=2, linthresh=min(size for size in sizes if size > 0), linscale=1)
     axes.set_xticks(list(sizes), [f"{size:g}" for size in sizes])
     axes.set_xticks([], minor=True)
@@ -153,35 +144,3 @@ def _attack_words(curve: Curve) -> str:
         "" if longest.where == "frame" else longest.where,
     ]
     return ", ".join(filter(None, parts))
-
-
-def corruption_table(campaign: Campaign) -> Table | None:
-    """A block a corruption, a row a model, columns by rising severity; pixel AP and spreads in the CSV alone."""
-    suite, values = campaign.corruptions, campaign.values
-    metrics = [name for name in CORRUPTION_METRICS if name in values.metrics]
-    if suite is None or not metrics:
-        return None
-    kinds: dict[str, dict[int, Condition]] = {}
-    for trial in suite.trials:
-        if trial.corruption:
-            kind, level = trial.corruption
-            kinds.setdefault(kind, {0: suite.control} if suite.control else {})[level] = trial.conditions[0]
-    levels = sorted({level for conditions in kinds.values() for level in conditions})
-    rows = Rows(values)
-    for kind in sorted(kinds):
-        for model in values.models:
-            rows.add(panel=kind, **facts_of(values, model))
-            for metric in metrics:
-                for level in levels:
-                    rows.put(f"{metric}_{level}", model, kinds[kind].get(level), metric)
-    columns = [Column("model", "Model", style="text")]
-    for metric in (name for name in metrics if name in CORRUPTION_SHOWN):
-        columns += [Column(f"{metric}_{level}", str(level), group=METRIC_TITLES[metric]) for level in levels]
-    conditions = [condition for by_level in kinds.values() for condition in by_level.values()]
-    several = len(values.seeds_of(conditions)) > 1
-    caption = (
-        "Common corruptions of the test images by kind and severity, 0 for none: no attack and no source, the "
-        f"reference for what harmless change does. Figures in per cent, {mean_words(values)}; "
-        f"{count_words(values, conditions)}{'; standard deviations stand in the CSV' if several else ''}."
-    )
-    return rows.table("corruptions", caption, columns)

@@ -1,9 +1,11 @@
 """What the test suites taught, in sentences that rows lead to by rule: the report's first words. No torch here."""
 
 import math
+from collections.abc import Iterable
 
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, Model
+from omnial_bench.reports.corruptions import corruptions_attacked, four, kinds_of
 from omnial_bench.reports.curves import curves
 from omnial_bench.reports.matrix import figure_of, sources_of
 from omnial_bench.reports.origins import NOT_RUN
@@ -22,7 +24,7 @@ Ranked = list[tuple[float, Model]]
 
 def lessons(campaign: Campaign) -> list[str]:
     """What was seen beside the finding, in the order of importance, each only where its rows exist."""
-    points = (_changes, _along_the_curve, _goals, _worst, _transfer, _corrupted)
+    points = (_changes, _along_the_curve, _goals, _worst, _transfer, _corrupted, _shifted)
     return [sentence for sentence in (point(campaign) for point in points) if sentence]
 
 
@@ -205,21 +207,47 @@ def _transfer(campaign: Campaign) -> str:
 
 
 def _corrupted(campaign: Campaign) -> str:
+    """Which kind of corruption costs most of each metric, over its severities."""
     suite, values = campaign.corruptions, campaign.values
-    if not suite or not suite.control:
+    if suite is None:
         return ""
-    costs = []
-    for trial in (trial for trial in suite.trials if trial.corruption):
-        changes = [
-            values.get(model, trial.conditions[0], "pixel_auroc") - values.get(model, suite.control, "pixel_auroc")
-            for model in values.judged
-        ]
-        changes = [change for change in changes if not math.isnan(change)]
-        costs += [(sum(changes) / len(changes), trial.words)] if changes else []
-    if not costs:
+    clauses, kinds = [], kinds_of(suite)
+    for metric, words in AUROC_WORDS.items():
+        costs = []
+        before = {model: values.get(model, suite.control, metric) for model in values.judged}
+        for kind, shown in kinds.items():
+            after = [(model, condition) for model in before for level, condition in shown.items() if level]
+            change = _mean([values.get(model, condition, metric) - before[model] for model, condition in after])
+            costs += [] if math.isnan(change) else [(change, kind)]
+        if costs:
+            change, kind = min(costs)
+            clauses.append(f"{kind} costs most {words} (mean change {_number(change)} points over its severities)")
+    return f"Of {len(kinds)} kinds of common corruption {joined(clauses)}." if clauses else ""
+
+
+def _shifted(campaign: Campaign) -> str:
+    """After which corruption an attack leaves least, and what it leaves without any."""
+    suite, values = campaign.shifted, campaign.values
+    if suite is None:
         return ""
-    change, name = min(costs)
-    return f"Of {len(costs)} common corruptions {name} costs most pixel AUROC (mean change {_number(change)} points)."
+    clauses = []
+    for metric, words in AUROC_WORDS.items():
+        lefts = []
+        for title, corrupted in corruptions_attacked(suite).items():
+            shown = four(suite, corrupted, metric)
+            ends = [[values.get(model, shown[key], metric) for model in values.judged] for key in ("both", "attacked")]
+            both, alone = map(_mean, ends)
+            lefts += [] if math.isnan(both + alone) else [(both, title, alone)]
+        if lefts:
+            both, title, alone = min(lefts)
+            clauses.append(f"{percent(both)} {words} after {title} ({percent(alone)} without)")
+    return f"On top of a corruption an attack leaves least: {joined(clauses)}." if clauses else ""
+
+
+def _mean(figures: Iterable[float]) -> float:
+    """The mean of those that are defined."""
+    known = [figure for figure in figures if not math.isnan(figure)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def ranked_by(values: Values, condition: Condition | None, metric: str) -> Ranked:

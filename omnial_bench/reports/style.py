@@ -156,6 +156,18 @@ def figures_of(values: Values, shown: Mapping[Any, Condition | None], metric: st
     return pd.DataFrame(rows, columns=["model", "at", "value"])
 
 
+def draw_lines(axes: "Axes", values: Values, shown: Mapping[Any, Condition | None], metric: str) -> None:
+    """A line a model through its figures in per cent under the conditions `at` some place, with bars over seeds."""
+    import seaborn as sns
+
+    lines = lines_of(values, clip_on=False)
+    for label, part in figures_of(values, shown, metric).groupby("model", sort=False):
+        sns.lineplot(
+            part, x="at", y="value", errorbar="sd", err_style="bars",
+            err_kws={"elinewidth": 0.7, "capsize": 1.5, "zorder": 1.5}, ax=axes, **lines[str(label)],
+        )  # fmt: skip
+
+
 def heat(
     axes: "Axes", table: pd.DataFrame, low: float, high: float, *, digits: int | None, **marked: Any
 ) -> "Collection":

@@ -81,6 +81,11 @@ class Trial:
         return f"{title} ({self.options})" if self.options else title
 
     @property
+    def after(self) -> str:
+        """The threat whose images it attacks, from the label; empty for the test images as they are."""
+        return self.conditions[0].threat.partition(" after ")[2]
+
+    @property
     def corruption(self) -> tuple[str, int] | None:
         """Kind and severity of a common corruption, from the label."""
         parts = _CORRUPTION.match(self.conditions[0].threat)
@@ -105,8 +110,8 @@ class Evaluation:
 
     @property
     def own(self) -> tuple[Trial, ...]:
-        """The threats under which each model is attacked itself."""
-        return tuple(trial for trial in self.trials if trial.own and trial.corruption is None)
+        """The threats under which each model is attacked itself, on the test images as they are."""
+        return tuple(trial for trial in self.trials if trial.own and trial.corruption is None and not trial.after)
 
     @property
     def ranks(self) -> tuple[Trial, ...]:
