@@ -1,6 +1,7 @@
 """Detectors that learn beside a frozen backbone: fits, whole gradients, and what papers say of parts."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -8,6 +9,9 @@ import torch
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
+from omnial_bench.attacks.objectives import ranking
+from omnial_bench.attacks.pgd import DensePGD
+from omnial_bench.attacks.victim import victim
 from omnial_bench.config.load import read_recipe
 from omnial_bench.config.schema import Recipe, Training
 from omnial_bench.data.dataset import Dataset, find_dataset
@@ -18,6 +22,7 @@ from omnial_bench.evaluation.suited import check_gradient
 from omnial_bench.models import learned
 from omnial_bench.models.backbone import Backbone, untrained
 from omnial_bench.models.density import Density
+from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.fitting import fit_detector
 from omnial_bench.models.learned import Learned
 from omnial_bench.models.levels import cosine_gap, smoothed
@@ -26,6 +31,7 @@ from omnial_bench.models.patchsvdd import LARGE, SMALL, STEPS, Encoder, spread
 from omnial_bench.models.registry import DETECTORS, build
 from omnial_bench.models.uniad import Attention, UniAD, apart
 from omnial_bench.synthesis import cutpaste, patch_pairs, smoothblend
+from omnial_bench.types import ThreatModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -60,13 +66,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield
 
 
-def fitted(name: str, images: Tensor, seed: int = 0, **training: Any) -> tuple[Learned, ROWS]:
+def fitted(name: str, images: Tensor, seed: int = 0, **training: Any) -> tuple[Fitted, ROWS]:
     recipe = read_recipe(name, "tiny")
     changed = {"training": recipe.training.model_copy(update=training)}
     recipe, generator = recipe.model_copy(update=changed), torch.Generator().manual_seed(seed)
     detector = build(recipe, generator)
-    rows = fit_detector(detector, recipe, images, generator, device=torch.device("cpu"))  # type: ignore[arg-type]
-    assert isinstance(detector, Learned)
+    assert isinstance(detector, Fitted)
+    rows = fit_detector(detector, recipe, images, generator, device=torch.device("cpu"))
     return detector.eval(), rows
 
 
@@ -102,6 +108,24 @@ def test_the_seed_alone_decides_it(name: str, normals: Tensor, monkeypatch: pyte
     anew = fitted(name, normals, 1, max_iterations=2)[0].state_dict()
     for key in learnt:
         torch.testing.assert_close(one[key], anew[key], rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "gaussian", "padim", "patchcore"])
+def test_an_attack_in_bfloat16_climbs_by_a_whole_gradient(name: str, normals: Tensor, shown: Tensor) -> None:
+    """It points where that of float32 does, and no image is without."""
+    detector, _ = fitted(name, normals, max_iterations=4)
+    truth = torch.zeros(len(shown), 64, 64, dtype=torch.bool)
+    truth[:, 24:40, 24:40] = True
+    slopes = []
+    for precision in (None, torch.bfloat16):
+        with victim([detector], precision=precision) as target:
+            slopes.append(target.gradient(shown, truth, ranking)[1].flatten(1))
+            attack = DensePGD(
+                target, ThreatModel(eps=Fraction(8, 255)), generator=torch.Generator(), objective=ranking, steps=3
+            )
+            attacked = attack(shown, truth)
+    assert attacked.isfinite().all() and attack.flat == 0 and attack.losses[-1] > attack.losses[0]
+    assert (torch.cosine_similarity(*slopes) > 0.5).all()
 
 
 def test_a_loss_that_is_not_finite_is_one_line(normals: Tensor) -> None:

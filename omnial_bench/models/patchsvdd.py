@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from omnial_bench.models.initial import draw
 from omnial_bench.models.learned import Features, Learned
 from omnial_bench.models.learned_options import PatchSVDDOptions as Options
+from omnial_bench.models.maps import in_full
 from omnial_bench.models.nearest import nearest
 from omnial_bench.synthesis.patch_pairs import DIRECTIONS, coinciding, neighbours
 from omnial_bench.types import Prediction
@@ -142,8 +143,9 @@ class PatchSVDD(Learned):
         maps = []
         for side, memory in zip(STEPS, (self.small, self.large), strict=True):
             embedded = self.encoder(shown, side).to(images.dtype)
-            distances = _to_nearest(embedded.permute(0, 2, 3, 1).flatten(0, 2), memory)
-            maps.append(spread(distances.view(len(images), 1, *embedded.shape[2:]), side))
+            with in_full(images):
+                distances = _to_nearest(embedded.permute(0, 2, 3, 1).flatten(0, 2), memory)
+                maps.append(spread(distances.view(len(images), 1, *embedded.shape[2:]), side))
         return self.prediction(images, torch.stack([(part + LEAST).log() for part in maps]).sum(0))
 
     def _remembered(self, normals: Iterable[Tensor], side: int, generator: torch.Generator) -> Float[Tensor, "n d"]:
