@@ -12,6 +12,7 @@ from one_task import remembered
 from torch import Tensor, nn
 
 from omnial_bench.attacks.attacking import _rivals
+from omnial_bench.attacks.conduct import WHOLE
 from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
@@ -296,6 +297,28 @@ class TestStart:
     def test_a_start_that_cannot_be_is_told(self, second: dict[str, Any], why: str) -> None:
         with pytest.raises(UserError, match=why):
             check_suite(suite(threat("first"), threat("second", **second)))
+
+
+class Apart(nn.Module):
+    """A map, and an image score of another branch, of which a part is cut off where that is asked for."""
+
+    def __init__(self, cut: bool) -> None:
+        super().__init__()
+        self.bright, self.cut = Bright(), cut
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        red = images[:, 0].flatten(1).square().mean(1)
+        return self.bright(images).log_odds, (red.detach() if self.cut else red) + 0.1 * images.mean((1, 2, 3))
+
+
+def test_the_gradient_of_an_image_score_is_held_against_forward_passes_as_well() -> None:
+    """Of one that is the map's own it says nothing that the map's does not."""
+    threats = threat("any"), threat("score", objective="image_score")
+    told = []
+    for module in (Bright(), Apart(cut=False), Apart(cut=True)):
+        found = evaluate(target(module), suite(*threats, slopes=True), clean_images(), "cap", seed=0)
+        told.append([None if one.agreement is None else one.agreement > WHOLE for one in found.attempts])
+    assert told == [[True, None], [True, True], [True, False]]
 
 
 class TestPasses:

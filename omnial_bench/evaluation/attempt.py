@@ -10,10 +10,10 @@ from torch import Tensor
 from omnial_bench.attacks.attacking import Part
 from omnial_bench.attacks.columns import eps_text
 from omnial_bench.attacks.levels import keeps, largest_change
-from omnial_bench.attacks.objectives import linear
+from omnial_bench.attacks.objectives import image_score, linear
 from omnial_bench.attacks.sets.compose import Composed, generator_for
 from omnial_bench.attacks.slopes import agreement
-from omnial_bench.attacks.threats import kind_of, spec_for, threat_model, title_of
+from omnial_bench.attacks.threats import aim_of, kind_of, spec_for, threat_model, title_of
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.catalog import foreground_rule
@@ -86,21 +86,29 @@ def check_slopes(
     seed: int,
     device: torch.device,
 ) -> None:
-    """Hold the gradient of the model against forward passes, beside the first threat of goal `any` that takes one; in
-    float32 and for `linear`, to which every pixel's log-odds counts alike, whatever attacks."""
-    if (at := examined(attempts, suite)) is not None:
-        part = images.batch(range(min(HELD, len(images))), device)
-        with victim([model]) as target:
-            cosine = agreement(target, part.images, part.masks, linear, generator_for(seed, "slopes", category))
-        attempts[at] = replace(attempts[at], agreement=cosine)
+    """Hold the gradient of the model against forward passes, in float32.
+
+    That of the map for `linear`, to which every pixel's log-odds counts alike, whatever attacks, beside the first
+    threat of goal `any` that takes one; that of an image score which is none of the map's beside the first that goes
+    for it.
+    """
+    part = images.batch(range(min(HELD, len(images))), device)
+    places = (examined(attempts, suite), linear), (examined(attempts, suite, "image"), image_score)
+    with victim([model]) as target, torch.no_grad():
+        for at, objective in places:
+            if at is None or (objective is image_score and next(target.predictions(part.images)).score is None):
+                continue
+            cosine = agreement(target, part.images, part.masks, objective, generator_for(seed, "slopes", category))
+            known = [each for each in (attempts[at].agreement, cosine) if each is not None]
+            attempts[at] = replace(attempts[at], agreement=min(known, default=None))
 
 
-def examined(attempts: list[Attempt], suite: Suite) -> int | None:
+def examined(attempts: list[Attempt], suite: Suite, aim: str = "") -> int | None:
     """Which attempt is held against more than its rows: the first threat of goal `any` that takes a gradient, on the
-    test images as they are."""
+    test images as they are, and goes for that kind of figure."""
     pairs = enumerate(zip(attempts, suite.threats, strict=True))
     fits = ((at, attempt) for at, (attempt, threat) in pairs if threat.goal == "any" and threat.after is None)
-    return next((at for at, attempt in fits if attempt.flat is not None), None)
+    return next((at for at, attempt in fits if attempt.flat is not None and aim in aim_of(suite.threats[at])), None)
 
 
 def _measure(threat: Threat, images: UInt8[Tensor, "n 3 h w"], originals: Images) -> float:
