@@ -231,6 +231,16 @@ def test_a_layout_is_found_by_itself_and_read(tmp_path: Path, name: str) -> None
     assert find_dataset(tmp_path / "elsewhere").fingerprint == dataset.fingerprint
 
 
+def test_conditions_are_named_and_come_with_the_images(tmp_path: Path) -> None:
+    """Lights of MVTec AD 2 have normal images of their own, kinds of MVTec LOCO share them."""
+    conditions = {
+        mvtec_ad2: ("regular", "shift_1", "overexposed"),
+        mvtec_loco: ("", "logical_anomalies", "structural_anomalies"),
+    }
+    for make, expected in conditions.items():
+        assert find_dataset(make(tmp_path / make.__name__)).load("test", None, (4, 6)).conditions == expected
+
+
 def test_plain_folders_hold_out_a_fifth_of_the_normal_images(tmp_path: Path) -> None:
     dataset = find_dataset(plain(tmp_path / "data"))
     assert dataset.layout == "folders"

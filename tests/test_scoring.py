@@ -1,6 +1,7 @@
 """Rows of a detector made by hand, against scikit-learn and scikit-image."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from omnial_bench.data.images import Images
-from omnial_bench.evaluation.scoring import score, with_means
-from omnial_bench.evaluation.target import Labels
+from omnial_bench.evaluation.scoring import score, score_category, with_means
+from omnial_bench.evaluation.target import Labels, Target
 from omnial_bench.results import Result
 from omnial_bench.types import Batch, Detector, Prediction, Synthetic
 
@@ -185,3 +186,15 @@ class TestMeans:
     def test_it_does_not_depend_on_the_order_to_the_last_bit(self) -> None:
         parts = [row(str(index), math.sin(index)) for index in range(15)]
         assert with_means(parts)[-1].value == with_means(parts[::-1])[-1].value
+
+
+def test_a_condition_is_scored_as_if_there_were_no_other() -> None:
+    """With the normal images that are of it or of all; anomalous ones of no condition are in none."""
+    images = clean_images(("hole", "good", "good", "scratch", "good", "hole"))
+    named = replace(images, conditions=("dim", "dim", "", "lit", "lit", ""))
+    found = score_category(Target(detector=ByHand(), labels=LABELS), named, "cap").rows
+    assert {row.set for row in found} == {"clean", "clean/dim", "clean/lit"}
+    for name, chosen in (("dim", [0, 1, 2]), ("lit", [2, 3, 4])):
+        alone = values(score(ByHand(), images.select(chosen), LABELS, "cap"))
+        mine = values([row for row in found if row.set == f"clean/{name}"])
+        assert mine == {metric: alone[metric] for metric in mine} and "pixel_aupro" in mine

@@ -463,3 +463,16 @@ def test_csv_keeps_every_digit() -> None:
     frame = pd.read_csv(io.StringIO(to_csv(headline.headline(Values(rows)))))
     wanted = rows[(rows["metric"] == "image_auroc") & (rows["category"] == "mean") & (rows["set"] == "pgd-4")]
     assert list(frame["pgd-4"][:6]) == list(wanted["value"])
+
+
+def test_conditions_of_the_clean_test_stand_in_a_table_of_their_own() -> None:
+    rows = fake_rows()
+    clean = rows[rows["set"] == "clean"]
+    shares = {"clean/dim": 0.5, "clean/lit": 0.7}
+    kinds = [clean.assign(set=name, value=clean["value"] * share) for name, share in shares.items()]
+    values = Values(pd.concat([rows, *kinds], ignore_index=True))
+    assert values.conditions == Values(rows).conditions and values.clean.set == "clean"
+    table, model = categories.by_condition(values), values.models[0]
+    assert list(table.frame["condition"]) == ["dim", "lit", "mean"] * 3
+    whole = values.get(model, values.clean, "image_auroc")
+    assert list(table.frame[model.name][:3]) == pytest.approx([0.5 * whole, 0.7 * whole, 0.6 * whole])

@@ -128,6 +128,7 @@ class Dataset:
             categories=tuple(sample.category for sample in samples),
             defects=tuple(sample.label for sample in samples),
             ids=tuple(sample.id for sample in samples),
+            conditions=tuple(sample.condition for sample in samples),
         )
 
     def marks(self, category: str, size: tuple[int, int]) -> list[tuple[Sample, float, bool, float]]:

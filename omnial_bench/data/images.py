@@ -23,6 +23,8 @@ class Images:
     """`<category>/<split>/<defect>/<stem>`, unique in a data set."""
     references: UInt8[Tensor, "n 3 h w"] | None = None
     """The clean normal image that each image was made from, where there is one."""
+    conditions: tuple[str, ...] = ()
+    """As of Sample, of the images of a data set; none of others."""
 
     def __len__(self) -> int:
         return len(self.ids)

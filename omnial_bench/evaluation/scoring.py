@@ -196,14 +196,47 @@ def score_category(
         originals = dict(zip(wanted, adversarial.originals(category)[chosen], strict=True)) if adversarial else {}
         keeper = Keeper(out, model=target.model, name=labels.set, wanted=wanted, originals=originals)
     drawn = outcome.drawn if adversarial is None else None
+    apart = _Apart(images, target.metrics)
+
+    def look(part: Batch, prediction: Prediction) -> None:
+        apart(part, prediction)
+        if keeper is not None:
+            keeper(part, prediction)
+
     outcome.rows.extend(
         score(
-            target.detector, images, labels, category, device=device, viewer=keeper, drawn=drawn,
-            metrics=target.metrics,
+            target.detector, images, labels, category, device=device, viewer=look, drawn=drawn, metrics=target.metrics
         )
     )  # fmt: skip
+    outcome.rows.extend(apart.rows(labels, category))
     outcome.examples.extend(keeper.examples if keeper else ())
     return outcome
+
+
+class _Apart:
+    """A scoring's viewer that counts each condition of a data set for itself, the images that all share in each."""
+
+    def __init__(self, images: Images, metrics: Metrics) -> None:
+        self.tallies = {
+            name: Tally(maps_only=True, metrics=metrics) for name in sorted({*images.conditions} - {""})
+        }  # fmt: skip
+        self.conditions = dict(zip(images.ids, images.conditions, strict=False))
+
+    def __call__(self, part: Batch, prediction: Prediction) -> None:
+        for name, tally in self.tallies.items():
+            belongs = [
+                self.conditions[image] in ((name, "") if defect == "good" else (name,))
+                for image, defect in zip(part.ids, part.defects, strict=True)
+            ]
+            if any(belongs):
+                chosen = torch.tensor(belongs, device=prediction.logits.device)
+                maps, scores = prediction.score_map[chosen], prediction.image_score[chosen]
+                tally.add(maps, part.masks[chosen], scores, part.anomalous[chosen.cpu()])
+
+    def rows(self, labels: Labels, category: str) -> list[Result]:
+        """Rows of the set `clean/<condition>`."""
+        named = ((replace(labels, set=f"{labels.set}/{name}"), tally) for name, tally in self.tallies.items())
+        return [row for condition, tally in named for row in tally.rows(condition, category)]
 
 
 @cache

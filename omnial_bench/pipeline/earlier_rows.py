@@ -38,7 +38,8 @@ def check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str]
         log.warning("made again, the damaged one is kept as %s: %s", set_aside(path), error)
         return
     for values in known.to_dict("records"):
-        if values["category"] == "mean" or _name(values) in names:
+        # A condition's rows go with those of all images.
+        if values["category"] == "mean" or _name({**values, "set": values["set"].partition("/")[0]}) in names:
             continue
         if values["set"] in sets and tuple(str(values[column]) for column in MODEL) in models:
             continue

@@ -10,10 +10,11 @@ import pandas as pd
 
 from omnial_bench.config.load import records_folder
 from omnial_bench.reports.conditions import Model
+from omnial_bench.reports.model_rows import Rows
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.titles import panels_of
 from omnial_bench.reports.values import MEAN, METRIC_TITLES, Values
-from omnial_bench.reports.wording import mean_words
+from omnial_bench.reports.wording import count_words, mean_words, model_column
 from omnial_bench.results import HEADLINE
 
 BY_CATEGORY = ("image_auroc", "pixel_auroc", "pixel_ap")
@@ -83,6 +84,29 @@ def by_category(values: Values, metric: str) -> Table:
     )
     caption = _category_caption(values, metric, printed)
     return Table(f"by_category_{metric}", caption, frame, tuple(columns), marked=marked)
+
+
+def by_condition(values: Values) -> Table | None:
+    """The clean test under each condition of the data set, a block a metric, models side by side, and the mean over the
+    conditions."""
+    rows = Rows(values)
+    for metric in (name for name in BY_CATEGORY if name in values.metrics):
+        panel = {"panel": METRIC_TITLES[metric], "metric": metric}
+        for condition in values.parts:
+            rows.add(**panel, kind="condition", condition=condition.part.replace("_", " "))
+            for model in values.models:
+                rows.put(model.name, model, condition, metric)
+        rows.add(**panel, kind="mean", condition="mean")
+        for model in values.models:
+            figures = [values.get(model, condition, metric) for condition in values.parts]
+            rows.records[-1][model.name] = sum(figures) / len(figures)
+    columns = [Column("condition", "Condition", style="text")]
+    columns += [model_column(values, model, spread=f"{model.name}_sd") for model in values.models]
+    caption = (
+        f"The clean test under each condition of {values.dataset}, with the normal images that were taken under it or, "
+        f"where none were, with all of them. Per cent, {mean_words(values)}; {count_words(values, values.parts)}."
+    )
+    return rows.table("by_condition", caption, columns) if rows.records else None
 
 
 def panel_comparison(values: Values) -> Table | None:

@@ -42,6 +42,11 @@ class Condition:
         return self.set == "clean" and self.threat == "none"
 
     @property
+    def part(self) -> str:
+        """The condition of the data set whose images of the clean test these are; empty for all of them."""
+        return self.set.partition("/")[2]
+
+    @property
     def control(self) -> bool:
         """The images of the sets before any attack."""
         return self.set != "clean" and self.threat == "none"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from omnial_bench.reports import example_images, loss_curves, making, origins, plots
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.categories import BY_CATEGORY, by_category, panel_comparison
+from omnial_bench.reports.categories import BY_CATEGORY, by_category, by_condition, panel_comparison
 from omnial_bench.reports.corruptions import corruption_figures, corruption_table, shifted_table
 from omnial_bench.reports.curves import curve_figure, curve_table, curves
 from omnial_bench.reports.extremes import extremes
@@ -48,6 +48,8 @@ def parts(run: Path, values: Values, campaign: Campaign | None, *, opened: str) 
     for metric in BY_CATEGORY:
         if metric in values.metrics and values.clean:
             yield Part("Clean test by category", by_category(values, metric), f"{metric} by category")
+    if values.parts:
+        yield Part("Clean test by condition", by_condition(values), "the clean test by condition: no AUROC")
     if panels := panel_comparison(values):
         yield Part("Clean test by category", panels, "")
     yield from _images(run, values, campaign)

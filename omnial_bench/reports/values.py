@@ -94,7 +94,10 @@ class Values:
             for model in self.models
             if unlearnt and (model.detector, model.paradigm) in unlearnt
         }
-        self.conditions: tuple[Condition, ...] = tuple(sorted(conditions.values(), key=condition_order))
+        every = sorted(conditions.values(), key=condition_order)
+        self.conditions: tuple[Condition, ...] = tuple(each for each in every if not each.part)
+        self.parts: tuple[Condition, ...] = tuple(each for each in every if each.part)
+        """The clean test under each condition of the data set, apart."""
         self.categories: tuple[str, ...] = tuple(sorted(set(rows["category"]) - {MEAN}))
         present = set(rows["metric"])
         self.metrics: tuple[str, ...] = tuple(name for name in METRICS if name in present)

@@ -25,6 +25,9 @@ class Sample:
     """Of an anomalous image: files of its own size, anomalous where any of them is; see `data.levels`."""
     name: str = ""
     """What tells it from others of its label, where the stem of its file does not."""
+    condition: str = ""
+    """Under which of the test's conditions it was taken or made, such as a light, where each has figures of its own.
+    Empty: none, and of a normal image all of them."""
 
     @property
     def id(self) -> str:

@@ -2,8 +2,9 @@
 
 `<category>/train/good`, `<category>/test_public/{good,bad}`, `<category>/test_public/ground_truth/bad/<stem>_mask`
 (Heckler-Kram et al., "The MVTec AD 2 dataset", arXiv 2503.21622, 2025). Stems end in the light: `regular`,
-`overexposed`, `underexposed` or `shift_<n>`, which is a label of its own: `bad_shift_1`. Of the private tests nothing
-is known, and validation images are left alone.
+`overexposed`, `underexposed` or `shift_<n>`, which is a label of its own, `bad_shift_1`, and a condition, in which the
+normal images of that light stand against it. Of the private tests nothing is known, and validation images are left
+alone.
 """
 
 import re
@@ -41,14 +42,19 @@ def _read_category(path: Path) -> Iterator[Sample]:
     for image in _images(path / "train/good"):
         yield Sample(image=image, category=path.name, split="train", label="good")
     for image in _images(path / TEST / "good"):
-        yield Sample(image=image, category=path.name, split="test", label="good")
+        yield Sample(image=image, category=path.name, split="test", label="good", condition=_light(image))
     masks = mvtec.find_masks(path / TEST / "ground_truth/bad")
     for image in _images(path / TEST / "bad"):
-        light = LIGHT.search(image.stem)
+        light = _light(image)
         yield Sample(
-            image=image, category=path.name, split="test", label="bad" if light is None else f"bad_{light[1]}",
+            image=image, category=path.name, split="test", label=f"bad_{light}" if light else "bad", condition=light,
             masks=(masks[image.stem],) if image.stem in masks else (),
         )  # fmt: skip
+
+
+def _light(image: Path) -> str:
+    light = LIGHT.search(image.stem)
+    return light[1] if light else ""
 
 
 def _images(folder: Path) -> list[Path]:

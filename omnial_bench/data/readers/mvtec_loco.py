@@ -2,7 +2,8 @@
 
 `<category>/train/good`, `<category>/test/{good,logical_anomalies,structural_anomalies}`, and masks
 `<category>/ground_truth/<kind>/<stem>/<n>` (Bergmann et al., "Beyond dents and scratches", IJCV 130, 2022). The kinds
-are labels of their own. Validation images are left alone.
+are labels of their own, and conditions that share the normal images, as the paper has it. Validation images are left
+alone.
 """
 
 from collections.abc import Iterator
@@ -31,7 +32,9 @@ def matches(root: Path) -> bool:
 def read(root: Path) -> Iterator[Sample]:
     for name in categories(root):
         for sample in mvtec.read_category(root / name):
-            yield sample if sample.label == "good" else replace(sample, masks=tuple(_masks(sample)))
+            if sample.label != "good":
+                sample = replace(sample, masks=tuple(_masks(sample)), condition=sample.label)
+            yield sample
 
 
 def _masks(sample: Sample) -> list[Path]:

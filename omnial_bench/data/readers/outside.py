@@ -58,10 +58,10 @@ def _mistake(root: Path, sample: object) -> str | None:
             return f"{path} does not lie in {root}; make its paths from the folder that it is given"
         if not path.is_file():
             return f"it gives {path}, where there is no file"
-    for what in ("category", "label", "name"):
+    for what in ("category", "label", "name", "condition"):
         text = getattr(sample, what)
         place = inside(text) if isinstance(text, str) and is_printable(text) else None
-        if (what, text) != ("name", "") and (place is None or len(place.parts) != 1 or text.startswith(".")):
+        if (text or what in ("category", "label")) and (place is None or len(place.parts) != 1 or text.startswith(".")):
             return f"expected the {what} of {sample.image} as the name of a folder, got {text!r}"
     if sample.split not in ("train", "test"):
         return f"expected the split of {sample.image} as train or test, got {sample.split!r}"
