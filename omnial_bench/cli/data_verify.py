@@ -1,0 +1,115 @@
+"""`omnial-bench data verify`: whether a folder is sound."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from omnial_bench.cli import flags
+from omnial_bench.errors import UserError, printable
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@flags.together(
+    click.option("--category", "categories", multiple=True, metavar="C", help="Look at these alone; default: all."),
+    flags.reader, flags.labels,
+    click.option(
+        "--size", type=flags.SIZE, default="256x256", show_default=True,
+        help="Height x width of the network, at which a defect may vanish.",
+    ),
+    click.option(
+        "--foreground", "picture", type=click.Path(path_type=Path), metavar="FILE",
+        help="Draw into a new PNG file where anomalies of adversarial sets may lie.",
+    ),
+    flags.trust, flags.no_seed, flags.as_json,
+)  # fmt: skip
+@click.pass_context
+def verify(
+    context: click.Context,
+    /,
+    folder: Path,
+    seed: int | None,  # noqa: ARG001
+    as_json: bool,
+    categories: tuple[str, ...],
+    picture: Path | None,
+    **given: Any,
+) -> None:
+    """Say how DIR is read, count its images, and look for files that cannot be used and truth that cannot be right.
+
+    Exit 1 where a figure would be wrong with them, 0 with warnings or none.
+    """
+    from omnial_bench.data.verify import verify as look_through
+
+    with _bar() as tell:
+        found = look_through(folder, categories or None, tell=tell, **given)
+    for line in _drawn(folder, categories, picture, **given) if picture else ():
+        click.echo(f"foreground of {printable(line)}", err=as_json)
+    if as_json:
+        click.echo(json.dumps(found.as_json(), indent=2))
+        context.exit(1 if found.problems else 0)
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    console.print(f"{found.name} in {escape(printable(str(folder)))}, {escape(found.layout)} layout", highlight=False)
+    table = Table("category", "train", "test good", "test defect", "defects", box=None)
+    for count in found.counts:
+        rows = [f"{name} {number}" for name, number in count.defects.items()] or ["none"]
+        numbers = [str(number) for number in (count.train, count.test_good, count.test_defect)]
+        table.add_row(escape(count.category), *numbers, escape("\n".join(rows)))
+    console.print(table)
+    for count in found.counts:
+        counted = {"train": count.train, "test good": count.test_good, "test defect": count.test_defect}
+        pairs = zip(counted.items(), count.published, strict=True)
+        parts = [f"{number} of {known} {part}" for (part, number), known in pairs if known not in (None, number)]
+        if parts:
+            console.print(f"not as published: {escape(count.category)}, {', '.join(parts)}", highlight=False)
+        if count.masks:
+            console.print(f"masks of {escape(count.category)}: {count.masks}", highlight=False)
+    if found.labels == "image":
+        console.print("no masks: image labels alone, so that pixel figures are empty", highlight=False)
+    for title, some in (("problems", found.problems), ("warnings", found.warnings)):
+        if some:
+            problems = Table("file", title.removesuffix("s"), "what to do", box=None, title=f"{title}: {len(some)}")
+            for problem in some:
+                problems.add_row(*(escape(printable(text)) for text in (problem.path, problem.what, problem.remedy)))
+            console.print(problems)
+    rate = found.images / max(found.seconds, 1e-3)
+    console.print(f"{found.images} images in {found.seconds:.1f} s, {rate:.0f} a second", highlight=False)
+    if found.problems:
+        context.exit(1)
+    masks = " and every defect has a mask of its size" if found.labels == "pixel" else ""
+    console.print(f"every image can be read{masks}", highlight=False)
+
+
+def _drawn(
+    folder: Path, categories: tuple[str, ...], picture: Path, *, size: tuple[int, int], **given: Any
+) -> list[str]:
+    """The picture of the foregrounds, and what it shows."""
+    from omnial_bench.data.dataset import scan
+    from omnial_bench.synthesis.outlines import draw_foregrounds
+
+    if picture.exists():
+        raise UserError(f"{picture} is there already and would be lost; give another name")
+    return draw_foregrounds(scan(folder, categories or None, **given), picture, size)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar with a rate where there is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("images", total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
