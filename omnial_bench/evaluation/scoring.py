@@ -196,7 +196,7 @@ def score_category(
         originals = dict(zip(wanted, adversarial.originals(category)[chosen], strict=True)) if adversarial else {}
         keeper = Keeper(out, model=target.model, name=labels.set, wanted=wanted, originals=originals)
     drawn = outcome.drawn if adversarial is None else None
-    apart = _Apart(images, target.metrics)
+    apart = _Apart(images, target)
 
     def look(part: Batch, prediction: Prediction) -> None:
         apart(part, prediction)
@@ -216,10 +216,9 @@ def score_category(
 class _Apart:
     """A scoring's viewer that counts each condition of a data set for itself, the images that all share in each."""
 
-    def __init__(self, images: Images, metrics: Metrics) -> None:
-        self.tallies = {
-            name: Tally(maps_only=True, metrics=metrics) for name in sorted({*images.conditions} - {""})
-        }  # fmt: skip
+    def __init__(self, images: Images, target: Target) -> None:
+        names = sorted({*images.conditions} - {""})
+        self.tallies = {name: Tally(maps_only=True, metrics=target.metrics) for name in names}
         self.conditions = dict(zip(images.ids, images.conditions, strict=False))
 
     def __call__(self, part: Batch, prediction: Prediction) -> None:

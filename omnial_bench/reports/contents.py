@@ -7,7 +7,7 @@ from typing import NamedTuple
 from omnial_bench.reports import example_images, loss_curves, making, origins, plots
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.categories import BY_CATEGORY, by_category, by_condition, panel_comparison
-from omnial_bench.reports.corruptions import corruption_figures, corruption_table, shifted_table
+from omnial_bench.reports.corruptions import corruption_figures, corruption_table, pairs_in, shifted_table
 from omnial_bench.reports.curves import curve_figure, curve_table, curves
 from omnial_bench.reports.extremes import extremes
 from omnial_bench.reports.footnotes import health_table
@@ -81,10 +81,12 @@ def _under_suites(campaign: Campaign) -> Iterator[Part]:
         yield Part(section, transfer_figure(campaign, suite, trial), missing)
         yield Part(section, transfer_table(campaign, suite, trial), f"the table of transfer of {trial.set}")
     if campaign.corruptions:
-        yield Part("Common corruptions", corruption_figures(campaign), "")
-        yield Part("Common corruptions", corruption_table(campaign), "common corruptions: no AUROC")
-    if campaign.shifted:
-        yield Part("Common corruptions", shifted_table(campaign), "attacks after corruptions: no AUROC")
+        yield Part("Common corruptions", corruption_figures(campaign), "common corruptions: none of their metrics")
+    for end in pairs_in(campaign):
+        if campaign.corruptions:
+            yield Part("Common corruptions", corruption_table(campaign, end), "")
+        if campaign.shifted:
+            yield Part("Common corruptions", shifted_table(campaign, end), "")
     missing = "the checks of the attacks' health: no health.csv"
     yield Part("Health of the attacks", health_table(campaign), missing)
 

@@ -19,10 +19,10 @@ from omnial_bench.reports.style import (
 from omnial_bench.reports.suites import RANKING, Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.values import METRIC_TITLES
-from omnial_bench.reports.wording import count_words, mean_words, spread_words
+from omnial_bench.reports.wording import AUROC_WORDS, count_words, mean_words, spread_words
 
-SHOWN = ("image_auroc", "pixel_auroc")
-METRICS = (*SHOWN, "pixel_ap")
+PAIRS = {"": ("image_auroc", "pixel_auroc"), "_threshold": ("image_missed", "image_false_alarms")}
+"""The metrics that stand in one table, by the end of its name."""
 ACROSS = 4
 """Panels side by side."""
 Kinds = dict[str, dict[int, Condition]]
@@ -39,10 +39,19 @@ def kinds_of(suite: Evaluation) -> Kinds:
     return dict(sorted(kinds.items()))
 
 
-def corruption_table(campaign: Campaign) -> Table | None:
-    """A block a corruption, a row a model, columns by rising severity; pixel AP and spreads in the CSV alone."""
-    suite, values = campaign.corruptions, campaign.values
-    metrics = [name for name in METRICS if name in values.metrics]
+def pairs_in(campaign: Campaign) -> dict[str, list[str]]:
+    """PAIRS, as far as the rows have figures of them."""
+    shown, values = set(), campaign.values
+    for metric in (name for pair in PAIRS.values() for name in pair if name in values.metrics):
+        if any(values.each(model, condition, metric) for model in values.models for condition in values.conditions):
+            shown.add(metric)
+    every = {end: [name for name in pair if name in shown] for end, pair in PAIRS.items()}
+    return {end: metrics for end, metrics in every.items() if metrics}
+
+
+def corruption_table(campaign: Campaign, end: str = "") -> Table | None:
+    """A block a corruption, a row a model, columns by rising severity; spreads in the CSV alone."""
+    suite, values, metrics = campaign.corruptions, campaign.values, pairs_in(campaign).get(end)
     if suite is None or not metrics:
         return None
     kinds = kinds_of(suite)
@@ -53,7 +62,7 @@ def corruption_table(campaign: Campaign) -> Table | None:
         for metric, level in product(metrics, levels):
             rows.put(f"{metric}_{level}", model, kinds[kind].get(level), metric)
     columns = [Column("model", "Model", style="text")]
-    for metric in (name for name in metrics if name in SHOWN):
+    for metric in metrics:
         columns += [Column(f"{metric}_{level}", str(level), group=METRIC_TITLES[metric]) for level in levels]
     conditions = [condition for by_level in kinds.values() for condition in by_level.values()]
     several = len(values.seeds_of(conditions)) > 1
@@ -62,7 +71,7 @@ def corruption_table(campaign: Campaign) -> Table | None:
         f"reference for what harmless change does. Figures in per cent, {mean_words(values)}; "
         f"{count_words(values, conditions)}{'; standard deviations stand in the CSV' if several else ''}."
     )
-    return rows.table("corruptions", caption, columns)
+    return rows.table(f"corruptions{end}", caption, columns)
 
 
 def corruption_figures(campaign: Campaign) -> list[Drawing]:
@@ -70,7 +79,7 @@ def corruption_figures(campaign: Campaign) -> list[Drawing]:
     suite, values = campaign.corruptions, campaign.values
     kinds = {kind: shown for kind, shown in kinds_of(suite).items() if len(shown) > 2} if suite else {}
     drawings = []
-    for metric in (name for name in SHOWN if kinds and name in values.metrics):
+    for metric in (name for pair in pairs_in(campaign).values() for name in pair if kinds):
         with paper_style():
             down = math.ceil(len(kinds) / ACROSS)
             figure = new_figure(DOUBLE, 1.45 * down + 0.7)
@@ -78,13 +87,14 @@ def corruption_figures(campaign: Campaign) -> list[Drawing]:
             for axes in grid.flat[len(kinds) :]:
                 axes.set_axis_off()
             for axes, (kind, shown) in zip(grid.flat, kinds.items(), strict=False):
-                axes.axhline(50, **CHANCE_LINE)
+                if metric in AUROC_WORDS:
+                    axes.axhline(50, **CHANCE_LINE)
                 draw_lines(axes, values, shown, metric)
                 axes.set(title=kind, xticks=range(6), ylim=(0, 100), yticks=range(0, 101, 25), xlabel="", ylabel="")
                 axes.grid(True)
             figure.supxlabel("severity", fontsize=9)
             figure.supylabel(f"{METRIC_TITLES[metric]} (%)", fontsize=9)
-            legend(figure, lines_of(values) | {"chance": CHANCE_LINE})
+            legend(figure, lines_of(values) | ({"chance": CHANCE_LINE} if metric in AUROC_WORDS else {}))
         conditions = [condition for shown in kinds.values() for condition in shown.values()]
         caption = (
             f"{METRIC_TITLES[metric]} against the severity of each corruption, 0 for none, {mean_words(values)}; "
@@ -95,10 +105,9 @@ def corruption_figures(campaign: Campaign) -> list[Drawing]:
     return drawings
 
 
-def shifted_table(campaign: Campaign) -> Table | None:
+def shifted_table(campaign: Campaign, end: str = "") -> Table | None:
     """A block a corruption, a row a model: as it was, attacked, corrupted, and attacked after the corruption."""
-    suite, values = campaign.shifted, campaign.values
-    metrics = [name for name in SHOWN if name in values.metrics]
+    suite, values, metrics = campaign.shifted, campaign.values, pairs_in(campaign).get(end)
     if suite is None or not metrics:
         return None
     rows, conditions = Rows(values, campaign), list[Condition | None]()
@@ -120,7 +129,7 @@ def shifted_table(campaign: Campaign) -> Table | None:
         "figure under the attack that is after it, white-box. Figures in per cent, "
         f"{mean_words(values)}; {count_words(values, conditions)}."
     )
-    return rows.table("shifted", caption, columns)
+    return rows.table(f"shifted{end}", caption, columns)
 
 
 def corruptions_attacked(suite: Evaluation) -> dict[str, Trial]:

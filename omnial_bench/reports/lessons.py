@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterable
 
+from omnial_bench.metrics.metric import METRICS
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, Model
-from omnial_bench.reports.corruptions import corruptions_attacked, four, kinds_of
+from omnial_bench.reports.corruptions import corruptions_attacked, four, kinds_of, pairs_in
 from omnial_bench.reports.curves import curves
 from omnial_bench.reports.matrix import figure_of, sources_of
 from omnial_bench.reports.origins import NOT_RUN
@@ -207,21 +208,22 @@ def _transfer(campaign: Campaign) -> str:
 
 
 def _corrupted(campaign: Campaign) -> str:
-    """Which kind of corruption costs most of each metric, over its severities."""
+    """Which kind of corruption costs most of each metric, and adds most to what is better low, over its severities."""
     suite, values = campaign.corruptions, campaign.values
     if suite is None:
         return ""
     clauses, kinds = [], kinds_of(suite)
-    for metric, words in AUROC_WORDS.items():
-        costs = []
-        before = {model: values.get(model, suite.control, metric) for model in values.judged}
+    for metric in (METRICS[name] for pair in pairs_in(campaign).values() for name in pair):
+        changes: dict[str, float] = {}
+        before = {model: values.get(model, suite.control, metric.name) for model in values.judged}
         for kind, shown in kinds.items():
             after = [(model, condition) for model in before for level, condition in shown.items() if level]
-            change = _mean([values.get(model, condition, metric) - before[model] for model, condition in after])
-            costs += [] if math.isnan(change) else [(change, kind)]
-        if costs:
-            change, kind = min(costs)
-            clauses.append(f"{kind} costs most {words} (mean change {_number(change)} points over its severities)")
+            change = _mean([values.get(model, condition, metric.name) - before[model] for model, condition in after])
+            changes |= {} if math.isnan(change) else {kind: change}
+        if changes:
+            kind = (min if metric.better == "higher" else max)(changes, key=lambda name: changes[name])
+            what = f"costs most {metric.words}" if metric.better == "higher" else f"adds most {metric.words.lower()}"
+            clauses.append(f"{kind} {what} (mean change {_number(changes[kind])} points over its severities)")
     return f"Of {len(kinds)} kinds of common corruption {joined(clauses)}." if clauses else ""
 
 
