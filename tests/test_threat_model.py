@@ -86,6 +86,10 @@ def test_a_threat_of_several_severities_or_origins_stands_for_one_each() -> None
         ([{"name": "r", "attack": "shift", "severities": [3]}], {"against": "sources"}, "attacks test images"),
         ([{"name": "r", "attack": "shift", "severities": [3], "where": "foreground"}], {}, "where = frame for shift"),
         ([{"name": "b", "attack": "blur", "severities": [6]}], {}, "threat b-6: severity"),
+        ([{"name": "b", "attack": "blur", "severities": [2, 2]}], {}, "threat names repeat"),
+        ([{"name": "b", "attack": "blur", "severities": 2}], {}, "unknown key 'threats.0.severities'"),
+        ([{"name": "b", "severities": [2], "options": 1}], {}, "unknown key 'threats.0.severities'"),
+        ([{"severities": [2]}], {}, "unknown key 'threats.0.severities'"),
     ],
 )  # fmt: skip
 def test_corruptions_that_do_not_fit_are_one_line(threats, settings, message) -> None:

@@ -145,11 +145,11 @@ def _smear(images: Float[Tensor, "b 3 h w"], ways: Float[Tensor, "b n 2"]) -> Fl
     """The mean of each image moved by each of its ways (right, down), in pixels per 256, its values read between
     pixels as bilinear interpolation does; beyond the frame it is mirrored."""
     count, channels, *sides = images.shape
-    ways = ways.to(images.device) * min(sides) / 256
+    ways = ways * min(sides) / 256
     reach = min(math.ceil(ways.abs().max().item()), min(sides) - 1)
-    taps = torch.arange(-reach, reach + 1, device=images.device)
+    taps = torch.arange(-reach, reach + 1)
     across, down = (1 - (ways[..., None] - taps).abs()).clamp_min(0).unbind(2)
-    kernels = (down.mT @ across / ways.shape[1]).repeat_interleave(channels, 0)[:, None]
+    kernels = (down.mT @ across / ways.shape[1]).repeat_interleave(channels, 0)[:, None].to(images.device)
     padded = F.pad(images, (reach,) * 4, mode="reflect").flatten(0, 1)[None]
     return F.conv2d(padded, kernels, groups=count * channels).view_as(images)
 

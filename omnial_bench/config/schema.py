@@ -208,15 +208,15 @@ class Threat(Record):
 def _each_of(threat: Any) -> list[Any]:
     """A threat of a file; `severities = [1, 2]` stands for a corruption at each of these, called `<name>-1` and so on,
     with the eps and the one step that every corruption has, and a list `after` for a threat each."""
-    if not isinstance(threat, Mapping):
+    if not isinstance(threat, Mapping) or not isinstance(name := threat.get("name"), str):
         return [threat]
-    rest = {key: value for key, value in threat.items() if key not in ("severities", "after")}
-    name, levels, origins = threat.get("name"), threat.get("severities"), threat.get("after")
-    if isinstance(levels, list):
-        fixed, options = {"eps": "1", "steps": 1} | rest, rest.get("options", {})
-        return [{**fixed, "name": f"{name}-{level}", "options": {**options, "severity": level}} for level in levels]
+    levels, origins, options = threat.get("severities"), threat.get("after"), threat.get("options", {})
+    if isinstance(levels, list) and isinstance(options, Mapping):
+        table = {"eps": "1", "steps": 1} | {key: value for key, value in threat.items() if key != "severities"}
+        parts = [{**table, "name": f"{name}-{each}", "options": {**options, "severity": each}} for each in levels]
+        return [each for part in parts for each in _each_of(part)]
     if isinstance(origins, list):
-        return [{**rest, "name": f"{name}-{origin}", "after": origin} for origin in origins]
+        return [{**threat, "name": f"{name}-{each}", "after": each} for each in origins]
     return [threat]
 
 
