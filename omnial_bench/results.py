@@ -17,6 +17,10 @@ HEADLINE = ("image_auroc", "pixel_auroc", "pixel_ap")
 """The metrics that models are compared by."""
 
 
+AT_THRESHOLD = ("image_missed", "image_false_alarms")
+"""The metrics that a decision threshold gives, shown beside them; `image_false_alarms_held` is what it was set for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """One number: `value` is in the range that its metric says of itself (`metrics.metric`), a fraction in [0, 1] for

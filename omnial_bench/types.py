@@ -4,9 +4,11 @@
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import torch
@@ -136,6 +138,10 @@ class Detector(nn.Module, ABC):
 
     It learns in one of two ways, by the class that it derives from: `GradientTrained`, or `Fitted` of models/fitted.py.
     """
+
+    normal_scores: Mapping[str, tuple[float, ...]] = MappingProxyType({})
+    """Its image scores of normal images that it learned nothing from, by category, or under `""` for all: what a
+    decision threshold is set from."""
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:

@@ -232,6 +232,8 @@ def test_a_plan_takes_it_with_all_its_commands(place: Path) -> None:
     again = invoke(*words, "--dry-run")
     assert again.exit_code == 0 and ", 0 due" in again.output
     rows = read_rows(place / "out")
+    at_threshold = rows[rows["metric"] == "image_missed"]
+    assert len(at_threshold) and at_threshold["value"].between(0, 1).all() and at_threshold["low"].notna().all()
     rows = rows[(rows["category"] == "mean") & (rows["metric"] == "pixel_auroc")]
     for (detector, paradigm), part in rows.groupby(["detector", "paradigm"]):
         values = part.set_index("set")["value"]
@@ -241,7 +243,7 @@ def test_a_plan_takes_it_with_all_its_commands(place: Path) -> None:
     reported = invoke("report", "out", "--format", "md")
     assert reported.exit_code == 0, reported.exception
     text = (place / "out/report.md").read_text(encoding="utf-8")
-    assert "| Bank unified |" in text
+    assert "| Bank unified |" in text and "At a threshold set for " in text
     assert "Gaussian of fixed filters unified" in text and "Training settings" in text
     assert "Training: sum of the loss terms" not in text
 

@@ -507,7 +507,7 @@ def test_a_run_of_fixed_sets_alone_heeds_the_check_too(tmp_path: Path) -> None:
     assert "On the fixed set pgd-8 (8/255, made on mean loss over" in line and "OmniAL separate (grid) has not" in line
     assert "kept by OmniAL separate" not in line
     text = (tmp_path / "report.md").read_text("utf-8")
-    assert text.count("| OmniAL separate<sup>a</sup> |") == 3 and "<sup>a</sup> OmniAL separate (grid) has not" in text
+    assert text.count("| OmniAL separate<sup>a</sup> |") == 5 and "<sup>a</sup> OmniAL separate (grid) has not" in text
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["aim in the rows", "aim not told"])
@@ -712,7 +712,7 @@ def test_no_figure_gives_no_finding(tmp_path: Path) -> None:
     rows = rows_of_both().assign(value=math.nan)
     made = campaign(tmp_path, rows)
     first = opening.opening(made.fixed, made)
-    assert first.finding == ("The rows define no figure by which anything could be concluded.",)
+    assert first.finding[0] == "The rows define no figure by which anything could be concluded."
     assert "DRAEM unified (bottle, Clean test)" in findings.findings(made.fixed)[-1]
     assert lessons.lessons(made) == []
 

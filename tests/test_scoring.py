@@ -13,6 +13,7 @@ from torch import Tensor
 from omnial_bench.data.images import Images
 from omnial_bench.evaluation.scoring import score, score_category, with_means
 from omnial_bench.evaluation.target import Labels, Target
+from omnial_bench.metrics.alarms import NAMES
 from omnial_bench.results import Result
 from omnial_bench.types import Batch, Detector, Prediction, Synthetic
 
@@ -81,7 +82,7 @@ def test_ranking_figures_are_scikit_learns() -> None:
     assert {(row.detector, row.dataset, row.category, row.set, row.threat, row.source) for row in rows} == {
         ("hand", "toy", "cap", "clean", "none", "none")
     }
-    assert len(rows) == 11
+    assert len(rows) == 14
     assert {(row.seed, row.run) for row in rows} == {(3, "r")}
 
 
@@ -104,7 +105,9 @@ def test_reconstruction_is_compared_with_the_clean_normal(referenced: bool) -> N
     assert values(rows)["psnr"] == pytest.approx(np.mean(noise), rel=1e-5)
     assert values(rows)["ssim"] == pytest.approx(np.mean(alike), rel=1e-4)
     assert {row.n for row in rows if row.metric in ("psnr", "ssim")} == {len(chosen)}
-    assert {row.n for row in rows if row.metric not in ("psnr", "ssim")} == {len(DEFECTS)}
+    apart = ("psnr", "ssim", *NAMES)
+    assert {row.n for row in rows if row.metric not in apart} == {len(DEFECTS)}
+    assert [row.n for row in rows if row.metric in NAMES] == [2, 3, 3]
 
 
 @pytest.mark.parametrize("defects", [("good", "good"), ("hole", "hole")])

@@ -225,7 +225,8 @@ class TestScore:
         ]
         for category in ("cap", "mean"):
             undefined = rows[category].isna()
-            assert set(undefined[~undefined].index) == {"psnr", "ssim"}
+            there = {"psnr", "ssim", "image_false_alarms", "image_false_alarms_held"}
+            assert set(undefined[~undefined].index) == there
             assert {"image_auroc", "pixel_auroc", "pixel_ap", "pixel_aupro"} <= set(undefined[undefined].index)
         assert "cap" in caplog.text and "undefined" in caplog.text and "anomalous" in caplog.text
         cells = [line.split(",") for line in (tmp_path / "out/results.csv").read_text().splitlines()]

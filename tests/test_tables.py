@@ -68,7 +68,7 @@ def test_headline_holds_values_changes_and_chance() -> None:
         assert record["pgd-8"] == by_key[record["paradigm"], "pgd-8"]
         change = by_key[record["paradigm"], "pgd-8"] - by_key[record["paradigm"], "unattacked"]
         assert record["pgd-8_change"] == pytest.approx(change, abs=1e-12)
-    assert len(table.frame) == 3 * 6 + 1
+    assert len(table.frame) == 5 * 6 + 1
     chance = cells(table)[-1]
     assert chance[:3] == ["chance level", "3.1", "6.2"] and chance[4] == ""
     # A fixed set bounds nothing, so nothing is bold.
@@ -95,7 +95,7 @@ def test_an_interval_stands_behind_every_figure_of_the_headline() -> None:
     assert "Brackets" not in plain.caption and "[" not in to_markdown(plain)
     assert "95 % interval over images" in table.caption
     figures = [cell for line in cells(table) for cell in line[1:4] if line[0] != "chance level"]
-    assert all(re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\]", cell) for cell in figures) and len(figures) == 54
+    assert all(re.fullmatch(r"[\d.]+ \[[\d.]+, [\d.]+\]", cell) for cell in figures) and len(figures) == 90
     first = cells(table)[0][1]
     value = Values(rows).get(Values(rows).models[0], Values(rows).clean, "image_auroc")
     assert first == f"{100 * value:.1f} [{100 * value - 7:.1f}, {100 * value + 5:.1f}]"
@@ -303,7 +303,7 @@ def test_a_metric_that_is_not_known_stands_under_its_name(tmp_path: Path) -> Non
     plain = headline.every_metric(Values(fake_rows()))
     assert [column.group for column in plain.columns] == [
         "",
-        *["Image"] * 3,
+        *["Image"] * 6,
         *["Pixel"] * 4,
         *["Reconstruction"] * 2,
         "",

@@ -79,7 +79,7 @@ def evaluate(
             outcome.rows.extend(
                 score(
                     target.detector, attacked[threat.name], labels, category, device=device, normals_only=True,
-                    metrics=target.metrics,
+                    metrics=target.metrics, alarms=target.alarms(category),
                 )
             )  # fmt: skip
     if progress is not None:
@@ -119,8 +119,11 @@ def _score_self(
     outcome, before = Outcome(), _Seen(frozenset().union(*alike.values()))
     control = replace(source.labels, set=suite.control)
     outcome.rows.extend(
-        score(source.detector, originals, control, category, device=device, viewer=before, metrics=source.metrics)
-    )
+        score(
+            source.detector, originals, control, category, device=device, viewer=before, metrics=source.metrics,
+            alarms=source.alarms(category),
+        )
+    )  # fmt: skip
     anomalous = _anomalous(originals)
     worst = Worst(before.maps, before.scores, originals.masks, anomalous)
     views: dict[str, _Seen] = {}
@@ -137,6 +140,7 @@ def _score_self(
         rows[threat.name] = score(
             source.detector, images, labels, category, device=device, viewer=seen, normals_only=True, known=known,
             drawn=drawn[threat.name], compared=compared.get(threat.name, ()), metrics=source.metrics,
+            alarms=source.alarms(category),
         )  # fmt: skip
 
     for threat in suite.threats:
@@ -163,7 +167,7 @@ def _score_self(
             source.labels, set=suite.worst_name, threat=f"worst of {len(suite.threats)}", source="self",
             aim="+".join(aims) or "none",
         )  # fmt: skip
-        tally = Tally(maps_only=True, metrics=source.metrics)
+        tally = Tally(maps_only=True, metrics=source.metrics, alarms=source.alarms(category))
         tally.add(worst.maps(), originals.masks, worst.scores, anomalous)
         outcome.rows.extend(tally.rows(labels, category))
     return outcome

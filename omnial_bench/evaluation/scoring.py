@@ -21,6 +21,7 @@ from omnial_bench.evaluation.examples import Keeper, choose
 from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.target import DIGITS, Labels, Target, labels_on
 from omnial_bench.metrics.accumulator import Gathering, Metrics
+from omnial_bench.metrics.alarms import Alarms
 from omnial_bench.metrics.intervals import Intervals, ends_of
 from omnial_bench.metrics.metric import METRICS, kind_of
 from omnial_bench.metrics.quality import psnr, ssim
@@ -41,14 +42,23 @@ Viewer = Callable[[Batch, Prediction], None]
 class Tally:
     """What a detector says of images of one category, batch by batch, and the rows of it."""
 
-    def __init__(self, *, normals_only: bool = False, maps_only: bool = False, metrics: Metrics = ()) -> None:
+    def __init__(
+        self,
+        *,
+        normals_only: bool = False,
+        maps_only: bool = False,
+        metrics: Metrics = (),
+        alarms: Alarms | None = None,
+    ) -> None:
         """`normals_only`: reconstructions are held against references in normal images alone, for only there is the
         reference a normal image. `maps_only`: they are not looked at. `metrics` from elsewhere come after all others.
+        `alarms` counts at a threshold; None: there is none.
         """
         self.images, self.regions, self.normals_only = Ranking(), Regions(), normals_only
         self.count, self.located = 0, 0
         """All images, and those of whose pixels it is known which are anomalous."""
         self.intervals, self.outside = Intervals(), Gathering(metrics)
+        self.alarms = alarms or Alarms()
         self.ids: list[str] = []
         self.draws: Mapping[str, Tensor] = {}
         """Of the figures of the rows, once these are made."""
@@ -81,6 +91,7 @@ class Tally:
         if known.any():
             self.regions.update(maps[known.to(maps.device)], masks[known])
         self.images.update(scores, anomalous.to(scores.device))
+        self.alarms.update(scores, anomalous)
         self.intervals.update(maps, masks, scores, anomalous)
         self.outside.update(maps, masks, scores, anomalous)
         self.count, self.located = self.count + len(scores), self.located + int(known.sum())
@@ -102,11 +113,13 @@ class Tally:
         for name, parts in self.qualities.items():
             every = torch.cat(parts).double() if parts else torch.empty(0)
             values[name], counts[name] = (float(every.mean()) if len(every) else None), len(every)
-        own = self.outside.compute()
-        values, counts = values | own, counts | {name: self._behind(name) for name in own}
+        own, shares = self.outside.compute(), self.alarms.compute()
+        values |= {name: share.value for name, share in shares.items()} | own
+        counts |= {name: share.n for name, share in shares.items()} | {name: self._behind(name) for name in own}
         columns = vars(labels) | {"category": category}
         self.draws, rows = self.intervals.draws(), []
         ends = {metric: ends_of(draws) for metric, draws in self.draws.items()}
+        ends |= {name: share.offsets for name, share in shares.items() if share.offsets}
         for metric, value in values.items():
             known = value if _defined(value) else None
             low, high = (None, None) if known is None else _ends(known, ends.get(metric), metric)
@@ -114,6 +127,9 @@ class Tally:
         if not self.reconstructs:
             _without_reconstruction(labels.detector)
             values = {name: value for name, value in values.items() if name not in self.qualities}
+        if shares["image_false_alarms_held"].value is None:
+            _without_threshold(labels.detector)
+            values = {name: value for name, value in values.items() if name not in shares}
         if undefined := [name for name, value in own.items() if value is None]:
             log.warning("%s on %s, %s: %s undefined", labels.detector, labels.set, category, ", ".join(undefined))
         values = {name: value for name, value in values.items() if name not in own}
@@ -152,15 +168,17 @@ def score(
     drawn: list[Drawn] | None = None,
     compared: Collection[str] = HEADLINE,
     metrics: Metrics = (),
+    alarms: Alarms | None = None,
 ) -> list[Result]:
-    """All metrics of one category's images, computed in float32, and those from elsewhere.
+    """All metrics of one category's images, computed in float32, those at the threshold of `alarms`, and those from
+    elsewhere.
 
     PSNR and SSIM compare the reconstruction with the clean normal image: the reference where a set has one, else the
     image itself, and then over normal images only; with `normals_only` in either case. `known` is what the detector
     has said of batches already, by the place of their first image: these do not pass it again. To `drawn` is added
     what compares the model with others by the `compared` metrics. An undefined figure is None and its reason is logged.
     """
-    tally, device = Tally(normals_only=normals_only, metrics=metrics), torch.device(device)
+    tally, device = Tally(normals_only=normals_only, metrics=metrics, alarms=alarms), torch.device(device)
     detector = placed(detector, device)
     with torch.inference_mode():
         for start, part in zip(range(0, len(images), batch), images.batches(batch, device), strict=True):
@@ -196,7 +214,7 @@ def score_category(
         originals = dict(zip(wanted, adversarial.originals(category)[chosen], strict=True)) if adversarial else {}
         keeper = Keeper(out, model=target.model, name=labels.set, wanted=wanted, originals=originals)
     drawn = outcome.drawn if adversarial is None else None
-    apart = _Apart(images, target)
+    apart = _Apart(images, target, category)
 
     def look(part: Batch, prediction: Prediction) -> None:
         apart(part, prediction)
@@ -205,7 +223,8 @@ def score_category(
 
     outcome.rows.extend(
         score(
-            target.detector, images, labels, category, device=device, viewer=look, drawn=drawn, metrics=target.metrics
+            target.detector, images, labels, category, device=device, viewer=look, drawn=drawn, metrics=target.metrics,
+            alarms=target.alarms(category),
         )
     )  # fmt: skip
     outcome.rows.extend(apart.rows(labels, category))
@@ -216,9 +235,11 @@ def score_category(
 class _Apart:
     """A scoring's viewer that counts each condition of a data set for itself, the images that all share in each."""
 
-    def __init__(self, images: Images, target: Target) -> None:
-        names = sorted({*images.conditions} - {""})
-        self.tallies = {name: Tally(maps_only=True, metrics=target.metrics) for name in names}
+    def __init__(self, images: Images, target: Target, category: str) -> None:
+        self.tallies = {
+            name: Tally(maps_only=True, metrics=target.metrics, alarms=target.alarms(category))
+            for name in sorted({*images.conditions} - {""})
+        }
         self.conditions = dict(zip(images.ids, images.conditions, strict=False))
 
     def __call__(self, part: Batch, prediction: Prediction) -> None:
@@ -242,6 +263,14 @@ class _Apart:
 def _without_reconstruction(detector: str) -> None:
     """Said once a process, for it is so on every set."""
     log.warning("%s gives no reconstruction: psnr and ssim are undefined on all sets", detector)
+
+
+@cache
+def _without_threshold(detector: str) -> None:
+    log.warning(
+        "%s has no threshold, for no scores of held-out normal images: missed defects and false alarms are undefined",
+        detector,
+    )
 
 
 def _figures(what: str, scores: RankingScores) -> dict[str, float | None]:

@@ -1,5 +1,8 @@
 """How far a figure may be owed to the images that happened to be there: 95 % intervals by the bootstrap over images."""
 
+import math
+from statistics import NormalDist
+
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
@@ -119,6 +122,14 @@ def ends_of(values: Float[Tensor, " d"]) -> Interval:
     ends = torch.quantile(known, torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2]).double())
     low, high = (ends - values[0]).tolist()
     return min(low, 0.0), max(high, 0.0)
+
+
+def wilson(hits: int, n: int) -> Interval:
+    """The 95 % score interval of a share, `hits` of `n` (Wilson, JASA 1927): it also tells of 0 hits and of n."""
+    square, share = NormalDist().inv_cdf((1 + LEVEL) / 2) ** 2, hits / n
+    middle = (share + square / (2 * n)) / (1 + square / n)
+    half = math.sqrt(square * share * (1 - share) / n + (square / (2 * n)) ** 2) / (1 + square / n)
+    return middle - half, middle + half
 
 
 def _images_with(table: Float[Tensor, "n k"]) -> int:

@@ -57,6 +57,19 @@ METRICS: dict[str, Metric] = {
     "image_f1max": Metric(
         name="image_f1max", title="Image F1max", kind="image", swap=lambda anomalous, _: 1 / (2 * anomalous + 1)
     ),
+    "image_missed": Metric(
+        name="image_missed",
+        title="Missed defects",
+        kind="image",
+        better="lower",
+        swap=lambda anomalous, _: 1 / anomalous,
+    ),
+    "image_false_alarms": Metric(
+        name="image_false_alarms", title="False alarms", kind="image", better="lower", swap=lambda _, normal: 1 / normal
+    ),
+    "image_false_alarms_held": Metric(
+        name="image_false_alarms_held", title="False alarms, as set", kind="image", better="lower"
+    ),
     "pixel_auroc": Metric(name="pixel_auroc", title="Pixel AUROC", kind="pixel"),
     "pixel_ap": Metric(name="pixel_ap", title="Pixel AP", kind="pixel", chance=True),
     "pixel_f1max": Metric(name="pixel_f1max", title="Pixel F1max", kind="pixel"),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tomli_w
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainSerializer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -33,6 +33,14 @@ from omnial_bench.types import Detector
 
 Name = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]*[^/\\\x00-\x1f.][^/\\\x00-\x1f]*$")]
 """A name that files are named after: it leads into no other folder."""
+
+
+Scores = Annotated[
+    tuple[float, ...],
+    BeforeValidator(lambda value: value.split() if isinstance(value, str) else value),
+    PlainSerializer(lambda scores: " ".join(map(repr, scores))),
+]
+"""Written as one line."""
 
 
 class Provenance(Record):
@@ -63,6 +71,8 @@ class _File(Record):
     """Of the weights."""
     recipe: Recipe
     provenance: Provenance
+    normal_scores: dict[str, Scores] | None = None
+    """As of a Detector; None in checkpoints of earlier versions, and where no normal image was held out."""
     checksum: str | None = None
     """SHA-256 of the entries above."""
 
@@ -142,7 +152,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def save(folder: Path, detector: Detector, recipe: Recipe, provenance: Provenance) -> None:
     """Write the weights, then the recipe that names their hash: a folder with a recipe is complete."""
     write_tensors(folder / WEIGHTS, detector.state_dict(), {"recipe": recipe.model_dump_json()})
-    record = _File(sha256=sha256(folder / WEIGHTS), recipe=recipe, provenance=provenance)
+    record = _File(
+        sha256=sha256(folder / WEIGHTS), recipe=recipe, provenance=provenance,
+        normal_scores=dict(detector.normal_scores) or None,
+    )  # fmt: skip
     table = {"checksum": record.digest(), **record.model_dump(mode="json", exclude_none=True)}
     write_text(folder / RECIPE, tomli_w.dumps(without_none(table)))
 
@@ -168,6 +181,7 @@ class Stored:
     provenance: Provenance
     sha256: str
     tensors: Mapping[str, Tensor]
+    normal_scores: Mapping[str, tuple[float, ...]]
     folder: Path
 
 
@@ -191,7 +205,7 @@ def examine(path: str | Path, trusted: Collection[str] | None = None) -> Stored:
         # Without storage first: a recipe that was changed may ask for more memory than there is.
         _check_fit(skeleton(record.recipe), tensors, folder, record.recipe)
     _check(record, folder / RECIPE)
-    return Stored(record.recipe, record.provenance, record.sha256, tensors, folder)
+    return Stored(record.recipe, record.provenance, record.sha256, tensors, record.normal_scores or {}, folder)
 
 
 def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
@@ -212,6 +226,7 @@ def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
         _check_fit(detector, stored.tensors, stored.folder, stored.recipe)
         detector.load_state_dict(dict(stored.tensors))
     detector.eval()
+    detector.normal_scores = stored.normal_scores
     return Trained(detector, stored.recipe, stored.provenance, stored.sha256)
 
 

@@ -1,7 +1,7 @@
 """How a Fitted learns: one fit on normal images, a scale on others, and the proof that its state is all there."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import torch
 from jaxtyping import Float, UInt8
@@ -13,6 +13,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.models.budget import iterations_of
 from omnial_bench.models.draws import split_normals
 from omnial_bench.models.fitted import Fitted
+from omnial_bench.models.held_out import normal_scores
 from omnial_bench.models.normals import Normals
 from omnial_bench.models.outside.adapter import check_detector, make_room
 from omnial_bench.models.outside.calibration import CALIBRATION, LEAST, Scale, scale_of
@@ -32,6 +33,7 @@ def fit_detector(
     generator: torch.Generator,
     *,
     device: torch.device,
+    categories: Sequence[str] = (),
     trusted: Collection[str] = (),
     progress: Progress | None = None,
 ) -> list[Row]:
@@ -39,9 +41,9 @@ def fit_detector(
     which the last says what it was fitted to.
 
     `generator` decides which images are held out for the scale, `training.validation` how many: eight at the least, of
-    which 64 at the most are looked at. UserError for fewer than 16 images, for images that are all equal, for a fit or
-    a forward of a detector from elsewhere that fails, for a map that gives no scale, and for a state that does not come
-    back by its names.
+    which 64 at the most are looked at. `categories` are those of all images. UserError for fewer than 16 images, for
+    images that are all equal, for a fit or a forward of a detector from elsewhere that fails, for a map that gives no
+    scale, and for a state that does not come back by its names.
     """
     if (images == images[:1]).all():
         raise UserError(
@@ -53,6 +55,9 @@ def fit_detector(
     normals = Normals(images[chosen], recipe.training, steps=steps, device=device, progress=progress)
     learn(detector.to(device), normals, calibration, generator)
     seconds = time.monotonic() - began
+    own = [categories[at] if categories else "" for at in held_out]
+    with guarded(detector, "localise anomalies"):
+        detector.normal_scores = normal_scores(detector, images[held_out], own, device)
     # As a checkpoint holds it, for work on another layout is rounded otherwise.
     make_room(detector, {name: value.cpu().contiguous() for name, value in detector.state_dict().items()})
     detector.to("cpu")

@@ -23,6 +23,7 @@ from omnial_bench.models.budget import learning_rate
 from omnial_bench.models.checkpoint import Provenance, save
 from omnial_bench.models.distributed import mean_of, share, share_norms
 from omnial_bench.models.draws import at_random, by_epoch, split_normals
+from omnial_bench.models.held_out import normal_scores
 from omnial_bench.models.unfinished import STATE, Parts, Row, restore_state, save_state
 from omnial_bench.progress import Progress
 from omnial_bench.runtime import Precision, fabric
@@ -49,6 +50,8 @@ class Order:
     recompute: bool = False
     devices: int = 1
     trusted: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    """Of each image."""
     saved: Callable[[Path], None] | None = None
 
 
@@ -95,7 +98,12 @@ def descend(
         if loop.first and time.monotonic() - saved > SAVE_SECONDS:
             loop.save(origin.key, rows)
             saved = time.monotonic()
+    scores = {}
+    if loop.first:
+        categories = [order.categories[at] for at in held_out]
+        scores = normal_scores(detector.eval(), images[held_out], categories, loop.fabric.device)
     trained: Detector = detector.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    trained.normal_scores = scores
     recompute_features(trained, False)
     if loop.first:
         write_log(out, rows)

@@ -69,7 +69,7 @@ def train(
     origin = provenance(iterations_of(recipe.training, len(normals)))
     order = Order(
         recipe=recipe, out=out, seed=seed, device=device, precision=precision, recompute=recompute, devices=devices,
-        trusted=tuple(trusted), saved=saved,
+        trusted=tuple(trusted), categories=normals.categories, saved=saved,
     )  # fmt: skip
     if devices == 1 or isinstance(build(recipe, trusted=trusted, where="a recipe"), Fitted):
         return _train(order, origin, normals.images, textures, progress)
@@ -134,7 +134,8 @@ def _fit(
     """Fit a detector and write what a training writes; an interrupted fit leaves nothing and starts afresh."""
     device = fabric(order.device, order.precision).device
     rows = fit_detector(
-        detector, order.recipe, images, generator, device=device, trusted=order.trusted, progress=progress
+        detector, order.recipe, images, generator, device=device, categories=order.categories, trusted=order.trusted,
+        progress=progress,
     )  # fmt: skip
     write_log(order.out, rows)
     origin = origin.model_copy(update={"iterations": int(rows[-1]["iteration"])})

@@ -20,11 +20,12 @@ from omnial_bench.errors import UserError, is_printable
 from omnial_bench.evaluation.suited import check_gradient
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.fitting import learn
+from omnial_bench.models.held_out import normal_scores
 from omnial_bench.models.normals import Normals
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import Adapted, adapt, check_detector
 from omnial_bench.models.outside.gradients import Whole
-from omnial_bench.pipeline.site import NORMALS, Site, calibration_images, check_seed, check_size
+from omnial_bench.pipeline.site import NORMALS, Site, calibration_images, check_seed, check_size, held_out_images
 from omnial_bench.trust import drawing_from
 from omnial_bench.types import Detector, Untrained
 
@@ -143,14 +144,22 @@ def detector_at(site: Site, source: nn.Module | Factory | str, *, name: str = "d
         if isinstance(module, Fitted) and not (isinstance(source, nn.Module) or module.is_scaled):
             generator = torch.Generator().manual_seed(site.seed)
             fitted_on = Normals(site.fitted_on(), Training(batch=BATCH), device=site.device)
-            learn(module.to(site.device), fitted_on, calibration_images(site, fitted=True), generator)
-        elif not isinstance(module, Untrained):
+            held_out = held_out_images(site, fitted=True)
+            learn(module.to(site.device), fitted_on, calibration_images(held_out[0]), generator)
+            module.normal_scores = normal_scores(module, *held_out, site.device)
+            return module
+        if not isinstance(module, Untrained):
             check_detector(module.to(site.device), site.size, site.device)
+        if site.held_out is not None and not module.normal_scores:
+            module.normal_scores = normal_scores(module.eval(), *held_out_images(site, fitted=False), site.device)
         return module.eval()
     module.to(site.device)
-    normals = calibration_images(site, fitted=fitted)
+    held_out = held_out_images(site, fitted=fitted)
+    normals = calibration_images(held_out[0])
     detector = adapt(module, _batches(normals, site.device)).to(site.device)
-    if site.held_out is None and not fitted and isinstance(detector, Adapted) and detector.is_scaled:
+    if site.held_out is not None or fitted:
+        detector.normal_scores = normal_scores(detector, *held_out, site.device)
+    elif isinstance(detector, Adapted) and detector.is_scaled:
         log.warning(
             "%s: its scale comes from training images, on which it may have been fitted; if it was, its log-odds "
             "are too high, while rankings and attacks of linear or ranking objectives are unmoved; give held_out "

@@ -1,6 +1,6 @@
 """Where a module from elsewhere is to work: its data, and the normal images that it is fitted on and scaled by."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,16 +72,23 @@ def check_seed(seed: int) -> int:
     return seed
 
 
-def calibration_images(site: Site, *, fitted: bool) -> Tensor:
-    """Normal images to take a scale from, as bytes or as float in [0, 1]."""
+def held_out_images(site: Site, *, fitted: bool) -> tuple[Tensor, list[str]]:
+    """Normal images that nothing was fitted on, as bytes or as float in [0, 1], and the category of each, "" where it
+    is not known; training images where none are held out."""
     if isinstance(site.held_out, Path):
         return _read_folder(site, site.held_out)
     if site.held_out is not None:
         _check_own(site, "held_out images")
-        images = _checked(site.held_out)
-        return images[_spread(range(len(images)))]
-    images = site.normals()
-    return images[_spread(held_out(len(images)) if fitted else range(len(images)))]
+        return _checked(site.held_out), [""] * len(site.held_out)
+    normals = site.dataset.load("train", site.categories, site.size)
+    places = held_out(len(normals)) if fitted else range(len(normals))
+    return normals.images[places], [normals.categories[place] for place in places]
+
+
+def calibration_images(images: Tensor) -> Tensor:
+    """Those of the images that a scale is taken from: at most `CALIBRATION`, evenly."""
+    count = min(len(images), CALIBRATION)
+    return images[[index * len(images) // count for index in range(count)]]
 
 
 def _check_own(site: Site, got: str) -> None:
@@ -91,12 +98,6 @@ def _check_own(site: Site, got: str) -> None:
             f"expected held_out images for each category, which has a module of its own, got {got} for all; give a "
             f"folder that holds one named {site.categories[0]} and so on"
         )
-
-
-def _spread(places: Sequence[int]) -> list[int]:
-    """At most `CALIBRATION` of them, evenly."""
-    count = min(len(places), CALIBRATION)
-    return [places[index * len(places) // count] for index in range(count)]
 
 
 def _checked(images: Tensor) -> Tensor:
@@ -112,16 +113,16 @@ def _checked(images: Tensor) -> Tensor:
     return images
 
 
-def _read_folder(site: Site, folder: Path) -> UInt8[Tensor, "n 3 h w"]:
-    """The images in the folders of the site's categories, or, where there are none, in the folder itself."""
+def _read_folder(site: Site, folder: Path) -> tuple[UInt8[Tensor, "n 3 h w"], list[str]]:
+    """The images in the folders of the site's categories with these or, where there are none, in the folder itself."""
     if not folder.is_dir():
         raise UserError(f"no folder of held_out images at {folder}; check the path")
-    folders = [folder / category for category in site.categories if (folder / category).is_dir()]
+    folders = {category: folder / category for category in site.categories if (folder / category).is_dir()}
     if not folders:
         _check_own(site, "one folder")
-    files = [path for place in folders or [folder] for path in image_files(place)]
+    named = [(path, name) for name, place in (folders or {"": folder}).items() for path in image_files(place)]
+    files, categories = [path for path, _ in named], [name for _, name in named]
     if len(files) < LEAST:
         raise UserError(f"expected at least {LEAST} held_out images in {folder}, got {len(files)}; add some")
-    chosen = [files[place] for place in _spread(range(len(files)))]
-    images = np.stack([read_image(path, site.size)[0].transpose(2, 0, 1) for path in chosen])
-    return torch.from_numpy(images)
+    images = np.stack([read_image(path, site.size)[0].transpose(2, 0, 1) for path in files])
+    return torch.from_numpy(images), categories

@@ -75,6 +75,7 @@ def identity_at(folder: Path) -> dict[str, Any]:
     identity = {"weights": weights, "recipe": {name: recipe[name] for name in recipe if name != "training"}}
     detector = str(recipe.get("detector"))
     own = {"detector": code_of(detector)} if is_foreign(detector) else {}
+    own |= {"normal_scores": table["normal_scores"]} if "normal_scores" in table else {}
     return identity | own | defence_code(recipe.get("defence", {}))
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from omnial_bench.metrics.metric import METRICS, Metric
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, Model
+from omnial_bench.reports.missed import threshold_words
 from omnial_bench.reports.model_rows import Rows, facts_of, interval_of
 from omnial_bench.reports.table import MINUS, Column, Style, Table
 from omnial_bench.reports.titles import joined
@@ -38,7 +39,7 @@ def headline(values: Values) -> Table:
     """Each model's class means on the clean test, the control and every set, and the change from the control."""
     records: list[dict[str, Any]] = []
     letters: dict[tuple[int, str], str] = {}
-    for metric in (name for name in HEADLINE if name in values.metrics):
+    for metric in values.headline:
         panel = {"panel": METRIC_TITLES[metric], "metric": metric}
         for model in values.models:
             letters |= {(len(records), "model"): "a"} if model in values.unlearnt else {}
@@ -90,6 +91,7 @@ def _headline_caption(values: Values) -> str:
         )
     if values.sets:
         parts.append(set_words(values))
+    parts += threshold_words(values)
     if any(not math.isnan(values.chance(condition, "pixel_ap")) for condition in values.conditions):
         parts.append("The chance level of AP is the share of anomalous pixels, so the clean test and the sets differ.")
     return " ".join(parts) + spread_words(values, values.conditions, "±:")

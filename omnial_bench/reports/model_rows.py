@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from omnial_bench.metrics.metric import metric_of
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.footnotes import doubts, short_notes
@@ -101,14 +102,17 @@ def interval_of(key: str, values: Values, model: Model, condition: Condition | N
 def extreme_cells(
     frame: pd.DataFrame, keys: Iterable[str], among: Set[tuple[int, str]], *, lowest: bool = False
 ) -> Cells:
-    """The highest printed value of each column in each block, `among` the cells that may be compared; ties are all
-    best, unless all tie. With `lowest` the lowest, of two values at the least."""
+    """The best printed value of each column in each block, the lowest of a `metric` that is better so, `among` the
+    cells that may be compared; ties are all best, unless all tie. With `lowest` the lowest, of two values at the least.
+    """
     cells: set[tuple[int, str]] = set()
     for _, block in frame.groupby("panel", sort=False):
+        known = metric_of(str(block["metric"].iloc[0])) if "metric" in block else None
+        fewer = lowest or (known is not None and known.better == "lower")
         for key in keys:
             rows = [int(str(row)) for row in block.index if (row, key) in among]
             printed = frame.loc[rows, key].mul(100).round(1)
             if (printed.count() if lowest else printed.nunique()) > 1:
-                extreme = printed.min() if lowest else printed.max()
+                extreme = printed.min() if fewer else printed.max()
                 cells |= {(row, key) for row in rows if printed[row] == extreme}
     return frozenset(cells)

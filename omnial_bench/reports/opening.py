@@ -9,6 +9,7 @@ from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.findings import best_clean
 from omnial_bench.reports.headline import headline
 from omnial_bench.reports.lessons import CHANCE, TIE, Ranked, overstated, ranked_by
+from omnial_bench.reports.missed import missed_words
 from omnial_bench.reports.origins import FAILED, LEARNT, NOT_RUN
 from omnial_bench.reports.table import MINUS, Table
 from omnial_bench.reports.titles import joined
@@ -48,7 +49,9 @@ def opening(values: Values, campaign: Campaign | None) -> Opening:
     finding = (_under_attack(campaign) if campaign else "") or _on_a_set(values) or best_clean(values)
     finding = finding or "The rows define no figure by which anything could be concluded."
     sure = (_apart(campaign), _health_words(campaign), overstated(campaign)) if campaign else ()
-    return Opening(tuple(filter(None, (finding, unlearnt))), table, tuple(filter(None, sure)))
+    return Opening(
+        tuple(filter(None, (finding, missed_words(values, campaign), unlearnt))), table, tuple(filter(None, sure))
+    )
 
 
 def _apart(campaign: Campaign) -> str:

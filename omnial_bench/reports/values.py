@@ -12,7 +12,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.metrics.metric import METRICS, is_chance
 from omnial_bench.reports.conditions import Condition, Model, condition_order, model_order
 from omnial_bench.reports.titles import Titles
-from omnial_bench.results import size_of
+from omnial_bench.results import AT_THRESHOLD, HEADLINE, size_of
 
 METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
 MEAN = "mean"
@@ -37,6 +37,7 @@ class _Figure(NamedTuple):
     value: float
     low: float
     high: float
+    n: int
 
     @property
     def has_interval(self) -> bool:
@@ -83,7 +84,9 @@ class Values:
         for row in rows.to_dict("records"):
             model = Model(row["detector"], row["paradigm"], row["preset"])
             images = (model, conditions[row["set"], row["threat"], row["source"]], row["category"])
-            self._figures[*images, row["metric"]].append(_Figure(row["seed"], row["value"], row["low"], row["high"]))
+            self._figures[*images, row["metric"]].append(
+                _Figure(row["seed"], row["value"], row["low"], row["high"], row["n"])
+            )
             self._counts[images] = max(self._counts[images], row["n"])
             self._aims[images].add(row["aim"])
         self._gaps = {} if differences is None else _gaps_of(differences[differences["seed"].isin(self.seeds)])
@@ -137,6 +140,30 @@ class Values:
         """The figure as in the rows (a fraction, or dB); NaN where it is undefined or was not measured."""
         figures = self._of(model, condition, metric, category)
         return fmean(figure.value for figure in figures) if figures else math.nan
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """The metrics of the first tables: those at a threshold only where there is one."""
+        known = {
+            key[-1] for key, figures in self._figures.items() if not all(math.isnan(each.value) for each in figures)
+        }
+        return tuple(name for name in self.metrics if name in HEADLINE or (name in AT_THRESHOLD and name in known))
+
+    def hits(self, model: Model, condition: Condition | None, metric: str) -> tuple[float, int]:
+        """How many images a share stands for, and of how many, over the categories where it is defined; averaged over
+        the seeds."""
+        known = [
+            figure
+            for category in self.categories
+            for figure in self._of(model, condition, metric, category)
+            if not math.isnan(figure.value)
+        ]
+        seeds = max(len({figure.seed for figure in known}), 1)
+        return sum(figure.value * figure.n for figure in known) / seeds, sum(figure.n for figure in known) // seeds
+
+    def measured(self, model: Model, condition: Condition | None, metric: str) -> bool:
+        """Whether there is a row of it, be it undefined."""
+        return bool(self._of(model, condition, metric, MEAN))
 
     def each(self, model: Model, condition: Condition | None, metric: str) -> list[float]:
         """The class mean of each seed; none where one is undefined, for a mean of the others would be of other

@@ -8,6 +8,7 @@ from typing import Any
 
 from omnial_bench.reports.campaign import GOALS, Campaign
 from omnial_bench.reports.conditions import Condition, Model
+from omnial_bench.reports.missed import threshold_words
 from omnial_bench.reports.model_rows import Rows, extreme_cells, facts_of
 from omnial_bench.reports.suites import Evaluation
 from omnial_bench.reports.table import Column, Table
@@ -26,7 +27,7 @@ RANKS = "any_score"
 """The column of the attack on the score that ranks images."""
 _HEADS = {"any": "any harm", "hide": "missed defect\n(hide)", "fabricate": "false alarm\n(fabricate)"}
 _OPENING_WORDS = {
-    "any": "any harm: every image, against its truth (image AUROC: through the score that ranks images)",
+    "any": "any harm: every image, against its truth (figures of images: through the score that ranks them)",
     "hide": "missed defect: anomalous images alone, towards normal maps",
     "fabricate": "false alarm: normal images alone, towards anomalous maps",
 }
@@ -49,7 +50,7 @@ def opening_table(campaign: Campaign) -> Table | None:
     if worst and any(trial.size != campaign.size for trial in worst.own):
         worst = None
     rows = Rows(values, campaign)
-    for metric in (name for name in HEADLINE if name in values.metrics):
+    for metric in values.headline:
         aimed = campaign.against(metric)
         shown = {"unattacked": suite.control, **{goal: trial.own for goal, trial in goals.items()}}
         shown |= {"any": aimed.own if aimed else None} if "any" in goals else {}
@@ -97,8 +98,9 @@ def _opening_caption(campaign: Campaign, worst: Evaluation | None) -> str:
     ]
     if worst:
         parts.append(f"Worst: for each image the most harmful of the {len(worst.own)} attacks of {worst.label}.")
+    parts += threshold_words(values)
     unbound = any(campaign.unbound(condition) for condition in conditions if condition)
-    parts.append("Bold: the highest of each column. Dash: no attack of that column was after this figure")
+    parts.append("Bold: the best of each column. Dash: no attack of that column was after this figure")
     return " ".join(parts) + (", or it claims no bound." if unbound else ".")
 
 

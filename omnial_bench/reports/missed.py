@@ -1,0 +1,71 @@
+"""Defects missed and false alarms at the decision threshold, in words. No torch here."""
+
+import math
+from collections.abc import Iterable
+
+from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.values import Values
+from omnial_bench.reports.wording import names_of, range_words
+from omnial_bench.results import AT_THRESHOLD
+
+HELD = "image_false_alarms_held"
+_WORDS = (("defects", "is missed", "are missed"), ("normal images", "raises a false alarm", "raise a false alarm"))
+
+
+def missed_words(values: Values, campaign: Campaign | None) -> str:
+    """How many defects are missed and how many normal images raise an alarm, before the white-box attack on the image
+    score and under it, or on the clean test; where a model has no threshold, that."""
+    if HELD not in values.metrics:
+        return ""
+    trial, before = None, values.clean
+    if campaign and campaign.white_box:
+        trial, before, values = campaign.against(HELD), campaign.white_box.control, campaign.values
+    rated = [model for model in values.judged if values.measured(model, before, HELD)]
+    models = [model for model in rated if values.hits(model, before, HELD)[1]]
+    without = [model for model in rated if model not in models]
+    clauses = []
+    for metric, (kind, verb, verbs) in zip(AT_THRESHOLD, _WORDS, strict=True) if models else ():
+        pairs = [values.hits(model, before, metric) for model in models]
+        shown = _ends(hits for hits, _ in pairs)
+        clause = f"{shown} of {max(n for _, n in pairs)} {kind} {verb if shown == '1' else verbs}"
+        if trial:
+            more = _ends(values.hits(model, trial.own, metric)[0] for model in models)
+            clause += f", {more} under white-box attack at {trial.size} on the image score"
+        clauses.append(clause)
+    several = f" (the fewest to the most of {len(models)} models)" if len(models) > 1 else ""
+    sentences = (
+        [f"At a threshold set for {_held(values)} of false alarms {'; '.join(clauses)}{several}."] if models else []
+    )
+    if without:
+        sentences.append(
+            f"{names_of(values, without)} {'has' if len(without) == 1 else 'have'} no threshold, for no scores of "
+            "held-out normal images are known: missed defects and false alarms are undefined there."
+        )
+    return " ".join(sentences)
+
+
+def threshold_words(values: Values) -> list[str]:
+    """What a caption says of the figures at a threshold, a sentence or none."""
+    if "image_missed" not in values.headline:
+        return []
+    return [
+        "Missed defects and false alarms: shares of the anomalous and of the normal images, with Wilson's interval, at "
+        f"thresholds that held-out normal images set for {_held(values)} of false alarms; lower is better."
+    ]
+
+
+def _held(values: Values) -> str:
+    """The rates of false alarms that thresholds are set for, over all models and categories."""
+    rates = [
+        rate
+        for model in values.models
+        for condition in values.conditions
+        for category in values.categories
+        if not math.isnan(rate := values.get(model, condition, HELD, category))
+    ]
+    return range_words(min(rates), max(rates))
+
+
+def _ends(counts: Iterable[float]) -> str:
+    each = [round(count, 1) for count in counts]
+    return f"{min(each):g}" + (f" to {max(each):g}" if max(each) > min(each) else "")
