@@ -345,6 +345,13 @@ def test_corruptions_by_severity(tmp_path: Path) -> None:
     assert row["pixel_auroc_0"] == made.values.get(model, control, "pixel_auroc")
     assert row["pixel_auroc_3"] == made.values.get(model, Condition("blur-3", "blur severity 3", "self"), "pixel_auroc")
     assert len(table.columns) == 13
+    rows = rows_of_both()
+    alarms = rows[rows["metric"] == "image_auroc"].assign(
+        metric="image_false_alarms", value=lambda part: 1 - part["value"]
+    )
+    made = campaign(tmp_path, pd.concat([rows, alarms], ignore_index=True))
+    assert corruption_table(made, "_threshold").name == "corruptions_threshold"
+    assert "jpeg adds most false alarms (mean change +" in said(made, "kinds of common corruption")
 
 
 def test_what_is_attacked_after_a_corruption_stands_beside_what_is_not(tmp_path: Path) -> None:

@@ -473,6 +473,6 @@ def test_conditions_of_the_clean_test_stand_in_a_table_of_their_own() -> None:
     values = Values(pd.concat([rows, *kinds], ignore_index=True))
     assert values.conditions == Values(rows).conditions and values.clean.set == "clean"
     table, model = categories.by_condition(values), values.models[0]
-    assert list(table.frame["condition"]) == ["dim", "lit", "mean"] * 3
+    assert list(table.frame["condition"])[:3] == ["dim", "lit", "mean"]
     whole = values.get(model, values.clean, "image_auroc")
     assert list(table.frame[model.name][:3]) == pytest.approx([0.5 * whole, 0.7 * whole, 0.6 * whole])

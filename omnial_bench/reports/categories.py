@@ -90,7 +90,7 @@ def by_condition(values: Values) -> Table | None:
     """The clean test under each condition of the data set, a block a metric, models side by side, and the mean over the
     conditions."""
     rows = Rows(values)
-    for metric in (name for name in BY_CATEGORY if name in values.metrics):
+    for metric in values.headline:
         panel = {"panel": METRIC_TITLES[metric], "metric": metric}
         for condition in values.parts:
             rows.add(**panel, kind="condition", condition=condition.part.replace("_", " "))

@@ -20,8 +20,9 @@ from omnial_bench.reports.suites import RANKING, Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.values import METRIC_TITLES
 from omnial_bench.reports.wording import AUROC_WORDS, count_words, mean_words, spread_words
+from omnial_bench.results import AT_THRESHOLD
 
-PAIRS = {"": ("image_auroc", "pixel_auroc"), "_threshold": ("image_missed", "image_false_alarms")}
+PAIRS = {"": ("image_auroc", "pixel_auroc"), "_threshold": AT_THRESHOLD}
 """The metrics that stand in one table, by the end of its name."""
 ACROSS = 4
 """Panels side by side."""
@@ -41,12 +42,8 @@ def kinds_of(suite: Evaluation) -> Kinds:
 
 def pairs_in(campaign: Campaign) -> dict[str, list[str]]:
     """PAIRS, as far as the rows have figures of them."""
-    shown, values = set(), campaign.values
-    for metric in (name for pair in PAIRS.values() for name in pair if name in values.metrics):
-        if any(values.each(model, condition, metric) for model in values.models for condition in values.conditions):
-            shown.add(metric)
-    every = {end: [name for name in pair if name in shown] for end, pair in PAIRS.items()}
-    return {end: metrics for end, metrics in every.items() if metrics}
+    shown = {end: [name for name in pair if name in campaign.values.headline] for end, pair in PAIRS.items()}
+    return {end: metrics for end, metrics in shown.items() if metrics}
 
 
 def corruption_table(campaign: Campaign, end: str = "") -> Table | None:
