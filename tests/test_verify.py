@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from omnial_bench.data import decode
 from omnial_bench.data.dataset import find_dataset
-from omnial_bench.data.duplicates import pairs_alike
+from omnial_bench.data.duplicates import pairs_alike, turned_alike
 from omnial_bench.data.verify import Verification, verify
 from omnial_bench.errors import UserError
 
@@ -229,7 +229,17 @@ def test_pairs_beyond_those_that_are_all_compared_are_found_where_they_are_equal
     assert pairs_alike(signatures) == [(0, 6, 1.0), (1, 7, 1.0)]
     monkeypatch.setattr("omnial_bench.data.duplicates.MOST", 4)
     assert pairs_alike(signatures) == [(0, 6, 1.0), (1, 7, 1.0)]
-    assert pairs_alike([b"", bytes(64 * 64), bytes(64 * 64)]) == []
+    assert pairs_alike([b"", b""]) == []
+
+
+def test_an_image_is_known_however_it_is_turned_or_mirrored() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (9, 64, 64), np.uint8)
+    turned = [np.rot90(images[turn][:, ::-1] if turn >= 4 else images[turn], turn) for turn in range(8)]
+    signatures = [image.tobytes() for image in (*images, *turned)]
+    pairs = turned_alike(signatures, range(9), range(9, 17))
+    # Turned by nothing it is the same image, which `pairs_alike` finds.
+    assert [pair[:2] for pair in pairs] == [(turn, 9 + turn) for turn in range(1, 8)]
+    assert pairs_alike(signatures) == [(0, 9, 1.0)]
 
 
 def test_what_verify_decodes_is_kept_for_runs_and_what_it_cannot_is_not(

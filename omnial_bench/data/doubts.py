@@ -62,8 +62,8 @@ def _of_image(dataset: Dataset, sample: Sample, look: Inspection) -> list[Proble
         what = f"its EXIF says orientation {look.orientation}, which is not applied"
         remedy = "store the image as it is seen, without the tag, and the mask on the same pixels"
         problems.append(Problem(_place(dataset, sample.image), what, remedy, wrong=bool(sample.masks)))
-    if look.signature and len(set(look.signature)) == 1:
-        what = f"every pixel has level {look.signature[0]}"
+    if look.levels[0] == look.levels[1]:
+        what = f"every pixel has level {look.levels[0]}"
         problems.append(Problem(_place(dataset, sample.image), what, "replace or remove it", wrong=False))
     return problems
 
@@ -138,15 +138,14 @@ def _unlike(dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspect
 
 def _like_masks(dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspection]) -> list[Problem]:
     """Masks that are read as images, where most images are none; and images that are all dark."""
-    few = [
-        sample for sample, look in zip(samples, looks, strict=True) if look.few_colours and len(set(look.signature)) > 1
-    ]
+    usable = [(sample, look) for sample, look in zip(samples, looks, strict=True) if look.mode]
+    few = [sample for sample, look in usable if look.few_colours and look.signature]
     what, remedy = (
         "has 4 colours at most, as a mask has, and is read as an image",
         "name it or move it as its layout says",
     )
     problems = [Problem(_place(dataset, one.image), what, remedy) for one in few if 2 * len(few) < len(samples)]
-    top = max((max(look.signature) for look in looks if look.signature), default=255)
+    top = max((look.levels[1] for _, look in usable), default=255)
     if top < DARK:
         what = f"the brightest of its images has level {top} of 255"
         problems.append(Problem(samples[0].category, what, "scale them to the whole range", wrong=False))
@@ -193,7 +192,7 @@ def look_over_categories(
     `seen` holds those of the categories before, and gets these."""
     problems = []
     for sample, look in zip(samples, looks, strict=True):
-        if len(set(look.signature)) > 1:
+        if look.signature:
             first = seen.setdefault(hashlib.sha256(look.signature).digest(), sample)
             if first.category != sample.category:
                 what, wrong = f"the same as {_place(dataset, first.image)}", first.split != sample.split

@@ -1,85 +1,125 @@
 """Images that are there twice, or nearly: compared by what is left of them when they are made small."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from omnial_bench.data.inspection import SIGNATURE
-
+SIGNATURE = 64
+"""Side in pixels of what images are compared by."""
 ALIKE = 0.999
 """Correlation of two images, locally levelled, from which on they are one: 85 % JPEG, ten per cent more light and half
 the size leave more in most images; different photographs of one part had 0.9986 at most (MVTec AD, five categories)."""
 AROUND = 9
 """Side of the square whose mean is taken off: what is compared is detail and not light."""
-MOST = 8000
+SKETCH, LIKELY = 128, 0.99
+"""Random directions, and the correlation along them from which on the true one is computed. That of a true
+correlation r lies around it with a deviation of (1 - r^2) / sqrt(SKETCH): at ALIKE, 0.0002."""
+MOST = 20_000
 """Images of a category whose pairs are all looked at; of more, only those are found whose small copies are equal."""
-BLOCK = 1000
+BLOCK = 200
+
+TURNS = [(mirrored, turns) for mirrored in (False, True) for turns in range(4)][1:]
+"""Whether an image is mirrored, and by how many right angles it is turned then."""
+
+Floats = npt.NDArray[np.float32]
+Squares = npt.NDArray[Any]
+Small = npt.NDArray[np.uint8]
+"""Signatures, `n SIGNATURE SIGNATURE`."""
 
 
 def pairs_alike(signatures: Sequence[bytes]) -> list[tuple[int, int, float]]:
-    """Pairs of places whose images are alike, the lower first, with their correlation: 1 for the very same small copy.
+    """Pairs of places whose images are alike, the lower first, with their correlation: 1 for the very same small copy,
+    of which each is paired with the first alone.
 
-    A signature that is empty, or of one level, is like no other.
+    A signature that is empty is like no other.
     """
-    places = [place for place, signature in enumerate(signatures) if len(set(signature)) > 1]
-    if len(places) < 2:
-        return []
-    if len(places) > MOST:
-        return _equal(signatures, places)
-    vectors = _levelled([signatures[place] for place in places])
-    found = []
-    for start in range(0, len(places), BLOCK):
-        block = vectors[start : start + BLOCK] @ vectors[start:].T
-        rows, columns = np.nonzero(np.triu(block, 1) >= ALIKE)
-        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-            first, other = places[start + row], places[start + column]
-            same = signatures[first] == signatures[other]
-            found.append((first, other, 1.0 if same else min(float(block[row, column]), 0.9999)))
-    return found
+    first: dict[bytes, int] = {}
+    equal = [
+        (first[signature], place, 1.0)
+        for place, signature in enumerate(signatures)
+        if signature and first.setdefault(signature, place) != place
+    ]
+    places = list(first.values())
+    if not places or len(places) > MOST:
+        return equal
+    small = _small(signatures, places)
+    sketches = _sketched(small, _directions())
+    near = _near(small, small, sketches, sketches)
+    return sorted(equal + [(places[row], places[column], likeness) for row, column, likeness in near if row < column])
 
 
 def turned_alike(
     signatures: Sequence[bytes], trains: Sequence[int], tests: Sequence[int]
 ) -> list[tuple[int, int, float]]:
     """Pairs of a training and a test image of which one is the other turned by right angles, mirrored or both, with
-    their correlation; an image whose pair `pairs_alike` gives may be among them where it is symmetrical."""
-    some, others = ([place for place in places if len(set(signatures[place])) > 1] for places in (trains, tests))
+    their correlation."""
+    some, others = ([place for place in places if signatures[place]] for places in (trains, tests))
     if not some or not others or len(some) + len(others) > MOST:
         return []
-    vectors = _levelled([signatures[place] for place in some])
-    squares = _levelled([signatures[place] for place in others]).reshape(-1, SIGNATURE, SIGNATURE)
-    best = np.zeros((len(some), len(others)), np.float32)
-    for mirrored in (False, True):
-        for turns in range(4)[not mirrored :]:
-            turned = np.rot90(squares[:, :, ::-1] if mirrored else squares, turns, (1, 2)).reshape(len(others), -1)
-            np.maximum(best, vectors @ turned.T, out=best)
-    return [
-        (some[row], others[column], min(float(best[row, column]), 0.9999))
-        for row, column in zip(*(places.tolist() for places in np.nonzero(best >= ALIKE)), strict=True)
-    ]
+    rows, columns = _small(signatures, some), _small(signatures, others)
+    # Of a turned image along a direction is as much as of the image along the direction turned back.
+    back = [_turned(_directions().T.reshape(-1, SIGNATURE, SIGNATURE), turn, back=True) for turn in TURNS]
+    sketches = _sketched(rows, _directions())
+    turned = _sketched(columns, np.concatenate(back).reshape(-1, SIGNATURE**2).T)
+    best: dict[tuple[int, int], float] = {}
+    for at, turn in enumerate(TURNS):
+        part = turned[:, at * SKETCH : (at + 1) * SKETCH]
+        for row, column, likeness in _near(rows, _turned(columns, turn), sketches, part):
+            pair = some[row], others[column]
+            best[pair] = max(best.get(pair, 0), likeness)
+    return [(*pair, likeness) for pair, likeness in sorted(best.items())]
 
 
-def _equal(signatures: Sequence[bytes], places: Sequence[int]) -> list[tuple[int, int, float]]:
-    first: dict[bytes, int] = {}
-    return [
-        (first[signatures[place]], place, 1.0)
-        for place in places
-        if first.setdefault(signatures[place], place) != place
-    ]
+def _turned(squares: Squares, turn: tuple[bool, int], *, back: bool = False) -> Squares:
+    mirrored, turns = turn
+    if back:
+        squares = np.rot90(squares, -turns, (1, 2))
+        return squares[:, :, ::-1] if mirrored else squares
+    return np.rot90(squares[:, :, ::-1] if mirrored else squares, turns, (1, 2))
 
 
-def _levelled(signatures: Sequence[bytes]) -> npt.NDArray[np.float32]:
+def _near(rows: Small, columns: Small, sketches: Floats, others: Floats) -> Iterator[tuple[int, int, float]]:
+    """Places in both that are alike, of those whose sketches are nearly."""
+    sketches, others = _lengthened(sketches), _lengthened(others)
+    for start in range(0, len(rows), BLOCK):
+        likely = np.argwhere(sketches[start : start + BLOCK] @ others.T >= LIKELY)
+        for at in range(0, len(likely), BLOCK):
+            row, column = likely[at : at + BLOCK].T
+            likeness = (_levelled(rows[start + row]) * _levelled(columns[column])).sum(1)
+            for place, value in enumerate(likeness.tolist()):
+                if value >= ALIKE:
+                    yield start + int(row[place]), int(column[place]), min(value, 0.9999)
+
+
+def _small(signatures: Sequence[bytes], places: Sequence[int]) -> Small:
+    joined = b"".join(signatures[place] for place in places)
+    return np.frombuffer(joined, np.uint8).reshape(-1, SIGNATURE, SIGNATURE)
+
+
+def _sketched(small: Small, directions: Floats) -> Floats:
+    """What of each image lies along the directions, `n d`."""
+    return np.concatenate([_levelled(small[at : at + BLOCK]) @ directions for at in range(0, len(small), BLOCK)])
+
+
+@cache
+def _directions() -> Floats:
+    return np.random.default_rng(0).standard_normal((SIGNATURE**2, SKETCH), np.float32)
+
+
+def _levelled(small: Small) -> Floats:
     """Each as a vector of length 1."""
-    vectors = np.empty((len(signatures), SIGNATURE**2), np.float32)
-    for start in range(0, len(signatures), BLOCK):
-        joined = b"".join(signatures[start : start + BLOCK])
-        small = np.frombuffer(joined, np.uint8).reshape(-1, SIGNATURE, SIGNATURE)
-        # Sums over the square around each place, as differences of sums from the edge on: SciPy takes longer to start.
-        sums = np.pad(small.astype(np.int32), ((0, 0), *[(AROUND // 2 + 1, AROUND // 2)] * 2), mode="edge")
-        sums = sums.cumsum(1).cumsum(2)
-        sums = sums[:, AROUND:] - sums[:, :-AROUND]
-        around = (sums[:, :, AROUND:] - sums[:, :, :-AROUND]) / np.float32(AROUND**2)
-        vectors[start : start + BLOCK] = (small - around).reshape(len(small), -1)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-    return vectors
+    # Sums over the square around each place, as differences of sums from the edge on: SciPy takes longer to start.
+    sums = np.pad(small.astype(np.int32), ((0, 0), *[(AROUND // 2 + 1, AROUND // 2)] * 2), mode="edge")
+    sums = sums.cumsum(1, dtype=np.int32).cumsum(2, dtype=np.int32)
+    sums = sums[:, AROUND:] - sums[:, :-AROUND]
+    around = (sums[:, :, AROUND:] - sums[:, :, :-AROUND]).astype(np.float32)
+    return _lengthened((small.astype(np.float32) - around / np.float32(AROUND**2)).reshape(len(small), -1))
+
+
+def _lengthened(vectors: Floats) -> Floats:
+    """Each of length 1."""
+    lengths: Floats = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    return vectors / lengths

@@ -1,5 +1,6 @@
 """One sample looked at closely: each of its files is decoded once, and only what verifying needs is kept of it."""
 
+import hashlib
 import zlib
 from dataclasses import dataclass, field
 from functools import reduce
@@ -9,14 +10,13 @@ from typing import Any
 from PIL import Image
 
 from omnial_bench.data import decode
+from omnial_bench.data.duplicates import SIGNATURE
 from omnial_bench.data.levels import Levels, Values, measure, read_levels
 from omnial_bench.data.readers.base import Sample
 from omnial_bench.data.splits import Drawn, united
 from omnial_bench.errors import UserError
 
 FEW_COLOURS = 4
-SIGNATURE = 64
-"""Side in pixels of what images are compared by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Marked:
     """Whether a pixel is left at the network's size."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Inspection:
     """What is known of one sample; fields of its image have their defaults where it cannot be decoded."""
 
@@ -41,8 +41,10 @@ class Inspection:
     few_colours: bool = False
     """No more than `FEW_COLOURS`, as masks have."""
     orientation: int = 1
+    levels: tuple[int, int] = (0, 255)
+    """The darkest and the brightest of `SIGNATURE`x`SIGNATURE` pixels."""
     signature: bytes = b""
-    """Grey levels of `SIGNATURE`x`SIGNATURE`."""
+    """Their grey levels, or a hash of them; empty where all are one."""
     unusable: tuple[tuple[Path, str], ...] = ()
     """Files that cannot be used, and why."""
     values: tuple[Values, ...] = ()
@@ -53,15 +55,9 @@ class Inspection:
     """By the level above which pixels are anomalous; empty without masks."""
 
 
-def _signature(image: Image.Image) -> bytes:
-    # A filter that treats left and right alike, so that a mirrored image has the mirrored signature.
-    small = image.resize((SIGNATURE, SIGNATURE), Image.Resampling.HAMMING, reducing_gap=2)
-    return small.convert("L").tobytes()
-
-
-def inspect(sample: Sample, size: decode.Size) -> tuple[Inspection, Drawn | None]:
+def inspect(sample: Sample, size: decode.Size, *, whole: bool = True) -> tuple[Inspection, Drawn | None]:
     """Decode a sample's image and masks; what is wrong with them is told, not raised. `size` is the network's, at which
-    they are drawn if they can be."""
+    they are drawn if they can be; of the signature the `whole` is kept, or its hash."""
     unusable: list[tuple[Path, str]] = []
     seen: dict[str, Any] = {}
     pixels = None
@@ -69,10 +65,13 @@ def inspect(sample: Sample, size: decode.Size) -> tuple[Inspection, Drawn | None
         opened = decode.open_image(sample.image)
         image = decode.usable(opened, sample.image)
         pixels = decode.resized(image, size)
+        # A filter that treats left and right alike, so that a mirrored image has the mirrored signature.
+        small = image.resize((SIGNATURE, SIGNATURE), Image.Resampling.HAMMING, reducing_gap=2).convert("L").tobytes()
         seen = {
             "size": (image.height, image.width), "mode": opened.mode, "format": opened.format or "",
             "orientation": decode.orientation_of(opened), "few_colours": image.getcolors(FEW_COLOURS) is not None,
-            "signature": _signature(image),
+            "levels": (min(small), max(small)),
+            "signature": b"" if min(small) == max(small) else small if whole else hashlib.sha256(small).digest(),
         }  # fmt: skip
     except UserError as error:
         unusable.append((sample.image, str(error)))

@@ -11,6 +11,7 @@ from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.dataset import Dataset, Truth, scan
 from omnial_bench.data.doubts import Problem, look_over, look_over_categories, look_over_pairs
+from omnial_bench.data.duplicates import MOST
 from omnial_bench.data.inspection import Inspection, inspect
 from omnial_bench.data.levels import Cut, choose_cut, together
 from omnial_bench.data.readers.base import Reader, Sample, Split
@@ -116,13 +117,14 @@ def _looks(
 ) -> list[Inspection]:
     """The inspections of a split, which is kept for runs at this size as it is decoded, if all of it can be."""
     looks: list[Inspection] = []
+    whole = sum(sample.category == samples[0].category for sample in dataset.samples) <= MOST if samples else True
 
     def fill(arrays: cache.Arrays) -> None:
         looks.clear()
         filling = Filling(arrays, size)
 
         def look(index: int) -> Inspection:
-            found, drawn = inspect(samples[index], size)
+            found, drawn = inspect(samples[index], size, whole=whole)
             if drawn is not None:
                 filling.put(index, drawn)
             return found
@@ -141,7 +143,7 @@ def _looks(
         with suppress(_Unfit):
             dataset.decoded(samples, size, fill)
     if len(looks) != len(samples):
-        for found in cache.streamed(lambda sample: inspect(sample, size)[0], samples):
+        for found in cache.streamed(lambda sample: inspect(sample, size, whole=whole)[0], samples):
             looks.append(found)
             tick()
     return looks
