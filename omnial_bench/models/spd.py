@@ -5,13 +5,12 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from omnial_bench.models.initial import draw
 from omnial_bench.models.learned import Features, Learned
 from omnial_bench.models.learned_options import PaDiMSPDOptions as Options
 from omnial_bench.models.padim import PaDiM
+from omnial_bench.models.siamese import Heads
 from omnial_bench.synthesis.smoothblend import smooth_blend
 from omnial_bench.synthesis.transform import jittered_crop
 from omnial_bench.trust import drawing_from
@@ -22,23 +21,6 @@ HEADS_RATE = 10.0
 """Of the backbone's rate."""
 LARGER, JITTER = (1.0, 1.05), (0.05, 0.05, 0.05, 0.05)
 """Of a weak view: by which factors it is resized before it is cropped, and how its colours change."""
-
-
-class Heads(nn.Module):
-    """SimSiam's projector and predictor (Chen and He, CVPR 2021), which the fit alone needs."""
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.projector = nn.Sequential(
-            nn.Linear(channels, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(),
-            nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(),
-            nn.Linear(width, width, bias=False), nn.BatchNorm1d(width, affine=False),
-        )  # fmt: skip
-        narrow = max(1, width // 4)
-        self.predictor = nn.Sequential(
-            nn.Linear(width, narrow, bias=False), nn.BatchNorm1d(narrow), nn.ReLU(), nn.Linear(narrow, width)
-        )
-        draw(self, "plain")
 
 
 class PaDiMSPD(Learned):
@@ -84,14 +66,7 @@ class PaDiMSPD(Learned):
         assert self.heads is not None
         one, other = (jittered_crop(images, generator, resize=LARGER, flip=0, jitter=JITTER) for _ in range(2))
         means = self.padim.backbone(torch.cat((one, other, smooth_blend(one, generator))))[-1].mean((2, 3))
-        first, second, spoilt = (self.heads.projector(part) for part in means.chunk(3))
-        views = _likeness(self.heads.predictor(first), second.detach())
-        views = (views + _likeness(self.heads.predictor(second), first.detach())) / 2
-        return {"views": 1 - views, "spot": self.options.weight * (1 + _likeness(first, spoilt))}
+        return self.heads(*means.chunk(3), weight=self.options.weight)  # type: ignore[no-any-return]
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
         return self.prediction(images, self.padim(images).log_odds)
-
-
-def _likeness(some: Float[Tensor, "b c"], others: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
-    return F.cosine_similarity(some, others).mean()
