@@ -220,11 +220,13 @@ def _corrupted(campaign: Campaign) -> str:
             after = [(model, condition) for model in before for level, condition in shown.items() if level]
             change = _mean([values.get(model, condition, metric.name) - before[model] for model, condition in after])
             changes |= {} if math.isnan(change) else {kind: change}
-        if changes:
-            kind = (min if metric.better == "higher" else max)(changes, key=lambda name: changes[name])
-            what = f"costs most {metric.words}" if metric.better == "higher" else f"adds most {metric.words.lower()}"
-            clauses.append(f"{kind} {what} (mean change {_number(changes[kind])} points over its severities)")
-    return f"Of {len(kinds)} kinds of common corruption {joined(clauses)}." if clauses else ""
+        higher = metric.better == "higher"
+        kind = (min if higher else max)(changes, key=lambda name: changes[name], default="")
+        if kind and (changes[kind] < 0) == higher and changes[kind]:
+            what = f"costs most {metric.words}" if higher else f"adds most {metric.words.lower()}"
+            clauses.append(f"{kind} {what} ({_number(changes[kind])} points)")
+    worst = joined(clauses)
+    return f"Of {len(kinds)} kinds of common corruption, in the mean over their severities, {worst}." if clauses else ""
 
 
 def _shifted(campaign: Campaign) -> str:
