@@ -225,8 +225,8 @@ def _corrupted(campaign: Campaign) -> str:
         if kind and (changes[kind] < 0) == higher and changes[kind]:
             what = f"costs most {metric.words}" if higher else f"adds most {metric.words.lower()}"
             clauses.append(f"{kind} {what} ({_number(changes[kind])} points)")
-    worst = joined(clauses)
-    return f"Of {len(kinds)} kinds of common corruption, in the mean over their severities, {worst}." if clauses else ""
+    start = f"Of {len(kinds)} kinds of common corruption, in the mean over their severities,"
+    return f"{start} {joined(clauses)}." if clauses else ""
 
 
 def _shifted(campaign: Campaign) -> str:
