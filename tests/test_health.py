@@ -81,6 +81,7 @@ Case = tuple[float, Settings]
         ("iterative beats one-step", {"p": (0.3, PGD), "l": (0.5, LONG), "o": (0.4, ONE)}, "failed", ("l", 0.5, 0.4)),
         ("iterative beats one-step", {"p": (0.6, PGD)}, "not run", None),
         ("iterative beats one-step", {"p": (0.6, PGD), "o": (0.4, ONE | {"eps": "4/255"})}, "not run", None),
+        ("iterative beats one-step", {"p": (0.6, PGD), "o": (0.4, ONE | {"options": "start = p"})}, "not run", None),
         ("iterative beats one-step", {"p": (0.6, PGD), "o": (0.4, ONE | {"n": 9})}, "not run", None),
         ("iterative beats one-step", {"p": (0.6, PGD), "o": (0.4, ONE | {"norm": "l2"})}, "not run", None),
         ("iterative beats one-step", {"p": (0.6, PGD), "o": (0.4, ONE | {"where": "foreground"})}, "not run", None),

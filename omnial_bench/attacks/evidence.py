@@ -69,7 +69,8 @@ class Figure:
     @property
     def one_step(self) -> bool:
         spec = self.spec
-        return spec.uses_gradient and (not spec.iterative or (spec.bound and self.steps == 1))
+        alone = self.steps == 1 and GOES_ON not in self.options
+        return spec.uses_gradient and (not spec.iterative or (spec.bound and alone))
 
     @property
     def blind(self) -> bool:
