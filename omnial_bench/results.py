@@ -104,6 +104,9 @@ class Attempt:
     """
     title: str = ""
     """What reports call an attack from elsewhere."""
+    sizes: str = ""
+    """Of each attacked image the smallest change across the threshold, in grey levels with blanks between; `inf` where
+    eps did not suffice, 0 where none was needed. Empty where it was not looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Images under one threat, a category and a batch at a time: attacked, and rounded to bytes inside the bound."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -30,6 +31,8 @@ class Part(NamedTuple):
     """Attacked images whose gradient was zero everywhere at the start; None without a gradient."""
     masks: Bool[Tensor, "b h w"] | None = None
     """The truth where the images have moved in their frame; None: it is as it was."""
+    sizes: tuple[float, ...] = ()
+    """Of each attacked image the smallest change across the threshold, where the attack looks for it."""
 
 
 def attack_images(
@@ -42,10 +45,11 @@ def attack_images(
     batch: int = 8,
     precision: torch.dtype | None = None,
     begin: UInt8[Tensor, "n 3 h w"] | None = None,
+    threshold: float = math.inf,
 ) -> Iterator[Part]:
     """Attack the mean over `models` on every image that the threat's goal attacks; the others come as they were.
 
-    With `begin`, images in the ball, the attack starts from these.
+    With `begin`, images in the ball, the attack starts from these; `threshold` is that of the image score.
 
     Each category has random numbers of its own, the same for every model. UserError for a threat that does not fit.
     """
@@ -64,7 +68,7 @@ def attack_images(
                 yield Part(rows, before, [], 0)
                 continue
             where = composed.objects[rows].to(device)[chosen] if threat.where == "foreground" else None
-            with victim(models, precision=precision, rivals=rivals) as target:
+            with victim(models, precision=precision, rivals=rivals, threshold=threshold) as target:
                 attack = build_attack(target, threat, generator)
                 if begin is not None:
                     # Of PGD's family, as `check_suite` asks.
@@ -77,7 +81,8 @@ def attack_images(
                 # The labels of an anomalous image without a mask are not its truth.
                 marked = originals.masks[rows].flatten(1).any(1)[:, None, None]
                 masks = attack.truth.cpu() & marked  # type: ignore[attr-defined]
-            yield Part(rows, saved, attack.losses, count, attack.flat, masks)
+            sizes = tuple(attack.sizes) if kind_of(threat).sized else ()  # type: ignore[attr-defined]
+            yield Part(rows, saved, attack.losses, count, attack.flat, masks, sizes)
 
 
 def _rivals(

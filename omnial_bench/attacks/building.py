@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from omnial_bench.attacks import corruptions, displacement, noise, outside, patch, square, universal
+from omnial_bench.attacks import corruptions, displacement, minimal, noise, outside, patch, square, universal
 from omnial_bench.attacks.apgd import DenseAPGD
 from omnial_bench.attacks.objectives import objective_named
 from omnial_bench.attacks.pgd import DensePGD
@@ -52,6 +52,7 @@ BUILDERS: dict[str, Builder] = {
     "di": partial(_climbing, DenseTransfer),
     "fgsm": _fgsm,
     "mi": partial(_climbing, DenseTransfer),
+    "minimal": minimal.build,
     "noise": noise.build,
     "patch": patch.build,
     "pgd": partial(_climbing, DensePGD),

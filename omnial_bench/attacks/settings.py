@@ -51,6 +51,17 @@ class APGDOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MinimalOptions:
+    """How the smallest change is searched for."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    patience: Annotated[int, Field(ge=1)] = 4
+    """Steps at a radius before it counts as too small."""
+    within: Annotated[float, Field(gt=1, le=2)] = 1.1
+    """Factor between the radius that is found and the largest that was too small."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PatchOptions:
     """What the patch is."""
 

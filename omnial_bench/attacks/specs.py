@@ -32,6 +32,7 @@ SPECS: Mapping[str, Spec] = {
     "di": Spec(iterative=True, uses_gradient=True),
     "fgsm": Spec(uses_gradient=True),
     "mi": Spec(iterative=True, uses_gradient=True),
+    "minimal": Spec(iterative=True, uses_gradient=True),
     "noise": Spec(control=True),
     "patch": Spec(iterative=True, uses_gradient=True),
     "pgd": Spec(iterative=True, uses_gradient=True, bound=True, steady=True),

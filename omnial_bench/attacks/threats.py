@@ -71,6 +71,8 @@ class Kind:
     """Whether it goes for the objective; noise and corruptions change images whatever the detector says of them."""
     moves: bool = False
     """Whether the image moves in its frame, and its truth with it."""
+    sized: bool = False
+    """Whether it is after the smallest change of each image that crosses the detector's threshold, `sizes`."""
     step: Callable[[Threat], Fraction] | None = _common_step
     """The step, in pixel units, where the record names none; None: the attack has none, and takes none."""
 
@@ -89,6 +91,14 @@ ATTACKS: dict[str, Kind] = {
     "di": Kind(options=settings.Diversity),
     "fgsm": Kind(fixed={"steps": 1, "restarts": 1}, step=lambda threat: threat.eps),
     "mi": Kind(options=settings.Momentum),
+    "minimal": Kind(
+        options=settings.MinimalOptions,
+        norms=("linf",),
+        goals=("hide", "fabricate"),
+        fixed={"objective": "image_score", "restarts": 1},
+        step=None,
+        sized=True,
+    ),
     "noise": Kind(fixed={"steps": 1, "restarts": 1}, aims=False, step=None),
     "patch": Kind(options=settings.PatchOptions, norms=("linf",), label=settings.patch_label, fixed={"restarts": 1}),
     "pgd": Kind(options=settings.PGDOptions, step=_pgd_step),

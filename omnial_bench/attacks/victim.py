@@ -1,5 +1,6 @@
 """The side that is attacked: one or several detectors, frozen for as long as they are."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,8 +30,11 @@ class Victim(nn.Module):
         *,
         precision: torch.dtype | None = None,
         rivals: Sequence[Rivals | None] = (),
+        threshold: float = math.inf,
     ) -> None:
         super().__init__()
+        self.threshold = threshold
+        """The image score above which an image raises an alarm; infinite where none is known."""
         self.detectors = nn.ModuleList(detectors)
         self.precision = precision
         self.rivals = list(rivals) or [None] * len(detectors)
@@ -233,7 +237,11 @@ def _require_finite(detector: nn.Module, **tensors: Tensor) -> None:
 
 @contextmanager
 def victim(
-    detectors: Sequence[Detector], *, precision: torch.dtype | None = None, rivals: Sequence[Rivals | None] = ()
+    detectors: Sequence[Detector],
+    *,
+    precision: torch.dtype | None = None,
+    rivals: Sequence[Rivals | None] = (),
+    threshold: float = math.inf,
 ) -> Iterator[Victim]:
     """The detectors, frozen and in evaluation mode; modes and `requires_grad` are restored after, also after an error.
 
@@ -249,7 +257,7 @@ def victim(
     try:
         for weight, _ in frozen:
             weight.requires_grad_(False)
-        yield Victim(detectors, precision=precision, rivals=rivals).eval()
+        yield Victim(detectors, precision=precision, rivals=rivals, threshold=threshold).eval()
     finally:
         # One module at a time: `train()` on the whole would thaw batch norms that were frozen before.
         for module, mode in modes:

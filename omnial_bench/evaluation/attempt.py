@@ -49,7 +49,7 @@ def join_parts(
     """
     images, masks = originals.images.clone(), originals.masks.clone()
     steps, weight, flat = torch.zeros(0, dtype=torch.float64), 0, 0
-    takes_gradient = False
+    takes_gradient, sizes = False, list[float]()
     for part in parts:
         images[part.rows] = part.images
         if part.masks is not None:
@@ -58,7 +58,7 @@ def join_parts(
             steps = (steps if len(steps) else 0) + part.weight * torch.tensor(part.losses, dtype=torch.float64)
         if part.flat is not None:
             takes_gradient, flat = True, flat + part.flat
-        weight += part.weight
+        weight, sizes = weight + part.weight, sizes + list(part.sizes)
     origins = {"start": threat.start, "after": threat.after}
     settings = threat.options | {name: origin for name, origin in origins.items() if origin is not None}
     attempt = Attempt(
@@ -71,6 +71,7 @@ def join_parts(
         losses=" ".join(repr(loss) for loss in (steps / max(weight, 1)).tolist()), seed=labels.seed, run=labels.run,
         options=", ".join(name if value is True else f"{name} = {value}" for name, value in settings.items()),
         spec=str(spec_for(threat)), title=title_of(threat),
+        sizes=" ".join(f"{255 * size:.6g}" for size in sizes),
     )  # fmt: skip
     references = images if kind_of(threat).moves else originals.images
     return replace(originals, images=images, masks=masks, references=references), attempt

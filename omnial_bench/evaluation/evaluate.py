@@ -16,6 +16,7 @@ from omnial_bench.attacks.ties import saturated
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
 from omnial_bench.evaluation.attempt import BATCH, check_slopes, compose_test, examined, join_parts
+from omnial_bench.evaluation.crossed import crossed
 from omnial_bench.evaluation.differences import Drawn
 from omnial_bench.evaluation.examples import Example, Keeper
 from omnial_bench.evaluation.outcome import Outcome
@@ -65,10 +66,12 @@ def evaluate(
         before = chosen if threat.after is None else attacked[threat.after]
         subject = compose_test(before, threat, source.labels.dataset, category)
         parts = attack_images(
-            [model], subject, threat, seed=seed, device=device, batch=BATCH, precision=precision, begin=begin
-        )
+            [model], subject, threat, seed=seed, device=device, batch=BATCH, precision=precision, begin=begin,
+            threshold=source.alarms(category).threshold,
+        )  # fmt: skip
         attacked[threat.name], attempt = join_parts(list(parts), before, suite, threat, source.labels, category)
         outcome.attempts.append(attempt)
+        outcome.rows.extend(crossed(threat, attempt, source.labels))
     if suite.slopes:
         check_slopes(outcome.attempts, model, suite, chosen, category, seed=seed, device=device)
     outcome.extend(_score_self(source, suite, chosen, attacked, category, outcome.attempts, device=device, out=out))

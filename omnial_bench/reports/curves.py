@@ -9,6 +9,7 @@ from omnial_bench.reports.model_rows import Rows, facts_of
 from omnial_bench.reports.style import (
     CHANCE_LINE,
     DOUBLE,
+    SINGLE,
     Drawing,
     draw_lines,
     legend,
@@ -20,6 +21,7 @@ from omnial_bench.reports.suites import RANKING, Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.values import METRIC_TITLES, Values
 from omnial_bench.reports.wording import count_words, mean_words, spread_words
+from omnial_bench.results import AT_THRESHOLD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,15 +41,14 @@ def curves(campaign: Campaign) -> list[tuple[str, Evaluation, Curve]]:
 
 def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: Curve) -> Drawing | None:
     """A panel a metric, a line a model, the first point the same images before any attack."""
-    values = campaign.values
-    metrics = [metric for metric in METRICS if metric in values.metrics]
-    if not metrics:
+    values, points = campaign.values, _points(evaluation, curve)
+    if not (metrics := _metrics(values, points)):
         return None
-    points = _points(evaluation, curve)
     with paper_style():
+        across = min(len(metrics), 2)
         down = math.ceil(len(metrics) / 2)
-        figure = new_figure(DOUBLE, 2.05 * down + 0.65)
-        grid = figure.subplots(down, 2, squeeze=False, sharex=True, gridspec_kw={"wspace": 0.06})
+        figure = new_figure(DOUBLE if across > 1 else SINGLE, 2.05 * down + 0.65)
+        grid = figure.subplots(down, across, squeeze=False, sharex=True, gridspec_kw={"wspace": 0.06})
         for axes in grid.flat[len(metrics) :]:
             axes.set_axis_off()
         for axes, metric in zip(grid.flat, metrics, strict=False):
@@ -72,7 +73,7 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
     keys = {eps: "unattacked" if eps == 0 else f"eps_{_tick(eps, curve)}" for eps in points}
     columns += [Column(keys[eps], _tick(eps, curve), group="eps", spread=f"{keys[eps]}_sd") for eps in points]
     rows = Rows(values, campaign)
-    for metric in (metric for metric in METRICS if metric in values.metrics):
+    for metric in _metrics(values, points):
         panel = METRIC_TITLES[metric]
         for model in values.models:
             rows.add(panel=panel, kind="model", metric=metric, **facts_of(values, model))
@@ -104,6 +105,17 @@ def _panel(axes: "Axes", values: Values, points: dict[float, Condition], metric:
     axes.set(xlim=(0, max(sizes)), ylim=(0, 100), yticks=range(0, 101, 25), xlabel="")
     axes.set_ylabel(f"{METRIC_TITLES[metric]} (%)")
     axes.grid(True)
+
+
+def _metrics(values: Values, points: dict[float, Condition]) -> list[str]:
+    """Those that are known under attack; those at a threshold where there are no others."""
+    attacked = [condition for condition in points.values() if condition.attacked]
+    known = [
+        metric
+        for metric in (*METRICS, *AT_THRESHOLD)
+        if any(values.each(model, condition, metric) for model in values.models for condition in attacked)
+    ]
+    return [metric for metric in known if metric in METRICS] or known
 
 
 def _points(evaluation: Evaluation, curve: Curve) -> dict[float, Condition]:

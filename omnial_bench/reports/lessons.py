@@ -9,6 +9,7 @@ from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.corruptions import corruptions_attacked, four, kinds_of, pairs_in
 from omnial_bench.reports.curves import curves
 from omnial_bench.reports.matrix import figure_of, sources_of
+from omnial_bench.reports.missed import smallest_words
 from omnial_bench.reports.origins import NOT_RUN
 from omnial_bench.reports.table import show
 from omnial_bench.reports.titles import joined
@@ -25,7 +26,7 @@ Ranked = list[tuple[float, Model]]
 
 def lessons(campaign: Campaign) -> list[str]:
     """What was seen beside the finding, in the order of importance, each only where its rows exist."""
-    points = (_changes, _along_the_curve, _goals, _worst, _transfer, _corrupted, _shifted)
+    points = (_changes, _along_the_curve, smallest_words, _goals, _worst, _transfer, _corrupted, _shifted)
     return [sentence for sentence in (point(campaign) for point in points) if sentence]
 
 

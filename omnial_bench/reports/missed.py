@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 
 from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.titles import joined
 from omnial_bench.reports.values import Values
 from omnial_bench.reports.wording import names_of, range_words
 from omnial_bench.results import AT_THRESHOLD
@@ -42,6 +43,27 @@ def missed_words(values: Values, campaign: Campaign | None) -> str:
             "held-out normal images are known: missed defects and false alarms are undefined there."
         )
     return " ".join(sentences)
+
+
+def smallest_words(campaign: Campaign) -> str:
+    """The median and the quartiles of the smallest changes that hide a defect, and that raise a false alarm."""
+    values, attempts, clauses = campaign.values, campaign.attempts, []
+    searched = attempts.assign(sizes=attempts.get("sizes", ""))
+    for goal, what in (("hide", "hide a defect"), ("fabricate", "raise a false alarm")):
+        each = []
+        for model in values.judged:
+            own = (searched["detector"] == model.detector) & (searched["paradigm"] == model.paradigm)
+            part = searched[own & (searched["goal"] == goal)]
+            sizes = sorted(float(size) for text in part["sizes"] for size in text.split())
+            if sizes:
+                most = f"over {255 * part['size'].max():g}"
+                shown = [sizes[math.ceil(share * len(sizes)) - 1] for share in (0.25, 0.5, 0.75)]
+                low, middle, high = (f"{size:.2g}" if math.isfinite(size) else most for size in shown)
+                each.append(f"{middle} ({low} to {high}) for {values.label(model)}")
+        clauses += [f"to {what} {joined(each)}"] if each else []
+    if not clauses:
+        return ""
+    return f"Smallest change in grey levels, median (quartiles), 0 where none is needed: {'; '.join(clauses)}."
 
 
 def threshold_words(values: Values) -> list[str]:

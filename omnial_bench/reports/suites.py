@@ -14,7 +14,7 @@ from omnial_bench.reports.values import Values
 
 ATTACK_TITLES = {
     "pgd": "PGD", "apgd": "APGD", "fgsm": "FGSM", "mi": "MI-FGSM", "di": "DI-FGSM", "ti": "TI-FGSM", "square": "Square",
-    "noise": "uniform noise", "universal": "universal", "patch": "patch",
+    "minimal": "smallest change", "noise": "uniform noise", "universal": "universal", "patch": "patch",
 }  # fmt: skip
 RANKING = "image_score"
 """The objective that is after the score that ranks images."""

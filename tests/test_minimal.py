@@ -1,0 +1,69 @@
+"""The smallest change across a threshold: of a linear score it is known in closed form."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+from linear_detector import Linear, clean_images, threat
+from torch import Tensor
+
+from omnial_bench.attacks.threats import aims, build_attack
+from omnial_bench.attacks.victim import victim
+from omnial_bench.errors import UserError
+from omnial_bench.types import Prediction
+
+WITHIN = 1.1
+
+
+class Scored(Linear):
+    """Its image score is the mean of its map."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        logits = super().forward(images).logits
+        return Prediction(logits, score=logits[:, 1].flatten(1).mean(1))
+
+
+def smallest(images: Tensor, weight: Tensor, threshold: float, sign: float) -> Tensor:
+    """By halving the exact score of the best change of each size, which [0, 1] cuts off."""
+    images, weight = images.double(), weight.detach().double()
+    low, high = torch.zeros(len(images)).double(), torch.ones(len(images)).double()
+    for _ in range(50):
+        middle = (low + high) / 2
+        moved = (images + sign * middle[:, None, None, None] * weight.sign()).clamp(0, 1)
+        score = (moved * weight).sum(1).flatten(1).mean(1)
+        across = score > threshold if sign > 0 else score <= threshold
+        low, high = torch.where(across, low, middle), torch.where(across, middle, high)
+    return high
+
+
+@pytest.mark.parametrize(("goal", "sign"), [("hide", -1.0), ("fabricate", 1.0)])
+def test_it_is_within_a_step_of_the_closed_form(goal: str, sign: float) -> None:
+    detector, (images, masks) = Scored(), clean_images(12)
+    scores = detector(images).image_score.detach()
+    threshold = float(scores.median()) + sign * 0.1
+    record = threat("minimal", eps=Fraction(8, 255), goal=goal, objective="image_score", steps=40)
+    everyone = torch.full((12,), goal == "hide")
+    labels, _ = aims(record.goal, masks & everyone[:, None, None], torch.ones_like(masks), everyone)
+    detector.calls = 0
+    with victim([detector], threshold=threshold) as target:
+        attack = build_attack(target, record, torch.Generator().manual_seed(0))
+        attacked = attack(images, labels)
+        passes, found = detector.calls, torch.tensor(attack.sizes).double()  # type: ignore[attr-defined]
+        attack(images, labels)
+        assert attack.sizes == found.tolist()  # type: ignore[attr-defined]
+    known = smallest(images, detector.weight, threshold, sign)
+    there = (scores > threshold) == (goal == "fabricate")
+    assert there.any() and (found[there] == 0).all()
+    near, far = ~there & (known < 8 / 255), ~there & (known > 8 / 255)
+    assert near.sum() > 2 and far.any() and torch.isinf(found[far]).all()
+    assert (found[near] > known[near] * (1 - 1e-5)).all() and (found[near] < WITHIN * known[near] + 1e-6).all()
+    assert passes < 40 and (attacked - images).abs().max() <= 8 / 255 + 1e-6
+    across = (detector(attacked).image_score > threshold) == (goal == "fabricate")
+    assert across[near].all()
+
+
+def test_without_a_threshold_there_is_nothing_to_cross() -> None:
+    images, masks = clean_images()
+    record = threat("minimal", goal="hide", objective="image_score", steps=4)
+    with victim([Scored()]) as target, pytest.raises(UserError, match="expected a detector with a threshold"):
+        build_attack(target, record, torch.Generator())(images, masks)
