@@ -225,7 +225,7 @@ def test_a_network_for_each_category_with_health_and_progress(data: Path) -> Non
 
     rows = ob.benchmark(
         make, data, **QUICK, categories=["cap", "weave"], paradigm="separate", preset="tiny",
-        progress=lambda task, done, total, _: told.append((task, done, total)),
+        false_alarms=0.4, progress=lambda task, done, total, _: told.append((task, done, total)),
     )  # fmt: skip
     assert made == ["cap", "weave"]
     assert list(rows.columns) == list(COLUMNS)
@@ -242,6 +242,12 @@ def test_a_network_for_each_category_with_health_and_progress(data: Path) -> Non
     apart = rows[rows["category"] != "mean"].groupby("category")["weights"]
     assert apart.nunique().tolist() == [1, 1] and rows["weights"].nunique() == 3
     assert set(rows["weights"].str.len()) == {12}
+    held_out = TRAIN // 5
+    held = rows.loc[rows["metric"] == "image_false_alarms_held", "value"]
+    assert held.to_numpy() == pytest.approx(int(0.4 * (held_out + 1)) / (held_out + 1))
+    clean = rows[(rows["set"] == "clean") & (rows["metric"] == "image_missed") & (rows["category"] != "mean")]
+    missed, n = (clean["value"] * clean["n"]).sum(), clean["n"].sum()
+    assert f"{missed:.0f} of {n}" in repr(rows).splitlines()[1] and repr(rows[["set"]]) != repr(rows)
     both = pd.concat([rows, rows])
     assert len(both) == 2 * len(rows)
 
@@ -293,6 +299,7 @@ def test_one_module_is_no_network_for_each_category(data: Path) -> None:
         ({"progress": 3}, "expected progress as True, False or a function, got 3"),
         ({"save": 3}, "expected a folder to save to, got 3"),
         ({"preset": 3}, "expected a preset of one line"),
+        ({"false_alarms": 5}, "expected false_alarms as a share between 0 and 1 such as 0.05, got 5"),
         ({"preset": "a\nb"}, "expected a preset of one line"),
         ({"precision": "fp8"}, "unknown precision 'fp8'; expected 32-true"),
         ({"held_out": [1, 2]}, "expected held_out images as a tensor or a folder, got list"),

@@ -23,6 +23,10 @@ from omnial_bench.progress import watching
         help="Attack each model itself on the test split; see `show attacks`.",
     ),
     click.option("--limit", type=click.IntRange(2), help="Test images a category under attack at the most."),
+    click.option(
+        "--false-alarms", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
+        help="Of normal images, the share that decision thresholds let raise an alarm.",
+    ),
     click.option("--category", "categories", multiple=True, metavar="C", help="Of a --detector; default: all."),
     flags.size, flags.out, flags.device, flags.precision, flags.jobs, flags.row_seed, flags.as_json,
 )  # fmt: skip

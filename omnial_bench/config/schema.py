@@ -304,5 +304,7 @@ class Plan(Record):
     """Test images a category under attack at the most, in suites that attack the test split; their own limits hold
     too."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    false_alarms: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Of normal images, the share that decision thresholds let raise an alarm."""
     metrics: Names = ()
     """Metrics from elsewhere, `package.module:object`, beside those that every run has."""

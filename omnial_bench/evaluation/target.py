@@ -10,7 +10,7 @@ from omnial_bench.attacks.columns import columns_of
 from omnial_bench.attacks.sets.sealed import AdversarialSet
 from omnial_bench.defences.registry import defended
 from omnial_bench.metrics.accumulator import Metrics
-from omnial_bench.metrics.alarms import Alarms
+from omnial_bench.metrics.alarms import RATE, Alarms
 from omnial_bench.models.checkpoint import Trained, load, model_name
 from omnial_bench.models.outside.adapter import check_detector
 from omnial_bench.trust import is_foreign
@@ -52,11 +52,13 @@ class Target:
     """Of a separate model the one that it was trained on."""
     metrics: Metrics = ()
     """From elsewhere, beside those that all rows have."""
+    false_alarms: float = RATE
+    """Of normal images, the share that its thresholds let raise an alarm."""
 
     def alarms(self, category: str) -> Alarms:
         """A count at the threshold of a category, if scores of held-out normal images are known to set one."""
         known = self.detector.normal_scores
-        return Alarms(known.get(category) or known.get("") or ())
+        return Alarms(known.get(category) or known.get("") or (), self.false_alarms)
 
     @property
     def name(self) -> str:

@@ -22,13 +22,14 @@ from omnial_bench.evaluation.scoring import with_means
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import check_folder
 from omnial_bench.metrics.accumulator import Accumulator, check_metrics
+from omnial_bench.metrics.alarms import RATE
 from omnial_bench.pipeline.earlier_rows import WRITTEN
 from omnial_bench.pipeline.in_hand import Subject, evaluate_in_hand
 from omnial_bench.pipeline.own_detector import Factory, check_name
 from omnial_bench.pipeline.plan import look_through
 from omnial_bench.pipeline.site import check_seed, check_size
 from omnial_bench.progress import Watch, watching
-from omnial_bench.results import attempts_frame, differences_frame, frame
+from omnial_bench.results import AT_THRESHOLD, HEADLINE, KEY, attempts_frame, differences_frame, frame
 from omnial_bench.runtime import Precision, fabric
 from omnial_bench.trust import load
 
@@ -49,6 +50,23 @@ class Benchmark(pd.DataFrame):
     drawn: list[Drawn]
     """What `compare` takes."""
 
+    def __repr__(self) -> str:
+        """The class means by set in per cent, and at the threshold how many defects are missed and how many normal
+        images raise an alarm."""
+        if not {*KEY, "value", "n"} <= set(self.columns):
+            return super().__repr__()
+        means, parts = self[self["category"] == "mean"], self[self["category"] != "mean"].dropna(subset="value")
+        columns = {
+            name: means[means["metric"] == name].set_index("set")["value"].map("{:.1%}".format, na_action="ignore")
+            for name in HEADLINE
+        }
+        for name in AT_THRESHOLD:
+            own = parts[parts["metric"] == name].assign(hits=lambda own: own["value"] * own["n"])
+            counts = own.groupby("set", sort=False)[["hits", "n"]].sum()
+            columns[name] = counts["hits"].round().map("{:.0f} of ".format) + counts["n"].map(str)
+        shown = pd.DataFrame(columns).reindex(means["set"].unique()).rename_axis(None).fillna("-")
+        return f"{shown.to_string()}\n{len(self)} rows: frame.to_string() shows them"
+
 
 def benchmark(
     detector: nn.Module | Factory,
@@ -65,6 +83,7 @@ def benchmark(
     options: Mapping[str, Any] | None = None,
     held_out: Tensor | str | Path | None = None,
     limit: int | None = None,
+    false_alarms: float = RATE,
     seed: int = 0,
     device: str = "auto",
     precision: Precision = "32-true",
@@ -81,11 +100,12 @@ def benchmark(
     fitted on, from which its scale is taken: (n, 3, h, w) in [0, 1], or a folder of files or of one folder a category.
     `data` is a folder in a layout of READERS, or in any other that `reader` reads: a Reader, or the name of one,
     `package.module:object`, whose code this call runs; with `labels` of `image` no masks are read. `size` is the
-    network's height and width, `limit` the images a category under attack. `progress` is True for bars on a terminal or
-    in a notebook, or a function called with a task's name, steps done, steps in all and a note. Into the folder `save`
-    go the files that `omnial-bench score` writes, for `omnial-bench report`. `metrics` are classes of Accumulator, or
-    names `package.module:object` of them, whose figures are rows as well; `trusted` are the names of attacks from
-    elsewhere that the suite may run.
+    network's height and width, `limit` the images a category under attack, `false_alarms` the share of normal images
+    that decision thresholds let raise one. `progress` is True for bars on a terminal or in a notebook, or a function
+    called with a task's name, steps done, steps in all and a note. Into the folder `save` go the files that
+    `omnial-bench score` writes, for `omnial-bench report`. `metrics` are classes of Accumulator, or names
+    `package.module:object` of them, whose figures are rows as well; `trusted` are the names of attacks from elsewhere
+    that the suite may run.
 
     The frame has the columns of results.csv, and the attributes `health` and `attempts`, the frames of health.csv and
     attacks.csv; `source` is `self`, for every attack is on this detector. A check of the attacks' health that fails is
@@ -94,6 +114,8 @@ def benchmark(
     """
     name, size = check_name(name), check_size(size)
     check_seed(seed)
+    if not isinstance(false_alarms, int | float) or not 0 < false_alarms < 1:
+        raise UserError(f"expected false_alarms as a share between 0 and 1 such as 0.05, got {false_alarms!r}")
     if limit is not None and (type(limit) is not int or limit < LEAST_SHOWN):
         raise UserError(f"expected a limit of at least {LEAST_SHOWN} images a category, got {limit!r}")
     _check_kinds(
@@ -130,7 +152,7 @@ def benchmark(
             suite=record, dataset=dataset, size=size, name=name, paradigm=paradigm, preset=preset, limit=limit,
             seed=seed, device=on, precision=precision, options=options or {}, watch=watch,
             held_out=Path(held_out) if isinstance(held_out, str) else held_out,
-            out=None if save is None else Path(save), metrics=own,
+            out=None if save is None else Path(save), metrics=own, false_alarms=false_alarms,
         )  # fmt: skip
         outcome = evaluate_in_hand(subject, detector)
     rows = Benchmark(frame(with_means(outcome.rows)))

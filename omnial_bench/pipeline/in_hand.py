@@ -23,6 +23,7 @@ from omnial_bench.io.leftovers import swept
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import make_folder
 from omnial_bench.metrics.accumulator import Metrics
+from omnial_bench.metrics.alarms import RATE
 from omnial_bench.pipeline.earlier_rows import check_rows, row_names
 from omnial_bench.pipeline.ledger import write_environment, write_rows_of
 from omnial_bench.pipeline.own_detector import Factory, detector_at, weights_of
@@ -53,6 +54,7 @@ class Subject:
     out: Path | None = None
     watch: Watch = lambda _: None
     metrics: Metrics = ()
+    false_alarms: float = RATE
 
     @property
     def groups(self) -> list[tuple[str, ...]]:
@@ -99,7 +101,7 @@ def _evaluate(subject: Subject, detector: nn.Module | Factory) -> Outcome:
         labels = replace(subject.labels, weights=weights_of(model)[:DIGITS])
         target = Target(
             detector=model, labels=labels, categories=categories if subject.paradigm == "separate" else (),
-            metrics=subject.metrics,
+            metrics=subject.metrics, false_alarms=subject.false_alarms,
         )  # fmt: skip
         check_suited(model, subject.suite, target.model)
         tell = subject.watch(f"score {target.model} on clean")

@@ -15,6 +15,7 @@ from omnial_bench.defences.registry import defence_code, defended
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.target import DIGITS, Labels, Target, labels_of, load_trained
 from omnial_bench.metrics.accumulator import metrics_named
+from omnial_bench.metrics.alarms import RATE
 from omnial_bench.models.checkpoint import WEIGHTS, model_name, read_provenance
 from omnial_bench.models.outside.adapter import check_detector
 from omnial_bench.pipeline.own_detector import Elsewhere, Wanted, option_of, weights_of
@@ -48,6 +49,8 @@ class Request(Elsewhere):
     device: str = "auto"
     precision: Precision = "32-true"
     jobs: int = 1
+    false_alarms: float = RATE
+    """Of normal images, the share that decision thresholds let raise an alarm."""
     metrics: tuple[str, ...] = ()
     """Metrics from elsewhere, `package.module:object`, trusted as `detectors` are."""
     defence: str | None = None
@@ -164,6 +167,7 @@ class Desk:
         return {
             "versions": provenance.versions(), "device": self.device.type, "precision": self.precision,
             "dataset": dataset.name, **dataset.named_by, "row_seed": self.request.seed,
+            "false_alarms": self.request.false_alarms,
         }  # fmt: skip
 
     def _trained(self, path: str) -> RequestedModel:
@@ -173,8 +177,9 @@ class Desk:
         labels = labels_of(trained, provenance.key_of(model=trained.sha256, data=dataset.fingerprint)[:8])
         labels = labels if request.seed is None else replace(labels, seed=request.seed)
         target = Target(
-            detector=trained.detector, labels=labels, categories=origin.categories, metrics=self.own_metrics
-        )
+            detector=trained.detector, labels=labels, categories=origin.categories, metrics=self.own_metrics,
+            false_alarms=request.false_alarms,
+        )  # fmt: skip
         return RequestedModel(target, origin.categories, trained.recipe.size, dataset)
 
     def _from_elsewhere(self, wanted: Wanted) -> RequestedModel:
@@ -186,7 +191,10 @@ class Desk:
             run=provenance.key_of(detector=wanted.factory, options=request.options, data=dataset.fingerprint)[:8],
             weights=weights_of(detector)[:DIGITS],
         )  # fmt: skip
-        target = Target(detector=detector, labels=labels, categories=own, metrics=self.own_metrics)
+        target = Target(
+            detector=detector, labels=labels, categories=own, metrics=self.own_metrics,
+            false_alarms=request.false_alarms,
+        )  # fmt: skip
         return RequestedModel(target, own or dataset.categories, request.size, dataset)
 
 

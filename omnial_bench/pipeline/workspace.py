@@ -112,7 +112,7 @@ class Workspace:
     def base(self, model: str) -> dict[str, Any]:  # noqa: ARG002
         return {
             "versions": provenance.versions(), "device": self.device.type, "precision": self.precision,
-            **self.dataset.named_by,
+            "false_alarms": self.plan.false_alarms, **self.dataset.named_by,
         }  # fmt: skip
 
     def identity(self, model: str) -> dict[str, Any]:
@@ -151,5 +151,6 @@ class Workspace:
         labels = labels_of(trained, self.run)
         metrics = metrics_named(self.metrics, self.settings.trusted, f"plan {self.plan.name}")
         return Target(
-            detector=trained.detector, labels=labels, categories=trained.provenance.categories, metrics=metrics
-        )
+            detector=trained.detector, labels=labels, categories=trained.provenance.categories, metrics=metrics,
+            false_alarms=self.plan.false_alarms,
+        )  # fmt: skip
