@@ -85,7 +85,8 @@ class Dataset:
         return self._known[category]
 
     def _hashed(self, category: str) -> dict[str, str]:
-        paths = sorted({p for one in self.samples if one.category == category for p in (one.image, *one.masks)})
+        own = {path for one in self.samples if one.category == category for path in (one.image, *one.masks)}
+        paths = sorted(own, key=lambda path: path.parts)
         stamps = cache.file_stamps(self.root, paths)
         text = cache.remember_text(f"{category}-hashes", stamps, lambda: json.dumps(_hashes(self.root, paths)))
         found: dict[str, str] = json.loads(text)
@@ -234,7 +235,7 @@ def scan(
         empty = root / chosen[0] if chosen and (root / chosen[0]).is_dir() else root
         raise UserError(f"no images in {root}: expected {read_by.reader.looked_for}; {content(empty)}")
     # As they lie, whatever order the reader gives: that of a folder differs between file systems.
-    samples.sort(key=lambda one: (one.category, one.split != "train", one.label, one.image))
+    samples.sort(key=lambda one: (one.category, one.split != "train", one.label, one.image.parts))
     _check_names(root, (path.relative_to(root) for sample in samples for path in (sample.image, *sample.masks)))
     _check_distinct(samples)
     return Dataset(

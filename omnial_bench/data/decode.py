@@ -1,5 +1,6 @@
 """Image and mask files to arrays at network size."""
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -34,7 +35,9 @@ _DAMAGE = (
 
 def image_files(folder: Path) -> list[Path]:
     """Image files directly in `folder`, sorted by name; hidden files are left out."""
-    return sorted(path for path in folder.iterdir() if is_image(path))
+    with os.scandir(folder) as entries:
+        names = [one.name for one in entries if Path(one.name).suffix.lower() in EXTENSIONS and one.is_file()]
+    return [folder / name for name in sorted(names) if not name.startswith(".")]
 
 
 def is_image(path: Path) -> bool:
