@@ -59,7 +59,7 @@ def test_verify_passes_a_sound_folder(toy: Path) -> None:
     }  # fmt: skip
 
 
-def test_verify_finds_each_kind_of_problem(toy: Path) -> None:
+def test_verify_finds_each_kind_of_problem(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (toy / "cap/train/good/001.png").write_bytes(b"not an image")
     (toy / "cap/ground_truth/dent/000_mask.png").unlink()
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(toy / "gear/ground_truth/rust/000_mask.png")
@@ -76,6 +76,8 @@ def test_verify_finds_each_kind_of_problem(toy: Path) -> None:
     assert not problems
     shown = invoke("verify", toy)
     assert shown.exit_code == 1 and "problems: 5" in shown.output, shown.output
+    monkeypatch.setattr("omnial_bench.cli.data_verify.SHOWN", 3)
+    assert "and 2 more problems, all of them with --json" in invoke("verify", toy).output
     # Of one category alone, and with warnings alone.
     alone = invoke("verify", toy, "--category", "brushed")
     assert alone.exit_code == 0 and "only 2 training images" in alone.output and "cap" not in alone.output

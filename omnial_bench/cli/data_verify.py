@@ -11,6 +11,9 @@ import click
 from omnial_bench.cli import flags
 from omnial_bench.errors import UserError, printable
 
+SHOWN = 100
+"""Problems, and warnings, that are listed."""
+
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
@@ -76,9 +79,11 @@ def verify(
     for title, some in (("problems", found.problems), ("warnings", found.warnings)):
         if some:
             problems = Table("file", title.removesuffix("s"), "what to do", box=None, title=f"{title}: {len(some)}")
-            for problem in some:
+            for problem in some[:SHOWN]:
                 problems.add_row(*(escape(printable(text)) for text in (problem.path, problem.what, problem.remedy)))
             console.print(problems)
+        if len(some) > SHOWN:
+            console.print(f"and {len(some) - SHOWN} more {title}, all of them with --json", highlight=False)
     rate = found.images / max(found.seconds, 1e-3)
     console.print(f"{found.images} images in {found.seconds:.1f} s, {rate:.0f} a second", highlight=False)
     if found.problems:
