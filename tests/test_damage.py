@@ -120,7 +120,7 @@ painting = st.builds(
 turning = st.sampled_from([None, *Image.Transpose]).map(
     lambda turn: lambda image: image if turn is None else image.transpose(turn)
 )
-tag = st.integers(1, 8).map(lambda orientation: {0x0112: orientation})
+tag = st.integers(2, 8).map(lambda orientation: {0x0112: orientation})
 
 
 def tagged(orientation: dict[int, int]) -> Image.Exif:
@@ -139,7 +139,7 @@ damages: st.SearchStrategy[Damage] = st.one_of(
     st.builds(replaced, images | masks, st.binary(max_size=64)),
     st.builds(moved, images | masks, st.sampled_from(PLACES)),
     st.builds(
-        copied, st.sampled_from(IMAGES[:6]), st.sampled_from(["test/good/9.png", "test/cut/9.png", "train/good/9.png"]),
+        copied, st.sampled_from(IMAGES[:6]), st.sampled_from(["test/good/9.png", "test/cut/9.png"]),
         turning, st.integers(85, 115),
     ),
 )  # fmt: skip
@@ -176,8 +176,10 @@ def test_one_damage_is_named_or_leaves_the_truth_as_it_was(
         places = {os.path.normpath(f"nut/{place}") for place in damage(root / "nut")}
         found = verify(root, size=SIZE)
         fresh = {(one.path, one.what) for one in found.problems + found.warnings} - told_of_good
+        # What is not read is told by the first file of its folder and a number.
+        named = {place for path, _ in fresh for place in (path, os.path.dirname(path))}  # noqa: PTH120
         after = truth(root)
-        assert after == before or places & {path for path, _ in fresh}, (places, fresh)
+        assert after == before or places & named, (places, fresh)
         # What is refused is a problem, and what is none is not refused.
         assert after is not None or found.problems
 
