@@ -111,7 +111,7 @@ def main() -> None:
     lines = [
         "# Fit and score bottle at 256x256 from the command line, beside anomalib's Engine", "",
         f"{about}; torch {versions()['torch']}; commit {commit()}; medians of {chosen.repeats}, sides in turn. "
-        "EfficientNet-Lite0 on both sides, one thread, files not decoded before; starts of Python included, ours has two. "
+        "EfficientNet-Lite0 on both sides, one thread, files not decoded before; ours starts Python twice. "
         "Ours scores nine metrics with intervals, theirs two.", "",
         "| detector | ours, processor s | theirs | theirs / ours (lowest, highest) | goal | peak MiB | ours / theirs |",
         "|---|---|---|---|---|---|---|",
