@@ -34,7 +34,7 @@ def recipe(name: str, **options: Any) -> Recipe:
 
 
 def taught(name: str) -> set[str]:
-    return {f"block{number}" for number in range(5, 11)} if name == "padim-spd" else set()
+    return {f"block{number}" for number in range(5, 11)} if name == "padim-spd-lite" else set()
 
 
 def fitted(name: str, **options: Any) -> Any:
@@ -44,7 +44,7 @@ def fitted(name: str, **options: Any) -> Any:
     return detector.eval()
 
 
-@pytest.mark.parametrize("name", [*DETECTORS, "padim-spd"])
+@pytest.mark.parametrize("name", [*DETECTORS, "padim-spd-lite"])
 def test_a_checkpoint_holds_what_was_learnt_and_of_the_backbone_a_hash(tmp_path: Path, name: str) -> None:
     detector, chosen = fitted(name), recipe(name)
     described = provenance_of(
@@ -54,7 +54,7 @@ def test_a_checkpoint_holds_what_was_learnt_and_of_the_backbone_a_hash(tmp_path:
     again, images = load(tmp_path).detector, normals(3, 5) / 255
     with torch.no_grad():
         torch.testing.assert_close(again(images).log_odds, detector(images).log_odds, rtol=1e-5, atol=1e-4)
-    backbone = detector.padim.backbone if name == "padim-spd" else detector.backbone
+    backbone = detector.padim.backbone if name == "padim-spd-lite" else detector.backbone
     state = backbone.state_dict()
     # SPD teaches blocks 5 to 10, which lie behind stride 8.
     assert {part.split(".")[2] for part in state if "." in part} == taught(name)

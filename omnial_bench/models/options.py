@@ -134,7 +134,7 @@ class GaussianOptions:
 
 OPTIONS: Mapping[str, type[Any]] = {
     "cutpaste": CutPasteOptions, "draem": DRAEMOptions, "gaussian": GaussianOptions, "jnld": JNLDOptions,
-    "mkd": MKDOptions, "omnial": OmniALOptions, "padim": PaDiMOptions, "padim-spd": PaDiMSPDOptions,
+    "mkd": MKDOptions, "omnial": OmniALOptions, "padim": PaDiMOptions, "padim-spd-lite": PaDiMSPDOptions,
     "patchcore": PatchCoreOptions, "patchsvdd": PatchSVDDOptions, "rd4ad": RD4ADOptions, "simplenet": SimpleNetOptions,
     "stfpm": STFPMOptions, "uniad": UniADOptions,
 }  # fmt: skip

@@ -53,7 +53,7 @@ DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
     "mkd": (mkd.MKD, MKDOptions),
     "omnial": (omnial.OmniAL, OmniALOptions),
     "padim": (padim.PaDiM, PaDiMOptions),
-    "padim-spd": (spd.PaDiMSPD, PaDiMSPDOptions),
+    "padim-spd-lite": (spd.PaDiMSPD, PaDiMSPDOptions),
     "patchcore": (patchcore.PatchCore, PatchCoreOptions),
     "patchsvdd": (patchsvdd.PatchSVDD, PatchSVDDOptions),
     "rd4ad": (rd4ad.RD4AD, RD4ADOptions),
