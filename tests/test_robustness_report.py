@@ -815,6 +815,15 @@ def test_images_are_ranked_by_an_attack_on_their_score(tmp_path: Path) -> None:
     assert "image AUROC" not in said(without, "nder white-box attack")
 
 
+def test_what_another_suite_prints_too_high_leaves_the_figures_of_this_one(tmp_path: Path) -> None:
+    """The diagonal of the transfer matrix is a figure of its own, of the same objective as white-box-any."""
+    health = fake_health()
+    mine = (health["check"] == "loss rises") & (health["detector"] == "omnial") & (health["paradigm"] == "unified")
+    for check, marked in (("nothing else harms more", False), ("loss rises", True)):
+        health.loc[mine, ["check", "status", "set"]] = [check, "failed", "transfer-pgd"]
+        assert bool(white_box.white_box_table(campaign(tmp_path, health=health)).letters) is marked
+
+
 def test_a_doubt_stands_beside_every_figure_of_its_set(tmp_path: Path) -> None:
     health = fake_health()
     for check, name in (("larger eps never helps", "curve-8"), ("white-box beats transfer", "transfer-pgd")):

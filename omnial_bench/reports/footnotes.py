@@ -15,6 +15,8 @@ from omnial_bench.reports.wording import model_column
 WIDE = (LEARNT, "huge eps breaks", "no zero gradients", "gradient is whole", "scores do not saturate")
 """Checks that put every gradient attack on a model in doubt where they fail."""
 UNSETTLED = "more steps change little"
+PRINTED = "nothing else harms more"
+"""A check of what one suite prints: an attack of the same objective in another suite may well have found less."""
 
 
 def health_table(campaign: Campaign) -> Table | None:
@@ -64,9 +66,9 @@ def letters_of(health: pd.DataFrame) -> dict[str, str]:
 def doubts(campaign: Campaign, model: Model, condition: Condition | None, *others: Condition | None) -> set[str]:
     """Footnote letters of the failed checks that put the model's figure under an attack on itself in doubt.
 
-    Those that were run on this set or, with `others`, on a set of the same objective that none of `others` shows, and
-    those that put every gradient attack on the model in doubt. An attack that had not settled puts those of its kind in
-    doubt that are no longer.
+    Those that were run on this set or, with `others`, on a set of the same objective that none of `others` shows, unless
+    they ask of one suite alone, and those that put every gradient attack on the model in doubt. An attack that had not
+    settled puts those of its kind in doubt that are no longer.
     """
     if condition is None or not condition.white_box:
         return set()
@@ -81,7 +83,7 @@ def doubts(campaign: Campaign, model: Model, condition: Condition | None, *other
         or (
             _no_longer(campaign, condition.set, name)
             if check == UNSETTLED
-            else others and name not in shown and _same_objective(campaign, condition.set, name)
+            else others and check != PRINTED and name not in shown and _same_objective(campaign, condition.set, name)
         )
     }
 
