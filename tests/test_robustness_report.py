@@ -817,7 +817,7 @@ def test_images_are_ranked_by_an_attack_on_their_score(tmp_path: Path) -> None:
 
 def test_what_another_suite_prints_too_high_leaves_the_figures_of_this_one(tmp_path: Path) -> None:
     """The diagonal of the transfer matrix is a figure of its own, of the same objective as white-box-any."""
-    health = fake_health()
+    health = fake_health().assign(status="passed")
     mine = (health["check"] == "loss rises") & (health["detector"] == "omnial") & (health["paradigm"] == "unified")
     for check, marked in (("nothing else harms more", False), ("loss rises", True)):
         health.loc[mine, ["check", "status", "set"]] = [check, "failed", "transfer-pgd"]

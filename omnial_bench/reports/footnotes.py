@@ -66,9 +66,9 @@ def letters_of(health: pd.DataFrame) -> dict[str, str]:
 def doubts(campaign: Campaign, model: Model, condition: Condition | None, *others: Condition | None) -> set[str]:
     """Footnote letters of the failed checks that put the model's figure under an attack on itself in doubt.
 
-    Those that were run on this set or, with `others`, on a set of the same objective that none of `others` shows, unless
-    they ask of one suite alone, and those that put every gradient attack on the model in doubt. An attack that had not
-    settled puts those of its kind in doubt that are no longer.
+    Those that were run on this set or, with `others`, on a set of the same objective that none of `others` shows (but
+    PRINTED), and those that put every gradient attack on the model in doubt. An attack that had not settled puts those
+    of its kind in doubt that are no longer.
     """
     if condition is None or not condition.white_box:
         return set()
