@@ -292,8 +292,8 @@ def test_attacks_without_a_length_refuse_l2_in_one_line(name) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_patches_and_corruptions_alone_have_no_length() -> None:
-    assert set(ATTACKS) == {*IN_BOTH_NORMS, "patch", *CORRUPTIONS}
+def test_smallest_changes_patches_and_corruptions_alone_have_no_length() -> None:
+    assert set(ATTACKS) == {*IN_BOTH_NORMS, "minimal", "patch", *CORRUPTIONS}
 
 
 @pytest.mark.parametrize(

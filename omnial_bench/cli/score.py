@@ -50,7 +50,7 @@ def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bo
     with watching() as watch:
         rows = assess(Request(checkpoints=checkpoints, categories=categories or None, out=out, **given), watch=watch)
     means = rows[rows["category"] == "mean"]
-    shown = means[~means["metric"].str.endswith("_chance")].pivot_table(
+    shown = means[~means["metric"].str.endswith(("_chance", "_held"))].pivot_table(
         index=["detector", "paradigm", "set", "source"], columns="metric", values="value", sort=False
     )
     show(rows if as_json else shown.reset_index(), title="class means", as_json=as_json)

@@ -27,7 +27,7 @@ def show(table: "pd.DataFrame", *, title: str, as_json: bool) -> None:
         view.add_row(*(Text(_text(value)) for value in row))
     console = Console()
     # A pipe has no width of its own: figures there must not be cut at 80 columns.
-    (console if console.is_terminal else Console(width=160)).print(view)
+    (console if console.is_terminal else Console(width=200)).print(view)
 
 
 def _text(value: object) -> str:
