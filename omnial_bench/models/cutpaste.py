@@ -60,10 +60,6 @@ class CutPaste(Learned):
     def optimizers(self, lr: float) -> Sequence[torch.optim.Optimizer]:
         return [torch.optim.SGD(self.parameters(), lr, momentum=MOMENTUM, weight_decay=DECAY)]
 
-    def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:  # noqa: ARG002
-        """Nothing: in each step other pieces are pasted."""
-        return ()
-
     def loss(
         self,
         images: Float[Tensor, "b 3 h w"],

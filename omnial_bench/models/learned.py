@@ -39,9 +39,9 @@ class Learned(Fitted):
     def optimizers(self, lr: float) -> Sequence[torch.optim.Optimizer]:
         """Over all that learns, at the first step's rate; later ones are multiplied alike."""
 
-    @abstractmethod
-    def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:
-        """What never changes of images while it learns: tensors of `b` rows each."""
+    def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:  # noqa: ARG002
+        """What never changes of images while it learns: tensors of `b` rows each, here none."""
+        return ()
 
     @abstractmethod
     def loss(

@@ -118,10 +118,6 @@ class PatchSVDD(Learned):
     def optimizers(self, lr: float) -> Sequence[torch.optim.Optimizer]:
         return [torch.optim.Adam(self.parameters(), lr)]
 
-    def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:  # noqa: ARG002
-        """Nothing: there is no backbone."""
-        return ()
-
     def loss(
         self,
         images: Float[Tensor, "b 3 h w"],

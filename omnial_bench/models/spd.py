@@ -52,10 +52,6 @@ class PaDiMSPD(Learned):
             torch.optim.AdamW(self.heads.parameters(), HEADS_RATE * lr, weight_decay=DECAY),
         ]
 
-    def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:  # noqa: ARG002
-        """Nothing: each step looks at other views."""
-        return ()
-
     def loss(
         self,
         images: Float[Tensor, "b 3 h w"],
