@@ -1,5 +1,6 @@
 """`score`: models on clean and attacked images."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,10 @@ def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bo
     )  # fmt: skip
     # After it, for they bring torch along.
     from omnial_bench.cli.terminal import show
+    from omnial_bench.metrics.metric import METRICS
     from omnial_bench.pipeline.request import Request
     from omnial_bench.pipeline.score_models import assess
+    from omnial_bench.results import AT_THRESHOLD, HEADLINE
 
     with watching() as watch:
         rows = assess(Request(checkpoints=checkpoints, categories=categories or None, out=out, **given), watch=watch)
@@ -53,6 +56,10 @@ def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bo
     shown = means[~means["metric"].str.endswith(("_chance", "_held"))].pivot_table(
         index=["detector", "paradigm", "set", "source"], columns="metric", values="value", sort=False
     )
+    if sys.stdout.isatty():
+        # All are in the file; these fit eighty columns.
+        few = (*HEADLINE, *AT_THRESHOLD)
+        shown = shown[[name for name in shown if name in few or name not in METRICS]]
     show(rows if as_json else shown.reset_index(), title="class means", as_json=as_json)
     if not as_json:
         click.echo(f"rows {out / 'results.csv'}")

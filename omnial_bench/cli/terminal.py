@@ -20,12 +20,16 @@ def show(table: "pd.DataFrame", *, title: str, as_json: bool) -> None:
     from rich.text import Text
 
     view = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    console = Console()
     for name in table.columns:
-        numeric = table[name].dtype.kind in "if"
-        view.add_column(str(name), justify="right" if numeric else "left")
+        # Narrow as a terminal may be, a figure is never cut, and a long name goes on below.
+        numeric, header = table[name].dtype.kind in "if", str(name)
+        view.add_column(
+            header.replace("_", " ") if console.is_terminal else header, justify="right" if numeric else "left",
+            min_width=6 if numeric else None, overflow="fold",
+        )  # fmt: skip
     for row in table.itertuples(index=False):
         view.add_row(*(Text(_text(value)) for value in row))
-    console = Console()
     # A pipe has no width of its own: figures there must not be cut at 80 columns.
     (console if console.is_terminal else Console(width=200)).print(view)
 
