@@ -28,8 +28,8 @@ def cache_command(emptied: bool, seed: int | None, as_json: bool) -> None:  # no
     folder, kept = cache_folder(), contents()
     removed = empty() if emptied else (0, 0)
     if as_json:
-        told = {"folder": str(folder), "kept": [asdict(one) for one in kept], "removed": removed[0]}
-        click.echo(json.dumps(told, indent=2))
+        summary = {"folder": str(folder), "kept": [asdict(one) for one in kept], "removed": removed[0]}
+        click.echo(json.dumps(summary, indent=2))
         return
     console = Console()
     files, size = sum(one.files for one in kept), sum(one.size for one in kept)

@@ -123,16 +123,16 @@ def _unlike(dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspect
             for good in (True, False)
         )
         if normal and anomalous and normal.isdisjoint(anomalous) and len(counts) <= FEW:
-            told = f"{what} {', '.join(sorted(normal))} of normal test images, {', '.join(sorted(anomalous))} of others"
-            problems.append(Problem(samples[0].category, told, "make them alike: it gives the label away", wrong=False))
+            text = f"{what} {', '.join(sorted(normal))} of normal test images, {', '.join(sorted(anomalous))} of others"
+            problems.append(Problem(samples[0].category, text, "make them alike: it gives the label away", wrong=False))
             continue
         for sample, look in usable if THE_REST * len(usable) <= number < len(usable) else ():
             if kind(look) != most:
-                told = f"{what} {kind(look)}, unlike {number} of {len(usable)} images, {most}"
-                problems.append(Problem(_place(dataset, sample.image), told, "make it like the rest", wrong=False))
+                text = f"{what} {kind(look)}, unlike {number} of {len(usable)} images, {most}"
+                problems.append(Problem(_place(dataset, sample.image), text, "make it like the rest", wrong=False))
         if number < THE_REST * len(usable):
-            told = f"{len(counts)} kinds of {what}, the most frequent {most} in {number} of {len(usable)} images"
-            problems.append(Problem(samples[0].category, told, "all are brought to the network's", wrong=False))
+            text = f"{len(counts)} kinds of {what}, the most frequent {most} in {number} of {len(usable)} images"
+            problems.append(Problem(samples[0].category, text, "all are brought to the network's", wrong=False))
     return problems
 
 

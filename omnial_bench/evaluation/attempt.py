@@ -31,10 +31,10 @@ HELD = 2
 """Images whose gradient is held against forward passes: each costs as much as some ten steps of an attack."""
 
 
-def compose_test(images: Images, threat: Threat, dataset: str, category: str) -> Composed:
+def compose_test(images: Images, where: str, dataset: str, category: str) -> Composed:
     """The images with the object of each, and the region where a defect is to be invented: all of the object."""
     frame = torch.ones_like(images.masks)
-    objects = frame if threat.where == "frame" else foreground(images.images, foreground_rule(dataset, category))
+    objects = frame if where == "frame" else foreground(images.images, foreground_rule(dataset, category))
     return Composed(images, objects, frame)
 
 

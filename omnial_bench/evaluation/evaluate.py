@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from omnial_bench.attacks.attacking import attack_images
 from omnial_bench.attacks.columns import columns_of
-from omnial_bench.attacks.sets.compose import generator_for
+from omnial_bench.attacks.sets.compose import Composed, generator_for
 from omnial_bench.attacks.threats import aim_of, kind_of, label_of, spec_for
 from omnial_bench.attacks.ties import saturated
 from omnial_bench.config.schema import Suite, Threat
@@ -59,17 +60,23 @@ def evaluate(
     model = placed(source.detector, device)
     outcome = Outcome()
     attacked: dict[str, Images] = {}
+
+    @cache
+    def subject(after: str | None, where: str) -> Composed:
+        return compose_test(chosen if after is None else attacked[after], where, source.labels.dataset, category)
+
     for done, threat in enumerate(suite.threats):
         if progress is not None:
             progress(done, len(suite.threats), threat.name)
         begin = None if threat.start is None else attacked[threat.start].images
-        before = chosen if threat.after is None else attacked[threat.after]
-        subject = compose_test(before, threat, source.labels.dataset, category)
+        composed = subject(threat.after, threat.where)
         parts = attack_images(
-            [model], subject, threat, seed=seed, device=device, batch=BATCH, precision=precision, begin=begin,
+            [model], composed, threat, seed=seed, device=device, batch=BATCH, precision=precision, begin=begin,
             threshold=source.alarms(category).threshold,
         )  # fmt: skip
-        attacked[threat.name], attempt = join_parts(list(parts), before, suite, threat, source.labels, category)
+        attacked[threat.name], attempt = join_parts(
+            list(parts), composed.images, suite, threat, source.labels, category
+        )
         outcome.attempts.append(attempt)
         outcome.rows.extend(crossed(threat, attempt, source.labels))
     if suite.slopes:

@@ -28,6 +28,6 @@ def normal_scores(
     for name, chosen in places.items():
         parts = torch.split(images[chosen], BATCH)
         floats = (part.to(device) if part.is_floating_point() else to_float(part, device) for part in parts)
-        said = [detector(part.contiguous(memory_format=torch.channels_last)).image_score for part in floats]
-        scores[name] = tuple(torch.cat(said).sort().values.tolist())
+        batches = [detector(part.contiguous(memory_format=torch.channels_last)).image_score for part in floats]
+        scores[name] = tuple(torch.cat(batches).sort().values.tolist())
     return scores
