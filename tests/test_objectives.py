@@ -387,6 +387,16 @@ def test_pooled_is_worked_by_hand() -> None:
     assert pooled(prediction(odds), aim(truth, rivals=field))[0].item() == pytest.approx(-sum(low) / 4, rel=1e-5)
 
 
+def test_pooled_keeps_its_scale_where_an_attack_has_driven_scores_far_out() -> None:
+    """The rivals are those where it begins, in standard deviations from before: that of theirs is a thousand wide."""
+    odds, truth = torch.tensor([3.0, 1.0, 7.0, 5.0]), torch.tensor([True, False, True, False])
+    begun = torch.tensor([2.0, 4.0, 6.0, 1e3])
+    field, before = Rivals.of([(odds, truth)], [(begun, truth)]), rivals(odds, truth)
+    assert (field.middle, field.spread, field.share) == (before.middle, before.spread, before.share)
+    assert field.anomalous.unique().tolist() == pytest.approx(before.scores(begun[None, None, ::2]).flatten().tolist())
+    assert field.normal.unique().tolist() == pytest.approx(before.scores(begun[None, None, 1::2]).flatten().tolist())
+
+
 def test_pooled_goes_on_where_the_order_within_the_image_is_lost() -> None:
     """A defect that most of its own image hides, but that stands above the other: `ranking` sees no difference."""
     odds = torch.tensor([0.0, 9.0])[:, None, None] + torch.linspace(0, 1, 64).view(8, 8)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from omnial_bench.attacks.attacking import _rivals
 from omnial_bench.attacks.conduct import WHOLE
+from omnial_bench.attacks.rivals import Rivals
 from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
@@ -284,6 +285,18 @@ class TestStart:
         assert losses[0] + losses[1] == pytest.approx(losses[2], abs=0.1 * (losses[2][-1] - losses[2][0]) + 2 / 255)
         assert losses[1][0] > losses[0][-1] and two.attempts[1].options == "start = first"
 
+    def test_rivals_are_those_of_the_images_it_goes_on_from(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """All normal pixels of these were raised, and all anomalous ones lowered, by the gain times eps."""
+        seen, original = list[tuple[Any, ...]](), Rivals.of
+        monkeypatch.setattr(Rivals, "of", lambda *parts: seen.append(parts) or original(*parts))
+        for start in ({}, {"start": "first"}):
+            threats = threat("first", objective="linear"), threat("on", objective="pooled", **start)
+            evaluate(target(), suite(*threats), clean_images(), "cap", seed=0)
+        (before,), (again, begun) = seen
+        for (odds, truth), (same, _), (moved, _) in zip(before, again, begun, strict=True):
+            assert torch.equal(odds, same)
+            torch.testing.assert_close(moved - odds, 20 * 8 / 255 * (1 - 2 * truth.float()), atol=1e-4, rtol=0)
+
     @pytest.mark.parametrize(
         ("second", "why"),
         [
@@ -471,8 +484,9 @@ def test_rivals_are_pixels_whose_truth_is_known() -> None:
     )  # fmt: skip
     settings = {"device": "cpu", "batch": 4, "precision": None}
     alone, beside = (
-        _rivals([Adapted(Bright())], given, range(len(given)), pooled, **settings)[0] for given in (images, both)
+        _rivals([Adapted(Bright())], given, None, range(len(given)), pooled, **settings)[0]
+        for given in (images, both)
     )
     assert torch.equal(alone.normal, beside.normal) and torch.equal(alone.anomalous, beside.anomalous)
-    (none,) = _rivals([Adapted(Bright())], unmarked, range(8), pooled, **settings)
+    (none,) = _rivals([Adapted(Bright())], unmarked, None, range(8), pooled, **settings)
     assert torch.equal(none.normal, none.anomalous) and none.share == 0.5

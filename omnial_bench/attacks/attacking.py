@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -58,7 +59,7 @@ def attack_images(
         every = [index for index, name in enumerate(originals.categories) if name == category]
         generator = generator_for(seed, "attack", threat.name, category)
         size = len(every) if kind_of(threat).whole else batch
-        rivals = _rivals(models, originals, every, threat, device=device, batch=batch, precision=precision)
+        rivals = _rivals(models, originals, begin, every, threat, device=device, batch=batch, precision=precision)
         for start in range(0, len(every), size):
             rows = every[start : start + size]
             part, before = originals.batch(rows, device), originals.images[rows]
@@ -87,7 +88,8 @@ def attack_images(
 
 def _rivals(
     models: Sequence[Detector],
-    images: Images,
+    originals: Images,
+    begin: UInt8[Tensor, "n 3 h w"] | None,
     rows: Sequence[int],
     threat: Threat,
     *,
@@ -95,19 +97,24 @@ def _rivals(
     batch: int,
     precision: torch.dtype | None,
 ) -> list[Rivals]:
-    """What each model says of the images before the attack, where the objective looks at that: one forward pass each;
-    else nothing. Of images that pixel figures leave out only where there are no others."""
+    """What each model says of the images before any attack and of those where this one begins, where its objective
+    looks at that: a forward pass each. Of images that pixel figures leave out only where there are no others."""
     if threat.objective not in HELD_AGAINST_RIVALS or not threat.eps:
         return []
-    anomalous = torch.tensor([images.defects[row] != "good" for row in rows])
-    known = located(images.masks[list(rows)], anomalous).tolist()
+    anomalous = torch.tensor([originals.defects[row] != "good" for row in rows])
+    known = located(originals.masks[list(rows)], anomalous).tolist()
     rows = [row for row, is_known in zip(rows, known, strict=True) if is_known] or rows
-    parts: list[list[tuple[Tensor, Tensor]]] = [[] for _ in models]
-    every = max(1, len(rows) * images.masks[0].numel() // SAMPLED)
-    with victim(models, precision=precision) as target, torch.no_grad():
-        for start in range(0, len(rows), batch):
-            part = images.batch(rows[start : start + batch], device)
-            truth = part.masks.flatten()[::every]
-            for pairs, prediction in zip(parts, target.predictions(part.images), strict=True):
-                pairs.append((prediction.score_map.flatten()[::every], truth))
-    return [Rivals.of(pairs) for pairs in parts]
+    every = max(1, len(rows) * originals.masks[0].numel() // SAMPLED)
+
+    def pixels(images: Images) -> list[list[tuple[Tensor, Tensor]]]:
+        parts: list[list[tuple[Tensor, Tensor]]] = [[] for _ in models]
+        with victim(models, precision=precision) as target, torch.no_grad():
+            for start in range(0, len(rows), batch):
+                part = images.batch(rows[start : start + batch], device)
+                truth = part.masks.flatten()[::every]
+                for pairs, prediction in zip(parts, target.predictions(part.images), strict=True):
+                    pairs.append((prediction.score_map.flatten()[::every], truth))
+        return parts
+
+    looks = [pixels(originals)] if begin is None else [pixels(originals), pixels(replace(originals, images=begin))]
+    return [Rivals.of(*parts) for parts in zip(*looks, strict=True)]

@@ -73,8 +73,8 @@ def _alone(ranked: Float[Tensor, "b h w"], odds: Float[Tensor, "b h w"], aim: Ai
 
 
 def pooled(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
-    """How far the pixels of an image overtake the scores that the pixels of all images had before the attack: what the
-    AUROC over all pixels of a category counts.
+    """How far the pixels of an image overtake the scores that the pixels of all images have where the attack begins:
+    what the AUROC over all pixels of a category counts.
 
     An anomalous pixel of score s that falls below a normal one's, n, and a normal pixel that rises above an anomalous
     one's, have won: the mean of -softplus((s - n) / t), t `WIDTH`, over anomalous pixels, the same turned about over
@@ -85,7 +85,7 @@ def pooled(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     """
     if (rivals := aim.rivals) is None:
         raise UserError(
-            "objective pooled: expected what the detector says of all images before the attack, got none; "
+            "objective pooled: expected what the detector says of all images at first, got none; "
             "make the victim with rivals, or try objective ranking"
         )
     scores, truth = rivals.scores(prediction.score_map), aim.truth

@@ -1,6 +1,7 @@
-"""What a detector says of the images of a category before an attack: the scores that `pooled` has pixels overtake."""
+"""What a detector says of the images of a category where an attack begins: the scores that `pooled` has pixels
+overtake."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,15 +17,19 @@ SAMPLED = 2**22
 STRAIGHT = 0.25
 """Share of the straightened scores in those that are compared."""
 
+Pixels = Sequence[tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]]
+"""Log-odds and truth, in parts."""
+
 
 @dataclass(frozen=True)
 class Rivals:
-    """Scores of a detector's pixels over a whole category, before any attack; none of it has a gradient."""
+    """Scores of a detector's pixels over a whole category, before the first step; none of it has a gradient."""
 
     bend: Bend
     middle: float
     spread: float
-    """Mean and standard deviation of the log-odds."""
+    """Mean and standard deviation of the log-odds before any attack: after one, a few scores that it has driven far out
+    would make all others look alike."""
     normal: Float[Tensor, " rivals"]
     anomalous: Float[Tensor, " rivals"]
     """Quantiles of the scores, ascending; where there is no pixel of a kind, those of all pixels."""
@@ -32,11 +37,13 @@ class Rivals:
     """Of the anomalous pixels among all; where one kind is missing, a half, so that both count alike."""
 
     @classmethod
-    def of(cls, parts: Iterable[tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]]) -> "Rivals":
-        """From log-odds and truth of the pixels, in parts."""
-        odds, truth = (torch.cat(kind) for kind in zip(*parts, strict=True))
+    def of(cls, before: Pixels, begun: Pixels = ()) -> "Rivals":
+        """From the images before any attack and, where it goes on from others, from those too."""
+        odds, truth = _joined(before)
         spread, middle = torch.std_mean(odds)
         bend = Bend.of(odds[None])
+        if begun:
+            odds, truth = _joined(begun)
         scores = _mixed(bend, odds[None], float(middle), float(spread))[0]
         share = float(truth.float().mean())
         mixed = 0 < share < 1
@@ -46,6 +53,11 @@ class Rivals:
     def scores(self, odds: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
         """Log-odds on the scale of the rivals: in standard deviations, a quarter of it straightened."""
         return _mixed(self.bend, odds.reshape(1, -1), self.middle, self.spread).view_as(odds)
+
+
+def _joined(parts: Pixels) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
+    odds, truth = (torch.cat(kind) for kind in zip(*parts, strict=True))
+    return odds, truth
 
 
 def _mixed(bend: Bend, odds: Float[Tensor, "1 n"], middle: float, spread: float) -> Float[Tensor, "1 n"]:
