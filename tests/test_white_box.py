@@ -484,8 +484,7 @@ def test_rivals_are_pixels_whose_truth_is_known() -> None:
     )  # fmt: skip
     settings = {"device": "cpu", "batch": 4, "precision": None}
     alone, beside = (
-        _rivals([Adapted(Bright())], given, None, range(len(given)), pooled, **settings)[0]
-        for given in (images, both)
+        _rivals([Adapted(Bright())], given, None, range(len(given)), pooled, **settings)[0] for given in (images, both)
     )
     assert torch.equal(alone.normal, beside.normal) and torch.equal(alone.anomalous, beside.anomalous)
     (none,) = _rivals([Adapted(Bright())], unmarked, None, range(8), pooled, **settings)
