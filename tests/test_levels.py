@@ -42,9 +42,9 @@ def noisy(truth: np.ndarray, number: int) -> np.ndarray:
     return np.where(truth, draw.integers(230, 256, truth.shape), near * draw.integers(1, 26, truth.shape))
 
 
-def as_jpeg(truth: np.ndarray, number: int) -> Image.Image:
+def as_jpeg(truth: np.ndarray, number: int, white: int = 255) -> Image.Image:
     content = io.BytesIO()
-    Image.fromarray(np.where(truth, 255, 0).astype(np.uint8)).save(content, "JPEG", quality=(30, 75, 90, 95)[number])
+    Image.fromarray(np.where(truth, white, 0).astype(np.uint8)).save(content, "JPEG", quality=(30, 75, 90, 95)[number])
     return Image.open(content)
 
 
@@ -101,7 +101,7 @@ def saved(path: Path, drawing: Image.Image | np.ndarray, name: str) -> Path:
     if not isinstance(drawing, Image.Image):
         drawing = Image.fromarray(drawing if drawing.dtype == np.uint16 else drawing.astype(np.uint8))
     path = path.with_suffix({"floating point": ".tif", "JPEG": ".jpg"}.get(name, ".png"))
-    drawing.save(path, quality=90)
+    drawing.save(path, quality=95)
     return path
 
 
@@ -146,6 +146,8 @@ def hidden(truth: np.ndarray, _: int) -> Image.Image:
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
+        (lambda truth, n: truth * (2 + n), "levels 0, 1, 2, 3, .* in . JPEG files, which smear the numbers of classes"),
+        (lambda truth, n: as_jpeg(truth, 0, (90, 250, 90, 255)[n]), "grey levels from 1 to 255, which are neither"),
         (lambda truth, _: ~truth * 255, "3 of 4 masks mark the frame .* invert them"),
         (lambda truth, _: ~truth * 1, "as inverted ones do; invert them"),
         (photograph, "255 grey levels from 1 to 255, which are neither classes nor"),
@@ -154,7 +156,7 @@ def hidden(truth: np.ndarray, _: int) -> Image.Image:
     ],
 )
 def test_what_cannot_be_the_truth_is_refused(tmp_path: Path, draw: Drawing, message: str) -> None:
-    root = bolts(tmp_path, draw, "floating point" if "nan" in message else "")
+    root = bolts(tmp_path, draw, "floating point" if "nan" in message else "JPEG" if "JPEG" in message else "")
     with pytest.raises(UserError, match=message) as raised:
         find_dataset(root).load("test", None, (SIDE, SIDE))
     assert "\n" not in str(raised.value)

@@ -290,6 +290,16 @@ def test_a_changed_mask_of_kolektorsdd2_changes_the_label(tmp_path: Path) -> Non
         find_dataset(root)
 
 
+@pytest.mark.parametrize(("value", "why"), [(0, "none marks anything; obtain them again"), (40, "in 6 JPEG files")])
+def test_masks_that_tell_no_labels_are_refused(tmp_path: Path, value: int, why: str) -> None:
+    root = kolektor1(tmp_path / "data")
+    for label in root.rglob("*_label.bmp"):
+        Image.new("L", (6, 4), value * (label.stem == "Part1_label") // 2).save(label.with_suffix(".jpg"))
+        label.unlink()
+    with pytest.raises(UserError, match=f"cannot tell normal images from others by the 12 masks in .*: .*{why}"):
+        find_dataset(root)
+
+
 LACKING = {
     "btad without ko": (btad, ("01/test/ko", "03"), "looks like BTAD: expected 01/test/ko, found .*01/test/ok.* only"),
     "btad's category": (btad, (), "this is one category of BTAD, try its parent folder"),

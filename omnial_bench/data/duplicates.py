@@ -111,12 +111,18 @@ def _directions() -> Floats:
 
 def _levelled(small: Small) -> Floats:
     """Each as a vector of length 1."""
-    # Sums over the square around each place, as differences of sums from the edge on: SciPy takes longer to start.
-    sums = np.pad(small.astype(np.int32), ((0, 0), *[(AROUND // 2 + 1, AROUND // 2)] * 2), mode="edge")
-    sums = sums.cumsum(1, dtype=np.int32).cumsum(2, dtype=np.int32)
-    sums = sums[:, AROUND:] - sums[:, :-AROUND]
-    around = (sums[:, :, AROUND:] - sums[:, :, :-AROUND]).astype(np.float32)
-    return _lengthened((small.astype(np.float32) - around / np.float32(AROUND**2)).reshape(len(small), -1))
+    return _lengthened((small.astype(np.float32) - around_of(small, AROUND)).reshape(len(small), -1))
+
+
+def around_of(squares: Squares, side: int) -> Floats:
+    """The mean of the square of that side around each pixel, of any number of images; their edges go on as they are."""
+    # Sums over the square as differences of sums from the edge on: SciPy takes longer to start.
+    exact = squares.astype(np.float32 if squares.dtype.kind == "f" else np.int32)
+    sums: Squares = np.pad(exact, [(0, 0)] * (squares.ndim - 2) + [(side // 2 + 1, side // 2)] * 2, mode="edge")
+    sums = sums.cumsum(-2, dtype=sums.dtype).cumsum(-1, dtype=sums.dtype)
+    sums = sums[..., side:, :] - sums[..., :-side, :]
+    means: Floats = (sums[..., side:] - sums[..., :-side]).astype(np.float32)
+    return means / np.float32(side**2)
 
 
 def _lengthened(vectors: Floats) -> Floats:

@@ -27,6 +27,8 @@ class Marked:
     """Of the pixels in the file."""
     left: bool
     """Whether a pixel is left at the network's size."""
+    small: bytes = b""
+    """Its share of `SIGNATURE`x`SIGNATURE` pixels, of 255."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,18 +78,26 @@ def inspect(sample: Sample, size: decode.Size, *, whole: bool = True) -> tuple[I
     except UserError as error:
         unusable.append((sample.image, str(error)))
     parts: list[Levels] = []
+    values: tuple[Values, ...] = ()
     for mask in sample.masks:
         try:
             parts.append(read_levels(mask, original=seen.get("size")))
+            values += (measure(parts[-1], mask),)
         except UserError as error:
             unusable.append((mask, str(error)))
-    values = tuple(map(measure, parts))
     masks = united(parts, values, size) if len({part.shape for part in parts}) == 1 else {}
     look = Inspection(
         **seen, unusable=tuple(unusable), values=values,
         checksum=reduce(lambda sum_, part: zlib.crc32(part.tobytes(), sum_), parts, 0),
-        marked={above: Marked(share=share, left=bool(mask.any())) for above, (mask, share) in masks.items()},
+        marked={
+            above: Marked(share=share, left=bool(mask.any()), small=_small(mask) if whole else b"")
+            for above, (mask, share) in masks.items()
+        },
     )  # fmt: skip
     if pixels is None or unusable:
         return look, None
     return look, Drawn(pixels=pixels, values=values, masks=masks)
+
+
+def _small(mask: decode.Mask) -> bytes:
+    return Image.fromarray(mask).convert("L").resize((SIGNATURE, SIGNATURE), Image.Resampling.BOX).tobytes()

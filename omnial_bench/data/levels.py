@@ -44,12 +44,15 @@ class Values:
     """Files with a level that is neither 0 nor 255."""
     inverted: int = 0
     """Files that mark the frame of the image and most of it, but not all."""
+    lossy: int = 0
+    """Files of JPEG with a level above 0."""
 
     def __add__(self, other: Values) -> Values:
         return Values(
             counts=tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)),
             flat=self.flat + other.flat, files=self.files + other.files, marked=self.marked + other.marked,
             faint=self.faint + other.faint, grey=self.grey + other.grey, inverted=self.inverted + other.inverted,
+            lossy=self.lossy + other.lossy,
         )  # fmt: skip
 
     @property
@@ -133,8 +136,8 @@ def _from_wide(pixels: npt.NDArray[np.generic], path: Path) -> Levels:
     return np.where(exact > 0, scaled.round().clip(1, 255), 0).astype(np.uint8)
 
 
-def measure(levels: Levels) -> Values:
-    """What one mask says of its category."""
+def measure(levels: Levels, path: Path = Path()) -> Values:
+    """What one mask, from the file at `path`, says of its category."""
     counts = Image.fromarray(levels).histogram()
     top = max((level for level, count in enumerate(counts) if count), default=0)
     above = HALF if top > HALF else 0
@@ -145,6 +148,7 @@ def measure(levels: Levels) -> Values:
     return Values(
         counts=tuple(counts), flat=_flat(levels) if low else 0, marked=int(top > 0), faint=int(0 < top <= HALF),
         grey=int(sum(counts[1:255]) > 0), inverted=int(inverted),
+        lossy=int(top > 0 and path.suffix.lower() in (".jpg", ".jpeg")),
     )  # fmt: skip
 
 
@@ -170,8 +174,9 @@ def choose_cut(values: Values) -> Cut:
     """What the masks of a category mean by their levels.
 
     Where none lies from 1 to 127, both cuts are one. Else few levels are classes where they lie flat or where a file
-    holds no others; and many are grey edges where most pixels are nearly black and, of the rest, a fifth is nearly
-    white. What is neither, such as a photograph, has no right cut, and nor have masks that are inverted.
+    holds no others; and many are grey edges where none lies flat, most pixels are nearly black and, of the rest, a
+    fifth is nearly white. What is neither, such as a photograph, has no right cut, and nor have classes that were saved
+    as JPEG and masks that are inverted.
     """
     levels, some = values.levels, _listed(values.levels)
     if 2 * values.inverted > values.marked:
@@ -180,6 +185,9 @@ def choose_cut(values: Values) -> Cut:
     if not values.low:
         return Cut(words=f"levels {some}: anomalous is all but 0" if levels else "all masks are empty")
     classes = Cut(words=f"levels {some}, as of classes: anomalous is all but 0")
+    if values.lossy:
+        classes = Cut(wrong=f"levels {some} in {values.lossy} JPEG files, which smear the numbers of classes; save the "
+                            "masks as PNG, from what they were drawn in")  # fmt: skip
     edges = Cut(above=HALF, words=f"cut at {HALF + 1}: {values.grey} of {values.files} files hold grey edges")
     if levels[-1] <= FEW or (len(levels) <= FEW and (100 * values.flat > values.low or values.faint)):
         return classes
@@ -188,7 +196,7 @@ def choose_cut(values: Values) -> Cut:
     black, white = sum(values.counts[: NEAR_BLACK + 1]), sum(values.counts[NEAR_WHITE:])
     drawn = sum(values.counts) - black
     if 10 * values.faint <= values.marked and (
-        len(levels) <= FEW or (2 * black > black + drawn and 5 * white >= drawn)
+        len(levels) <= FEW or (2 * black > black + drawn and 5 * white >= drawn and 100 * values.flat <= values.low)
     ):
         return edges
     return Cut(wrong=f"{len(levels)} grey levels from {levels[0]} to {levels[-1]}, which are neither classes nor white "

@@ -41,7 +41,7 @@ def draw(sample: Sample, size: decode.Size) -> Drawn:
     """A sample decoded. UserError for a file that cannot be, and for a mask of another size than its image."""
     pixels, original = decode.read_image(sample.image, size)
     parts = [read_levels(mask, original=original) for mask in sample.masks]
-    values = tuple(map(measure, parts))
+    values = tuple(map(measure, parts, sample.masks))
     return Drawn(pixels=pixels, values=values, masks=united(parts, values, size))
 
 

@@ -17,6 +17,7 @@ from omnial_bench.data.levels import Cut, choose_cut, together
 from omnial_bench.data.readers.base import Reader, Sample, Split
 from omnial_bench.data.readers.folders import NORMAL
 from omnial_bench.data.splits import Filling
+from omnial_bench.data.swapped import look_over_masks
 from omnial_bench.data.unread import unread
 
 Tell = Callable[[int, int], None]
@@ -92,6 +93,7 @@ def verify(
         problems += _of_category(dataset, category, samples, cut)
         problems += look_over(dataset, samples, looks, cut, size) + look_over_pairs(dataset, samples, looks)
         problems += look_over_categories(dataset, samples, looks, seen)
+        problems += () if cut.wrong else look_over_masks(dataset, samples, looks, cut)
         counts.append(_count(dataset, category, cut))
     if labels != "image":
         problems += unread(dataset, whole=categories is None)

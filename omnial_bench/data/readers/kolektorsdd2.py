@@ -29,22 +29,28 @@ def matches(root: Path) -> bool:
 
 
 def read(root: Path) -> Iterator[Sample]:
-    for split in SPLITS:
-        # The published archive holds an image that was copied by mistake, `10301 (copy).png`.
-        files = {path.stem: path for path in decode.image_files(root / split) if "(copy)" not in path.stem}
-        images = [path for stem, path in files.items() if not stem.endswith(SUFFIX)]
-        for image in images:
-            if f"{image.stem}{SUFFIX}" not in files:
+    pairs = [(split, *pair) for split in SPLITS for pair in _pairs(root / split)]
+    anomalous = mark_anything(root, CATEGORY, [mask for _, _, mask in pairs])
+    left_out = 0
+    for (split, image, mask), bad in zip(pairs, anomalous, strict=True):
+        if not bad:
+            yield Sample(image=image, category=CATEGORY, split=split, label="good")
+        elif split == "test":
+            yield Sample(image=image, category=CATEGORY, split=split, label="defect", masks=(mask,))
+        else:
+            left_out += 1
+    if left_out:
+        log.info("%d anomalous images in %s are left out of training", left_out, root / "train")
+
+
+def _pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
+    # The published archive holds an image that was copied by mistake, `10301 (copy).png`.
+    files = {path.stem: path for path in decode.image_files(folder) if "(copy)" not in path.stem}
+    for stem, image in files.items():
+        if not stem.endswith(SUFFIX):
+            if f"{stem}{SUFFIX}" not in files:
                 raise UserError(f"no mask for {image}: expected {mask_at(image)}, as all of KolektorSDD2; add it")
-        masks = [files[f"{image.stem}{SUFFIX}"] for image in images]
-        anomalous = mark_anything(root, f"{CATEGORY}-{split}", masks)
-        if split == "train" and any(anomalous):
-            log.info("%d anomalous images in %s are left out of training", sum(anomalous), root / split)
-        for image, mask, bad in zip(images, masks, anomalous, strict=True):
-            if not bad:
-                yield Sample(image=image, category=CATEGORY, split=split, label="good")
-            elif split == "test":
-                yield Sample(image=image, category=CATEGORY, split=split, label="defect", masks=(mask,))
+            yield image, files[f"{stem}{SUFFIX}"]
 
 
 def hint(root: Path) -> str:
