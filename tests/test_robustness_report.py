@@ -1,6 +1,7 @@
 """The test suites in the report: which rows are whose, what is drawn and said, and that every word follows the rows."""
 
 import math
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -245,6 +246,14 @@ def test_checks_by_category_are_counted_and_say_where(tmp_path: Path) -> None:
     assert "failed 1/2" in [cell for line in cells(shown) for cell in line]
     assert "and one category" in shown.caption
     assert any("JNLD separate (grid 0.521" in note for _, note in table.notes)
+
+
+def test_an_attack_that_goes_on_from_a_curves_own_is_no_curve_beside_it(tmp_path: Path) -> None:
+    suite = next(each for each in split(rows_of_both(), campaign(tmp_path).attempts)[1] if each.name == "curve")
+    second = [replace(trial, set=f"{trial.set}-on", objective="pooled") for trial in suite.trials]
+    assert len(replace(suite, trials=(*suite.trials, *second)).curves) == 2
+    going_on = [replace(trial, options=f"decay = true, start = {trial.set[:-3]}") for trial in second]
+    assert replace(suite, trials=(*suite.trials, *going_on)).curves == suite.curves
 
 
 def test_curves_begin_with_the_control_and_draw_chance(tmp_path: Path) -> None:

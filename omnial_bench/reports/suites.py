@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from omnial_bench.attacks.evidence import GOES_ON
 from omnial_bench.reports.conditions import GOAL_ORDER, Condition
 from omnial_bench.reports.values import Values
 
@@ -120,10 +121,13 @@ class Evaluation:
 
     @property
     def curves(self) -> tuple[tuple[Trial, ...], ...]:
-        """Threats that differ in eps alone, by rising eps: at least three sizes each."""
+        """Threats that differ in eps alone, by rising eps: at least three sizes each. One that goes on from
+        another's images has its share in that one's figure."""
         groups: dict[tuple[str, ...], dict[float, Trial]] = {}
         for trial in self.own:
             kind = (trial.attack, trial.objective, trial.goal, trial.norm, trial.where)
+            if GOES_ON in trial.options:
+                continue
             sizes = groups.setdefault(kind, {})
             if not math.isnan(trial.eps) and (trial.eps not in sizes or trial.steps > sizes[trial.eps].steps):
                 sizes[trial.eps] = trial
