@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
+from omnial_bench.attacks.evidence import GOES_ON
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.model_rows import Rows, facts_of
@@ -58,7 +59,7 @@ def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: C
         legend(figure, lines_of(values) | {"chance": CHANCE_LINE})
     caption = (
         f"Each metric against eps, {mean_words(values)}. Source: each model attacked itself (white-box), "
-        f"{_attack_words(curve)}; eps 0 is the clean value, the same images before any attack; "
+        f"{_attack_words(evaluation, curve)}; eps 0 is the clean value, the same images before any attack; "
         f"{count_words(values, points.values())}.{spread_words(values, points.values(), 'Bars:')} Dotted: chance, "
         "50 % for AUROC and the share of anomalous pixels for AP; the chance of AUPRO is not drawn. "
         "The axis of eps is linear up to its first size and then doubles at even steps." + _bound_words(curve, values)
@@ -86,7 +87,7 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
     unit = "in levels of 255" if curve[0].norm == "linf" else "as a length in \u21132"
     caption = (
         f"Each metric against eps {unit}, per cent, {mean_words(values)}. Each model attacked itself "
-        f"(white-box), {_attack_words(curve)}; "
+        f"(white-box), {_attack_words(evaluation, curve)}; "
         f"eps 0: the same images before any attack; {count_words(values, points.values())}."
         f"{spread_words(values, points.values(), '±:')}"
     )
@@ -142,9 +143,10 @@ def _bound_words(curve: Curve, values: Values) -> str:
     return " This attack is after pixels: image AUROC under it is no bound, and may rise with eps."
 
 
-def _attack_words(curve: Curve) -> str:
-    """The attack of a curve in words."""
+def _attack_words(evaluation: Evaluation, curve: Curve) -> str:
+    """The attack of a curve in words, with what goes on from its images."""
     longest = curve[-1]
+    further = [trial for trial in evaluation.own if f"{GOES_ON}{longest.set}" in trial.options.split(", ")]
     goal = {"any": "every image against its truth", "target": "each image towards a map of its own"}
     steps = sorted({trial.steps for trial in curve if trial.steps})
     parts = [
@@ -154,5 +156,6 @@ def _attack_words(curve: Curve) -> str:
         f"{longest.restarts} restarts" if longest.restarts > 1 else "",
         goal.get(longest.goal, f"goal {longest.goal}"),
         "" if longest.where == "frame" else longest.where,
+        *(f"or {trial.objective} in {trial.steps} steps more, whichever harms an image most" for trial in further),
     ]
     return ", ".join(filter(None, parts))
