@@ -294,8 +294,7 @@ def test_a_changed_mask_of_kolektorsdd2_changes_the_label(tmp_path: Path) -> Non
 def test_masks_that_tell_no_labels_are_refused(tmp_path: Path, value: int, why: str) -> None:
     root = kolektor1(tmp_path / "data")
     for label in root.rglob("*_label.bmp"):
-        Image.new("L", (6, 4), value * (label.stem == "Part1_label") // 2).save(label.with_suffix(".jpg"))
-        label.unlink()
+        Image.new("L", (6, 4), value * (label.stem == "Part1_label") // 2).save(label, "JPEG")
     with pytest.raises(UserError, match=f"cannot tell normal images from others by the 12 masks in .*: .*{why}"):
         find_dataset(root)
 

@@ -185,6 +185,17 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], bool, str, str]] = {
         lambda nut: save(nut / "test/ok/0.png", texture(9)) or save(nut / "ground_truth/ok/0.png", disc(9)), True, "",
         "'ok', a name of normal images, is read as a defect",
     ),
+    "a mask that marks a normal image": (
+        copied(MASK, "ground_truth/good/0_mask.png"), False, "ground_truth/good/0_mask.png", "and its image is normal",
+    ),
+    "an image that ends too early": (
+        lambda nut: save(nut / IMAGE, texture(202) * (np.arange(HEIGHT) < 40)[:, None, None].astype(np.uint8)), False,
+        IMAGE, "black from edge to edge",
+    ),
+    "normal test images in less light": (
+        lambda nut: [save(nut / f"test/good/{n}.png", texture(100 + n) // 2) for n in range(5)] and None, False, "",
+        "mean of red .* in all normal test images, .* in training images",
+    ),
     "images in a deeper folder": (
         copied(IMAGE, "train/good/day 2/07.PNG"), False, "train/good/day 2/07.PNG", "not read; see docs/layouts.md",
     ),

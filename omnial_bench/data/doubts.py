@@ -21,6 +21,12 @@ FEW = 4
 """Sizes, modes or formats of a category: of more, it is no wonder where two kinds of images share none."""
 DARK = 32
 """A category whose images have no brighter level has its levels at the wrong scale, as 12 bits stored in 16."""
+MANY = 5
+"""Images of either kind, so that something may be said of all of them."""
+BLACK = 8
+"""Rows of a small copy: an image with more of them that are black is doubted, where hardly another one has any."""
+APART = 1.1
+"""Times as bright as any of the others, or as much less: images of which each is are not taken alike."""
 NO_MASK = 0.2
 """Of a mask: more of grey levels that are neither nearly black nor nearly white is no drawing with grey edges."""
 
@@ -45,7 +51,8 @@ def look_over(
         problems += _unusable(dataset, look)
         problems += _of_masks(dataset, sample, look, cut, size)
         problems += _of_image(dataset, sample, look)
-    return problems + _unlike(dataset, samples, looks) + _like_masks(dataset, samples, looks)
+    problems += _unlike(dataset, samples, looks) + _like_masks(dataset, samples, looks)
+    return problems + _apart(samples, looks)
 
 
 def _unusable(dataset: Dataset, look: Inspection) -> list[Problem]:
@@ -145,10 +152,40 @@ def _like_masks(dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Ins
         "name it or move it as its layout says",
     )
     problems = [Problem(_place(dataset, one.image), what, remedy) for one in few if 2 * len(few) < len(samples)]
+    dark = [sample for sample, look in usable if look.black_rows > BLACK and not look.few_colours]
+    if 20 * len(dark) < len(usable):
+        what = "a part of it is black from edge to edge, as where a file ends too early"
+        problems += [Problem(_place(dataset, one.image), what, "look at it", wrong=False) for one in dark]
     top = max((look.levels[1] for _, look in usable), default=255)
     if top < DARK:
         what = f"the brightest of its images has level {top} of 255"
         problems.append(Problem(samples[0].category, what, "scale them to the whole range", wrong=False))
+    return problems
+
+
+def _apart(samples: Sequence[Sample], looks: Sequence[Inspection]) -> list[Problem]:
+    """Normal test images that are all brighter, darker, of another colour or blurred beside the training images, or
+    anomalous ones beside all normal ones: what sets them apart is then not their defects."""
+    usable = [(sample, look.light) for sample, look in zip(samples, looks, strict=True) if look.light]
+    trains = [light for sample, light in usable if sample.split == "train"]
+    tests = [light for sample, light in usable if sample.split == "test" and sample.label == "good"]
+    others = [light for sample, light in usable if sample.label != "good"]
+    problems = []
+    for what, some, than, rest in (
+        ("normal test images", tests, "training images", trains),
+        ("anomalous images", others, "normal images", trains + tests),
+    ):
+        for at, sign in enumerate(("mean of red", "mean of green", "mean of blue", "mean step between neighbours")):
+            own, theirs = [light[at] for light in some], [light[at] for light in rest]
+            if min(len(own), len(theirs)) >= MANY and (
+                min(own) > APART * max(theirs) or APART * max(own) < min(theirs)
+            ):
+                text = (
+                    f"{sign} {min(own):.1f} to {max(own):.1f} in all {what}, {min(theirs):.1f} to {max(theirs):.1f} "
+                    f"in {than}"
+                )
+                problems.append(Problem(samples[0].category, text, "look whether they were taken alike", wrong=False))
+                break
     return problems
 
 

@@ -7,6 +7,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from omnial_bench.data import decode
@@ -45,6 +46,10 @@ class Inspection:
     orientation: int = 1
     levels: tuple[int, int] = (0, 255)
     """The darkest and the brightest of `SIGNATURE`x`SIGNATURE` pixels."""
+    black_rows: int = 0
+    """Of these, rows without any level but 0."""
+    light: tuple[float, ...] = ()
+    """Means of red, green and blue, and of the difference of neighbours, at the network's size."""
     signature: bytes = b""
     """Their grey levels, or a hash of them; empty where all are one."""
     unusable: tuple[tuple[Path, str], ...] = ()
@@ -72,7 +77,8 @@ def inspect(sample: Sample, size: decode.Size, *, whole: bool = True) -> tuple[I
         seen = {
             "size": (image.height, image.width), "mode": opened.mode, "format": opened.format or "",
             "orientation": decode.orientation_of(opened), "few_colours": image.getcolors(FEW_COLOURS) is not None,
-            "levels": (min(small), max(small)),
+            "levels": (min(small), max(small)), "light": _light(pixels),
+            "black_rows": sum(not any(small[at : at + SIGNATURE]) for at in range(0, SIGNATURE**2, SIGNATURE)),
             "signature": b"" if min(small) == max(small) else small if whole else hashlib.sha256(small).digest(),
         }  # fmt: skip
     except UserError as error:
@@ -97,6 +103,11 @@ def inspect(sample: Sample, size: decode.Size, *, whole: bool = True) -> tuple[I
     if pixels is None or unusable:
         return look, None
     return look, Drawn(pixels=pixels, values=values, masks=masks)
+
+
+def _light(pixels: decode.Bytes) -> tuple[float, ...]:
+    grain = np.abs(np.diff(pixels.astype(np.int16), axis=1)).mean()
+    return *pixels.mean((0, 1)).tolist(), float(grain)
 
 
 def _small(mask: decode.Mask) -> bytes:

@@ -136,7 +136,7 @@ def _from_wide(pixels: npt.NDArray[np.generic], path: Path) -> Levels:
     return np.where(exact > 0, scaled.round().clip(1, 255), 0).astype(np.uint8)
 
 
-def measure(levels: Levels, path: Path = Path()) -> Values:
+def measure(levels: Levels, path: Path | None = None) -> Values:
     """What one mask, from the file at `path`, says of its category."""
     counts = Image.fromarray(levels).histogram()
     top = max((level for level, count in enumerate(counts) if count), default=0)
@@ -148,8 +148,14 @@ def measure(levels: Levels, path: Path = Path()) -> Values:
     return Values(
         counts=tuple(counts), flat=_flat(levels) if low else 0, marked=int(top > 0), faint=int(0 < top <= HALF),
         grey=int(sum(counts[1:255]) > 0), inverted=int(inverted),
-        lossy=int(top > 0 and path.suffix.lower() in (".jpg", ".jpeg")),
+        lossy=int(top > 0 and path is not None and _is_jpeg(path)),
     )  # fmt: skip
+
+
+def _is_jpeg(path: Path) -> bool:
+    """Whatever it is called."""
+    with path.open("rb") as file:
+        return file.read(3) == b"\xff\xd8\xff"
 
 
 def _flat(levels: Levels) -> int:

@@ -4,12 +4,15 @@ looked for, folders that hold nothing."""
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
 from omnial_bench.data import decode
 from omnial_bench.data.dataset import Dataset
 from omnial_bench.data.doubts import Problem
+from omnial_bench.data.levels import read_levels
+from omnial_bench.errors import UserError
 
 IMAGES = decode.EXTENSIONS | {".gif", ".jfif", ".jpe", ".jp2", ".tga", ".avif", ".heic"}
 """Endings of images, also of such formats as are not read."""
@@ -41,10 +44,18 @@ def unread(dataset: Dataset, *, whole: bool) -> Iterator[Problem]:
                 known = path in used or of_normal or any(fnmatch(where, one) for one in dataset.reader.left_alone)
                 if path.suffix.lower() in IMAGES and not known:
                     (masks if is_mask else images).append(where)
+                if is_mask and of_normal and path.suffix.lower() in decode.EXTENSIONS and _marks(path):
+                    yield Problem(where, "marks something, and its image is normal", "look which is right", wrong=False)
             if masks:
                 yield Problem(masks[0], f"mask without an image{_more(masks)}", "add its image, or remove it")
             if images:
                 yield Problem(images[0], f"not read{_more(images)}", "see docs/layouts.md for its place", wrong=False)
+
+
+def _marks(path: Path) -> bool:
+    with suppress(UserError):
+        return bool(read_levels(path).any())
+    return False
 
 
 def _more(paths: list[str]) -> str:
