@@ -76,6 +76,8 @@ class Made(ob.GradientTrained):
             return logits
         if self.says == "stumbles":
             raise KeyError("no\\nkey")
+        if self.says == "alone" and len(images) > 1:
+            raise ValueError("no batch")
         return ob.Prediction(logits[..., ::2, ::2] if self.says == "half" else logits)
 
     def synthesize(self, images, textures, generator):
@@ -257,6 +259,7 @@ FAILURES = {
     "tensor": "expected a Prediction from Made, for it is a Detector, got a tensor of shape (1, 2, 32, 32)",
     "half": "expected a Prediction with logits of shape (1, k, 32, 32)",
     "stumbles": "Made failed on images of shape (1, 3, 32, 32): KeyError: 'no\\nkey'",
+    "alone": "Made failed to localise anomalies: ValueError: no batch",
     "no batch": "expected a Synthetic of omnial_bench.types from Made.synthesize, got Tensor",
     "no image": "Made failed to synthesize: IndexError: no image",
     "no loss": "Made failed to give its loss: KeyError: 'no loss'",

@@ -56,8 +56,7 @@ def fit_detector(
     learn(detector.to(device), normals, calibration, generator)
     seconds = time.monotonic() - began
     own = [categories[at] if categories else "" for at in held_out]
-    with guarded(detector, "localise anomalies"):
-        detector.normal_scores = normal_scores(detector, images[held_out], own, device)
+    detector.normal_scores = normal_scores(detector, images[held_out], own, device)
     # As a checkpoint holds it, for work on another layout is rounded otherwise.
     make_room(detector, {name: value.cpu().contiguous() for name, value in detector.state_dict().items()})
     detector.to("cpu")

@@ -189,7 +189,7 @@ class Loop:
         if not batches:
             return None
         self.wrapped.eval()
-        with torch.inference_mode(), self.fabric.autocast():
+        with self._guarded("localise anomalies"), torch.inference_mode(), self.fabric.autocast():
             scores = [self.detector(batch.images).score_map.float().flatten() for batch in batches]
         labels = [(batch.labels > 0).flatten() for batch in batches]
         return average_precision(torch.cat(scores), torch.cat(labels))
