@@ -1,8 +1,10 @@
 """How far a figure may be owed to the images that happened to be there: 95 % intervals by the bootstrap over images."""
 
 import math
+from collections.abc import Callable
 from statistics import NormalDist
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
@@ -17,10 +19,15 @@ KEPT = 512
 MOST = 10_000
 """Images; of more the interval is narrower than what a table shows."""
 
+PART = 2**20
+"""Draws times images that are worked out at a time."""
+
 FEWEST = 2
 """Images that hold a kind: the spread of a single one cannot be told."""
 
 Interval = tuple[float, float]
+Counting = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Of draws `d n`, how much of the positives and of the negatives is in each bin, `d k` each."""
 
 
 class Intervals:
@@ -48,6 +55,7 @@ class Intervals:
         """Take maps with their masks, image scores and image labels, on any device."""
         first, self.count = self.count, self.count + len(maps)
         if self.count > MOST:
+            self._pixels, self._of, self._scores, self._anomalous = [], [], [], []
             return
         self._scores.append(scores.double().cpu())
         self._anomalous.append(anomalous.cpu())
@@ -57,7 +65,7 @@ class Intervals:
                 pixels = scores_map[mask == kind]
                 if len(pixels):
                     step = max(1, len(pixels) // KEPT)
-                    sample = pixels[::step].clone()
+                    sample = pixels[::step].float().contiguous()
                     self._pixels.append(sample)
                     self._of.append((number, kind, len(pixels) / len(sample)))
 
@@ -75,44 +83,50 @@ class Intervals:
         if not 1 < self.count <= MOST:
             return {}
         anomalous = torch.cat(self._anomalous)
-        draws = _draws(anomalous)
-        figures: dict[str, Tensor] = {}
-        tables = {"image": self._images(anomalous)} | ({"pixel": self._histograms()} if self._pixels else {})
-        for what, (positive, negative) in tables.items():
+        tables: dict[str, Counting] = {"image": self._images(anomalous)}
+        if self._pixels:
+            positive, negative = self._histograms()
             if min(_images_with(positive), _images_with(negative)) >= FEWEST:
-                figures |= {
-                    f"{what}_{name}": values for name, values in _figures(draws @ positive, draws @ negative).items()
-                }
-        return figures
+                tables["pixel"] = lambda draws: (draws @ positive, draws @ negative)
+        if min(anomalous.sum(), (~anomalous).sum()) < FEWEST:
+            del tables["image"]
+        figures: dict[str, list[Tensor]] = {}
+        # As many draws at a time as fit, for each has a number for every image.
+        for draws in torch.split(_draws(anomalous), max(1, PART // self.count)):
+            for what, counted in tables.items():
+                for name, values in _figures(*counted(draws)).items():
+                    figures.setdefault(f"{what}_{name}", []).append(values)
+        return {name: torch.cat(parts) for name, parts in figures.items()}
 
-    def _images(self, anomalous: Bool[Tensor, " n"]) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
+    def _images(self, anomalous: Bool[Tensor, " n"]) -> Counting:
         """A bin for each distinct score, the highest first; between them some that stay empty."""
         scores = torch.cat(self._scores)
         place = torch.searchsorted(scores.neg().sort().values, scores.neg())
-        table = torch.zeros(self.count, int(place.max()) + 1, dtype=torch.float64)
-        table[torch.arange(self.count), place] = 1
-        return table * anomalous[:, None], table * ~anomalous[:, None]
+        bins = int(place.max()) + 1
+
+        def counted(draws: Float[Tensor, "d n"]) -> tuple[Float[Tensor, "d k"], Float[Tensor, "d k"]]:
+            empty = draws.new_zeros(len(draws), bins)
+            return empty.index_add(1, place, draws * anomalous), empty.index_add(1, place, draws * ~anomalous)
+
+        return counted
 
     def _histograms(self) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"]]:
         """Each image's pixels of either kind in bins, the highest first, that begin at values of as many ranks apart of
         either kind: where the lowest anomalous pixel lies above all normal ones, no bin holds both."""
-        every = torch.cat(self._pixels).double()
         edges = torch.cat([self._levels(kind) for kind in (True, False)]).sort().values
-        lengths = torch.tensor([len(pixels) for pixels in self._pixels])
-        image, kind, weight = (
-            torch.tensor(column).repeat_interleave(lengths) for column in zip(*self._of, strict=True)
-        )
-        bins = len(edges) - torch.searchsorted(edges, every, right=True)
         tables = torch.zeros(2, self.count, len(edges) + 1, dtype=torch.float64)
-        tables.index_put_((kind.long(), image, bins), weight.double(), accumulate=True)
+        for pixels, (image, kind, weight) in zip(self._pixels, self._of, strict=True):
+            bins = len(edges) - torch.searchsorted(edges, pixels, right=True)
+            weights = torch.full(bins.shape, weight, dtype=torch.float32).double()
+            tables[int(kind), image] = torch.bincount(bins, weights, len(edges) + 1)
         return tables[1], tables[0]
 
     def _levels(self, kind: bool) -> Float[Tensor, " k"]:
         """The lowest kept pixel of a kind, and others in steps of as many ranks."""
         own = [pixels for pixels, (_, own_kind, _) in zip(self._pixels, self._of, strict=True) if own_kind == kind]
         if not own:
-            return torch.empty(0, dtype=torch.float64)
-        order = torch.cat(own).double().sort().values
+            return torch.empty(0)
+        order = torch.from_numpy(np.sort(torch.cat(own).numpy()))
         return order[(torch.arange(BINS // 2) * len(order)).div(BINS // 2, rounding_mode="floor")]
 
 
@@ -144,9 +158,13 @@ def _draws(anomalous: Bool[Tensor, " n"]) -> Float[Tensor, "d n"]:
     for kind in (True, False):
         members = (anomalous == kind).nonzero().flatten()
         if len(members):
-            picks: Int64[Tensor, "d m"] = torch.randint(len(members), (DRAWS, len(members)), generator=generator)
-            drawn = torch.zeros(DRAWS, len(members), dtype=torch.float64)
-            counts[1:, members] = drawn.scatter_add_(1, picks, torch.ones_like(drawn))
+            # One kind after the other, and of each as many draws at a time as fit: the numbers are the same.
+            for part in torch.split(counts[1:], max(1, PART // len(members))):
+                picks: Int64[Tensor, "d m"] = torch.randint(
+                    len(members), (len(part), len(members)), generator=generator
+                )
+                drawn = part.new_zeros(picks.shape)
+                part[:, members] = drawn.scatter_add_(1, picks, torch.ones_like(drawn))
     return counts
 
 
