@@ -2,12 +2,15 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 
+from omnial_bench.cli.main import main
 from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.io.whole import write_text
 
@@ -57,6 +60,34 @@ os.fsync = lambda _: None
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+class Said(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[[str], Said]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Gives a line to the command, as a user does."""
+
+    def call(line: str) -> Said:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["omnial-bench", *line.split()])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        heard = capsys.readouterr()
+        return Said(int(caught.value.code or 0), heard.out, heard.err)
+
+    return call
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")

@@ -5,32 +5,35 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
+from omnial_bench.attacks.aim import Aim, Objective
 from omnial_bench.config.schema import Threat
-from omnial_bench.types import Detector, Prediction, Synthetic
+from omnial_bench.types import Detector, Prediction
 
 EPS = 8 / 255
 
 
-class Linear(Detector):
-    """Log-odds of a pixel = its weights times its colour. Counts its calls and those that may take a gradient."""
+def of_odds(odds: Tensor) -> Prediction:
+    return Prediction(torch.stack((torch.zeros_like(odds), odds), 1))
 
-    def __init__(self, side: int = 8, scale: float = 3.0) -> None:
+
+class Linear(Detector):
+    """Log-odds of a pixel = its weights times its colour. Notes how many images each call shows it, and counts the
+    calls that may take a gradient."""
+
+    def __init__(self, side: int = 8, scale: float = 3.0, seed: int = 0) -> None:
         super().__init__()
-        weight = torch.randn(3, side, side, generator=torch.Generator().manual_seed(0)) * scale
+        weight = torch.randn(3, side, side, generator=torch.Generator().manual_seed(seed)) * scale
         self.weight = nn.Parameter(weight)
-        self.calls = self.with_gradient = 0
+        self.shown: list[int] = []
+        self.with_gradient = 0
 
     def forward(self, images: Tensor) -> Prediction:
-        self.calls += 1
+        self.shown.append(len(images))
         self.with_gradient += torch.is_grad_enabled()
-        odds = (images * self.weight).sum(1)
-        return Prediction(torch.stack((torch.zeros_like(odds), odds), 1))
+        return of_odds(self.odds(images))
 
-    def synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> Synthetic:
-        raise NotImplementedError
-
-    def loss(self, batch: Synthetic) -> dict[str, Tensor]:
-        raise NotImplementedError
+    def odds(self, images: Tensor) -> Tensor:
+        return (images * self.weight).sum(1)
 
 
 class Undefined(Linear):
@@ -42,7 +45,7 @@ class Undefined(Linear):
 
     def forward(self, images: Tensor) -> Prediction:
         prediction = super().forward(images)
-        return prediction if self.calls <= self.after else Prediction(prediction.logits * float("nan"))
+        return prediction if len(self.shown) <= self.after else Prediction(prediction.logits * float("nan"))
 
 
 def clean_images(n: int = 4, side: int = 8) -> tuple[Tensor, Tensor]:
@@ -50,6 +53,11 @@ def clean_images(n: int = 4, side: int = 8) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(3)
     images = torch.randint(0, 256, (n, 3, side, side), generator=generator) / 255
     return images, torch.rand(n, side, side, generator=generator) > 0.6
+
+
+def summed(prediction: Prediction, _: Aim) -> Tensor:
+    """The log-odds themselves: linear in the image, so that the best change in L2 is along the weights."""
+    return prediction.log_odds.flatten(1).sum(1)
 
 
 def worst(images: Tensor, truth: Tensor, weight: Tensor, eps: float = EPS) -> Tensor:
@@ -68,3 +76,10 @@ def blocks(truth: Tensor) -> Tensor:
     for index, one in enumerate(where):
         one[1 : 4 + index % 3, 2 + index % 2 : 7] = True
     return where
+
+
+def share(objective: Objective, detector: Linear, images: Tensor, attacked: Tensor, labels: Tensor, goal: str, eps=EPS):
+    """What of the best possible change of the objective is reached, an image at a time."""
+    best = worst(images, labels if goal == "any" else ~labels, detector.weight, float(eps))
+    before, after, most = (objective(detector(x), Aim(labels, x)).detach() for x in (images, attacked, best))
+    return (after - before) / (most - before)

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnial_bench.data.images import Images, to_bytes
-from omnial_bench.types import Detector, Prediction, Synthetic
+from omnial_bench.types import Detector, Prediction
 
 SIDE = 32
 
@@ -27,12 +27,6 @@ class Honest(Detector):
         return Prediction(
             torch.cat((torch.zeros_like(odds), odds), 1), reconstruction=coarse.expand(-1, 3, -1, -1), pooling=5
         )
-
-    def synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> Synthetic:
-        raise NotImplementedError
-
-    def loss(self, batch: Synthetic) -> dict[str, Tensor]:
-        raise NotImplementedError
 
 
 class Detached(Honest):

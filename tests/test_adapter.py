@@ -60,26 +60,12 @@ def test_the_scale_by_hand() -> None:
     assert scale_of([torch.tensor([0.0] + 9 * [1.0])], "map") == Scale(1.0, pytest.approx(0.3 / 4))
 
 
-def test_scales_are_part_of_the_state() -> None:
-    module = Returns(lambda grey: (grey, 10 * grey.flatten(1).amax(1)))
-    one, other = adapt(module, [IMAGES]), Adapted(module)
-    assert not torch.equal(one(IMAGES).log_odds, other(IMAGES).log_odds)
-    other.load_state_dict(one.state_dict())
-    assert torch.equal(one(IMAGES).log_odds, other(IMAGES).log_odds)
-    assert torch.equal(one(IMAGES).image_score, other(IMAGES).image_score)
-
-
 def test_which_normals_are_held_out() -> None:
     assert held_out(16) == [1, 3, 5, 7, 9, 11, 13, 15]
     assert held_out(100) == list(range(4, 100, 5))
     assert len(held_out(39)) == 9
     with pytest.raises(UserError, match=r"at least 16 normal training images.*, got 15"):
         held_out(15)
-
-
-def test_too_few_images_for_a_scale() -> None:
-    with pytest.raises(UserError, match="at least 8 normal images to take a scale from, got 7; add"):
-        adapt(Returns(lambda grey: grey), [IMAGES[:7]])
 
 
 def test_a_score_of_its_own_is_kept_where_it_disagrees_with_the_map() -> None:

@@ -75,9 +75,7 @@ def test_a_checkpoint_comes_back_to_the_bit(folder: Path, made: Detector) -> Non
 
 
 @pytest.mark.parametrize("name", ["draem", "jnld", "omnial"])
-def test_opening_draws_nothing_and_gives_what_building_gives(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_opening_draws_nothing_and_gives_what_building_gives(name: str, tmp_path: Path, monkeypatch) -> None:
     recipe = TINY.model_copy(update={"detector": name})
     built = build(recipe, torch.Generator().manual_seed(5)).eval()
     save(tmp_path, built, recipe, ABOUT(1))
@@ -119,26 +117,8 @@ def test_what_is_in_no_file_is_what_the_constructor_makes(tmp_path: Path, monkey
         assert torch.equal(load(tmp_path).detector(images).logits, built(images).logits)
 
 
-def cut(folder: Path) -> None:
-    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-100])
-
-
-def empty(folder: Path) -> None:
-    (folder / WEIGHTS).write_bytes(b"")
-
-
-def turn_a_bit(folder: Path) -> None:
-    content = bytearray((folder / WEIGHTS).read_bytes())
-    content[-1] ^= 1
-    (folder / WEIGHTS).write_bytes(content)
-
-
-def remove_weights(folder: Path) -> None:
-    (folder / WEIGHTS).unlink()
-
-
-def remove_recipe(folder: Path) -> None:
-    (folder / RECIPE).unlink()
+def weights(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    return lambda folder: (folder / WEIGHTS).write_bytes(change((folder / WEIGHTS).read_bytes()))
 
 
 def change_recipe(old: str, new: str) -> Callable[[Path], None]:
@@ -160,11 +140,11 @@ def take_the_weights_of_another(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (cut, "is no whole safetensors file"),
-        (empty, "is no whole safetensors file"),
-        (turn_a_bit, "does not match the hash"),
-        (remove_weights, "checkpoint.safetensors is missing"),
-        (remove_recipe, "recipe.toml is missing"),
+        (weights(lambda content: content[:-100]), "is no whole safetensors file"),
+        (weights(lambda _: b""), "is no whole safetensors file"),
+        (weights(lambda content: content[:-1] + bytes([content[-1] ^ 1])), "does not match the hash"),
+        (lambda folder: (folder / WEIGHTS).unlink(), "checkpoint.safetensors is missing"),
+        (lambda folder: (folder / RECIPE).unlink(), "recipe.toml is missing"),
         (change_recipe("\nseed = ", "\nseed = 1"), "its checksum differs"),
         (change_recipe('dataset = "', 'dataset = "x'), "its checksum differs"),
         (change_recipe('detector = "draem"', 'detector = "jnld"'), "the weights of another detector than jnld"),

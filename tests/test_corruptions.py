@@ -6,17 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from linear_detector import Linear, blocks, threat
+from linear_detector import Linear, threat
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
 from omnial_bench.attacks.corruptions import GAMMA, STREAK
-from omnial_bench.attacks.settings import CorruptionOptions as Options
-from omnial_bench.attacks.settings import corruption_label as label
 from omnial_bench.attacks.severities import CORRUPTIONS
 from omnial_bench.attacks.threats import build_attack
 from omnial_bench.attacks.victim import victim
-from omnial_bench.config.load import parse
 from omnial_bench.errors import UserError
 
 STILL, MOVING = ([name for name, kind in CORRUPTIONS.items() if kind.moves == moves] for moves in (False, True))
@@ -40,7 +37,7 @@ def run(kind, images, where=None, severity=3, seed=0, labels=None, **settings):
         record = threat(kind, **{"eps": 1, "steps": 1, "options": {"severity": severity}, **settings})
         attack = build_attack(target, record, torch.Generator().manual_seed(seed))
         corrupted = attack(images, labels, where)
-    assert (detector.calls, attack.losses, attack.flat) == (0, [], None)
+    assert (detector.shown, attack.losses, attack.flat) == ([], [], None)
     return attack, corrupted
 
 
@@ -82,23 +79,11 @@ def test_images_stay_images_and_apart(kind) -> None:
     assert torch.allclose(corrupted[:1], corrupt(kind, images[:1], severity=5), atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", STILL)
-def test_region_bounds_the_change(kind) -> None:
-    images = scenes()
-    where = blocks(torch.zeros(3, 48, 48, dtype=torch.bool))
-    moved = (corrupt(kind, images, where, severity=5) != images).any(1)
-    assert not moved[~where].any()
-    assert moved[where].float().mean() > (0.1 if kind == "glare" else 0.9)
-
-
-def test_noise_has_its_deviation_and_its_own_seed() -> None:
+def test_noise_has_its_deviation() -> None:
     images = torch.full((4, 3, 48, 48), 0.5)
     noise = corrupt("gaussian_noise", images) - images
     assert noise.std().item() == pytest.approx(0.06, rel=0.02)
     assert noise.mean().abs() < 0.001
-    state = torch.random.get_rng_state()
-    assert not torch.equal(noise, corrupt("gaussian_noise", images, seed=1) - images)
-    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("severity", [2, 4, 5])
@@ -126,18 +111,6 @@ def test_jpeg_is_on_the_grid_and_keeps_flat_grounds() -> None:
     assert torch.allclose(corrupted, corrupted.round(), atol=1e-4)
     flat = torch.full((2, 3, 16, 16), 128 / 255)
     assert torch.equal(corrupt("jpeg", flat), flat)
-
-
-def test_label_tells_the_severity() -> None:
-    assert label(threat("blur", eps=1, options={"severity": 4})) == "blur severity 4"
-    assert label(threat("jpeg", eps=1)) == "jpeg severity 3"
-
-
-@pytest.mark.parametrize("table", [{"severity": 0}, {"severity": 6}, {"severity": 2.5}, {"severty": 3}])
-def test_bad_options_are_one_line(table) -> None:
-    with pytest.raises(UserError, match="severity") as raised:
-        parse(Options, table, "options of threat t")
-    assert "\n" not in str(raised.value)
 
 
 def test_light_falls_across_the_frame_and_is_what_it_was_in_the_middle() -> None:

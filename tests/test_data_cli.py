@@ -94,10 +94,6 @@ def test_verify_shows_what_differs_from_the_published_counts(tmp_path: Path) -> 
     assert "bottle, 1 of 209 train, 1 of 20 test good, 0 of 63 test defect" in " ".join(shown.output.split())
 
 
-def test_verify_of_no_data_set_is_the_users_mistake(tmp_path: Path) -> None:
-    assert "the folder is empty" in user_error(invoke("verify", tmp_path))
-
-
 def test_toy_draws_a_folder_that_verifies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def few(root: Path, *, size: int, seed: int) -> None:
         draw_toy(root, size=size, train=1, test_good=1, test_defect=1, seed=seed)

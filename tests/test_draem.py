@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from learning import noise, totals_of
 from torch import nn
 from torch.nn import functional as F
 
@@ -21,10 +22,6 @@ def tiny(**options: Any) -> DRAEM:
     detector = DRAEM(Options(**{"width": 4, "loc_width": 4, "pooling": 5} | options))
     initialise(detector, torch.Generator().manual_seed(0))
     return detector
-
-
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def batch(size: int = 32) -> Synthetic:
@@ -209,18 +206,7 @@ def test_a_size_that_32_does_not_divide_is_refused() -> None:
 
 
 def test_training_lowers_the_loss_of_a_batch() -> None:
-    detector, examples = tiny(), batch()
-    optimiser = torch.optim.Adam(detector.parameters(), lr=1e-2)
-    totals = []
-    for _ in range(8):
-        terms = detector.loss(examples)
-        assert list(terms) == ["mse", "ssim", "focal"]
-        total = torch.stack(list(terms.values())).sum()
-        optimiser.zero_grad()
-        total.backward()
-        assert all(part.grad is not None for part in detector.parameters())
-        optimiser.step()
-        totals.append(total.item())
+    totals = totals_of(tiny(), batch(), ["mse", "ssim", "focal"])
     assert totals[-1] < 0.8 * totals[0]
 
 

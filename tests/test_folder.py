@@ -192,13 +192,6 @@ def test_names_of_any_script_are_read(mvtec: Path) -> None:
     assert find_dataset(mvtec).categories == ("bottle", name)
 
 
-def test_unknown_category_names_the_closest(mvtec: Path) -> None:
-    with pytest.raises(UserError, match="did you mean 'bottle'"):
-        find_dataset(mvtec, ["botle"])
-    with pytest.raises(UserError, match="did you mean 'grid'"):
-        find_dataset(mvtec).load("test", ["gird"], (8, 8))
-
-
 def test_two_images_of_one_name_are_refused(mvtec: Path) -> None:
     save(mvtec / "grid/train/good/000.bmp", noise(0, 8, 8))
     with pytest.raises(UserError, match="two images have one name"):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from learning import noise, totals_of
 from torch import nn
 
 from omnial_bench.errors import UserError
@@ -17,10 +18,6 @@ def tiny(**options: Any) -> JNLD:
     detector = JNLD(Options(**{"width": 4, "loc_width": 4, "pooling": 5} | options))
     initialise(detector, torch.Generator().manual_seed(0))
     return detector
-
-
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def batch(levels: int = 3) -> Synthetic:
@@ -76,18 +73,7 @@ def test_the_gradient_reaches_the_image_through_image_jnd_and_input() -> None:
     ],
 )
 def test_training_lowers_the_loss_of_a_batch(options: dict[str, Any], terms: list[str]) -> None:
-    detector, examples = tiny(**options), batch(options.get("classes", 4) - 1)
-    optimiser = torch.optim.Adam(detector.parameters(), lr=1e-2)
-    totals = []
-    for _ in range(8):
-        losses = detector.loss(examples)
-        assert list(losses) == terms
-        total = torch.stack(list(losses.values())).sum()
-        optimiser.zero_grad()
-        total.backward()
-        assert all(part.grad is not None for part in detector.parameters())
-        optimiser.step()
-        totals.append(total.item())
+    totals = totals_of(tiny(**options), batch(options.get("classes", 4) - 1), terms)
     assert totals[-1] < 0.8 * totals[0]
 
 

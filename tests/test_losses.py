@@ -4,13 +4,10 @@ import math
 
 import pytest
 import torch
+from learning import noise
 from torch.nn import functional as F
 
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss, value_range
-
-
-def noise(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def plain_ssim(first: torch.Tensor, second: torch.Tensor, span: float) -> torch.Tensor:

@@ -13,7 +13,7 @@ def noise(images, labels, where=None, seed=0, **settings):
     with victim([detector]) as target:
         attack = build(target, threat("noise", **settings), torch.Generator().manual_seed(seed), None)
         attacked = attack(images, labels, where)
-    assert detector.calls == 0
+    assert detector.shown == []
     assert attack.losses == []
     assert attack.flat is None
     return attacked
@@ -39,27 +39,6 @@ def test_lies_on_the_l2_sphere(limited) -> None:
     assert torch.allclose(change.norm(dim=1), torch.tensor(0.5), atol=1e-5)
     assert change.sum(1).abs().max() < 0.5 * 4 * (sum(map(bool, change[0].tolist())) ** 0.5)
     assert (change[0] @ change[1]).abs() < 0.1
-
-
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_bounds_hold_and_the_region_too(norm) -> None:
-    images, labels = clean_images()
-    where = blocks(labels)
-    attacked = noise(images, labels, where, norm=norm)
-    moved = (attacked != images).any(1)
-    assert not moved[~where].any()
-    assert moved[where].all()
-    assert attacked.min() >= 0
-    assert attacked.max() <= 1
-    change = (attacked - images).flatten(1)
-    assert (change.abs().amax(1) if norm == "linf" else change.norm(dim=1)).max() <= EPS + 1e-6
-
-
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_nothing_to_change_changes_nothing(norm) -> None:
-    images, labels = clean_images()
-    assert torch.equal(noise(images, labels, norm=norm, eps=0), images)
-    assert torch.equal(noise(images, labels, torch.zeros_like(labels), norm=norm), images)
 
 
 def test_same_seed_same_images_whatever_the_goal() -> None:

@@ -2,17 +2,14 @@
 
 import pytest
 import torch
-from linear_detector import EPS, Linear, Undefined, blocks, clean_images, threat, worst
+from linear_detector import Linear, blocks, clean_images, threat, worst
 
 from omnial_bench.attacks.aim import Aim
 from omnial_bench.attacks.objectives import balanced
 from omnial_bench.attacks.patch import Patch, build
 from omnial_bench.attacks.settings import PatchOptions as Options
-from omnial_bench.attacks.settings import patch_label as label
 from omnial_bench.attacks.square import box_of
 from omnial_bench.attacks.victim import victim
-from omnial_bench.config.load import parse
-from omnial_bench.errors import UserError
 
 
 def patched(detector, images, labels, where=None, seed=0, area=0.25, **settings):
@@ -85,39 +82,3 @@ def test_the_best_step_is_kept() -> None:
     assert harm.mean() > max(attack.losses)
     shorter = [patched(detector, images, labels, step_size=1, steps=steps)[0] for steps in range(1, 8)]
     assert all((harm >= balanced(detector(x), Aim(labels, x)).detach() - 1e-6).all() for x in shorter)
-
-
-def test_nothing_to_change_changes_nothing() -> None:
-    images, labels = clean_images()
-    assert torch.equal(patched(Linear(), images, labels, eps=0)[0], images)
-    assert torch.equal(patched(Linear(), images, labels, torch.zeros_like(labels))[0], images)
-
-
-def test_same_seed_same_images_and_no_global_randomness() -> None:
-    images, labels = clean_images()
-    state = torch.random.get_rng_state()
-    one, other, third = (patched(Linear(), images, labels, seed=seed)[0] for seed in (5, 5, 6))
-    assert torch.equal(one, other)
-    assert not torch.equal(one, third)
-    assert torch.equal(torch.random.get_rng_state(), state)
-
-
-def test_label_tells_the_area() -> None:
-    assert label(threat("patch", eps=1)) == "patch 5 %"
-    told = threat("patch", eps="8/255", goal="hide", where="foreground", options={"area": 0.025})
-    assert label(told) == "patch 2.5 % 8/255 hide foreground"
-    assert float(told.eps) == EPS
-
-
-@pytest.mark.parametrize("table", [{"area": 0}, {"area": 1.5}, {"aera": 0.1}])
-def test_bad_options_are_one_line(table) -> None:
-    with pytest.raises(UserError, match="area") as raised:
-        parse(Options, table, "options of threat t")
-    assert "\n" not in str(raised.value)
-
-
-def test_undefined_outputs_are_refused_in_one_line() -> None:
-    images, labels = clean_images()
-    with pytest.raises(UserError, match=r"expected finite outputs .* under the attack patch") as raised:
-        patched(Undefined(6), images, labels)
-    assert "\n" not in str(raised.value)

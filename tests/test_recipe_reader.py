@@ -160,12 +160,6 @@ def test_benchmark_takes_a_reader_or_its_name(place: Path) -> None:
 
             return ob.Prediction(torch.stack((images.mean(1), 1 - images.mean(1)), 1))
 
-        def synthesize(self, images, textures, generator):  # type: ignore[no-untyped-def]
-            raise NotImplementedError
-
-        def loss(self, batch):  # type: ignore[no-untyped-def]
-            raise NotImplementedError
-
     rows = ob.benchmark(
         Dark(), "photos", suite="quick", reader=NAME, size=(48, 48), limit=2, device="cpu", save=place / "saved"
     )

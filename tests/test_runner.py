@@ -2,19 +2,18 @@
 
 import json
 import shutil
-import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import tomli_w
 import torch
+from conftest import Command, contents
 
 from omnial_bench import provenance as made_by
 from omnial_bench.attacks.sets.build import load_set
-from omnial_bench.cli.main import main
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Plan
 from omnial_bench.data.dataset import find_dataset
@@ -44,15 +43,8 @@ training = { epochs = 50, max_iterations = 4, batch = 4, lr = 1e-3 }
 options = { width = 4, loc_width = 4, pooling = 5 }
 """
 MODELS = ("mini-unified", "mini-separate-cap", "mini-separate-weave")
+pytestmark = pytest.mark.usefixtures("one_thread")
 SETS = ("clean", "unattacked", "pgd-4", "pgd-8", "pgd-8-targeted")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +53,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("benchmark")
     draw_toy(root / "data", size=64, train=6, test_good=2, test_defect=1)
     write_text(root / "mini.toml", RECORD)
+    # The paper's suite, in two steps of ten.
+    suite = read_suite("paper").model_dump(mode="json", exclude_none=True)
+    suite["threats"] = [threat | {"steps": 2} for threat in suite["threats"]]
+    write_text(root / "paper.toml", tomli_w.dumps(suite))
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMNIAL_BENCH_CACHE", str(root / "cache"))
@@ -71,7 +67,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def plan(place: Path, **changes: object) -> Plan:
     table = {
         "name": "mini", "title": "Mini", "dataset": "toy", "categories": ("cap", "weave"), "preset": "tiny", "limit": 4,
-        "detectors": (str(place / "mini.toml"),),
+        "detectors": (str(place / "mini.toml"),), "suites": (str(place / "paper.toml"),),
     }  # fmt: skip
     return Plan.model_validate(table | changes)
 
@@ -175,9 +171,7 @@ class TestAgain:
         after = json.loads((copied / "environment.json").read_text(encoding="utf-8"))
         assert (after["started"], after["device"]) == ("then", "cpu")
 
-    def test_what_was_lost_or_damaged_is_done_again(
-        self, place: Path, copied: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_what_was_lost_or_damaged_is_done_again(self, place: Path, copied: Path, caplog) -> None:
         before = times(copied, TRAINED, BUILT, SCORED)
         weights = copied / "models" / "mini-unified" / "checkpoint.safetensors"
         weights.write_bytes(weights.read_bytes()[:-100])
@@ -220,19 +214,7 @@ class TestAgain:
             ".tasks/score-mini-unified-pgd-4-cap.json",
         }
 
-    def test_a_recipe_that_was_changed_is_no_model(
-        self, place: Path, copied: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        recipe = copied / "models" / "mini-unified" / "recipe.toml"
-        write_text(recipe, recipe.read_text(encoding="utf-8").replace("seed = 0", "seed = 1"))
-        (copied / ".tasks" / "score-mini-unified-clean-cap.json").unlink()
-        run(plan(place), settings(place, copied))
-        assert "recipe.toml is damaged (its checksum differs)" in caplog.text
-        assert (copied / "results.csv").read_bytes() == (place / "run" / "results.csv").read_bytes()
-
-    def test_what_decides_no_figure_is_set_aside_and_nothing_trained(
-        self, place: Path, copied: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_what_decides_no_figure_is_set_aside_and_nothing_trained(self, place: Path, copied: Path, caplog) -> None:
         before = times(copied, TRAINED, BUILT, SCORED)
         damaged = [copied / "models" / "mini-unified" / "log.csv", copied / ".tasks" / "train-mini-separate-cap.json"]
         for path in damaged:
@@ -296,10 +278,6 @@ def scores_of(model: str, name: str) -> list[str]:
     return [f"score {model} on {name}{end}" for end in ([", cap", ", weave"] if "unified" in model else [""])]
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 class TestDryRun:
     """What would be done and why; nothing is written."""
 
@@ -349,6 +327,7 @@ class TestDryRun:
         ("change", "reason"),
         [
             ("seed", "seed changed (0 to 1)"),
+            ("dataset", "dataset changed (toy to other)"),
             ("recipe", "recipe changed (training.lr 0.001 to 0.002)"),
             ("precision", "precision changed (32-true to bf16-mixed)"),
             ("torch", "versions changed (torch {torch} to 99)"),
@@ -357,9 +336,7 @@ class TestDryRun:
             ("textures", "textures changed"),
         ],
     )
-    def test_what_changed_is_named(
-        self, place: Path, copied: Path, monkeypatch: pytest.MonkeyPatch, change: str, reason: str
-    ) -> None:
+    def test_what_changed_is_named(self, place: Path, copied: Path, monkeypatch, change: str, reason: str) -> None:
         versions = made_by.versions()
         given, chosen = changed_plan(place, copied, monkeypatch, change)
         found = self.why(given, chosen)
@@ -421,30 +398,19 @@ class TestCommand:
     """`run --dry-run`, and options that do not go together."""
 
     @pytest.fixture
-    def command(
-        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> Callable[[str], tuple[int, str, str]]:
+    def given(self, place: Path, tmp_path: Path) -> str:
         write_text(tmp_path / "plan.toml", tomli_w.dumps(without_none(plan(place).model_dump(mode="json"))))
+        return f"run {tmp_path / 'plan.toml'} --data {place / 'data'} --device cpu"
 
-        def call(options: str) -> tuple[int, str, str]:
-            words = ["run", str(tmp_path / "plan.toml"), "--data", str(place / "data"), "--device", "cpu"]
-            monkeypatch.setattr(sys, "argv", ["omnial-bench", *words, *options.split()])
-            with pytest.raises(SystemExit) as caught:
-                main()
-            said = capsys.readouterr()
-            return int(caught.value.code or 0), said.out, said.err
-
-        return call
-
-    def test_tasks_are_listed(self, copied: Path, command: Callable[[str], tuple[int, str, str]]) -> None:
+    def test_tasks_are_listed(self, copied: Path, given: str, command: Command) -> None:
         weights = copied / "models" / "mini-separate-cap" / "checkpoint.safetensors"
         weights.unlink()
         before = contents(copied)
-        status, out, err = command(f"--out {copied} --dry-run")
+        status, out, err = command(f"{given} --out {copied} --dry-run")
         assert (status, err) == (0, "")
         assert out.splitlines()[-1] == "28 tasks: 21 done, 7 due"
         assert "depends on train mini-separate-cap, which is due" in " ".join(out.split())
-        rows = json.loads(command(f"--out {copied} --dry-run --json")[1])
+        rows = json.loads(command(f"{given} --out {copied} --dry-run --json").out)
         assert [row["task"] for row in rows if row["status"] == "due"] == [
             "train mini-separate-cap", *(f"score mini-separate-cap on {name}" for name in SETS), "report",
         ]  # fmt: skip
@@ -463,9 +429,9 @@ class TestCommand:
         ],
     )
     def test_options_that_do_not_go_together(
-        self, tmp_path: Path, command: Callable[[str], tuple[int, str, str]], options: str, said: str
+        self, tmp_path: Path, given: str, command: Command, options: str, said: str
     ) -> None:
-        status, out, err = command(f"--out {tmp_path / 'run'} {options}")
+        status, out, err = command(f"{given} --out {tmp_path / 'run'} {options}")
         assert (status, out) == (2, "")
         assert err.startswith("error: ") and err.count("\n") == 1 and said in err
         assert not (tmp_path / "run").exists()
@@ -501,22 +467,7 @@ def changed_plan(place: Path, out: Path, monkeypatch: pytest.MonkeyPatch, change
 
 
 class TestKeys:
-    def key(self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> str:
-        given, chosen = changed_plan(place, tmp_path / "run", monkeypatch, change)
-        workspace = Workspace(given, chosen)
-        return workspace.training(workspace.models[0]).key
-
-    @pytest.mark.parametrize("change", ["seed", "dataset", "recipe", "precision", "torch", "code", "data", "textures"])
-    def test_a_training_is_another_with(
-        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
-    ) -> None:
-        same = self.key(place, tmp_path, monkeypatch, "nothing")
-        assert self.key(place, tmp_path, monkeypatch, "nothing") == same
-        assert self.key(place, tmp_path, monkeypatch, change) != same
-
-    def test_a_detector_from_outside_is_another_with_its_file(
-        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_detector_from_outside_is_another_with_its_file(self, place: Path, tmp_path: Path, monkeypatch) -> None:
         monkeypatch.syspath_prepend(tmp_path)
         record, code = tmp_path / "own.toml", tmp_path / "own_detector.py"
         write_text(record, RECORD.replace('"draem"', '"own_detector:make"').split("options")[0])
@@ -622,9 +573,7 @@ class TestStopped:
         assert not (out / UNFINISHED).exists()
         assert (out / "results.csv").read_bytes() == (copied / "results.csv").read_bytes()
 
-    def test_rows_of_an_earlier_run_stay_where_none_came(
-        self, place: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_rows_of_an_earlier_run_stay_where_none_came(self, place: Path, copied: Path, monkeypatch) -> None:
         monkeypatch.setattr(made_by, "code_version", lambda *_: "other")
         monkeypatch.setattr(Training, "run", lambda *_: pytest.fail("broken"))
         before = (copied / "results.csv").read_bytes()
@@ -634,11 +583,6 @@ class TestStopped:
 
 
 class TestModels:
-    def test_one_unified_and_a_separate_one_a_category(self, place: Path) -> None:
-        models = models_of(plan(place))
-        assert tuple(model.name for model in models) == MODELS
-        assert [model.categories for model in models] == [("cap", "weave"), ("cap",), ("weave",)]
-
     def test_sources_are_named_or_unified(self, place: Path) -> None:
         given = plan(place)
         models = models_of(given)
@@ -652,19 +596,6 @@ class TestModels:
         assert [model.name for model in sources_of(alone, models_of(alone))] == ["mini-separate-cap"]
         with pytest.raises(UserError, match=r"unknown source model 'mini-unifed'; did you mean 'mini-unified'"):
             sources_of(plan(place, sources=("mini-unifed",)), models)
-
-    def test_the_paper_has_the_control_first(self) -> None:
-        assert tuple(threat.name for threat in read_suite("paper").threats) == SETS[1:]
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [({"categories": ("cup",)}, "did you mean 'cap'"), ({"suites": ("papers",)}, "did you mean 'paper'")],
-)
-def test_a_mistake_writes_nothing(place: Path, tmp_path: Path, changes: dict[str, object], said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        run(plan(place, **changes), settings(place, tmp_path / "run"))
-    assert not (tmp_path / "run").exists()
 
 
 ON_THE_SPOT = """
@@ -699,7 +630,7 @@ class TestOnTheSpot:
         self, place: Path, copied: Path, tmp_path: Path, suites: tuple[str, ...]
     ) -> None:
         trained = times(copied, TRAINED, BUILT, SCORED)
-        given = plan(place, suites=("paper", *suites), test_limit=3)
+        given = plan(place, suites=(str(place / "paper.toml"), *suites), test_limit=3)
         rows = run(given, settings(place, copied))
         assert times(copied, TRAINED, BUILT, SCORED) == trained
         there = rows[(rows["metric"] == "pixel_auroc") & rows["set"].str.startswith(("spot", "self"))]
@@ -730,7 +661,7 @@ class TestOnTheSpot:
         """From nothing, they give what one process gave to the last digit; and a set does not depend on the others of
         its suite."""
         told: set[str] = set()
-        suite = read_suite("paper").model_dump(mode="json", exclude_none=True)
+        suite = read_suite(str(place / "paper.toml")).model_dump(mode="json", exclude_none=True)
         suite["threats"] = [threat for threat in suite["threats"] if threat["name"] == "pgd-8"]
         write_text(tmp_path / "short.toml", tomli_w.dumps(suite))
         short, two = plan(place, suites=(str(tmp_path / "short.toml"), *suites), test_limit=3), tmp_path / "two"
@@ -752,17 +683,9 @@ class TestOnTheSpot:
             *(title for model in MODELS for name in ("clean", "pgd-8") for title in scores_of(model, name)),
         } <= told
 
-    def test_names_of_images_are_used_once(self, place: Path, tmp_path: Path, suites: tuple[str, ...]) -> None:
-        text = Path(suites[0]).read_text(encoding="utf-8").replace('"self-any"', '"pgd-4"')
-        write_text(tmp_path / "self.toml", text)
-        with pytest.raises(UserError, match="expected threats of different names, 'pgd-4' is there twice"):
-            run(plan(place, suites=("paper", suites[0])), settings(place, tmp_path / "run"))
-
 
 class TestKeepModels:
-    def test_trainings_of_other_code_are_kept_when_asked_for(
-        self, place: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_trainings_of_other_code_are_kept_when_asked_for(self, place: Path, copied: Path, monkeypatch) -> None:
         trained = times(copied, TRAINED)
         monkeypatch.setattr(made_by, "code_version", lambda *_: "other")
         run(plan(place), settings(place, copied, keep_models=True))

@@ -15,7 +15,7 @@ from omnial_bench.evaluation.scoring import score, score_category, with_means
 from omnial_bench.evaluation.target import Labels, Target
 from omnial_bench.metrics.alarms import NAMES
 from omnial_bench.results import Result
-from omnial_bench.types import Batch, Detector, Prediction, Synthetic
+from omnial_bench.types import Batch, Detector, Prediction
 
 SIDE = 24
 DEFECTS = ("hole", "good", "good", "scratch", "good")
@@ -33,12 +33,6 @@ class ByHand(Detector):
         odds = 4 * images[:, :1] - 2
         logits = torch.cat((torch.zeros_like(odds), odds), 1)
         return Prediction(logits, images * self.darker if self.reconstructs else None, smoothing=3, pooling=5)
-
-    def synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> Synthetic:
-        raise NotImplementedError
-
-    def loss(self, batch: Synthetic) -> dict[str, Tensor]:
-        raise NotImplementedError
 
 
 def clean_images(defects: tuple[str, ...] = DEFECTS, *, referenced: bool = False) -> Images:
@@ -111,9 +105,7 @@ def test_reconstruction_is_compared_with_the_clean_normal(referenced: bool) -> N
 
 
 @pytest.mark.parametrize("defects", [("good", "good"), ("hole", "hole")])
-def test_without_one_kind_of_image_its_figures_are_undefined(
-    defects: tuple[str, ...], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_one_kind_of_image_its_figures_are_undefined(defects: tuple[str, ...], caplog) -> None:
     found = values(score(ByHand(), clean_images(defects), LABELS, "cap"))
     assert all(found[f"image_{name}"] is None for name in ("auroc", "ap", "f1max", "ap_chance"))
     assert "hand on clean, cap: image_auroc" in caplog.text

@@ -1,11 +1,14 @@
 """Adversarial sets: composition, bounds on the saved bytes, seals."""
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256
-from omnial_bench.types import Detector, Prediction, Synthetic
+from omnial_bench.types import Detector, Prediction
 
 HEIGHT, WIDTH = 32, 40
 
@@ -39,12 +42,6 @@ class OneLayer(Detector):
 
     def forward(self, images: Tensor) -> Prediction:
         return Prediction(self.layer(images)[..., : self.side, : self.side])
-
-    def synthesize(self, images: Tensor, textures: Tensor, generator: torch.Generator) -> Synthetic:
-        raise NotImplementedError
-
-    def loss(self, batch: Synthetic) -> dict[str, Tensor]:
-        raise NotImplementedError
 
 
 def normals(counts: dict[str, int]) -> Images:
@@ -327,79 +324,63 @@ def whole_set(tmp_path_factory) -> Path:
     return folder
 
 
-def damage(folder: Path, what: str) -> str:
-    """Harm a set in one way; a part of the message that must follow."""
-    image = "weave/test/good"
-    file = next((folder / image).iterdir())
-    manifest = folder / "manifest.json"
-    table = json.loads(manifest.read_text(encoding="utf-8"))
-    name = f"{image}/{file.name}"
-    if what == "changed":
-        Image.new("RGB", (WIDTH, HEIGHT)).save(file)
-        return f"{name} is not the file of the manifest"
-    if what == "missing":
-        file.unlink()
-        return f"{name} is missing in the folder"
-    if what == "foreign":
-        (folder / "cap" / "test" / "good" / "x.png").write_bytes(b"")
-        return "cap/test/good/x.png in the folder does not belong"
-    if what == "truncated":
-        manifest.write_text(manifest.read_text(encoding="utf-8")[:-40], encoding="utf-8")
-        return "cannot read"
-    if what == "gone":
-        manifest.unlink()
-        return "found no manifest.json"
-    if what == "key":
-        table["lable"] = table.pop("label")
-        expected = "label"
-    elif what == "absolute":
-        table["files"][str(file)] = table["files"].pop(name)
-        expected = "expected a path inside the set"
-    elif what == "upwards":
-        table["files"]["weave/../../x.png"] = table["files"].pop(name)
-        expected = "expected a path inside the set"
-    elif what == "unpaired":
-        del table["files"][name.replace("test", "clean")]
-        expected = "is missing in its manifest"
-    elif what == "largest":
-        table["largest_change"] += 1
-        expected = "as the largest change, its files say"
-    elif what == "counts":
-        table["counts"]["weave"]["good"] += 1
-        expected = "weave counts"
-    else:
-        outside = folder.parent / "outside.png"
-        file.rename(outside)
-        file.symlink_to(outside)
-        expected = "expected a path inside the set"
-    manifest.write_text(json.dumps(table), encoding="utf-8")
-    return expected
+PART = "weave/test/good"
 
 
-@pytest.mark.parametrize(
-    "what",
-    [
-        "changed",
-        "missing",
-        "foreign",
-        "truncated",
-        "gone",
-        "key",
-        "absolute",
-        "upwards",
-        "unpaired",
-        "counts",
-        "largest",
-        "link",
-    ],
-)
+def image_of(folder: Path) -> Path:
+    return next((folder / PART).iterdir())
+
+
+def edited(change: Callable[[Any, str], object]) -> Callable[[Path], object]:
+    """Harm in the manifest: `change` gets its table and the name of an image."""
+
+    def harm(folder: Path) -> None:
+        path = folder / "manifest.json"
+        table = json.loads(path.read_text(encoding="utf-8"))
+        change(table, f"{PART}/{image_of(folder).name}")
+        path.write_text(json.dumps(table), encoding="utf-8")
+
+    return harm
+
+
+def renamed(to: str) -> Callable[[Path], object]:
+    return edited(lambda table, name: table["files"].update({to.format(name): table["files"].pop(name)}))
+
+
+def linked(folder: Path) -> None:
+    image, outside = image_of(folder), folder.parent / "outside.png"
+    image.rename(outside)
+    image.symlink_to(outside)
+    edited(lambda *_: None)(folder)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "changed": (lambda folder: Image.new("RGB", (WIDTH, HEIGHT)).save(image_of(folder)), f"{PART}/.* is not the file"),
+    "missing": (lambda folder: image_of(folder).unlink(), f"{PART}/.* is missing in the folder"),
+    "foreign": (lambda folder: (folder / "cap/test/good/x.png").touch(), "cap/test/good/x.png in the folder does not"),
+    "truncated": (lambda folder: os.truncate(folder / "manifest.json", 400), "cannot read"),
+    "gone": (lambda folder: (folder / "manifest.json").unlink(), "found no manifest.json"),
+    "key": (edited(lambda table, _: table.update(lable=table.pop("label"))), "label"),
+    "absolute": (renamed("/{}"), "expected a path inside the set"),
+    "upwards": (renamed("weave/../../x.png"), "expected a path inside the set"),
+    "unpaired": (
+        edited(lambda table, name: table["files"].pop(name.replace("test", "clean"))),
+        "missing in its manifest",
+    ),
+    "largest": (edited(lambda table, _: table.update(largest_change=200)), "as the largest change, its files say"),
+    "counts": (edited(lambda table, _: table["counts"]["weave"].update(good=9)), "weave counts"),
+    "link": (linked, "expected a path inside the set"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
 def test_damaged_set_is_refused(tmp_path, whole_set, what) -> None:
     folder = shutil.copytree(whole_set, tmp_path / "set")
     load_set(folder)
-    expected = damage(folder, what)
-    with pytest.raises(UserError) as error:
+    harm, expected = DAMAGES[what]
+    harm(folder)
+    with pytest.raises(UserError, match=expected) as error:
         load_set(folder)
-    assert expected in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -63,8 +63,6 @@ class Rescaled(Detector):
         odds = self.scale * self.inner(images).log_odds + self.offset
         return Prediction(torch.stack((torch.zeros_like(odds), odds), 1), pooling=5)
 
-    synthesize, loss = Honest.synthesize, Honest.loss
-
 
 @pytest.mark.parametrize(("scale", "offset"), [(1e-6, 0.0), (1e4, 0.0), (1 / 30, 10.0), (1.0, 100.0)])
 def test_the_scale_of_log_odds_hides_nothing(scale: float, offset: float) -> None:

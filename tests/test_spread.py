@@ -19,7 +19,7 @@ from omnial_bench.config.schema import Recipe, Training
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.models import gradient, training
-from omnial_bench.models.checkpoint import RECIPE, Provenance, load
+from omnial_bench.models.checkpoint import RECIPE, load, provenance_of
 from omnial_bench.models.distributed import SharedNorm, check_share, extremes, mean_of, ranks, share, share_norms
 from omnial_bench.models.losses import value_range
 from omnial_bench.models.training import LOG, train
@@ -31,14 +31,7 @@ from omnial_bench.runtime import fabric
 from omnial_bench.types import Synthetic
 
 SIDE, STEPS, BATCH = 64, 3, 4
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -167,13 +160,9 @@ def run(
     masks = torch.zeros(12, SIDE, SIDE, dtype=torch.bool)
     normals = Images(bytes_of(7, 12), masks, ("cap",) * 12, ("good",) * 12, ids)
 
-    def provenance(iterations: int) -> Provenance:
-        return Provenance(
-            model="draem-unified", detector="draem", paradigm="unified", categories=("cap",), dataset="toy",
-            data_fingerprint="f", seed=0, precision="32-true", iterations=iterations, key="key", versions={},
-            commit="c",
-        )  # fmt: skip
-
+    provenance = provenance_of(
+        "draem", "unified", ["cap"], dataset="toy", data_fingerprint="f", seed=0, precision="32-true", key="key"
+    )
     with pytest.MonkeyPatch.context() as patch:
         if each is not None:
             patch.setattr(training, "crew", lambda *_, **__: nullcontext(each))

@@ -6,7 +6,7 @@ import weakref
 import pytest
 import torch
 import torchattacks
-from linear_detector import EPS, Linear, Undefined, blocks, clean_images, threat, worst
+from linear_detector import EPS, Linear, blocks, clean_images, share, threat
 
 from omnial_bench.attacks.aim import Aim
 from omnial_bench.attacks.boxes import Box, box_of, filled, placed
@@ -17,8 +17,6 @@ from omnial_bench.attacks.settings import SquareOptions as Options
 from omnial_bench.attacks.square import build
 from omnial_bench.attacks.threats import build_attack, threat_model
 from omnial_bench.attacks.victim import victim
-from omnial_bench.config.load import parse
-from omnial_bench.errors import UserError
 
 
 def square(detector, images, labels, where=None, seed=0, options=None, **settings):
@@ -27,20 +25,14 @@ def square(detector, images, labels, where=None, seed=0, options=None, **setting
         return attack(images, labels, where), attack
 
 
-def share(detector, images, attacked, labels, goal) -> torch.Tensor:
-    """What of the best possible change of the objective is reached, an image at a time."""
-    best = worst(images, labels if goal == "any" else ~labels, detector.weight)
-    before, after, most = (balanced(detector(x), Aim(labels, x)).detach() for x in (images, attacked, best))
-    return (after - before) / (most - before)
-
-
-@pytest.mark.parametrize("goal", ["any", "hide", "fabricate"])
-@pytest.mark.parametrize(("steps", "least"), [(200, 0.5), (1600, 0.95)])
+@pytest.mark.parametrize(
+    ("goal", "steps", "least"), [("any", 1600, 0.95), *((goal, 200, 0.5) for goal in ("hide", "fabricate"))]
+)
 def test_comes_near_the_optimum_of_a_linear_detector(goal, steps, least) -> None:
     """192 independent signs by trial: half of the optimum in 200 queries, nearly all of it in 1600."""
     detector, (images, labels) = Linear(), clean_images()
     attacked, attack = square(detector, images, labels, steps=steps, goal=goal)
-    reached = share(detector, images, attacked, labels, goal)
+    reached = share(balanced, detector, images, attacked, labels, goal)
     assert (reached >= least).all()
     assert (reached <= 1 + 1e-5).all()
     assert (attacked - images).abs().max() <= EPS + 1e-6
@@ -90,7 +82,7 @@ def test_each_image_keeps_what_did_it_harm(norm) -> None:
 def test_budget_is_spent_on_forward_passes_without_a_gradient(norm) -> None:
     detector, (images, labels) = Linear(), clean_images()
     _, attack = square(detector, images, labels, steps=7, norm=norm)
-    assert detector.calls == 7 + 1
+    assert len(detector.shown) == 7 + 1
     assert detector.with_gradient == 0
     assert attack.flat is None
 
@@ -140,24 +132,6 @@ def test_region_bounds_the_change_and_takes_all_squares(start, norm, least) -> N
     moved = (attacked != images).any(1)
     assert not moved[~where].any()
     assert moved[where].float().mean() > least
-
-
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_eps_zero_and_an_empty_region_change_nothing(norm) -> None:
-    images, labels = clean_images()
-    assert torch.equal(square(Linear(), images, labels, eps=0, steps=20, norm=norm)[0], images)
-    nowhere = torch.zeros_like(labels)
-    assert torch.equal(square(Linear(), images, labels, nowhere, steps=20, norm=norm)[0], images)
-
-
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_same_seed_same_images_and_no_global_randomness(norm) -> None:
-    images, labels = clean_images()
-    state = torch.random.get_rng_state()
-    one, other, third = (square(Linear(), images, labels, seed=seed, steps=20, norm=norm)[0] for seed in (5, 5, 6))
-    assert torch.equal(one, other)
-    assert not torch.equal(one, third)
-    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_stands_where_an_attack_of_torchattacks_stands(capsys) -> None:
@@ -244,17 +218,3 @@ def test_box_and_places_by_hand() -> None:
         assert painted[1, :2, 4:].all()
         places.add(tuple(painted[0].nonzero()[0].tolist()))
     assert places == {(1, 2), (1, 3), (2, 2), (2, 3)}
-
-
-@pytest.mark.parametrize(("table", "message"), [({"area": 0}, "area"), ({"area": 1.5}, "area"), ({"aera": 1}, "area")])
-def test_bad_options_are_one_line(table, message) -> None:
-    with pytest.raises(UserError, match=message) as raised:
-        parse(Options, table, "options of threat t")
-    assert "\n" not in str(raised.value)
-
-
-def test_undefined_outputs_are_refused_in_one_line() -> None:
-    images, labels = clean_images()
-    with pytest.raises(UserError, match=r"expected finite outputs .* under the attack square") as raised:
-        square(Undefined(0), images, labels)
-    assert "\n" not in str(raised.value)

@@ -5,21 +5,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from conftest import contents
 
 import omnial_bench as ob
-from omnial_bench.config.schema import Plan
 from omnial_bench.errors import UserError
-from omnial_bench.evaluation import evaluate
-from omnial_bench.io.whole import write_text
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.models.checkpoint import load
 from omnial_bench.pipeline import train_task
 from omnial_bench.pipeline.attack_models import attack_models
-from omnial_bench.pipeline.plan import Settings, check_plan
 from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.score_models import assess
 from omnial_bench.pipeline.score_tasks import Scoring
@@ -66,10 +61,6 @@ def score(place: Path, out: Path, checkpoints: list[str], **changes: Any) -> pd.
     return assess(Request(**{**settings, **changes}), watch=watch)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 class TestTrain:
     def test_separate_models_lie_in_folders_of_their_own(self, place: Path, tmp_path: Path) -> None:
         folders = train(place, tmp_path, paradigm="separate", categories=["weave", "cap"])
@@ -105,22 +96,13 @@ class TestTrain:
             train(place, place / "one", **{"categories": ["cap"], **change})
         assert contents(place / "one") == before
 
-    def test_devices_are_asked_of_the_training(
-        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_devices_are_asked_of_the_training(self, place: Path, tmp_path: Path, monkeypatch) -> None:
         asked: list[int] = []
         monkeypatch.setattr(train_task, "train", lambda *_, devices, **__: asked.append(devices))
         train(place, tmp_path / "out", devices=2)
         assert asked == [2]
         with pytest.raises(UserError, match="divides the batch of 2, got 3"):
             train(place, tmp_path / "out", devices=3)
-
-    def test_a_damaged_image_is_found_before_any_training(self, place: Path, tmp_path: Path) -> None:
-        shutil.copytree(place / "data", tmp_path / "data")
-        (tmp_path / "data/weave/train/good/004.png").write_bytes(b"none")
-        with pytest.raises(UserError, match=r"cannot decode .*weave/train/good/004\.png"):
-            train(place, tmp_path / "out", data=tmp_path / "data", paradigm="separate")
-        assert not (tmp_path / "out").exists()
 
 
 class TestAttack:
@@ -179,9 +161,7 @@ class TestScore:
             ("run", n + 1, 6, title) for n, title in enumerate(titles)
         ]
 
-    def test_rows_lie_there_where_it_is_stopped(
-        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_rows_lie_there_where_it_is_stopped(self, place: Path, tmp_path: Path, monkeypatch) -> None:
         asked, of_task = [], Scoring.run
 
         def stop(task: Scoring, *given: Any) -> Any:
@@ -208,11 +188,6 @@ class TestScore:
             score(place, tmp_path, ["one"])
         assert (tmp_path / "results.csv").read_bytes() == before
 
-    def test_one_model_is_not_scored_twice(self, place: Path, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="the same rows twice, mini unified cap clean"):
-            score(place, tmp_path / "out", ["one", "one"])
-        assert not (tmp_path / "out").exists()
-
     def test_without_anomalies_some_figures_are_empty_and_the_rest_is_there(
         self, place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -232,85 +207,6 @@ class TestScore:
         cells = [line.split(",") for line in (tmp_path / "out/results.csv").read_text().splitlines()]
         place_of = COLUMNS.index("value")
         assert {row[place_of] for row in cells if "image_auroc" in row} == {""}
-
-    def test_a_bad_mask_is_found_before_any_scoring(
-        self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        shutil.copytree(place / "data", tmp_path / "data")
-        mask = sorted((tmp_path / "data/cap/ground_truth").rglob("*.png"))[-1]
-        Image.fromarray(np.zeros((5, 6), np.uint8)).save(mask)
-        monkeypatch.setattr(evaluate, "score", lambda *_, **__: pytest.fail("scored"))
-        with pytest.raises(UserError, match="is 6x5, expected its image's 32x32"):
-            score(place, tmp_path / "out", ["one"], data=tmp_path / "data")
-        assert not (tmp_path / "out").exists()
-
-
-class TestCheckPlan:
-    def check(self, place: Path, out: Path, **changes: Any) -> None:
-        table: dict[str, Any] = {
-            "name": "mini", "title": "Mini", "dataset": "toy", "categories": ("cap", "weave"), "preset": "tiny",
-            "detectors": (str(place / "mini.toml"),), "suites": (str(place / "two.toml"),),
-        }  # fmt: skip
-        where = {
-            name: changes.pop(name)
-            for name in ("data", "textures", "device", "precision", "trusted")
-            if name in changes
-        }
-        check_plan(Plan(**{**table, **changes}), Settings(**{"data": place / "data", "out": out, **where}))
-
-    def test_a_sound_plan_passes_and_nothing_is_made(self, place: Path, tmp_path: Path) -> None:
-        self.check(place, tmp_path / "out")
-        assert not (tmp_path / "out").exists()
-
-    @pytest.mark.parametrize(
-        ("changes", "words"),
-        [
-            ({"detectors": ("draam",)}, "did you mean 'draem'"),
-            ({"preset": "tinny"}, "did you mean 'tiny'"),
-            ({"preset": "wrong"}, "unknown key 'wdth'; did you mean 'width'"),
-            ({"preset": "odd"}, "32 divides, got 40x40; try 32x32"),
-            ({"size": (40, 40)}, "32 divides, got 40x40; try 32x32"),
-            ({"suites": ("papr",)}, "did you mean 'paper'"),
-            ({"suites": ("paper", "{}/two.toml")}, "threats of different names, 'unattacked' is there twice"),
-            ({"detectors": ("draem", "{}/draem.toml")}, "models of different names, 'draem-unified' is there twice"),
-            ({"detectors": ("{}/mini.toml", "omnial")}, "one network size"),
-            ({"sources": ("mini-unifed",)}, "did you mean 'mini-unified'"),
-            ({"categories": ("cop",)}, "did you mean 'cap'"),
-            ({"device": "tpu"}, "unknown device 'tpu'"),
-            ({"precision": "16-mixed", "device": "cpu"}, "try bf16-mixed"),
-            ({"textures": Path("nowhere")}, "no texture folder at nowhere"),
-            ({"data": Path("nowhere")}, "no data folder at nowhere"),
-        ],
-    )
-    def test_a_mistake_is_found_before_anything_is_written(
-        self, place: Path, tmp_path: Path, changes: dict[str, Any], words: str
-    ) -> None:
-        shutil.copy(place / "mini.toml", place / "draem.toml")
-        filled = {
-            key: tuple(one.format(place) if isinstance(one, str) else one for one in value)
-            if isinstance(value, tuple)
-            else value
-            for key, value in changes.items()
-        }
-        with pytest.raises(UserError) as caught:
-            self.check(place, tmp_path / "out", **filled)
-        assert words in str(caught.value)
-        assert "\n" not in str(caught.value)
-        assert not (tmp_path / "out").exists()
-
-    @pytest.mark.parametrize("split", ["train", "test"])
-    def test_every_image_of_both_splits_is_read(self, place: Path, tmp_path: Path, split: str) -> None:
-        shutil.copytree(place / "data", tmp_path / "data")
-        (tmp_path / "data/weave" / split / "good/001.png").write_bytes(b"none")
-        with pytest.raises(UserError, match=rf"cannot decode .*weave/{split}/good/001\.png"):
-            self.check(place, tmp_path / "out", data=tmp_path / "data")
-
-    def test_a_detector_from_outside_is_built(self, place: Path, tmp_path: Path) -> None:
-        record = (place / "mini.toml").read_text(encoding="utf-8")
-        write_text(tmp_path / "foreign.toml", record.replace('"draem"', '"no_such_package:make"'))
-        given: dict[str, Any] = {"detectors": (str(tmp_path / "foreign.toml"),), "trusted": ("no_such_package:make",)}
-        with pytest.raises(UserError, match="cannot load the detector 'no_such_package:make'"):
-            self.check(place, tmp_path / "out", **given)
 
 
 @pytest.mark.filterwarnings("ignore:.*has learnt:UserWarning")

@@ -17,7 +17,7 @@ from omnial_bench.synthesis.masks import masks_within, training_masks
 from omnial_bench.synthesis.panels import PANELS, draw_panels, panels_of
 from omnial_bench.synthesis.perlin import perlin_masks, perlin_noise
 from omnial_bench.synthesis.textures import AUGMENTATIONS, augment
-from omnial_bench.synthesis.transform import either, jittered_crop, rotate, turn_hue
+from omnial_bench.synthesis.transform import either, rotate, turn_hue
 from omnial_bench.types import Synthetic
 
 
@@ -50,12 +50,6 @@ class TestPerlin:
         turned = perlin_noise((32, 32), torch.tensor([[4, 4]]), torch.tensor([math.pi / 4]), generator())
         assert turned[0, 0, 0] == 0
         assert turned[0, 16, 16] != 0
-
-    def test_non_square_and_seed(self) -> None:
-        first, again = (perlin_masks(3, (64, 96), generator(5), "cpu") for _ in range(2))
-        assert first.shape == (3, 64, 96)
-        assert torch.equal(first, again)
-        assert not torch.equal(first, perlin_masks(3, (64, 96), generator(6), "cpu"))
 
     def test_masks_that_are_not_wanted_are_empty_and_change_no_other(self) -> None:
         wanted = torch.tensor([True, False, False, True])
@@ -274,11 +268,6 @@ class TestTextures:
         assert torch.equal(some[wanted], augment(x, generator(3))[wanted])
         assert torch.equal(some[~wanted], x[~wanted])
 
-    def test_three_different_operations_a_texture(self) -> None:
-        x = torch.rand(8, 3, 16, 16, generator=generator())
-        assert torch.equal(augment(x, generator(3)), augment(x, generator(3)))
-        assert not torch.equal(augment(x, generator(3)), augment(x, generator(4)))
-
     def test_no_turn_of_the_hue_is_the_identity_and_a_third_permutes(self) -> None:
         x = photograph()
         assert torch.allclose(turn_hue(x, torch.zeros(2, 1, 1, 1)), x, atol=1e-6)
@@ -289,11 +278,6 @@ class TestTextures:
         turned = rotate(x, torch.tensor([math.pi / 2]))
         both = (torch.rot90(x, 1, (2, 3)), torch.rot90(x, -1, (2, 3)))
         assert any(torch.allclose(turned, one, atol=1e-4) for one in both)
-
-    def test_crops_keep_range(self) -> None:
-        views = jittered_crop(photograph(8), generator())
-        assert views.min() >= 0
-        assert views.max() <= 1
 
 
 class TestRecipes:
@@ -310,8 +294,8 @@ class TestRecipes:
     def test_batches_are_whole_and_repeatable(self, recipe: object) -> None:
         images, textures = photograph(6), torch.rand(6, 3, 64, 96, generator=generator())
         batch = recipe.synthesize(images, textures, generator(2), panels=True)  # type: ignore[attr-defined]
-        again = recipe.synthesize(images, textures, generator(2), panels=True)  # type: ignore[attr-defined]
-        assert torch.equal(batch.images, again.images)
+        again, other = (recipe.synthesize(images, textures, generator(seed), panels=True) for seed in (2, 3))  # type: ignore[attr-defined]
+        assert torch.equal(batch.images, again.images) and not torch.equal(batch.images, other.images)
         assert torch.equal(batch.labels, again.labels)
         assert batch.images.min() >= 0
         assert batch.images.max() <= 1

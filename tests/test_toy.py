@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import contents
 from PIL import Image
 from skimage.filters import threshold_otsu
 
@@ -23,13 +24,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def contents(root: Path) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
-
-
-def test_the_folder_is_a_sound_data_set_of_four_categories(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folder_is_a_sound_data_set_of_four_categories(toy: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path))
     dataset = find_dataset(toy)
     assert (dataset.name, dataset.layout, set(dataset.categories)) == ("toy", "mvtec", set(TOY.categories))

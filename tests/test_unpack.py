@@ -5,6 +5,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from conftest import contents
 
 from omnial_bench.data import unpack as module
 from omnial_bench.data.unpack import Tell, inside, sweep, unheard, whole_folder
@@ -29,10 +30,6 @@ def tar(path: Path, files: dict[str, bytes] = FILES, mode: str = "w", **changes:
 def unpack(archive: Path, folder: Path, *, most_bytes: int, most_members: int = 1000, tell: Tell = unheard) -> None:
     with whole_folder(folder) as aside:
         module.unpack(archive, aside, most_bytes=most_bytes, most_members=most_members, tell=tell)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def refused(archive: Path, match: str, *, most_bytes: int = MOST, most_members: int = 1000) -> None:
@@ -194,9 +191,7 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == before and not (tmp_path / "elsewhere").exists()
 
 
-def test_an_interrupted_unpacking_leaves_nothing_that_looks_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_unpacking_leaves_nothing_that_looks_whole(tmp_path: Path, monkeypatch) -> None:
     archive = tar(tmp_path / "x")
 
     def interrupt(*_: object) -> None:

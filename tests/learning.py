@@ -1,0 +1,38 @@
+"""What tests of detectors share: images of noise, a few steps on one batch, and a gradient held against differences."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from omnial_bench.types import GradientTrained, Synthetic
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def totals_of(detector: GradientTrained, batch: Synthetic, terms: list[str], steps: int = 8) -> list[float]:
+    """The loss in each step on one batch, by terms of these names, which move every parameter."""
+    optimiser, totals = torch.optim.Adam(detector.parameters(), lr=1e-2), []
+    for _ in range(steps):
+        losses = detector.loss(batch)
+        assert list(losses) == terms
+        total = torch.stack(list(losses.values())).sum()
+        optimiser.zero_grad()
+        total.backward()
+        assert all(part.grad is not None for part in detector.parameters())
+        optimiser.step()
+        totals.append(total.item())
+    return totals
+
+
+def check_whole(total: Callable[[Tensor], Tensor], images: Tensor, length: float) -> None:
+    """The gradient of `total` reaches every pixel, and is what it changes by along a step of that length."""
+    step = torch.randn(images.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    shown = images.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(total(shown), shown)
+    assert (slope != 0).all()
+    with torch.no_grad():
+        ahead, behind = (total(images + sign * length * step) for sign in (1, -1))
+    torch.testing.assert_close((slope * step).sum(), (ahead - behind) / (2 * length), rtol=1e-4, atol=0)
