@@ -1,7 +1,5 @@
 """A checkpoint comes back as it was, or one line says what is wrong with it."""
 
-import errno
-import resource
 import shutil
 import tomllib
 from collections.abc import Callable
@@ -172,20 +170,6 @@ def test_a_path_beside_a_checkpoint_is_not_taken_for_it(folder: Path) -> None:
     for name in ("typo", "typo.safetensors", RECIPE):
         with pytest.raises(UserError, match="checkpoint"):
             load(folder / name)
-
-
-def test_a_full_disk_is_an_error_of_the_system_and_loses_nothing(folder: Path, made: Detector) -> None:
-    before, limit = sha256(folder / WEIGHTS), resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
-    try:
-        with pytest.raises(OSError, match=WEIGHTS) as caught:
-            save(folder, made, TINY, ABOUT(99))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    assert caught.value.errno == errno.EFBIG
-    assert sha256(folder / WEIGHTS) == before
-    assert load(folder).provenance.iterations == 12
-    assert sorted(path.name for path in folder.iterdir()) == [WEIGHTS, RECIPE]
 
 
 def test_tensors_keep_their_metadata_and_layout_does_not_matter(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import tomllib
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -186,34 +185,11 @@ def test_what_others_make_of_images_is_made_again_with_them(
     pd.testing.assert_frame_equal(again, rows("fresh"))
 
 
-def test_a_bomb_of_a_image_is_one_line(tmp_path: Path) -> None:
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
-
-    header = (60_000).to_bytes(4) + (60_000).to_bytes(4) + bytes([8, 0, 0, 0, 0])
-    (tmp_path / "x.png").write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
-    )
-    with pytest.raises(UserError, match="pixels; make it smaller"):
-        open_image(tmp_path / "x.png")
-
-
 def test_a_side_of_millions_of_pixels_is_refused(tmp_path: Path) -> None:
     """Few pixels, and what reduces them to the network's size would need all memory."""
     Image.new("1", (200_000, 1)).save(tmp_path / "x.png")
     for read in (open_image, read_image, read_levels):
         with pytest.raises(UserError, match=r"more than 32,768 pixels on a side"):
-            read(tmp_path / "x.png")
-
-
-def test_a_palette_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    Image.new("P", (4, 4)).save(tmp_path / "x.png", transparency=0)
-    content = (tmp_path / "x.png").read_bytes()
-    start = content.index(b"PLTE") - 4
-    end = start + 12 + int.from_bytes(content[start : start + 4])
-    (tmp_path / "x.png").write_bytes(content[:start] + content[end:])
-    for read in (read_image, read_levels):
-        with pytest.raises(UserError, match=r"cannot decode .*x\.png"):
             read(tmp_path / "x.png")
 
 

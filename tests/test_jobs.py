@@ -92,11 +92,15 @@ def seen(*_: object) -> tuple[str | None, bool, bool]:
 def test_processes_have_the_environment_of_their_parent_and_a_gpu_that_nobody_has_touched(
     two: Each, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever server they are copies of: that of the other tests was begun under another environment."""
+    """Whatever server they are copies of: that of the other tests was begun under another environment. A worker's
+    mistake is the caller's, and its death is one line."""
     assert two(seen, [0])[0][1:] == (False, False)
     monkeypatch.setenv("OMNIAL_BENCH_CACHE", "another")
-    with crew(make, (0,), 2, lambda _: None) as each:
+    with pytest.raises(UserError, match="worker process died"), crew(make, (0,), 2, lambda _: None) as each:
         assert each(seen, [0, 1]) == [("another", False, False)] * 2
+        with pytest.raises(UserError, match=r"^expected 1, got 2; try 1$"):
+            each(refuse, [1, 2, 3])
+        each(die, [1, 2, 3])
 
 
 def test_what_is_imported_ahead_asks_for_no_gpu_and_leaves_one_thread() -> None:
@@ -162,13 +166,6 @@ def test_flow_gives_out_all_that_is_ready_and_tells_what_is_done() -> None:
     assert values == ["A", "B", "C"]
     assert engine.at_once == [2, 1, 1]
     assert told == [(1, "B"), (0, "A"), (2, "C")]
-
-
-def test_a_workers_mistake_is_the_callers_and_its_death_is_one_line() -> None:
-    with pytest.raises(UserError, match="worker process died"), crew(make, (0,), 2, lambda _: None) as each:
-        with pytest.raises(UserError, match=r"^expected 1, got 2; try 1$"):
-            each(refuse, [1, 2, 3])
-        each(die, [1, 2, 3])
 
 
 def test_threads_do_not_depend_on_how_many_processes_there_are() -> None:

@@ -37,7 +37,7 @@ from omnial_bench.pipeline.score_models import assess
 from omnial_bench.pipeline.train_models import train_models
 from omnial_bench.reports import document
 
-JOBS = 4
+JOBS = 3
 """More than the cores of the machines that test this."""
 
 

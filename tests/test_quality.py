@@ -26,17 +26,11 @@ def clean_images(kind: str) -> tuple[Tensor, Tensor]:
 def reference(a: Tensor, b: Tensor, data_range: float = 1.0) -> list[tuple[float, np.ndarray]]:
     return [
         structural_similarity(
-            x.double().numpy(),
-            y.double().numpy(),
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-            data_range=data_range,
-            channel_axis=0,
-            full=True,
+            x.double().numpy(), y.double().numpy(), gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+            data_range=data_range, channel_axis=0, full=True,
         )
         for x, y in zip(a, b, strict=True)
-    ]
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["noise", "smooth", "flat and bright"])

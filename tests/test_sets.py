@@ -70,18 +70,9 @@ def suite(*threats: dict[str, object]) -> Suite:
 
 def build(out: Path, *threats: dict[str, object], made: Composed | None = None, models=None, **settings) -> list[Path]:
     models = {"one-unified": OneLayer(1)} if models is None else models
-    return build_sets(
-        models,
-        composed() if made is None else made,
-        suite(*threats),
-        out=out,
-        seed=settings.pop("seed", 0),
-        source_hashes=dict.fromkeys(models, "ab" * 32),
-        dataset="toy",
-        data_fingerprint="f00d",
-        batch=settings.pop("batch", 4),
-        **settings,
-    )
+    given = {"seed": 0, "batch": 4, "dataset": "toy", "data_fingerprint": "f00d", **settings}
+    hashes = dict.fromkeys(models, "ab" * 32)
+    return build_sets(models, made or composed(), suite(*threats), out=out, source_hashes=hashes, **given)
 
 
 @pytest.mark.parametrize(
