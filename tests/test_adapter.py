@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from omnial_bench.errors import UserError
-from omnial_bench.models.outside.adapter import Adapted, adapt
+from omnial_bench.models.outside.adapter import adapt
 from omnial_bench.models.outside.calibration import Scale, held_out, scale_of
-from omnial_bench.models.registry import check_learns
 from omnial_bench.types import Prediction
 
 IMAGES = torch.rand(8, 3, 8, 10, generator=torch.Generator().manual_seed(0))
@@ -190,8 +189,3 @@ def test_a_module_in_training_mode_is_put_right_or_warned_of(stays: bool, caplog
     with caplog.at_level(logging.WARNING):
         adapt(Dropping(stays).train(), [IMAGES])
     assert ("Dropping says something else of the same images" in caplog.text) == stays
-
-
-def test_it_cannot_be_trained() -> None:
-    with pytest.raises(UserError, match=r"Adapted learns nothing here; derive it from omnial_bench\.GradientTrained"):
-        check_learns(Adapted(Returns(lambda grey: grey)))

@@ -117,13 +117,6 @@ def test_a_scale_that_is_off_turns_no_step_of_a_scale_free_objective(site: Site,
     assert (signs[0] == signs[1]).float().mean() > 0.999 and signs[0].any()
 
 
-def test_held_out_images_of_a_folder(site: Site, data: Path) -> None:
-    folder = data / "cap" / "train" / "good"
-    from_folder = detector_at(replace(site, held_out=folder), Bright())
-    from_tensor = detector_at(replace(site, held_out=to_float(site.normals())), Bright())
-    assert torch.equal(from_folder.threshold, from_tensor.threshold)  # type: ignore[arg-type]
-
-
 def test_held_out_images_of_each_category(data: Path, tmp_path: Path) -> None:
     dataset = find_dataset(data, ["cap", "weave"])
     site = Site(dataset=dataset, categories=("weave",), size=(SIDE, SIDE), device=torch.device("cpu"))

@@ -157,8 +157,3 @@ def test_comes_out_with_the_best_that_it_met() -> None:
     attacked, _ = apgd(Bowl(peak), images, truth, objective=watched, steps=12)
     assert len(seen) == 13
     assert torch.equal(values(summed, Bowl(peak), truth, attacked)[0], torch.stack(seen).amax(0))
-
-
-def test_first_step_is_twice_eps() -> None:
-    with victim([Linear()]) as target:
-        assert DenseAPGD(target, LINF, generator=torch.Generator()).alpha == pytest.approx(16 / 255)

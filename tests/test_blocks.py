@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from omnial_bench.models.blocks import (
     DCSA,
     Encoder,
-    Level,
     Localiser,
     Norm,
     Reconstructor,
@@ -109,12 +108,6 @@ def test_spatial_attention_adds_a_tenth_of_the_dilated_path() -> None:
     right = F.pad(features.amax(1, keepdim=True), (0, 2))[..., 2:]  # two pixels to the right, as dilation 2 reaches
     expected = features + scale * (features.mean(1, keepdim=True) + 0.1 * right)
     torch.testing.assert_close(attention(features), expected)
-
-
-def test_a_level_upsamples_only_where_told() -> None:
-    features, skip = noise(1, 4, 8, 8), noise(1, 3, 16, 16)
-    assert Level(4, 4, 2, Style(), upsample=False)(features).shape == (1, 2, 8, 8)
-    assert Level(4, 5, 2, Style(), skip=3, upsample=True)(features, skip).shape == (1, 2, 16, 16)
 
 
 @pytest.mark.parametrize("norm", ["batch", "instance"])

@@ -3,7 +3,6 @@
 import shutil
 import tomllib
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from omnial_bench.models.checkpoint import (
     RECIPE,
     WEIGHTS,
     load,
-    model_name,
     provenance_of,
     read_provenance,
     read_tensors,
@@ -44,15 +42,6 @@ def made() -> Detector:
 def folder(made: Detector, tmp_path: Path) -> Path:
     save(tmp_path / "model", made, TINY, ABOUT(12))
     return tmp_path / "model"
-
-
-def test_provenance_is_complete_once_the_iterations_are_known() -> None:
-    about = ABOUT(12)
-    assert (about.model, about.detector, about.paradigm) == ("mine-separate-cap", "mine", "separate")
-    assert (about.iterations, about.seed, about.key, about.categories) == (12, 3, "k", ("cap",))
-    assert about.versions["torch"] == metadata.version("torch")
-    assert ABOUT(13).iterations == 13
-    assert model_name("a", "unified") == "a-unified"
 
 
 def test_a_checkpoint_comes_back_to_the_bit(folder: Path, made: Detector) -> None:

@@ -16,12 +16,6 @@ def test_an_unknown_device_is_named(name: str) -> None:
         fabric(name, "32-true")
 
 
-def test_half_precision_needs_an_accelerator() -> None:
-    with pytest.raises(UserError, match="bf16-mixed"):
-        fabric("cpu", "16-mixed")
-    assert fabric("cpu", "bf16-mixed").device == torch.device("cpu")
-
-
 def test_one_device_in_float32_is_the_one_that_fabric_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("auto", "cpu"):
         alone = fabric(name, "32-true")

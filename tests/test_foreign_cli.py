@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from conftest import Command, Said
 
 import omnial_bench as ob
 from omnial_bench.data.toy.make import draw_toy
@@ -18,7 +19,6 @@ CODE = '''
 import torch
 from torch import nn
 from torch.nn import functional as F
-from conftest import Command, Said
 
 import omnial_bench as ob
 from omnial_bench.types import Synthetic

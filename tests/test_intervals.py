@@ -52,12 +52,6 @@ def test_it_is_the_plain_bootstrap_over_images() -> None:
         assert abs(exact[name] + high - ends[1]) < 0.25 * width, name
 
 
-def test_more_images_make_it_narrower() -> None:
-    few, many = (found(*drawn(n, 1.5)) for n in (16, 256))
-    for name, (low, high) in many.items():
-        assert high - low < 0.5 * (few[name][1] - few[name][0]), name
-
-
 def test_a_perfect_detector_has_no_width_and_neither_has_chance_of_ties() -> None:
     maps, masks, scores, labels = drawn(12, 1000.0)
     assert all(ends == (0.0, 0.0) for ends in found(maps, masks, scores, labels).values())

@@ -17,7 +17,6 @@ from omnial_bench.attacks.objectives import (
     image_score,
     joint,
     linear,
-    objective_named,
     pooled,
     ranking,
     reconstruction,
@@ -229,12 +228,6 @@ def test_a_saturated_pixel_still_has_its_gradient() -> None:
     loss = cross_entropy(prediction(odds), aim(torch.ones(1, 4, 4, dtype=torch.bool))).sum()
     (gradient,) = torch.autograd.grad(loss, odds)
     assert (gradient < 0).all()
-
-
-def test_unknown_objective_names_the_closest() -> None:
-    assert objective_named("balanced") is balanced
-    with pytest.raises(UserError, match="cross_entropy"):
-        objective_named("cross-entropy")
 
 
 def test_a_defect_that_is_to_look_normal_is_averaged_apart() -> None:

@@ -96,13 +96,6 @@ def test_psnr_equals_scikit_image_and_is_infinite_for_equal_images() -> None:
         assert float(values[index]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_each_pair_is_scored_alone() -> None:
-    a, b = clean_images("smooth")
-    for function in (ssim, psnr):
-        alone = torch.cat([function(x[None], y[None]) for x, y in zip(a, b, strict=True)])
-        assert torch.allclose(function(a, b), alone, atol=1e-6)
-
-
 @pytest.mark.parametrize("padding", ["zero", "reflect", "none"])
 def test_gradient_of_both_images(padding: Padding) -> None:
     generator = torch.Generator().manual_seed(0)

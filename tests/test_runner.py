@@ -112,11 +112,6 @@ class TestRows:
         assert set(undefined.itertuples(index=False, name=None)) == {("unified", "weave", name) for name in NAMES}
         assert set(rows["run"]) == {Workspace(plan(place), settings(place, place / "run")).run}
 
-    def test_the_mean_is_that_of_the_categories(self, place: Path) -> None:
-        rows = read_rows(place / "run")
-        table = rows.pivot_table(index=["paradigm", "set", "metric"], columns="category", values="value").dropna()
-        assert table["mean"].to_numpy() == pytest.approx(((table["cap"] + table["weave"]) / 2).to_numpy(), rel=1e-12)
-
     def test_threat_and_source_are_stated(self, place: Path) -> None:
         rows = read_rows(place / "run")
         said = {key: set(part) for key, part in rows.groupby("set")[["threat", "source"]].apply(_pairs).items()}
@@ -247,30 +242,6 @@ class TestAgain:
     def test_a_step_at_work_in_a_folder_of_the_run(self, place: Path, copied: Path, inner: str) -> None:
         with claimed(copied / inner, alone=True), pytest.raises(UserError, match=f"{inner} is in use by another"):
             run(plan(place), settings(place, copied))
-
-    def test_another_limit_is_new_sets_and_scores_but_no_training(self, place: Path, copied: Path) -> None:
-        trained, built, scored = (times(copied, pattern) for pattern in (TRAINED, BUILT, SCORED))
-        rows = run(plan(place, limit=3), settings(place, copied))
-        assert times(copied, TRAINED) == trained
-        assert all(time != built[name] for name, time in times(copied, BUILT).items())
-        fresh = {name for name, time in times(copied, SCORED).items() if time != scored[name]}
-        assert fresh == {name for name in scored if "-clean" not in name}
-        counted = rows[(rows["set"] != "clean") & (rows["category"] != "mean") & ~rows["metric"].isin(NAMES)]
-        assert set(counted["n"]) == {3}
-        assert set(rows["run"]).isdisjoint(read_rows(place / "run")["run"])
-
-    def test_another_seed_is_other_rows(self, place: Path, tmp_path: Path) -> None:
-        small = {"categories": ("cap",), "paradigms": ("unified",), "suites": (), "seed": 1}
-        rows = run(plan(place, **small), settings(place, tmp_path))
-        assert set(rows["seed"]) == {1}
-        first = read_rows(place / "run")
-        first = first[(first["set"] == "clean") & (first["category"] == "cap") & (first["paradigm"] == "unified")]
-        table = rows[rows["category"] == "cap"].merge(first, on="metric", suffixes=("", "_first"))
-        figures = table[~table["metric"].str.endswith("_chance")]
-        assert (figures["value"] != figures["value_first"]).any()
-        assert table.loc[table["metric"] == "psnr", "value"].item() != pytest.approx(
-            table.loc[table["metric"] == "psnr", "value_first"].item(), abs=1e-6
-        )
 
 
 def scores_of(model: str, name: str) -> list[str]:
@@ -685,12 +656,6 @@ class TestOnTheSpot:
 
 
 class TestKeepModels:
-    def test_trainings_of_other_code_are_kept_when_asked_for(self, place: Path, copied: Path, monkeypatch) -> None:
-        trained = times(copied, TRAINED)
-        monkeypatch.setattr(made_by, "code_version", lambda *_: "other")
-        run(plan(place), settings(place, copied, keep_models=True))
-        assert times(copied, TRAINED) == trained
-
     def test_those_of_an_earlier_version_are_kept_too(self, place: Path, copied: Path) -> None:
         """Which took all files of the plan for what a training had seen, and test images with them."""
         whole = find_dataset(place / "data", ("cap", "weave"), name="toy").fingerprint

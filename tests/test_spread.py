@@ -1,6 +1,5 @@
 """A training spread over two processes is the training of one, but for rounding, which a young network magnifies."""
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,7 +19,7 @@ from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.models import gradient, training
 from omnial_bench.models.checkpoint import RECIPE, load, provenance_of
-from omnial_bench.models.distributed import SharedNorm, check_share, extremes, mean_of, ranks, share, share_norms
+from omnial_bench.models.distributed import SharedNorm, extremes, mean_of, ranks, share, share_norms
 from omnial_bench.models.losses import value_range
 from omnial_bench.models.training import LOG, train
 from omnial_bench.models.unfinished import STATE
@@ -251,13 +250,6 @@ class TestResumed:
 
 
 class TestMistakes:
-    def test_a_batch_that_cannot_be_shared(self, tmp_path: Path) -> None:
-        line = "expected a number of devices that divides the batch of 4, got 3; try one of 1, 2, 4"
-        with pytest.raises(UserError, match=f"^{re.escape(line)}$"):
-            run(tmp_path / "out", recipe("draem"), devices=3)
-        assert not (tmp_path / "out").exists()
-        check_share(4, 2)
-
     @pytest.mark.parametrize("device", ["cpu:1", "cuda"])
     def test_devices_that_are_not_there(self, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

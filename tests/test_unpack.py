@@ -210,10 +210,3 @@ def test_an_interrupted_unpacking_leaves_nothing_that_looks_whole(tmp_path: Path
     assert not (tmp_path / "out").exists()
     sweep(tmp_path / "out")
     assert not left.exists()
-
-
-def test_a_folder_appears_whole(tmp_path: Path) -> None:
-    with whole_folder(tmp_path / "new/out") as aside:
-        (aside / "a").write_text("1")
-        assert not (tmp_path / "new/out").exists()
-    assert contents(tmp_path / "new") == {"out/a": b"1"}
