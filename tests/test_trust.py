@@ -185,7 +185,7 @@ def test_a_run_does_so_too_and_a_dry_run_over_it_never_builds(place: Path) -> No
     write_text(path, path.read_text(encoding="utf-8").replace(NAME, "os:system"))
     listed = invoke("run", "own-plan.toml", "--data", "data", "--out", "out", "--device", "cpu", "--dry-run")
     assert listed.exit_code == 0 and "damaged" in listed.output and nothing_ran(place)
-    assert invoke("report", "out").exit_code == 0 and nothing_ran(place)
+    assert invoke("report", "out", "--format", "md").exit_code == 0 and nothing_ran(place)
 
 
 @pytest.mark.parametrize(

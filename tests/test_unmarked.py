@@ -59,7 +59,7 @@ def test_without_masks_image_figures_are_as_with_them_and_pixel_figures_are_empt
     assert rows["quick-score", "image_auroc"].value <= rows["quick-unattacked", "image_auroc"].value
     (note,) = json.loads((tmp_path / "run/environment.json").read_text())["data_notes"]
     assert note == "Of this data only the labels of images are known: pixel figures are empty."
-    write_report(tmp_path / "run")
+    write_report(tmp_path / "run", ["md"])
     assert note in (tmp_path / "run/report.md").read_text()
 
 
