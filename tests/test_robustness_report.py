@@ -107,7 +107,7 @@ def rows_of_both() -> pd.DataFrame:
 
 
 def sentences(made: Campaign) -> tuple[str, ...]:
-    first = opening.opening(made.fixed, made)
+    first = opening.opening(made)
     return (*first.finding, *first.sure, *lessons.lessons(made))
 
 
@@ -156,17 +156,17 @@ def test_a_suite_goes_by_its_title_where_the_run_tells_it(tmp_path: Path) -> Non
         f"{panel}: {title}" if panel.startswith("worst-case (") else panel for panel in panels
     ]
     assert r"\& the worst: 100 \% of\_them" in to_latex(attacks)
-    made = [(white_box.white_box_table(one), opening.opening(one.fixed, one).table) for one in (told, plain)]
+    made = [(white_box.white_box_table(one), opening.opening(one).table) for one in (told, plain)]
     assert [[label in table.caption for table in each] for each in made] == [[True, True], [False, False]]
     drawn = {suite.name: loss_curves.loss_figure(told, suite) for suite in loss_curves.loss_suites(told)}
     assert drawn["worst-case"] is not None and f"of the suite {label}:" in drawn["worst-case"].caption
 
 
 def test_a_run_without_suites_has_no_campaign(tmp_path: Path) -> None:
-    assert campaign_of(tmp_path, fake_rows()) is None
+    assert campaign_of(tmp_path, fake_rows()).evaluations == ()
     white_box_alone = fake_rows()
     own = white_box_alone[white_box_alone["set"] == "pgd-8"].assign(source="self")
-    assert campaign_of(tmp_path, pd.concat([white_box_alone, own], ignore_index=True)) is None
+    assert campaign_of(tmp_path, pd.concat([white_box_alone, own], ignore_index=True)).evaluations == ()
 
 
 def test_a_fixed_set_of_the_same_name_stays_a_fixed_set(tmp_path: Path) -> None:
@@ -267,9 +267,9 @@ def test_curves_begin_with_the_control_and_draw_chance(tmp_path: Path) -> None:
     drawing = curves.curve_figure(made, name, suite, curve)
     assert name == "curve_curve"
     upper, ap = drawing.figure.axes[:2]
-    model = made.models[0]
+    model = made.values.models[0]
     lines = [line for line in upper.lines if line.get_linestyle() != "None"][1:]
-    assert len(lines) == len(made.models)
+    assert len(lines) == len(made.values.models)
     assert list(lines[0].get_xdata()) == pytest.approx([0, 1, 2, 4, 8, 16])
     wanted = [suite.control, *(trial.own for trial in curve)]
     assert list(lines[0].get_ydata()) == pytest.approx([100 * made.values.get(model, c, "pixel_auroc") for c in wanted])
@@ -304,9 +304,9 @@ def test_matrix_has_sources_in_rows_and_self_on_the_diagonal(tmp_path: Path) -> 
     drawing = matrix.transfer_figure(made, suite, trial)
     shown = np.asarray(drawing.figure.axes[0].collections[0].get_array())
     assert shown.shape == (7, 6)
-    names = [model.name for model in made.models]
+    names = [model.name for model in made.values.models]
     for i, source in enumerate(names):
-        for j, model in enumerate(made.models):
+        for j, model in enumerate(made.values.models):
             condition = Condition("transfer-pgd", "linf 8/255", "self" if source == model.name else source)
             assert shown[i + 1, j] == pytest.approx(100 * made.values.get(model, condition, "pixel_auroc"))
     table = matrix.transfer_table(made, suite, trial)
@@ -318,7 +318,7 @@ def test_hide_and_fabricate_stand_side_by_side(tmp_path: Path) -> None:
     made = campaign(tmp_path)
     drawing = plots.goals_figure(made)
     marks = [line for line in drawing.figure.axes[0].lines if line.get_marker() == "v"]
-    wanted = [100 * made.values.get(model, made.goals["hide"].own, "image_auroc") for model in made.models]
+    wanted = [100 * made.values.get(model, made.goals["hide"].own, "image_auroc") for model in made.values.models]
     assert [float(np.nanmax(line.get_xdata())) for line in marks] == pytest.approx(wanted)
     rows = rows_of_both()
     assert plots.goals_figure(campaign(tmp_path, rows[rows["set"] != "white-box-hide"])) is None
@@ -354,7 +354,7 @@ def test_corruptions_by_severity(tmp_path: Path) -> None:
     made = campaign(tmp_path)
     table = corruption_table(made)
     assert list(dict.fromkeys(table.frame["panel"])) == ["blur", "brightness", "contrast", "gaussian noise", "jpeg"]
-    model, control = made.models[0], Condition("corruptions-unattacked", "none", "none")
+    model, control = made.values.models[0], Condition("corruptions-unattacked", "none", "none")
     row = table.frame.iloc[0]
     assert row["pixel_auroc_0"] == made.values.get(model, control, "pixel_auroc")
     assert row["pixel_auroc_3"] == made.values.get(model, Condition("blur-3", "blur severity 3", "self"), "pixel_auroc")
@@ -382,7 +382,7 @@ def test_what_is_attacked_after_a_corruption_stands_beside_what_is_not(tmp_path:
     told[1] = told[1].assign(attack="blur", eps="255/255")
     made = campaign(tmp_path, pd.concat([rows, *copies], ignore_index=True), pd.concat([attempts, *told]))
     assert made.white_box.name == "white-box" and [trial.set for trial in made.shifted.own] == ["alone"]
-    table, model = shifted_table(made), made.models[0]
+    table, model = shifted_table(made), made.values.models[0]
     assert list(dict.fromkeys(table.frame["panel"])) == ["blur severity 3"]
     for key, name in zip(("before", "attacked", "corrupted", "both"), names, strict=True):
         condition = next(each for each in made.values.conditions if each.set == name)
@@ -475,7 +475,7 @@ def unlearnt(health: pd.DataFrame, *where: tuple[str, str, str]) -> pd.DataFrame
 def test_nothing_is_concluded_on_a_model_that_has_not_learnt(tmp_path: Path) -> None:
     where = (("omnial", "separate", "grid"), ("draem", "unified", "mean"))
     made = campaign(tmp_path, health=unlearnt(fake_health(), *where))
-    first = opening.opening(made.fixed, made)
+    first = opening.opening(made)
     assert first.finding[1] == (
         "DRAEM unified and OmniAL separate (grid) have not learnt, by the health check of that name: nothing is "
         "concluded on them."
@@ -514,7 +514,7 @@ def test_where_a_model_has_not_learnt_is_told(category: str, note: str, where: s
 def test_where_no_model_has_learnt_that_is_the_finding(tmp_path: Path) -> None:
     everyone = tuple((detector, paradigm, "mean") for detector in DETECTORS for paradigm in PARADIGMS)
     made = campaign(tmp_path, health=unlearnt(fake_health(), *everyone))
-    first = opening.opening(made.fixed, made)
+    first = opening.opening(made)
     assert len(first.finding) == 1 and first.finding[0].endswith("so nothing is concluded on robustness.")
     assert not first.sure and not first.table.strong
     assert not any(values.label(model) in line for values in (made.values,) for model in values.models
@@ -551,8 +551,8 @@ def test_bold_is_a_bound(tmp_path: Path, told: bool) -> None:
     # Attacks on pixels bound no ranking of images, so that their figures are left out.
     assert image[["hide", "fabricate"]].isna().all(axis=None)
     suite = made.white_box
-    record, model, aimed = image.iloc[0], made.models[0], made.against("image_auroc")
-    assert record["any"] == made.values.get(model, aimed.own, "image_auroc")
+    record, model, aimed = image.iloc[0], made.values.models[0], made.against("image_auroc")
+    assert record["any"] == made.values.get(model, aimed, "image_auroc")
     assert record["unattacked"] == made.values.get(model, suite.control, "image_auroc")
     [(moved, trial)] = made.transfers
     assert matrix.transfer_table(made, moved, trial).strong
@@ -573,7 +573,7 @@ def test_intervals_say_how_sure_the_order_is(tmp_path: Path, width: float, words
     rows = rows_of_both()
     rows["low"], rows["high"] = rows["value"] - width, rows["value"] + width
     made = campaign(tmp_path, rows)
-    first = opening.opening(made.fixed, made)
+    first = opening.opening(made)
     assert words in first.sure[0] and first.sure[0].startswith("Of the 95\u00a0% intervals over images, in pixel AUROC")
     assert "Brackets: 95 % interval over images" in first.table.caption
     values = made.values
@@ -610,7 +610,7 @@ def test_differences_on_the_same_images_say_who_is_told_apart(
     tmp_path: Path, width: float, pixel: str, image: str
 ) -> None:
     made = compared(tmp_path, width)
-    assert opening.opening(made.fixed, made).sure[0] == (
+    assert opening.opening(made).sure[0] == (
         "On the same images (paired 95\u00a0% intervals) in pixel AUROC OmniAL separate keeps 33.5 points more than "
         f"DRAEM unified {pixel}; in image AUROC OmniAL separate keeps 26.4 points more than DRAEM unified {image}."
     )
@@ -619,7 +619,9 @@ def test_differences_on_the_same_images_say_who_is_told_apart(
 def test_a_difference_that_is_not_that_of_the_rows_is_not_told(tmp_path: Path) -> None:
     made = compared(tmp_path, 0.01)
     rows = raised(rows_of_both(), 0.5, "pixel_auroc", set="white-box-any", detector="omnial", paradigm="separate")
-    model, other = (each for each in made.models if made.values.label(each) in ("OmniAL separate", "JNLD unified"))
+    model, other = (
+        each for each in made.values.models if made.values.label(each) in ("OmniAL separate", "JNLD unified")
+    )
     condition = made.goals["any"].own
     values = Values(rows, differences=read_differences(tmp_path))
     assert made.values.gap(model, other, condition, "pixel_auroc") is not None
@@ -628,7 +630,7 @@ def test_a_difference_that_is_not_that_of_the_rows_is_not_told(tmp_path: Path) -
 
 
 def test_the_table_of_pairs_is_signed_and_bold_where_they_are_apart(tmp_path: Path) -> None:
-    table = pairs_table(Values(fake_rows()), compared(tmp_path, 0.06))
+    table = pairs_table(compared(tmp_path, 0.06))
     assert len(table.frame) == 15 and "Of 6 models only the pairs" in table.caption
     assert cells(table)[0] == [
         "OmniAL separate \u2212 OmniAL unified", "+2.0 [\u22124.0, +8.0]", "+5.4 [\u22120.6, +11.4]",
@@ -641,7 +643,7 @@ def test_the_table_of_pairs_is_signed_and_bold_where_they_are_apart(tmp_path: Pa
     assert marked == {"JNLD separate", "DRAEM unified"} and len(table.notes) == 2
     few = rows_of_both()
     few = few[few["paradigm"] == "unified"]
-    table = pairs_table(Values(fake_rows()), compared(tmp_path, 0.06, few))
+    table = pairs_table(compared(tmp_path, 0.06, few))
     assert len(table.frame) == 9 and "only the pairs" not in table.caption
     assert to_latex(table) and to_markdown(table)
 
@@ -649,23 +651,23 @@ def test_the_table_of_pairs_is_signed_and_bold_where_they_are_apart(tmp_path: Pa
 def test_models_that_have_not_learnt_are_in_no_pair(tmp_path: Path) -> None:
     where = (("omnial", "separate", "grid"), ("draem", "unified", "mean"))
     made = compared(tmp_path, 0.2, health=unlearnt(fake_health(), *where))
-    table = pairs_table(made.fixed, made)
+    table = pairs_table(made)
     assert not table.frame["model"].str.contains("OmniAL separate|DRAEM unified").any()
     assert "OmniAL separate (grid) have not learnt" in table.caption
-    told = [opening.opening(made.fixed, made).sure[0], findings.best_clean(made.fixed)]
+    told = [opening.opening(made).sure[0], findings.best_clean(made.fixed)]
     assert not any(name in line for line in told for name in ("OmniAL separate", "DRAEM unified"))
 
 
 def test_seeds_average_a_difference_and_a_missing_interval_leaves_it_out(tmp_path: Path) -> None:
     seeds = (0, 1)
     made = compared(tmp_path, 0.06, several(seeds), attempts=fake_attempts(seeds=seeds))
-    one, other = made.models[:2]
+    one, other = made.values.models[:2]
     gap = made.values.gap(one, other, made.goals["any"].own, "pixel_auroc")
     back = made.values.gap(other, one, made.goals["any"].own, "pixel_auroc")
     assert gap.high - gap.low == pytest.approx(0.12) and back == pytest.approx((-gap[0], -gap[2], -gap[1]))
-    assert pairs_table(made.fixed, made) is not None
+    assert pairs_table(made) is not None
     none = compared(tmp_path, math.nan)
-    assert pairs_table(none.fixed, none) is None and "paired" not in " ".join(sentences(none))
+    assert pairs_table(none) is None and "paired" not in " ".join(sentences(none))
     broken = read_differences(tmp_path).astype({"difference": "object"})
     broken["difference"] = "much"
     write_text(tmp_path / "differences.csv", broken.to_csv(index=False))
@@ -728,13 +730,13 @@ def test_what_has_not_learnt_is_not_called_unrobust(tmp_path: Path) -> None:
         (name, kind, "mean") for name in DETECTORS for kind in PARADIGMS if (name, kind) != ("jnld", "unified")
     ]
     made = campaign(tmp_path, health=unlearnt(fake_health(), *everyone_else))
-    assert opening.opening(made.fixed, made).finding[0].startswith("No model that has learnt is robust: under")
+    assert opening.opening(made).finding[0].startswith("No model that has learnt is robust: under")
 
 
 def test_no_figure_gives_no_finding(tmp_path: Path) -> None:
     rows = rows_of_both().assign(value=math.nan)
     made = campaign(tmp_path, rows)
-    first = opening.opening(made.fixed, made)
+    first = opening.opening(made)
     assert first.finding[0] == "The rows define no figure by which anything could be concluded."
     assert "DRAEM unified (bottle, Clean test)" in findings.findings(made.fixed)[-1]
     assert lessons.lessons(made) == []
@@ -795,7 +797,7 @@ def test_seeds_give_means_with_spread(tmp_path: Path) -> None:
     assert row["fall_white_box_sd"] == pytest.approx(0, abs=1e-12)
     [(name, suite, curve)] = curves.curves(made)
     drawing = curves.curve_figure(made, name, suite, curve)
-    assert len(drawing.figure.axes[0].collections) == len(made.models)
+    assert len(drawing.figure.axes[0].collections) == len(made.values.models)
     assert r"$\pm$" in to_latex(table)
     alone = white_box.white_box_table(campaign(tmp_path))
     assert "±" not in to_markdown(alone)
@@ -813,11 +815,11 @@ def test_undefined_figures_are_dashes_and_no_findings(tmp_path: Path) -> None:
 def test_images_are_ranked_by_an_attack_on_their_score(tmp_path: Path) -> None:
     made, metric = campaign(tmp_path), "image_auroc"
     aimed = made.against(metric)
-    assert aimed.set == "white-box-score" and made.against("pixel_ap") == made.goals["any"]
+    assert aimed.set == "white-box-score" and made.against("pixel_ap") == made.goals["any"].own
     table = white_box.white_box_table(made)
     assert "it alone bounds image AUROC" in table.caption
-    record, model = table.frame[table.frame["metric"] == metric].iloc[0], made.models[0]
-    assert record["any_score"] == made.values.get(model, aimed.own, metric)
+    record, model = table.frame[table.frame["metric"] == metric].iloc[0], made.values.models[0]
+    assert record["any_score"] == made.values.get(model, aimed, metric)
     control = Condition("white-box-unattacked", "none", "none")
     assert record["fall_white_box"] == record["any_score"] - made.values.get(model, control, metric)
     # Without such an attack nothing is said of how well images are still ranked.

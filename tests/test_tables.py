@@ -150,7 +150,7 @@ def test_published_record() -> None:
 def test_a_doubtful_published_figure_is_marked_and_explained() -> None:
     rows = fake_rows(categories=("pcb4", "pcb3"), counts=(201, 201), dataset="visa")
     table = categories.by_category(Values(rows), "pixel_ap")
-    assert (1, "draem-unified_published") in table.marked or (0, "draem-unified_published") in table.marked
+    assert {(1, "draem-unified_published"), (0, "draem-unified_published")} & set(table.letters)
     assert "†" in table.caption and "†" in to_markdown(table)
 
 
@@ -385,7 +385,7 @@ NASTY = Table(
     ),
     (Column("name", "Name & <b>", style="text"), Column("value", "x_1", group="g%")),
     strong=frozenset({(0, "value")}),
-    marked=frozenset({(0, "value")}),
+    letters={(0, "value"): "†"},
 )
 
 
@@ -409,7 +409,7 @@ def test_latex_has_groups_blocks_rules_and_notes_in_their_places() -> None:
     )  # fmt: skip
     columns = (
         Column("name", "Model", style="text"),
-        Column("x", "one", group="G #1"),
+        Column("x", "one,\nn = 2", group="G #1"),
         Column("y", "one", group="G #1"),
     )
     table = Table(
@@ -425,7 +425,8 @@ def test_latex_has_groups_blocks_rules_and_notes_in_their_places() -> None:
 \toprule
  & \multicolumn{2}{c}{G \#1} \\
 \cmidrule(lr){2-3}
-Model & one & one \\
+Model & one,
+n = 2 & one \\
 \midrule
 \multicolumn{3}{@{}l}{\emph{AP \& co}} \\
 a\_b & 50.0 & \textbf{100.0\textsuperscript{a}} \\

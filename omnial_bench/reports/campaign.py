@@ -19,7 +19,8 @@ _KINDS = {RANKING: "image", "joint": "image+pixel+reconstruction", "reconstructi
 
 @dataclass(frozen=True)
 class Campaign:
-    """Every row (`values`), those of the clean test and the fixed sets (`fixed`), the test suites, their records."""
+    """Every row (`values`), those of the clean test and the fixed sets (`fixed`), the test suites, which may be none,
+    and their records."""
 
     values: Values
     fixed: Values
@@ -48,18 +49,17 @@ class Campaign:
         ]
         return max(sizes, key=lambda each: (len(each[0]), each[1] in fixed, each[1]), default=({}, 0.0))[0]
 
-    def against(self, metric: str) -> Trial | None:
-        """The white-box threat, towards any harm at the common size, that a metric is read under.
+    def against(self, metric: str) -> Condition | None:
+        """The white-box attack, towards any harm at the common size, that a metric is read under.
 
         Metrics of images are read under an attack on the score that ranks them: under one on pixels alone they are
         no bound. None where the suite has no such threat.
         """
         suite, pixels = self.white_box, self.goals.get("any")
         if suite is None or pixels is None or not metric.startswith("image_"):
-            return pixels
-        return next(
-            (each for each in suite.ranks if (each.size, each.where, each.goal) == (pixels.size, "frame", "any")), None
-        )
+            return pixels.own if pixels else None
+        alike = (each for each in suite.ranks if (each.size, each.where, each.goal) == (pixels.size, "frame", "any"))
+        return next((each.own for each in alike), None)
 
     def bounds(self, model: Model, condition: Condition | None, metric: str) -> bool:
         """Whether a figure bounds the model's robustness: it was attacked itself, through just this kind of metric.
@@ -75,18 +75,16 @@ class Campaign:
 
     def unbound(self, condition: Condition) -> bool:
         """Whether it is an attack from elsewhere that claims no bound."""
-        trials = [trial for suite in self.evaluations for trial in suite.own if trial.own == condition]
-        return ":" in condition.attack and not any("bound" in trial.spec.split() for trial in trials)
+        return ":" in condition.attack and not any("bound" in trial.spec.split() for trial in self._trials(condition))
+
+    def _trials(self, condition: Condition) -> list[Trial]:
+        """The threats behind a white-box condition, of the worst over several these."""
+        worst = [trial for suite in self.evaluations if suite.worst == condition for trial in suite.own]
+        return worst or [trial for suite in self.evaluations for trial in suite.own if trial.own == condition]
 
     def _aims(self, condition: Condition) -> set[str]:
-        for suite in self.evaluations:
-            if condition == suite.worst:
-                kinds = set().union(*(self._aims(trial.own) for trial in suite.own if trial.own))
-                return {"+".join(sorted(kinds))} if kinds else set()
-            for trial in suite.own:
-                if condition == trial.own and trial.objective:
-                    return {_KINDS.get(trial.objective, "pixel")}
-        return set()
+        kinds = {_KINDS.get(trial.objective, "pixel") for trial in self._trials(condition) if trial.objective}
+        return {"+".join(sorted(kinds))} if kinds else set()
 
     @property
     def size(self) -> str:
@@ -103,14 +101,10 @@ class Campaign:
     def fixed_set(self) -> Condition | None:
         """The fixed set of the same norm and size as the white-box attack, that raises the loss like it."""
         trial = self.goals.get("any")
-        same = [
-            condition
-            for condition in self.fixed.sets
-            if trial
-            and (condition.norm, condition.towards) == (trial.norm, False)
-            and abs(condition.eps - trial.eps) < 1e-9
-        ]
-        return same[0] if same and self.fixed.control else None
+        if trial is None or not self.fixed.control:
+            return None
+        alike = [each for each in self.fixed.sets if (each.norm, each.towards) == (trial.norm, False)]
+        return next((each for each in alike if abs(each.eps - trial.eps) < 1e-9), None)
 
     @property
     def transfers(self) -> tuple[tuple[Evaluation, Trial], ...]:
@@ -120,8 +114,8 @@ class Campaign:
     @property
     def corruptions(self) -> Evaluation | None:
         """The suite that holds common corruptions."""
-        counts = [(sum(trial.corruption is not None for trial in each.trials), each) for each in self.evaluations]
-        return max((pair for pair in counts if pair[0]), key=lambda pair: pair[0], default=(0, None))[1]
+        own = [each for each in self.evaluations if each.corruptions]
+        return max(own, key=lambda each: len(each.corruptions), default=None)
 
     @property
     def shifted(self) -> Evaluation | None:
@@ -134,28 +128,17 @@ class Campaign:
         counts = rows.groupby(["detector", "paradigm", "seed"])["attacked"].sum()
         return int(counts.max()) if len(counts) else 0
 
-    @property
-    def models(self) -> tuple[Model, ...]:
-        return self.values.models
 
-
-def campaign_of(run: Path, rows: pd.DataFrame, *, seed: int | None = None) -> Campaign | None:
-    """The test suites among the rows of a run folder; None where the rows hold none."""
-    attempts = read_attempts(run, seed=seed)
+def campaign_of(run: Path, rows: pd.DataFrame, *, seed: int | None = None) -> Campaign:
+    """The rows of a run folder with what its other files say of them; UserError as of `Values`."""
+    attempts, health, environment = read_attempts(run, seed=seed), read_health(run), read_environment(run)
     fixed, evaluations = split(rows, attempts)
-    if not evaluations:
-        return None
-    titles = read_environment(run).suites
-    evaluations = tuple(replace(each, heading=titles.get(each.name, "")) for each in evaluations)
-    if fixed.empty:
+    if evaluations and fixed.empty:
         # A run of test suites alone: their images before any attack are the test split.
         controls = [each.control.set for each in evaluations if each.control]
         fixed = rows[rows["set"] == (controls or [evaluations[0].trials[0].set])[0]].assign(set="clean")
-    every, part = (read_values(run, some) for some in (rows, fixed))
-    return Campaign(every, part, evaluations, attempts, read_health(run))
-
-
-def read_values(run: Path, rows: pd.DataFrame) -> Values:
-    """Some rows of a run folder with what its other files say of them."""
-    titles = read_environment(run).detectors
-    return Values(rows, unlearnt_of(read_health(run)), read_differences(run), titles)
+    every, part = (
+        Values(some, unlearnt_of(health), read_differences(run), environment.detectors) for some in (rows, fixed)
+    )
+    evaluations = tuple(replace(each, heading=environment.suites.get(each.name, "")) for each in evaluations)
+    return Campaign(every, part, evaluations, attempts, health)

@@ -77,13 +77,13 @@ def by_category(values: Values, metric: str) -> Table:
     if any(not math.isnan(level) for level in chance):
         frame["chance"] = chance
         columns.append(Column("chance", "chance", muted=True))
-    marked = frozenset(
-        (values.categories.index(category), f"{model.name}_published")
+    marked = {
+        (values.categories.index(category), f"{model.name}_published"): "†"
         for (model, category), figure in printed.items()
         if figure.note
-    )
+    }
     caption = _category_caption(values, metric, printed)
-    return Table(f"by_category_{metric}", caption, frame, tuple(columns), marked=marked)
+    return Table(f"by_category_{metric}", caption, frame, tuple(columns), letters=marked)
 
 
 def by_condition(values: Values) -> Table | None:
@@ -101,7 +101,7 @@ def by_condition(values: Values) -> Table | None:
             figures = [values.get(model, condition, metric) for condition in values.parts]
             rows.records[-1][model.name] = sum(figures) / len(figures)
     columns = [Column("condition", "Condition", style="text")]
-    columns += [model_column(values, model, spread=f"{model.name}_sd") for model in values.models]
+    columns += [model_column(values, model) for model in values.models]
     caption = (
         f"The clean test under each condition of {values.dataset}, with the normal images that were taken under it or, "
         f"where none were, with all of them. Per cent, {mean_words(values)}; {count_words(values, values.parts)}."

@@ -16,7 +16,6 @@ from omnial_bench.reports.matrix import transfer_figure, transfer_table
 from omnial_bench.reports.plots import goals_figure
 from omnial_bench.reports.style import Drawing
 from omnial_bench.reports.table import Table
-from omnial_bench.reports.values import Values
 from omnial_bench.reports.white_box import attacks_table, white_box_table
 from omnial_bench.results import read_logs
 
@@ -33,16 +32,14 @@ class Part(NamedTuple):
     """What is said where there is nothing of it."""
 
 
-def parts(run: Path, values: Values, campaign: Campaign | None, *, opened: str) -> Iterator[Part]:
-    """Each part as it is asked for; `opened` is the name of the table that the report opens with.
-
-    `values` are those of the clean test and the fixed sets, `campaign` holds the test suites.
-    """
-    if len((campaign.values if campaign else values).judged) > 1:
-        yield Part("Pairs of models", pairs_table(values, campaign), "pairs of models: none in differences.csv")
-    if campaign:
+def parts(run: Path, campaign: Campaign, *, opened: str) -> Iterator[Part]:
+    """Each part as it is asked for; `opened` is the name of the table that the report opens with."""
+    values = campaign.fixed
+    if len(campaign.values.judged) > 1:
+        yield Part("Pairs of models", pairs_table(campaign), "pairs of models: none in differences.csv")
+    if campaign.evaluations:
         yield from _under_suites(campaign)
-    yield from _on_fixed_sets(run, values, with_suites=campaign is not None, opened=opened)
+    yield from _on_fixed_sets(run, campaign, opened=opened)
     quality = "reconstruction quality: no PSNR and SSIM in the rows"
     yield Part("Reconstruction", plots.reconstruction(values), quality)
     for metric in BY_CATEGORY:
@@ -52,7 +49,7 @@ def parts(run: Path, values: Values, campaign: Campaign | None, *, opened: str) 
         yield Part("Clean test by condition", by_condition(values), "the clean test by condition: no AUROC")
     if panels := panel_comparison(values):
         yield Part("Clean test by category", panels, "")
-    yield from _images(run, values, campaign)
+    yield from _images(run, campaign)
     logs, models = read_logs(run), origins.read_models(run)
     yield Part("Training", loss_curves.training(logs, values), "training curves: no log.csv under models/")
     yield Part("Training", making.settings_table(values, models), "training settings: no recipe.toml under models/")
@@ -91,9 +88,9 @@ def _under_suites(campaign: Campaign) -> Iterator[Part]:
     yield Part("Health of the attacks", health_table(campaign), missing)
 
 
-def _on_fixed_sets(run: Path, values: Values, *, with_suites: bool, opened: str) -> Iterator[Part]:
-    attacked = "Fixed sets" if with_suites else "Under attack"
-    section, sets = attacked if values.attacks else "Localisation", origins.read_sets(run)
+def _on_fixed_sets(run: Path, campaign: Campaign, *, opened: str) -> Iterator[Part]:
+    values, sets = campaign.fixed, origins.read_sets(run)
+    section = "Localisation" if not values.attacks else "Fixed sets" if campaign.evaluations else "Under attack"
     if opened != "headline":
         yield Part(section, headline(values), NO_HEADLINE)
     if values.sets:
@@ -104,13 +101,13 @@ def _on_fixed_sets(run: Path, values: Values, *, with_suites: bool, opened: str)
         yield Part(section, loss_curves.attack_loss(sets, values), "the attacked loss: no manifest holds one")
 
 
-def _images(run: Path, values: Values, campaign: Campaign | None) -> Iterator[Part]:
-    examples = example_images.Examples(run / "examples")
+def _images(run: Path, campaign: Campaign) -> Iterator[Part]:
+    examples, values = example_images.Examples(run / "examples"), campaign.fixed
     missing = "detections: no images of the clean test in examples/"
     yield Part(IMAGES, example_images.detections(examples, values), missing)
     if values.attacks:
         yield Part(IMAGES, example_images.under_attack(examples, values), "images under attack: none in examples/")
-    if campaign and campaign.white_box:
+    if campaign.white_box:
         missing = "strongest and weakest images: none noted in examples/index.csv"
         yield Part(IMAGES, extremes(examples, campaign), missing)
     yield Part(IMAGES, example_images.gallery(examples, values), "synthetic anomalies: none in examples/")

@@ -1,21 +1,11 @@
 """Each metric by kind and severity of harmless change, and with an attack on top of it. No torch here."""
 
-import math
 from itertools import product
 
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.model_rows import Rows, facts_of
-from omnial_bench.reports.style import (
-    CHANCE_LINE,
-    DOUBLE,
-    Drawing,
-    draw_lines,
-    legend,
-    lines_of,
-    new_figure,
-    paper_style,
-)
+from omnial_bench.reports.style import CHANCE_LINE, Drawing, draw_lines, legend, lines_of, panels
 from omnial_bench.reports.suites import RANKING, Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.values import METRIC_TITLES
@@ -60,7 +50,7 @@ def corruption_table(campaign: Campaign, end: str = "") -> Table | None:
             rows.put(f"{metric}_{level}", model, kinds[kind].get(level), metric)
     columns = [Column("model", "Model", style="text")]
     for metric in metrics:
-        columns += [Column(f"{metric}_{level}", str(level), group=METRIC_TITLES[metric]) for level in levels]
+        columns += [Column(f"{metric}_{level}", str(level), METRIC_TITLES[metric], bare=True) for level in levels]
     conditions = [condition for by_level in kinds.values() for condition in by_level.values()]
     several = len(values.seeds_of(conditions)) > 1
     caption = (
@@ -77,20 +67,15 @@ def corruption_figures(campaign: Campaign) -> list[Drawing]:
     kinds = {kind: shown for kind, shown in kinds_of(suite).items() if len(shown) > 2} if suite else {}
     drawings = []
     for metric in (name for pair in pairs_in(campaign).values() for name in pair if kinds):
-        with paper_style():
-            down = math.ceil(len(kinds) / ACROSS)
-            figure = new_figure(DOUBLE, 1.45 * down + 0.7)
-            grid = figure.subplots(down, ACROSS, squeeze=False, sharex=True, sharey=True)
-            for axes in grid.flat[len(kinds) :]:
-                axes.set_axis_off()
-            for axes, (kind, shown) in zip(grid.flat, kinds.items(), strict=False):
+        with panels(len(kinds), ACROSS, 1.45, 0.7, sharex=True, sharey=True) as (figure, places):
+            for axes, (kind, shown) in zip(places, kinds.items(), strict=True):
                 if metric in AUROC_WORDS:
                     axes.axhline(50, **CHANCE_LINE)
                 draw_lines(axes, values, shown, metric)
                 axes.set(title=kind, xticks=range(6), ylim=(0, 100), yticks=range(0, 101, 25), xlabel="", ylabel="")
                 axes.grid(True)
-            figure.supxlabel("severity", fontsize=9)
-            figure.supylabel(f"{METRIC_TITLES[metric]} (%)", fontsize=9)
+            figure.supxlabel("severity")
+            figure.supylabel(f"{METRIC_TITLES[metric]} (%)")
             legend(figure, lines_of(values) | ({"chance": CHANCE_LINE} if metric in AUROC_WORDS else {}))
         conditions = [condition for shown in kinds.values() for condition in shown.values()]
         caption = (
@@ -118,7 +103,9 @@ def shifted_table(campaign: Campaign, end: str = "") -> Table | None:
     heads = {"before": "as it was", "attacked": "attacked", "corrupted": "corrupted", "both": "both"}
     columns = [Column("model", "Model", style="text")]
     columns += [
-        Column(f"{metric}_{key}", head, METRIC_TITLES[metric]) for metric in metrics for key, head in heads.items()
+        Column(f"{metric}_{key}", head, METRIC_TITLES[metric], bare=True)
+        for metric in metrics
+        for key, head in heads.items()
     ]
     caption = (
         "Corruption and attack together: the test images as they were, attacked, corrupted by the kind and severity "
@@ -132,7 +119,7 @@ def shifted_table(campaign: Campaign, end: str = "") -> Table | None:
 def corruptions_attacked(suite: Evaluation) -> dict[str, Trial]:
     """The corruptions of a suite that an attack comes after, by kind and severity."""
     origins = {trial.after for trial in suite.trials}
-    return {trial.words: trial for trial in suite.trials if trial.corruption and trial.set in origins}
+    return {trial.words: trial for trial in suite.corruptions if trial.set in origins}
 
 
 def four(suite: Evaluation, corrupted: Trial, metric: str) -> dict[str, Condition | None]:

@@ -15,8 +15,7 @@ from omnial_bench.reports.style import (
     draw_lines,
     legend,
     lines_of,
-    new_figure,
-    paper_style,
+    panels,
 )
 from omnial_bench.reports.suites import RANKING, Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
@@ -45,16 +44,13 @@ def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: C
     values, points = campaign.values, _points(evaluation, curve)
     if not (metrics := _metrics(values, points)):
         return None
-    with paper_style():
-        across = min(len(metrics), 2)
-        down = math.ceil(len(metrics) / 2)
-        figure = new_figure(DOUBLE if across > 1 else SINGLE, 2.05 * down + 0.65)
-        grid = figure.subplots(down, across, squeeze=False, sharex=True, gridspec_kw={"wspace": 0.06})
-        for axes in grid.flat[len(metrics) :]:
-            axes.set_axis_off()
-        for axes, metric in zip(grid.flat, metrics, strict=False):
+    across, width = min(len(metrics), 2), DOUBLE if len(metrics) > 1 else SINGLE
+    with panels(
+        len(metrics), across, 2.05, 0.65, width=width, sharex=True, gridspec_kw={"wspace": 0.06}
+    ) as (figure, places):  # fmt: skip
+        for axes, metric in zip(places, metrics, strict=True):
             _panel(axes, values, points, metric)
-        for axes in grid[-1]:
+        for axes in places[-across:]:
             axes.set_xlabel("eps (levels of 255)" if curve[0].norm == "linf" else "eps (length in \u21132)")
         legend(figure, lines_of(values) | {"chance": CHANCE_LINE})
     caption = (
@@ -72,7 +68,7 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
     values, points = campaign.values, _points(evaluation, curve)
     columns = [Column("model", "Model", style="text")]
     keys = {eps: "unattacked" if eps == 0 else f"eps_{_tick(eps, curve)}" for eps in points}
-    columns += [Column(keys[eps], _tick(eps, curve), group="eps", spread=f"{keys[eps]}_sd") for eps in points]
+    columns += [Column(keys[eps], _tick(eps, curve), group="eps") for eps in points]
     rows = Rows(values, campaign)
     for metric in _metrics(values, points):
         panel = METRIC_TITLES[metric]

@@ -15,7 +15,7 @@ from omnial_bench.errors import unknown
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import make_folder, whole, write_text
 from omnial_bench.reports import origins
-from omnial_bench.reports.campaign import Campaign, campaign_of, read_values
+from omnial_bench.reports.campaign import Campaign, campaign_of
 from omnial_bench.reports.contents import IMAGES, NO_HEADLINE, Part, parts
 from omnial_bench.reports.findings import findings, limits
 from omnial_bench.reports.lessons import caveats, lessons
@@ -46,9 +46,8 @@ def write_report(
     if seed is not None:
         rows = rows[rows["seed"] == seed]
     campaign = campaign_of(run, rows, seed=seed)
-    values = campaign.fixed if campaign else read_values(run, rows)
     make_folder(run / "figures")
-    context = build_context(run, values, campaign)
+    context = build_context(run, campaign)
     if tell is not None:
         for line in context["left_out"]:
             tell(line)
@@ -60,17 +59,14 @@ def write_report(
     return written
 
 
-def build_context(run: Path, values: Values, campaign: Campaign | None = None) -> dict[str, Any]:
-    """What every format says, as plain data; the figures and tables that it names are written to the run folder.
-
-    `values` are those of the clean test and the fixed sets, `campaign` holds the test suites.
-    """
-    environment, first = origins.read_environment(run), opening(values, campaign)
+def build_context(run: Path, campaign: Campaign) -> dict[str, Any]:
+    """What every format says, as plain data; the figures and tables that it names are written to the run folder."""
+    environment, first, values = origins.read_environment(run), opening(campaign), campaign.fixed
     numbers: Counter[str] = Counter()
     left_out: list[str] = []
     sections: dict[str, list[dict[str, Any]]] = {}
     opened = Part("", first.table, NO_HEADLINE)
-    for section, content, missing in chain([opened], parts(run, values, campaign, opened=first.table.name)):
+    for section, content, missing in chain([opened], parts(run, campaign, opened=first.table.name)):
         notice = environment.notice if section == IMAGES else ""
         items = _items(run, content, numbers, notice)
         sections.setdefault(section, []).extend(items)
@@ -82,9 +78,9 @@ def build_context(run: Path, values: Values, campaign: Campaign | None = None) -
         "finding": list(first.finding),
         "headline": sections.pop(""),
         "sure": list(first.sure),
-        "points": lessons(campaign) if campaign else [],
+        "points": lessons(campaign),
         "findings": [line for line in findings(values) if line not in first.finding],
-        "limits": [*environment.notes, *limits(values)] + (caveats(campaign) if campaign else []),
+        "limits": [*environment.notes, *limits(values), *caveats(campaign)],
         "sections": [{"title": name, "items": items} for name, items in sections.items() if items],
         "left_out": left_out,
         "facts": _facts(environment, values),

@@ -2,14 +2,13 @@
 
 import math
 from itertools import combinations
-from statistics import fmean
 
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.table import MINUS
 from omnial_bench.reports.titles import joined
 from omnial_bench.reports.values import MEAN, Values
-from omnial_bench.reports.wording import doubt_words, names_of, not_apart
+from omnial_bench.reports.wording import doubt_words, moved_words, names_of, not_apart, percent
 
 REPAIRED = 0.5
 """A reconstruction of normal images whose SSIM is below this shows little of them."""
@@ -20,39 +19,39 @@ LEARNED = 0.75
 def findings(values: Values) -> list[str]:
     """What the rows say, a sentence or two a finding, in the order of importance."""
     sentences = [_below_threshold(values), _unlike(values), best_clean(values), _largest_drop(values)]
-    sentences += _eps_on_sources(values)
-    sentences += [_gains(values), _undefined(values)]
-    return [sentence for sentence in sentences if sentence]
+    return list(filter(None, (*sentences, *_eps_on_sources(values), _gains(values), _undefined(values))))
 
 
 def limits(values: Values) -> list[str]:
     """What the figures do not say."""
-    sentences = []
-    if values.sets:
-        sentences += _origins(values)
-        sentences.append(
+    many, total = len(values.categories), values.total(values.clean) if values.clean else 0
+    said = [
+        (
+            bool(values.sets),
             "The sets are made from the training normals of the detectors with synthetic anomalies; only their change "
             "from the control, the same images before the attack, tells of the attack. The step from the clean test "
-            "to the control changes the images and the anomalies."
-        )
-    if any(condition.white_box for condition in values.conditions):
-        sentences.append(
-            "White-box figures attack each model itself with the stated budget; a longer attack may go lower."
-        )
-    if len(values.seeds) == 1:
-        sentences.append(
+            "to the control changes the images and the anomalies.",
+        ),
+        (
+            any(condition.white_box for condition in values.conditions),
+            "White-box figures attack each model itself with the stated budget; a longer attack may go lower.",
+        ),
+        (
+            len(values.seeds) == 1,
             f"One seed ({values.seeds[0]}): how far the figures would spread over trainings was not measured, and "
-            "differences of a few points may be noise."
-        )
-    if not values.intervals:
-        sentences.append(
-            "How far the figures would move over other images was not measured: the rows hold no intervals."
-        )
-    if values.clean and (total := values.total(values.clean)) < 500:
-        many = len(values.categories)
-        categories = f"{many} categories" if many != 1 else "one category"
-        sentences.append(f"The clean test has {total} images in {categories}: a small sample.")
-    return sentences
+            "differences of a few points may be noise.",
+        ),
+        (
+            not values.intervals,
+            "How far the figures would move over other images was not measured: the rows hold no intervals.",
+        ),
+        (
+            values.clean is not None and total < 500,
+            f"The clean test has {total} images in {f'{many} categories' if many != 1 else 'one category'}: a small "
+            "sample.",
+        ),
+    ]
+    return [*_origins(values), *(sentence for holds, sentence in said if holds)]
 
 
 def _origins(values: Values) -> list[str]:
@@ -103,28 +102,24 @@ def best_clean(values: Values) -> str:
     """Which model has the highest figure of each kind on the clean test."""
     best_in: dict[tuple[Model, ...], list[tuple[str, str]]] = {}
     for metric in ("pixel_auroc", "pixel_ap", "image_auroc"):
-        ranked = [(values.get(model, values.clean, metric), model) for model in values.judged]
-        ranked = [(value, model) for value, model in ranked if not math.isnan(value)]
-        if ranked:
-            value, first = max(ranked, key=lambda pair: pair[0])
-            best = tuple(model for other, model in ranked if f"{100 * other:.1f}" == f"{100 * value:.1f}")
-            close = [model for model in not_apart(values, first, values.clean, metric) if model not in best]
+        if ranked := values.ranked(values.clean, metric):
+            top = percent(ranked[0][0])
+            best = tuple(each for each in values.judged if percent(values.get(each, values.clean, metric)) == top)
+            close = [each for each in not_apart(values, ranked[0][1], values.clean, metric) if each not in best]
             doubt = doubt_words(values, close) if close else ""
-            best_in.setdefault(best, []).append((f"{METRICS[metric].words} ({100 * value:.1f}\u00a0%)", doubt))
-    if not best_in:
-        return ""
+            best_in.setdefault(best, []).append((f"{METRICS[metric].words} ({top})", doubt))
     clauses = []
     for best, what in best_in.items():
         verb = "reaches" if len(values.judged) == 1 else "has the highest" if len(best) == 1 else "have the highest"
         every = f"all {len(best)} models" if len(best) == len(values.judged) > 2 else names_of(values, best)
-        doubts = list(dict.fromkeys(doubt for _, doubt in what))
+        doubts = {doubt for _, doubt in what}
         # A doubt that is the same of all is told once, behind them.
-        reached = joined([words + (f", {doubt}," if doubt and len(doubts) > 1 else "") for words, doubt in what])
-        reached += f", {doubts[0]}" if doubts[0] and len(doubts) == 1 else ""
-        clauses.append(f"{every} {verb} {reached.rstrip(',')}")
+        shared = doubts.pop() if len(doubts) == 1 else ""
+        reached = joined([words + (f", {doubt}," if doubt and not shared else "") for words, doubt in what])
+        clauses.append(f"{every} {verb} {reached.rstrip(',')}" + (f", {shared}" if shared else ""))
     doubted = any(doubt for what in best_in.values() for _, doubt in what)
     why = " Not told apart: 0 lies inside the paired 95\u00a0% interval of the difference." if doubted else ""
-    return f"On the clean test {'; '.join(clauses)}.{why}"
+    return f"On the clean test {'; '.join(clauses)}.{why}" if clauses else ""
 
 
 def _largest_drop(values: Values) -> str:
@@ -148,7 +143,7 @@ def _largest_drop(values: Values) -> str:
 def _fell(values: Values, drop: tuple[float, Model, Condition]) -> str:
     change, model, condition = drop
     before, after = values.get(model, values.control, "pixel_ap"), values.get(model, condition, "pixel_ap")
-    return f"{100 * before:.1f}\u00a0→\u00a0{100 * after:.1f}\u00a0%, {_points(change)}"
+    return f"{moved_words(before, after)}, {_points(change)}"
 
 
 def _eps_on_sources(values: Values) -> list[str]:
@@ -156,32 +151,28 @@ def _eps_on_sources(values: Values) -> list[str]:
     sentences = []
     for small, large in combinations(values.sets, 2):
         same = (small.norm, small.goal, small.source) == (large.norm, large.goal, large.source)
-        if not same or not small.eps < large.eps:
-            continue
-        verdicts: dict[bool, list[str]] = {True: [], False: []}
-        for model in values.judged:
+        more: list[str] = []
+        less: list[str] = []
+        for model in values.judged if same and small.eps < large.eps else ():
             mine, every = values.part(model, large), values.scored(model, large)
             where = (MEAN,) if mine == every else mine
-            if not mine:
-                continue
-            steps = {
-                name: fmean(values.get(model, large, name, at) - values.get(model, small, name, at) for at in where)
+            ap, auroc = (
+                sum(values.get(model, large, name, at) - values.get(model, small, name, at) for at in where)
+                / max(len(where), 1)
                 for name in ("pixel_ap", "pixel_auroc")
-            }
-            if any(math.isnan(step) for step in steps.values()):
-                continue
-            ap, auroc = _points(steps["pixel_ap"]), _points(steps["pixel_auroc"])
-            place = "" if mine == every else f"{', '.join(mine)}: "
-            shown = f"{values.label(model)} ({place}AP\u00a0{ap}, AUROC\u00a0{auroc})"
-            verdicts[max(steps.values()) < 0].append(shown)
-        if verdicts[True]:
+            )
+            if mine and not math.isnan(ap + auroc):
+                place = "" if mine == every else f"{', '.join(mine)}: "
+                shown = f"{values.label(model)} ({place}AP\u00a0{_points(ap)}, AUROC\u00a0{_points(auroc)})"
+                (more if max(ap, auroc) < 0 else less).append(shown)
+        if more:
             sentences.append(
                 f"{large.label} hurts localisation more than {small.label}, as it should, for these models of the "
-                f"source: {joined(verdicts[True])}."
+                f"source: {joined(more)}."
             )
-        if verdicts[False]:
+        if less:
             sentences.append(
-                f"{large.label} does not hurt more than {small.label} for {joined(verdicts[False])} although the set "
+                f"{large.label} does not hurt more than {small.label} for {joined(less)} although the set "
                 "was made on it: read the figures of this attack with suspicion."
             )
     return sentences
@@ -190,23 +181,16 @@ def _eps_on_sources(values: Values) -> list[str]:
 def _below_threshold(values: Values) -> str:
     low = []
     for model in values.models:
-        figures = {name: values.get(model, values.clean, "pixel_auroc", name) for name in (*values.categories, "mean")}
+        figures = {name: values.get(model, values.clean, "pixel_auroc", name) for name in (*values.categories, MEAN)}
         weak = {name: value for name, value in figures.items() if value < LEARNED}
-        mean = weak.pop("mean", None)
+        mean = weak.pop(MEAN, None)
         # The mean of one category is that category.
-        texts = [] if mean is None or len(values.categories) == 1 else [f"class mean {100 * mean:.1f}\u00a0%"]
-        if len(weak) > 3:
-            texts.append(f"{len(weak)} of {len(values.categories)} categories")
-        else:
-            texts += [f"{name} {100 * value:.1f}\u00a0%" for name, value in weak.items()]
-        if texts:
-            low.append(f"{values.label(model)} ({', '.join(texts)})")
-    if not low:
-        return ""
-    return (
-        f"Below {100 * LEARNED:.0f}\u00a0% pixel AUROC on the clean test: {joined(low)}. There the detector has "
-        "learned little, and its figures under attack say nothing about robustness."
-    )
+        texts = [] if mean is None or len(values.categories) == 1 else [f"class mean {percent(mean)}"]
+        many = [f"{len(weak)} of {len(values.categories)} categories"]
+        texts += many if len(weak) > 3 else [f"{name} {percent(value)}" for name, value in weak.items()]
+        low += [f"{values.label(model)} ({', '.join(texts)})"] if texts else []
+    text = f"Below {100 * LEARNED:.0f}\u00a0% pixel AUROC on the clean test: {joined(low)}. There the detector has "
+    return text + "learned little, and its figures under attack say nothing about robustness." if low else ""
 
 
 def _unlike(values: Values) -> str:
@@ -214,14 +198,9 @@ def _unlike(values: Values) -> str:
     for model in values.models:
         figures = {name: values.get(model, values.clean, "ssim", name) for name in values.categories}
         weak = [f"{name} {value:.2f}" for name, value in figures.items() if value < REPAIRED]
-        if weak:
-            low.append(f"{values.label(model)} ({', '.join(weak)})")
-    if not low:
-        return ""
-    return (
-        f"SSIM of the reconstruction of normal images is below {REPAIRED:g} for {joined(low)}: it shows little of "
-        "the image, so PSNR and SSIM under attack say little there."
-    )
+        low += [f"{values.label(model)} ({', '.join(weak)})"] if weak else []
+    text = f"SSIM of the reconstruction of normal images is below {REPAIRED:g} for {joined(low)}: it shows little of "
+    return text + "the image, so PSNR and SSIM under attack say little there." if low else ""
 
 
 def _gains(values: Values) -> str:

@@ -12,7 +12,7 @@ from omnial_bench.metrics.metric import METRICS, Metric
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.missed import threshold_words
-from omnial_bench.reports.model_rows import Rows, facts_of, interval_of
+from omnial_bench.reports.model_rows import Rows, facts_of
 from omnial_bench.reports.table import MINUS, Column, Style, Table
 from omnial_bench.reports.titles import joined
 from omnial_bench.reports.values import METRIC_TITLES, Values
@@ -52,13 +52,12 @@ def headline(values: Values) -> Table:
     columns = [Column("model", "Model", style="text")]
     for condition in values.conditions:
         key, number = condition.key, number_words(values, condition)
-        spread = f"{key}_sd" if len(values.seeds) > 1 else ""
         if condition.attacked and values.control:
             group = f"{condition.label}, {number}"
-            columns.append(Column(key, "value", group=group, spread=spread, interval=key))
+            columns.append(Column(key, "value", group=group))
             columns.append(Column(f"{key}_change", "Δ", group=group, style="change", muted=True))
         else:
-            columns.append(Column(key, f"{condition.label},\n{number}", spread=spread, interval=key))
+            columns.append(Column(key, f"{condition.label},\n{number}"))
     caption = f"{_headline_caption(values)} {interval_words(values, frame)}".rstrip()
     notes = (("a", unlearnt_words(values)),) if letters else ()
     return Table("headline", caption, frame, tuple(columns), letters=letters, notes=notes)
@@ -68,7 +67,7 @@ def _across(values: Values, model: Model, metric: str) -> dict[str, float]:
     record: dict[str, float] = {}
     for condition in values.conditions:
         record[condition.key] = values.get(model, condition, metric)
-        record |= interval_of(condition.key, values, model, condition, metric)
+        record |= values.ends(condition.key, model, condition, metric)
         if len(values.seeds) > 1:
             record[f"{condition.key}_sd"] = values.spread(model, condition, metric)
         if condition.attacked and values.control:
@@ -135,18 +134,17 @@ def every_metric(values: Values, described: Mapping[str, Metric] = MappingProxyT
     return Table("all_metrics", caption, pd.DataFrame(records), tuple(columns))
 
 
-def pairs_table(values: Values, campaign: Campaign | None) -> Table | None:
+def pairs_table(campaign: Campaign) -> Table | None:
     """A row a pair of models that have learnt: the difference of each headline figure, clean and attacked themselves.
 
     None where there is no difference to show.
     """
-    values = campaign.values if campaign else values
+    values = campaign.values
     rows = Rows(values, campaign)
     strong: set[tuple[int, str]] = set()
     used: dict[str, list[Condition]] = {"clean": [], "attacked": []}
     for metric in (name for name in HEADLINE if name in values.metrics):
-        trial = campaign.against(metric) if campaign else None
-        shown = {"clean": values.clean, "attacked": trial.own if trial else None}
+        shown = {"clean": values.clean, "attacked": campaign.against(metric)}
         for model, other in _pairs(values, shown, metric):
             gaps = {key: values.gap(model, other, condition, metric) for key, condition in shown.items()}
             if not any(gaps.values()):
@@ -168,11 +166,11 @@ def pairs_table(values: Values, campaign: Campaign | None) -> Table | None:
                     rows.put_doubts(key, condition, (model, other))
     if not rows.records:
         return None
-    titles = {"clean": "Clean test", "attacked": f"White-box, {campaign.size}" if campaign else ""}
+    titles = {"clean": "Clean test", "attacked": f"White-box, {campaign.size}"}
     columns = [Column("model", "Pair", style="text")]
     for key in (key for key, conditions in used.items() if conditions):
         numbers = " to ".join(dict.fromkeys(number_words(values, condition) for condition in used[key]))
-        columns.append(Column(key, f"{titles[key]},\n{numbers}", style="change", interval=key))
+        columns.append(Column(key, f"{titles[key]},\n{numbers}", style="change"))
     return rows.table("pairs", _pairs_caption(values, used), columns, frozenset(strong))
 
 

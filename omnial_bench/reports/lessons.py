@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.conditions import Condition, Model
+from omnial_bench.reports.conditions import Model
 from omnial_bench.reports.corruptions import corruptions_attacked, four, kinds_of, pairs_in
 from omnial_bench.reports.curves import curves
 from omnial_bench.reports.matrix import figure_of, sources_of
@@ -13,7 +13,6 @@ from omnial_bench.reports.missed import smallest_words
 from omnial_bench.reports.origins import NOT_RUN
 from omnial_bench.reports.table import show
 from omnial_bench.reports.titles import joined
-from omnial_bench.reports.values import Values
 from omnial_bench.reports.white_box import falls
 from omnial_bench.reports.wording import AUROC_WORDS, kind_words, percent, range_words
 
@@ -21,7 +20,6 @@ CHANCE = 0.5
 """The AUROC of a detector that knows nothing."""
 TIE = 0.01
 """Figures within a point of each other are told as a tie: fewer images or another seed would swap them."""
-Ranked = list[tuple[float, Model]]
 
 
 def lessons(campaign: Campaign) -> list[str]:
@@ -32,7 +30,9 @@ def lessons(campaign: Campaign) -> list[str]:
 
 def caveats(campaign: Campaign) -> list[str]:
     """What the figures of the test suites do not say."""
-    sentences = []
+    sentences: list[str] = []
+    if not campaign.evaluations:
+        return sentences
     if campaign.white_box:
         sentences.append(
             "White-box figures attack each model itself with the stated budget and are upper bounds of its robustness: "
@@ -60,16 +60,12 @@ def _along_the_curve(campaign: Campaign) -> str:
     _, _, curve = series[0]
     groups: dict[str, list[str]] = {}
     for model in values.judged:
-        heights = [(trial, values.get(model, trial.own, "pixel_auroc")) for trial in curve]
-        if any(math.isnan(height) for _, height in heights):
-            continue
-        # The size from which on no larger one lifts it above chance again.
-        below: list[str] = []
-        for trial, height in reversed(heights):
-            if height > CHANCE:
-                break
-            below.append(trial.size)
-        groups.setdefault(below[-1] if below else "", []).append(values.label(model))
+        heights = [values.get(model, trial.own, "pixel_auroc") for trial in curve]
+        if not math.isnan(sum(heights)):
+            # The size from which on no larger one lifts it above chance again.
+            above = [place for place, height in enumerate(heights) if height > CHANCE]
+            below = [trial.size for trial in curve[max(above, default=-1) + 1 :]]
+            groups.setdefault(below[0] if below else "", []).append(values.label(model))
     clauses = [
         f"from {size} on for {joined(groups[size])}" for size in (trial.size for trial in curve) if size in groups
     ]
@@ -91,38 +87,29 @@ def overstated(campaign: Campaign) -> str:
     pairs, compared = _both_falls(campaign), campaign.fixed_set
     if not pairs or compared is None:
         return ""
+    start = f"The fixed set {compared.set} overstates the robustness of"
     more = sum(fall["overstated"] < -TIE for _, fall in pairs)
     if not more:
-        return f"The fixed set {compared.set} overstates the robustness of none by more than a point of pixel AUROC."
+        return f"{start} none by more than a point of pixel AUROC."
     model, fall = min(pairs, key=lambda pair: pair[1]["overstated"])
-    kind = kind_words(campaign.fixed, model, compared)
+    who = f"{campaign.values.label(model)} ({kind_words(campaign.fixed, model, compared)})"
+    fixed, own = _number(fall["fall_fixed"]), _number(fall["fall_white_box"])
     if len(pairs) == 1:
-        return (
-            f"The fixed set {compared.set} overstates the robustness of {campaign.values.label(model)} ({kind}): "
-            f"{_number(fall['fall_fixed'])} points of pixel AUROC where white-box takes "
-            f"{_number(fall['fall_white_box'])}."
-        )
-    return (
-        f"The fixed set {compared.set} overstates the robustness of {more} of {len(pairs)} models by more than a point "
-        f"of pixel AUROC, most that of {campaign.values.label(model)} ({kind}): {_number(fall['fall_fixed'])} points "
-        f"where white-box takes {_number(fall['fall_white_box'])}."
-    )
+        return f"{start} {who}: {fixed} points of pixel AUROC where white-box takes {own}."
+    many = f"{more} of {len(pairs)} models by more than a point of pixel AUROC"
+    return f"{start} {many}, most that of {who}: {fixed} points where white-box takes {own}."
 
 
 def _changes(campaign: Campaign) -> str:
     pairs, compared, values = _both_falls(campaign), campaign.fixed_set, campaign.values
     if not pairs or compared is None:
         return ""
-    each = [
-        f"{values.label(model)} {_number(fall['fall_fixed'])}\u00a0→\u00a0{_number(fall['fall_white_box'])}"
-        for model, fall in pairs
-    ]
-    own = campaign.goals["any"].own
-    less = [
-        f"{values.label(model)}, which it leaves at {percent(values.get(model, own, 'pixel_auroc'))}"
-        for model, fall in pairs
-        if fall["overstated"] > TIE
-    ]
+    own, each, less = campaign.goals["any"].own, [], []
+    for model, fall in pairs:
+        name, fixed, white = values.label(model), _number(fall["fall_fixed"]), _number(fall["fall_white_box"])
+        each.append(f"{name} {fixed}\u00a0→\u00a0{white}")
+        left = f"{name}, which it leaves at {percent(values.get(model, own, 'pixel_auroc'))}"
+        less += [left] if fall["overstated"] > TIE else []
     text = f"Change of pixel AUROC in points, under the fixed set {compared.set} → white-box: {', '.join(each)}"
     return text + (f"; white-box takes less than the fixed set from {joined(less)}." if less else ".")
 
@@ -132,80 +119,66 @@ def _goals(campaign: Campaign) -> str:
     if not suite or not {"hide", "fabricate"} <= set(goals):
         return ""
     clauses = []
+    own = [goals["hide"].own, goals["fabricate"].own]
     for metric, words in AUROC_WORDS.items():
-        pairs = []
-        for model in values.judged:
-            if not all(campaign.bounds(model, goals[goal].own, metric) for goal in ("hide", "fabricate")):
-                continue
-            before = values.get(model, suite.control, metric)
-            pair = tuple(values.get(model, goals[goal].own, metric) - before for goal in ("hide", "fabricate"))
-            pairs += [] if any(math.isnan(change) for change in pair) else [pair]
-        if not pairs:
-            continue
+        bound = [model for model in values.judged if all(campaign.bounds(model, each, metric) for each in own)]
+        changes = [
+            [values.get(model, each, metric) - values.get(model, suite.control, metric) for each in own]
+            for model in bound
+        ]
+        pairs = [pair for pair in changes if not math.isnan(sum(pair))]
+        hidden, invented = (_number(_mean(column)) for column in zip(*pairs, strict=True)) if pairs else ("", "")
         if len(pairs) == 1:
-            hidden, invented = (_number(change) for change in pairs[0])
             clauses.append(
                 f"missed defects (hide) change {words} by {hidden} points and false alarms (fabricate) by {invented}"
             )
-            continue
-        hide = sum(hidden_change < false_change - TIE for hidden_change, false_change in pairs)
-        fabricate = sum(false_change < hidden_change - TIE for hidden_change, false_change in pairs)
-        means = [sum(column) / len(pairs) for column in zip(*pairs, strict=True)]
-        tied = len(pairs) - hide - fabricate
-        clauses.append(
-            f"missed defects (hide) cost more {words} for {hide} of {len(pairs)} models and false alarms (fabricate) "
-            f"for {fabricate}"
-            + (f", {tied} within a point" if tied else "")
-            + f" (mean change {_number(means[0])} against {_number(means[1])} points)"
-        )
+        elif pairs:
+            hide, fabricate = sum(a < b - TIE for a, b in pairs), sum(b < a - TIE for a, b in pairs)
+            tied = len(pairs) - hide - fabricate
+            clauses.append(
+                f"missed defects (hide) cost more {words} for {hide} of {len(pairs)} models and false alarms "
+                f"(fabricate) for {fabricate}{f', {tied} within a point' if tied else ''} (mean change {hidden} "
+                f"against {invented} points)"
+            )
     return f"By goal, {'; '.join(clauses)}." if clauses else ""
 
 
 def _worst(campaign: Campaign) -> str:
     suite, values = campaign.worst, campaign.values
+    if suite is None:
+        return ""
     clauses = []
     for metric, words in AUROC_WORDS.items():
-        ranked = ranked_by(values, suite.worst, metric) if suite else []
-        ranked = [pair for pair in ranked if suite and campaign.bounds(pair[1], suite.worst, metric)]
-        if len(ranked) == 1 or (ranked and ranked[0][0] - ranked[-1][0] <= TIE):
-            clauses.append(f"{range_words(ranked[-1][0], ranked[0][0])} {words}")
-        elif ranked:
-            clauses.append(
-                f"between {percent(ranked[-1][0])} ({values.label(ranked[-1][1])}) and {percent(ranked[0][0])} "
-                f"({values.label(ranked[0][1])}) {words}"
-            )
-    if not suite or not clauses:
-        return ""
-    return f"Taking for each image the worst of {len(suite.own)} attacks leaves {joined(clauses)}."
+        ranked = values.ranked(suite.worst, metric)
+        if bound := [pair for pair in ranked if campaign.bounds(pair[1], suite.worst, metric)]:
+            (high, first), (low, last) = bound[0], bound[-1]
+            apart = f"between {percent(low)} ({values.label(last)}) and {percent(high)} ({values.label(first)})"
+            clauses.append(f"{range_words(low, high) if high - low <= TIE else apart} {words}")
+    start = f"Taking for each image the worst of {len(suite.own)} attacks leaves"
+    return f"{start} {joined(clauses)}." if clauses else ""
 
 
 def _transfer(campaign: Campaign) -> str:
     """Whether a model's own attack takes it lower than those of the others: a sign that the attack works."""
     values = campaign.values
-    for suite, trial in campaign.transfers[:1]:
-        own, others = 0, []
-        total = 0
-        for model in values.judged:
-            mine = values.get(model, figure_of(trial, model.name, model), "pixel_auroc")
-            met = [figure_of(trial, name, model) for name in sources_of(trial, values) if name != model.name]
-            others_made = [condition for condition in met if condition and not values.part(model, condition)]
-            lent = [values.get(model, condition, "pixel_auroc") for condition in others_made]
-            lent = [value for value in lent if not math.isnan(value)]
-            if math.isnan(mine) or not lent:
-                continue
-            total += 1
-            own += mine <= min(lent)
-            others += [] if mine <= min(lent) else [values.label(model)]
-        if total == 1:
-            how = "at least as low as any" if own else "less low than some"
-            return f"In transfer ({suite.title(trial)}) the model's own attack takes pixel AUROC {how} other source."
-        if total:
-            text = (
-                f"In transfer ({suite.title(trial)}), for {own} of {total} models their own attack takes pixel AUROC "
-                "at least as low as any other source"
-            )
-            return text + (f"; not for {joined(others)}." if others else ".")
-    return ""
+    if not campaign.transfers:
+        return ""
+    suite, trial = campaign.transfers[0]
+    lowest: dict[str, bool] = {}
+    for model in values.judged:
+        mine = values.get(model, figure_of(trial, model.name, model), "pixel_auroc")
+        met = [figure_of(trial, name, model) for name in sources_of(trial, values) if name != model.name]
+        made_elsewhere = [condition for condition in met if condition and not values.part(model, condition)]
+        lent = [values.get(model, condition, "pixel_auroc") for condition in made_elsewhere]
+        lent = [value for value in lent if not math.isnan(value)]
+        if lent and not math.isnan(mine):
+            lowest[values.label(model)] = mine <= min(lent)
+    start, others = f"In transfer ({suite.title(trial)})", [name for name, is_lowest in lowest.items() if not is_lowest]
+    if len(lowest) < 2:
+        how = "at least as low as any" if not others else "less low than some"
+        return f"{start} the model's own attack takes pixel AUROC {how} other source." if lowest else ""
+    text = f"{start}, for {len(lowest) - len(others)} of {len(lowest)} models their own attack takes pixel AUROC "
+    return text + "at least as low as any other source" + (f"; not for {joined(others)}." if others else ".")
 
 
 def _corrupted(campaign: Campaign) -> str:
@@ -253,12 +226,6 @@ def _mean(figures: Iterable[float]) -> float:
     """The mean of those that are defined."""
     known = [figure for figure in figures if not math.isnan(figure)]
     return sum(known) / len(known) if known else math.nan
-
-
-def ranked_by(values: Values, condition: Condition | None, metric: str) -> Ranked:
-    """Models with a figure, the highest first."""
-    pairs = [(values.get(model, condition, metric), model) for model in values.judged]
-    return sorted((pair for pair in pairs if not math.isnan(pair[0])), key=lambda pair: -pair[0])
 
 
 def _number(change: float) -> str:

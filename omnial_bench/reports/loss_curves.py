@@ -1,6 +1,5 @@
 """Losses against the step: of trainings, of the attacks behind sets, of attacks on the model itself. No torch here."""
 
-import math
 from collections.abc import Mapping
 from statistics import fmean
 
@@ -9,18 +8,7 @@ import pandas as pd
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Model
 from omnial_bench.reports.origins import MadeSet, losses_of
-from omnial_bench.reports.style import (
-    DOUBLE,
-    LINES,
-    OTHER_COLOURS,
-    SINGLE,
-    Drawing,
-    legend,
-    line_of,
-    lines_of,
-    new_figure,
-    paper_style,
-)
+from omnial_bench.reports.style import LINES, OTHER_COLOURS, SINGLE, Drawing, legend, line_of, lines_of, panels
 from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.values import Values
 from omnial_bench.reports.wording import category_words, count_words, spread_words
@@ -42,14 +30,9 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
     if not lines:
         return None
     styles = lines_of(values, marker="")
-    with paper_style():
-        across = min(len(lines), 4 if len(lines) not in (5, 6, 9) else 3)
-        down = math.ceil(len(lines) / across)
-        figure = new_figure(DOUBLE, 1.6 * down + 0.75)
-        grid = figure.subplots(down, across, squeeze=False)
-        for axes in grid.flat[len(lines) :]:
-            axes.set_axis_off()
-        for axes, (trial, losses) in zip(grid.flat, lines.items(), strict=False):
+    across = min(len(lines), 4 if len(lines) not in (5, 6, 9) else 3)
+    with panels(len(lines), across, 1.6, 0.75) as (figure, places):
+        for axes, (trial, losses) in zip(places, lines.items(), strict=True):
             turned = " (descends)" if _direction(campaign, trial) == "down" else ""
             axes.set_title(suite.title(trial).replace(", ", "\n", 1) + turned, size=8)
             for label, part in losses.groupby("model", sort=False):
@@ -62,8 +45,8 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
             axes.margins(y=0.12)
             axes.locator_params(axis="x", integer=True, nbins=5)
             axes.locator_params(axis="y", nbins=5)
-        figure.supxlabel("step", fontsize=9)
-        figure.supylabel("mean objective", fontsize=9)
+        figure.supxlabel("step")
+        figure.supylabel("mean objective")
         legend(figure, styles)
     several = len(campaign.attempts["seed"].dropna().unique()) > 1
     conditions = [trial.own for trial in lines]
@@ -113,11 +96,9 @@ def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None
     if not detectors:
         return None
     validated = any("validation_ap" in log and log["validation_ap"].notna().any() for log in logs.values())
-    with paper_style():
-        figure = new_figure(DOUBLE, 3.4 if validated else 2.0)
-        grid = figure.subplots(1 + validated, len(detectors), sharex="col", sharey="row", squeeze=False)
-        for column, detector in zip(grid.T, detectors, strict=True):
-            upper, lower = column[0], column[-1]
+    across, rows = len(detectors), 1 + validated
+    with panels(across * rows, across, 1.7 if validated else 2.0, sharex="col", sharey="row") as (figure, places):
+        for detector, upper, lower in zip(detectors, places[:across], places[-across:], strict=True):
             for name in sorted(log for log in logs if _detector_of(log, values) == detector):
                 log, paradigm = logs[name], "unified" if "-unified" in name else "separate"
                 line = line_of(Model(detector, paradigm, ""), values) | {"lw": 1.3 if paradigm == "unified" else 0.9}
@@ -133,7 +114,7 @@ def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None
             upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             upper.yaxis.set_minor_locator(NullLocator())
             lower.set(xlabel="iteration", **({"ylabel": "validation AP (%)", "ylim": (0, 100)} if validated else {}))
-        for axes in grid.flat:
+        for axes in places:
             axes.grid(True)
             axes.label_outer()
         figure.align_ylabels()
@@ -160,9 +141,8 @@ def attack_loss(manifests: Mapping[str, MadeSet], values: Values) -> Drawing | N
     curves = {condition: steps for condition, steps in curves.items() if len(steps) > 1}
     if not curves:
         return None
-    with paper_style():
-        figure = new_figure(SINGLE, 2.5)
-        axes, lines = figure.subplots(), {}
+    lines = {}
+    with panels(1, 1, 2.5, width=SINGLE) as (figure, [axes]):
         for index, (condition, steps) in enumerate(curves.items()):
             shade = OTHER_COLOURS[index % len(OTHER_COLOURS)]
             line = {"color": shade, "mec": shade, "marker": "osD^v"[index % 5], "ms": 3}

@@ -7,7 +7,7 @@ import pandas as pd
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.model_rows import Rows
-from omnial_bench.reports.style import DOUBLE, Drawing, heat, new_figure, paper_style
+from omnial_bench.reports.style import DOUBLE, Drawing, heat, panels
 from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.values import METRIC_TITLES, Values
@@ -54,10 +54,8 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
         index=[label for label, _ in rows],
         columns=[values.label(model).replace(" ", "\n", 1) for model in values.models],
     )
-    with paper_style():
-        width = min(DOUBLE, 2.3 + 0.72 * len(values.models))
-        figure = new_figure(width, 1.15 + 0.3 * len(rows))
-        axes = figure.subplots()
+    width = min(DOUBLE, 2.3 + 0.72 * len(values.models))
+    with panels(1, 1, 1.15 + 0.3 * len(rows), width=width) as (figure, [axes]):
         image = heat(axes, table, 0, 100, digits=1)
         lead = 1 if evaluation.control else 0
         if lead:
@@ -102,7 +100,7 @@ def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> 
         if not math.isnan(level):
             rows.add(**panel, kind="chance", title="chance level", **dict.fromkeys(keys.values(), level))
     columns = [Column("title", "Source", style="text")]
-    columns += [model_column(values, model, key, spread=f"{key}_sd") for model, key in keys.items()]
+    columns += [model_column(values, model, key) for model, key in keys.items()]
     caption = (
         f"Transfer, {evaluation.title(trial)}: pixel AUROC and pixel AP in per cent of each target model (column) on "
         f"images attacked with each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}."

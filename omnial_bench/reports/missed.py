@@ -13,14 +13,14 @@ HELD = "image_false_alarms_held"
 _WORDS = (("defects", "is missed", "are missed"), ("normal images", "raises a false alarm", "raise a false alarm"))
 
 
-def missed_words(values: Values, campaign: Campaign | None) -> str:
+def missed_words(campaign: Campaign) -> str:
     """How many defects are missed and how many normal images raise an alarm, before the white-box attack on the image
     score and under it, or on the clean test; where a model has no threshold, that."""
-    if HELD not in values.metrics:
+    if HELD not in campaign.fixed.metrics:
         return ""
-    trial, before = None, values.clean
-    if campaign and campaign.white_box:
-        trial, before, values = campaign.against(HELD), campaign.white_box.control, campaign.values
+    own, before, values = campaign.against(HELD), campaign.fixed.clean, campaign.fixed
+    if campaign.white_box:
+        before, values = campaign.white_box.control, campaign.values
     rated = [model for model in values.judged if values.measured(model, before, HELD)]
     models = [model for model in rated if values.hits(model, before, HELD)[1]]
     without = [model for model in rated if model not in models]
@@ -29,9 +29,9 @@ def missed_words(values: Values, campaign: Campaign | None) -> str:
         pairs = [values.hits(model, before, metric) for model in models]
         shown = _ends(hits for hits, _ in pairs)
         clause = f"{shown} of {max(n for _, n in pairs)} {kind} {verb if shown == '1' else verbs}"
-        if trial:
-            more = _ends(values.hits(model, trial.own, metric)[0] for model in models)
-            clause += f", {more} under white-box attack at {trial.size} on the image score"
+        if own:
+            more = _ends(values.hits(model, own, metric)[0] for model in models)
+            clause += f", {more} under white-box attack at {campaign.size} on the image score"
         clauses.append(clause)
     several = f" (the fewest to the most of {len(models)} models)" if len(models) > 1 else ""
     sentences = (

@@ -1,7 +1,7 @@
 """Rows of a table as they are filled in: figures of models, the letters of failed checks, what an attack bounds."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.footnotes import doubts, short_notes
 from omnial_bench.reports.table import Column, Table
-from omnial_bench.reports.values import Values
+from omnial_bench.reports.values import METRIC_TITLES, Values
 
 Cells = frozenset[tuple[int, str]]
 """Some cells of a table by row and key of the column."""
@@ -39,22 +39,37 @@ class Rows:
     def add(self, **facts: Any) -> None:
         self.records.append(facts)
 
+    def add_models(
+        self, metric: str, shown: Mapping[str, Condition | None], *, interval: bool = False, bounded: bool = False,
+        more: Callable[[Model], Mapping[str, float]] = lambda _: {},
+    ) -> None:  # fmt: skip
+        """A block of a metric: a row a model with its figures under the conditions `shown`, by the keys of the columns,
+        and what it has `more`, then the chance levels. `bounded`: no figure under an attack that does not bound it."""
+        panel = {"panel": METRIC_TITLES[metric], "metric": metric}
+        first = next(iter(self.campaign.goals), "") if self.campaign else ""
+        for model in self.values.models:
+            self.add(**panel, kind="model", **facts_of(self.values, model))
+            for key, condition in shown.items():
+                free = bounded and condition and condition.white_box and not self._bounds(model, condition, metric)
+                # At the first goal checks are told on sets that have no column.
+                others = shown.values() if key == first else ()
+                self.put(key, model, None if free else condition, metric, *others, interval=interval)
+            self.records[-1].update(more(model))
+        self.add_chance(shown, **panel)
+
+    def _bounds(self, model: Model, condition: Condition | None, metric: str) -> bool:
+        return self.campaign is not None and self.campaign.bounds(model, condition, metric)
+
     def put(
-        self,
-        key: str,
-        model: Model,
-        condition: Condition | None,
-        metric: str,
-        *others: Condition | None,
+        self, key: str, model: Model, condition: Condition | None, metric: str, *others: Condition | None,
         interval: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Write a figure and its spread under `key`, and its `interval` if wanted; `others` as in `doubts`."""
         values, record = self.values, self.records[-1]
         record[key] = values.get(model, condition, metric)
         record[f"{key}_sd"] = values.spread(model, condition, metric)
-        if interval:
-            record |= interval_of(key, values, model, condition, metric)
-        if self.campaign and self.campaign.bounds(model, condition, metric):
+        record |= values.ends(key, model, condition, metric) if interval else {}
+        if self._bounds(model, condition, metric):
             self.bounds.add((len(self.records) - 1, key))
         if not math.isnan(record[key]):
             self.put_doubts(key, condition, [model], *others)
@@ -91,12 +106,6 @@ class Rows:
         notes = short_notes(self.campaign) if self.campaign else ()
         notes = tuple((letter, text) for letter, text in notes if letter in used)
         return Table(name, caption, self.frame, tuple(columns), strong=strong, letters=self.letters, notes=notes)
-
-
-def interval_of(key: str, values: Values, model: Model, condition: Condition | None, metric: str) -> dict[str, float]:
-    """Both ends of a figure's interval over images as a table's row has them, where the rows have one."""
-    low, high = values.interval(model, condition, metric)
-    return {} if math.isnan(low) else {f"{key}_low": low, f"{key}_high": high}
 
 
 def extreme_cells(

@@ -8,18 +8,19 @@ from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.findings import best_clean
 from omnial_bench.reports.headline import headline
-from omnial_bench.reports.lessons import CHANCE, TIE, Ranked, overstated, ranked_by
+from omnial_bench.reports.lessons import CHANCE, TIE, overstated
 from omnial_bench.reports.missed import missed_words
 from omnial_bench.reports.origins import FAILED, LEARNT, NOT_RUN
 from omnial_bench.reports.table import MINUS, Table
 from omnial_bench.reports.titles import joined
-from omnial_bench.reports.values import Gap, Values
+from omnial_bench.reports.values import Gap, Ranked, Values
 from omnial_bench.reports.white_box import opening_table
 from omnial_bench.reports.wording import (
     AUROC_WORDS,
     count_words,
     doubt_words,
     kind_words,
+    moved_words,
     not_apart,
     percent,
     range_words,
@@ -36,22 +37,17 @@ class Opening:
     sure: tuple[str, ...]
 
 
-def opening(values: Values, campaign: Campaign | None) -> Opening:
-    """Of the white-box attacks where there are some, else of the fixed sets, else of the clean test.
-
-    `values` are those of the clean test and the fixed sets.
-    """
-    table = opening_table(campaign) if campaign else None
-    table = table or headline(values)
+def opening(campaign: Campaign) -> Opening:
+    """Of the white-box attacks where there are some, else of the fixed sets, else of the clean test."""
+    values = campaign.fixed
+    table = opening_table(campaign) or headline(values)
     unlearnt = unlearnt_words(values)
     if not values.judged:
         return Opening((f"{unlearnt} That is every model, so nothing is concluded on robustness.",), table, ())
-    finding = (_under_attack(campaign) if campaign else "") or _on_a_set(values) or best_clean(values)
+    finding = _under_attack(campaign) or _on_a_set(values) or best_clean(values)
     finding = finding or "The rows define no figure by which anything could be concluded."
-    sure = (_apart(campaign), _health_words(campaign), overstated(campaign)) if campaign else ()
-    return Opening(
-        tuple(filter(None, (finding, missed_words(values, campaign), unlearnt))), table, tuple(filter(None, sure))
-    )
+    sure = (_apart(campaign), _health_words(campaign), overstated(campaign))
+    return Opening(tuple(filter(None, (finding, missed_words(campaign), unlearnt))), table, tuple(filter(None, sure)))
 
 
 def _apart(campaign: Campaign) -> str:
@@ -59,16 +55,16 @@ def _apart(campaign: Campaign) -> str:
     images or, where that was not measured, by the interval of each."""
     values, paired, clauses = campaign.values, [], []
     for metric, words in AUROC_WORDS.items():
-        trial = campaign.against(metric)
-        ranked = ranked_by(values, trial.own, metric) if trial else []
-        if len(ranked) < 2 or ranked[0][0] - ranked[-1][0] <= TIE or trial is None:
+        own = campaign.against(metric)
+        ranked = values.ranked(own, metric)
+        if len(ranked) < 2 or ranked[0][0] - ranked[-1][0] <= TIE:
             continue
         most, least = ranked[0][1], ranked[-1][1]
-        if (gap := values.gap(most, least, trial.own, metric)) is not None:
-            close = not_apart(values, most, trial.own, metric)
+        if (gap := values.gap(most, least, own, metric)) is not None:
+            close = not_apart(values, most, own, metric)
             paired.append(f"in {words} {_gap_words(values, most, least, gap, close)}")
             continue
-        ends = [values.interval(model, trial.own, metric) for model in (most, least)]
+        ends = [values.interval(model, own, metric) for model in (most, least)]
         if any(math.isnan(end) for pair in ends for end in pair):
             continue
         shown = [f"({100 * low:.1f} to {percent(high)})" for low, high in ends]
@@ -96,15 +92,15 @@ def _under_attack(campaign: Campaign) -> str:
     clauses, robust = [], False
     for metric, words in AUROC_WORDS.items():
         aimed = campaign.against(metric)
-        if not aimed or not (ranked := ranked_by(values, aimed.own, metric)):
+        if not (ranked := values.ranked(aimed, metric)):
             continue
-        ranked = [pair for pair in ranked if campaign.bounds(pair[1], aimed.own, metric)] or ranked
+        ranked = [pair for pair in ranked if campaign.bounds(pair[1], aimed, metric)] or ranked
         robust |= ranked[0][0] > CHANCE
         top = [pair for pair in ranked if ranked[0][0] - pair[0] <= TIE]
         low = [pair for pair in ranked if pair[0] - ranked[-1][0] <= TIE and pair not in top]
         ends = [_moves(values, suite.control, metric, pairs) for pairs in (top, low) if pairs]
         left = range_words(ranked[-1][0], ranked[0][0])
-        clause = _kept(words, ranked, ends, left, ", its score attacked," if aimed != trial else "")
+        clause = _kept(words, ranked, ends, left, ", its score attacked," if aimed != trial.own else "")
         clauses.append(f"{clause}, {_at_chance(values, ranked)}")
     if not clauses:
         return ""
@@ -128,11 +124,8 @@ def _moves(values: Values, control: Condition | None, metric: str, ranked: Ranke
     """Each model with its figure before and after; of more than two their number, and the range after."""
     if len(ranked) > 2:
         return f"{len(ranked)} models ({range_words(ranked[-1][0], ranked[0][0])})"
-    texts = [
-        f"{values.label(model)} ({100 * values.get(model, control, metric):.1f}\u00a0→\u00a0{percent(value)})"
-        for value, model in ranked
-    ]
-    return joined(texts)
+    moves = [(model, moved_words(values.get(model, control, metric), value)) for value, model in ranked]
+    return joined([f"{values.label(model)} ({moved})" for model, moved in moves])
 
 
 def _at_chance(values: Values, ranked: Ranked) -> str:
@@ -157,7 +150,7 @@ def _on_a_set(values: Values) -> str:
     hardest = max(sets, key=lambda condition: -1.0 if math.isnan(condition.eps) else condition.eps)
     clauses = []
     for metric, words in AUROC_WORDS.items():
-        if ranked := ranked_by(values, hardest, metric):
+        if ranked := values.ranked(hardest, metric):
             ends = [_move(values, model, hardest, metric, value) for value, model in (ranked[0], ranked[-1])]
             clauses.append(_kept(words, ranked, ends, percent(ranked[0][0])))
     if not clauses:
@@ -170,7 +163,7 @@ def _on_a_set(values: Values) -> str:
 
 def _move(values: Values, model: Model, condition: Condition, metric: str, value: float) -> str:
     before = values.get(model, values.control, metric)
-    moved = percent(value) if math.isnan(before) else f"{100 * before:.1f}\u00a0→\u00a0{percent(value)}"
+    moved = percent(value) if math.isnan(before) else moved_words(before, value)
     return f"{values.label(model)} ({moved}, {kind_words(values, model, condition)})"
 
 
@@ -179,7 +172,7 @@ def _health_words(campaign: Campaign) -> str:
     health = campaign.health[campaign.health["check"] != LEARNT]
     ran = health[health["status"] != NOT_RUN]
     failed = ran[ran["status"] == FAILED]
-    if health.empty:
+    if health.empty or not campaign.evaluations:
         return ""
     idle = len(health) - len(ran)
     rest = f"; {idle} {'was' if idle == 1 else 'were'} not run" if idle else ""

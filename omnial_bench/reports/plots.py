@@ -9,7 +9,6 @@ from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.style import (
     CHANCE_LINE,
-    DOUBLE,
     Drawing,
     colour,
     figures_of,
@@ -17,8 +16,7 @@ from omnial_bench.reports.style import (
     legend,
     line_of,
     lines_of,
-    new_figure,
-    paper_style,
+    panels,
 )
 from omnial_bench.reports.titles import joined
 from omnial_bench.reports.values import METRIC_TITLES, Values
@@ -41,14 +39,9 @@ def reconstruction(values: Values) -> Drawing | None:
     conditions = [item for item in values.conditions if _known(values, item, "psnr") and _known(values, item, "ssim")]
     if not conditions:
         return None
-    with paper_style():
-        across = min(len(conditions), 5)
-        down = math.ceil(len(conditions) / across)
-        figure = new_figure(DOUBLE, 1.75 * down + 0.65)
-        grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
-        for axes in grid.flat[len(conditions) :]:
-            axes.set_axis_off()
-        for axes, condition in zip(grid.flat, conditions, strict=False):
+    across = min(len(conditions), 5)
+    with panels(len(conditions), across, 1.75, 0.65, sharex=True, sharey=True) as (figure, places):
+        for axes, condition in zip(places, conditions, strict=True):
             axes.grid(True)
             axes.set_title(condition.label)
             for model in values.models:
@@ -59,8 +52,8 @@ def reconstruction(values: Values) -> Drawing | None:
                     axes.plot(*zip(start, here, strict=True), color=line["color"], lw=0.6, alpha=0.6)
                     axes.plot(*start, ".", color=line["color"], ms=2.5, alpha=0.6)
                 axes.plot(*here, **line)
-        figure.supxlabel("SSIM", fontsize=9)
-        figure.supylabel("PSNR (dB)", fontsize=9)
+        figure.supxlabel("SSIM")
+        figure.supylabel("PSNR (dB)")
         legend(figure, lines_of(values, ls=""))
     thin = " Thin lines lead from the control to the set." if values.control and values.attacks else ""
     caption = (
@@ -82,9 +75,7 @@ def localisation(values: Values) -> Drawing | None:
     metrics = [name for name in ("pixel_auroc", "pixel_ap") if name in values.metrics]
     if not metrics:
         return None
-    with paper_style():
-        figure = new_figure(DOUBLE, 1.9 * len(metrics) + 0.35)
-        rows = figure.subplots(len(metrics), 1, squeeze=False, sharex=True)[:, 0]
+    with panels(len(metrics), 1, 1.9, 0.35, sharex=True) as (figure, rows):
         shown = {str(place): condition for place, condition in enumerate(values.conditions)}
         labels = [values.label(model) for model in values.models]
         for axes, metric in zip(rows, metrics, strict=True):
@@ -131,9 +122,7 @@ def drops(values: Values) -> Drawing | None:
         for metric in metrics
     }
     reach = max(1.0, *(float(table.abs().max().max()) for table in tables.values()))
-    with paper_style():
-        figure = new_figure(DOUBLE, 0.75 + len(metrics) * (0.42 + 0.2 * len(values.categories)) + 0.55)
-        rows = figure.subplots(len(metrics), 1, squeeze=False, sharex=True)[:, 0]
+    with panels(len(metrics), 1, 0.42 + 0.2 * len(values.categories), 1.3, sharex=True) as (figure, rows):
         for axes, (metric, table) in zip(rows, tables.items(), strict=True):
             image = heat(
                 axes, table, -reach, reach, digits=0 if len(pairs) <= 24 else None,
@@ -185,13 +174,11 @@ def goals_figure(campaign: Campaign) -> Drawing | None:
     if suite is None or not {"hide", "fabricate"} <= set(goals) or not metrics:
         return None
     shown = {"unattacked": suite.control, "hide": goals["hide"].own, "fabricate": goals["fabricate"].own}
-    with paper_style():
-        figure = new_figure(DOUBLE, 0.85 + 0.27 * len(values.models))
-        panels = figure.subplots(1, len(metrics), squeeze=False, sharey=True)[0]
-        for axes, metric in zip(panels, metrics, strict=True):
+    with panels(len(metrics), len(metrics), 0.85 + 0.27 * len(values.models), sharey=True) as (figure, places):
+        for axes, metric in zip(places, metrics, strict=True):
             _goal_panel(axes, values, shown, metric)
-        panels[0].set_yticks(range(len(values.models)), [values.label(model) for model in values.models])
-        panels[0].set_ylim(len(values.models) - 0.5, -0.5)
+        places[0].set_yticks(range(len(values.models)), [values.label(model) for model in values.models])
+        places[0].set_ylim(len(values.models) - 0.5, -0.5)
         marks = {_GOAL_WORDS[key]: {"color": "#333333", "ls": "", **mark} for key, mark in _GOAL_MARKS.items()}
         legend(figure, marks | {"chance": CHANCE_LINE})
     caption = (

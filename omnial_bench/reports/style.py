@@ -1,5 +1,6 @@
 """How figures look and are saved: widths, fonts, a colour and marker a detector, a line a paradigm. No torch here."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ STYLE: Any = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
+    "figure.labelsize": 9,
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -112,6 +114,21 @@ def new_figure(width: float, height: float) -> "Figure":
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+@contextmanager
+def panels(
+    count: int, across: int, height: float, rest: float = 0.0, *, width: float = DOUBLE, **shared: Any
+) -> Iterator[tuple["Figure", list[Any]]]:
+    """A figure of so many panels, `across` side by side, each `height` inches high, with a `rest` for what stands
+    around them; `shared` as matplotlib's `subplots` takes it."""
+    with paper_style():
+        down = math.ceil(count / across)
+        figure = new_figure(width, height * down + rest)
+        places = list(figure.subplots(down, across, squeeze=False, **shared).flat)
+        for axes in places[count:]:
+            axes.set_axis_off()
+        yield figure, places[:count]
 
 
 Style = dict[str, Any]

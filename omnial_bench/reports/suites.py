@@ -115,6 +115,10 @@ class Evaluation:
         return tuple(trial for trial in self.trials if trial.own and trial.corruption is None and not trial.after)
 
     @property
+    def corruptions(self) -> tuple[Trial, ...]:
+        return tuple(trial for trial in self.trials if trial.corruption)
+
+    @property
     def ranks(self) -> tuple[Trial, ...]:
         """The threats that are after the score that ranks images."""
         return tuple(trial for trial in self.own if trial.objective == RANKING)

@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate, groupby
+from itertools import groupby
 from typing import Any, Literal
 
 import pandas as pd
@@ -34,10 +34,8 @@ class Column:
     style: Style = "percent"
     muted: bool = False
     wide: bool = False
-    spread: str = ""
-    """Key of the standard deviation that stands behind the value where it is known."""
-    interval: str = ""
-    """Stem of the keys `_low` and `_high` of an interval, which stands behind the value in its place."""
+    bare: bool = False
+    """Neither interval nor standard deviation stands behind the value."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,9 @@ class Cell:
 class Table:
     """Values (`frame`, as in the rows) and how they are shown.
 
-    Hidden columns of the frame steer: `panel` heads a block of rows; `kind` is `mean` (set apart by a rule), `chance`
-    (muted, nothing where undefined) or anything else.
+    Behind a value stand the ends of its interval, the columns `_low` and `_high` after its key, where both are known,
+    else its standard deviation, `_sd`. Hidden columns steer: `panel` heads a block of rows; `kind` is `mean` (set apart
+    by a rule), `chance` (muted, nothing where undefined) or anything else.
     """
 
     name: str
@@ -61,9 +60,8 @@ class Table:
     frame: pd.DataFrame
     columns: tuple[Column, ...]
     strong: frozenset[tuple[int, str]] = frozenset()
-    marked: frozenset[tuple[int, str]] = frozenset()
     letters: Mapping[tuple[int, str], str] = field(default_factory=dict)
-    """Footnote letters behind cells."""
+    """Footnote letters behind cells, or a dagger."""
     notes: tuple[tuple[str, str], ...] = ()
     """Footnotes below the table: a letter, and what it says."""
 
@@ -72,22 +70,19 @@ class Table:
 
     def row(self, index: int) -> list[Cell]:
         record = self.frame.iloc[index]
-        kind = str(record.get("kind", ""))
+        chance = record.get("kind", "") == "chance"
         cells = []
         for column in self.columns:
-            text = show(record[column.key], column.style)
-            low, high = (record.get(f"{column.interval}_{end}", math.nan) for end in ("low", "high"))
-            if column.interval and text != DASH and not math.isnan(low) and not math.isnan(high):
+            key, text = column.key, show(record[column.key], column.style)
+            low, high, spread = (record.get(f"{key}_{end}", math.nan) for end in ("low", "high", "sd"))
+            if text == DASH or column.bare:
+                text = "" if chance and text == DASH else text
+            elif not math.isnan(low + high):
                 text += f" [{show(low, column.style)}, {show(high, column.style)}]"
-            elif column.spread and text != DASH and not math.isnan(record[column.spread]):
-                text += f" ± {show(record[column.spread], column.style).removeprefix('+')}"
+            elif not math.isnan(spread):
+                text += f" ± {show(spread, column.style).removeprefix('+')}"
             cells.append(
-                Cell(
-                    text="" if kind == "chance" and text == DASH else text,
-                    strong=(index, column.key) in self.strong,
-                    muted=column.muted or kind == "chance",
-                    mark="†" if (index, column.key) in self.marked else self.letters.get((index, column.key), ""),
-                )
+                Cell(text, (index, key) in self.strong, column.muted or chance, self.letters.get((index, key), ""))
             )
         return cells
 
@@ -147,8 +142,7 @@ def to_csv(table: Table) -> str:
 def to_markdown(table: Table) -> str:
     """A pipe table; group headings stand before column headings, block headings are rows in bold."""
     heads = [f"{column.group}: {column.heading}" if column.group else column.heading for column in table.columns]
-    rows = [heads, [":---" if column.style == "text" else "---:" for column in table.columns]]
-    lines = [[markdown_text(cell) for cell in rows[0]], rows[1]]
+    lines = [list(map(markdown_text, heads)), [":---" if each.style == "text" else "---:" for each in table.columns]]
     for panel, cells, _ in table.lines():
         if panel:
             lines.append([f"**{markdown_text(panel)}**", *[""] * (len(cells) - 1)])
@@ -158,9 +152,8 @@ def to_markdown(table: Table) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
-    text = markdown_text(cell.text)
-    mark = _markdown_mark(cell.mark)
-    return f"**{text}{mark}**" if cell.strong and text else f"{text}{mark}"
+    text = markdown_text(cell.text) + _markdown_mark(cell.mark)
+    return f"**{text}**" if cell.strong and cell.text else text
 
 
 def _markdown_mark(mark: str) -> str:
@@ -180,45 +173,38 @@ def latex_text(text: str) -> str:
 
 def to_latex(table: Table) -> str:
     """A `table` environment for the booktabs package, to be pasted into a paper."""
-    lines, columns = table.lines(), table.columns
-    heads = pd.MultiIndex.from_tuples([(latex_text(column.group), place) for place, column in enumerate(columns)])
-    # The styler's own escapes leave out what LaTeX has no glyph for, such as a minus.
-    texts = [[latex_text(cell.text) + _latex_mark(cell.mark) for cell in cells] for _, cells, _ in lines]
-    strong = [["textbf: --rwrap" if cell.strong else "" for cell in cells] for _, cells, _ in lines]
-    styler = pd.DataFrame(texts, columns=heads).style.hide(axis="index")
-    styler.apply(lambda _: pd.DataFrame(strong, columns=heads), axis=None)
-    styler.format_index(lambda place: latex_text(columns[int(str(place))].heading), axis="columns", level=1)
-    groups = _cmidrules(table)
-    if not groups:
-        styler.hide(axis="columns", level=0)
-    drawn = styler.to_latex(
-        column_format=f"@{{}}{''.join(map(_latex_align, columns))}@{{}}", environment="table*", hrules=True,
-        position_float="centering", multicol_align="c", caption=latex_text(table.caption),
-        label=f"tab:{re.sub(r'[^a-z0-9]+', '-', table.name.lower())}",
-    ).splitlines()  # fmt: skip
-    # It knows neither rules between some rows, nor rows of one cell, nor notes below a table.
-    body = drawn.index("\\midrule") + 1
-    for number, (panel, _, apart) in reversed(list(enumerate(lines))):
-        block = f"\\multicolumn{{{len(columns)}}}{{@{{}}l}}{{\\emph{{{latex_text(panel)}}}}} \\\\"
-        opened = ["\\addlinespace"] * (number > 0) + [block] if panel else []
-        drawn[body + number : body + number] = opened + ["\\midrule"] * apart
-    drawn[body - 2 : body - 2] = groups
-    drawn[-1:-1] = [
-        f"\\par\\footnotesize\\raggedright {_latex_mark(mark)}~{latex_text(text)}" for mark, text in table.notes
-    ]
-    drawn[2:2] = [r"\footnotesize\setlength{\tabcolsep}{3pt}" if len(columns) > 10 else r"\small"]
-    return "\n".join(["% needs \\usepackage{booktabs}", *drawn]) + "\n"
+    width, end = len(table.columns), 0
+    spans, rules, body = [], [], []
+    for name, span in table.groups:
+        end += span
+        spans.append(f"\\multicolumn{{{span}}}{{c}}{{{latex_text(name)}}}" if span > 1 else latex_text(name))
+        rules += [f"\\cmidrule(lr){{{end - span + 1}-{end}}}"] if name else []
+    body += [_latex_line(spans), " ".join(rules)] if rules else []
+    body += [_latex_line([latex_text(column.heading) for column in table.columns]), "\\midrule"]
+    for number, (panel, cells, apart) in enumerate(table.lines()):
+        if panel:
+            body += ["\\addlinespace"] * (number > 0)
+            body.append(f"\\multicolumn{{{width}}}{{@{{}}l}}{{\\emph{{{latex_text(panel)}}}}} \\\\")
+        body += ["\\midrule"] * apart + [_latex_line(map(_latex_cell, cells))]
+    label, align = re.sub(r"[^a-z0-9]+", "-", table.name.lower()), "".join(map(_latex_align, table.columns))
+    lines = [
+        "% needs \\usepackage{booktabs}", "\\begin{table*}", "\\centering",
+        r"\footnotesize\setlength{\tabcolsep}{3pt}" if width > 10 else "\\small",
+        f"\\caption{{{latex_text(table.caption)}}}", f"\\label{{tab:{label}}}",
+        f"\\begin{{tabular}}{{@{{}}{align}@{{}}}}", "\\toprule", *body, "\\bottomrule", "\\end{tabular}",
+        *(f"\\par\\footnotesize\\raggedright {_latex_mark(mark)}~{latex_text(text)}" for mark, text in table.notes),
+        "\\end{table*}",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
 
 
-def _cmidrules(table: Table) -> list[str]:
-    """The line of rules below the groups, where there are any."""
-    ends = accumulate(span for _, span in table.groups)
-    rules = [
-        f"\\cmidrule(lr){{{end - span + 1}-{end}}}"
-        for (name, span), end in zip(table.groups, ends, strict=True)
-        if name
-    ]
-    return [" ".join(rules)] if rules else []
+def _latex_line(cells: Iterable[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = latex_text(cell.text) + _latex_mark(cell.mark)
+    return f"\\textbf{{{text}}}" if cell.strong else text
 
 
 def _latex_mark(mark: str) -> str:

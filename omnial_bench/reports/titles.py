@@ -59,5 +59,6 @@ def panels_of(detector: str) -> tuple[str, bool | None]:
 
 
 def joined(items: Sequence[str]) -> str:
-    """One or more items as a list in a sentence."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+    """Items as a list in a sentence."""
+    *others, last = items or [""]
+    return f"{', '.join(others)} and {last}" if others else last

@@ -39,11 +39,8 @@ class _Figure(NamedTuple):
     high: float
     n: int
 
-    @property
-    def has_interval(self) -> bool:
-        return math.isfinite(self.low) and math.isfinite(self.high)
 
-
+Ranked = list[tuple[float, Model]]
 _Key = tuple[Model, Condition, str, str]
 """Model, condition, category and metric."""
 _Pair = tuple[Model, Model, tuple[str, str, str, str]]
@@ -102,6 +99,8 @@ class Values:
         self.parts: tuple[Condition, ...] = tuple(each for each in every if each.part)
         """The clean test under each condition of the data set, apart."""
         self.categories: tuple[str, ...] = tuple(sorted(set(rows["category"]) - {MEAN}))
+        self.intervals = bool(rows[["low", "high"]].notna().all(axis=1).any())
+        """Whether any row has an interval over images."""
         present = set(rows["metric"])
         self.metrics: tuple[str, ...] = tuple(name for name in METRICS if name in present)
         self.unknown: tuple[str, ...] = tuple(sorted(name for name in present - set(METRICS) if not is_chance(name)))
@@ -171,6 +170,11 @@ class Values:
         values = [figure.value for figure in self._of(model, condition, metric, MEAN)]
         return [] if any(map(math.isnan, values)) else values
 
+    def ranked(self, condition: Condition | None, metric: str) -> Ranked:
+        """The judged models with a figure, the highest first."""
+        pairs = [(self.get(model, condition, metric), model) for model in self.judged]
+        return sorted((pair for pair in pairs if not math.isnan(pair[0])), key=lambda pair: -pair[0])
+
     def change(self, model: Model, condition: Condition, metric: str, category: str = MEAN) -> float:
         """The figure less that of the control."""
         return self.get(model, condition, metric, category) - self.get(model, self.control, metric, category)
@@ -185,9 +189,14 @@ class Values:
     def interval(self, model: Model, condition: Condition | None, metric: str) -> tuple[float, float]:
         """Both ends of the 95 % interval over images, averaged over the seeds; NaN where a row has none."""
         figures = self._of(model, condition, metric, MEAN)
-        if not figures or not all(figure.has_interval for figure in figures):
-            return math.nan, math.nan
-        return fmean(figure.low for figure in figures), fmean(figure.high for figure in figures)
+        ends = [(figure.low, figure.high) for figure in figures] or [(math.nan, math.nan)]
+        low, high = map(fmean, zip(*ends, strict=True))
+        return (low, high) if math.isfinite(low + high) else (math.nan, math.nan)
+
+    def ends(self, key: str, model: Model, condition: Condition | None, metric: str) -> dict[str, float]:
+        """The same as a table's row has them behind its figure `key`, where there are any."""
+        low, high = self.interval(model, condition, metric)
+        return {} if math.isnan(low) else {f"{key}_low": low, f"{key}_high": high}
 
     def gap(
         self, model: Model, other: Model, condition: Condition | None, metric: str, category: str = MEAN
@@ -207,22 +216,16 @@ class Values:
         rows = self.get(model, condition, metric, category) - self.get(other, condition, metric, category)
         return gap if all(map(math.isfinite, gap)) and math.isclose(gap.difference, rows, abs_tol=1e-9) else None
 
-    @property
-    def intervals(self) -> bool:
-        """Whether any row has an interval over images."""
-        return any(figure.has_interval for figures in self._figures.values() for figure in figures)
-
     def seeds_of(self, conditions: Iterable[Condition]) -> tuple[int, ...]:
         """The seeds that have a figure under any of the conditions."""
         wanted = set(conditions)
         under = [figures for (_, condition, *_), figures in self._figures.items() if condition in wanted]
         return tuple(sorted({figure.seed for figures in under for figure in figures}))
 
-    def chance(self, condition: Condition, metric: str, category: str = MEAN) -> float:
+    def chance(self, condition: Condition | None, metric: str, category: str = MEAN) -> float:
         """The chance level of a metric: the prevalence decides it, hence the images and not the model."""
-        levels = [self.get(model, condition, f"{metric}_chance", category) for model in self.models]
-        known = [level for level in levels if not math.isnan(level)]
-        return known[0] if known else math.nan
+        levels = (self.get(model, condition, f"{metric}_chance", category) for model in self.models)
+        return next((level for level in levels if not math.isnan(level)), math.nan)
 
     def count(self, model: Model, condition: Condition, category: str) -> int:
         """Number of images of a category that the model was scored on; some metrics use a part of them."""

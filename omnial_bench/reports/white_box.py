@@ -4,12 +4,13 @@ No torch here.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 from omnial_bench.reports.campaign import GOALS, Campaign
 from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.missed import threshold_words
-from omnial_bench.reports.model_rows import Rows, extreme_cells, facts_of
+from omnial_bench.reports.model_rows import Rows, extreme_cells
 from omnial_bench.reports.suites import Evaluation
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.values import METRIC_TITLES
@@ -50,41 +51,25 @@ def opening_table(campaign: Campaign) -> Table | None:
     if worst and any(trial.size != campaign.size for trial in worst.own):
         worst = None
     rows = Rows(values, campaign)
+    shown: dict[str, Condition | None] = {"unattacked": suite.control}
+    shown |= {goal: trial.own for goal, trial in goals.items()}
+    shown |= {"worst": worst.worst} if worst else {}
     for metric in values.headline:
-        aimed = campaign.against(metric)
-        shown = {"unattacked": suite.control, **{goal: trial.own for goal, trial in goals.items()}}
-        shown |= {"any": aimed.own if aimed else None} if "any" in goals else {}
-        shown |= {"worst": worst.worst} if worst else {}
-        panel = {"panel": METRIC_TITLES[metric], "metric": metric}
-        for model in values.models:
-            rows.add(**panel, kind="model", **facts_of(values, model))
-            for key, condition in shown.items():
-                known = key == "unattacked" or campaign.bounds(model, condition, metric)
-                rows.put(
-                    key, model, condition if known else None, metric, *_untold(campaign, key, shown), interval=True
-                )
-        rows.add_chance(shown, **panel)
+        aimed = {"any": campaign.against(metric)} if "any" in goals else {}
+        rows.add_models(metric, shown | aimed, interval=True, bounded=True)
     if not rows.records:
         return None
     frame = rows.frame
     if worst and frame["worst"].isna().all():
         worst = None
+    heads = {"unattacked": "unattacked", **_HEADS} | ({"worst": f"worst of {len(worst.own)}"} if worst else {})
     columns = [Column("model", "Model", style="text")]
-    places = [("unattacked", "unattacked", "", suite.control)]
-    places += [(goal, _HEADS[goal], f"White-box, {campaign.size}", trial.own) for goal, trial in goals.items()]
-    places += [("worst", f"worst of {len(worst.own)}", "", worst.worst)] if worst else []
-    for key, heading, group, condition in places:
-        number = number_words(values, condition)
-        heading = f"{heading},\n{number}" if number else heading
-        columns.append(Column(key, heading, group, spread=f"{key}_sd", interval=key))
+    for key in (key for key in shown if key in heads):
+        heading = ",\n".join(filter(None, (heads[key], number_words(values, shown[key]))))
+        columns.append(Column(key, heading, f"White-box, {campaign.size}" if key in goals else ""))
     caption = _opening_caption(campaign, worst) + f" {interval_words(values, frame)}".rstrip()
     caption += spread_words(values, [trial.own for trial in goals.values()], "±:")
-    return rows.table("opening", caption, columns, rows.best([key for key, *_ in places[1:]]))
-
-
-def _untold(campaign: Campaign, key: str, shown: dict[str, Condition | None]) -> tuple[Condition | None, ...]:
-    """At the first goal the conditions that a table shows: there checks on sets that have no column are told."""
-    return tuple(shown.values()) if key == next(iter(campaign.goals)) else ()
+    return rows.table("opening", caption, columns, rows.best([column.key for column in columns[2:]]))
 
 
 def _opening_caption(campaign: Campaign, worst: Evaluation | None) -> str:
@@ -109,51 +94,42 @@ def white_box_table(campaign: Campaign) -> Table | None:
     suite, goals, values = campaign.white_box, campaign.goals, campaign.values
     if suite is None or not goals:
         return None
-    ranks = campaign.against("image_auroc")
+    ranks, compared = campaign.against("image_auroc"), campaign.fixed_set if "any" in goals else None
     shown = {"unattacked": suite.control, **{goal: trial.own for goal, trial in goals.items()}}
-    shown |= {RANKS: ranks.own} if ranks else {}
+    shown |= {RANKS: ranks} if ranks else {}
     shown |= {"worst": campaign.worst.worst} if campaign.worst else {}
-    compared = campaign.fixed_set if "any" in goals else None
     rows = Rows(values, campaign)
     for metric in (name for name in HEADLINE if name in values.metrics):
-        panel = {"panel": METRIC_TITLES[metric], "metric": metric}
-        for model in values.models:
-            rows.add(**panel, kind="model", **facts_of(values, model))
-            for key, condition in shown.items():
-                rows.put(key, model, condition, metric, *_untold(campaign, key, shown))
-            rows.records[-1].update(falls(campaign, model, metric))
-        rows.add_chance(shown, **panel)
+        rows.add_models(metric, shown, more=partial(falls, campaign, metric=metric))
     if not rows.records:
         return None
-    columns = [Column("model", "Model", style="text"), Column("unattacked", "unattacked", spread="unattacked_sd")]
-    heads = {"any": "any", RANKS: "any, score", "hide": "hide", "fabricate": "fabricate"}
     group = f"White-box, {campaign.size}"
-    columns += [Column(key, head, group, spread=f"{key}_sd") for key, head in heads.items() if key in shown]
-    columns += [Column("worst", "worst", spread="worst_sd")] if "worst" in shown else []
+    heads = {"any": "any", RANKS: "any, score", "hide": "hide", "fabricate": "fabricate"}
+    columns = [Column("model", "Model", style="text"), Column("unattacked", "unattacked")]
+    columns += [Column(key, head, group) for key, head in heads.items() if key in shown]
+    columns += [Column("worst", "worst")] if "worst" in shown else []
     if "any" in goals:
         group = f"Fall at {campaign.size}" if compared else "Fall"
-        fixed = Column("fall_fixed", "fixed set", group=group, style="change", spread="fall_fixed_sd")
-        own = Column("fall_white_box", "white-box", group=group, style="change", spread="fall_white_box_sd")
-        gap = Column("overstated", "gap", group=group, style="change", muted=True)
+        fixed = Column("fall_fixed", "fixed set", group, "change")
+        own = Column("fall_white_box", "white-box", group, "change")
+        gap = Column("overstated", "gap", group, "change", muted=True)
         columns += [fixed, own, gap] if compared else [own]
-    frame = rows.frame
-    strong = rows.best([key for key in shown if frame[key].notna().any()])
+    strong = rows.best([key for key in shown if rows.frame[key].notna().any()])
     return rows.table("white_box", _caption(campaign, shown, compared), columns, strong)
 
 
 def falls(campaign: Campaign, model: Model, metric: str) -> dict[str, float]:
     """Change under the fixed set from its control, under the white-box attack from its own, and the second less the
     first: below 0, the fixed set overstates robustness."""
-    suite, trial, values = campaign.white_box, campaign.against(metric), campaign.values
-    own = trial.own if trial else None
-    fixed, base = campaign.fixed_set, campaign.fixed.control
-    white = values.get(model, own, metric) - values.get(model, suite.control if suite else None, metric)
+    values, own, fixed = campaign.values, campaign.against(metric), campaign.fixed_set
+    start = campaign.white_box.control if campaign.white_box else None
+    white = values.get(model, own, metric) - values.get(model, start, metric)
     before = campaign.fixed.change(model, fixed, metric) if fixed else math.nan
     return {
         "fall_fixed": before,
-        "fall_fixed_sd": campaign.fixed.spread(model, fixed, metric, less=base),
+        "fall_fixed_sd": campaign.fixed.spread(model, fixed, metric, less=campaign.fixed.control),
         "fall_white_box": white,
-        "fall_white_box_sd": values.spread(model, own, metric, less=suite.control if suite else None),
+        "fall_white_box_sd": values.spread(model, own, metric, less=start),
         "overstated": white - before,
     }
 
@@ -182,7 +158,7 @@ def attacks_table(campaign: Campaign) -> Table | None:
         Column("attack", "Attack", style="text"),
         Column("objective", "objective", style="text"),
         Column("steps", "steps", style="count"),
-        *(model_column(values, model, spread=f"{model.name}_sd") for model in values.models),
+        *(model_column(values, model) for model in values.models),
     ]
     conditions = [trial.own for suite in suites for trial in suite.own] + [suite.control for suite in suites]
     caption = (

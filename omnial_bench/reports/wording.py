@@ -19,6 +19,10 @@ def percent(value: float) -> str:
     return f"{show(value, 'percent')}\u00a0%"
 
 
+def moved_words(before: float, after: float) -> str:
+    return f"{100 * before:.1f}\u00a0→\u00a0{percent(after)}"
+
+
 def range_words(low: float, high: float) -> str:
     return percent(low) if f"{100 * low:.1f}" == f"{100 * high:.1f}" else f"{100 * low:.1f} to {percent(high)}"
 
