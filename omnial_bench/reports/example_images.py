@@ -1,7 +1,7 @@
 """Figures of example images: synthetic anomalies, detections on the clean test and under attack. No torch here."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from omnial_bench.data.decode import converted, open_image
 from omnial_bench.errors import UserError
 from omnial_bench.reports.conditions import Condition
-from omnial_bench.reports.grid import BAR, Grid, Pixels
+from omnial_bench.reports.grid import Cell, Pixels, lay_out
 from omnial_bench.reports.style import Drawing, paper_style
 from omnial_bench.reports.table import TIMES
 from omnial_bench.reports.values import Values
@@ -130,47 +130,35 @@ def under_attack(examples: Examples, values: Values) -> list[Drawing]:
 def families(examples: Examples, values: Values) -> list[tuple[str, dict[str, str], str]]:
     """Each paradigm with at most three of its models (name -> title of the detector), a suffix where there are more."""
     families = []
-    present = set(examples.index["model"])
     for paradigm in dict.fromkeys(model.paradigm for model in values.models):
-        models = {
-            model.name: values.titles.of_detector(model.detector)
+        models = [
+            (model.name, values.titles.of_detector(model.detector))
             for model in values.models
-            if model.paradigm == paradigm and any(owner(name, {model.name: ""}) for name in present)
-        }
-        names = list(models)
-        for start in range(0, len(names), 3):
-            chosen = {name: models[name] for name in names[start : start + 3]}
-            families.append((paradigm, chosen, f"_{start // 3 + 1}" if len(names) > 3 else ""))
+            if model.paradigm == paradigm and len(of_models(examples.index, [model.name]))
+        ]
+        for start in range(0, len(models), 3):
+            families.append((paradigm, dict(models[start : start + 3]), f"_{start // 3 + 1}" * (len(models) > 3)))
     return families
 
 
-def owner(name: str, models: Mapping[str, str]) -> str | None:
-    """The model that a name of the index belongs to; separate models carry their category at the end."""
-    return next((model for model in models if name == model or name.startswith(f"{model}-")), None)
-
-
-def of_models(rows: pd.DataFrame, models: Mapping[str, str]) -> pd.DataFrame:
-    """The rows of the index that are of any of the models, also where there are none."""
-    return rows[np.array([owner(name, models) is not None for name in rows["model"]], dtype=bool)]
+def of_models(rows: pd.DataFrame, models: Collection[str]) -> pd.DataFrame:
+    """The rows of the index that are of any of the models, also where there are none; separate models carry their
+    category at the end."""
+    own = [any(name == model or name.startswith(f"{model}-") for model in models) for name in rows["model"]]
+    return rows[np.array(own, dtype=bool)]
 
 
 def _attack_rows(mine: pd.DataFrame, sets: Sequence[Condition]) -> list[tuple[str, pd.DataFrame, bool]]:
-    rows: list[tuple[str, pd.DataFrame, bool]] = []
-    clean = mine[(mine["set"] == "clean") & (mine["defect"] != "good")]
-    if len(clean):
-        rows.append(("Clean test", first_image(clean), False))
-    attacked = mine[mine["set"].isin([condition.set for condition in sets]) & (mine["defect"] != "good")]
+    anomalous = mine[mine["defect"] != "good"]
+    attacked = anomalous[anomalous["set"].isin([condition.set for condition in sets])]
     if attacked.empty:
         return []
     # The image that most sets have an example of, so that rows show one and the same.
     ids = attacked.groupby("id", sort=True)["set"].nunique()
     chosen = attacked[attacked["id"] == ids.idxmax()]
-    for condition in sets:
-        shown = chosen[chosen["set"] == condition.set]
-        if len(shown):
-            label = condition.label.replace(" ", "\n", 1)
-            rows.append((label, shown, condition.attacked))
-    return rows
+    rows = [("Clean test", first_image(anomalous[anomalous["set"] == "clean"]), False)]
+    rows += [(each.label.replace(" ", "\n", 1), chosen[chosen["set"] == each.set], each.attacked) for each in sets]
+    return [row for row in rows if len(row[1])]
 
 
 def change_of(examples: Examples, rows: pd.DataFrame) -> NDArray[np.int16] | None:
@@ -197,57 +185,45 @@ def _rows(
     amplify: int | None,
 ) -> "Figure":  # fmt: skip
     """Rows of images: input, the perturbation where `amplify` is given, then two cells a model."""
-    lead = 2 if amplify else 1
-    count = lead + 2 * len(models)
-    with paper_style():
-        grid = Grid(len(rows), count, examples.aspect(rows[0][1]), bar=BAR)
-        for i, (label, shown, attacked) in enumerate(rows):
-            grid.label(i, label)
-            grid.show(i, 0, examples.image(shown, "input"))
-            grid.contour(i, 0, examples.image(shown, "truth"))
-            if amplify:
-                change = change_of(examples, shown) if attacked else None
-                grid.show(i, 1, amplified(change, amplify), none="none")
-            for j, model in enumerate(models):
-                of_model = of_models(shown, {model: ""})
-                grid.show(i, lead + 2 * j, examples.image(of_model, "reconstruction"))
-                grid.show(i, lead + 2 * j + 1, examples.image(of_model, "map"), scale=True)
-        grid.head(0, 1, "input")
+    change = [f"change {TIMES} {amplify}"] if amplify else []
+    tops = [("", 1 + len(change)), *((title, 2) for title in models.values())]
+    lines = []
+    for label, shown, attacked in rows:
+        cells = [Cell(examples.image(shown, "input"), examples.image(shown, "truth"))]
         if amplify:
-            grid.head(1, 1, f"change {TIMES} {amplify}")
-        for j, title in enumerate(models.values()):
-            grid.head(lead + 2 * j, 1, "reconstr.")
-            grid.head(lead + 2 * j + 1, 1, "map")
-            grid.head(lead + 2 * j, 2, title, upper=True)
-        grid.colour_bar()
-    return grid.done()
+            cells.append(Cell(amplified(change_of(examples, shown) if attacked else None, amplify), none="none"))
+        for model in models:
+            mine = of_models(shown, [model])
+            cells += [Cell(examples.image(mine, "reconstruction")), Cell(examples.image(mine, "map"), scale=True)]
+        lines.append((label, cells))
+    with paper_style():
+        heads = ["input", *change, *["reconstr.", "map"] * len(models)]
+        return lay_out(lines, heads, tops, aspect=examples.aspect(rows[0][1])).done()
 
 
 def _gallery(examples: Examples, mine: pd.DataFrame, categories: Sequence[str], panels: Sequence[str]) -> "Figure":
     """Two rows a category, images and labels; the normal image of the first panel leads."""
     from matplotlib.patches import Patch
 
+    lines: list[tuple[str, list[Cell]]] = []
     seen: set[int] = set()
+    for category in categories:
+        here = mine[mine["category"] == category]
+        samples = [first_image(here[here["defect"] == panel]) for panel in panels]
+        labels = [examples.image(sample, "truth") for sample in samples]
+        inputs = [Cell(examples.image(sample, "input")) for sample in samples]
+        lines.append((category, [Cell(examples.image(samples[0], "clean")), *inputs]))
+        lines.append(("", [Cell(None), *(Cell(None if each is None else _coloured(each)) for each in labels)]))
+        seen |= {level for each in labels if each is not None for level in np.unique(each).tolist()} & set(_LEVELS)
+    handles = {name: shade for value, (name, shade) in _LEVELS.items() if value in seen}
+    handles = ({"anomalous": _LEVELS[255][1]} if seen == {255} else handles) | {"normal": _NORMAL}
     with paper_style():
-        grid = Grid(2 * len(categories), 1 + len(panels), examples.aspect(mine), foot=0.3, most=0.85)
-        for i, category in enumerate(categories):
-            grid.label(2 * i, category)
-            for j, panel in enumerate(panels):
-                sample = first_image(mine[(mine["category"] == category) & (mine["defect"] == panel)])
-                if j == 0:
-                    grid.show(2 * i, 0, examples.image(sample, "clean"))
-                labels = examples.image(sample, "truth")
-                seen |= set() if labels is None else set(np.unique(labels).tolist()) & set(_LEVELS)
-                grid.show(2 * i, 1 + j, examples.image(sample, "input"))
-                grid.show(2 * i + 1, 1 + j, None if labels is None else _coloured(labels))
-        for j, name in enumerate(("normal", *panels)):
-            grid.head(j, 1, name)
-        handles = [Patch(color=shade, label=name) for value, (name, shade) in _LEVELS.items() if value in seen]
-        if seen == {255}:
-            handles = [Patch(color=_LEVELS[255][1], label="anomalous")]
-        handles.append(Patch(color=_NORMAL, label="normal"))
-        grid.figure.legend(handles=handles, loc="lower center", ncols=4, handlelength=1.2, borderaxespad=0.1)
-    return grid.done()
+        grid = lay_out(lines, ("normal", *panels), aspect=examples.aspect(mine), bar=0, foot=0.3, most=0.85)
+        grid.figure.legend(
+            handles=[Patch(color=shade, label=name) for name, shade in handles.items()],
+            loc="lower center", ncols=4, handlelength=1.2, borderaxespad=0.1,
+        )  # fmt: skip
+        return grid.done()
 
 
 def _coloured(labels: Pixels) -> Pixels:

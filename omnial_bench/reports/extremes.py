@@ -16,7 +16,7 @@ from omnial_bench.reports.example_images import (
     first_image,
     of_models,
 )
-from omnial_bench.reports.grid import BAR, Grid
+from omnial_bench.reports.grid import Cell, lay_out
 from omnial_bench.reports.style import Drawing, paper_style
 from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.table import TIMES
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 NOTES = ("strongest", "weakest")
 _SETS, _ROWS = 3, 8
-_CELLS = 4
 _WIDTH = 0.58
 """Inches of an image at the most, so that two figures of six rows stand on a page."""
 Row = tuple[str, dict[str, pd.DataFrame]]
@@ -69,7 +68,7 @@ def _rows(noted: pd.DataFrame, models: dict[str, str]) -> list[Row]:
     categories = sorted(set(noted["category"]))[: max(1, _ROWS // max(1, len(models)))]
     rows: list[Row] = []
     for name, title in models.items():
-        mine = of_models(noted, {name: ""})
+        mine = of_models(noted, [name])
         for category in categories:
             here = mine[mine["category"] == category]
             pair = {note: first_image(here[here["note"] == note]) for note in NOTES}
@@ -80,25 +79,18 @@ def _rows(noted: pd.DataFrame, models: dict[str, str]) -> list[Row]:
 
 def _draw(examples: Examples, rows: Sequence[Row], amplify: int) -> "Figure":
     sample = next(shown for _, pair in rows for shown in pair.values() if len(shown))
+    lines = [
+        (label, [cell for note in NOTES for cell in _cells(examples, pair[note], amplify)]) for label, pair in rows
+    ]
+    heads = ("before", "attacked", f"change {TIMES} {amplify}", "map")
+    tops = [("harmed most", len(heads)), ("harmed least", len(heads))]
     with paper_style():
-        grid = Grid(len(rows), _CELLS * len(NOTES), examples.aspect(sample), bar=BAR, most=_WIDTH)
-        for i, (label, pair) in enumerate(rows):
-            grid.label(i, label)
-            for j, note in enumerate(NOTES):
-                _cells(grid, examples, pair[note], (i, _CELLS * j), amplify)
-        for j, note in enumerate(NOTES):
-            for k, head in enumerate(("before", "attacked", f"change {TIMES} {amplify}", "map")):
-                grid.head(_CELLS * j + k, 1, head)
-            grid.head(_CELLS * j, _CELLS, {"strongest": "harmed most", "weakest": "harmed least"}[note], upper=True)
-        grid.colour_bar()
-    return grid.done()
+        return lay_out(lines, heads * 2, tops, aspect=examples.aspect(sample), most=_WIDTH).done()
 
 
-def _cells(grid: Grid, examples: Examples, rows: pd.DataFrame, place: tuple[int, int], amplify: int) -> None:
-    row, column = place
-    truth, change = examples.image(rows, "truth"), change_of(examples, rows)
-    for offset, role in enumerate(("original", "input")):
-        grid.show(row, column + offset, examples.image(rows, role), none="none")
-        grid.contour(row, column + offset, truth)
-    grid.show(row, column + 2, amplified(change, amplify), none="none")
-    grid.show(row, column + 3, examples.image(rows, "map"), scale=True, none="none")
+def _cells(examples: Examples, rows: pd.DataFrame, amplify: int) -> list[Cell]:
+    truth, change = examples.image(rows, "truth"), amplified(change_of(examples, rows), amplify)
+    return [
+        *(Cell(examples.image(rows, role), truth, none="none") for role in ("original", "input")),
+        Cell(change, none="none"), Cell(examples.image(rows, "map"), scale=True, none="none"),
+    ]  # fmt: skip

@@ -2,9 +2,10 @@
 
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +113,38 @@ class Grid:
             self.plane.plot([right, right + 0.05], [level, level], **look)
             self.plane.text(right + 0.1, level, name, ha="left", va="center", size=8)
         self._hold()
+
+
+class Cell(NamedTuple):
+    """An image with the outline of what is bright in `truth`, or the word `none` where there is no image."""
+
+    image: Pixels | None
+    truth: Pixels | None = None
+    scale: bool = False
+    """Whether it is a map, shown on the common scale of maps."""
+    none: str = ""
+
+
+def lay_out(
+    lines: Sequence[tuple[str, Sequence[Cell]]], heads: Sequence[str], tops: Sequence[tuple[str, int]] = (), *,
+    aspect: float, bar: float = BAR, **room: float,
+) -> Grid:  # fmt: skip
+    """Labelled lines of cells of one `aspect`, height over width, the `heads` of the columns, and above these `tops`,
+    each over so many of them."""
+    grid, column = Grid(len(lines), len(heads), aspect, bar=bar, **room), 0
+    for i, (label, cells) in enumerate(lines):
+        grid.label(i, label)
+        for j, cell in enumerate(cells):
+            grid.show(i, j, cell.image, scale=cell.scale, none=cell.none)
+            grid.contour(i, j, cell.truth)
+    for top, span in tops or [("", len(heads))]:
+        for place in range(column, column + span):
+            grid.head(place, 1, heads[place])
+        grid.head(column, span, top, upper=True)
+        column += span
+    if bar:
+        grid.colour_bar()
+    return grid
 
 
 def _sheet(pixels: Pixels) -> "Artist":
