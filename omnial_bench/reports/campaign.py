@@ -122,10 +122,13 @@ class Campaign:
         """The suite that attacks after common corruptions."""
         return next((each for each in self.evaluations if any(trial.after for trial in each.trials)), None)
 
+    def attempts_under(self, trial: Trial) -> pd.DataFrame:
+        """The rows of attacks.csv on each model attacked itself."""
+        return self.attempts[(self.attempts["set"] == trial.set) & (self.attempts["source"] == "self")]
+
     def attacked(self, trial: Trial) -> int:
         """Images of all categories that the goal attacks, the most of any model; 0 where attacks.csv does not say."""
-        rows = self.attempts[(self.attempts["set"] == trial.set) & (self.attempts["source"] == "self")]
-        counts = rows.groupby(["detector", "paradigm", "seed"])["attacked"].sum()
+        counts = self.attempts_under(trial).groupby(["detector", "paradigm", "seed"])["attacked"].sum()
         return int(counts.max()) if len(counts) else 0
 
 

@@ -1,7 +1,7 @@
 """Tables of the clean test by category and by synthesis, with the published figures beside. No torch here."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -62,9 +62,17 @@ def by_category(values: Values, metric: str) -> Table:
         for category in values.categories
         if (figure := _comparable(values, model, category, metric)) is not None
     }
-    records = [_category_record(values, metric, category, shown, printed) for category in values.categories]
-    records.append({"kind": "mean", "category": "class mean", **_mean_record(values, metric, shown, printed)})
-    frame = pd.DataFrame(records)
+    rows = Rows(values)
+    for category in (*values.categories, MEAN):
+        mean = category == MEAN
+        rows.add(kind="mean" if mean else "category", category="class mean" if mean else category)
+        names = values.categories if mean else (category,)
+        for model in shown:
+            figures = [printed[model, name].value for name in names if (model, name) in printed]
+            whole = figures and len(figures) == len(names)
+            rows.records[-1][model.name] = values.get(model, clean, metric, category)
+            rows.records[-1][f"{model.name}_published"] = sum(figures) / len(figures) if whole else math.nan
+    frame = rows.frame
     columns = [Column("category", "Category", style="text")]
     compared = {model for model, _ in printed}
     for model in shown:
@@ -151,29 +159,6 @@ def _comparable(values: Values, model: Model, category: str, metric: str) -> Pub
     figure = published(values.dataset, category, model.detector, model.paradigm, metric)
     same = figure and clean and values.count(model, clean, category) == figure.test_images
     return figure if same else None
-
-
-def _category_record(
-    values: Values, metric: str, category: str, models: Sequence[Model], printed: Mapping[tuple[Model, str], Published]
-) -> dict[str, Any]:
-    record: dict[str, Any] = {"kind": "category", "category": category}
-    for model in models:
-        record[model.name] = values.get(model, values.clean, metric, category)
-        figure = printed.get((model, category))
-        record[f"{model.name}_published"] = figure.value if figure else math.nan
-    return record
-
-
-def _mean_record(
-    values: Values, metric: str, models: Sequence[Model], printed: Mapping[tuple[Model, str], Published]
-) -> dict[str, float]:
-    record: dict[str, float] = {}
-    for model in models:
-        record[model.name] = values.get(model, values.clean, metric)
-        figures = [printed[model, name].value for name in values.categories if (model, name) in printed]
-        whole = len(figures) == len(values.categories)
-        record[f"{model.name}_published"] = sum(figures) / len(figures) if whole and figures else math.nan
-    return record
 
 
 def _category_caption(values: Values, metric: str, printed: Mapping[tuple[Model, str], Published]) -> str:

@@ -2,9 +2,12 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from omnial_bench.reports.titles import panels_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GOAL_ORDER = ("any", "target", "hide", "fabricate")
 """In the order of tables."""
@@ -21,6 +24,14 @@ class Model(NamedTuple):
     def name(self) -> str:
         """As models are named in run folders and in the sources of sets."""
         return f"{self.detector}-{self.paradigm}"
+
+    def owns(self, name: str) -> bool:
+        """Whether a folder or an image of that name is of it; separate models carry their category at the end."""
+        return name == self.name or name.startswith(f"{self.name}-")
+
+    def rows_in(self, table: "pd.DataFrame") -> "pd.DataFrame":
+        """Its rows of attacks.csv or health.csv."""
+        return table[(table["detector"] == self.detector) & (table["paradigm"] == self.paradigm)]
 
 
 @dataclass(frozen=True)

@@ -136,8 +136,10 @@ def families(examples: Examples, values: Values) -> list[tuple[str, dict[str, st
             for model in values.models
             if model.paradigm == paradigm and len(of_models(examples.index, [model.name]))
         ]
-        for start in range(0, len(models), 3):
-            families.append((paradigm, dict(models[start : start + 3]), f"_{start // 3 + 1}" * (len(models) > 3)))
+        families += [
+            (paradigm, dict(models[start : start + 3]), f"_{start // 3 + 1}" * (len(models) > 3))
+            for start in range(0, len(models), 3)
+        ]
     return families
 
 

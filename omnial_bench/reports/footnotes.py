@@ -24,7 +24,7 @@ def health_table(campaign: Campaign) -> Table | None:
     health, values = campaign.health, campaign.values
     if health.empty:
         return None
-    models = [model for model in values.models if len(_of(health, model))]
+    models = [model for model in values.models if len(model.rows_in(health))]
     letters = letters_of(health)
     records: list[dict[str, Any]] = []
     marks: dict[tuple[int, str], str] = {}
@@ -32,7 +32,7 @@ def health_table(campaign: Campaign) -> Table | None:
         verdicts: dict[str, Any] = {"check": check, "row": "verdict", "kind": "check"}
         figures: dict[str, Any] = {"check": "figure : reference", "row": "figures", "kind": "chance"}
         for model in models:
-            part = _of(health[health["check"] == check], model)
+            part = model.rows_in(health[health["check"] == check])
             verdicts[model.name] = _verdict(part)
             figures[model.name] = _figures(part)
             if verdicts[model.name].startswith(FAILED):
@@ -74,36 +74,22 @@ def doubts(campaign: Campaign, model: Model, condition: Condition | None, *other
         return set()
     letters = letters_of(campaign.health)
     shown = {other.set for other in others if other}
-    failed = _of(campaign.health[campaign.health["status"] == FAILED], model)
-    return {
-        letters[check]
-        for check, name in zip(failed["check"], failed["set"], strict=True)
-        if check in WIDE
-        or name == condition.set
-        or (
-            _no_longer(campaign, condition.set, name)
-            if check == UNSETTLED
-            else others and check != PRINTED and name not in shown and _same_objective(campaign, condition.set, name)
-        )
-    }
-
-
-def _same_objective(campaign: Campaign, name: str, other: str) -> bool:
-    """Whether both sets were attacked through one objective, or that cannot be told."""
-    pair = _attempts_on(campaign, name, other)
-    return pair is None or bool(pair[0]["objective"] == pair[1]["objective"])
-
-
-def _no_longer(campaign: Campaign, name: str, other: str) -> bool:
-    """Whether both are images of one kind of attack, the first of at most as many steps."""
-    pair = _attempts_on(campaign, name, other)
-    return pair is not None and bool(pair[0]["attack"] == pair[1]["attack"] and pair[0]["steps"] <= pair[1]["steps"])
-
-
-def _attempts_on(campaign: Campaign, name: str, other: str) -> tuple[Any, Any] | None:
-    """A row of attacks.csv for either set; None where one has none."""
+    failed = model.rows_in(campaign.health[campaign.health["status"] == FAILED])
     known = campaign.attempts.drop_duplicates("set").set_index("set")
-    return (known.loc[name], known.loc[other]) if {name, other} <= set(known.index) else None
+
+    def concerns(check: str, name: str) -> bool:
+        """Whether a check that failed on a set of that name says something of this one."""
+        if check in WIDE or name == condition.set:
+            return True
+        told = {name, condition.set} <= set(known.index)
+        here, there = (dict(known.loc[each]) if told else {} for each in (condition.set, name))
+        if check == UNSETTLED:
+            return told and here["attack"] == there["attack"] and bool(here["steps"] <= there["steps"])
+        # Where attacks.csv does not tell of both, they may well be of one objective.
+        alike = here.get("objective") == there.get("objective")
+        return bool(others) and check != PRINTED and name not in shown and alike
+
+    return {letters[check] for check, name in zip(failed["check"], failed["set"], strict=True) if concerns(check, name)}
 
 
 Notes = tuple[tuple[str, str], ...]
@@ -115,10 +101,11 @@ def short_notes(campaign: Campaign) -> Notes:
     for check, letter, failures in _failures(campaign):
         cases = []
         for model, rows in failures:
-            figures = [_pair(*pair) for pair in zip(rows["figure"], rows["reference"], strict=True)]
-            places = ["" if name in WHOLE else f"{name} " for name in rows["category"]]
-            where = ", ".join(place + figure for place, figure in zip(places, figures, strict=True))
-            cases.append(f"{campaign.values.label(model)} ({where})")
+            each = [
+                ("" if row["category"] in WHOLE else f"{row['category']} ") + _pair(row["figure"], row["reference"])
+                for row in rows.to_dict("records")
+            ]
+            cases.append(f"{campaign.values.label(model)} ({', '.join(each)})")
         notes.append((letter, f"Check failed: {check} (figure : reference). {'; '.join(cases)}."))
     return tuple(notes)
 
@@ -127,35 +114,23 @@ def _long_notes(campaign: Campaign) -> Notes:
     """Footnotes with each failure's own sentence."""
     notes = []
     for _, letter, failures in _failures(campaign):
-        sentences = []
-        for model, rows in failures:
-            label = campaign.values.label(model)
-            for category, note in zip(rows["category"], rows["note"], strict=True):
-                place = label if category in WHOLE else f"{label}, {category}"
-                sentences.append(f"{place}: {str(note).rstrip('.') or 'failed'}.")
+        sentences = [
+            f"{campaign.values.label(model)}{'' if row.category in WHOLE else f', {row.category}'}: "
+            f"{str(row.note).rstrip('.') or 'failed'}."
+            for model, rows in failures
+            for row in rows.itertuples()
+        ]
         notes.append((letter, " ".join(sentences)))
     return tuple(notes)
 
 
 def _failures(campaign: Campaign) -> list[tuple[str, str, list[tuple[Model, pd.DataFrame]]]]:
     """Each check that failed, with its letter, and the rows of each model on which it did."""
-    failed = campaign.health[campaign.health["status"] == FAILED]
-    return [
-        (
-            check,
-            letter,
-            [
-                (model, rows)
-                for model in campaign.values.models
-                if len(rows := _of(failed[failed["check"] == check], model))
-            ],
-        )
-        for check, letter in letters_of(campaign.health).items()
-    ]
-
-
-def _of(health: pd.DataFrame, model: Model) -> pd.DataFrame:
-    return health[(health["detector"] == model.detector) & (health["paradigm"] == model.paradigm)]
+    failed, failures = campaign.health[campaign.health["status"] == FAILED], []
+    for check, letter in letters_of(campaign.health).items():
+        parts = [(model, model.rows_in(failed[failed["check"] == check])) for model in campaign.values.models]
+        failures.append((check, letter, [(model, rows) for model, rows in parts if len(rows)]))
+    return failures
 
 
 def _verdict(part: pd.DataFrame) -> str:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from itertools import combinations
 from types import MappingProxyType
-from typing import Any
 
 import pandas as pd
 
@@ -37,18 +36,13 @@ MOST_PAIRS = 6
 
 def headline(values: Values) -> Table:
     """Each model's class means on the clean test, the control and every set, and the change from the control."""
-    records: list[dict[str, Any]] = []
-    letters: dict[tuple[int, str], str] = {}
+    rows = Rows(values)
     for metric in values.headline:
         panel = {"panel": METRIC_TITLES[metric], "metric": metric}
         for model in values.models:
-            letters |= {(len(records), "model"): "a"} if model in values.unlearnt else {}
-            facts = {**panel, "kind": "model", **facts_of(values, model)}
-            records.append(facts | _across(values, model, metric))
-        chance = {condition.key: values.chance(condition, metric) for condition in values.conditions}
-        if not all(math.isnan(level) for level in chance.values()):
-            records.append({**panel, "kind": "chance", "model": "chance level", **chance})
-    frame = pd.DataFrame(records)
+            rows.letters.update({(len(rows.records), "model"): "a"} if model in values.unlearnt else {})
+            rows.add(**panel, kind="model", **facts_of(values, model), **_across(values, model, metric))
+        rows.add_chance({condition.key: condition for condition in values.conditions}, **panel)
     columns = [Column("model", "Model", style="text")]
     for condition in values.conditions:
         key, number = condition.key, number_words(values, condition)
@@ -58,9 +52,9 @@ def headline(values: Values) -> Table:
             columns.append(Column(f"{key}_change", "Δ", group=group, style="change", muted=True))
         else:
             columns.append(Column(key, f"{condition.label},\n{number}"))
-    caption = f"{_headline_caption(values)} {interval_words(values, frame)}".rstrip()
-    notes = (("a", unlearnt_words(values)),) if letters else ()
-    return Table("headline", caption, frame, tuple(columns), letters=letters, notes=notes)
+    caption = f"{_headline_caption(values)} {interval_words(values, rows.frame)}".rstrip()
+    notes = (("a", unlearnt_words(values)),) if rows.letters else ()
+    return Table("headline", caption, rows.frame, tuple(columns), letters=rows.letters, notes=notes)
 
 
 def _across(values: Values, model: Model, metric: str) -> dict[str, float]:

@@ -33,7 +33,7 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
     across = min(len(lines), 4 if len(lines) not in (5, 6, 9) else 3)
     with panels(len(lines), across, 1.6, 0.75) as (figure, places):
         for axes, (trial, losses) in zip(places, lines.items(), strict=True):
-            turned = " (descends)" if _direction(campaign, trial) == "down" else ""
+            turned = " (descends)" if campaign.attempts_under(trial)["direction"].iloc[0] == "down" else ""
             axes.set_title(suite.title(trial).replace(", ", "\n", 1) + turned, size=8)
             for label, part in losses.groupby("model", sort=False):
                 sns.lineplot(
@@ -64,24 +64,16 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
 
 def _curves(campaign: Campaign, trial: Trial) -> pd.DataFrame:
     """A row a model, seed and step, the mean over the categories; cut to the shortest where lengths differ."""
-    attempts, values = campaign.attempts, campaign.values
-    mine = attempts[(attempts["set"] == trial.set) & (attempts["source"] == "self") & (attempts["losses"] != "")]
-    points: list[tuple[str, int, float]] = []
-    for model in values.models:
-        rows: pd.DataFrame = mine[(mine["detector"] == model.detector) & (mine["paradigm"] == model.paradigm)]
-        curves: list[list[float]] = []
-        for _, part in rows.groupby("seed"):
-            curve = [fmean(step) for step in zip(*map(losses_of, part["losses"]), strict=False)]
-            curves += [curve] if len(curve) > 1 else []
-        for step, reached in enumerate(zip(*curves, strict=False), start=1):
-            points += [(values.label(model), step, value) for value in reached]
+    attempts, points = campaign.attempts_under(trial), list[tuple[str, int, float]]()
+    for model in campaign.values.models:
+        rows = model.rows_in(attempts[attempts["losses"] != ""])
+        curves = [
+            [fmean(step) for step in zip(*map(losses_of, part["losses"]), strict=False)]
+            for _, part in rows.groupby("seed")
+        ]
+        for step, reached in enumerate(zip(*(curve for curve in curves if len(curve) > 1), strict=False), start=1):
+            points += [(campaign.values.label(model), step, value) for value in reached]
     return pd.DataFrame(points, columns=["model", "step", "value"])
-
-
-def _direction(campaign: Campaign, trial: Trial) -> str:
-    attempts = campaign.attempts
-    directions = attempts.loc[(attempts["set"] == trial.set) & (attempts["source"] == "self"), "direction"]
-    return "" if directions.empty else str(directions.iloc[0])
 
 
 def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None:
@@ -161,7 +153,5 @@ def attack_loss(manifests: Mapping[str, MadeSet], values: Values) -> Drawing | N
 
 
 def _detector_of(log: str, values: Values) -> str:
-    for model in sorted(values.models, key=lambda each: -len(each.name)):
-        if log == model.name or log.startswith(f"{model.name}-"):
-            return model.detector
-    return values.titles.of_model(log)
+    longest_first = sorted(values.models, key=lambda each: -len(each.name))
+    return next((model.detector for model in longest_first if model.owns(log)), values.titles.of_model(log))

@@ -58,9 +58,7 @@ def settings_table(values: Values, sidecars: Mapping[str, MadeModel]) -> Table |
     """How each model was trained, from what lies beside each checkpoint, by the name of its folder."""
     records: list[dict[str, Any]] = []
     for model in values.models:
-        mine = [
-            sidecar for name, sidecar in sidecars.items() if name == model.name or name.startswith(f"{model.name}-")
-        ]
+        mine = [sidecar for name, sidecar in sidecars.items() if model.owns(name)]
         if not mine:
             continue
         recipe = mine[0].recipe

@@ -52,8 +52,7 @@ def smallest_words(campaign: Campaign) -> str:
     for goal, what in (("hide", "hide a defect"), ("fabricate", "raise a false alarm")):
         each = []
         for model in values.judged:
-            own = (searched["detector"] == model.detector) & (searched["paradigm"] == model.paradigm)
-            part = searched[own & (searched["goal"] == goal)]
+            part = model.rows_in(searched[searched["goal"] == goal])
             sizes = sorted(float(size) for text in part["sizes"] for size in text.split())
             if sizes:
                 most = f"over {255 * part['size'].max():g}"

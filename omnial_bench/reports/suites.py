@@ -11,7 +11,7 @@ import pandas as pd
 
 from omnial_bench.attacks.evidence import GOES_ON
 from omnial_bench.reports.conditions import GOAL_ORDER, Condition
-from omnial_bench.reports.values import Values
+from omnial_bench.reports.values import conditions_of
 
 ATTACK_TITLES = {
     "pgd": "PGD", "apgd": "APGD", "fgsm": "FGSM", "mi": "MI-FGSM", "di": "DI-FGSM", "ti": "TI-FGSM", "square": "Square",
@@ -161,15 +161,15 @@ def split(rows: pd.DataFrame, attempts: pd.DataFrame) -> tuple[pd.DataFrame, tup
     A suite is known by its control `<suite>-unattacked`; its threats are those that attacks.csv names and, where it
     names none, white-box rows whose set begins with the suite's name, and common corruptions.
     """
-    values = Values(rows) if len(rows) else None
-    suites = values and _suites(values.conditions, attempts)
-    if not values or not suites:
+    conditions = [each for each in conditions_of(rows) if not each.part]
+    suites = _suites(conditions, attempts)
+    if not suites:
         return rows, ()
     member = {name: suite for suite, names in suites.items() for name in names}
     # A fixed set may share its name with a threat: rows on the mean of several sources are a set's.
     several = rows["source"].str.contains("+", regex=False)
     fixed = rows[~rows["set"].isin(member) | several].reset_index(drop=True)
-    evaluations = tuple(_evaluation(suite, names, values, attempts) for suite, names in suites.items())
+    evaluations = tuple(_evaluation(suite, names, conditions, attempts) for suite, names in suites.items())
     return fixed, evaluations
 
 
@@ -188,11 +188,11 @@ def _suites(conditions: Sequence[Condition], attempts: pd.DataFrame) -> dict[str
     return {name: [f"{name}{_CONTROL}", f"{name}{_WORST}", *sets] for name, sets in suites.items() if sets}
 
 
-def _evaluation(suite: str, names: Iterable[str], values: Values, attempts: pd.DataFrame) -> Evaluation:
+def _evaluation(
+    suite: str, names: Iterable[str], conditions: Sequence[Condition], attempts: pd.DataFrame
+) -> Evaluation:
     # Of the same name may be a fixed set, on the mean of several sources.
-    by_set = {
-        name: [item for item in values.conditions if item.set == name and len(item.sources) < 2] for name in names
-    }
+    by_set = {name: [each for each in conditions if each.set == name and len(each.sources) < 2] for name in names}
     control, worst = by_set.pop(f"{suite}{_CONTROL}", []), by_set.pop(f"{suite}{_WORST}", [])
     mine = attempts[attempts["suite"] == suite]
     trials = [_trial(name, under, mine[mine["set"] == name]) for name, under in by_set.items() if under]

@@ -17,6 +17,7 @@ from omnial_bench.results import AT_THRESHOLD, HEADLINE, size_of
 METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
 MEAN = "mean"
 _CONDITION = ("set", "threat", "source")
+_FIGURE = ("category", "metric", "aim", "seed", "value", "low", "high", "n")
 
 
 class Gap(NamedTuple):
@@ -72,20 +73,16 @@ class Values:
         self._figures: dict[_Key, list[_Figure]] = defaultdict(list)
         self._counts: dict[tuple[Model, Condition, str], int] = defaultdict(int)
         self._aims: dict[tuple[Model, Condition, str], set[str]] = defaultdict(set)
-        # Of rows that do not say what attacked and others that do, these tell.
-        threats = rows.groupby([*_CONDITION], sort=False)[["attack", "norm", "eps", "goal"]].max().reset_index()
-        conditions = {
-            (name, threat, source): Condition(name, threat, source, attack, norm, size_of(eps), goal)
-            for name, threat, source, attack, norm, eps, goal in threats.itertuples(index=False, name=None)
-        }
-        for row in rows.to_dict("records"):
-            model = Model(row["detector"], row["paradigm"], row["preset"])
-            images = (model, conditions[row["set"], row["threat"], row["source"]], row["category"])
-            self._figures[*images, row["metric"]].append(
-                _Figure(row["seed"], row["value"], row["low"], row["high"], row["n"])
-            )
-            self._counts[images] = max(self._counts[images], row["n"])
-            self._aims[images].add(row["aim"])
+        every = conditions_of(rows)
+        conditions = {(each.set, each.threat, each.source): each for each in every}
+        columns = (rows[name].tolist() for name in ("detector", "paradigm", "preset", *_CONDITION, *_FIGURE))
+        for detector, paradigm, preset, name, threat, source, category, metric, aim, *figure in zip(
+            *columns, strict=True
+        ):
+            images = (Model(detector, paradigm, preset), conditions[name, threat, source], category)
+            self._figures[*images, metric].append(known := _Figure(*figure))
+            self._counts[images] = max(self._counts[images], known.n)
+            self._aims[images].add(aim)
         self._gaps = {} if differences is None else _gaps_of(differences[differences["seed"].isin(self.seeds)])
         self.models: tuple[Model, ...] = tuple(sorted({key[0] for key in self._figures}, key=model_order))
         self.titles = Titles(self.detectors, titles or {})
@@ -94,7 +91,6 @@ class Values:
             for model in self.models
             if unlearnt and (model.detector, model.paradigm) in unlearnt
         }
-        every = sorted(conditions.values(), key=condition_order)
         self.conditions: tuple[Condition, ...] = tuple(each for each in every if not each.part)
         self.parts: tuple[Condition, ...] = tuple(each for each in every if each.part)
         """The clean test under each condition of the data set, apart."""
@@ -277,6 +273,17 @@ class Values:
     @property
     def detectors(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(model.detector for model in self.models))
+
+
+def conditions_of(rows: pd.DataFrame) -> list[Condition]:
+    """What the models of rows were scored on, in the order of tables."""
+    # Of rows that do not say what attacked and others that do, these tell.
+    threats = rows.groupby([*_CONDITION], sort=False)[["attack", "norm", "eps", "goal"]].max().reset_index()
+    conditions = [
+        Condition(name, threat, source, attack, norm, size_of(eps), goal)
+        for name, threat, source, attack, norm, eps, goal in threats.itertuples(index=False, name=None)
+    ]
+    return sorted(conditions, key=condition_order)
 
 
 def _gaps_of(differences: pd.DataFrame) -> dict[_Pair, list[Gap]]:

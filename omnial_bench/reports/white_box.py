@@ -175,14 +175,17 @@ def attacks_table(campaign: Campaign) -> Table | None:
 
 def _lines(suite: Evaluation) -> list[tuple[dict[str, Any], Condition]]:
     """What is said of each attack of a suite, between the images before any and the worst over all."""
-    lines: list[tuple[dict[str, Any], Condition | None]] = []
-    lines.append(({"attack": "before any attack", "steps": math.nan, "objective": ""}, suite.control))
+    lines = [("before any attack", "", math.nan, suite.control)]
     for trial in suite.own:
-        steps = trial.steps * max(1, trial.restarts) or math.nan
         attack = f"{trial.attack_title}, {trial.words}" if trial.attack else trial.words
-        lines.append(({"attack": attack, "objective": trial.objective.replace("_", " "), "steps": steps}, trial.own))
-    lines.append(({"attack": "worst of all, by image", "steps": math.nan, "objective": ""}, suite.worst))
-    return [(facts, condition) for facts, condition in lines if condition]
+        steps = trial.steps * max(1, trial.restarts) or math.nan
+        lines.append((attack, trial.objective.replace("_", " "), steps, trial.own))
+    lines.append(("worst of all, by image", "", math.nan, suite.worst))
+    return [
+        ({"attack": attack, "steps": steps, "objective": objective}, condition)
+        for attack, objective, steps, condition in lines
+        if condition
+    ]
 
 
 def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: Condition | None) -> str:
