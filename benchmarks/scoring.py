@@ -8,7 +8,8 @@ from benchmarks.attack import subject
 from benchmarks.common import clean_images, recipe_of
 from benchmarks.measure import Row, resident_mib, side_by_side
 from omnial_bench.data.images import Images, to_bytes
-from omnial_bench.evaluation.scoring import Tally, score
+from omnial_bench.evaluation.scoring import score
+from omnial_bench.evaluation.tally import Tally
 from omnial_bench.evaluation.target import Labels
 from omnial_bench.runtime import placed
 from omnial_bench.types import Batch

@@ -20,9 +20,9 @@ from omnial_bench.attacks.specs import AIMS, SPECS
 from omnial_bench.attacks.threats import ATTACKS
 from omnial_bench.config.load import read_suite
 from omnial_bench.data.toy.make import draw_toy
+from omnial_bench.evaluation.class_means import with_means
 from omnial_bench.evaluation.evaluate import evaluate
 from omnial_bench.evaluation.outcome import Outcome
-from omnial_bench.evaluation.scoring import with_means
 from omnial_bench.evaluation.target import Labels, Target
 from omnial_bench.reports.origins import unlearnt_of
 from omnial_bench.results import ATTEMPT_COLUMNS, Attempt, Result, attempts_frame, frame

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from omnial_bench.evaluation.scoring import with_means
+from omnial_bench.evaluation.class_means import with_means
 from omnial_bench.metrics import intervals
 from omnial_bench.metrics.intervals import Intervals
 from omnial_bench.results import Result

@@ -11,7 +11,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from omnial_bench.data.images import Images
-from omnial_bench.evaluation.scoring import score, score_category, with_means
+from omnial_bench.evaluation.class_means import with_means
+from omnial_bench.evaluation.scoring import score, score_category
 from omnial_bench.evaluation.target import Labels, Target
 from omnial_bench.metrics.alarms import NAMES
 from omnial_bench.results import Result

@@ -22,7 +22,8 @@ from omnial_bench.evaluation.differences import Drawn
 from omnial_bench.evaluation.examples import Example, Keeper
 from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.scoring import BATCH as SCORED
-from omnial_bench.evaluation.scoring import Tally, Viewer, score
+from omnial_bench.evaluation.scoring import Viewer, score
+from omnial_bench.evaluation.tally import Tally
 from omnial_bench.evaluation.target import Target
 from omnial_bench.evaluation.worst import Worst
 from omnial_bench.metrics.metric import METRICS

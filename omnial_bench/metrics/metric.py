@@ -46,6 +46,10 @@ class Metric:
         """The title within a sentence."""
         return self.title if self.heading == self.title else f"{self.kind} {self.heading}"
 
+    def within(self, low: float, high: float) -> tuple[float, float]:
+        """Both ends of an interval, cut to what the metric can be."""
+        return max(self.low, low), min(self.high, high)
+
 
 METRICS: dict[str, Metric] = {
     "image_auroc": Metric(

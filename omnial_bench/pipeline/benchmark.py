@@ -17,8 +17,8 @@ from omnial_bench.config.schema import Paradigm
 from omnial_bench.data.dataset import Truth, find_dataset
 from omnial_bench.data.readers.base import Reader
 from omnial_bench.errors import UserError, is_printable
+from omnial_bench.evaluation.class_means import with_means
 from omnial_bench.evaluation.differences import Drawn, differences
-from omnial_bench.evaluation.scoring import with_means
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import check_folder
 from omnial_bench.metrics.accumulator import Accumulator, check_metrics

@@ -18,9 +18,9 @@ from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.dataset import Dataset
 from omnial_bench.data.notes import notes_of
 from omnial_bench.errors import UserError
+from omnial_bench.evaluation.class_means import with_means
 from omnial_bench.evaluation.differences import write_differences
 from omnial_bench.evaluation.outcome import Outcome
-from omnial_bench.evaluation.scoring import with_means
 from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import write_json, write_text
 from omnial_bench.metrics.metric import DESCRIBED, Metric
