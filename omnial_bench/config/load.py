@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from omnial_bench.config.schema import BackboneRecord, DetectorRecord, Plan, Recipe, Record, Suite
+from omnial_bench.config.backbones import BackboneRecord
+from omnial_bench.config.schema import DetectorRecord, Plan, Recipe, Record, Suite
 from omnial_bench.errors import UserError, is_printable, unknown
 
 Kind = Literal["models", "models/backbones", "attacks", "plans"]

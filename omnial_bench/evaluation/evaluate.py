@@ -21,6 +21,7 @@ from omnial_bench.evaluation.crossed import crossed
 from omnial_bench.evaluation.differences import Drawn
 from omnial_bench.evaluation.examples import Example, Keeper
 from omnial_bench.evaluation.outcome import Outcome
+from omnial_bench.evaluation.parts import Seen, with_parts
 from omnial_bench.evaluation.scoring import BATCH as SCORED
 from omnial_bench.evaluation.scoring import Viewer, score
 from omnial_bench.evaluation.tally import Tally
@@ -30,7 +31,7 @@ from omnial_bench.metrics.metric import METRICS
 from omnial_bench.progress import Progress
 from omnial_bench.results import HEADLINE, Attempt, Result
 from omnial_bench.runtime import placed
-from omnial_bench.types import Batch, Prediction
+from omnial_bench.types import Prediction
 
 
 def evaluate(
@@ -127,7 +128,7 @@ def _score_self(
     """The source's own rows: before the attack, under each threat, and under the worst of them. Of the attempts, that
     which is held against more than its rows is told what the maps show."""
     alike = {name: _alike(originals, images) for name, images in attacked.items()}
-    outcome, before = Outcome(), _Seen(frozenset().union(*alike.values()))
+    outcome, before = Outcome(), Seen(frozenset().union(*alike.values()))
     control = replace(source.labels, set=suite.control)
     outcome.rows.extend(
         score(
@@ -137,14 +138,14 @@ def _score_self(
     )  # fmt: skip
     anomalous = _anomalous(originals)
     worst = Worst(before.maps, before.scores, originals.masks, anomalous)
-    views: dict[str, _Seen] = {}
+    views: dict[str, Seen] = {}
     rows: dict[str, list[Result]] = {}
     compared, drawn = _compared(suite), dict[str, list[Drawn]]()
 
     def look(threat: Threat, images: Images, known: Mapping[int, Prediction]) -> None:
         columns = columns_of(threat, label_of(threat))
         labels = replace(source.labels, set=threat.name, source="self", aim=aim_of(threat), **columns)
-        seen, drawn[threat.name] = _Seen(), list[Drawn]()
+        seen, drawn[threat.name] = Seen(), list[Drawn]()
         # The maps of what aims at nothing are compared with none, and of all its kinds they would fill the memory.
         if suite.worst or kind_of(threat).aims or threat is suite.threats[0]:
             views[threat.name] = seen
@@ -162,7 +163,7 @@ def _score_self(
     # Only now, for a part may stand behind the whole, and the whole is to be told from what each part did alone.
     wholes = dict(attacked)
     for threat in suite.threats if suite.composed else ():
-        wholes[threat.name] = _with_parts(threat, suite.threats, attacked, views, anomalous)
+        wholes[threat.name] = with_parts(threat, suite.threats, attacked, views, anomalous)
     for index, threat in enumerate(suite.threats):
         if (images := wholes[threat.name]) is not attacked[threat.name]:
             look(threat, images, {})
@@ -197,53 +198,6 @@ def _compared(suite: Suite) -> dict[str, tuple[str, ...]]:
     return compared
 
 
-def _with_parts(
-    threat: Threat,
-    threats: Iterable[Threat],
-    attacked: Mapping[str, Images],
-    views: Mapping[str, "_Seen"],
-    anomalous: Bool[Tensor, " n"],
-) -> Images:
-    """The images of a threat; of the first with goal `any` in its ball whose attack is after a bound, each as that
-    threat or another left it, whichever harms the figure more that the first aims at: who may do any harm may hide
-    alone, or change the foreground alone."""
-    own, aim = attacked[threat.name], aim_of(threat)
-    alike = [part for part in threats if (part.norm, part.eps, part.after) == (threat.norm, threat.eps, threat.after)]
-    first_of = next(
-        (
-            part for part in alike
-            if (part.goal, part.where, aim_of(part)) == ("any", threat.where, aim) and spec_for(part).bound
-        ),
-        None,
-    )  # fmt: skip
-    parts = [part.name for part in alike if part.where in (threat.where, "foreground") and _is_part(part, threat)]
-    if threat is not first_of or aim not in ("pixel", "image") or not parts:
-        return own
-    first, *others = [views[name] for name in (threat.name, *parts)]
-    if aim == "pixel":
-        worst = Worst(first.maps, first.scores, own.masks, anomalous)
-        for other in others:
-            worst.update(other.maps, other.scores)
-        choice = worst.choice()
-    else:
-        scores = torch.stack([view.scores for view in (first, *others)])
-        choice = torch.where(anomalous, -scores, scores).argmax(0)
-    if not choice.any():
-        return own
-    images = own.images.clone()
-    for index, version in enumerate(choice.tolist()):
-        images[index] = attacked[(threat.name, *parts)[version]].images[index]
-    return replace(own, images=images)
-
-
-def _is_part(part: Threat, whole: Threat) -> bool:
-    """Whether a threat in the ball of another looks for harm in a way of its own: not the same at another length, and
-    not one step or a search without a gradient, which are there to be compared with it."""
-    ways = [(threat.goal, threat.objective, threat.where) for threat in (part, whole)]
-    other = ways[0] != ways[1] or (part.attack != whole.attack and spec_for(part).bound)
-    return other and kind_of(part).aims
-
-
 def _anomalous(images: Images) -> Bool[Tensor, " n"]:
     return torch.tensor([defect != "good" for defect in images.defects])
 
@@ -257,31 +211,6 @@ def _alike(images: Images, other: Images) -> frozenset[int]:
     return frozenset(
         at for at in starts if torch.equal(images.images[at : at + SCORED], other.images[at : at + SCORED])
     )
-
-
-class _Seen:
-    """A scoring's viewer that keeps maps and image scores, and all that was said of batches which begin at `wanted`."""
-
-    def __init__(self, wanted: frozenset[int] = frozenset()) -> None:
-        self._wanted, self._count = wanted, 0
-        self._maps: list[Tensor] = []
-        self._scores: list[Tensor] = []
-        self.predictions: dict[int, Prediction] = {}
-
-    def __call__(self, batch: Batch, prediction: Prediction) -> None:
-        if self._count in self._wanted:
-            self.predictions[self._count] = prediction
-        self._count += len(batch.ids)
-        self._maps.append(prediction.score_map.cpu())
-        self._scores.append(prediction.image_score.cpu())
-
-    @property
-    def maps(self) -> Float[Tensor, "n h w"]:
-        return torch.cat(self._maps)
-
-    @property
-    def scores(self) -> Float[Tensor, " n"]:
-        return torch.cat(self._scores)
 
 
 def _extremes(

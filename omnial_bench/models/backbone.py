@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from omnial_bench.config.backbones import BackboneRecord, Level
 from omnial_bench.config.load import read_backbone
-from omnial_bench.config.schema import BackboneRecord, Level
 from omnial_bench.errors import UserError
 from omnial_bench.models.networks import NETWORKS, freeze
 from omnial_bench.models.weights import read_weights

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from omnial_bench.config.backbones import BackboneRecord
 from omnial_bench.config.load import read_backbone
-from omnial_bench.config.schema import BackboneRecord
 from omnial_bench.data.cache import remember
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256
