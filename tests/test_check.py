@@ -558,7 +558,7 @@ def put(text: str) -> Callable[[Path], None]:
     [
         (lambda run: (run / "environment.json").unlink(), "found no"),
         (put("[" * 9999), "cannot read"),
-        (put("[]"), "expected a table, got list"),
+        (put("[]"), "expected a JSON object in"),
         (put("{}"), "does not say 'commit'"),
         (lambda run: write_rows(run / "results.csv", fake_rows().head(0)), "expected defined rows"),
         (lambda run: write_rows(run / "results.csv", fake_rows().assign(value=math.nan)), "expected defined rows"),

@@ -12,8 +12,9 @@ from omnial_bench.errors import UserError
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import sha256, write_json
 from omnial_bench.metrics.metric import is_chance, metric_of
+from omnial_bench.reports.origins import read_json
 from omnial_bench.reports.pairing import figures
-from omnial_bench.reports.protocol import check_protocol, protocol_of, read_table, untold, warn_of
+from omnial_bench.reports.protocol import check_protocol, protocol_of, untold, warn_of
 from omnial_bench.reports.verdicts import judge
 from omnial_bench.results import NUMBERS, read_rows, write_rows
 
@@ -90,7 +91,7 @@ def protocol_known(baseline: Path) -> dict[str, Any]:
     path = provenance_path(baseline)
     if not path.is_file():
         return {}
-    facts = read_table(path)
+    facts = read_json(path)
     if facts.get("sha256") != sha256(baseline):
         log.warning("%s does not describe %s, which is another file; --update renews both", path, baseline)
         return {}
@@ -105,7 +106,7 @@ def _environment(run: Path) -> dict[str, Any]:
     why = "a new baseline is made from a run folder, whose environment.json says where its rows come from"
     if not path.is_file():
         raise UserError(f"found no {path}; {why}")
-    environment = read_table(path)
+    environment = read_json(path)
     for name in _NEEDED:
         if name not in environment:
             raise UserError(f"{path} does not say {name!r}; {why}")

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pandas as pd
 
 from omnial_bench.metrics.metric import metric_of
-from omnial_bench.reports.table import DASH, MINUS, markdown_text
+from omnial_bench.reports.table import DASH, MINUS, markdown_text, pipe_lines
 from omnial_bench.reports.verdicts import FAILING, NOT_HELD, UNMOVED, VERDICTS, failed, moved, summary
 
 SHOWN = 300
@@ -40,16 +40,14 @@ def junit(judged: pd.DataFrame) -> str:
         failures = sum(row["verdict"] in FAILING for row in rows)
         suite = ElementTree.SubElement(root, "testsuite", {**_counted(name, len(rows), failures), "skipped": "0"})
         for row in rows:
-            case = ElementTree.SubElement(
-                suite, "testcase", {"classname": _xml(name), "name": _xml(_case(row)), "time": "0"}
-            )
-            outcome = f"{row['verdict']}: {_move(row)}"
-            if row["verdict"] in FAILING:
-                ElementTree.SubElement(case, "failure", {"type": row["verdict"], "message": _xml(outcome)}).text = _xml(
-                    f"{outcome}\n{_case(row)}"
-                )
-            elif row["verdict"] != UNMOVED:
-                ElementTree.SubElement(case, "system-out").text = _xml(outcome)
+            facts = {"classname": _xml(name), "name": _xml(_case(row)), "time": "0"}
+            case, verdict = ElementTree.SubElement(suite, "testcase", facts), row["verdict"]
+            outcome = _xml(f"{verdict}: {_move(row)}")
+            if verdict in FAILING:
+                failure = ElementTree.SubElement(case, "failure", {"type": verdict, "message": outcome})
+                failure.text = f"{outcome}\n{facts['name']}"
+            elif verdict != UNMOVED:
+                ElementTree.SubElement(case, "system-out").text = outcome
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
 
@@ -68,18 +66,16 @@ def markdown(judged: pd.DataFrame, baseline: str, note: str = "") -> str:
         "",
     ]
     lines += [markdown_text(note), ""] if note else []
-    if len(changed):
-        lines += [*_moved_table(changed), ""]
+    lines += [_moved_table(changed), ""] if len(changed) else []
     if len(changed) > SHOWN:
         lines += [f"{len(changed) - SHOWN} more moved; the table shows the first {SHOWN}.", ""]
-    lines += ["| metric | tolerance |", "| :--- | ---: |"]
+    table = [["metric", "tolerance"], [":---", "---:"]]
     for metric, tolerances in judged.groupby("metric")["tolerance"]:
         ends = [f"{end:.3g}" for end in (tolerances.min(), tolerances.max())]
-        lines.append(f"| {markdown_text(str(metric))} | {' to '.join(dict.fromkeys(ends))} |")
-    if judged["seed"].isna().any():
-        lines += ["", MEANS]
-    if (judged["verdict"] == NOT_HELD).any():
-        lines += ["", UNHELD]
+        table.append([markdown_text(str(metric)), " to ".join(dict.fromkeys(ends))])
+    lines.append(pipe_lines(table))
+    lines += ["", MEANS] if judged["seed"].isna().any() else []
+    lines += ["", UNHELD] if (judged["verdict"] == NOT_HELD).any() else []
     if unknown := [name for name in judged["metric"].unique() if metric_of(name) is None]:
         lines += ["", f"Not known to this version, and not held: {markdown_text(', '.join(sorted(unknown)))}."]
     return "\n".join(lines) + "\n"
@@ -109,7 +105,7 @@ def _number(value: float, *, sign: str = "") -> str:
     return DASH if value != value else f"{value:{sign}.4f}".replace("-", MINUS)
 
 
-def _moved_table(changed: pd.DataFrame) -> list[str]:
+def _moved_table(changed: pd.DataFrame) -> str:
     # What else names a row is shown where rows could not be told apart without it.
     more = ("preset", "dataset", "threat", "source") if changed.duplicated([*_BASE, "source", "seed"]).any() else ()
     seeds = changed["seed"].isna().any() or changed["seed"].nunique() > 1
@@ -120,7 +116,7 @@ def _moved_table(changed: pd.DataFrame) -> list[str]:
         line = [markdown_text(texts[head]) for head in (*heads, *FIGURES)]
         line[0] = f"**{line[0]}**" if row["verdict"] in FAILING else line[0]
         lines.append(line)
-    return ["| " + " | ".join(line) + " |" for line in lines]
+    return pipe_lines(lines)
 
 
 def _counted(name: str, tests: int, failures: int) -> dict[str, str]:

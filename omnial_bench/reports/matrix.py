@@ -73,10 +73,9 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
         figure.colorbar(image, ax=axes, label="pixel AUROC (%)", fraction=0.04, pad=0.02, ticks=[0, 25, 50, 75, 100])
     spread = " The spread over seeds is in the table." if len(values.seeds_of(trial.conditions)) > 1 else ""
     caption = (
-        f"Transfer, {evaluation.title(trial)}: pixel AUROC in per cent of each target model (column) on images "
-        f"attacked with each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}. "
-        f"Framed: the model attacked itself. Chance is 50 %, the palest colour.{spread}"
+        f"{_caption(values, evaluation, trial, 'pixel AUROC')} Framed: the model attacked itself. Chance is 50 %, "
     )
+    caption += f"the palest colour.{spread}"
     name = f"transfer_{trial.set}"
     return Drawing(name, caption, "Heat map of pixel AUROC, sources in rows and targets in columns.", figure)
 
@@ -101,9 +100,8 @@ def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> 
             rows.add(**panel, kind="chance", title="chance level", **dict.fromkeys(keys.values(), level))
     columns = [Column("title", "Source", style="text")]
     columns += [model_column(values, model, key) for model, key in keys.items()]
-    caption = (
-        f"Transfer, {evaluation.title(trial)}: pixel AUROC and pixel AP in per cent of each target model (column) on "
-        f"images attacked with each source model (row), {mean_words(values)}; {_counted(values, evaluation, trial)}."
+    caption = _caption(values, evaluation, trial, "pixel AUROC and pixel AP")
+    caption += (
         f"{spread_words(values, trial.conditions, '±:')} Bold: the model attacked itself, through this figure's kind."
     )
     return rows.table(f"transfer_{trial.set}", caption, columns, frozenset(diagonal & rows.bounds))
@@ -114,5 +112,9 @@ def _key(model: Model, values: Values) -> str:
     return model.name if twins == 1 else f"{model.name}-{model.preset}"
 
 
-def _counted(values: Values, evaluation: Evaluation, trial: Trial) -> str:
-    return count_words(values, (*trial.conditions, evaluation.control))
+def _caption(values: Values, evaluation: Evaluation, trial: Trial, metrics: str) -> str:
+    return (
+        f"Transfer, {evaluation.title(trial)}: {metrics} in per cent of each target model (column) on images attacked "
+        f"with each source model (row), {mean_words(values)}; "
+        f"{count_words(values, (*trial.conditions, evaluation.control))}."
+    )

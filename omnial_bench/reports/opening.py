@@ -60,17 +60,14 @@ def _apart(campaign: Campaign) -> str:
         if len(ranked) < 2 or ranked[0][0] - ranked[-1][0] <= TIE:
             continue
         most, least = ranked[0][1], ranked[-1][1]
+        (low, up), (down, high) = (values.interval(model, own, metric) for model in (most, least))
         if (gap := values.gap(most, least, own, metric)) is not None:
             close = not_apart(values, most, own, metric)
             paired.append(f"in {words} {_gap_words(values, most, least, gap, close)}")
-            continue
-        ends = [values.interval(model, own, metric) for model in (most, least)]
-        if any(math.isnan(end) for pair in ends for end in pair):
-            continue
-        shown = [f"({100 * low:.1f} to {percent(high)})" for low, high in ends]
-        pair = f"{values.label(most)} {shown[0]} and {values.label(least)} {shown[1]}"
-        overlap = "overlap, so their order may be chance" if ends[0][0] <= ends[1][1] else "lie apart"
-        clauses.append(f"in {words} those of {pair} {overlap}")
+        elif not math.isnan(low + down):
+            pair = f"{values.label(most)} ({100 * low:.1f} to {percent(up)}) and {values.label(least)} "
+            overlap = "overlap, so their order may be chance" if low <= high else "lie apart"
+            clauses.append(f"in {words} those of {pair}({100 * down:.1f} to {percent(high)}) {overlap}")
     alone = f"Of the 95\u00a0% intervals over images, {'; '.join(clauses)}." if clauses else ""
     together = f"On the same images (paired 95\u00a0% intervals) {'; '.join(paired)}." if paired else ""
     return " ".join(filter(None, (together, alone)))

@@ -97,7 +97,7 @@ class Environment:
 def read_sets(run: Path) -> dict[str, MadeSet]:
     """The manifest of every set of a run folder, but of those that were set aside as damaged."""
     paths = [path for path in sorted(run.glob("sets/*/manifest.json")) if path.parent.suffix != DAMAGED]
-    return {path.parent.name: validated(MadeSet, _read_json(path), str(path)) for path in paths}
+    return {path.parent.name: validated(MadeSet, read_json(path), str(path)) for path in paths}
 
 
 def read_models(run: Path) -> dict[str, MadeModel]:
@@ -108,7 +108,7 @@ def read_models(run: Path) -> dict[str, MadeModel]:
 
 def read_environment(run: Path) -> Environment:
     """What environment.json says; nothing where there is none."""
-    recorded = _read_json(run / "environment.json")
+    recorded = read_json(run / "environment.json")
     data, metrics = recorded.get("dataset"), recorded.get("metrics")
     return Environment(
         facts={name: _text(recorded.get(name)) for name in FACTS}
@@ -136,7 +136,7 @@ def _metric(name: str, facts: Mapping[str, Any]) -> Metric:
 
 def unfinished(run: Path) -> str:
     """What a run that was stopped still lacks, in a sentence; empty where all is done."""
-    note = _read_json(run / UNFINISHED)
+    note = read_json(run / UNFINISHED)
     done, total, missing = (note.get(name) for name in ("done", "of", "missing"))
     if not (isinstance(done, int) and isinstance(total, int) and isinstance(missing, list) and missing):
         return ""
@@ -156,16 +156,18 @@ def _texts(table: object) -> dict[str, str]:
     return {_text(name): _text(value) for name, value in table.items()} if isinstance(table, dict) else {}
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, empty where the file is not there; UserError where it is something else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+        # Neither NaN nor a number that is infinite as a float can be written again.
+        json.dumps(value, allow_nan=False)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"cannot read {path} as JSON: {error}") from error
+        raise UserError(f"cannot read {path} as JSON: {error}; write it again") from error
     if not isinstance(value, dict):
-        raise UserError(f"expected a JSON object in {path}, got {type(value).__name__}")
+        raise UserError(f"expected a JSON object in {path}, got {type(value).__name__}; write it again")
     return value
 
 

@@ -114,7 +114,7 @@ def _pairs(figure: Mapping[str, str], old: Side, new: Side, *, alone: bool) -> l
         return [*pairs, others]
     if len(old) > 1 and same:
         return pairs
-    return pairs + [
-        Pair(figure, {seed: old[seed]} if seed in old else {}, {seed: new[seed]} if seed in new else {}, alone)
-        for seed in (old.keys() | new.keys()) - same
-    ]
+    for seed in (old.keys() | new.keys()) - same:
+        before, now = ({seed: side[seed]} if seed in side else {} for side in (old, new))
+        pairs.append(Pair(figure, before, now, alone))
+    return pairs

@@ -1,7 +1,6 @@
 """How the figures of a run came about: the images, the precision and the threats, and what differs between two runs.
 No torch here."""
 
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import DAMAGED
+from omnial_bench.reports.origins import read_json
 from omnial_bench.results import read_texts
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def protocol_of(run: Path) -> Protocol:
     """
     if not run.is_dir():
         return {}
-    environment = read_table(run / "environment.json") if (run / "environment.json").is_file() else {}
+    environment = read_json(run / "environment.json")
     dataset = _table(environment.get("dataset"))
     facts = {
         "dataset": {name: dataset[name] for name in ("name", "fingerprint") if dataset.get(name)},
@@ -82,24 +82,10 @@ def check_protocol(run: Mapping[str, Any], baseline: Mapping[str, Any], path: Pa
         )
 
 
-def read_table(path: Path) -> dict[str, Any]:
-    """A JSON file that holds a table; UserError where it does not."""
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        # Neither NaN nor a number that is infinite as a float can be written again.
-        json.dumps(table, allow_nan=False)
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"cannot read {path}: {error}; write it again") from error
-    if not isinstance(table, dict):
-        raise UserError(f"cannot read {path}: expected a table, got {type(table).__name__}; write it again")
-    return table
-
-
 def _sealed(run: Path) -> dict[str, Any]:
     """The threats of the sets that lie in a run folder."""
     paths = [path for path in sorted(run.glob("sets/*/manifest.json")) if path.parent.suffix != DAMAGED]
-    threats = {path.parent.name: read_table(path).get("threat") for path in paths}
-    return {name: _settings(threat) if isinstance(threat, dict) else {} for name, threat in threats.items()}
+    return {path.parent.name: _settings(_table(read_json(path).get("threat"))) for path in paths}
 
 
 def _attempted(run: Path) -> dict[str, Any]:

@@ -148,7 +148,12 @@ def to_markdown(table: Table) -> str:
             lines.append([f"**{markdown_text(panel)}**", *[""] * (len(cells) - 1)])
         lines.append([_markdown_cell(cell) for cell in cells])
     notes = "".join(f"\n{_markdown_mark(mark)} {markdown_text(text)}\n" for mark, text in table.notes)
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n" + notes
+    return f"{pipe_lines(lines)}\n{notes}"
+
+
+def pipe_lines(lines: Iterable[Iterable[str]]) -> str:
+    """Cells as the lines of a pipe table."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _markdown_cell(cell: Cell) -> str:
