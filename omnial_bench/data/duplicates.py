@@ -21,7 +21,7 @@ MOST = 20_000
 """Images of a category whose pairs are all looked at; of more, only those are found whose small copies are equal."""
 BLOCK = 200
 
-TURNS = [(mirrored, turns) for mirrored in (False, True) for turns in range(4)][1:]
+UPRIGHT, *TURNS = [(mirrored, turns) for mirrored in (False, True) for turns in range(4)]
 """Whether an image is mirrored, and by how many right angles it is turned then."""
 
 Floats = npt.NDArray[np.float32]
@@ -45,9 +45,9 @@ def pairs_alike(signatures: Sequence[bytes]) -> list[tuple[int, int, float]]:
     places = list(first.values())
     if not places or len(places) > MOST:
         return equal
-    small = _small(signatures, places)
-    sketches = _sketched(small, _directions())
-    near = _near(small, small, sketches, sketches)
+    some = [signatures[place] for place in places]
+    sketches = _sketched(some, _directions())
+    near = _near(some, some, sketches, sketches)
     return sorted(equal + [(places[row], places[column], likeness) for row, column, likeness in near if row < column])
 
 
@@ -59,7 +59,7 @@ def turned_alike(
     some, others = ([place for place in places if signatures[place]] for places in (trains, tests))
     if not some or not others or len(some) + len(others) > MOST:
         return []
-    rows, columns = _small(signatures, some), _small(signatures, others)
+    rows, columns = ([signatures[place] for place in places] for places in (some, others))
     # Of a turned image along a direction is as much as of the image along the direction turned back.
     back = [_turned(_directions().T.reshape(-1, SIGNATURE, SIGNATURE), turn, back=True) for turn in TURNS]
     sketches = _sketched(rows, _directions())
@@ -67,7 +67,7 @@ def turned_alike(
     best: dict[tuple[int, int], float] = {}
     for at, turn in enumerate(TURNS):
         part = turned[:, at * SKETCH : (at + 1) * SKETCH]
-        for row, column, likeness in _near(rows, _turned(columns, turn), sketches, part):
+        for row, column, likeness in _near(rows, columns, sketches, part, turn):
             pair = some[row], others[column]
             best[pair] = max(best.get(pair, 0), likeness)
     return [(*pair, likeness) for pair, likeness in sorted(best.items())]
@@ -81,27 +81,34 @@ def _turned(squares: Squares, turn: tuple[bool, int], *, back: bool = False) -> 
     return np.rot90(squares[:, :, ::-1] if mirrored else squares, turns, (1, 2))
 
 
-def _near(rows: Small, columns: Small, sketches: Floats, others: Floats) -> Iterator[tuple[int, int, float]]:
-    """Places in both that are alike, of those whose sketches are nearly."""
+def _near(
+    rows: Sequence[bytes], columns: Sequence[bytes], sketches: Floats, others: Floats, turn: tuple[bool, int] = UPRIGHT
+) -> Iterator[tuple[int, int, float]]:
+    """Places in both that are alike once the columns are turned, of those whose sketches are nearly."""
     sketches, others = _lengthened(sketches), _lengthened(others)
     for start in range(0, len(rows), BLOCK):
         likely = np.argwhere(sketches[start : start + BLOCK] @ others.T >= LIKELY)
         for at in range(0, len(likely), BLOCK):
-            row, column = likely[at : at + BLOCK].T
-            likeness = (_levelled(rows[start + row]) * _levelled(columns[column])).sum(1)
-            for place, value in enumerate(likeness.tolist()):
+            pairs = likely[at : at + BLOCK] + np.array([start, 0])
+            own, other = (
+                small_of([some[place] for place in pairs[:, side]]) for side, some in enumerate((rows, columns))
+            )
+            likeness = (_levelled(own) * _levelled(_turned(other, turn))).sum(1)
+            for (row, column), value in zip(pairs.tolist(), likeness.tolist(), strict=True):
                 if value >= ALIKE:
-                    yield start + int(row[place]), int(column[place]), min(value, 0.9999)
+                    yield row, column, min(value, 0.9999)
 
 
-def _small(signatures: Sequence[bytes], places: Sequence[int]) -> Small:
-    joined = b"".join(signatures[place] for place in places)
-    return np.frombuffer(joined, np.uint8).reshape(-1, SIGNATURE, SIGNATURE)
+def small_of(signatures: Sequence[bytes]) -> Small:
+    return np.frombuffer(b"".join(signatures), np.uint8).reshape(-1, SIGNATURE, SIGNATURE)
 
 
-def _sketched(small: Small, directions: Floats) -> Floats:
+def _sketched(signatures: Sequence[bytes], directions: Floats) -> Floats:
     """What of each image lies along the directions, `n d`."""
-    return np.concatenate([_levelled(small[at : at + BLOCK]) @ directions for at in range(0, len(small), BLOCK)])
+    sketches = np.empty((len(signatures), directions.shape[1]), np.float32)
+    for at in range(0, len(signatures), BLOCK):
+        sketches[at : at + BLOCK] = _levelled(small_of(signatures[at : at + BLOCK])) @ directions
+    return sketches
 
 
 @cache

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from omnial_bench.data.dataset import Dataset
 from omnial_bench.data.doubts import Problem
-from omnial_bench.data.duplicates import SIGNATURE, Floats, Small, around_of
+from omnial_bench.data.duplicates import SIGNATURE, Floats, Small, around_of, small_of
 from omnial_bench.data.inspection import Inspection
 from omnial_bench.data.levels import Cut
 from omnial_bench.data.readers.base import Sample
@@ -43,8 +43,8 @@ def look_over_masks(
         part = [one for one in looked if one[0].label == kind and one[1].marked and one[1].marked[cut.above].left]
         for start in range(0, len(part) if len(normals) > NEAREST else 0, MOST):
             some = part[start : start + MOST]
-            masks = _squares([look.marked[cut.above].small for _, look in some])
-            for own, other in swapped(_squares(normals), _squares([look.signature for _, look in some]), masks):
+            masks = small_of([look.marked[cut.above].small for _, look in some])
+            for own, other in swapped(small_of(normals), small_of([look.signature for _, look in some]), masks):
                 path, fits = (some[at][0].masks[0].relative_to(dataset.root).as_posix() for at in (own, other))
                 what = f"its image differs from normal ones where {fits} marks, and not where it does"
                 yield Problem(path, what, "look whose it is", wrong=False)
@@ -104,7 +104,3 @@ def _better(ranks: Floats, marks: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         better = (inside - both) / other - (np.diag(inside)[:, None] - both) / own
     return np.where(known, better, np.float32("nan"))
-
-
-def _squares(signatures: Sequence[bytes]) -> Small:
-    return np.frombuffer(b"".join(signatures), np.uint8).reshape(-1, SIGNATURE, SIGNATURE)

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from omnial_bench.types import located
@@ -94,7 +94,7 @@ class Intervals:
         # As many draws at a time as fit, for each has a number for every image.
         for draws in torch.split(_draws(anomalous), max(1, PART // self.count)):
             for what, counted in tables.items():
-                for name, values in _figures(*counted(draws)).items():
+                for name, values in _figures(*counted(draws.double())).items():
                     figures.setdefault(f"{what}_{name}", []).append(values)
         return {name: torch.cat(parts) for name, parts in figures.items()}
 
@@ -151,10 +151,10 @@ def _images_with(table: Float[Tensor, "n k"]) -> int:
     return int(table.any(1).sum())
 
 
-def _draws(anomalous: Bool[Tensor, " n"]) -> Float[Tensor, "d n"]:
+def _draws(anomalous: Bool[Tensor, " n"]) -> UInt8[Tensor, "d n"]:
     """How often each draw holds each image; the first draw holds each once."""
     generator = torch.Generator().manual_seed(0)
-    counts = torch.ones(DRAWS + 1, len(anomalous), dtype=torch.float64)
+    counts = torch.ones(DRAWS + 1, len(anomalous), dtype=torch.uint8)
     for kind in (True, False):
         members = (anomalous == kind).nonzero().flatten()
         if len(members):
