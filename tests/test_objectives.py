@@ -273,6 +273,17 @@ def test_straightened_scores_are_normally_distributed() -> None:
     assert (found.sort().values - expected)[10:-10].abs().max() < 0.06
 
 
+@pytest.mark.parametrize("towards", [False, True])
+def test_a_map_that_has_saturated_everywhere_has_no_gradient_and_no_overflow(towards: bool) -> None:
+    """Of a sigmoid that has rounded to 1: checks are to say so, and not a NaN."""
+    inside = torch.full((1, 16, 16), 60.0, requires_grad=True)
+    value = ranking(
+        prediction(torch.sigmoid(inside) * 30), aim(torch.zeros(1, 16, 16, dtype=torch.bool), towards=towards)
+    )
+    (found,) = torch.autograd.grad(1e3 * value.sum(), inside)
+    assert torch.equal(found, torch.zeros_like(found))
+
+
 def test_straightened_keeps_a_slope_at_values_that_are_shared() -> None:
     """A largest value of many pixels, as of a coarse map; a map of one value alone; and none that is not finite."""
     for odds in (torch.tensor([[[0.0, 1.0], [1.0, 1.0]]]), torch.zeros(1, 2, 2), torch.full((1, 2, 2), 1e30)):

@@ -37,7 +37,8 @@ def ranking(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     """
     ranked = prediction.score_map
     spread, middle = torch.std_mean(ranked.detach().flatten(1), 1)
-    spread = spread.clamp_min(torch.finfo(torch.float32).tiny)
+    # A map of one value keeps its slope; divided by next to nothing it would overflow.
+    spread = torch.where(spread > 0, spread, 1.0)
     plain = (ranked - middle[:, None, None]) / spread[:, None, None]
     odds = STRAIGHT * straightened(ranked) + (1 - STRAIGHT) * plain
     truth = aim.truth.flatten(1)
