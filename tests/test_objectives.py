@@ -274,12 +274,12 @@ def test_straightened_scores_are_normally_distributed() -> None:
 
 
 @pytest.mark.parametrize("towards", [False, True])
-def test_a_map_that_has_saturated_everywhere_has_no_gradient_and_no_overflow(towards: bool) -> None:
+@pytest.mark.parametrize("objective", [pooled, ranking])
+def test_a_map_that_has_saturated_everywhere_has_no_gradient_and_no_overflow(objective, towards: bool) -> None:
     """Of a sigmoid that has rounded to 1: checks are to say so, and not a NaN."""
-    inside = torch.full((1, 16, 16), 60.0, requires_grad=True)
-    value = ranking(
-        prediction(torch.sigmoid(inside) * 30), aim(torch.zeros(1, 16, 16, dtype=torch.bool), towards=towards)
-    )
+    inside, truth = torch.full((1, 16, 16), 60.0, requires_grad=True), torch.zeros(1, 16, 16, dtype=torch.bool)
+    odds = torch.sigmoid(inside) * 30
+    value = objective(prediction(odds), aim(truth, towards=towards, rivals=rivals(odds.detach(), truth)))
     (found,) = torch.autograd.grad(1e3 * value.sum(), inside)
     assert torch.equal(found, torch.zeros_like(found))
 

@@ -61,7 +61,7 @@ def _joined(parts: Pixels) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
 
 
 def _mixed(bend: Bend, odds: Float[Tensor, "1 n"], middle: float, spread: float) -> Float[Tensor, "1 n"]:
-    plain = (odds - middle) / max(spread, torch.finfo(torch.float32).tiny)
+    plain = (odds - middle) / (spread or 1.0)
     return STRAIGHT * bend(odds) + (1 - STRAIGHT) * plain
 
 
