@@ -24,7 +24,7 @@ from omnial_bench.attacks.objectives import (
 )
 from omnial_bench.attacks.ranks import WIDTH
 from omnial_bench.attacks.rivals import STRAIGHT, Rivals
-from omnial_bench.attacks.straightening import straightened
+from omnial_bench.attacks.straightening import BEYOND, straightened
 from omnial_bench.errors import UserError
 from omnial_bench.types import Prediction
 
@@ -270,7 +270,16 @@ def test_straightened_scores_are_normally_distributed() -> None:
     found, expected = straightened(odds).flatten(), torch.special.ndtri((torch.arange(4096) + 0.5) / 4096)
     assert torch.equal(found.argsort(), odds.flatten().argsort())
     assert (found.sort().values - expected).abs().max() < 0.35
-    assert (found.sort().values - expected)[10:-10].abs().max() < 0.06
+    assert (found.sort().values - expected)[BEYOND:-BEYOND].abs().max() < 0.06
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_straightened_corners_of_a_coarse_map_do_not_outweigh_all_other_pixels(seed: int) -> None:
+    """They are even but for rounding, and among its least and largest values."""
+    coarse = torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(seed)).square()
+    odds = torch.nn.functional.interpolate(coarse, 64, mode="bilinear", align_corners=False)[:, 0].requires_grad_(True)
+    (slopes,) = torch.autograd.grad(straightened(odds).sum(), odds)
+    assert slopes.flatten().topk(40).values.sum() < 0.3 * slopes.sum()
 
 
 @pytest.mark.parametrize("towards", [False, True])

@@ -1,14 +1,17 @@
 """Scores bent so that they are normally distributed, for objectives that no bend of a detector's scores may mislead."""
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-KNOTS, REACH = 64, 3.2
-"""Of a bend: the least value, the largest, and between them normal quantiles, evenly up to this one."""
+KNOTS, REACH, BEYOND = 64, (2.4, 3.2), 32
+"""Of a bend: the least value, the largest, and between them normal quantiles, evenly to the one beyond which so many
+scores lie, within this range: the few at the corners of a coarse map may be even but for rounding, and are not to be
+set far apart."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,9 @@ class Bend:
         """The bend of each row, from its own scores; without a gradient."""
         ordered = scores.detach().sort(1).values
         last = ordered.shape[1] - 1
-        shares = torch.special.ndtr(torch.linspace(-REACH, REACH, KNOTS - 2, dtype=torch.float64, device=scores.device))
+        least, most = REACH
+        reach = min(most, max(least, -NormalDist().inv_cdf(BEYOND / (last + 1 + BEYOND))))
+        shares = torch.special.ndtr(torch.linspace(-reach, reach, KNOTS - 2, dtype=torch.float64, device=scores.device))
         places = F.pad((shares * last).round().long(), (1, 0))
         places = F.pad(places, (0, 1), value=last)
         heights = torch.special.ndtri((places + 0.5) / (last + 1)).to(scores.dtype)
