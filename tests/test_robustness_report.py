@@ -261,6 +261,16 @@ def test_an_attack_that_goes_on_from_a_curves_own_is_no_curve_beside_it(tmp_path
     )
 
 
+def test_an_attack_that_goes_on_from_another_is_not_the_one_of_its_goal(tmp_path: Path) -> None:
+    """Of more steps, but its harm is counted in the figure of the one that it begins with."""
+    suite = next(each for each in campaign(tmp_path).evaluations if each.name == "white-box")
+    first = suite.aimed("8/255")["any"]
+    longer = replace(first, set="white-box-on", steps=first.steps + 1)
+    assert replace(suite, trials=(*suite.trials, longer)).aimed("8/255")["any"] == longer
+    going_on = replace(longer, options=f"start = {first.set}")
+    assert replace(suite, trials=(*suite.trials, going_on)).aimed("8/255")["any"] == first
+
+
 def test_curves_begin_with_the_control_and_draw_chance(tmp_path: Path) -> None:
     made = campaign(tmp_path)
     [(name, suite, curve)] = curves.curves(made)

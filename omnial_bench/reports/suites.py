@@ -82,6 +82,11 @@ class Trial:
         return f"{title} ({self.options})" if self.options else title
 
     @property
+    def goes_on(self) -> bool:
+        """Whether it begins in the images of another threat, whose figure then has its share."""
+        return GOES_ON in self.options
+
+    @property
     def after(self) -> str:
         """The threat whose images it attacks, from the label; empty for the test images as they are."""
         return self.conditions[0].threat.partition(" after ")[2]
@@ -125,12 +130,11 @@ class Evaluation:
 
     @property
     def curves(self) -> tuple[tuple[Trial, ...], ...]:
-        """Threats that differ in eps alone, by rising eps: at least three sizes each. One that goes on from
-        another's images has its share in that one's figure."""
+        """Threats that differ in eps alone, by rising eps: at least three sizes each."""
         groups: dict[tuple[str, ...], dict[float, Trial]] = {}
         for trial in self.own:
             kind = (trial.attack, trial.objective, trial.goal, trial.norm, trial.where)
-            if GOES_ON in trial.options:
+            if trial.goes_on:
                 continue
             sizes = groups.setdefault(kind, {})
             if not math.isnan(trial.eps) and (trial.eps not in sizes or trial.steps > sizes[trial.eps].steps):
@@ -148,7 +152,7 @@ class Evaluation:
         """The threat of each goal at a size in the whole frame: on pixels, the suite's commonest attack, most steps."""
         common = Counter(trial.attack for trial in self.own)
         by_goal: dict[str, Trial] = {}
-        pixels = [trial for trial in self.own if trial.objective != RANKING]
+        pixels = [trial for trial in self.own if trial.objective != RANKING and not trial.goes_on]
         for trial in sorted(pixels, key=lambda each: (-common[each.attack], each.attack != "pgd", -each.steps)):
             if trial.size == size and trial.where == "frame":
                 by_goal.setdefault(trial.goal, trial)
