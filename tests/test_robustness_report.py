@@ -249,7 +249,7 @@ def test_checks_by_category_are_counted_and_say_where(tmp_path: Path) -> None:
 
 
 def test_an_attack_that_goes_on_from_a_curves_own_is_no_curve_beside_it(tmp_path: Path) -> None:
-    [(name, suite, curve)] = curves.curves(told := campaign(tmp_path))
+    [(name, suite, curve)] = curves.curves(study := campaign(tmp_path))
     second = [replace(trial, set=f"{trial.set}-on", objective="pooled") for trial in suite.trials]
     assert len(replace(suite, trials=(*suite.trials, *second)).curves) == 2
     going_on = [replace(trial, options=f"decay = true, start = {trial.set[:-3]}") for trial in second]
@@ -257,7 +257,7 @@ def test_an_attack_that_goes_on_from_a_curves_own_is_no_curve_beside_it(tmp_path
     assert both.curves == suite.curves
     assert (
         "or pooled in 20 steps more, whichever harms an image most"
-        in curves.curve_table(told, name, both, curve).caption
+        in curves.curve_table(study, name, both, curve).caption
     )
 
 

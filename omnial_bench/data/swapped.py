@@ -34,13 +34,13 @@ def look_over_masks(
 ) -> Iterator[Problem]:
     """A warning for each mask of a category that marks where its image is as normal ones are, where another's mask fits
     that image clearly better, and the other's image as well has one that does."""
-    looked = [
+    inspected = [
         (sample, look) for sample, look in zip(samples, looks, strict=True) if len(look.signature) == SIGNATURE**2
     ]
-    normals = [look.signature for sample, look in looked if sample.split == "train"]
+    normals = [look.signature for sample, look in inspected if sample.split == "train"]
     normals = normals[:: -(-len(normals) // NORMALS) or 1]
-    for kind in sorted({sample.label for sample, _ in looked}):
-        part = [one for one in looked if one[0].label == kind and one[1].marked and one[1].marked[cut.above].left]
+    for kind in sorted({sample.label for sample, _ in inspected}):
+        part = [one for one in inspected if one[0].label == kind and one[1].marked and one[1].marked[cut.above].left]
         for start in range(0, len(part) if len(normals) > NEAREST else 0, MOST):
             some = part[start : start + MOST]
             masks = small_of([look.marked[cut.above].small for _, look in some])

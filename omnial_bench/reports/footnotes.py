@@ -81,10 +81,10 @@ def doubts(campaign: Campaign, model: Model, condition: Condition | None, *other
         """Whether a check that failed on a set of that name says something of this one."""
         if check in WIDE or name == condition.set:
             return True
-        told = {name, condition.set} <= set(known.index)
-        here, there = (dict(known.loc[each]) if told else {} for each in (condition.set, name))
+        recorded = {name, condition.set} <= set(known.index)
+        here, there = (dict(known.loc[each]) if recorded else {} for each in (condition.set, name))
         if check == UNSETTLED:
-            return told and here["attack"] == there["attack"] and bool(here["steps"] <= there["steps"])
+            return recorded and here["attack"] == there["attack"] and bool(here["steps"] <= there["steps"])
         # Where attacks.csv does not tell of both, they may well be of one objective.
         alike = here.get("objective") == there.get("objective")
         return bool(others) and check != PRINTED and name not in shown and alike
