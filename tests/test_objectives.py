@@ -22,8 +22,9 @@ from omnial_bench.attacks.objectives import (
     reconstruction,
     segpgd,
 )
-from omnial_bench.attacks.ranks import WIDTH
-from omnial_bench.attacks.rivals import STRAIGHT, Rivals
+from omnial_bench.attacks.ranks import STRAIGHT, WIDTH
+from omnial_bench.attacks.rivals import Rivals
+from omnial_bench.attacks.stabilising import Stabiliser
 from omnial_bench.attacks.straightening import BEYOND, straightened
 from omnial_bench.errors import UserError
 from omnial_bench.types import Prediction
@@ -34,7 +35,9 @@ def prediction(odds: torch.Tensor) -> Prediction:
 
 
 def rivals(odds: torch.Tensor, truth: torch.Tensor) -> Rivals:
-    return Rivals.of([(odds.flatten(), truth.flatten())])
+    """Of a detector whose scores a noise moves all alike."""
+    before, stirred = ([(scores.flatten(), truth.flatten())] for scores in (odds, odds + odds.std()))
+    return Rivals.of(before, before, stirred)
 
 
 def aim(truth: torch.Tensor, **rest) -> Aim:
@@ -379,12 +382,8 @@ def test_pooled_is_worked_by_hand() -> None:
     """Two images of one anomalous pixel among two: rivals are the same two values of each kind, in equal shares."""
     odds, truth = torch.tensor([[[3.0, 1.0]], [[7.0, 5.0]]]), torch.tensor([[[True, False]], [[True, False]]])
     field = rivals(odds, truth)
-    assert (field.middle, field.share) == (4.0, 0.5) and field.spread == pytest.approx(math.sqrt(20 / 3))
-    at = [NormalDist().inv_cdf((rank + 0.5) / 4) for rank in range(4)]
-    first, third, second, fourth = (
-        STRAIGHT * bent + (1 - STRAIGHT) * (value - 4) / math.sqrt(20 / 3)
-        for bent, value in zip((at[0], at[1], at[2], at[3]), (1.0, 3.0, 5.0, 7.0), strict=True)
-    )
+    assert field.share == 0.5
+    first, third, second, fourth = ((value - 4) / math.sqrt(20 / 3) for value in (1.0, 3.0, 5.0, 7.0))
     for kind, values in ((field.normal, (first, second)), (field.anomalous, (third, fourth))):
         assert kind.unique().tolist() == pytest.approx(values, rel=1e-5) and (kind[:256] == kind[0]).all()
     # Each pixel meets one of the lower half of its rivals and one of the upper.
@@ -397,10 +396,49 @@ def test_pooled_keeps_its_scale_where_an_attack_has_driven_scores_far_out() -> N
     """The rivals are those where it begins, in standard deviations from before: that of theirs is a thousand wide."""
     odds, truth = torch.tensor([3.0, 1.0, 7.0, 5.0]), torch.tensor([True, False, True, False])
     begun = torch.tensor([2.0, 4.0, 6.0, 1e3])
-    field, before = Rivals.of([(odds, truth)], [(begun, truth)]), rivals(odds, truth)
-    assert (field.middle, field.spread, field.share) == (before.middle, before.spread, before.share)
-    assert field.anomalous.unique().tolist() == pytest.approx(before.scores(begun[None, None, ::2]).flatten().tolist())
-    assert field.normal.unique().tolist() == pytest.approx(before.scores(begun[None, None, 1::2]).flatten().tolist())
+    field = Rivals.of([(odds, truth)], [(begun, truth)], [(begun + 0.5, truth)])
+    assert field.scores(odds[None, None]).std().item() == pytest.approx(1, rel=1e-4)
+    assert field.anomalous.unique().tolist() == pytest.approx(field.scores(begun[None, None, ::2]).flatten().tolist())
+    assert field.normal.unique().tolist() == pytest.approx(field.scores(begun[None, None, 1::2]).flatten().tolist())
+
+
+@pytest.mark.parametrize("bend", BENDS.values(), ids=BENDS)
+def test_stabilised_scores_are_those_of_any_copy_also_beyond_where_it_was_made(bend) -> None:
+    """In standard deviations, those of the detector itself: the bend of ranks would go on straight ahead."""
+    generator = torch.Generator().manual_seed(0)
+    odds = 4 * torch.rand(20_000, generator=generator, dtype=torch.float64) - 2
+    stirred = odds + 0.02 * torch.randn(20_000, generator=generator, dtype=torch.float64)
+    beyond = torch.linspace(-2, 4, 61, dtype=torch.float64)
+    unit = Stabiliser.of(bend(odds), bend(stirred))
+    heights, own = unit(bend(beyond)), unit(bend(odds))
+    heights, expected = (heights - own.mean()) / own.std(), (beyond - odds.mean()) / odds.std()
+    inside = beyond < 2
+    assert (heights - expected)[inside].abs().max() < 0.1
+    assert (heights.diff() > 0).all()
+    # To twice as far on the exponential's steep side, where going straight ahead would be 4 deviations off.
+    if bend is torch.exp:
+        assert (heights - expected).abs().max() < 0.6
+
+
+def test_the_unit_is_the_slope_of_what_a_noise_moves() -> None:
+    """Its derivative is one over the move; a gap without pixels is sixteen moves wide at the most."""
+    odds = torch.cat((torch.linspace(0, 1, 5000), torch.linspace(1e6, 1e6 + 100, 5000))).requires_grad_(True)
+    unit = Stabiliser.of(odds, odds + 0.5)
+    heights = unit(odds)
+    (slopes,) = torch.autograd.grad(heights.sum(), odds)
+    assert slopes[1000:4000].tolist() == pytest.approx([2.0] * 3000)
+    assert (heights[5000] - heights[4999]).item() < 200 and (heights.detach().diff() >= 0).all()
+
+
+@pytest.mark.parametrize(
+    "shown", [[0.0] * 64, [0.0] * 60 + [1.0] * 4, [1e30] * 64, [math.nan] * 64, [1.0, math.inf] * 32]
+)
+def test_no_map_is_too_odd_for_a_unit(shown: list[float]) -> None:
+    """Where no noise moves it; what is not finite is for the attack to say."""
+    odds = torch.tensor(shown)
+    heights = Stabiliser.of(odds, odds)(odds)
+    if math.isfinite(sum(shown)):
+        assert torch.isfinite(heights).all()
 
 
 def test_pooled_goes_on_where_the_order_within_the_image_is_lost() -> None:

@@ -277,10 +277,12 @@ class TestStart:
         for start in ({}, {"start": "first"}):
             threats = threat("first", objective="linear"), threat("on", objective="pooled", **start)
             evaluate(target(), suite(*threats), clean_images(), "cap", seed=0)
-        (before,), (again, begun) = seen
-        for (odds, truth), (same, _), (moved, _) in zip(before, again, begun, strict=True):
-            assert torch.equal(odds, same)
+        (before, same, _), (again, begun, stirred) = seen
+        assert same is before
+        for (odds, truth), (alike, _), (moved, _), (noisy, _) in zip(before, again, begun, stirred, strict=True):
+            assert torch.equal(odds, alike)
             torch.testing.assert_close(moved - odds, 20 * 8 / 255 * (1 - 2 * truth.float()), atol=1e-4, rtol=0)
+            assert 0 < (noisy - moved).abs().max() < 20 * 2 / 255 + 1e-4
 
     @pytest.mark.parametrize(
         ("second", "why"),
@@ -463,8 +465,9 @@ def test_rivals_are_pixels_whose_truth_is_known() -> None:
     )  # fmt: skip
     settings = {"device": "cpu", "batch": 4, "precision": None}
     alone, beside = (
-        _rivals([Adapted(Bright())], given, None, range(len(given)), pooled, **settings)[0] for given in (images, both)
+        _rivals([Adapted(Bright())], given, None, range(len(given)), pooled, 0, **settings)[0]
+        for given in (images, both)
     )
     assert torch.equal(alone.normal, beside.normal) and torch.equal(alone.anomalous, beside.anomalous)
-    (none,) = _rivals([Adapted(Bright())], unmarked, None, range(8), pooled, **settings)
+    (none,) = _rivals([Adapted(Bright())], unmarked, None, range(8), pooled, 0, **settings)
     assert torch.equal(none.normal, none.anomalous) and none.share == 0.5

@@ -10,7 +10,7 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from omnial_bench.attacks.levels import quantise
-from omnial_bench.attacks.rivals import SAMPLED, Rivals
+from omnial_bench.attacks.rivals import SAMPLED, STIRRED, Rivals
 from omnial_bench.attacks.sets.compose import Composed, generator_for
 from omnial_bench.attacks.specs import HELD_AGAINST_RIVALS
 from omnial_bench.attacks.threats import aims, build_attack, kind_of, threat_model
@@ -59,7 +59,7 @@ def attack_images(
         every = [index for index, name in enumerate(originals.categories) if name == category]
         generator = generator_for(seed, "attack", threat.name, category)
         size = len(every) if kind_of(threat).whole else batch
-        rivals = _rivals(models, originals, begin, every, threat, device=device, batch=batch, precision=precision)
+        rivals = _rivals(models, originals, begin, every, threat, seed, device=device, batch=batch, precision=precision)
         for start in range(0, len(every), size):
             rows = every[start : start + size]
             part, before = originals.batch(rows, device), originals.images[rows]
@@ -92,13 +92,15 @@ def _rivals(
     begin: UInt8[Tensor, "n 3 h w"] | None,
     rows: Sequence[int],
     threat: Threat,
+    seed: int,
     *,
     device: torch.device | str,
     batch: int,
     precision: torch.dtype | None,
 ) -> list[Rivals]:
-    """What each model says of the images before any attack and of those where this one begins, where its objective
-    looks at that: a forward pass each. Of images that pixel figures leave out only where there are no others."""
+    """What each model says of the images before any attack, of those where this one begins and of these after a small
+    noise, where its objective looks at that: a forward pass each. Of images that pixel figures leave out only where
+    there are no others."""
     if threat.objective not in HELD_AGAINST_RIVALS or not threat.eps:
         return []
     anomalous = torch.tensor([originals.defects[row] != "good" for row in rows])
@@ -106,15 +108,25 @@ def _rivals(
     rows = [row for row, is_known in zip(rows, known, strict=True) if is_known] or rows
     every = max(1, len(rows) * originals.masks[0].numel() // SAMPLED)
 
-    def pixels(images: Images) -> list[list[tuple[Tensor, Tensor]]]:
+    # Not before it is needed: torchattacks takes a second to import.
+    from omnial_bench.attacks.pgd import random_change
+
+    ball, generator = threat_model(threat), generator_for(seed, "stirred", threat.name, originals.categories[rows[0]])
+
+    def pixels(images: Images, stir: bool = False) -> list[list[tuple[Tensor, Tensor]]]:
         parts: list[list[tuple[Tensor, Tensor]]] = [[] for _ in models]
         with victim(models, precision=precision) as target, torch.no_grad():
             for start in range(0, len(rows), batch):
                 part = images.batch(rows[start : start + batch], device)
-                truth = part.masks.flatten()[::every]
-                for pairs, prediction in zip(parts, target.predictions(part.images), strict=True):
+                shown, truth = part.images, part.masks.flatten()[::every]
+                if stir:
+                    noise = STIRRED * random_change(shown.shape, ball, generator).to(shown)
+                    shown = (shown + noise).clamp(0, 1)
+                for pairs, prediction in zip(parts, target.predictions(shown), strict=True):
                     pairs.append((prediction.score_map.flatten()[::every], truth))
         return parts
 
-    looks = [pixels(originals)] if begin is None else [pixels(originals), pixels(replace(originals, images=begin))]
+    before = pixels(originals)
+    begun = originals if begin is None else replace(originals, images=begin)
+    looks = before, before if begin is None else pixels(begun), pixels(begun, stir=True)
     return [Rivals.of(*parts) for parts in zip(*looks, strict=True)]

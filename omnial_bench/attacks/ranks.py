@@ -6,7 +6,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnial_bench.attacks.aim import Aim, log_odds_of_wrong, means_apart
-from omnial_bench.attacks.rivals import STRAIGHT
 from omnial_bench.attacks.straightening import straightened
 from omnial_bench.errors import UserError
 from omnial_bench.types import Prediction
@@ -15,6 +14,8 @@ PARTNERS = 2
 """Pixels of the other kind that each pixel is held against."""
 STRIDE = 7919
 """A prime, so that neighbouring pixels meet partners far apart."""
+STRAIGHT = 0.25
+"""Share of the straightened scores in those that `ranking` compares."""
 WIDTH = 0.5
 """Of a pair: by how many standard deviations it is won."""
 
@@ -81,8 +82,9 @@ def pooled(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     one's, have won: the mean of -softplus((s - n) / t), t `WIDTH`, over anomalous pixels, the same turned about over
     normal ones, each pixel held against `PARTNERS` quantiles of the other kind. Both kinds count alike over the whole
     category, so that an image counts by its pixels as in the pooled figure. Towards a target it is lowered, and a pixel
-    is held against the kind that it is to look like. Scores are as in `ranking`, in units of all images, whose scores
-    stay as they were: images of a batch do not mix. Bends and units have no gradient. UserError without `aim.rivals`.
+    is held against the kind that it is to look like. A score's unit is what a small noise moves it by at its level
+    (`Stabiliser`), so that no bend of a detector's scores is seen; scores are in standard deviations of it over all
+    images, whose scores stay as they were: images of a batch do not mix. UserError without `aim.rivals`.
     """
     if (rivals := aim.rivals) is None:
         raise UserError(

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from omnial_bench.attacks.straightening import Bend
+from omnial_bench.attacks.stabilising import Stabiliser
 
 COUNT = 512
 """Rivals of each kind: quantiles of the scores of all images."""
 SAMPLED = 2**22
 """Pixels of a category that are looked at, about, spread evenly: the memory of a category of any size."""
-STRAIGHT = 0.25
-"""Share of the straightened scores in those that are compared."""
+STIRRED = 0.25
+"""Size of the noise that units are measured by, as a share of the ball."""
 
 Pixels = Sequence[tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]]
 """Log-odds and truth, in parts."""
@@ -25,11 +25,11 @@ Pixels = Sequence[tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]]
 class Rivals:
     """Scores of a detector's pixels over a whole category, before the first step; none of it has a gradient."""
 
-    bend: Bend
+    unit: Stabiliser
     middle: float
     spread: float
-    """Mean and standard deviation of the log-odds before any attack: after one, a few scores that it has driven far out
-    would make all others look alike."""
+    """Mean and standard deviation of the scores, in that unit, before any attack: after one, a few scores that it has
+    driven far out would make all others look alike."""
     normal: Float[Tensor, " rivals"]
     anomalous: Float[Tensor, " rivals"]
     """Quantiles of the scores, ascending; where there is no pixel of a kind, those of all pixels."""
@@ -37,22 +37,20 @@ class Rivals:
     """Of the anomalous pixels among all; where one kind is missing, a half, so that both count alike."""
 
     @classmethod
-    def of(cls, before: Pixels, begun: Pixels = ()) -> "Rivals":
-        """From the images before any attack and, where it goes on from others, from those too."""
-        odds, truth = _joined(before)
-        spread, middle = torch.std_mean(odds)
-        bend = Bend.of(odds[None])
-        if begun:
-            odds, truth = _joined(begun)
-        scores = _mixed(bend, odds[None], float(middle), float(spread))[0]
+    def of(cls, before: Pixels, begun: Pixels, stirred: Pixels) -> "Rivals":
+        """From the images before any attack, those where it begins, and these after a small noise."""
+        odds, truth = _joined(begun)
+        unit = Stabiliser.of(odds, _joined(stirred)[0])
+        spread, middle = torch.std_mean(unit(_joined(before)[0]))
+        scores = _standard(unit(odds), float(middle), float(spread))
         share = float(truth.float().mean())
         mixed = 0 < share < 1
         normal, anomalous = (_quantiles(scores[kind] if mixed else scores) for kind in (~truth, truth))
-        return cls(bend, float(middle), float(spread), normal, anomalous, share if mixed else 0.5)
+        return cls(unit, float(middle), float(spread), normal, anomalous, share if mixed else 0.5)
 
     def scores(self, odds: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
-        """Log-odds on the scale of the rivals: in standard deviations, a quarter of it straightened."""
-        return _mixed(self.bend, odds.reshape(1, -1), self.middle, self.spread).view_as(odds)
+        """Log-odds on the scale of the rivals: in standard deviations of their unit."""
+        return _standard(self.unit(odds), self.middle, self.spread)
 
 
 def _joined(parts: Pixels) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
@@ -60,9 +58,8 @@ def _joined(parts: Pixels) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
     return odds, truth
 
 
-def _mixed(bend: Bend, odds: Float[Tensor, "1 n"], middle: float, spread: float) -> Float[Tensor, "1 n"]:
-    plain = (odds - middle) / (spread or 1.0)
-    return STRAIGHT * bend(odds) + (1 - STRAIGHT) * plain
+def _standard(scores: Tensor, middle: float, spread: float) -> Tensor:
+    return (scores - middle) / (spread or 1.0)
 
 
 def _quantiles(scores: Float[Tensor, " n"]) -> Float[Tensor, " rivals"]:

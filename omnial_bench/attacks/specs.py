@@ -68,7 +68,7 @@ AIMS: dict[str, str] = {
 }
 """The kinds of metric that each objective goes for."""
 HELD_AGAINST_RIVALS = frozenset({"pooled"})
-"""Objectives that look at what the detector says of all images where the attack begins: a forward pass of each."""
+"""Objectives that look at what the detector says of all images where the attack begins, and after a small noise."""
 
 
 def check_objective(name: str) -> None:
