@@ -17,7 +17,7 @@ SAME = 1e-3
 
 @dataclass(frozen=True)
 class Stabiliser:
-    """A smooth, strictly increasing map after which a noise moves the scores of all levels alike: the integral of
+    """A strictly increasing map after which a noise moves the scores of all levels alike: the integral of
     1 / move(score), the move linear between levels and, where it grows outwards, beyond the last.
 
     A function that rises, put on the scores, multiplies a score's move by its own slope, so that to first order the map
@@ -48,7 +48,7 @@ class Stabiliser:
         widths, growth = levels.diff(), moves.diff() / levels.diff()
         growth = torch.where((growth * widths).abs() < SAME * moves[:-1], 0.0, growth)
         inside = min(len(levels) - 1, max(1, len(levels) // TAIL))
-        below, above = torch.zeros(1).double(), torch.zeros(1).double()
+        below = above = ends
         if inside:
             below = ((moves[inside] - moves[0]) / (levels[inside] - levels[0])).clamp_max(0)[None]
             above = ((moves[-1] - moves[-1 - inside]) / (levels[-1] - levels[-1 - inside])).clamp_min(0)[None]
