@@ -55,17 +55,18 @@ def workload(plan: Plan, *, seeds: int = 1) -> list[Load]:
         in_sets, in_tests, seen = 0, 0, 0
         for suite in suites:
             images = [_images(plan, suite, counts[category]) for category in plan.categories]
+            if suite.against == "sources":
+                seen += among * _looked(suite) * sum(map(sum, images))
             for threat in suite.threats:
                 if suite.against == "sources":
                     in_sets += among * sum(_attacked(threat, *pair) for pair in images)
-                    seen += among * sum(map(sum, images)) if threat.objective in HELD_AGAINST_RIVALS else 0
             for model in own:
                 of_model = {category: _images(plan, suite, counts[category]) for category in model.categories}
                 if suite.against == "sources":
                     seen += len(suite.threats) * sum(map(sum, of_model.values()))
                     continue
+                seen += _looked(suite) * sum(map(sum, of_model.values()))
                 for threat in suite.threats:
-                    seen += sum(map(sum, of_model.values())) if threat.objective in HELD_AGAINST_RIVALS else 0
                     passes = sum(_attacked(threat, *pair) for pair in of_model.values())
                     by_gradient = spec_of(threat.attack).uses_gradient
                     in_tests += passes if by_gradient else 0
@@ -123,6 +124,16 @@ def _images(plan: Plan, suite: Suite, category: Category) -> tuple[int, int]:
         # Taken in turn from every defect and the normal ones; how many defects there are the catalogue does not say.
         return min(good, min(limits) // 2), min(limits) - min(good, min(limits) // 2)
     return good, defect
+
+
+def _looked(suite: Suite) -> int:
+    """How often a suite shows each image to a detector for objectives that look beyond one image: as it is, with noise
+    once for each ball, and twice more where a threat begins elsewhere."""
+    looking = [threat for threat in suite.threats if threat.objective in HELD_AGAINST_RIVALS and threat.eps]
+    balls = {(threat.after, threat.norm, threat.eps) for threat in looking if threat.start is None}
+    return (
+        len({threat.after for threat in looking}) + len(balls) + 2 * sum(threat.start is not None for threat in looking)
+    )
 
 
 def _attacked(threat: Threat, normal: int, anomalous: int) -> int:

@@ -205,6 +205,16 @@ class ThreatModel:
             delta = delta * (eps / length).clamp_max(1.0)[:, None, None, None]
         return (clean + delta).clamp(0.0, 1.0)
 
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+        """A random change within the ball, on the CPU: uniform (L-infinity), or of uniform direction and radius."""
+        eps = float(self.eps)
+        if self.norm == "linf":
+            return (2 * torch.rand(shape, generator=generator) - 1) * eps
+        direction = torch.randn(shape, generator=generator)
+        length = direction.flatten(1).norm(dim=1)
+        scale: Tensor = torch.rand(shape[0], generator=generator) * eps / length
+        return direction * scale[:, None, None, None]
+
     def distance(self, images: Float[Tensor, "b 3 h w"], clean: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
         """Size of the change of each image in this norm."""
         delta = (images - clean).flatten(1)

@@ -18,7 +18,7 @@ from omnial_bench.attacks.objectives import (
     reconstruction,
     segpgd,
 )
-from omnial_bench.attacks.pgd import DensePGD, ascent, first_step, random_change
+from omnial_bench.attacks.pgd import DensePGD, ascent, first_step
 from omnial_bench.attacks.victim import Victim, as_victim, victim
 from omnial_bench.errors import UserError
 from omnial_bench.models.outside.adapter import Adapted
@@ -233,7 +233,7 @@ def test_low_precision_is_for_the_networks_alone() -> None:
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_random_start_stays_in_the_ball_and_fills_it(norm) -> None:
     threat = ThreatModel(eps=Fraction(1, 4), norm=norm)
-    change = random_change((64, 3, 4, 4), threat, torch.Generator().manual_seed(0))
+    change = threat.draw((64, 3, 4, 4), torch.Generator().manual_seed(0))
     lengths = threat.distance(change, torch.zeros_like(change))
     assert lengths.max() <= 0.25 + 1e-6
     assert lengths.max() > 0.24

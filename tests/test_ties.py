@@ -46,6 +46,12 @@ def test_what_has_left_its_end_was_not_held_there() -> None:
     assert share(*rows, attacked=[[0.0, 2, 1, 9], [3.0, 0, 5, 8]]) == pytest.approx(2 / 5)
 
 
+def test_what_is_driven_to_an_end_is_held_there() -> None:
+    """A sigmoid that rounds to 1 under the attack alone: two of three anomalous pixels, with most normal ones."""
+    rows = [0.1, 0.2, 0.1, 0.9], [0.3, 0.1, 0.8, 0.7]
+    assert share(*rows, attacked=[[1.0, 1, 0.4, 1], [1.0, 1, 1, 0.9]]) == pytest.approx(2 / 3)
+
+
 def test_a_lowest_score_that_the_attack_goes_below_was_no_end() -> None:
     """As of a flat background: every pixel of it has one score, and is free to move."""
     rows = [0.0, 2, 0, 9], [3.0, 0, 5, 8]

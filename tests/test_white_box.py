@@ -11,8 +11,8 @@ from masked import Honest
 from one_task import remembered
 from torch import Tensor, nn
 
-from omnial_bench.attacks.attacking import _rivals
 from omnial_bench.attacks.conduct import WHOLE
+from omnial_bench.attacks.looks import Looks
 from omnial_bench.attacks.rivals import Rivals
 from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.schema import Suite, Threat
@@ -335,6 +335,18 @@ class TestPasses:
         assert self.passed(threat("best", options={"best": True})) == {True: 3 * 60, False: 60 + 60 + 60}
         assert self.passed(threat("noise").model_copy(update={"attack": "noise", "steps": 1})) == {True: 0, False: 120}
 
+    def test_what_an_objective_looks_at_besides_is_looked_at_once_for_a_ball(self) -> None:
+        """All images and these under a small noise, for the first; where an attack begins, and with noise, for what
+        goes on. One that aims at a part sees all too; another ball has a noise of its own."""
+        ranks = {"objective": "ranking"}
+        first, other = threat("a", **ranks), threat("b", where="foreground", **ranks)
+        assert self.passed(first) == {True: 3 * 60, False: 60 + 60 + 2 * 60}
+        assert self.passed(first, other) == {True: 6 * 60, False: 60 + 2 * 60 + 2 * 60}
+        assert self.passed(first, threat("c", "4/255", **ranks)) == {True: 6 * 60, False: 60 + 2 * 60 + 3 * 60}
+        on = threat("on", objective="pooled", start="a")
+        # What goes on stands in the corner of its ball, and looks at each image once.
+        assert self.passed(first, on) == {True: 4 * 60, False: 60 + 2 * 60 + 4 * 60}
+
     def test_batches_that_a_goal_leaves_alone_do_not_pass_again(self) -> None:
         """In batches of 16 the 20 normal images fill one and share one: `hide` leaves 16, `fabricate` 28 alone."""
         assert self.passed(threat("hide", goal="hide")) == {True: 3 * 40, False: 60 + 44}
@@ -463,11 +475,12 @@ def test_rivals_are_pixels_whose_truth_is_known() -> None:
         *(torch.cat((getattr(images, name), getattr(unmarked, name))) for name in ("images", "masks")),
         images.categories * 2, images.defects + unmarked.defects, images.ids * 2,
     )  # fmt: skip
-    settings = {"device": "cpu", "batch": 4, "precision": None}
-    alone, beside = (
-        _rivals([Adapted(Bright())], given, None, range(len(given)), pooled, 0, **settings)[0]
-        for given in (images, both)
-    )
+
+    def rivals(given: Images) -> Rivals:
+        (found,) = Looks([Adapted(Bright())], given, seed=0, device="cpu", batch=4).rivals(pooled, "cap")
+        return found
+
+    alone, beside = rivals(images), rivals(both)
     assert torch.equal(alone.normal, beside.normal) and torch.equal(alone.anomalous, beside.anomalous)
-    (none,) = _rivals([Adapted(Bright())], unmarked, None, range(8), pooled, 0, **settings)
+    none = rivals(unmarked)
     assert torch.equal(none.normal, none.anomalous) and none.share == 0.5

@@ -73,6 +73,20 @@ def test_suites_that_attack_the_test_split(tmp_path: Path, against: str, others:
     assert load.scored == 2 * (83 + 78) + 2 * 2 * 8 * (1 + 2 * (1 + others)) + 2 * 2 * 8
 
 
+def test_objectives_that_look_beyond_one_image_see_them_all_beforehand(tmp_path: Path) -> None:
+    """Two models, 8 images a category: as they are, with the noise of either ball, and twice where one goes on."""
+    lines = [
+        f'[[threats]]\nname = "{name}"\neps = "{eps}/255"\nobjective = "{objective}"\nsteps = 1\n{more}'
+        for name, eps, objective, more in (
+            ("a", 8, "ranking", ""), ("b", 4, "ranking", ""), ("c", 8, "ranking", 'goal = "hide"'),
+            ("d", 8, "pooled", 'start = "a"'),
+        )
+    ]  # fmt: skip
+    write_text(tmp_path / "four.toml", SUITE.format(against="self").split("[[threats]]")[0] + "\n".join(lines))
+    (load,) = workload(plan(suites=(str(tmp_path / "four.toml"),)))
+    assert load.scored == 2 * (83 + 78) + 2 * 2 * 8 * (1 + 4) + 2 * 2 * 8 * (1 + 2 + 2)
+
+
 def test_counts_that_nobody_published_are_an_error() -> None:
     with pytest.raises(UserError, match="there are none; try mvtec or visa"):
         workload(plan(dataset="toy", categories=("cap",)))

@@ -30,7 +30,8 @@ class Aim:
     """Defects that are to look normal: averaged apart as if they were anomalous, or normal pixels, nine in ten, would
     decide again."""
     rivals: Rivals | None = None
-    """What the detector says of the images of the category where the attack begins; `pooled` alone looks at them."""
+    """What the detector says of the images of the category where the attack begins: `pooled` needs it, `ranking` takes
+    the unit of scores from it."""
 
     @classmethod
     def at(cls, labels: Tensor, images: Float[Tensor, "b 3 h w"], towards: bool, progress: float) -> "Aim":

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -10,14 +9,13 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from omnial_bench.attacks.levels import quantise
-from omnial_bench.attacks.rivals import SAMPLED, STIRRED, Rivals
+from omnial_bench.attacks.looks import Looks
 from omnial_bench.attacks.sets.compose import Composed, generator_for
-from omnial_bench.attacks.specs import HELD_AGAINST_RIVALS
 from omnial_bench.attacks.threats import aims, build_attack, kind_of, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Threat
-from omnial_bench.data.images import Images, to_float
-from omnial_bench.types import Detector, located
+from omnial_bench.data.images import to_float
+from omnial_bench.types import Detector
 
 
 class Part(NamedTuple):
@@ -47,19 +45,23 @@ def attack_images(
     precision: torch.dtype | None = None,
     begin: UInt8[Tensor, "n 3 h w"] | None = None,
     threshold: float = math.inf,
+    looks: Looks | None = None,
 ) -> Iterator[Part]:
     """Attack the mean over `models` on every image that the threat's goal attacks; the others come as they were.
 
-    With `begin`, images in the ball, the attack starts from these; `threshold` is that of the image score.
+    With `begin`, images in the ball, the attack starts from these; `threshold` is that of the image score; `looks` are
+    those of these models at these images, where several threats share them.
 
     Each category has random numbers of its own, the same for every model. UserError for a threat that does not fit.
     """
     originals, ball = composed.images, threat_model(threat)
+    if looks is None:
+        looks = Looks(models, originals, seed=seed, device=device, batch=batch, precision=precision)
     for category in dict.fromkeys(originals.categories):
         every = [index for index, name in enumerate(originals.categories) if name == category]
         generator = generator_for(seed, "attack", threat.name, category)
         size = len(every) if kind_of(threat).whole else batch
-        rivals = _rivals(models, originals, begin, every, threat, seed, device=device, batch=batch, precision=precision)
+        rivals = looks.rivals(threat, category, begin)
         for start in range(0, len(every), size):
             rows = every[start : start + size]
             part, before = originals.batch(rows, device), originals.images[rows]
@@ -84,49 +86,3 @@ def attack_images(
                 masks = attack.truth.cpu() & marked  # type: ignore[attr-defined]
             sizes = tuple(attack.sizes) if kind_of(threat).sized else ()  # type: ignore[attr-defined]
             yield Part(rows, saved, attack.losses, count, attack.flat, masks, sizes)
-
-
-def _rivals(
-    models: Sequence[Detector],
-    originals: Images,
-    begin: UInt8[Tensor, "n 3 h w"] | None,
-    rows: Sequence[int],
-    threat: Threat,
-    seed: int,
-    *,
-    device: torch.device | str,
-    batch: int,
-    precision: torch.dtype | None,
-) -> list[Rivals]:
-    """What each model says of the images before any attack, of those where this one begins and of these after a small
-    noise, where its objective looks at that: a forward pass each. Of images that pixel figures leave out only where
-    there are no others."""
-    if threat.objective not in HELD_AGAINST_RIVALS or not threat.eps:
-        return []
-    anomalous = torch.tensor([originals.defects[row] != "good" for row in rows])
-    known = located(originals.masks[list(rows)], anomalous).tolist()
-    rows = [row for row, is_known in zip(rows, known, strict=True) if is_known] or rows
-    every = max(1, len(rows) * originals.masks[0].numel() // SAMPLED)
-
-    # Not before it is needed: torchattacks takes a second to import.
-    from omnial_bench.attacks.pgd import random_change
-
-    ball, generator = threat_model(threat), generator_for(seed, "stirred", threat.name, originals.categories[rows[0]])
-
-    def pixels(images: Images, stir: bool = False) -> list[list[tuple[Tensor, Tensor]]]:
-        parts: list[list[tuple[Tensor, Tensor]]] = [[] for _ in models]
-        with victim(models, precision=precision) as target, torch.no_grad():
-            for start in range(0, len(rows), batch):
-                part = images.batch(rows[start : start + batch], device)
-                shown, truth = part.images, part.masks.flatten()[::every]
-                if stir:
-                    noise = STIRRED * random_change(shown.shape, ball, generator).to(shown)
-                    shown = (shown + noise).clamp(0, 1)
-                for pairs, prediction in zip(parts, target.predictions(shown), strict=True):
-                    pairs.append((prediction.score_map.flatten()[::every], truth))
-        return parts
-
-    before = pixels(originals)
-    begun = originals if begin is None else replace(originals, images=begin)
-    looks = before, before if begin is None else pixels(begun), pixels(begun, stir=True)
-    return [Rivals.of(*parts) for parts in zip(*looks, strict=True)]

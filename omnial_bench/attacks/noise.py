@@ -5,7 +5,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from omnial_bench.attacks.dense import DenseAttack
-from omnial_bench.attacks.pgd import random_change
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.schema import Threat
 
@@ -27,7 +26,7 @@ class Noise(DenseAttack):
     ) -> Float[Tensor, "b 3 h w"]:
         """The images with noise, in float32, inside the ball and [0, 1]; equal to `images` outside of `where`."""
         clean, _, region = self.inputs(images, labels, where)
-        noise = random_change(clean.shape, self.threat, self.generator).to(clean.device)
+        noise = self.threat.draw(clean.shape, self.generator).to(clean.device)
         noise = noise * region[:, None]
         if self.threat.norm == "l2":
             length = noise.flatten(1).norm(dim=1).clamp_min(torch.finfo(noise.dtype).tiny)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from omnial_bench.attacks.boxes import box_of, filled, placed
 from omnial_bench.attacks.dense import DenseAttack, stronger
-from omnial_bench.attacks.pgd import random_change
 from omnial_bench.attacks.settings import PatchOptions
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.schema import Threat
@@ -41,7 +40,7 @@ class Patch(DenseAttack):
         patch = self.place(region)[:, None]
         attacked = clean
         if self.random_start:
-            noise = random_change(clean.shape, self.threat, self.generator).to(clean.device)
+            noise = self.threat.draw(clean.shape, self.generator).to(clean.device)
             attacked = self.threat.project(clean + noise * patch, clean)
         kept, best = attacked, torch.full_like(clean[:, 0, 0, 0], -math.inf)
         losses, flat = [], torch.zeros(())

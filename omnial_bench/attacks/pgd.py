@@ -154,7 +154,7 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
             return self.threat.project(self.begin.float(), clean)
         if number == 0 and not self.random_start:
             return clean
-        noise = within(random_change(clean.shape, self.threat, self.generator).to(clean.device), region)
+        noise = within(self.threat.draw(clean.shape, self.generator).to(clean.device), region)
         return self.threat.project(clean + noise, clean)
 
 
@@ -188,20 +188,6 @@ def scaled(gradient: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     """
     largest = gradient.abs().flatten(1).amax(1)[:, None, None, None]
     return torch.where(largest > 0, gradient / largest, 0)
-
-
-def random_change(
-    shape: torch.Size | tuple[int, int, int, int], threat: ThreatModel, generator: torch.Generator
-) -> Float[Tensor, "b 3 h w"]:
-    """A random change within the threat's ball, on the CPU: uniform (L-infinity), or of uniform direction and radius
-    (L2)."""
-    eps = float(threat.eps)
-    if threat.norm == "linf":
-        return (2 * torch.rand(shape, generator=generator) - 1) * eps
-    direction = torch.randn(shape, generator=generator)
-    length = direction.flatten(1).norm(dim=1)
-    scale: Tensor = torch.rand(shape[0], generator=generator) * eps / length
-    return direction * scale[:, None, None, None]
 
 
 def within(change: Float[Tensor, "b 3 h w"], region: Bool[Tensor, "b 1 h w"] | None) -> Float[Tensor, "b 3 h w"]:

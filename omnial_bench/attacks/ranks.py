@@ -14,7 +14,7 @@ PARTNERS = 2
 """Pixels of the other kind that each pixel is held against."""
 STRIDE = 7919
 """A prime, so that neighbouring pixels meet partners far apart."""
-STRAIGHT = 0.25
+STRAIGHT = 0.15
 """Share of the straightened scores in those that `ranking` compares."""
 WIDTH = 0.5
 """Of a pair: by how many standard deviations it is won."""
@@ -24,23 +24,24 @@ def ranking(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     """How far an image's normal pixels rank above its anomalous ones: the mean of -log(1 + softplus((a - n) / t)) over
     pairs of a normal pixel's score n and an anomalous one's a, t `WIDTH`.
 
-    A score is what ranks pixels (log-odds, smoothed where the detector smooths its map) in standard deviations of the
-    map, and to the share `STRAIGHT` what it is when `straightened`. The latter is the same after any strictly
-    increasing change of the scores, so that no bend, be it an exponential or a sigmoid that has not rounded to 1, takes
-    the attack's hold; the former favours those pixels that move most, where others cannot be won. A pair that is won
-    loses its weight, one far from being won keeps a little (one over its distance), so that the ranks decide and not a
-    few extreme pixels. Every pixel meets `PARTNERS` of the other kind, in a fixed order and in memory of the map's
-    size. Towards a target it is lowered, with the pairs turned about. An image with pixels of one kind has the value
+    A score is what ranks pixels (log-odds, smoothed where the detector smooths its map). It is read in three ways, each
+    in standard deviations of the map: to the share `STRAIGHT` as it is when `straightened`, which is the same after any
+    strictly increasing change of the scores; of the rest, half in the unit of `aim.rivals`, where they are known, which
+    no such change touches either, beyond the scores that an image has as well; and half as it is, which favours those
+    pixels that move most, where others cannot be won. So no bend, be it an exponential or a sigmoid that has not
+    rounded to 1, takes the attack's hold. A pair that is won loses its weight, one far from being won keeps a little
+    (one over its distance), so that the ranks decide and not a few extreme pixels. Every pixel meets `PARTNERS` of the
+    other kind, in a fixed order and in memory of the map's size. Towards a target it is lowered, with the pairs turned
+    about. An image with pixels of one kind has the value
     of `linear`, for the mean of scores in the map's own units stays 0, and the gradient of that mean; towards a target
     it is weighted by sigmoid((wrong - mean) / t), which bears on those that lie furthest out. Any positive affine
     change of the scores leaves the value of pairs and the direction of the gradient as they are; the deviation, the
     bend and the weights have no gradient.
     """
     ranked = prediction.score_map
-    spread, middle = torch.std_mean(ranked.detach().flatten(1), 1)
-    # A map of one value keeps its slope; divided by next to nothing it would overflow.
-    spread = torch.where(spread > 0, spread, 1.0)
-    plain = (ranked - middle[:, None, None]) / spread[:, None, None]
+    plain = _standard(ranked)
+    if aim.rivals is not None:
+        plain = (plain + _standard(aim.rivals.unit(ranked))) / 2
     odds = STRAIGHT * straightened(ranked) + (1 - STRAIGHT) * plain
     truth = aim.truth.flatten(1)
     pixels, anomalous = truth.shape[1], truth.sum(1, keepdim=True)
@@ -59,6 +60,14 @@ def ranking(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
         paired = paired + sum(means_apart(cost, first)) / (2 * PARTNERS)
     both = (anomalous > 0) & (anomalous < pixels)
     return torch.where(both.squeeze(1), paired, _alone(ranked, odds, aim))
+
+
+def _standard(scores: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    """In standard deviations of each map, from its mean; neither has a gradient."""
+    spread, middle = torch.std_mean(scores.detach().flatten(1), 1)
+    # A map of one value keeps its slope; divided by next to nothing it would overflow.
+    spread = torch.where(spread > 0, spread, 1.0)
+    return (scores - middle[:, None, None]) / spread[:, None, None]
 
 
 def _alone(ranked: Float[Tensor, "b h w"], odds: Float[Tensor, "b h w"], aim: Aim) -> Float[Tensor, " b"]:

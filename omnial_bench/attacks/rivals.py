@@ -1,5 +1,5 @@
 """What a detector says of the images of a category where an attack begins: the scores that `pooled` has pixels
-overtake."""
+overtake, and the unit that scores are measured in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,6 @@ from omnial_bench.attacks.stabilising import Stabiliser
 
 COUNT = 512
 """Rivals of each kind: quantiles of the scores of all images."""
-SAMPLED = 2**22
-"""Pixels of a category that are looked at, about, spread evenly: the memory of a category of any size."""
-STIRRED = 0.25
-"""Size of the noise that units are measured by, as a share of the ball."""
 
 Pixels = Sequence[tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]]
 """Log-odds and truth, in parts."""

@@ -67,7 +67,7 @@ AIMS: dict[str, str] = {
     "segpgd": "pixel",
 }
 """The kinds of metric that each objective goes for."""
-HELD_AGAINST_RIVALS = frozenset({"pooled"})
+HELD_AGAINST_RIVALS = frozenset({"pooled", "ranking"})
 """Objectives that look at what the detector says of all images where the attack begins, and after a small noise."""
 
 

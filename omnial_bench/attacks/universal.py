@@ -6,7 +6,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from omnial_bench.attacks.dense import DenseAttack
-from omnial_bench.attacks.pgd import random_change
 from omnial_bench.attacks.settings import UniversalOptions
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.schema import Threat
@@ -40,7 +39,7 @@ class Universal(DenseAttack):
         region = region[:, None]
         change = torch.zeros_like(clean[:1])
         if self.random_start:
-            change = random_change(change.shape, self.threat, self.generator).to(clean.device)
+            change = self.threat.draw(change.shape, self.generator).to(clean.device)
         losses, flat = [], torch.zeros((), dtype=torch.long, device=clean.device)
         for step in range(self.steps):
             order = torch.randperm(len(clean), generator=self.generator).to(clean.device)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from omnial_bench.attacks.attacking import attack_images
 from omnial_bench.attacks.columns import columns_of
+from omnial_bench.attacks.looks import Looks
 from omnial_bench.attacks.sets.compose import Composed, generator_for
 from omnial_bench.attacks.threats import aim_of, kind_of, label_of, spec_for
 from omnial_bench.attacks.ties import saturated
@@ -67,6 +68,11 @@ def evaluate(
     def subject(after: str | None, where: str) -> Composed:
         return compose_test(chosen if after is None else attacked[after], where, source.labels.dataset, category)
 
+    @cache
+    def looks(after: str | None) -> Looks:
+        images = subject(after, "frame").images
+        return Looks([model], images, seed=seed, device=device, batch=BATCH, precision=precision)
+
     for done, threat in enumerate(suite.threats):
         if progress is not None:
             progress(done, len(suite.threats), threat.name)
@@ -74,7 +80,7 @@ def evaluate(
         composed = subject(threat.after, threat.where)
         parts = attack_images(
             [model], composed, threat, seed=seed, device=device, batch=BATCH, precision=precision, begin=begin,
-            threshold=source.alarms(category).threshold,
+            threshold=source.alarms(category).threshold, looks=looks(threat.after),
         )  # fmt: skip
         attacked[threat.name], attempt = join_parts(
             list(parts), composed.images, suite, threat, source.labels, category

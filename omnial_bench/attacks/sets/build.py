@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from omnial_bench.attacks.attacking import attack_images
 from omnial_bench.attacks.levels import keeps, largest_change
+from omnial_bench.attacks.looks import Looks
 from omnial_bench.attacks.sets.compose import Composed, compose
 from omnial_bench.attacks.sets.manifest import (
     NAME,
@@ -64,6 +65,7 @@ def build_sets(
     make_folder(out)
     models = [model.to(device) for model in victim_models.values()]
     images = composed.images
+    looks = Looks(models, images, seed=seed, device=device, batch=batch, precision=precision)
     folders = [out / threat.name for threat in suite.threats]
     for threat, folder in zip(suite.threats, folders, strict=True):
         sources = [Source(name=name, sha256=source_hashes[name]) for name in victim_models] if threat.eps > 0 else []
@@ -72,7 +74,7 @@ def build_sets(
         with sealed(folder) as aside, ThreadPoolExecutor(THREADS) as pool:
             save = partial(_save, aside, composed, threat)
             for part in attack_images(
-                models, composed, threat, seed=seed, device=device, batch=batch, precision=precision
+                models, composed, threat, seed=seed, device=device, batch=batch, precision=precision, looks=looks
             ):
                 for saved in pool.map(save, part.rows, part.images.numpy()):
                     files.update(saved)
