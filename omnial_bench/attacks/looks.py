@@ -11,7 +11,6 @@ from torch import Tensor
 from omnial_bench.attacks.rivals import Pixels, Rivals
 from omnial_bench.attacks.sets.compose import generator_for
 from omnial_bench.attacks.specs import HELD_AGAINST_RIVALS
-from omnial_bench.attacks.threats import threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Threat
 from omnial_bench.data.images import Images
@@ -49,14 +48,14 @@ class Looks:
         where its objective does not look at them."""
         if threat.objective not in HELD_AGAINST_RIVALS or not threat.eps:
             return []
-        ball = threat_model(threat)
-        if ball.norm == "linf":
-            ball = replace(ball, eps=min(ball.eps, LARGEST))
+        eps = min(threat.eps, LARGEST) if threat.norm == "linf" else threat.eps
+        ball = ThreatModel(eps=eps, norm=threat.norm)
         key = category, ball.norm, ball.eps
         if begin is None and key in self._rivals:
             return self._rivals[key]
         if category not in self._before:
-            self._before[category] = self._pixels(self.originals, category)
+            # Those of one category at a time: they are as large as its maps.
+            self._before = {category: self._pixels(self.originals, category)}
         before, begun = self._before[category], self.originals
         if begin is not None:
             begun = replace(begun, images=begin)
