@@ -14,11 +14,12 @@ from omnial_bench.attacks.objectives import (
     balanced,
     cross_entropy,
     image_score,
+    linear,
     joint,
     reconstruction,
     segpgd,
 )
-from omnial_bench.attacks.pgd import DensePGD, ascent, first_step
+from omnial_bench.attacks.pgd import DensePGD, ascent, first_step, gathered
 from omnial_bench.attacks.victim import Victim, as_victim, victim
 from omnial_bench.errors import UserError
 from omnial_bench.models.outside.adapter import Adapted
@@ -156,6 +157,25 @@ def test_steps_that_decay_fall_linearly() -> None:
     slope = detector.weight.abs().sum().item()
     gains = [(after - before) / slope for before, after in pairwise(losses)]
     assert gains == pytest.approx([0.01, 0.008, 0.006, 0.004], rel=1e-3)
+
+
+def test_momentum_evens_out_what_turns_about() -> None:
+    """Red climbs by 1 of 4, and green turns about, from 3 of 4 to -3: half of the first and the second."""
+    first, second = (torch.tensor([1.0, green, 0.0]).view(1, 3, 1, 1) for green in (3.0, -3.0))
+    direction = gathered(gathered(torch.zeros_like(first), first, 0.5), second, 0.5)
+    assert direction.flatten().tolist() == pytest.approx([0.25 * 1.5, 0.75 * 0.5 - 0.75, 0.0])
+    # The scale of either gradient says nothing, nor does one that is zero.
+    again = gathered(gathered(torch.zeros_like(first), 1e-20 * first, 0.5), 1e9 * second, 0.5)
+    assert torch.allclose(again, direction)
+    assert torch.equal(gathered(direction, torch.zeros_like(first), 0.5), direction / 2)
+
+
+def test_momentum_reaches_the_corner_that_plain_steps_reach() -> None:
+    """On a linear detector, where all gradients are one: the same images to the last bit."""
+    images, truth = clean_images()
+    ball, settings = ThreatModel(eps=Fraction(8, 255)), {"objective": linear, "decay": True}
+    (plain, _), (carried, _) = (attack([Linear()], images, truth, ball, momentum=m, **settings) for m in (0.0, 0.5))
+    assert torch.equal(plain, carried)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 10, 50])

@@ -38,7 +38,8 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
     `model` is a Victim, or a module from images to logits (b, 2, h, w) as torchattacks' own takes it.
     Goal `any` raises the objective against the labels, which are the truth; the other goals lower it towards the
     labels, which are then target maps. `step_size` is in pixel units; None is that of `first_step`. With `decay` it is
-    the first one, and the others fall linearly. The random start is uniform in the L-infinity ball and, in L2, of a
+    the first one, and the others fall linearly. With `momentum` a step goes along the gradient and that share of the
+    direction before (see `gathered`). The random start is uniform in the L-infinity ball and, in L2, of a
     uniform direction and radius. Of several `restarts` the first alone can be the image itself, and each image
     keeps what its objective calls the strongest.
 
@@ -59,6 +60,7 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         restarts: int = 1,
         best: bool = False,
         decay: bool = False,
+        momentum: float = 0.0,
         together: int = TOGETHER,
     ) -> None:
         eps = float(threat.eps)
@@ -73,6 +75,7 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         self.restarts = restarts
         self.best = best
         self.decay = decay
+        self.momentum = momentum
         self.together = together
         self.begin: Float[Tensor, "b 3 h w"] | None = None
         """Images in the ball from which the next call begins, in place of a random start."""
@@ -135,6 +138,7 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         lookout = Lookout(self.model, truth, self.objective, towards=self.targeted)
         attacked, losses, flat = start, [], torch.ones(len(start), dtype=torch.bool, device=start.device)
         kept = gain = None
+        direction = torch.zeros_like(start)
         for step in range(self.steps):
             loss, gradient = lookout.gradient(attacked, step / self.steps)
             losses.append(loss)
@@ -142,7 +146,8 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
             if self.best:
                 kept, gain = keep(kept, gain, attacked, self.sign * loss)
             size = self.alpha * (1 - step / self.steps) if self.decay else self.alpha
-            move = ascent(within(gradient, region), self.threat)
+            direction = gathered(direction, gradient, self.momentum) if self.momentum else gradient
+            move = ascent(within(direction, region), self.threat)
             attacked = self.threat.project(attacked + self.sign * size * move, clean)
         if self.best or self.restarts > 1:
             kept, gain = keep(kept, gain, attacked, self.sign * lookout.value(attacked))
@@ -178,6 +183,16 @@ def ascent(gradient: Float[Tensor, "b 3 h w"], threat: ThreatModel) -> Float[Ten
     direction = scaled(gradient)
     length: Tensor = direction.flatten(1).norm(dim=1)[:, None, None, None]
     return direction / length.clamp_min(1)
+
+
+def gathered(
+    direction: Float[Tensor, "b 3 h w"], gradient: Float[Tensor, "b 3 h w"], momentum: float
+) -> Float[Tensor, "b 3 h w"]:
+    """A share of the direction before and the gradient of length 1 in L1, an image at a time: MI-FGSM's (Dong et al.,
+    CVPR 2018)."""
+    gradient = scaled(gradient)
+    size = gradient.abs().flatten(1).sum(1)[:, None, None, None]
+    return momentum * direction + gradient / size.clamp_min(1)
 
 
 def scaled(gradient: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:

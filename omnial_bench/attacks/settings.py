@@ -33,6 +33,8 @@ class PGDOptions:
     """Whether an image keeps its strongest iterate, the last one included, for one more forward pass."""
     decay: bool = False
     """Whether the step falls linearly to nothing, so that the last ones do not turn about a maximum."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the direction before in each step, so that what turns about from step to step evens out."""
     together: Annotated[int, Field(ge=1)] = TOGETHER
     """Starts of images in one batch at the most; all images of a call at one start always lie in one."""
 

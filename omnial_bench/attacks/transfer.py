@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from omnial_bench.attacks.aim import Objective
 from omnial_bench.attacks.objectives import balanced
-from omnial_bench.attacks.pgd import Climb, DensePGD, ascent, scaled, within
+from omnial_bench.attacks.pgd import Climb, DensePGD, ascent, gathered, within
 from omnial_bench.attacks.settings import TOGETHER
 from omnial_bench.attacks.victim import Lookout, Victim
 from omnial_bench.types import ThreatModel
@@ -49,10 +49,10 @@ class DenseTransfer(DensePGD):
             step_size=step_size,
             random_start=random_start,
             restarts=restarts,
+            momentum=momentum,
             together=together,
         )
         self.attack = "transfer"
-        self.momentum = momentum
         self.diversity = diversity
         self.resize = resize
         self.kernel = kernel
@@ -76,9 +76,8 @@ class DenseTransfer(DensePGD):
                 loss, gradient = lookout.gradient(attacked, progress)
             losses.append(loss)
             flat &= (gradient == 0).flatten(1).all(1)
-            gradient = scaled(smooth(gradient, self.kernel) if self.kernel else gradient)
-            size = gradient.abs().flatten(1).sum(1)[:, None, None, None]
-            direction = self.momentum * direction + gradient / size.clamp_min(1)
+            gradient = smooth(gradient, self.kernel) if self.kernel else gradient
+            direction = gathered(direction, gradient, self.momentum)
             move = ascent(within(direction, region), self.threat)
             attacked = self.threat.project(attacked + self.sign * self.alpha * move, clean)
         gain = self.sign * (lookout.value(attacked) if self.restarts > 1 else losses[-1])
