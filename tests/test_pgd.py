@@ -14,8 +14,8 @@ from omnial_bench.attacks.objectives import (
     balanced,
     cross_entropy,
     image_score,
-    linear,
     joint,
+    linear,
     reconstruction,
     segpgd,
 )
