@@ -110,5 +110,5 @@ def test_the_document_states_what_is_counted() -> None:
         for row in found.to_dict("records")
     }
     assert rows == expected
-    hours = found["pflop"].iloc[-1] * 1e3 / 3600
-    assert f"{hours:,.0f} / R" in said
+    operations = found["pflop"].iloc[-1]
+    assert f"{operations * 1e3 / 3600:,.0f} / R hours ({operations:,.0f}·10¹⁵" in said

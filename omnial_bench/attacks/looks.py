@@ -61,10 +61,10 @@ class Looks:
         if begin is not None:
             begun = replace(begun, images=begin)
         sides = before, before if begin is None else self._pixels(begun, category), self._pixels(begun, category, ball)
-        found = [Rivals.of(*parts) for parts in zip(*sides, strict=True)]
+        rivals = [Rivals.of(*parts) for parts in zip(*sides, strict=True)]
         if begin is None:
-            self._rivals[key] = found
-        return found
+            self._rivals[key] = rivals
+        return rivals
 
     def _pixels(self, images: Images, category: str, stirred_in: ThreatModel | None = None) -> list[Pixels]:
         """Of each model the scores of a category's pixels, with a small noise in a ball where one is given. Of images

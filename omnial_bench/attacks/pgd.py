@@ -39,9 +39,9 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
     Goal `any` raises the objective against the labels, which are the truth; the other goals lower it towards the
     labels, which are then target maps. `step_size` is in pixel units; None is that of `first_step`. With `decay` it is
     the first one, and the others fall linearly. With `momentum` a step goes along the gradient and that share of the
-    direction before (see `gathered`). The random start is uniform in the L-infinity ball and, in L2, of a
-    uniform direction and radius. Of several `restarts` the first alone can be the image itself, and each image
-    keeps what its objective calls the strongest.
+    direction before (see `gathered`). The random start is uniform in the L-infinity ball and, in L2, of a uniform
+    direction and radius. Of several `restarts` the first alone can be the image itself, and each image keeps what its
+    objective calls the strongest.
 
     `losses` holds the mean loss of the last call, over its images and starts, before each step; `flat` counts its
     images whose gradient was zero everywhere at every start and stayed so.

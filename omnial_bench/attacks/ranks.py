@@ -32,11 +32,10 @@ def ranking(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
     rounded to 1, takes the attack's hold. A pair that is won loses its weight, one far from being won keeps a little
     (one over its distance), so that the ranks decide and not a few extreme pixels. Every pixel meets `PARTNERS` of the
     other kind, in a fixed order and in memory of the map's size. Towards a target it is lowered, with the pairs turned
-    about. An image with pixels of one kind has the value
-    of `linear`, for the mean of scores in the map's own units stays 0, and the gradient of that mean; towards a target
-    it is weighted by sigmoid((wrong - mean) / t), which bears on those that lie furthest out. Any positive affine
-    change of the scores leaves the value of pairs and the direction of the gradient as they are; the deviation, the
-    bend and the weights have no gradient.
+    about. An image with pixels of one kind has the value of `linear`, for the mean of scores in the map's own units
+    stays 0, and the gradient of that mean; towards a target it is weighted by sigmoid((wrong - mean) / t), which bears
+    on those that lie furthest out. Any positive affine change of the scores leaves the value of pairs and the direction
+    of the gradient as they are; the deviation, the bend and the weights have no gradient.
     """
     ranked = prediction.score_map
     plain = _standard(ranked)

@@ -17,9 +17,9 @@ def saturated(
 
     A normal pixel at the floor cannot be raised by a gradient, nor an anomalous one at the ceiling lowered, whether it
     lay there in `maps`, before the attack, or has been driven there along with others. One that has left its end, as a
-    distance of zero does, was not held there. Places that hold one value in all of
-    these maps and in all of `attacked`, such as an empty border, say nothing and are left out. So is an end that one
-    image alone reaches: a block of one value in a map that was enlarged. None where no other place is left.
+    distance of zero does, was not held there. Places that hold one value in all of these maps and in all of `attacked`,
+    such as an empty border, say nothing and are left out. So is an end that one image alone reaches: a block of one
+    value in a map that was enlarged. None where no other place is left.
     """
     alive = torch.maximum(maps.amax(0), attacked.amax(0)) > torch.minimum(maps.amin(0), attacked.amin(0))
     shown, after, kinds = maps[:, alive], attacked[:, alive], truth[:, alive]
