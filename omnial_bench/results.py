@@ -90,7 +90,8 @@ class Attempt:
     direction: str
     """`up` where the attack raises its objective, `down` where it lowers it towards a target."""
     losses: str
-    """The mean objective before each step, with blanks between."""
+    """The mean objective before each step, with blanks between; where it goes on from another's images, first that of
+    the images before both."""
     seed: int
     run: str
     agreement: float | None = None

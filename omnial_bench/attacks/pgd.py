@@ -43,8 +43,9 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
     direction and radius. Of several `restarts` the first alone can be the image itself, and each image keeps what its
     objective calls the strongest.
 
-    `losses` holds the mean loss of the last call, over its images and starts, before each step; `flat` counts its
-    images whose gradient was zero everywhere at every start and stayed so.
+    `losses` holds the mean loss of the last call, over its images and starts, before each step; where it goes on from
+    images that another has left, that of the images themselves comes first. `flat` counts its images whose gradient was
+    zero everywhere at every start and stayed so.
     """
 
     def __init__(
@@ -117,7 +118,10 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
             for version, its_gain in zip(run.images.chunk(n), run.gain.chunk(n), strict=True):
                 kept, gain = keep(kept, gain, version, its_gain)
         assert kept is not None
-        self.losses = torch.stack([step.mean() for step in torch.cat(losses, 1)]).tolist()
+        means = [step.mean() for step in torch.cat(losses, 1)]
+        if self.begin is not None:
+            means.insert(0, self.model.value(clean, truth, self.objective, towards=self.targeted).mean())
+        self.losses = torch.stack(means).tolist()
         # Where all is won already there is nothing to climb: that says nothing of the detector's gradient.
         self.flat = int(flat.sum()) if self.begin is None else None
         if not (all(map(math.isfinite, self.losses)) and torch.isfinite(kept).all()):

@@ -71,7 +71,9 @@ def _curves(campaign: Campaign, trial: Trial) -> pd.DataFrame:
             [fmean(step) for step in zip(*map(losses_of, part["losses"]), strict=False)]
             for _, part in rows.groupby("seed")
         ]
-        for step, reached in enumerate(zip(*(curve for curve in curves if len(curve) > 1), strict=False), start=1):
+        reached_at = zip(*(curve for curve in curves if len(curve) > 1), strict=False)
+        # What goes on from another's images tells first where the images themselves were.
+        for step, reached in enumerate(reached_at, start=0 if trial.goes_on else 1):
             points += [(campaign.values.label(model), step, value) for value in reached]
     return pd.DataFrame(points, columns=["model", "step", "value"])
 
