@@ -32,6 +32,14 @@ def is_printable(text: str) -> bool:
     )
 
 
+def line_of(error: BaseException) -> str:
+    """What an error says, on one line; nothing where somebody else's code fails to say it."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # noqa: BLE001
+        return ""
+
+
 def unknown(what: str, got: str, known: Iterable[str]) -> UserError:
     """The error for a name that does not exist, with the closest known one."""
     names = sorted(known)

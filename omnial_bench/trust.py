@@ -15,7 +15,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, line_of
 from omnial_bench.io.whole import sha256
 
 if TYPE_CHECKING:
@@ -81,11 +81,6 @@ def guarded(source: object, doing: str) -> Iterator[None]:
             raise
         name = source if named else kind.__name__
         raise UserError(f"{name} failed to {doing}: {type(error).__name__}: {line_of(error)}"[:300]) from error
-
-
-def line_of(error: BaseException) -> str:
-    """What an error says, on one line."""
-    return " ".join(str(error).split())
 
 
 def parameters_of(source: Callable[..., Any]) -> set[str]:

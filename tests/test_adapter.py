@@ -132,9 +132,16 @@ def test_maps_of_other_floats_come_back_as_float32(kind: torch.dtype) -> None:
     assert made.log_odds.dtype == made.image_score.dtype == torch.float32
 
 
+class Silent(RuntimeError):
+    """Cannot even be told."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("nothing to say")
+
+
 def test_a_module_that_fails_later_is_one_line_and_a_missing_gradient_stays_what_it_is() -> None:
     detector = adapt(Returns(lambda grey: grey), [IMAGES])
-    for error in (ValueError("no\nmore"), SystemExit(0), RuntimeError("shapes")):
+    for error in (ValueError("no\nmore"), SystemExit(0), RuntimeError("shapes"), Silent()):
         detector.module.make = Mock(side_effect=error)  # type: ignore[union-attr]
         with pytest.raises(
             UserError, match=rf"Returns failed on images of shape .*: {type(error).__name__}: "

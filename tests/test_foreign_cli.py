@@ -197,6 +197,7 @@ def test_sets_are_built_on_them_and_scored(command: Command) -> None:
         ("--detector a/b=means:Mean", "expected a name of letters"),
         ("--detector means:Mean --detector mean=means:Bank", "the same rows twice"),
         ("--detector means:Mean --option side", "expected an option such as depth=3"),
+        ("--detector means:Mean --option side=3 --option side=4", "expected each --option once, got side twice"),
         ("--detector means:Mean --option depth=3", "unexpected keyword argument 'depth'"),
         ("--detector means:Mean --option side=wide", "means:Mean failed to build"),
         ("--detector means:Nothing", "cannot load the detector 'means:Nothing'"),
@@ -213,6 +214,12 @@ def test_sets_are_built_on_them_and_scored(command: Command) -> None:
 def test_mistakes_are_one_line(command: Command, words: str, line: str) -> None:
     assert line in refused(command(f"score {words} --category cap --data data --out out {SIZE}"))
     assert not Path("out/results.csv").exists()
+
+
+@pytest.mark.parametrize("size", ["\uff13\uff12x32", "100000x100000", "0x32", "32x32x3"])
+def test_a_size_is_two_numbers_of_digits(command: Command, size: str) -> None:
+    said = refused(command(f"score --detector means:Mean --category cap --data data --out out --size {size}"))
+    assert "expected height x width such as 256x320" in said
 
 
 RECORD = """

@@ -127,7 +127,8 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         if not (all(map(math.isfinite, self.losses)) and torch.isfinite(kept).all()):
             raise UserError(
                 "expected finite outputs and gradients from the detector all along the attack, got NaN or infinite "
-                "ones after the first step; keep its roots, logarithms and divisions off 0, or try the attack square"
+                "ones after the first step; keep its roots, logarithms and divisions off 0 and its exponentials "
+                "small, or try the attack square"
             )
         return kept.detach()
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from omnial_bench.attacks.aim import Aim, Objective
 from omnial_bench.attacks.objectives import STEADY
 from omnial_bench.attacks.rivals import Rivals
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, line_of
 from omnial_bench.types import Detector, Prediction, Untrained
 
 PRECISIONS = (None, torch.bfloat16)
@@ -57,9 +57,9 @@ class Victim(nn.Module):
                     prediction: Prediction = detector(images)
             except RuntimeError as error:
                 # What torch says of numpy() in a forward that is differentiated.
-                if "requires grad" not in str(error):
+                if "requires grad" not in line_of(error):
                     raise
-                raise _no_gradient(detector, error) from error
+                raise _no_gradient(detector, line_of(error)) from error
             if prediction.logits.shape[-2:] != images.shape[-2:]:
                 got, want = _size(prediction.logits), _size(images)
                 raise UserError(
@@ -204,19 +204,19 @@ def _gradient(
     try:
         (found,) = torch.autograd.grad(loss.sum(), images, allow_unused=True)
     except RuntimeError as error:
-        if not any(word in str(error) for word in ("grad", "derivative", "backward")):
+        if not any(word in line_of(error) for word in ("grad", "derivative", "backward")):
             raise
-        raise _no_gradient(detector, error) from error
+        raise _no_gradient(detector, line_of(error)) from error
     if found is None:
         raise _no_gradient(detector, "its output does not depend on it")
     gradient: Tensor = found
     return gradient
 
 
-def _no_gradient(detector: nn.Module, why: Exception | str) -> UserError:
+def _no_gradient(detector: nn.Module, why: str) -> UserError:
     return UserError(
         f"expected a gradient from the output of {_named(detector)} to its input, got none "
-        f"({str(why).splitlines()[0].rstrip('.')}); take detach, no_grad and numpy out of its forward, "
+        f"({why[:200].rstrip('.')}); take detach, no_grad and numpy out of its forward, "
         "or try the attack square, which needs no gradient"
     )
 
@@ -231,7 +231,8 @@ def _require_finite(detector: nn.Module, **tensors: Tensor) -> None:
             what = "NaN" if torch.isnan(tensor).any() else "infinite values"
             raise UserError(
                 f"expected finite {name} from {_named(detector)}, got {what}; "
-                "return logits, not logarithms of probabilities that can be 0, and keep roots and divisions off 0"
+                "return logits, not logarithms of probabilities that can be 0, keep roots and divisions off 0 "
+                "and exponentials small"
             )
 
 

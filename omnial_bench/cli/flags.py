@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -97,10 +98,10 @@ class _Size(click.ParamType[tuple[int, int]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         if isinstance(value, tuple):
             return value
-        height, cross, width = str(value).partition("x")
-        if not (cross and height.isdigit() and width.isdigit() and int(height) and int(width)):
-            self.fail(f"expected height x width such as 256x320, got {value!r}", param, ctx)
-        return int(height), int(width)
+        found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", str(value), re.ASCII)
+        if found is None:
+            self.fail(f"expected height x width such as 256x320, of five digits at the most, got {value!r}", param, ctx)
+        return int(found[1]), int(found[2])
 
 
 SIZE = _Size()

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, line_of
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
@@ -137,7 +137,7 @@ def _decoding(path: Path) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise UserError(f"cannot decode {path}: it is in no known image format; replace the file") from error
     except _DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = line_of(error) or type(error).__name__
         raise UserError(f"cannot decode {path}: {reason}; replace the file") from error
 
 

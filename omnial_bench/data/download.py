@@ -14,7 +14,7 @@ import requests  # type: ignore[import-untyped]
 from omnial_bench.data import unpack, visa
 from omnial_bench.data.catalog import Archive
 from omnial_bench.data.unpack import Tell, unheard
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, line_of
 from omnial_bench.io import whole as files
 from omnial_bench.io.lock import taken
 
@@ -109,7 +109,7 @@ def fetch(archive: Archive, folder: Path, *, url: str | None = None, tell: Tell 
             except (requests.RequestException, ValueError) as error:
                 if downloader.delivered:
                     raise downloader.other_hash(address) from error
-                reason = " ".join(str(error).split())
+                reason = line_of(error)
         tell(archive.size, archive.size, "checking")
         (incoming / path.name).replace(path)
     finally:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, line_of
 from omnial_bench.io import whole as files
 
 Tell = Callable[[int, int, str], None]
@@ -101,7 +101,7 @@ def unpack(archive: Path, folder: Path, *, most_bytes: int, most_members: int = 
         # Readers of compressed files raise an OSError of no number, or for a place that cannot be.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        why = " ".join(str(error).split())[:200]
+        why = line_of(error)[:200]
         raise UserError(f"cannot unpack {archive}: it is no tar file or damaged ({why}); fetch it again") from error
     if members == 0:
         raise UserError(f"cannot unpack {archive}: it holds nothing; fetch it again")

@@ -15,7 +15,7 @@ from torch import Tensor
 from omnial_bench.config.backbones import BackboneRecord
 from omnial_bench.config.load import read_backbone
 from omnial_bench.data.cache import remember
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, line_of
 from omnial_bench.io.whole import sha256
 from omnial_bench.models.public_names import renamed
 
@@ -82,7 +82,7 @@ def _fetched(name: str, record: BackboneRecord) -> Mapping[str, Any]:
         return timm.create_model(record.timm, pretrained=True).state_dict()  # type: ignore[no-any-return]
     except Exception as error:
         raise UserError(
-            f"timm could not fetch {record.timm} ({type(error).__name__}: {' '.join(str(error).split())[:120]}); "
+            f"timm could not fetch {record.timm} ({type(error).__name__}: {line_of(error)[:120]}); "
             "name a file by options = { weights = PATH }"
         ) from error
 
@@ -97,7 +97,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise UserError(f"{path} is no whole file of weights ({error}); copy it again") from error
     # What a damaged archive raises is not bounded.
     except Exception as error:
-        what = " ".join(str(error).split())[:120]
+        what = line_of(error)[:120]
         raise UserError(
             f"{path} is no whole file of weights ({type(error).__name__}: {what}); copy it again"
         ) from error

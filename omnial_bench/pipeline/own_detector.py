@@ -4,6 +4,7 @@ import hashlib
 import logging
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,6 +90,14 @@ class Elsewhere:
                 f"expected {alone[0]} with a --detector, got checkpoints alone, which keep theirs; leave it out"
             )
 
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """What their factories are called with; UserError for one that is given twice."""
+        pairs = [option_of(text) for text in self.options]
+        if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
+            raise UserError(f"expected each --option once, got {twice[0]} twice; give it one value")
+        return dict(pairs)
+
     def wanted(self, categories: Sequence[str]) -> list["Wanted"]:
         """Each of them, one a category where each has its own."""
         named = [Wanted.named(text) for text in self.detectors]
@@ -100,7 +109,7 @@ class Elsewhere:
         """One of them for its categories of the data; UserError as of `detector_at`."""
         site = Site(
             dataset=dataset, categories=dataset.categories if wanted.category is None else (wanted.category,),
-            size=self.size, device=device, seed=seed, options=dict(map(option_of, self.options)),
+            size=self.size, device=device, seed=seed, options=self.keywords,
             held_out=self.held_out,
         )  # fmt: skip
         return detector_at(site, wanted.factory, name=wanted.name)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, line_of
 
 # What Pillow raises on damaged files, and on images of more pixels than it takes for a decompression bomb.
 _DAMAGE = (
@@ -34,7 +34,7 @@ def read_png(path: Path, mode: str, size: tuple[int, int]) -> NDArray[np.uint8]:
                 raise UserError(f"{path}: expected {mode} {size[0]}x{size[1]}, got {got}; build the set again")
             return np.asarray(image)
     except _DAMAGE as error:
-        raise UserError(f"cannot decode {path}: {' '.join(str(error).split())}; build the set again") from error
+        raise UserError(f"cannot decode {path}: {line_of(error)}; build the set again") from error
 
 
 def to_rows(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.nn.parameter import is_lazy
 
 from omnial_bench.config.schema import Recipe
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, line_of
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.calibration import LEAST, Scale, scale_of, to_log_odds
 from omnial_bench.models.outside.gradients import named
@@ -111,11 +111,11 @@ def _tried(module: nn.Module, images: Tensor) -> object:
         raise
     # Somebody else's code may fail in any way, with an assertion or an exit for one.
     except BaseException as error:
-        if isinstance(error, RuntimeError) and images.requires_grad and "requires grad" in str(error):
+        if isinstance(error, RuntimeError) and images.requires_grad and "requires grad" in line_of(error):
             raise
         raise UserError(
             f"{named(module)} failed on images of shape {tuple(images.shape)}: {type(error).__name__}: "
-            f"{' '.join(str(error).split())}"[:300]
+            f"{line_of(error)}"[:300]
         ) from error
 
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, line_of
 from omnial_bench.models.outside.gradients import ForwardOnly
 
 FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
@@ -62,7 +62,7 @@ class Exported(nn.Module):
         try:
             values = self.session.run(list(self.outputs), {self.input: fed.contiguous().numpy()})
         except Exception as error:
-            raise UserError(f"{self.path} failed: {' '.join(str(error).split())}"[:300]) from error
+            raise UserError(f"{self.path} failed: {line_of(error)}"[:300]) from error
         return [torch.from_numpy(value)[: len(images)] for value in values]
 
 
@@ -98,7 +98,7 @@ def _opened(path: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise UserError(f"{path} is no ONNX model that can be run: {' '.join(str(error).split())}"[:300]) from error
+        raise UserError(f"{path} is no ONNX model that can be run: {line_of(error)}"[:300]) from error
 
 
 def _input_of(session: Any, path: Path) -> tuple[str, int | None, tuple[int | None, int | None]]:

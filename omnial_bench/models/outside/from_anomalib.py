@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, line_of
 from omnial_bench.models.outside.gradients import ForwardOnly, Whole, Wrapper
 
 
@@ -64,7 +64,7 @@ def _loaded(path: Path, kind: Any) -> nn.Module:
     try:
         model = kind.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:160]
+        reason = f"{type(error).__name__}: {line_of(error)}"[:160]
         if type(error).__name__ == "UnpicklingError" or "Weights only load failed" in reason:
             raise UserError(
                 f"{path} could not be loaded without running code from it ({reason}); if you trust it, load it with "

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, line_of
 
 REFUSED = "the gradient of "
 """How the line begins that refuses a gradient."""
@@ -42,7 +42,7 @@ class Whole(Wrapper):
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            raise not_whole(named(self.module), str(error).splitlines()[0].rstrip(".")) from error
+            raise not_whole(named(self.module), line_of(error)[:200].rstrip(".")) from error
 
 
 class ForwardOnly(Wrapper):
