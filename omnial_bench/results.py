@@ -90,8 +90,8 @@ class Attempt:
     direction: str
     """`up` where the attack raises its objective, `down` where it lowers it towards a target."""
     losses: str
-    """The mean objective before each step, with blanks between; where it goes on from another's images, first that of
-    the images before both."""
+    """The mean objective before each step, with blanks between; where each image begins as another threat has left it
+    or as it was, first that of all as they were."""
     seed: int
     run: str
     agreement: float | None = None

@@ -186,6 +186,9 @@ def test_white_box_and_transfer_may_lie_in_two_suites() -> None:
         ("5 4 3 2 1 0", {"objective": "segpgd"}, "not run", None),
         ("5 4 3 2 1 0", {"attacked": 0}, "not run", None),
         ("5", {"steps": 1}, "not run", None),
+        # All was won where it begins, before which it says what the images were.
+        ("-9 5 4.9 4.8 4.9", {"options": "start = q", "objective": "image_score"}, "passed", 1),
+        ("-9 5 -8 -9 -10", {"options": "start = q", "objective": "image_score"}, "failed", 0.75),
         ("", {"attack": "noise", "flat": None}, "not run", None),
     ],
 )

@@ -20,6 +20,7 @@ from omnial_bench.attacks.objectives import (
     segpgd,
 )
 from omnial_bench.attacks.pgd import DensePGD, ascent, first_step, gathered
+from omnial_bench.attacks.rivals import Rivals
 from omnial_bench.attacks.victim import Victim, as_victim, victim
 from omnial_bench.errors import UserError
 from omnial_bench.models.outside.adapter import Adapted
@@ -513,3 +514,27 @@ def test_a_victim_of_nothing_or_in_a_wrong_precision_says_what_to_do() -> None:
         pass
     with pytest.raises(UserError, match="bfloat16"), victim([Linear()], precision=torch.float16):
         pass
+
+
+def test_where_it_goes_on_each_image_begins_where_its_objective_is_stronger() -> None:
+    """The first two were raised in all pixels by the worst change, the others by its opposite; no step is taken."""
+    detector, (images, labels), ball = Linear(), clean_images(), ThreatModel(eps=Fraction(8, 255))
+    change = 8 / 255 * torch.where(labels, -1, 1)[:, None] * detector.weight.detach().sign()
+    change[2:] *= -1
+    begin = (images + change).clamp(0, 1)
+    settings = {"generator": torch.Generator(), "objective": linear, "steps": 1, "step_size": 0.0}
+    with victim([detector]) as target:
+        pgd = DensePGD(target, ball, **settings)
+        pgd.begin = begin
+        torch.testing.assert_close(pgd(images, labels), torch.cat((begin[:2], images[2:])), atol=1e-6, rtol=0)
+        before, after = (target.value(each, labels, linear) for each in (images, begin))
+        started = torch.cat((after[:2], before[2:]))
+        assert pgd.losses == pytest.approx([before.mean().item(), started.mean().item()], abs=1e-5)
+    # What an objective holds pixels against is what was said of the images that it goes on from.
+    pixels = [(detector.odds(each).flatten().detach(), labels.flatten()) for each in (images, begin)]
+    rivals = Rivals.of([pixels[0]], [pixels[1]], [pixels[0]])
+    with victim([detector], rivals=[rivals]) as target:
+        pgd = DensePGD(target, ball, **settings)
+        pgd.begin = begin
+        torch.testing.assert_close(pgd(images, labels), begin, atol=1e-6, rtol=0)
+        assert len(pgd.losses) == 1

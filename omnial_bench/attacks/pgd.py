@@ -43,9 +43,9 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
     direction and radius. Of several `restarts` the first alone can be the image itself, and each image keeps what its
     objective calls the strongest.
 
-    `losses` holds the mean loss of the last call, over its images and starts, before each step; where it goes on from
-    images that another has left, that of the images themselves comes first. `flat` counts its images whose gradient was
-    zero everywhere at every start and stayed so.
+    `losses` holds the mean loss of the last call, over its images and starts, before each step; where it chooses
+    between images that another has left and these as they were, that of the latter comes first. `flat` counts its
+    images whose gradient was zero everywhere at every start and stayed so.
     """
 
     def __init__(
@@ -79,7 +79,8 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         self.momentum = momentum
         self.together = together
         self.begin: Float[Tensor, "b 3 h w"] | None = None
-        """Images in the ball from which the next call begins, in place of a random start."""
+        """Images in the ball where the next call begins, in place of a random start: each there or as it is, whichever
+        the objective calls the stronger. All there where the victim has rivals, which are those of these images."""
         self.losses: list[float] = []
         self.flat: int | None = None
         if threat.goal != "any":
@@ -107,9 +108,14 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         region = None if where is None else where.to(clean.device).bool()[:, None]
         losses, flat = [], torch.ones(len(clean), dtype=torch.bool, device=clean.device)
         kept = gain = None
+        before: list[Float[Tensor, ""]] = []
         size = max(1, self.together // max(1, len(clean)))
         for first in range(0, self.restarts, size):
-            starts = [self._start(clean, region, number) for number in range(self.restarts)[first : first + size]]
+            if self.begin is None:
+                starts = [self._start(clean, region, number) for number in range(self.restarts)[first : first + size]]
+            else:
+                begun, before = self._begun(self.begin, clean, truth)
+                starts = [begun]
             n = len(starts)
             regions = None if region is None else region.repeat(n, 1, 1, 1)
             run = self.climb(clean.repeat(n, 1, 1, 1), truth.repeat(n, 1, 1), regions, torch.cat(starts))
@@ -118,10 +124,7 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
             for version, its_gain in zip(run.images.chunk(n), run.gain.chunk(n), strict=True):
                 kept, gain = keep(kept, gain, version, its_gain)
         assert kept is not None
-        means = [step.mean() for step in torch.cat(losses, 1)]
-        if self.begin is not None:
-            means.insert(0, self.model.value(clean, truth, self.objective, towards=self.targeted).mean())
-        self.losses = torch.stack(means).tolist()
+        self.losses = torch.stack([*before, *(step.mean() for step in torch.cat(losses, 1))]).tolist()
         # Where all is won already there is nothing to climb: that says nothing of the detector's gradient.
         self.flat = int(flat.sum()) if self.begin is None else None
         if not (all(map(math.isfinite, self.losses)) and torch.isfinite(kept).all()):
@@ -159,9 +162,21 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
             return Climb(kept, torch.stack(losses), flat, gain)
         return Climb(attacked, torch.stack(losses), flat, self.sign * losses[-1])
 
+    def _begun(
+        self, begin: Float[Tensor, "b 3 h w"], clean: Float[Tensor, "b 3 h w"], truth: Bool[Tensor, "b h w"]
+    ) -> tuple[Float[Tensor, "b 3 h w"], list[Float[Tensor, ""]]]:
+        """Where images begin that another attack has left, and the mean objective of these before both, if it was
+        looked at: what was gained for one figure may have been lost for another."""
+        begin = self.threat.project(begin.float(), clean)
+        if any(self.model.rivals):
+            return begin, []
+        before, after = (
+            self.model.value(images, truth, self.objective, towards=self.targeted) for images in (clean, begin)
+        )
+        start, _ = keep(clean, self.sign * before, begin, self.sign * after)
+        return start, [before.mean()]
+
     def _start(self, clean: Float[Tensor, "b 3 h w"], region: Tensor | None, number: int) -> Float[Tensor, "b 3 h w"]:
-        if self.begin is not None:
-            return self.threat.project(self.begin.float(), clean)
         if number == 0 and not self.random_start:
             return clean
         noise = within(self.threat.draw(clean.shape, self.generator).to(clean.device), region)

@@ -71,9 +71,9 @@ def _curves(campaign: Campaign, trial: Trial) -> pd.DataFrame:
             [fmean(step) for step in zip(*map(losses_of, part["losses"]), strict=False)]
             for _, part in rows.groupby("seed")
         ]
-        reached_at = zip(*(curve for curve in curves if len(curve) > 1), strict=False)
-        # What goes on from another's images tells first where the images themselves were.
-        for step, reached in enumerate(reached_at, start=0 if trial.goes_on else 1):
+        means = [*zip(*(curve for curve in curves if len(curve) > 1), strict=False)]
+        # One more than there are steps: first comes the value before all attacks.
+        for step, reached in enumerate(means, start=0 if len(means) > trial.steps else 1):
             points += [(campaign.values.label(model), step, value) for value in reached]
     return pd.DataFrame(points, columns=["model", "step", "value"])
 
