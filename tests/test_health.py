@@ -199,6 +199,13 @@ def test_losses(losses: str, changes: Settings, status: str, share: float | None
     assert (pd.isna(found["figure"]) and share is None) or found["figure"] == pytest.approx(share)
 
 
+def test_a_score_that_nothing_moves_is_named() -> None:
+    told = {"losses": "-0.1 -0.1 -0.1", "objective": "image_score", "options": "start = q"}
+    found = one(checked([], [attempt("p", **told)]), "loss rises")
+    assert found["status"] == "failed" and "scaled by its own largest value" in found["note"]
+    assert "scaled by" not in one(checked([], [attempt("p", losses="3 3 3")]), "loss rises")["note"]
+
+
 def test_one_step_undone_of_three_hides_no_longer_attack_that_lost_more() -> None:
     attempts = [attempt("short", losses="0 3 2 4", steps=4), attempt("long", losses="0 3 2 4 3 5 4 6")]
     found = one(checked([], attempts), "loss rises")

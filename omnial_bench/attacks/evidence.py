@@ -104,7 +104,13 @@ class Curve:
     another's images first that before both, for all may be won where it begins."""
 
     set: str
+    objective: str
     losses: tuple[float, ...]
+
+    @property
+    def still(self) -> bool:
+        """Whether the objective is the same from the first to the last."""
+        return max(self.losses) == min(self.losses)
 
     @property
     def risen(self) -> bool:
@@ -183,17 +189,17 @@ def _validated(logs: Mapping[str, pd.DataFrame], model: str) -> Iterator[tuple[s
 
 def curves_of(attempts: pd.DataFrame) -> Iterator[Curve]:
     """One curve a threat: the categories' losses, weighted by their attacked images."""
-    groups: dict[str, list[tuple[int, list[float]]]] = {}
+    groups: dict[tuple[str, str], list[tuple[int, list[float]]]] = {}
     for row in records_of(attempts):
         steady = spec_in(row["attack"], row.get("spec", "")).steady and row["objective"] not in REWEIGHTED
         losses = [float(word) for word in row["losses"].split()] if isinstance(row["losses"], str) else []
         if steady and row["attacked"] and len(losses) > 1 and not is_huge(row["norm"], Fraction(row["eps"])):
             turned = [-loss if row["direction"] == "down" else loss for loss in losses]
-            groups.setdefault(row["set"], []).append((row["attacked"], turned))
-    for name, parts in groups.items():
+            groups.setdefault((row["set"], row["objective"]), []).append((row["attacked"], turned))
+    for (name, objective), parts in groups.items():
         total = sum(weight for weight, _ in parts)
         steps = zip(*([weight / total * loss for loss in losses] for weight, losses in parts), strict=True)
-        yield Curve(name, tuple(math.fsum(step) for step in steps))
+        yield Curve(name, objective, tuple(math.fsum(step) for step in steps))
 
 
 def pairs_of(ones: Iterable[Figure], others: Iterable[Figure], *same: str) -> Iterator[tuple[Figure, Figure]]:
