@@ -91,7 +91,7 @@ class Attempt:
     """`up` where the attack raises its objective, `down` where it lowers it towards a target."""
     losses: str
     """The mean objective before each step, with blanks between; where each image begins as another threat has left it
-    or as it was, first that of all as they were."""
+    or at a random start, first that of all at the latter."""
     seed: int
     run: str
     agreement: float | None = None

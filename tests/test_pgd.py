@@ -522,7 +522,9 @@ def test_where_it_goes_on_each_image_begins_where_its_objective_is_stronger() ->
     change = 8 / 255 * torch.where(labels, -1, 1)[:, None] * detector.weight.detach().sign()
     change[2:] *= -1
     begin = (images + change).clamp(0, 1)
-    settings = {"generator": torch.Generator(), "objective": linear, "steps": 1, "step_size": 0.0}
+    settings = {
+        "generator": torch.Generator(), "objective": linear, "steps": 1, "step_size": 0.0, "random_start": False,
+    }  # fmt: skip
     with victim([detector]) as target:
         pgd = DensePGD(target, ball, **settings)
         pgd.begin = begin
@@ -537,4 +539,30 @@ def test_where_it_goes_on_each_image_begins_where_its_objective_is_stronger() ->
         pgd = DensePGD(target, ball, **settings)
         pgd.begin = begin
         torch.testing.assert_close(pgd(images, labels), begin, atol=1e-6, rtol=0)
-        assert len(pgd.losses) == 1
+        assert len(pgd.losses) == 1 and pgd.flat is None
+
+
+class Caught(Linear):
+    """Beyond a brightness it says of every image what it likes best, and has no slope there."""
+
+    def odds(self, images: Tensor) -> Tensor:
+        beyond = images.flatten(1).mean(1) > 0.6
+        return torch.where(beyond[:, None, None], 50.0, super().odds(images))
+
+
+def test_where_it_goes_on_no_image_begins_without_a_slope() -> None:
+    """All were brightened until nothing moves the objective, which is the strongest there is."""
+    images, labels = 0.3 * clean_images()[0], torch.zeros(4, 8, 8, dtype=torch.bool)
+    with victim([Caught()]) as target:
+        pgd = DensePGD(
+            target, ThreatModel(eps=Fraction(1)), generator=torch.Generator(), objective=linear, steps=1,
+            step_size=1 / 255, random_start=False,
+        )  # fmt: skip
+        pgd.begin = torch.ones_like(images)
+        moved = pgd(images, labels)
+        assert (moved - images).abs().amax() < 1.1 / 255 and pgd.flat == 0
+        assert pgd.losses[0] == pgd.losses[1] < 50
+        dark = torch.ones_like(images)
+        pgd.begin = 0.9 * dark
+        pgd(dark, labels)
+        assert pgd.flat == len(images)

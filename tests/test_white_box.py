@@ -314,9 +314,10 @@ class Apart(nn.Module):
         return self.bright(images).log_odds, (red.detach() if self.cut else red) + 0.1 * images.mean((1, 2, 3))
 
 
-def test_the_gradient_of_an_image_score_is_held_against_forward_passes_as_well() -> None:
+@pytest.mark.parametrize("begins", [{}, {"start": "any"}])
+def test_the_gradient_of_an_image_score_is_held_against_forward_passes_as_well(begins: dict[str, str]) -> None:
     """Of one that is the map's own it says nothing that the map's does not."""
-    threats = threat("any"), threat("score", objective="image_score")
+    threats = threat("any"), threat("score", objective="image_score", **begins)
     told = []
     for module in (Bright(), Apart(cut=False), Apart(cut=True)):
         found = evaluate(target(module), suite(*threats, slopes=True), clean_images(), "cap", seed=0)

@@ -101,7 +101,7 @@ SETTINGS = ("attack", "objective", "steps", "restarts", "options")
 @dataclass(frozen=True)
 class Curve:
     """The mean objective before each step of one threat, turned so that up is stronger; of one that goes on from
-    another's images first that before both, for all may be won where it begins."""
+    another's images first that of its random start, for all may be won where it begins."""
 
     set: str
     objective: str

@@ -44,8 +44,8 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
     objective calls the strongest.
 
     `losses` holds the mean loss of the last call, over its images and starts, before each step; where it chooses
-    between images that another has left and these as they were, that of the latter comes first. `flat` counts its
-    images whose gradient was zero everywhere at every start and stayed so.
+    between a random start and images that another has left, that of the former comes first. `flat` counts its images
+    whose gradient was zero everywhere at every start and stayed so.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         self.momentum = momentum
         self.together = together
         self.begin: Float[Tensor, "b 3 h w"] | None = None
-        """Images in the ball where the next call begins, in place of a random start: each there or as it is, whichever
-        the objective calls the stronger. All there where the victim has rivals, which are those of these images."""
+        """Images in the ball where the next call begins, each there or at the random start, whichever the objective
+        calls the stronger. All there where the victim has rivals, which are those of these images."""
         self.losses: list[float] = []
         self.flat: int | None = None
         if threat.goal != "any":
@@ -108,13 +108,16 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         region = None if where is None else where.to(clean.device).bool()[:, None]
         losses, flat = [], torch.ones(len(clean), dtype=torch.bool, device=clean.device)
         kept = gain = None
-        before: list[Float[Tensor, ""]] = []
+        before: list[Float[Tensor, " b"]] = []
         size = max(1, self.together // max(1, len(clean)))
         for first in range(0, self.restarts, size):
-            if self.begin is None:
-                starts = [self._start(clean, region, number) for number in range(self.restarts)[first : first + size]]
-            else:
-                begun, before = self._begun(self.begin, clean, truth)
+            starts = [self._start(clean, region, number) for number in range(self.restarts)[first : first + size]]
+            if self.begin is not None:
+                # With one start, as `check_suite` asks.
+                begun = self.threat.project(self.begin.float(), clean)
+                if not any(self.model.rivals):
+                    begun, loss, flat = self._stronger(starts[0], begun, truth)
+                    before.append(loss)
                 starts = [begun]
             n = len(starts)
             regions = None if region is None else region.repeat(n, 1, 1, 1)
@@ -124,9 +127,9 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
             for version, its_gain in zip(run.images.chunk(n), run.gain.chunk(n), strict=True):
                 kept, gain = keep(kept, gain, version, its_gain)
         assert kept is not None
-        self.losses = torch.stack([*before, *(step.mean() for step in torch.cat(losses, 1))]).tolist()
+        self.losses = torch.stack([step.mean() for step in (*before, *torch.cat(losses, 1))]).tolist()
         # Where all is won already there is nothing to climb: that says nothing of the detector's gradient.
-        self.flat = int(flat.sum()) if self.begin is None else None
+        self.flat = int(flat.sum()) if self.begin is None or before else None
         if not (all(map(math.isfinite, self.losses)) and torch.isfinite(kept).all()):
             raise UserError(
                 "expected finite outputs and gradients from the detector all along the attack, got NaN or infinite "
@@ -162,19 +165,17 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
             return Climb(kept, torch.stack(losses), flat, gain)
         return Climb(attacked, torch.stack(losses), flat, self.sign * losses[-1])
 
-    def _begun(
-        self, begin: Float[Tensor, "b 3 h w"], clean: Float[Tensor, "b 3 h w"], truth: Bool[Tensor, "b h w"]
-    ) -> tuple[Float[Tensor, "b 3 h w"], list[Float[Tensor, ""]]]:
-        """Where images begin that another attack has left, and the mean objective of these before both, if it was
-        looked at: what was gained for one figure may have been lost for another."""
-        begin = self.threat.project(begin.float(), clean)
-        if any(self.model.rivals):
-            return begin, []
-        before, after = (
-            self.model.value(images, truth, self.objective, towards=self.targeted) for images in (clean, begin)
+    def _stronger(
+        self, start: Float[Tensor, "b 3 h w"], begin: Float[Tensor, "b 3 h w"], truth: Bool[Tensor, "b h w"]
+    ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, " b"], Bool[Tensor, " b"]]:
+        """Of each image the start or where another attack has left it, whichever the objective calls the stronger, for
+        what was gained for one figure may have been lost for another; never where the gradient is zero, as of a score
+        that saturates. With the objective at the start, and whether the gradient is zero there."""
+        (loss, slope), (its_loss, its_slope) = (
+            self.model.gradient(images, truth, self.objective, towards=self.targeted) for images in (start, begin)
         )
-        start, _ = keep(clean, self.sign * before, begin, self.sign * after)
-        return start, [before.mean()]
+        better = (self.sign * its_loss >= self.sign * loss) & (its_slope != 0).flatten(1).any(1)
+        return torch.where(better[:, None, None, None], begin, start), loss, (slope == 0).flatten(1).all(1)
 
     def _start(self, clean: Float[Tensor, "b 3 h w"], region: Tensor | None, number: int) -> Float[Tensor, "b 3 h w"]:
         if number == 0 and not self.random_start:

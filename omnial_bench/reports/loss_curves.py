@@ -72,7 +72,7 @@ def _curves(campaign: Campaign, trial: Trial) -> pd.DataFrame:
             for _, part in rows.groupby("seed")
         ]
         means = [*zip(*(curve for curve in curves if len(curve) > 1), strict=False)]
-        # One more than there are steps: first comes the value before all attacks.
+        # One more than there are steps: first comes the value of the random start.
         for step, reached in enumerate(means, start=0 if len(means) > trial.steps else 1):
             points += [(campaign.values.label(model), step, value) for value in reached]
     return pd.DataFrame(points, columns=["model", "step", "value"])
