@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -130,6 +131,35 @@ def test_anything_else_is_refused_in_one_line(make: object, message: str) -> Non
 def test_maps_of_other_floats_come_back_as_float32(kind: torch.dtype) -> None:
     made = adapt(Returns(lambda grey: (grey.to(kind), grey.flatten(1).amax(1).to(kind))), [IMAGES])(IMAGES)
     assert made.log_odds.dtype == made.image_score.dtype == torch.float32
+
+
+class Unready(Returns):
+    """A module that fails in what is asked of it beside its forward."""
+
+    def __init__(self, failing: str) -> None:
+        super().__init__(lambda grey: grey)
+        self.failing = failing
+
+    def train(self, mode: bool = True) -> None:  # type: ignore[override]
+        """Returns nothing, where torch's own returns the module."""
+        if self.failing == "eval":
+            raise ValueError("no eval")
+        super().train(mode)
+
+    def named_buffers(self, *rest: Any, **more: Any) -> Any:
+        if self.failing == "buffers":
+            raise OSError(5)
+        return super().named_buffers(*rest, **more)
+
+
+@pytest.mark.parametrize(
+    ("failing", "line"),
+    [("eval", "Unready failed to go to eval mode: ValueError: no eval"), ("buffers", "failed to name its parameters")],
+)
+def test_a_module_that_is_not_ready_is_one_line(failing: str, line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        adapt(Unready(failing), [IMAGES])
+    assert adapt(Unready(""), [IMAGES])(IMAGES).log_odds.shape == (8, 8, 10)
 
 
 class Silent(RuntimeError):

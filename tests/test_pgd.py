@@ -566,3 +566,28 @@ def test_where_it_goes_on_no_image_begins_without_a_slope() -> None:
         pgd.begin = 0.9 * dark
         pgd(dark, labels)
         assert pgd.flat == len(images)
+
+
+class Stumbling(Linear):
+    """Fails on the way back."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    def odds(self, images: Tensor) -> Tensor:
+        odds = super().odds(images)
+        if odds.requires_grad:
+            odds.register_hook(self.fail)
+        return odds
+
+    def fail(self, _: Tensor) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError("two\nlines"), SystemExit(0), RuntimeError("odd"), AssertionError()])
+def test_a_detector_that_fails_on_the_way_back_is_one_line(error: BaseException) -> None:
+    told = f"Stumbling failed on the way back from its output to the images: {type(error).__name__}: "
+    with pytest.raises(UserError, match=told) as caught:
+        attack([Stumbling(error)], *clean_images(), ThreatModel(eps=Fraction(8, 255)))
+    assert "\n" not in str(caught.value)

@@ -100,8 +100,9 @@ SETTINGS = ("attack", "objective", "steps", "restarts", "options")
 
 @dataclass(frozen=True)
 class Curve:
-    """The mean objective before each step of one threat, turned so that up is stronger; of one that goes on from
-    another's images first that of its random start, for all may be won where it begins."""
+    """The mean objective before each step of one threat, turned so that up is stronger. Of one that chose between a
+    random start and another's images, in which all may be won, it begins at the start and goes on with what its own
+    steps led to."""
 
     set: str
     objective: str
@@ -193,6 +194,8 @@ def curves_of(attempts: pd.DataFrame) -> Iterator[Curve]:
     for row in records_of(attempts):
         steady = spec_in(row["attack"], row.get("spec", "")).steady and row["objective"] not in REWEIGHTED
         losses = [float(word) for word in row["losses"].split()] if isinstance(row["losses"], str) else []
+        if len(losses) > row["steps"]:
+            del losses[1]  # where the other's images lay
         if steady and row["attacked"] and len(losses) > 1 and not is_huge(row["norm"], Fraction(row["eps"])):
             turned = [-loss if row["direction"] == "down" else loss for loss in losses]
             groups.setdefault((row["set"], row["objective"]), []).append((row["attacked"], turned))

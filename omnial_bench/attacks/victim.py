@@ -203,10 +203,18 @@ def _gradient(
         raise _no_gradient(detector, "its output does not depend on it")
     try:
         (found,) = torch.autograd.grad(loss.sum(), images, allow_unused=True)
-    except RuntimeError as error:
-        if not any(word in line_of(error) for word in ("grad", "derivative", "backward")):
-            raise
-        raise _no_gradient(detector, line_of(error)) from error
+    except (UserError, KeyboardInterrupt, torch.OutOfMemoryError):
+        raise
+    # Somebody else's hooks and backward passes may fail in any way, as its forward may.
+    except BaseException as error:
+        why = line_of(error)
+        if isinstance(error, RuntimeError) and any(word in why for word in ("grad", "derivative", "backward")):
+            raise _no_gradient(detector, why) from error
+        raise UserError(
+            f"{_named(detector)} failed on the way back from its output to the images: {type(error).__name__}: {why}"[
+                :300
+            ]
+        ) from error
     if found is None:
         raise _no_gradient(detector, "its output does not depend on it")
     gradient: Tensor = found

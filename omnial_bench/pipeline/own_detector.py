@@ -27,7 +27,7 @@ from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import Adapted, adapt, check_detector
 from omnial_bench.models.outside.gradients import Whole
 from omnial_bench.pipeline.site import NORMALS, Site, calibration_images, check_seed, check_size, held_out_images
-from omnial_bench.trust import drawing_from
+from omnial_bench.trust import drawing_from, guarded
 from omnial_bench.types import Detector, Untrained
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,9 @@ def option_of(text: str) -> tuple[str, Any]:
 def weights_of(detector: nn.Module) -> str:
     """SHA-256 of the names and values of all parameters and buffers."""
     digest = hashlib.sha256()
-    for name, tensor in detector.state_dict().items():
+    with guarded(detector.known_as if isinstance(detector, Untrained) else detector, "give its state"):
+        state = detector.state_dict()
+    for name, tensor in state.items():
         if isinstance(tensor, Tensor):
             flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
             digest.update(f"{name}\0{tensor.dtype}{tuple(tensor.shape)}\0".encode() + flat.numpy().tobytes())
@@ -162,7 +164,8 @@ def detector_at(site: Site, source: nn.Module | Factory | str, *, name: str = "d
         if site.held_out is not None and not module.normal_scores:
             module.normal_scores = normal_scores(module.eval(), *held_out_images(site, fitted=False), site.device)
         return module.eval()
-    module.to(site.device)
+    with guarded(module, f"go to {site.device}"):
+        module.to(site.device)
     held_out = held_out_images(site, fitted=fitted)
     normals = calibration_images(held_out[0])
     detector = adapt(module, _batches(normals, site.device)).to(site.device)

@@ -15,7 +15,7 @@ from omnial_bench.errors import UserError, line_of
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.calibration import LEAST, Scale, scale_of, to_log_odds
 from omnial_bench.models.outside.gradients import named
-from omnial_bench.trust import drawing_from
+from omnial_bench.trust import drawing_from, guarded
 from omnial_bench.types import Detector, Prediction, Untrained
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,8 @@ def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Det
     """
     if isinstance(module, Detector):
         return module
-    module = module.eval()
+    with guarded(module, "go to eval mode"):
+        module.eval()
     maps: list[Tensor] = []
     scores: list[Tensor] = []
     with torch.no_grad():
@@ -125,7 +126,9 @@ def _check_first(
     """UserError for what would go wrong later, with what a module said of the first images that it was `shown`."""
     if not torch.equal(shown, images):
         raise UserError(f"{named(module)} writes into the images that it is given; have it work on a copy")
-    if empty := [name for name, tensor in _state(module) if is_lazy(tensor)]:
+    with guarded(module, "name its parameters and buffers"):
+        state = [*_state(module)]
+    if empty := [name for name, tensor in state if is_lazy(tensor)]:
         raise UserError(
             f"{named(module)} has parameters that no image gave a value, such as {empty[0]}; take them out of it"
         )
