@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from statistics import fmean
+from textwrap import fill
 
 import pandas as pd
 
@@ -12,6 +13,9 @@ from omnial_bench.reports.style import LINES, OTHER_COLOURS, SINGLE, Drawing, le
 from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.values import Values
 from omnial_bench.reports.wording import category_words, count_words, spread_words
+
+TITLE = 100
+"""Characters over all panels that stand side by side."""
 
 
 def loss_suites(campaign: Campaign) -> list[Evaluation]:
@@ -34,7 +38,9 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
     with panels(len(lines), across, 1.6, 0.75) as (figure, places):
         for axes, (trial, losses) in zip(places, lines.items(), strict=True):
             turned = " (descends)" if campaign.attempts_under(trial)["direction"].iloc[0] == "down" else ""
-            axes.set_title(suite.title(trial).replace(", ", "\n", 1) + turned, size=8)
+            ball, comma, how = suite.title(trial).partition(", ")
+            told = fill(how, width=TITLE // across, break_on_hyphens=False)
+            axes.set_title(ball + comma.replace(", ", "\n") + told + turned, size=8)
             for label, part in losses.groupby("model", sort=False):
                 sns.lineplot(
                     part, x="step", y="value", errorbar="sd", err_kws={"alpha": 0.15, "lw": 0}, ax=axes,
