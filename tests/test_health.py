@@ -186,7 +186,7 @@ def test_white_box_and_transfer_may_lie_in_two_suites() -> None:
         ("5 4 3 2 1 0", {"objective": "segpgd"}, "not run", None),
         ("5 4 3 2 1 0", {"attacked": 0}, "not run", None),
         ("5", {"steps": 1}, "not run", None),
-        # All was won where it begins, before which it says what the images were.
+        # The first is of the random start, the second of the other attack's images, in which all may be won.
         ("-9 5 4 5 5", {"options": "start = q", "objective": "image_score", "steps": 4}, "passed", 1),
         ("-9 5 -8 -7 -6", {"options": "start = q", "objective": "image_score", "steps": 4}, "passed", 1),
         ("-9 5 -8 -9 -10", {"options": "start = q", "objective": "image_score", "steps": 4}, "failed", 1 / 3),

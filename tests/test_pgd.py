@@ -562,9 +562,9 @@ def test_where_it_goes_on_no_image_begins_without_a_slope() -> None:
         moved = pgd(images, labels)
         assert (moved - images).abs().amax() < 1.1 / 255 and pgd.flat == 0
         assert pgd.losses[0] == pgd.losses[1] < 50
-        dark = torch.ones_like(images)
-        pgd.begin = 0.9 * dark
-        pgd(dark, labels)
+        bright = torch.ones_like(images)
+        pgd.begin = 0.9 * bright
+        pgd(bright, labels)
         assert pgd.flat == len(images)
 
 

@@ -38,9 +38,9 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
     with panels(len(lines), across, 1.6, 0.75) as (figure, places):
         for axes, (trial, losses) in zip(places, lines.items(), strict=True):
             turned = " (descends)" if campaign.attempts_under(trial)["direction"].iloc[0] == "down" else ""
-            ball, comma, how = suite.title(trial).partition(", ")
-            told = fill(how, width=TITLE // across, break_on_hyphens=False)
-            axes.set_title(ball + comma.replace(", ", "\n") + told + turned, size=8)
+            ball, _, how = suite.title(trial).partition(", ")
+            attack = fill(how, width=TITLE // across, break_on_hyphens=False)
+            axes.set_title("\n".join(filter(None, (ball, attack))) + turned, size=8)
             for label, part in losses.groupby("model", sort=False):
                 sns.lineplot(
                     part, x="step", y="value", errorbar="sd", err_kws={"alpha": 0.15, "lw": 0}, ax=axes,
