@@ -137,11 +137,12 @@ def _looked(suite: Suite) -> int:
 
 
 def _attacked(threat: Threat, normal: int, anomalous: int) -> int:
-    """Images that the goal attacks, times steps."""
+    """Images that the goal attacks, times steps, and once more where each may begin at either of two places."""
     if not threat.eps:
         return 0
     chosen = {"hide": anomalous, "fabricate": normal}.get(threat.goal, normal + anomalous)
-    return chosen * threat.steps * threat.restarts
+    either = threat.start is not None and threat.objective not in HELD_AGAINST_RIVALS
+    return chosen * (threat.steps * threat.restarts + either)
 
 
 def _others(models: Iterable[Model], model: Model, suite: Suite, category: str) -> int:

@@ -351,6 +351,12 @@ class TestPasses:
         # What goes on stands in the corner of its ball, and looks at each image once.
         assert self.passed(first, on) == {True: 4 * 60, False: 60 + 2 * 60 + 4 * 60}
 
+    def test_what_is_seen_in_choosing_where_to_begin_is_not_looked_at_again(self) -> None:
+        """At the random start and in the corner where the one before has come, from where it can move no further."""
+        first, score = threat("any"), threat("score", objective="image_score", start="any")
+        assert self.passed(first) == {True: 3 * 60, False: 60 + 60}
+        assert self.passed(first, score) == {True: 3 * 60 + 2 * 60, False: 60 + 2 * 60}
+
     def test_batches_that_a_goal_leaves_alone_do_not_pass_again(self) -> None:
         """In batches of 16 the 20 normal images fill one and share one: `hide` leaves 16, `fabricate` 28 alone."""
         assert self.passed(threat("hide", goal="hide")) == {True: 3 * 40, False: 60 + 44}

@@ -79,12 +79,14 @@ def test_objectives_that_look_beyond_one_image_see_them_all_beforehand(tmp_path:
         f'[[threats]]\nname = "{name}"\neps = "{eps}/255"\nobjective = "{objective}"\nsteps = 1\n{more}'
         for name, eps, objective, more in (
             ("a", 8, "ranking", ""), ("b", 4, "ranking", ""), ("c", 8, "ranking", 'goal = "hide"'),
-            ("d", 8, "pooled", 'start = "a"'),
+            ("d", 8, "pooled", 'start = "a"'), ("e", 8, "image_score", 'start = "d"'),
         )
     ]  # fmt: skip
-    write_text(tmp_path / "four.toml", SUITE.format(against="self").split("[[threats]]")[0] + "\n".join(lines))
-    (load,) = workload(plan(suites=(str(tmp_path / "four.toml"),)))
-    assert load.scored == 2 * (83 + 78) + 2 * 2 * 8 * (1 + 4) + 2 * 2 * 8 * (1 + 2 + 2)
+    write_text(tmp_path / "five.toml", SUITE.format(against="self").split("[[threats]]")[0] + "\n".join(lines))
+    (load,) = workload(plan(suites=(str(tmp_path / "five.toml"),)))
+    assert load.scored == 2 * (83 + 78) + 2 * 2 * 8 * (1 + 5) + 2 * 2 * 8 * (1 + 2 + 2)
+    # A step each, and a look at either start for the last.
+    assert load.test_passes == 2 * 2 * (8 + 8 + 4 + 8 + 2 * 8)
 
 
 def test_counts_that_nobody_published_are_an_error() -> None:

@@ -56,12 +56,11 @@ class DenseAPGD(DensePGD):
     def climb(
         self,
         clean: Float[Tensor, "b 3 h w"],
-        truth: Bool[Tensor, "b h w"],
         region: Bool[Tensor, "b 1 h w"] | None,
         start: Float[Tensor, "b 3 h w"],
+        lookout: Lookout,
     ) -> Climb:
         """The steps from one start of each image."""
-        lookout = Lookout(self.model, truth, self.objective, towards=self.targeted)
         loss, gradient = lookout.gradient(start, 0.0)
         losses, flat = [loss], (gradient == 0).flatten(1).all(1)
         gradient = within(gradient, region)

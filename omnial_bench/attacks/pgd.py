@@ -112,16 +112,17 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         size = max(1, self.together // max(1, len(clean)))
         for first in range(0, self.restarts, size):
             starts = [self._start(clean, region, number) for number in range(self.restarts)[first : first + size]]
+            n = len(starts)
+            lookout = Lookout(self.model, truth.repeat(n, 1, 1), self.objective, towards=self.targeted)
             if self.begin is not None:
                 # With one start, as `check_suite` asks.
                 begun = self.threat.project(self.begin.float(), clean)
                 if not any(self.model.rivals):
-                    begun, loss, flat = self._stronger(starts[0], begun, truth)
+                    begun, loss, flat = self._stronger(starts[0], begun, lookout)
                     before.append(loss)
                 starts = [begun]
-            n = len(starts)
             regions = None if region is None else region.repeat(n, 1, 1, 1)
-            run = self.climb(clean.repeat(n, 1, 1, 1), truth.repeat(n, 1, 1), regions, torch.cat(starts))
+            run = self.climb(clean.repeat(n, 1, 1, 1), regions, torch.cat(starts), lookout)
             losses.append(run.losses)
             flat &= run.flat.view(n, -1).all(0)
             for version, its_gain in zip(run.images.chunk(n), run.gain.chunk(n), strict=True):
@@ -141,12 +142,11 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
     def climb(
         self,
         clean: Float[Tensor, "b 3 h w"],
-        truth: Bool[Tensor, "b h w"],
         region: Bool[Tensor, "b 1 h w"] | None,
         start: Float[Tensor, "b 3 h w"],
+        lookout: Lookout,
     ) -> Climb:
         """The steps from one start of each image."""
-        lookout = Lookout(self.model, truth, self.objective, towards=self.targeted)
         attacked, losses, flat = start, [], torch.ones(len(start), dtype=torch.bool, device=start.device)
         kept = gain = None
         direction = torch.zeros_like(start)
@@ -166,16 +166,17 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         return Climb(attacked, torch.stack(losses), flat, self.sign * losses[-1])
 
     def _stronger(
-        self, start: Float[Tensor, "b 3 h w"], begin: Float[Tensor, "b 3 h w"], truth: Bool[Tensor, "b h w"]
+        self, start: Float[Tensor, "b 3 h w"], begin: Float[Tensor, "b 3 h w"], lookout: Lookout
     ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, " b"], Bool[Tensor, " b"]]:
         """Of each image the start or where another attack has left it, whichever the objective calls the stronger, for
         what was gained for one figure may have been lost for another; never where the gradient is zero, as of a score
         that saturates. With the objective at the start, and whether the gradient is zero there."""
-        (loss, slope), (its_loss, its_slope) = (
-            self.model.gradient(images, truth, self.objective, towards=self.targeted) for images in (start, begin)
-        )
+        (loss, slope), (its_loss, its_slope) = (lookout.gradient(images, 0.0) for images in (start, begin))
         better = (self.sign * its_loss >= self.sign * loss) & (its_slope != 0).flatten(1).any(1)
-        return torch.where(better[:, None, None, None], begin, start), loss, (slope == 0).flatten(1).all(1)
+        wide = better[:, None, None, None]
+        begun = torch.where(wide, begin, start)
+        lookout.know(begun, torch.where(better, its_loss, loss), torch.where(wide, its_slope, slope))
+        return begun, loss, (slope == 0).flatten(1).all(1)
 
     def _start(self, clean: Float[Tensor, "b 3 h w"], region: Tensor | None, number: int) -> Float[Tensor, "b 3 h w"]:
         if number == 0 and not self.random_start:

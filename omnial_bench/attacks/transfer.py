@@ -60,18 +60,17 @@ class DenseTransfer(DensePGD):
     def climb(
         self,
         clean: Float[Tensor, "b 3 h w"],
-        truth: Bool[Tensor, "b h w"],
         region: Bool[Tensor, "b 1 h w"] | None,
         start: Float[Tensor, "b 3 h w"],
+        lookout: Lookout,
     ) -> Climb:
         """The steps from one start of each image."""
-        lookout = Lookout(self.model, truth, self.objective, towards=self.targeted)
         attacked, direction, losses = start, torch.zeros_like(start), []
         flat = torch.ones(len(start), dtype=torch.bool, device=start.device)
         for step in range(self.steps):
             progress = step / self.steps
             if self.diversity:
-                loss, gradient = self._diverse(attacked, truth, progress)
+                loss, gradient = self._diverse(attacked, lookout.truth, progress)
             else:
                 loss, gradient = lookout.gradient(attacked, progress)
             losses.append(loss)

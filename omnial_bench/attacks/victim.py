@@ -139,6 +139,12 @@ class Lookout:
         self._seen: Tensor | None = None
         self._loss = self._slope = torch.zeros(())
 
+    def know(
+        self, images: Float[Tensor, "b 3 h w"], loss: Float[Tensor, " b"], slope: Float[Tensor, "b 3 h w"]
+    ) -> None:
+        """Takes what has been seen of these images for the last look."""
+        self._seen, self._loss, self._slope = images, loss, slope
+
     def gradient(
         self, images: Float[Tensor, "b 3 h w"], progress: float
     ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b 3 h w"]]:
