@@ -504,6 +504,29 @@ def test_a_detector_that_cannot_be_attacked_is_named_by_its_own_class(detector, 
     assert "\n" not in str(caught.value)
 
 
+class Writing(Linear):
+    """Normalises its images, in a copy of theirs or where they lie."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way = way
+
+    def odds(self, images: Tensor) -> Tensor:
+        if self.way == "behind autograd's back":
+            images.data.mul_(0.5)
+            return super().odds(images)
+        return super().odds(images * 0.5 if self.way == "in a copy" else images.mul_(0.5))
+
+
+def test_a_detector_that_writes_into_its_images_does_not_write_into_the_attacks() -> None:
+    images, labels = clean_images()
+    copied, placed, behind = (
+        attack([Writing(way)], images.clone(), labels, ThreatModel(eps=Fraction(8, 255)))[0]
+        for way in ("in a copy", "in place", "behind autograd's back")
+    )
+    assert torch.equal(copied, placed) and torch.equal(copied, behind)
+
+
 def test_other_errors_of_a_detector_are_its_own() -> None:
     with pytest.raises(RuntimeError, match="out of paper"):
         attack([Broken("torn")], *clean_images(), ThreatModel(eps=Fraction(8, 255)))

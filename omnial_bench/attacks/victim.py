@@ -54,7 +54,8 @@ class Victim(nn.Module):
         for detector in self.detectors:
             try:
                 with torch.autocast(images.device.type, dtype=self.precision, enabled=self.precision is not None):
-                    prediction: Prediction = detector(images)
+                    # A copy, for a detector that writes into its images must not write into the attack's.
+                    prediction: Prediction = detector(images.clone())
             except RuntimeError as error:
                 # What torch says of numpy() in a forward that is differentiated.
                 if "requires grad" not in line_of(error):
