@@ -13,6 +13,7 @@ from torch import Tensor
 from omnial_bench.data.images import Images
 from omnial_bench.evaluation.class_means import with_means
 from omnial_bench.evaluation.scoring import score, score_category
+from omnial_bench.evaluation.tally import _say
 from omnial_bench.evaluation.target import Labels, Target
 from omnial_bench.metrics.alarms import NAMES
 from omnial_bench.results import Result
@@ -105,21 +106,34 @@ def test_reconstruction_is_compared_with_the_clean_normal(referenced: bool) -> N
     assert [row.n for row in rows if row.metric in NAMES] == [2, 3, 3]
 
 
+@pytest.fixture
+def afresh() -> None:
+    """Nothing has been said yet in this process."""
+    _say.cache_clear()
+
+
+@pytest.mark.usefixtures("afresh")
 @pytest.mark.parametrize("defects", [("good", "good"), ("hole", "hole")])
 def test_without_one_kind_of_image_its_figures_are_undefined(defects: tuple[str, ...], caplog) -> None:
     found = values(score(ByHand(), clean_images(defects), LABELS, "cap"))
     assert all(found[f"image_{name}"] is None for name in ("auroc", "ap", "f1max", "ap_chance"))
-    assert "hand on clean, cap: image_auroc" in caplog.text
+    assert "hand on cap: image_auroc" in caplog.text
     if "good" in defects:
         assert all(value is None for name, value in found.items() if name.startswith("pixel"))
         assert found["psnr"] is not None
-        assert len(caplog.records) == 1
+        # The other one is that it has no threshold.
+        assert len(caplog.records) == 2
     else:
         assert found["pixel_auroc"] is not None
         assert found["psnr"] is found["ssim"] is None
         assert "no normal image" in caplog.text
+    # What is undefined on one set is so on the others, where it is not said again.
+    caplog.clear()
+    score(ByHand(), clean_images(defects), replace(LABELS, set="other"), "cap")
+    assert not caplog.records
 
 
+@pytest.mark.usefixtures("afresh")
 def test_a_perfect_reconstruction_has_no_psnr(caplog: pytest.LogCaptureFixture) -> None:
     found = values(score(ByHand(darker=1.0), clean_images(), LABELS, "cap"))
     assert found["psnr"] is None

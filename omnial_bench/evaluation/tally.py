@@ -13,7 +13,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.evaluation.differences import Drawn, hash_of, text_of
 from omnial_bench.evaluation.target import Labels
 from omnial_bench.metrics.accumulator import Gathering, Metrics
-from omnial_bench.metrics.alarms import Alarms
+from omnial_bench.metrics.alarms import NAMES, Alarms
 from omnial_bench.metrics.intervals import Intervals, ends_of
 from omnial_bench.metrics.metric import METRICS, kind_of
 from omnial_bench.metrics.quality import psnr, ssim
@@ -92,7 +92,7 @@ class Tally:
             self.qualities["ssim"].append(ssim(reconstruction, references).cpu())
 
     def rows(self, labels: Labels, category: str) -> list[Result]:
-        """One row a metric; an undefined one has no value and its reason is logged."""
+        """One row a metric; an undefined one has no value, and its reason is logged once a category."""
         values = _figures("image", self.images.compute()) | _figures("pixel", self.regions.ranking.compute())
         values["pixel_aupro"] = self.regions.compute()
         counts = {name: self._behind(name) for name in values}
@@ -110,18 +110,26 @@ class Tally:
             known = value if _defined(value) else None
             low, high = (None, None) if known is None else _ends(known, ends.get(metric), metric)
             rows.append(Result(**columns, metric=metric, value=known, n=counts[metric], low=low, high=high))
-        if not self.reconstructs:
-            _without_reconstruction(labels.detector)
-            values = {name: value for name, value in values.items() if name not in self.qualities}
-        if shares["image_false_alarms_held"].value is None:
-            _without_threshold(labels.detector)
-            values = {name: value for name, value in values.items() if name not in shares}
-        if undefined := [name for name, value in own.items() if value is None]:
-            log.warning("%s on %s, %s: %s undefined", labels.detector, labels.set, category, ", ".join(undefined))
-        values = {name: value for name, value in values.items() if name not in own}
-        for reason, metrics in _undefined(values, self.count - self.located).items():
-            log.warning("%s on %s, %s: %s undefined, %s", labels.detector, labels.set, category, metrics, reason)
+        self._tell(values, own, labels.detector, category)
         return rows
+
+    def _tell(self, values: dict[str, float | None], own: Collection[str], detector: str, category: str) -> None:
+        """Logs what is undefined and why; of a metric from elsewhere, `own`, the why is not known."""
+        told = set(own)
+        if not self.reconstructs:
+            _say(f"{detector} gives no reconstruction: psnr and ssim are undefined on all sets")
+            told |= set(self.qualities)
+        if values["image_false_alarms_held"] is None:
+            _say(
+                f"{detector} has no threshold, for no scores of held-out normal images: "
+                "missed defects and false alarms are undefined"
+            )
+            told |= set(NAMES)
+        if undefined := [name for name in own if values[name] is None]:
+            _say(f"{detector} on {category}: {', '.join(undefined)} undefined")
+        rest = {name: value for name, value in values.items() if name not in told}
+        for reason, metrics in _undefined(rest, self.count - self.located).items():
+            _say(f"{detector} on {category}: {metrics} undefined, {reason}")
 
     def _behind(self, metric: str) -> int:
         return self.located if metric in self.outside.pixel or kind_of(metric) == "pixel" else self.count
@@ -141,17 +149,9 @@ class Tally:
 
 
 @cache
-def _without_reconstruction(detector: str) -> None:
-    """Said once a process, for it is so on every set."""
-    log.warning("%s gives no reconstruction: psnr and ssim are undefined on all sets", detector)
-
-
-@cache
-def _without_threshold(detector: str) -> None:
-    log.warning(
-        "%s has no threshold, for no scores of held-out normal images: missed defects and false alarms are undefined",
-        detector,
-    )
+def _say(line: str) -> None:
+    """Once a process, for what is so on one set is so on all."""
+    log.warning("%s", line)
 
 
 def _figures(what: str, scores: RankingScores) -> dict[str, float | None]:
