@@ -1,5 +1,6 @@
-"""Masks under the names of other images: named where the images show it, and not a word where they do not."""
+"""Masks under other images' names, or all laid wrong: named where the images show it, and no word where they do not."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +17,32 @@ def disc(at: int) -> np.ndarray:
     return (rows - 20 - 8 * (at % 3) ** 2) ** 2 + (columns - 14 - 9 * at) ** 2 < 60
 
 
-def plates(root: Path, masks: list[int], *, visible: bool = True) -> Path:
-    """One part in different light, with a disc that is brighter; `masks` are in the order of the images."""
+def spot(at: int) -> np.ndarray:
+    """One of fifteen places, none of which lies over another, or where another's mask turned or mirrored does."""
+    rows, columns = np.ogrid[:SIDE, :SIDE]
+    return (rows - 12 - 14 * (at % 5)) ** 2 + (columns - 16 - 11 * (at // 5) - 3 * (at % 5)) ** 2 < 36
+
+
+def plates(
+    root: Path,
+    masks: list[int],
+    *,
+    visible: bool = True,
+    mark: Callable[[int], np.ndarray] = disc,
+    laid: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> Path:
+    """One part in different light, with a disc that is brighter; `masks` are in the order of the images, each as `laid`
+    lays it."""
     generator = np.random.default_rng(0)
     part = generator.integers(40, 180, (SIDE // 8, SIDE // 8)).repeat(8, 0).repeat(8, 1)
     places = [f"train/good/{n}" for n in range(20)] + [f"test/good/{n}" for n in range(5)]
-    for place in places + [f"test/spot/{n}" for n in range(COUNT)]:
+    for place in places + [f"test/spot/{n}" for n in range(len(masks))]:
         pixels = generator.uniform(0.9, 1) * part + generator.normal(0, 4, part.shape)
         if "spot" in place and visible:
-            pixels += 60 * disc(int(place.rpartition("/")[2]))
+            pixels += 60 * mark(int(place.rpartition("/")[2]))
         save(root / f"plate/{place}.png", pixels.clip(0, 255))
     for number, mask in enumerate(masks):
-        save(root / f"plate/ground_truth/spot/{number}_mask.png", 255 * disc(mask))
+        save(root / f"plate/ground_truth/spot/{number}_mask.png", 255 * laid(mark(mask)))
     return root
 
 
@@ -54,3 +69,26 @@ def test_masks_of_other_images_are_named(
     what = {place(own): f"where {place(fits)} marks, and not where it does" for own, fits in named.items()}
     assert not found.problems and {one.path for one in found.warnings} == set(what)
     assert all(one.what.endswith(what[one.path]) for one in found.warnings)
+
+
+LAID = {
+    "mirrored left to right": np.fliplr,
+    "mirrored top to bottom": np.flipud,
+    "turned by half": lambda mask: mask[::-1, ::-1],
+    "turned by a quarter to the left": lambda mask: np.rot90(mask, 3),
+    "moved left by 19% of the image": lambda mask: np.roll(mask, 18, 1),
+    "moved down by 9% of the image": lambda mask: np.roll(mask, -9, 0),
+}
+
+
+@pytest.mark.parametrize("better", LAID)
+@pytest.mark.parametrize("visible", [True, False])
+def test_masks_that_are_all_laid_wrong_are_told(tmp_path: Path, better: str, visible: bool) -> None:
+    found = verify(plates(tmp_path, list(range(15)), mark=spot, laid=LAID[better], visible=visible), size=(48, 48))
+    told = [(one.path, one.what.split(" images ")[1]) for one in found.warnings if "would fit" in one.what]
+    assert told == [("plate", f"better if they were {better}")] * visible
+
+
+def test_masks_that_are_laid_right_are_not_doubted(tmp_path: Path) -> None:
+    found = verify(plates(tmp_path, list(range(15)), mark=spot), size=(48, 48))
+    assert not found.problems and not found.warnings

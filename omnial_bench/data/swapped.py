@@ -1,4 +1,5 @@
-"""Masks under the names of other images: an image ought to differ from normal ones where its mask marks."""
+"""Masks that do not belong where they are, under another image's name or all laid wrong in one way: an image ought to
+differ from normal ones where its mask marks."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from omnial_bench.data.doubts import Problem
 from omnial_bench.data.duplicates import SIGNATURE, Floats, Small, around_of, small_of
 from omnial_bench.data.inspection import Inspection
 from omnial_bench.data.levels import Cut
+from omnial_bench.data.misplaced import misplaced
 from omnial_bench.data.readers.base import Sample
 
 NORMALS, NEAREST, SHIFT = 500, 5, 3
@@ -33,30 +35,49 @@ def look_over_masks(
     dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspection], cut: Cut
 ) -> Iterator[Problem]:
     """A warning for each mask of a category that marks where its image is as normal ones are, where another's mask fits
-    that image clearly better, and the other's image as well has one that does."""
+    that image clearly better, and the other's image as well has one that does; or where there is no such mask, one for
+    all if nearly all would fit better laid in another way."""
     inspected = [
         (sample, look) for sample, look in zip(samples, looks, strict=True) if len(look.signature) == SIGNATURE**2
     ]
-    normals = [look.signature for sample, look in inspected if sample.split == "train"]
-    normals = normals[:: -(-len(normals) // NORMALS) or 1]
-    for kind in sorted({sample.label for sample, _ in inspected}):
-        part = [one for one in inspected if one[0].label == kind and one[1].marked and one[1].marked[cut.above].left]
-        for start in range(0, len(part) if len(normals) > NEAREST else 0, MOST):
+    shown = [look.signature for sample, look in inspected if sample.split == "train"]
+    if len(shown) <= NEAREST:
+        return
+    normals = small_of(shown[:: -(-len(shown) // NORMALS)])
+    marked = [one for one in inspected if one[1].marked and one[1].marked[cut.above].left]
+    of_all, doubted = [], False
+    for kind in sorted({sample.label for sample, _ in marked}):
+        part = [one for one in marked if one[0].label == kind]
+        for start in range(0, len(part), MOST):
             some = part[start : start + MOST]
             masks = small_of([look.marked[cut.above].small for _, look in some])
-            for own, other in swapped(small_of(normals), small_of([look.signature for _, look in some]), masks):
+            ranks = ranked(normals, small_of([look.signature for _, look in some]))
+            every = slice(None, None, -(-len(marked) // MOST))
+            of_all.append((ranks[every], masks[every]))
+            for own, other in swapped(ranks, masks):
+                doubted = True
                 path, fits = (some[at][0].masks[0].relative_to(dataset.root).as_posix() for at in (own, other))
                 what = f"its image differs from normal ones where {fits} marks, and not where it does"
                 yield Problem(path, what, "look whose it is", wrong=False)
+    if of_all and not doubted and (found := misplaced(*map(np.concatenate, zip(*of_all, strict=True)))):
+        way, better, told = found
+        what = f"its masks would fit {better} of {told} images better if they were {way}"
+        yield Problem(samples[0].category, what, "look how they were made", wrong=False)
 
 
-def swapped(normals: Small, images: Small, masks: Small) -> list[tuple[int, int]]:
-    """Of images `n 64 64` and their masks, in shares of 255, pairs of places: whose mask seems another's, and whose."""
-    if len(images) < FEW:
-        return []
+def ranked(normals: Small, images: Small) -> Floats:
+    """The pixels of images, `n 64 64`, by how unlike those of normal ones they are: from 0 to 1, the most unlike."""
     levels = around_of(normals, 5).reshape(len(normals), -1)
     order = np.stack([_differences(image, normals, levels).argsort().argsort() for image in images])
-    ranks, marks = (part.astype(np.float32) for part in (order / SIGNATURE**2, masks.reshape(len(masks), -1) / 255))
+    return (order / SIGNATURE**2).astype(np.float32).reshape(images.shape)
+
+
+def swapped(order: Floats, masks: Small) -> list[tuple[int, int]]:
+    """Of images as `ranked` gives them, and their masks in shares of 255, pairs of places: whose mask seems another's,
+    and whose."""
+    if len(order) < FEW:
+        return []
+    ranks, marks = order.reshape(len(order), -1), (masks.reshape(len(masks), -1) / 255).astype(np.float32)
     better = _better(ranks, marks)
     places, doubted = np.arange(len(better)), np.asarray((better >= CLEARLY).any(1))
     if doubted.sum() < 2:
