@@ -87,7 +87,7 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
             self.set_mode_targeted_by_label(quiet=True)
 
     def __setattr__(self, name: str, value: object) -> None:
-        # The parent's keeps everything ever assigned, models included, in a list that lives as long as the process.
+        # The parent's puts every value assigned into a reference cycle, as in attacks/dense.py.
         object.__setattr__(self, name, value)
 
     @property
