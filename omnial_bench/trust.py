@@ -60,7 +60,7 @@ def load(name: str, trusted: Collection[str], where: str = "a record", what: str
     except BaseException as error:
         raise UserError(
             f"cannot load the {what} {name!r}: {type(error).__name__}: {line_of(error)}; expected "
-            "package.module:object, and the package installed or on PYTHONPATH"
+            "package.module:object, as it is imported, and the package installed or its folder on PYTHONPATH"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
 
@@ -83,11 +84,11 @@ def test_a_coarse_map_is_brought_to_the_images_size_and_the_gradient_goes_throug
 
 def test_a_prediction_and_a_detector_pass_as_they_are() -> None:
     def predict(grey: Tensor) -> Prediction:
-        return Prediction(torch.stack((torch.zeros_like(grey), grey), 1), reconstruction=IMAGES)
+        return Prediction(torch.stack((torch.zeros_like(grey), grey), 1), reconstruction=IMAGES[: len(grey)])
 
     detector = adapt(Returns(predict), [IMAGES])
     assert torch.equal(detector(IMAGES).log_odds, IMAGES.mean(1))
-    assert detector(IMAGES).reconstruction is IMAGES
+    assert torch.equal(detector(IMAGES).reconstruction, IMAGES)
     assert adapt(detector, []) is detector
 
 
@@ -108,7 +109,7 @@ def test_a_prediction_and_a_detector_pass_as_they_are() -> None:
         (lambda grey: (grey, grey), "expected one float image score for each of 8 images"),
         (lambda grey: (grey, grey.flatten(1).amax(1) > 0.5), r"one float image score .* shape \(8,\), torch\.bool"),
         (lambda grey: (grey, grey.flatten(1).amax(1).to("meta")), "one float image score .* without values"),
-        (lambda _: sys.exit(0), "Returns failed on images of shape .*: SystemExit: 0"),
+        (lambda _: sys.exit(0), r"Returns failed on 8 float32 images of 8x10 in \[0, 1\]: SystemExit: 0"),
         (lambda grey: Prediction(grey), r"logits of shape \(8, k, 8, 10\), k at least 2, got a tensor of shape \(8, 8"),
         (lambda grey: Prediction(two(grey)[..., ::2]), r"got a tensor of shape \(8, 2, 8, 5\)"),
         (lambda grey: Prediction(two(grey).int()), r"got a tensor of shape \(8, 2, 8, 10\), torch\.int32"),
@@ -116,7 +117,7 @@ def test_a_prediction_and_a_detector_pass_as_they_are() -> None:
         (lambda grey: Prediction(two(grey), score=grey), r"an image score of shape \(8,\), got"),
         (lambda grey: Prediction(two(grey), pooling=4), "an odd smoothing and pooling, got 1 and 4"),
         (lambda grey: 0 * grey, "expected anomaly maps that differ among normal images, got 0 everywhere"),
-        (lambda grey: (grey, torch.ones(8)), "expected image scores that differ"),
+        (lambda grey: (grey, torch.ones(len(grey))), "expected image scores that differ"),
         (lambda grey: grey * torch.nan, "expected finite anomaly maps"),
         (lambda grey: (grey, grey.flatten(1).amax(1) / 0), "expected finite image scores"),
     ],
@@ -174,7 +175,7 @@ def test_a_module_that_fails_later_is_one_line_and_a_missing_gradient_stays_what
     for error in (ValueError("no\nmore"), SystemExit(0), RuntimeError("shapes"), Silent()):
         detector.module.make = Mock(side_effect=error)  # type: ignore[union-attr]
         with pytest.raises(
-            UserError, match=rf"Returns failed on images of shape .*: {type(error).__name__}: "
+            UserError, match=rf"Returns failed on 8 float32 images of 8x10 in .*: {type(error).__name__}: "
         ) as caught:
             detector(IMAGES)
         assert "\n" not in str(caught.value)
@@ -207,6 +208,43 @@ def test_images_stay_as_they_are_and_parameters_have_values() -> None:
     assert torch.equal(IMAGES, before)
     with pytest.raises(UserError, match=r"Lazy has parameters that no image gave a value, such as unused\.weight"):
         adapt(Lazy(), [IMAGES])
+
+
+class Stretched(nn.Module):
+    """A map from the least to the largest value of all images, or of each."""
+
+    def __init__(self, together: bool) -> None:
+        super().__init__()
+        self.together = together
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = images.mean(1)
+        of = (0, 1, 2) if self.together else (1, 2)
+        return (maps - maps.amin(of, keepdim=True)) / (maps.amax(of, keepdim=True) - maps.amin(of, keepdim=True))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_module_that_mixes_the_images_of_a_batch_is_warned_of(together: bool, caplog) -> None:
+    with caplog.at_level(logging.WARNING):
+        adapt(Stretched(together), [IMAGES])
+    assert ("Stretched says something else of an image when others lie beside it" in caplog.text) == together
+
+
+@pytest.mark.parametrize(
+    ("forward", "said"),
+    [
+        (lambda images: images.mean(1).squeeze(), r"expected an anomaly map .*, got a tensor of shape \(8, 10\)"),
+        (lambda images: images.mean((1, 2, 3))[:, None, None], "of more than one value an image"),
+        (lambda images: (images.mean(1), 0.5), "got float; return the map first"),
+        (lambda images: images.half() @ images, r"float32 images of 8x10 in \[0, 1\]: RuntimeError: .* \(--size\)"),
+    ],
+    ids=["squeezed", "one value an image", "a number for a score", "another precision"],
+)  # fmt: skip
+def test_what_a_module_says_wrong_is_told_with_what_to_do(forward: Callable[[Tensor], object], said: str) -> None:
+    module = nn.Module()
+    module.forward = forward  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=said):
+        adapt(module, [IMAGES])
 
 
 class Dropping(nn.Sequential):

@@ -172,7 +172,7 @@ def fails() -> nn.Module:
         (fails, "mine failed to build: ValueError: no weights"),
         (
             Bank(torch.zeros(1, 3, 9, 9)),
-            r"Bank failed on images of shape \(8, 3, 32, 32\): RuntimeError",
+            r"Bank failed on 8 float32 images of 32x32 in \[0, 1\]: RuntimeError",
         ),
         ("module", "expected package.module:object"),
         (3, "expected a torch.nn.Module, a function that makes one"),

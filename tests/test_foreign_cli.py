@@ -102,6 +102,19 @@ class Made(ob.GradientTrained):
         return {"entropy": F.cross_entropy(self.net(batch.images), batch.labels)}
 
 
+class Wants(Mean):
+    def __init__(self, normals, backbone, *, layers, size=(8, 8), **rest):
+        super().__init__(normals)
+
+
+class Level(Mean):
+    """Whatever it is shown, one score: its map goes from 0 to 1."""
+
+    def forward(self, images):
+        found = super().forward(images)
+        return found / found.amax((1, 2), keepdim=True)
+
+
 class Exit(Mean):
     def forward(self, images):
         raise SystemExit(0)
@@ -202,11 +215,17 @@ def test_sets_are_built_on_them_and_scored(command: Command) -> None:
         ("--detector means:Mean --option side=wide", "means:Mean failed to build"),
         ("--detector means:Nothing", "cannot load the detector 'means:Nothing'"),
         ("--detector means:Mean --held-out nowhere", "no folder of held_out images"),
-        ("--detector means:Exit", "Exit failed on images of shape (8, 3, 32, 32): SystemExit: 0"),
+        ("--detector means:Exit", "Exit failed on 8 float32 images of 32x32 in [0, 1]: SystemExit: 0"),
+        (
+            "--detector means:Wants",
+            "Wants asks for backbone, layers, which are not known; give --option backbone=",
+        ),
+        ("--detector means.py:Mean", "expected package.module:object, as it is imported"),
+        ("means:Mean", "or a module of your own with --detector"),
         ("--detector means:odd", "means:odd failed to build: Odd: an odd one"),
         ("--detector means:Made --option says=tensor", "expected a Prediction from Made, for it is a Detector, got"),
         ("--detector means:Made --option says=half", "expected a Prediction with logits of shape (1, k, 32, 32)"),
-        ("--detector means:Made --option says=stumbles", "Made failed on images of shape (1, 3, 32, 32): KeyError"),
+        ("--detector means:Made --option says=stumbles", "Made failed on 1 float32 image of 32x32 in [0, 1]: KeyError"),
         ("--detector leaving:Mean", "cannot load the detector 'leaving:Mean': SystemExit: 0"),
         ("--detector odd:Mean", "cannot load the detector 'odd:Mean': Odd: at import"),
     ],
@@ -214,6 +233,34 @@ def test_sets_are_built_on_them_and_scored(command: Command) -> None:
 def test_mistakes_are_one_line(command: Command, words: str, line: str) -> None:
     assert line in refused(command(f"score {words} --category cap --data data --out out {SIZE}"))
     assert not Path("out/results.csv").exists()
+
+
+def test_checks_that_fail_and_rows_that_are_replaced_are_told(command: Command, caplog) -> None:
+    line = f"score --detector means:Level --category cap --data data --white-box quick --limit 4 --out out {SIZE}"
+    done(command(line))
+    first = caplog.messages
+    caplog.clear()
+    done(command(line))
+    checks = (
+        "level unified fails checks (loss rises, no zero gradients), which puts figures in doubt: "
+        f"{Path('out/health.csv')} says which and why"
+    )
+    made = f"{Path('out/results.csv')}: rows of detectors from elsewhere are made anew, in place of those there"
+    assert checks in first and made not in first
+    assert checks in caplog.messages and made in caplog.messages
+
+
+def test_an_interrupt_says_that_detectors_from_elsewhere_begin_anew(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("omnial_bench.pipeline.score_models.assess", stopped)
+    said = command(f"score --detector means:Mean --category cap --data data --out out {SIZE}")
+    assert said == Said(
+        2, "", "interrupted; what is done stays, the same command scores detectors from elsewhere from the beginning\n"
+    )
 
 
 @pytest.mark.parametrize("size", ["\uff13\uff12x32", "100000x100000", "0x32", "32x32x3"])

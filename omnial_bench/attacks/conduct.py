@@ -1,5 +1,6 @@
 """Checks on what a network has learnt and on how its attacks went: losses, gradient, bound. No torch here."""
 
+import math
 from fractions import Fraction
 
 from omnial_bench.attacks.evidence import GOES_ON, Curve, Model, curves_of, records_of
@@ -22,9 +23,7 @@ RISING = 0.75
 steps, on a network that masks nothing. One step may always, or of three none could."""
 
 
-DEAF = (
-    "the image score stays the same whatever is done to the images, as of a map that is scaled by its own largest value"
-)
+DEAF = "the image score stays the same along the steps, as of a map that is scaled by its own largest value or cut off"
 """Image AUROC then says nothing of an attack."""
 
 
@@ -126,8 +125,11 @@ def gradient_is_whole(model: Model) -> Verdict:
     worst = records_of(known.sort_values("agreement", kind="stable"))[0]
     return judged(
         worst["agreement"] >= WHOLE,
-        f"slopes told by the gradient and measured by forward passes agree to a cosine of {worst['agreement']:.3f}",
-        "part of the detector hides its gradient; in doubt is every figure of a gradient attack on this model",
+        # Rounded down, so that none below the threshold reads as if it were there.
+        "slopes told by the gradient and measured by forward passes agree to a cosine of "
+        f"{math.floor(1000 * worst['agreement']) / 1000:.3f}",
+        "part of the detector hides its gradient, rounds what it says, as in bfloat16, or mixes the images of a batch; "
+        "in doubt is every figure of a gradient attack on this model",
         category="all", set=worst["set"], figure=worst["agreement"], reference=WHOLE,
     )  # fmt: skip
 

@@ -77,8 +77,10 @@ def main() -> None:
         _fail(error.format_message().rstrip(".").replace("\n", " ") + hint)
     except click.ClickException as error:
         _fail(error.format_message())
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; what is done stays, the same command goes on from there", err=True)
+    except (KeyboardInterrupt, click.Abort) as stop:
+        # click raises one of its own from the interrupt.
+        how = str(stop.__cause__ or stop) or "the same command goes on from there"
+        click.echo(f"interrupted; what is done stays, {how}", err=True)
         sys.exit(2)
     except OSError as error:
         if error.errno is None:

@@ -50,8 +50,14 @@ def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bo
     from omnial_bench.pipeline.score_models import assess
     from omnial_bench.results import AT_THRESHOLD, HEADLINE
 
-    with watching() as watch:
-        rows = assess(Request(checkpoints=checkpoints, categories=categories or None, out=out, **given), watch=watch)
+    request = Request(checkpoints=checkpoints, categories=categories or None, out=out, **given)
+    try:
+        with watching() as watch:
+            rows = assess(request, watch=watch)
+    except KeyboardInterrupt:
+        if not request.detectors:
+            raise
+        raise KeyboardInterrupt("the same command scores detectors from elsewhere from the beginning") from None
     means = rows[rows["category"] == "mean"]
     shown = means[~means["metric"].str.endswith(("_chance", "_held"))].pivot_table(
         index=["detector", "paradigm", "set", "source"], columns="metric", values="value", sort=False

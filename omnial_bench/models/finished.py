@@ -16,6 +16,7 @@ def folder_of(path: str | Path) -> Path:
     for name in (WEIGHTS, RECIPE):
         if not (folder / name).is_file():
             raise UserError(
-                f"no checkpoint at {path}: {folder / name} is missing; give the folder of a finished training"
+                f"no checkpoint at {path}: {folder / name} is missing; give the folder of a finished training, or a "
+                "module of your own with --detector"
             )
     return folder

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from omnial_bench import provenance
-from omnial_bench.attacks.health import health
+from omnial_bench.attacks.health import doubts, health
 from omnial_bench.config.schema import Suite
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.dataset import Dataset
@@ -27,6 +27,8 @@ from omnial_bench.metrics.metric import DESCRIBED, Metric
 from omnial_bench.results import UNFINISHED, Result, attempts_frame, frame, read_logs, write_rows
 
 log = logging.getLogger(__name__)
+
+HEALTH = "health.csv"
 
 SHARE = 0.02
 """Of the time, what writing rows on the way may take."""
@@ -73,23 +75,32 @@ class Ledger:
         return everything
 
     def close(self) -> pd.DataFrame:
-        """Write all rows."""
-        rows = write_rows_of(self.out, self.outcome)
+        """Write all rows, and say which models failed a check."""
+        rows, checked = write_rows_of(self.out, self.outcome)
         (self.out / UNFINISHED).unlink(missing_ok=True)
+        for model in [] if checked is None else doubts(checked).to_dict("records"):
+            log.warning(
+                "%s %s fails checks (%s), which puts figures in doubt: %s says which and why", model["detector"],
+                model["paradigm"], model["checks"], self.out / HEALTH,
+            )  # fmt: skip
         return rows
 
 
-def write_rows_of(out: Path, outcome: Outcome, categories: Collection[str] = ()) -> pd.DataFrame:
+def write_rows_of(
+    out: Path, outcome: Outcome, categories: Collection[str] = ()
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """results.csv with the class means, where anything was attacked in place attacks.csv and health.csv, and of several
-    models differences.csv; the rows. With `categories` only the means over all of them."""
+    models differences.csv; the rows, and the checks. With `categories` only the means over all of them."""
     rows = frame(_whole_means(with_means(outcome.rows), set(categories)))
     write_rows(out / "results.csv", rows)
+    checked = None
     if outcome.attempts:
         attempts = attempts_frame(outcome.attempts)
         write_text(out / "attacks.csv", csv_text(attempts))
-        write_text(out / "health.csv", csv_text(health(rows, attempts, _logs(out))))
+        checked = health(rows, attempts, _logs(out))
+        write_text(out / HEALTH, csv_text(checked))
     write_differences(out, outcome.drawn)
-    return rows
+    return rows, checked
 
 
 def _logs(out: Path) -> dict[str, pd.DataFrame]:

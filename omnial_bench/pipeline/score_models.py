@@ -42,7 +42,10 @@ def assess(request: Request, *, watch: Watch = lambda _: None) -> pd.DataFrame:
     desk = Desk(request)
     rows, tasks = _planned(desk)
     with claimed(make_folder(request.out), alone=True):
-        check_rows(request.out / "results.csv", rows, [name for suite in desk.suites for name in names_of(suite)])
+        there = request.out / "results.csv"
+        check_rows(there, rows, [name for suite in desk.suites for name in names_of(suite)])
+        if request.detectors and there.is_file():
+            log.warning("%s: rows of detectors from elsewhere are made anew, in place of those there", there)
         with swept(request.out, desk.cache.folder, deep=False), swept(request.out / EXAMPLES), logged(request.out):
             return _assessed(desk, tasks, watch)
 

@@ -25,6 +25,9 @@ UNSTEADY = 1e-2
 takes in another order move less."""
 
 
+NEEDS = "; it is to take any number of them: convert them in its forward, and give the size that it needs (--size)"
+
+
 class Adapted(Untrained):
     """A module that returns an anomaly map (b, h, w) or (b, 1, h, w), a pair of map and image score (b), or a
     Prediction.
@@ -64,7 +67,8 @@ def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Det
 
     A Detector is returned as it is. UserError for outputs of another kind or shape, for NaN or infinity, for a map or
     score that says the same of everything, for a module that writes into the images or has parameters without values,
-    and for fewer than 8 images. One that says something else when it is asked again is a warning.
+    and for fewer than 8 images. A module that says something else when it is asked again, or of an image alone, is a
+    warning.
     """
     if isinstance(module, Detector):
         return module
@@ -115,8 +119,7 @@ def _tried(module: nn.Module, images: Tensor) -> object:
         if isinstance(error, RuntimeError) and images.requires_grad and "requires grad" in line_of(error):
             raise
         raise UserError(
-            f"{named(module)} failed on images of shape {tuple(images.shape)}: {type(error).__name__}: "
-            f"{line_of(error)}"[:300]
+            f"{named(module)} failed on {_shown(images)}: {type(error).__name__}: {line_of(error)}"[:300] + NEEDS
         ) from error
 
 
@@ -138,6 +141,16 @@ def _check_first(
         log.warning(
             "%s says something else of the same images when it is asked again; every figure is that of one draw, "
             "and attacks chase what moves: take dropout, noise and what it remembers out of its forward", named(module),
+        )  # fmt: skip
+    if len(images) == 1:
+        return
+    alone = read(_tried(module, images[:1].clone()), images[:1])
+    third = alone.log_odds if isinstance(alone, Prediction) else alone[0]
+    if float((first[:1] - third).abs().max()) > UNSTEADY * float(first.std()):
+        log.warning(
+            "%s says something else of an image when others lie beside it; its figures depend on what it is shown "
+            "with, and attacks see the other images: take what a batch shares, such as its largest value, out of its "
+            "forward", named(module),
         )  # fmt: skip
 
 
@@ -200,11 +213,14 @@ def read(output: object, images: Float[Tensor, "b 3 h w"]) -> Prediction | tuple
         raise _unlike(maps, count)
     if maps.ndim == 4 and maps.shape[1] == 1:
         maps = maps[:, 0]
-    if maps.ndim != 3:
+    if maps.ndim != 3 or (maps[0].numel() == 1 and size != [1, 1]):
         raise _unlike(maps, count)
     if score is not None:
         if not _is_float(score) or score.numel() != count:
-            raise UserError(f"expected one float image score for each of {count} images, got {_shape(score)}")
+            raise UserError(
+                f"expected one float image score for each of {count} images, got {_shape(score)}; return the map "
+                "first, and a tensor of one number an image after it"
+            )
         score = score.flatten().to(images)
     if list(maps.shape[1:]) != size:
         maps = F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
@@ -245,8 +261,15 @@ def _is_float(value: object) -> TypeGuard[Tensor]:
 def _unlike(output: object, count: int) -> UserError:
     return UserError(
         f"expected an anomaly map of floats, ({count}, h, w) or ({count}, 1, h, w), a map with an image score, or a "
-        f"Prediction, got {_shape(output)}; wrap the module so that it returns one of these"
+        f"Prediction, got {_shape(output)}; wrap the module so that it returns one of these, the map first and of more "
+        "than one value an image"
     )
+
+
+def _shown(images: Tensor) -> str:
+    height, width = images.shape[-2:]
+    some = f"{len(images)} {str(images.dtype).removeprefix('torch.')} image{'s' if len(images) > 1 else ''}"
+    return f"{some} of {height}x{width} in [0, 1]"
 
 
 def _shape(output: object) -> str:

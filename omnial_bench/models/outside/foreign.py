@@ -47,12 +47,40 @@ def call(
 ) -> nn.Module:
     """The module that `source`, known as `name`, makes of the options and of those of `offers`, made when asked for,
     that it has a parameter of that very name for. UserError, one line, where it fails or makes something else."""
+    _check_arguments(source, name, options, offers)
     with guarded(name, "build"):
         wanted = {key: offers[key]() for key in parameters_of(source) & set(offers) - set(options)}
         module = source(**options, **wanted)
     if not isinstance(module, nn.Module):
-        raise UserError(f"{name}: expected a torch.nn.Module, got {type(module).__name__}")
+        raise UserError(
+            f"{name}: expected a torch.nn.Module, got {type(module).__name__}; return the module itself, with its "
+            "weights loaded"
+        )
     return module
+
+
+def _check_arguments(
+    source: Callable[..., Any], name: str, options: Mapping[str, Any], offers: Mapping[str, Callable[[], Any]]
+) -> None:
+    """UserError where it needs what is neither an option nor offered."""
+    try:
+        inspect.signature(source).bind_partial(**options)
+        known = inspect.signature(source).parameters.values()
+    except (TypeError, ValueError):
+        # What it says of options that it does not take is told when it is called.
+        return
+    missing = [
+        one.name
+        for one in known
+        if one.default is one.empty
+        and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+        and one.name not in {*options, *offers}
+    ]
+    if missing:
+        raise UserError(
+            f"{name} asks for {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not known; give "
+            f"--option {missing[0]}=VALUE, or a default; what it may ask for besides: {', '.join(offers)}"
+        )
 
 
 def _resolve(name: str, trusted: Collection[str], where: str) -> Callable[..., Any]:
