@@ -23,8 +23,6 @@ log = logging.getLogger(__name__)
 UNSTEADY = 1e-2
 """Of a map's standard deviation: by more no value may move when the same images are shown again. Sums that a GPU
 takes in another order move less."""
-
-
 NEEDS = "; it is to take any number of them: convert them in its forward, and give the size that it needs (--size)"
 
 
@@ -142,7 +140,6 @@ def _check_first(
             "%s says something else of the same images when it is asked again; every figure is that of one draw, "
             "and attacks chase what moves: take dropout, noise and what it remembers out of its forward", named(module),
         )  # fmt: skip
-    if len(images) == 1:
         return
     alone = read(_tried(module, images[:1].clone()), images[:1])
     third = alone.log_odds if isinstance(alone, Prediction) else alone[0]
