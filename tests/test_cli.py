@@ -347,7 +347,8 @@ def test_an_interrupt_is_one_line_and_the_same_command_goes_on(command: Command,
     assert (place / "out/mini-separate-gear/recipe.toml").is_file()
 
 
-def test_an_interrupt_from_the_keyboard_ends_the_process(place: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_from_the_keyboard_or_a_scheduler_ends_the_process(place: Path, sent: signal.Signals) -> None:
     line = TRAIN.replace("--preset tiny", "--preset endless")
     # A shell starts what runs in the background with interrupts ignored, and children inherit that.
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -359,7 +360,7 @@ def test_an_interrupt_from_the_keyboard_ends_the_process(place: Path) -> None:
         # The folder is made when training begins.
         while not (place / "out").exists() and process.poll() is None and time.monotonic() < limit:
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         try:
             out, err = process.communicate(timeout=60)
         finally:

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import signal
 import sys
 from importlib import import_module
 from typing import Any
@@ -68,6 +69,8 @@ def cli(verbose: bool) -> None:
 def main() -> None:
     """Entry point: exit 0 done, 1 a check failed, 2 the input is wrong or work was interrupted (one line)."""
     keep_freed_memory()
+    # What a scheduler sends before it kills ends work as an interrupt does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(cli(standalone_mode=False))
     except UserError as error:
