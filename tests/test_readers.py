@@ -311,6 +311,7 @@ LACKING = {
         plain, ("bolt/scratch", "bolt/dent"), "plain folders: expected one of anomalous images beside OK, found OK",
     ),
     "mvtec's category": (mpdd, (), "this is one category, try its parent folder"),
+    "the test of mvtec's category": (mpdd, (), "this is a part of one category, try the folder of all categories"),
     "a folder above": (btad, (), "try .*data$"),
     "ad2 without its public test": (mvtec_ad2, ("vial/test_public",), "AD 2: expected vial/test_public/good and vial/"),
     "ad2's category": (mvtec_ad2, (), "this is one category of MVTec AD 2, try its parent folder"),

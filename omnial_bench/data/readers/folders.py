@@ -41,7 +41,7 @@ def _is_split(path: Path) -> bool:
 
 def _places(root: Path) -> list[Path]:
     """The folders of the categories: those in `root`, or itself."""
-    if mvtec.claims(root):
+    if mvtec.claims(root) or mvtec.is_part(root):
         return []
     inner = [path for path in folders(root) if path.name not in NO_CATEGORY]
     return [path for path in inner if _is_flat(path) or _is_split(path)] or (
@@ -113,7 +113,7 @@ def _escaped(stem: str) -> str:
 
 def hint(root: Path) -> str:
     places = [root, *(path for path in folders(root) if path.name not in NO_CATEGORY)]
-    for path in () if mvtec.claims(root) else places:
+    for path in () if mvtec.claims(root) or mvtec.is_part(root) else places:
         kinds = _kinds(path)
         if kinds and all(map(_is_normal, kinds)):
             return (

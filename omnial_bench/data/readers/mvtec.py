@@ -21,6 +21,12 @@ def is_category(path: Path) -> bool:
     return (path / "train" / "good").is_dir() or ((path / "test").is_dir() and bool(folders(path / "test")))
 
 
+def is_part(root: Path) -> bool:
+    """Whether the folder is the test split, say, of a category that has its training images beside it."""
+    root = root.resolve()
+    return root.name in ("train", "test", "ground_truth") and (root.parent / "train" / "good").is_dir()
+
+
 def claims(root: Path) -> bool:
     """Whether the folder or one in it has a split with `good`, as no other layout does: what else lies there is then
     no reason to take it for another one's."""
@@ -69,7 +75,12 @@ def mask_of(sample: Sample) -> str:
 
 
 def hint(root: Path) -> str:
-    return f"this is one category, try its parent folder {root.resolve().parent}" if is_category(root) else ""
+    root = root.resolve()
+    if is_category(root):
+        return f"this is one category, try its parent folder {root.parent}"
+    if is_part(root):
+        return f"this is a part of one category, try the folder of all categories {root.parents[1]}"
+    return ""
 
 
 READER = Reader(
