@@ -333,6 +333,7 @@ def test_a_folder_that_almost_matches_is_told_what_it_lacks(tmp_path: Path, name
         shutil.rmtree(root / part)
     inner = {"btad's category": root / "01", "mvtec's category": root / "tubes", "a folder above": tmp_path}
     inner |= {"ad2's category": root / "vial", "loco's category": root / "pushpins"}
+    inner["the test of mvtec's category"] = root / "tubes/test"
     with pytest.raises(UserError, match=message) as raised:
         find_dataset(inner.get(name, root))
     assert "\n" not in str(raised.value)
