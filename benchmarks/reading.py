@@ -28,7 +28,7 @@ SIDE, COUNT = 1024, 49
 THREEFOLD = "three times as many", lambda before, now: now >= 3 * before
 NOTE = """\
 Decoding PNG files with Pillow is some two thirds of the work of `data verify`, so that no reading around it is three
-times as fast. Verifying and the first decode have become one pass, which looks for more. Some 0.2 s of it here
+times as fast. Verifying and the first decode have become one pass, which looks for more. Some 0.3 s of it here
 is SciPy's import, once, where masks are held against other images.
 What `data verify` holds are small copies of the images, 4 KB each, by which those that are there twice are found;
 of categories of more than 20,000 images, hashes."""
