@@ -115,19 +115,19 @@ class Tally:
 
     def _tell(self, values: dict[str, float | None], own: Collection[str], detector: str, category: str) -> None:
         """Logs what is undefined and why; of a metric from elsewhere, `own`, the why is not known."""
-        told = set(own)
+        explained = set(own)
         if not self.reconstructs:
             _say(f"{detector} gives no reconstruction: psnr and ssim are undefined on all sets")
-            told |= set(self.qualities)
+            explained |= set(self.qualities)
         if values["image_false_alarms_held"] is None:
             _say(
                 f"{detector} has no threshold, for no scores of held-out normal images: "
                 "missed defects and false alarms are undefined"
             )
-            told |= set(NAMES)
+            explained |= set(NAMES)
         if undefined := [name for name in own if values[name] is None]:
             _say(f"{detector} on {category}: {', '.join(undefined)} undefined")
-        rest = {name: value for name, value in values.items() if name not in told}
+        rest = {name: value for name, value in values.items() if name not in explained}
         for reason, metrics in _undefined(rest, self.count - self.located).items():
             _say(f"{detector} on {category}: {metrics} undefined, {reason}")
 

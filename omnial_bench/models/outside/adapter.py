@@ -24,6 +24,7 @@ UNSTEADY = 1e-2
 """Of a map's standard deviation: by more no value may move when the same images are shown again. Sums that a GPU
 takes in another order move less."""
 NEEDS = "; it is to take any number of them: convert them in its forward, and give the size that it needs (--size)"
+"""Of a module that failed on its images: what most often mends it."""
 
 
 class Adapted(Untrained):

@@ -64,14 +64,14 @@ def _check_arguments(
 ) -> None:
     """UserError where it needs what is neither an option nor offered."""
     try:
-        inspect.signature(source).bind_partial(**options)
-        known = inspect.signature(source).parameters.values()
+        signature = inspect.signature(source)
+        signature.bind_partial(**options)
     except (TypeError, ValueError):
         # What it says of options that it does not take is told when it is called.
         return
     missing = [
         one.name
-        for one in known
+        for one in signature.parameters.values()
         if one.default is one.empty
         and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
         and one.name not in {*options, *offers}
