@@ -115,6 +115,9 @@ def test_a_stopped_run_says_what_it_lacks(tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "**Unfinished.** 3 of 10 tasks are done" in text and "score jnld-unified on clean, bottle; " in text
     assert "; and 2 more." in text and "<h2>Unfinished</h2>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    write_json(tmp_path / UNFINISHED, {"done": 10, "of": 10, "missing": []})
+    write_report(tmp_path, ["md"])
+    assert "**Unfinished.** All 10 tasks are done, but" in (tmp_path / "report.md").read_text(encoding="utf-8")
     (tmp_path / UNFINISHED).unlink()
     write_report(tmp_path, ["md"])
     assert "Unfinished" not in (tmp_path / "report.md").read_text(encoding="utf-8")

@@ -43,19 +43,20 @@ def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bo
         given["suites"], checkpoints, data=given["data"], out=out, categories=categories, sets=given["sets"],
         reader=given["reader"],
     )  # fmt: skip
-    # After it, for they bring torch along.
-    from omnial_bench.cli.terminal import show
-    from omnial_bench.metrics.metric import METRICS
-    from omnial_bench.pipeline.request import Request
-    from omnial_bench.pipeline.score_models import assess
-    from omnial_bench.results import AT_THRESHOLD, HEADLINE
-
-    request = Request(checkpoints=checkpoints, categories=categories or None, out=out, **given)
     try:
+        # After it, for they bring torch along.
+        from omnial_bench.cli.terminal import show
+        from omnial_bench.metrics.metric import METRICS
+        from omnial_bench.pipeline.request import Request
+        from omnial_bench.pipeline.score_models import assess
+        from omnial_bench.results import AT_THRESHOLD, HEADLINE
+
         with watching() as watch:
-            rows = assess(request, watch=watch)
+            rows = assess(
+                Request(checkpoints=checkpoints, categories=categories or None, out=out, **given), watch=watch
+            )
     except KeyboardInterrupt:
-        if not request.detectors:
+        if not given["detectors"]:
             raise
         raise KeyboardInterrupt("the same command scores detectors from elsewhere from the beginning") from None
     means = rows[rows["category"] == "mean"]

@@ -63,8 +63,7 @@ class Ledger:
         if not outcome.rows:
             return
         missing = [title for index, title in enumerate(self.tasks) if index not in self._outcomes]
-        write_json(self.out / UNFINISHED, {"done": len(self._outcomes), "of": len(self.tasks), "missing": missing})
-        write_rows_of(self.out, outcome, self.categories)
+        write_rows_of(self.out, outcome, self.categories, done=len(self._outcomes), missing=missing)
 
     @property
     def outcome(self) -> Outcome:
@@ -76,8 +75,7 @@ class Ledger:
 
     def close(self) -> pd.DataFrame:
         """Write all rows, and say which models failed a check."""
-        rows, checked = write_rows_of(self.out, self.outcome)
-        (self.out / UNFINISHED).unlink(missing_ok=True)
+        rows, checked = write_rows_of(self.out, self.outcome, done=len(self._outcomes))
         for model in [] if checked is None else doubts(checked).to_dict("records"):
             log.warning(
                 "%s %s fails checks (%s), which puts figures in doubt: %s says which and why", model["detector"],
@@ -87,10 +85,15 @@ class Ledger:
 
 
 def write_rows_of(
-    out: Path, outcome: Outcome, categories: Collection[str] = ()
+    out: Path, outcome: Outcome, categories: Collection[str] = (), *, done: int = 1, missing: Sequence[str] = ()
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     """results.csv with the class means, where anything was attacked in place attacks.csv and health.csv, and of several
-    models differences.csv; the rows, and the checks. With `categories` only the means over all of them."""
+    models differences.csv; the rows, and the checks. With `categories` only the means over all of them.
+
+    While files of two moments may lie side by side, and as long as titles of tasks are `missing`, unfinished.json says
+    so; what an earlier run left of attacks goes where there is none now.
+    """
+    write_json(out / UNFINISHED, {"done": done, "of": done + len(missing), "missing": list(missing)})
     rows = frame(_whole_means(with_means(outcome.rows), set(categories)))
     write_rows(out / "results.csv", rows)
     checked = None
@@ -99,7 +102,12 @@ def write_rows_of(
         write_text(out / "attacks.csv", csv_text(attempts))
         checked = health(rows, attempts, _logs(out))
         write_text(out / HEALTH, csv_text(checked))
+    else:
+        for name in ("attacks.csv", HEALTH):
+            (out / name).unlink(missing_ok=True)
     write_differences(out, outcome.drawn)
+    if not missing:
+        (out / UNFINISHED).unlink()
     return rows, checked
 
 

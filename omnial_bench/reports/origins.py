@@ -138,8 +138,10 @@ def unfinished(run: Path) -> str:
     """What a run that was stopped still lacks, in a sentence; empty where all is done."""
     note = read_json(run / UNFINISHED)
     done, total, missing = (note.get(name) for name in ("done", "of", "missing"))
-    if not (isinstance(done, int) and isinstance(total, int) and isinstance(missing, list) and missing):
+    if not (isinstance(done, int) and isinstance(total, int) and isinstance(missing, list)):
         return ""
+    if not missing:
+        return f"All {total} tasks are done, but writing their rows was cut off. The same command writes them."
     some = "; ".join(_text(title) for title in missing[:SHOWN])
     more = f"; and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
     return (
