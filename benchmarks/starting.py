@@ -123,7 +123,7 @@ def prepare(side: Side) -> None:
 
 def write(rows: list[tuple[str, ...]], former: Path, repeats: int) -> None:
     columns = ("what", "former, s", "now, s", "ratio (lowest, highest)", "goal")
-    where, head = machine(), _head(former)
+    where, head = machine(), head_of(former)
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     about = (
@@ -138,7 +138,7 @@ def write(rows: list[tuple[str, ...]], former: Path, repeats: int) -> None:
     (console if console.is_terminal else Console(width=140)).print(table)
 
 
-def _head(checkout: Path) -> str:
+def head_of(checkout: Path) -> str:
     words = ["git", "-C", str(checkout), "rev-parse", "--short=12", "HEAD"]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 

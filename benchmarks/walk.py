@@ -62,7 +62,8 @@ def down_to_detector(stack: Stack) -> Stack:
     return stack[: forwards[0] + 1] if forwards else ()
 
 
-def main() -> None:
+def walk_a_run() -> set[Stack]:
+    """The stacks of a run of which only scores and attacks are left to be made."""
     with tempfile.TemporaryDirectory() as folder:
         root, out = Path(folder), Path(folder) / "out"
         os.environ["OMNIAL_BENCH_CACHE"] = str(root / "cache")
@@ -76,14 +77,25 @@ def main() -> None:
         run(plan, settings)
         for note in (*(out / ".tasks").glob("evaluate*"), *(out / ".tasks").glob("score*")):
             note.unlink()
-        stacks = walked(lambda: run(plan, settings))
+        return walked(lambda: run(plan, settings))
+
+
+def with_an_image(stacks: set[Stack]) -> set[Stack]:
+    return {stack for stack in stacks if any(call.startswith(HOLDERS) for call in stack)}
+
+
+def modules_of(stacks: set[Stack]) -> list[str]:
+    return sorted({call.partition(":")[0] for stack in stacks for call in stack})
+
+
+def main() -> None:
+    stacks = walk_a_run()
     for title, of in (("deepest call", stacks), ("until a detector sees an image", set(map(down_to_detector, stacks)))):
         deepest = max(sorted(of), key=len)
         click.echo(f"{title}: {len(deepest)}\n  " + " > ".join(deepest))
-    image = {stack for stack in stacks if any(call.startswith(HOLDERS) for call in stack)}
-    for title, of in (("in all", stacks), ("with an image", image)):
-        modules = {call.partition(":")[0] for stack in of for call in stack}
-        click.echo(f"modules {title}: {len(modules)}")
+    for title, of in (("in all", stacks), ("with an image", with_an_image(stacks))):
+        modules = modules_of(of)
+        click.echo(f"modules {title}: {len(modules)}\n  " + " ".join(modules))
 
 
 if __name__ == "__main__":
