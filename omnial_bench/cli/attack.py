@@ -1,6 +1,6 @@
 """`attack`: adversarial sets from trained models."""
 
-from pathlib import Path
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -24,22 +24,18 @@ from omnial_bench.progress import watching
     click.option("--limit", type=click.IntRange(2), help="Images a category at the most; default: the suite's."),
     flags.out, flags.device, flags.precision, flags.seed,
 )  # fmt: skip
-def attack(
-    suite: str, data: Path, reader: str | None, categories: tuple[str, ...], limit: int | None, out: Path, device: str,
-    precision: Any, seed: int, sources: tuple[str, ...], trusted: tuple[str, ...], **own: Any,
-) -> None:  # fmt: skip
+def attack(suite: str, sources: tuple[str, ...], categories: tuple[str, ...], **given: Any) -> None:
     """Build the adversarial sets of SUITE, a record of attacks/ or the path of a TOML file."""
     from omnial_bench.pipeline.early import check_attacked
 
-    check_attacked([suite], sources, data=data, out=out, categories=categories, reader=reader)
+    where = {name: given[name] for name in ("data", "out", "reader")}
+    check_attacked([suite], sources, categories=categories, **where)
     # After it, for it brings torch along.
     from omnial_bench.pipeline.attack_models import attack_models
     from omnial_bench.pipeline.own_detector import Elsewhere
 
+    own = Elsewhere(**{field.name: given.pop(field.name) for field in fields(Elsewhere)})
     with watching() as watch:
-        folders = attack_models(
-            suite, sources, own=Elsewhere(**own), data=data, categories=categories or None, limit=limit, out=out,
-            device=device, precision=precision, seed=seed, watch=watch, trusted=trusted, reader=reader,
-        )  # fmt: skip
+        folders = attack_models(suite, sources, own=own, categories=categories or None, watch=watch, **given)
     for folder in folders:
         click.echo(f"set {folder}")

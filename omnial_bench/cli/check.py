@@ -89,14 +89,13 @@ def check(
 
 
 def _show(changed: "pd.DataFrame") -> None:
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
+    from omnial_bench.cli.terminal import bare_table, print_table
     from omnial_bench.reports.gate import FIGURES, cells_of
 
     heads = ["verdict", "model", "category", "set", "metric", *(["seed"] if changed["seed"].isna().any() else [])]
-    view = Table(box=None, pad_edge=False, header_style="bold")
+    view = bare_table()
     for name in heads:
         view.add_column(name, overflow="fold")
     for name in FIGURES:
@@ -105,6 +104,4 @@ def _show(changed: "pd.DataFrame") -> None:
         cells, style = cells_of(row), COLOURS[row["verdict"]]
         texts = [Text(cells[head], style=style if head == "verdict" else "") for head in heads]
         view.add_row(*texts, *(cells[name] for name in FIGURES))
-    console = Console()
-    # A pipe has no width of its own: rows there must not be cut at 80 columns.
-    (console if console.is_terminal else Console(width=160)).print(view)
+    print_table(view)

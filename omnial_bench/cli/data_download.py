@@ -4,12 +4,13 @@ import json
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from omnial_bench.cli import flags
-from omnial_bench.cli.data_list import facts
 from omnial_bench.errors import UserError, unknown
 
 
@@ -42,17 +43,13 @@ def download(
     if entry is None or entry.archive is None:
         raise unknown("data set", name, obtainable())
     archive, folder = entry.archive, Path("datasets") / entry.name if out is None else out
-    told = facts(entry) | {"folder": str(folder)}
     if not as_json:
-        lines = {
-            "name": f"{entry.title}, {archive.file}",
-            "url": archive.url if url is None else url,
-            archive.digest.partition(":")[0]: archive.digest.partition(":")[2],
-            "size": f"{archive.size:,} bytes",
-            "licence": f"{entry.licence}, {archive.terms}",
-            "notice": entry.notice,
-        }
-        for title, text in lines.items():
+        algorithm, _, digest = archive.digest.partition(":")
+        for title, text in (
+            ("name", f"{entry.title}, {archive.file}"), ("url", archive.url if url is None else url),
+            (algorithm, digest), ("size", f"{archive.size:,} bytes"),
+            ("licence", f"{entry.licence}, {archive.terms}"), ("notice", entry.notice),
+        ):  # fmt: skip
             click.echo(f"{title:8}{text}")
     if not accept_licence:
         layout = "images in any folders" if name in TEXTURES else LOOKED_FOR
@@ -65,13 +62,19 @@ def download(
     with _bars() as tell:
         fresh = obtain(archive, folder, url=url, tell=tell)
     if as_json:
-        click.echo(json.dumps(told | {"fetched": fresh}, indent=2))
+        click.echo(json.dumps(facts(entry) | {"folder": str(folder), "fetched": fresh}, indent=2))
         return
     if fresh:
         click.echo(f"the archive stays at {folder.parent / archive.file}; it may be deleted")
     place = shlex.quote(str(folder))
     then = f"run PLAN --data ROOT --textures {place} --out RUN" if name in TEXTURES else f"data verify {place}"
     click.echo(f"{entry.title} {'is now' if fresh else 'was already'} in {folder}; next: omnial-bench {then}")
+
+
+def facts(entry: Any) -> dict[str, Any]:
+    """What is known of a data set or a source of textures before it is fetched."""
+    archive = None if entry.archive is None else asdict(entry.archive)
+    return {name: getattr(entry, name) for name in ("name", "title", "url", "licence", "notice")} | {"archive": archive}
 
 
 @contextmanager

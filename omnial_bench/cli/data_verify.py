@@ -58,8 +58,8 @@ def verify(
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
-    console.print(f"{found.name} in {escape(printable(str(folder)))}, {escape(found.layout)} layout", highlight=False)
+    console = Console(highlight=False)
+    console.print(f"{found.name} in {escape(printable(str(folder)))}, {escape(found.layout)} layout")
     table = Table("category", "train", "test good", "test defect", "defects", box=None)
     for count in found.counts:
         rows = [f"{name} {number}" for name, number in count.defects.items()] or ["none"]
@@ -71,11 +71,11 @@ def verify(
         pairs = zip(counted.items(), count.published, strict=True)
         parts = [f"{number} of {known} {part}" for (part, number), known in pairs if known not in (None, number)]
         if parts:
-            console.print(f"not as published: {escape(count.category)}, {', '.join(parts)}", highlight=False)
+            console.print(f"not as published: {escape(count.category)}, {', '.join(parts)}")
         if count.masks:
-            console.print(f"masks of {escape(count.category)}: {count.masks}", highlight=False)
+            console.print(f"masks of {escape(count.category)}: {count.masks}")
     if found.labels == "image":
-        console.print("no masks: image labels alone, so that pixel figures are empty", highlight=False)
+        console.print("no masks: image labels alone, so that pixel figures are empty")
     for title, some in (("problems", found.problems), ("warnings", found.warnings)):
         if some:
             problems = Table("file", title.removesuffix("s"), "what to do", box=None, title=f"{title}: {len(some)}")
@@ -83,13 +83,13 @@ def verify(
                 problems.add_row(*(escape(printable(text)) for text in (problem.path, problem.what, problem.remedy)))
             console.print(problems)
         if len(some) > SHOWN:
-            console.print(f"and {len(some) - SHOWN} more {title}, all of them with --json", highlight=False)
+            console.print(f"and {len(some) - SHOWN} more {title}, all of them with --json")
     rate = found.images / max(found.seconds, 1e-3)
-    console.print(f"{found.images} images in {found.seconds:.1f} s, {rate:.0f} a second", highlight=False)
+    console.print(f"{found.images} images in {found.seconds:.1f} s, {rate:.0f} a second")
     if found.problems:
         context.exit(1)
     masks = " and every defect has a mask of its size" if found.labels == "pixel" else ""
-    console.print(f"every image can be read{masks}", highlight=False)
+    console.print(f"every image can be read{masks}")
 
 
 def _drawn(

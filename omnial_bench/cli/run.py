@@ -41,17 +41,7 @@ WHY = 3
     click.option("--dry-run", is_flag=True, help="List the tasks: done, or due and why. Do none."),
     click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON instead of a table."),
 )  # fmt: skip
-def run(
-    plan: str,
-    reader: str | None,
-    labels: str | None,
-    seed: int | None,
-    engine: str,
-    address: str | None,
-    dry_run: bool,
-    as_json: bool,
-    **settings: Any,
-) -> None:
+def run(plan: str, engine: str, address: str | None, dry_run: bool, as_json: bool, **settings: Any) -> None:
     """Train, attack, score and report what PLAN names: a record of plans/ or the path of a TOML file.
 
     Done work in --out is not done again, so a run that was stopped goes on with the same command.
@@ -62,11 +52,11 @@ def run(
         raise UserError("expected --address with --engine ray, got it alone; add --engine ray")
     if engine == "ray" and settings["jobs"] > 1:
         raise UserError("expected --jobs with the local engine, got it with ray, where the cluster says; leave it out")
-    given = _plan(plan, {"seed": seed, "reader": reader, "labels": labels}, settings)
+    changed = _plan(plan, {name: settings.pop(name) for name in ("seed", "reader", "labels")}, settings)
     if dry_run:
-        _list(given, as_json, **settings)
+        _list(changed, as_json, **settings)
     else:
-        _run(given, engine=engine, address=address, **settings)
+        _run(changed, engine=engine, address=address, **settings)
 
 
 @click.command()
@@ -88,17 +78,10 @@ def demo(out: Path, device: str, precision: Any, seed: int | None, jobs: int) ->
     data = make_folder(out) / "data"
     draw_toy(data)
     plan = _plan("demo", {"seed": seed}, {"data": data, "textures": None, "out": out})
-    _run(plan, data=data, textures=None, out=out, device=device, precision=precision, jobs=jobs)
+    _run(plan, data=data, out=out, device=device, precision=precision, jobs=jobs)
 
 
-def _run(
-    plan: "Plan",
-    *,
-    out: Path,
-    engine: str = "local",
-    address: str | None = None,
-    **settings: Any,
-) -> None:
+def _run(plan: "Plan", *, out: Path, engine: str = "local", address: str | None = None, **settings: Any) -> None:
     from omnial_bench.pipeline.plan import Settings
     from omnial_bench.pipeline.ray_executor import Cluster
     from omnial_bench.pipeline.run_plan import run as run_plan
@@ -137,19 +120,17 @@ def _list(plan: "Plan", as_json: bool, **settings: Any) -> None:
         ]  # fmt: skip
         click.echo(json.dumps(rows, indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    view = Table(box=None, pad_edge=False, header_style="bold")
+    from omnial_bench.cli.terminal import bare_table, print_table
+
+    view = bare_table()
     for name in ("task", "status", "why"):
         view.add_column(name, overflow="fold")
     for entry in entries:
         status = Text("done", style="green") if entry.done else Text("due", style="yellow")
         more = f" (and {len(entry.reasons) - WHY} more)" if len(entry.reasons) > WHY else ""
         view.add_row(Text(str(entry.task)), status, Text("; ".join(entry.reasons[:WHY]) + more))
-    console = Console()
-    # A pipe has no width of its own: reasons there must not be cut at 80 columns.
-    (console if console.is_terminal else Console(width=160)).print(view)
+    print_table(view)
     done = sum(entry.done for entry in entries)
     click.echo(f"{len(entries)} tasks: {done} done, {len(entries) - done} due")

@@ -4,8 +4,17 @@ import json
 from typing import Any
 
 import click
+import tomli_w
 
 from omnial_bench.cli import flags
+from omnial_bench.io.whole import without_none
+
+COLUMNS = {
+    "detectors": ("title", "source", "presets"),
+    "attacks": ("title", "threats"),
+    "plans": ("title", "detectors", "preset", "categories"),
+}
+"""What a list shows of each record, beside its name."""
 
 
 @click.command()
@@ -19,18 +28,18 @@ def show(kind: str, name: str | None, preset: str | None, seed: int | None, as_j
     """List what exists of a KIND, or one record by NAME."""
     if name is not None and preset is None:
         record = _read(kind, name)
-        click.echo(json.dumps(record, indent=2) if as_json else _toml(record))
+        click.echo(json.dumps(record, indent=2) if as_json else tomli_w.dumps(without_none(record)).rstrip())
         return
     import pandas as pd
 
-    from omnial_bench.cli import terminal
+    from omnial_bench.cli.terminal import show as show_table
 
     rows = _rows(kind, [name] if name else None, preset)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
     flat = [{key: _short(value) for key, value in row.items()} for row in rows]
-    terminal.show(pd.DataFrame(flat), title=kind, as_json=False)
+    show_table(pd.DataFrame(flat), title=kind, as_json=False)
 
 
 def _rows(kind: str, names: list[str] | None, preset: str | None) -> list[dict[str, Any]]:
@@ -45,26 +54,14 @@ def _rows(kind: str, names: list[str] | None, preset: str | None) -> list[dict[s
 
         return [{"name": name, **describe(recipe)} for name, recipe in recipes.items()]
     records = [(name, _read(kind, name)) for name in names]
-    if kind == "detectors":
-        return [
-            {"name": name, "title": r["title"], "source": r["source"], "presets": list(r["presets"])}
-            for name, r in records
-        ]
-    if kind == "attacks":
-        return [
-            {"name": name, "title": r["title"], "threats": [threat["name"] for threat in r["threats"]]}
-            for name, r in records
-        ]
-    return [
-        {
-            "name": name,
-            "title": r["title"],
-            "detectors": r["detectors"],
-            "preset": r["preset"],
-            "categories": r["categories"],
-        }
-        for name, r in records
-    ]
+    return [{"name": name, **{column: _names(record[column]) for column in COLUMNS[kind]}} for name, record in records]
+
+
+def _names(value: Any) -> Any:
+    """Of records in a record the names alone."""
+    if isinstance(value, str):
+        return value
+    return [part["name"] if isinstance(part, dict) else part for part in value]
 
 
 def _read(kind: str, name: str) -> dict[str, Any]:
@@ -73,14 +70,6 @@ def _read(kind: str, name: str) -> dict[str, Any]:
     read: Any = {"detectors": reading.read_detector, "attacks": reading.read_suite, "plans": reading.read_plan}[kind]
     table: dict[str, Any] = read(name).model_dump(mode="json")
     return table
-
-
-def _toml(record: dict[str, Any]) -> str:
-    import tomli_w
-
-    from omnial_bench.io.whole import without_none
-
-    return tomli_w.dumps(without_none(record)).rstrip()
 
 
 def _short(value: Any) -> str:

@@ -4,9 +4,24 @@ import json
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def bare_table(title: str | None = None) -> Table:
+    """A table without lines, to be filled."""
+    return Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+
+
+def print_table(table: Table, *, width: int = 160) -> None:
+    """Print a table; where there is no terminal in `width` columns, for a pipe must not cut what it is given at 80."""
+    console = Console()
+    (console if console.is_terminal else Console(width=width)).print(table)
 
 
 def show(table: "pd.DataFrame", *, title: str, as_json: bool) -> None:
@@ -14,24 +29,17 @@ def show(table: "pd.DataFrame", *, title: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(json.loads(table.to_json(orient="records", double_precision=15)), indent=2))
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-    from rich.text import Text
-
-    view = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
-    console = Console()
-    for name in table.columns:
+    view, on_terminal = bare_table(escape(title)), Console().is_terminal
+    for name in map(str, table.columns):
         # Narrow as a terminal may be, a figure is never cut, and a long name goes on below.
-        numeric, header = table[name].dtype.kind in "if", str(name)
+        numeric = table[name].dtype.kind in "if"
         view.add_column(
-            header.replace("_", " ") if console.is_terminal else header, justify="right" if numeric else "left",
+            name.replace("_", " ") if on_terminal else name, justify="right" if numeric else "left",
             min_width=6 if numeric else None, overflow="fold",
         )  # fmt: skip
     for row in table.itertuples(index=False):
         view.add_row(*(Text(_text(value)) for value in row))
-    # A pipe has no width of its own: figures there must not be cut at 80 columns.
-    (console if console.is_terminal else Console(width=200)).print(view)
+    print_table(view, width=200)
 
 
 def _text(value: object) -> str:
