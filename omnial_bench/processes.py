@@ -9,16 +9,17 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from graphlib import TopologicalSorter
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import torch
 
 from omnial_bench.errors import UserError
 from omnial_bench.memory import keep_freed_memory
-from omnial_bench.progress import Progress, Watch
+from omnial_bench.progress import Watch, by_task
 
 Work = Callable[[Any, Any, Watch], Any]
 """A function of what every task shares, the task, and who watches."""
@@ -39,48 +40,34 @@ class Each(Protocol):
     ) -> list[Any]: ...
 
 
-Handle = TypeVar("Handle")
+class Engine(Protocol):
+    """Where tasks run, here in other processes or on other machines; each is known by the handle that it gives."""
 
+    def submit(self, work: Work, task: Any) -> Any: ...
 
-class Engine(Protocol[Handle]):
-    """Where tasks run: here in other processes, or on other machines."""
-
-    def submit(self, work: Work, task: Any) -> Handle: ...
-
-    def first(self, running: Collection[Handle]) -> Collection[Handle]:
+    def first(self, running: Collection[Any]) -> Collection[Any]:
         """Wait until one of them or more are done, and say which."""
-        ...
 
-    def value(self, handle: Handle) -> Any:
+    def value(self, handle: Any) -> Any:
         """What the task gave; raises what it raised."""
-        ...
 
 
 def flow(
-    engine: Engine[Handle], work: Work, tasks: Sequence[Any], needs: Needs = (), finished: Finished | None = None
+    engine: Engine, work: Work, tasks: Sequence[Any], needs: Needs = (), finished: Finished | None = None
 ) -> list[Any]:
     """Give each task to the engine as soon as what it needs is done; the first error is raised at once."""
-    missing = [set(needs[index]) if needs else set() for index in range(len(tasks))]
-    wanted_by: list[list[int]] = [[] for _ in tasks]
-    for index, others in enumerate(missing):
-        for other in others:
-            wanted_by[other].append(index)
-    ready = [index for index, others in enumerate(missing) if not others]
+    order = TopologicalSorter(dict(enumerate(needs or [()] * len(tasks))))
+    order.prepare()
     values: list[Any] = [None] * len(tasks)
-    running: dict[Handle, int] = {}
-    while ready or running:
-        running |= {engine.submit(work, tasks[index]): index for index in ready}
-        ready = []
+    running: dict[Any, int] = {}
+    while order.is_active():
+        running |= {engine.submit(work, tasks[index]): index for index in sorted(order.get_ready())}
         for handle in engine.first(running):
             index = running.pop(handle)
             values[index] = engine.value(handle)
             if finished is not None:
                 finished(index, values[index])
-            for other in wanted_by[index]:
-                missing[other].discard(index)
-                if not missing[other]:
-                    ready.append(other)
-        ready.sort()
+            order.done(index)
     return values
 
 
@@ -91,14 +78,9 @@ def threads_of(jobs: int) -> int:
 
 @contextmanager
 def crew(
-    make: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    jobs: int,
-    watch: Watch,
-    *,
-    called: str = "jobs",
+    make: Callable[..., Any], arguments: tuple[Any, ...], jobs: int, watch: Watch, *, called: str = "jobs",
     preload: Sequence[str] = (),
-) -> Iterator[Each]:
+) -> Iterator[Each]:  # fmt: skip
     """A function that does a piece of work for every task and gives the values in order.
 
     `make(*arguments)` is what the tasks share, made once a process, so all of it is pickled. The first error ends every
@@ -106,13 +88,13 @@ def crew(
     `called`. Modules to `preload` are imported once for all of them where the system can copy a process that has done
     so.
     """
-    with _safe_path():
+    # Processes that are begun look for no module in the working folder, where anybody's may lie.
+    with _environment("PYTHONSAFEPATH", "1"):
         before, context = multiprocessing.active_children(), _context(preload)
         news, over = context.SimpleQueue(), threading.Event()
         reader = threading.Thread(target=_tell, args=(news, watch, over), daemon=True)
         reader.start()
-        given = (dict(os.environ), news, make, arguments)
-        pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=given)
+        pool = ProcessPoolExecutor(jobs, context, _begin, (dict(os.environ), news, make, arguments))
         try:
             yield lambda work, tasks, needs=(), finished=None: flow(_Pool(pool), work, tasks, needs, finished)
         except BaseException as error:
@@ -154,11 +136,6 @@ def _context(preload: Sequence[str]) -> BaseContext:
     return context
 
 
-def _safe_path() -> AbstractContextManager[None]:
-    """Have processes that are begun look for no module in the working folder, where anybody's may lie."""
-    return _environment("PYTHONSAFEPATH", "1")
-
-
 @contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
     before = os.environ.get(name)
@@ -194,17 +171,12 @@ class _Pool:
 
 def _tell(news: Any, watch: Watch, over: threading.Event) -> None:
     """Pass on what the processes tell, until it is over and nothing more has come."""
-    watched: dict[str, Progress | None] = {}
+    tell = by_task(watch, "{}")
     while not (over.is_set() and news.empty()):
         if news.empty():
             over.wait(0.05)
-            continue
-        name, done, total, note = news.get()
-        if name not in watched:
-            watched[name] = watch(name)
-        progress = watched[name]
-        if progress is not None:
-            progress(done, total, note)
+        else:
+            tell(*news.get())
 
 
 _here: dict[str, Any] = {}
@@ -220,11 +192,7 @@ def _begin(environment: dict[str, str], news: Any, make: Callable[..., Any], arg
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(THREADS)
     keep_freed_memory()
-
-    def watch(name: str) -> Progress:
-        return lambda done, total, note: news.put((name, done, total, note))
-
-    _here.update(shared=make(*arguments), watch=watch)
+    _here.update(shared=make(*arguments), watch=lambda name: lambda *told: news.put((name, *told)))
 
 
 def _end_with_parent() -> None:

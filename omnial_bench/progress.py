@@ -35,16 +35,16 @@ def overall(watch: Watch, titles: Sequence[str]) -> Callable[[int], None]:
     return tell
 
 
-def by_task(watch: Watch, title: str) -> Callable[[str, int, int], None]:
+def by_task(watch: Watch, title: str) -> Callable[..., None]:
     """A single stream of news of several tasks, each told by its name, as one progress a task, under a `title` with {}
     in the place of its name."""
     watched: dict[str, Progress | None] = {}
 
-    def tell(name: str, done: int, total: int) -> None:
+    def tell(name: str, done: int, total: int, note: str = "") -> None:
         if name not in watched:
             watched[name] = watch(title.format(name))
         if (progress := watched[name]) is not None:
-            progress(done, total, "")
+            progress(done, total, note)
 
     return tell
 
@@ -90,14 +90,13 @@ def watching(*, notebook: bool = False) -> Iterator[Watch]:
     if not (console.is_terminal or (notebook and console.is_jupyter)):
         yield lambda name: _lines(console) if name == RUN else None
         return
+    wide, narrow = (Column(ratio=ratio, no_wrap=True, overflow="ellipsis") for ratio in (3, 2))
     columns = (
-        rich_progress.TextColumn("{task.description}", table_column=Column(ratio=3, no_wrap=True, overflow="ellipsis")),
+        rich_progress.TextColumn("{task.description}", table_column=wide),
         rich_progress.BarColumn(bar_width=8),
         rich_progress.MofNCompleteColumn(),
         rich_progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        rich_progress.TextColumn(
-            "[dim]{task.fields[note]}", table_column=Column(ratio=2, no_wrap=True, overflow="ellipsis")
-        ),
+        rich_progress.TextColumn("[dim]{task.fields[note]}", table_column=narrow),
     )
     with rich_progress.Progress(*columns, console=console, expand=True) as bars:
 

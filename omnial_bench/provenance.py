@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import platform
 import re
 import subprocess
 import sys
@@ -12,16 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    "omnial-bench",
-    "torch",
-    "torchattacks",
-    "lightning-fabric",
-    "numpy",
-    "pillow",
-    "scikit-image",
-    "scipy",
-)
+PACKAGES = ("omnial-bench", "torch", "torchattacks", "lightning-fabric", "numpy", "pillow", "scikit-image", "scipy")
 
 
 def versions() -> dict[str, str]:
@@ -102,11 +92,6 @@ def commit() -> str:
 def _git(root: Path, *words: str) -> str:
     done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True)
     return done.stdout.strip()
-
-
-def describe_machine() -> dict[str, str]:
-    """Python and platform in words, without the host's name."""
-    return {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
 
 
 def command_line() -> str:

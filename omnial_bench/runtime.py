@@ -11,7 +11,6 @@ from omnial_bench.errors import UserError
 from omnial_bench.types import Detector
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-PRECISIONS: tuple[Precision, ...] = ("32-true", "bf16-mixed", "16-mixed")
 
 
 class OneDevice:

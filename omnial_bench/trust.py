@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import sys
 import sysconfig
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.machinery import ModuleSpec
@@ -86,9 +86,8 @@ def guarded(source: object, doing: str) -> Iterator[None]:
 def parameters_of(source: Callable[..., Any]) -> set[str]:
     """The names that a function or class takes as keywords; none where Python cannot tell."""
     try:
-        return {
-            parameter.name for parameter in inspect.signature(source).parameters.values() if parameter.kind in _KEYWORDS
-        }
+        parameters = inspect.signature(source).parameters.values()
+        return {parameter.name for parameter in parameters if parameter.kind in _KEYWORDS}
     except (TypeError, ValueError):
         return set()
 
@@ -108,11 +107,11 @@ def drawing_from(generator: "torch.Generator") -> Iterator[None]:
 def code_of(name: str) -> str:
     """Hash of the code in which `package.module:object` lies: all of its package, or the file of a module alone; what
     that imports from elsewhere is not followed. Nothing is imported. UserError where it is not found."""
-    module = name.partition(":")[0]
-    folders, file = _locate(_top(name))
+    spec = _find(_top(name))
+    folders = map(Path, spec.submodule_search_locations or ())
     files = [(path, path.relative_to(folder)) for folder in folders for path in folder.rglob("*.py")]
-    if not files and file is not None:
-        files = [(file, Path(module))]
+    if not files and spec.has_location and spec.origin:
+        files = [(Path(spec.origin), Path(name.partition(":")[0]))]
     digest = hashlib.sha256()
     for path, label in sorted(files, key=lambda pair: pair[1].as_posix()):
         digest.update(label.as_posix().encode() + b"\0" + bytes.fromhex(sha256(path)))
@@ -144,14 +143,8 @@ def _is_standard(top: str) -> bool:
     return any(home in folder.parents for home in homes) and not {"site-packages", "dist-packages"} & set(folder.parts)
 
 
-def _locate(top: str) -> tuple[Sequence[Path], Path | None]:
-    """The folders of a package or the file of a module at the top, as the import system would find it."""
-    spec = _find(top)
-    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
-    return folders, Path(spec.origin) if spec.has_location and spec.origin else None
-
-
 def _find(top: str) -> ModuleSpec:
+    """A package or module at the top, as the import system would find it."""
     for finder in sys.meta_path:
         spec = finder.find_spec(top, None)
         if spec is not None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.pipeline.executor import do
-from omnial_bench.pipeline.score_tasks import Attacking
+from omnial_bench.pipeline.model_tasks import Attacking
 from omnial_bench.pipeline.task_cache import Cache, Inputs
 
 

@@ -68,6 +68,10 @@ def site(data: Path) -> Site:
     return Site(dataset=dataset, categories=("cap",), size=(SIDE, SIDE), device=torch.device("cpu"))
 
 
+def normals_of_the_training(site: Site) -> Tensor:
+    return to_float(site.dataset.load("train", site.categories, site.size).images)
+
+
 def normals_of_the_test(site: Site) -> Tensor:
     """Normal images of the test split."""
     images = site.dataset.load("test", ["cap"], site.size)
@@ -75,7 +79,7 @@ def normals_of_the_test(site: Site) -> Tensor:
 
 
 def test_a_factory_gets_four_fifths_of_the_normals_and_the_scale_comes_from_the_others(site: Site) -> None:
-    every = to_float(site.normals())
+    every = normals_of_the_training(site)
     detector = detector_at(site, Bank)
     assert isinstance(detector, Adapted) and isinstance(detector.module, Bank)
     held = [index for index in range(TRAIN) if index % 5 == 4]
@@ -88,7 +92,7 @@ def test_a_factory_gets_four_fifths_of_the_normals_and_the_scale_comes_from_the_
 
 
 def test_a_module_fitted_on_the_training_normals_is_far_off_without_held_out_ones(site: Site, caplog) -> None:
-    every, unseen = to_float(site.normals()), normals_of_the_test(site)
+    every, unseen = normals_of_the_training(site), normals_of_the_test(site)
     with caplog.at_level(logging.WARNING):
         fooled = detector_at(site, Bank(every, bright=1e-3), name="bank")
     assert "bank: its scale comes from training images" in caplog.text
@@ -99,12 +103,12 @@ def test_a_module_fitted_on_the_training_normals_is_far_off_without_held_out_one
         assert fooled(unseen).log_odds.quantile(0.9) > 50
         assert right(unseen).log_odds.quantile(0.9) < 0
     with pytest.raises(ob.UserError, match=r"that differ among normal images, got 0\.001 everywhere"):
-        detector_at(site, Bank(to_float(site.normals())))
+        detector_at(site, Bank(normals_of_the_training(site)))
 
 
 @pytest.mark.parametrize("objective", ["ranking", "linear"])
 def test_a_scale_that_is_off_turns_no_step_of_a_scale_free_objective(site: Site, objective: str) -> None:
-    every = to_float(site.normals())
+    every = normals_of_the_training(site)
     right, off = (detector_at(site, Bank(every[:24], bright=1e-3)) for _ in range(2))
     off.threshold -= 100  # type: ignore[operator]
     off.temperature /= 30  # type: ignore[operator]

@@ -20,10 +20,9 @@ from omnial_bench.io.whole import sha256, write_text
 from omnial_bench.models import gradient
 from omnial_bench.pipeline import mirror
 from omnial_bench.pipeline.mirror import INDEX, Mirror
+from omnial_bench.pipeline.model_tasks import Attacking, Building, Scoring
 from omnial_bench.pipeline.plan import Settings
 from omnial_bench.pipeline.run_plan import dry_run, run
-from omnial_bench.pipeline.score_tasks import Attacking, Scoring
-from omnial_bench.pipeline.set_task import Building
 from omnial_bench.pipeline.train_task import Training
 from omnial_bench.progress import LOG
 

@@ -23,10 +23,9 @@ from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import without_none, write_text
 from omnial_bench.metrics.alarms import NAMES
 from omnial_bench.metrics.metric import METRICS
+from omnial_bench.pipeline.model_tasks import Building, Scoring
 from omnial_bench.pipeline.plan import Settings, models_of, sources_of
 from omnial_bench.pipeline.run_plan import dry_run, run
-from omnial_bench.pipeline.score_tasks import Scoring
-from omnial_bench.pipeline.set_task import Building
 from omnial_bench.pipeline.task_cache import read_note
 from omnial_bench.pipeline.train_task import Training
 from omnial_bench.pipeline.workspace import Workspace

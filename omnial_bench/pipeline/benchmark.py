@@ -19,15 +19,16 @@ from omnial_bench.data.readers.base import Reader
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.evaluation.class_means import with_means
 from omnial_bench.evaluation.differences import Drawn, differences
+from omnial_bench.evaluation.target import Labels
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import check_folder
 from omnial_bench.metrics.accumulator import Accumulator, check_metrics
 from omnial_bench.metrics.alarms import RATE
-from omnial_bench.pipeline.earlier_rows import WRITTEN
 from omnial_bench.pipeline.in_hand import Subject, evaluate_in_hand
+from omnial_bench.pipeline.ledger import WRITTEN
 from omnial_bench.pipeline.own_detector import Factory, check_name
 from omnial_bench.pipeline.plan import look_through
-from omnial_bench.pipeline.site import check_seed, check_size
+from omnial_bench.pipeline.site import Site, check_seed, check_size
 from omnial_bench.progress import Watch, watching
 from omnial_bench.results import AT_THRESHOLD, HEADLINE, KEY, attempts_frame, differences_frame, frame
 from omnial_bench.runtime import Precision, fabric
@@ -148,10 +149,13 @@ def benchmark(
         )
     look_through(dataset, ("train", "test"), size)
     with _watching(progress) as watch, _modes_kept(detector):
-        subject = Subject(
-            suite=record, dataset=dataset, size=size, name=name, paradigm=paradigm, preset=preset, limit=limit,
-            seed=seed, device=on, precision=precision, options=options or {}, watch=watch,
+        site = Site(
+            dataset=dataset, categories=dataset.categories, size=size, device=on, seed=seed, options=options or {},
             held_out=Path(held_out) if isinstance(held_out, str) else held_out,
+        )  # fmt: skip
+        columns = Labels(detector=name, paradigm=paradigm, preset=preset, dataset=dataset.name, seed=seed, run=name)
+        subject = Subject(
+            site=site, suite=record, labels=columns, limit=limit, precision=precision, watch=watch,
             out=None if save is None else Path(save), metrics=own, false_alarms=false_alarms,
         )  # fmt: skip
         outcome = evaluate_in_hand(subject, detector)

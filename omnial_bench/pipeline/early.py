@@ -25,37 +25,20 @@ def check_run(plan: Plan, *, data: Path, out: Path, textures: Path | None) -> No
     check_links(out)
     recipes = [read_recipe(name, plan.preset, size=plan.size, batch=plan.batch) for name in plan.detectors]
     _check_suites(plan.suites)
-    for recipe in recipes:
-        _check_recipe(recipe)
-    check_root(data, plan.categories, reader=plan.reader)
-    check_textures(textures)
+    _check_training(recipes, data, plan.categories, textures, plan.reader)
 
 
 def check_train(
-    detector: str,
-    preset: str,
-    *,
-    data: Path,
-    categories: Collection[str],
-    textures: Path | None,
-    reader: str | None = None,
+    detector: str, preset: str, *, data: Path, categories: Collection[str], textures: Path | None, reader: str | None
 ) -> None:
     """UserError as of `check_run`."""
-    _check_recipe(read_recipe(detector, preset))
-    check_root(data, categories, reader=reader)
-    check_textures(textures)
+    _check_training([read_recipe(detector, preset)], data, categories, textures, reader)
 
 
 def check_attacked(
-    suites: Iterable[str],
-    checkpoints: Iterable[str],
-    *,
-    data: Path,
-    out: Path,
-    categories: Collection[str],
-    sets: Iterable[Path] = (),
-    reader: str | None = None,
-) -> None:
+    suites: Iterable[str], checkpoints: Iterable[str], *, data: Path, out: Path, categories: Collection[str],
+    sets: Iterable[Path] = (), reader: str | None,
+) -> None:  # fmt: skip
     """UserError as of `check_run`, and for a checkpoint or a set that is not there."""
     _check_suites(suites)
     try:
@@ -75,7 +58,12 @@ def _check_suites(names: Iterable[str]) -> None:
         check_suite(read_suite(name), looking=True)
 
 
-def _check_recipe(recipe: Recipe) -> None:
-    check_defence(recipe.defence, "the record")
-    if ":" not in recipe.detector:
-        check_options(recipe)
+def _check_training(
+    recipes: Iterable[Recipe], data: Path, categories: Collection[str], textures: Path | None, reader: str | None
+) -> None:
+    for recipe in recipes:
+        check_defence(recipe.defence, "the record")
+        if ":" not in recipe.detector:
+            check_options(recipe)
+    check_root(data, categories, reader=reader)
+    check_textures(textures)

@@ -1,17 +1,13 @@
 """A detector in hand -> rows: each model of it scored, and attacked or shown the sets that are built on it."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from omnial_bench.attacks.sets.build import build_sets, compose, load_set
-from omnial_bench.config.schema import Paradigm, Suite
-from omnial_bench.data.dataset import Dataset
+from omnial_bench.config.schema import Suite
 from omnial_bench.evaluation.evaluate import evaluate
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
 from omnial_bench.evaluation.examples import write_index
@@ -23,11 +19,9 @@ from omnial_bench.io.leftovers import swept
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import make_folder
 from omnial_bench.metrics.accumulator import Metrics
-from omnial_bench.metrics.alarms import RATE
-from omnial_bench.pipeline.earlier_rows import check_rows, row_names
-from omnial_bench.pipeline.ledger import write_environment, write_rows_of
+from omnial_bench.pipeline.ledger import check_rows, row_names, write_environment, write_rows_of
 from omnial_bench.pipeline.own_detector import Factory, detector_at, weights_of
-from omnial_bench.pipeline.plan import names_of
+from omnial_bench.pipeline.plan import groups_of, names_of
 from omnial_bench.pipeline.site import Site
 from omnial_bench.processes import threads_of
 from omnial_bench.progress import Watch, by_task
@@ -39,35 +33,16 @@ from omnial_bench.runtime import Precision, attack_dtype, placed
 class Subject:
     """All that the models of a benchmark share: what attacks them on which images, and the columns of their rows."""
 
+    site: Site
+    """Of all categories."""
     suite: Suite
-    dataset: Dataset
-    size: tuple[int, int]
-    name: str
-    paradigm: Paradigm
-    preset: str
+    labels: Labels
     limit: int | None
-    seed: int
-    device: torch.device
     precision: Precision
-    options: Mapping[str, Any] = field(default_factory=dict)
-    held_out: Tensor | Path | None = None
-    out: Path | None = None
-    watch: Watch = lambda _: None
-    metrics: Metrics = ()
-    false_alarms: float = RATE
-
-    @property
-    def groups(self) -> list[tuple[str, ...]]:
-        """The categories of each model."""
-        known = self.dataset.categories
-        return [known] if self.paradigm == "unified" else [(category,) for category in known]
-
-    @property
-    def labels(self) -> Labels:
-        return Labels(
-            detector=self.name, paradigm=self.paradigm, preset=self.preset, dataset=self.dataset.name, seed=self.seed,
-            run=self.name,
-        )  # fmt: skip
+    out: Path | None
+    watch: Watch
+    metrics: Metrics
+    false_alarms: float
 
 
 def evaluate_in_hand(subject: Subject, detector: nn.Module | Factory) -> Outcome:
@@ -75,13 +50,13 @@ def evaluate_in_hand(subject: Subject, detector: nn.Module | Factory) -> Outcome
     a report needs lies there as well."""
     if subject.out is None:
         return _evaluate(subject, detector)
-    out, names = subject.out, row_names(subject.labels, subject.dataset.categories)
+    out, site = subject.out, subject.site
     with claimed(make_folder(out), alone=True), swept(out, deep=False), swept(out / EXAMPLES):
+        names = row_names(subject.labels, site.dataset.categories)
         check_rows(out / "results.csv", names, names_of(subject.suite))
         write_environment(
-            out, subject.dataset, device=subject.device, threads=threads_of(1), precision=subject.precision,
-            seed=subject.seed, sizes=[subject.size], suites=[subject.suite],
-            metrics=[own.metric for own in subject.metrics],
+            out, site.dataset, device=site.device, threads=threads_of(1), precision=subject.precision, seed=site.seed,
+            sizes=[site.size], suites=[subject.suite], metrics=[own.metric for own in subject.metrics],
         )  # fmt: skip
         outcome = _evaluate(subject, detector)
         if outcome.examples:
@@ -91,58 +66,53 @@ def evaluate_in_hand(subject: Subject, detector: nn.Module | Factory) -> Outcome
 
 
 def _evaluate(subject: Subject, detector: nn.Module | Factory) -> Outcome:
-    outcome = Outcome()
-    for categories in subject.groups:
-        site = Site(
-            dataset=subject.dataset, categories=categories, size=subject.size, device=subject.device, seed=subject.seed,
-            options=subject.options, held_out=subject.held_out,
-        )  # fmt: skip
-        model = placed(detector_at(site, detector, name=subject.name), subject.device)
-        labels = replace(subject.labels, weights=weights_of(model)[:DIGITS])
+    outcome, paradigm = Outcome(), subject.labels.paradigm
+    for categories in groups_of(paradigm, subject.site.dataset.categories):
+        site = replace(subject.site, categories=categories)
+        model = placed(detector_at(site, detector, name=subject.labels.detector), site.device)
         target = Target(
-            detector=model, labels=labels, categories=categories if subject.paradigm == "separate" else (),
-            metrics=subject.metrics, false_alarms=subject.false_alarms,
+            detector=model, labels=replace(subject.labels, weights=weights_of(model)[:DIGITS]),
+            categories=categories if paradigm == "separate" else (), metrics=subject.metrics,
+            false_alarms=subject.false_alarms,
         )  # fmt: skip
         check_suited(model, subject.suite, target.model)
         tell = subject.watch(f"score {target.model} on clean")
         for done, category in enumerate(categories):
-            images = subject.dataset.load("test", [category], subject.size)
-            outcome.extend(score_category(target, images, category, device=subject.device))
+            images = site.dataset.load("test", [category], site.size)
+            outcome.extend(score_category(target, images, category, device=site.device))
             if tell is not None:
                 tell(done + 1, len(categories), category)
         if subject.suite.against == "sources":
-            outcome.rows.extend(_on_sets(subject, target, categories))
+            outcome.rows.extend(_on_sets(subject, site, target))
             continue
         for category in categories:
-            images = subject.dataset.load("test", [category], subject.size)
-            outcome.extend(
-                evaluate(
-                    target, subject.suite, images, category, seed=subject.seed, device=subject.device,
-                    precision=attack_dtype(subject.precision), limit=subject.limit, out=subject.out,
-                    progress=subject.watch(f"{subject.suite.name} on {target.model}, {category}"),
-                )
+            attacked = evaluate(
+                target, subject.suite, site.dataset.load("test", [category], site.size), category, seed=site.seed,
+                device=site.device, precision=attack_dtype(subject.precision), limit=subject.limit, out=subject.out,
+                progress=subject.watch(f"{subject.suite.name} on {target.model}, {category}"),
             )  # fmt: skip
+            outcome.extend(attacked)
     return outcome
 
 
-def _on_sets(subject: Subject, target: Target, categories: Sequence[str]) -> list[Result]:
+def _on_sets(subject: Subject, site: Site, target: Target) -> list[Result]:
     """Rows on the sets of a suite, built on the model itself and thrown away."""
-    rows, suite, dataset = list[Result](), subject.suite, subject.dataset
+    rows, suite, dataset = list[Result](), subject.suite, site.dataset
     composed = compose(
-        dataset.load("train", categories, subject.size), anomalous=suite.anomalous,
-        limit=subject.limit or suite.limit, seed=subject.seed, dataset=dataset.name,
+        dataset.load("train", site.categories, site.size), anomalous=suite.anomalous,
+        limit=subject.limit or suite.limit, seed=site.seed, dataset=dataset.name,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         folders = build_sets(
-            {target.model: target.detector}, composed, suite, out=Path(folder), seed=subject.seed,
-            device=subject.device, source_hashes={target.model: "none"}, dataset=dataset.name,
+            {target.model: target.detector}, composed, suite, out=Path(folder), seed=site.seed,
+            device=site.device, source_hashes={target.model: "none"}, dataset=dataset.name,
             data_fingerprint=dataset.fingerprint, precision=attack_dtype(subject.precision),
             progress=by_task(subject.watch, "{} on " + target.model),
         )  # fmt: skip
         for adversarial in map(load_set, folders):
             source = "self" if adversarial.source == target.model else adversarial.source
-            for category in categories:
+            for category in site.categories:
                 images = adversarial.load(category)
-                scored = score_category(target, images, category, adversarial=adversarial, device=subject.device)
+                scored = score_category(target, images, category, adversarial=adversarial, device=site.device)
                 rows += [replace(row, source=source) for row in scored.rows]
     return rows

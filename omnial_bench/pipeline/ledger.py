@@ -1,12 +1,15 @@
-"""What tasks gave, as the files that people read: rows as each task ends, and all of them at the end."""
+"""What tasks gave, as the files that people read: rows as each task ends, and none that lay there lost to others."""
 
 import json
 import logging
+import platform
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -20,18 +23,36 @@ from omnial_bench.data.notes import notes_of
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.class_means import with_means
 from omnial_bench.evaluation.differences import write_differences
+from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
 from omnial_bench.evaluation.outcome import Outcome
+from omnial_bench.evaluation.target import Labels
 from omnial_bench.io.csv import csv_text
-from omnial_bench.io.whole import write_json, write_text
+from omnial_bench.io.whole import set_aside, write_json, write_text
 from omnial_bench.metrics.metric import DESCRIBED, Metric
-from omnial_bench.results import UNFINISHED, Result, attempts_frame, frame, read_logs, write_rows
+from omnial_bench.pipeline.task_cache import FOLDER
+from omnial_bench.progress import LOG
+from omnial_bench.results import (
+    DIFFERENCES,
+    KEY,
+    UNFINISHED,
+    Result,
+    attempts_frame,
+    frame,
+    read_logs,
+    read_rows,
+    write_rows,
+)
 
 log = logging.getLogger(__name__)
 
-HEALTH = "health.csv"
-
+ATTACKS, HEALTH = "attacks.csv", "health.csv"
 SHARE = 0.02
 """Of the time, what writing rows on the way may take."""
+NAMED = tuple(name for name in KEY if name != "metric")
+"""The columns that tell the rows of one model on one set of images from others."""
+MODEL = ("detector", "paradigm", "preset", "dataset", "category", "seed")
+WRITTEN = ("results.csv", ATTACKS, HEALTH, DIFFERENCES, UNFINISHED, "environment.json", LOG, FOLDER, EXAMPLES)
+"""What lies in the folder of a request afterwards; all else there is the user's."""
 
 
 class Ledger:
@@ -99,12 +120,12 @@ def write_rows_of(
     checked = None
     if outcome.attempts:
         attempts = attempts_frame(outcome.attempts)
-        write_text(out / "attacks.csv", csv_text(attempts))
+        write_text(out / ATTACKS, csv_text(attempts))
         checked = health(rows, attempts, _logs(out))
         write_text(out / HEALTH, csv_text(checked))
     else:
-        for name in ("attacks.csv", HEALTH):
-            (out / name).unlink(missing_ok=True)
+        (out / ATTACKS).unlink(missing_ok=True)
+        (out / HEALTH).unlink(missing_ok=True)
     write_differences(out, outcome.drawn)
     if not missing:
         (out / UNFINISHED).unlink()
@@ -121,16 +142,11 @@ def _logs(out: Path) -> dict[str, pd.DataFrame]:
 
 
 def _whole_means(rows: list[Result], wanted: set[str]) -> list[Result]:
-    if not wanted:
-        return rows
-    there: dict[tuple[object, ...], set[str]] = {}
+    figure = attrgetter("detector", "paradigm", "preset", "dataset", "set", "source", "metric", "seed")
+    categories: dict[tuple[object, ...], set[str]] = {}
     for row in rows:
-        there.setdefault(_figure(row), set()).add(row.category)
-    return [row for row in rows if row.category != "mean" or wanted <= there[_figure(row)]]
-
-
-def _figure(row: Result) -> tuple[object, ...]:
-    return row.detector, row.paradigm, row.preset, row.dataset, row.set, row.source, row.metric, row.seed
+        categories.setdefault(figure(row), set()).add(row.category)
+    return [row for row in rows if row.category != "mean" or wanted <= categories[figure(row)]]
 
 
 def write_environment(
@@ -155,9 +171,13 @@ def write_environment(
         started = before["started"]
     except (OSError, ValueError, LookupError, TypeError):
         before, started = {}, datetime.now(UTC).isoformat(timespec="seconds")
+    earlier = {kind: before[kind] if isinstance(before.get(kind), dict) else {} for kind in ("suites", "detectors")}
+    dataset = {"name": data.name, "fingerprint": data.fingerprint, "root": data.root.resolve().name}
     environment = {
         "versions": provenance.versions(),
-        **provenance.describe_machine(),
+        "python": platform.python_version(),
+        # Without the host's name.
+        "platform": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": threads,
         "precision": precision,
@@ -165,21 +185,47 @@ def write_environment(
         "command": provenance.command_line(),
         "seed": seed,
         "started": started,
-        "dataset": {
-            "name": data.name,
-            "fingerprint": data.fingerprint,
-            "root": data.root.resolve().name,
-            **data.named_by,
-        },
+        "dataset": {**dataset, **data.named_by},
         "data_notice": entry.notice if entry else None,
         "data_notes": list(dict.fromkeys(note for size in sizes for note in notes_of(data, size))),
-        "suites": {**_titles(before, "suites"), **{suite.name: suite.title for suite in suites}},
-        "detectors": {**_titles(before, "detectors"), **(titles or {})},
+        "suites": earlier["suites"] | {suite.name: suite.title for suite in suites},
+        "detectors": {**earlier["detectors"], **(titles or {})},
         "metrics": {metric.name: {name: getattr(metric, name) for name in DESCRIBED} for metric in metrics},
     }
     write_json(path, environment)
 
 
-def _titles(before: Mapping[str, object], kind: str) -> Mapping[str, str]:
-    titles = before.get(kind)
-    return titles if isinstance(titles, dict) else {}
+def check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str]) -> None:
+    """UserError where rows that are there would be lost: neither among `names` nor those of a model under a suite."""
+    if not path.is_file():
+        return
+    models = {tuple(dict(zip(NAMED, name, strict=True))[column] for column in MODEL) for name in names}
+    try:
+        known = read_rows(path)
+    except UserError as error:
+        if not any(path.parent.glob(".tasks/*.json")):
+            raise
+        # What was scored here lies in the notes of the tasks as well.
+        log.warning("made again, the damaged one is kept as %s: %s", set_aside(path), error)
+        return
+    for values in known.to_dict("records"):
+        # A condition's rows go with those of all images.
+        again = values["category"] == "mean" or _name({**values, "set": values["set"].partition("/")[0]}) in names
+        if not again and not (values["set"] in sets and tuple(str(values[column]) for column in MODEL) in models):
+            text = row_text(_name(values))
+            raise UserError(f"{path} holds other rows, {text}, which would be lost; choose another folder")
+
+
+def row_names(labels: Labels, categories: Sequence[str]) -> list[tuple[str, ...]]:
+    """The names of a model's rows on images of categories, as `check_rows` takes them."""
+    return [_name({**vars(labels), "category": category}) for category in categories]
+
+
+def _name(values: Mapping[Any, Any]) -> tuple[str, ...]:
+    return tuple(str(values[column]) for column in NAMED)
+
+
+def row_text(name: tuple[str, ...]) -> str:
+    """A row's name in words."""
+    values = dict(zip(NAMED, name, strict=True))
+    return " ".join(values[column] for column in ("detector", "paradigm", "category", "set"))

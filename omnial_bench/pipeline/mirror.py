@@ -59,9 +59,8 @@ class Mirror:
         try:
             files, root = fsspec.core.url_to_fs(self.url)
         except (ImportError, ValueError) as error:
-            raise UserError(
-                f"cannot open {self.url}: {error}; expected a URL that fsspec opens, s3://bucket/run"
-            ) from error
+            hint = "expected a URL that fsspec opens, s3://bucket/run"
+            raise UserError(f"cannot open {self.url}: {error}; {hint}") from error
         return files, root.rstrip("/")
 
     @contextmanager
@@ -79,9 +78,8 @@ class Mirror:
                 raise _Damaged from error
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            raise UserError(
-                f"{self.url}: {str(error) or type(error).__name__}; put that right and give the same command again"
-            ) from error
+            problem = str(error) or type(error).__name__
+            raise UserError(f"{self.url}: {problem}; put that right and give the same command again") from error
 
     def check(self) -> None:
         """UserError where the URL cannot be opened or asked."""
@@ -100,10 +98,7 @@ class Mirror:
 
     def _fetch(self, task: str, again: bool) -> bool:
         text = self._read(task)
-        if text is None or (text == self._seen(task) and not again):
-            return False
-        index = self._parsed(task, text)
-        if index is None:
+        if text is None or (text == self._seen(task) and not again) or (index := self._parsed(task, text)) is None:
             return False
         for name, digest in index.items():
             target = self.folder / name
@@ -133,7 +128,7 @@ class Mirror:
         text = json.dumps(here, indent=0) + "\n"
         before = self._read(task)
         if before != text:
-            there = (self._parsed(task, before) if before is not None else None) or {}
+            there = self._parsed(task, before) or {}
             for name, digest in here.items():
                 if there.get(name) != digest:
                     self._put(self.folder / name, name)
@@ -189,16 +184,13 @@ class Mirror:
 
     def _copy(self, name: str) -> str | None:
         """The SHA-256 of the copy of that name, None where there is none or its index is damaged."""
-        text = self._read(name)
-        index = None if text is None else self._parsed(name, text)
-        digest = (index or {}).get(_COPY, "")
+        digest = (self._parsed(name, self._read(name)) or {}).get(_COPY, "")
         return digest if re.fullmatch("[0-9a-f]{64}", digest) else None
 
     def mend(self, task: str, lost: Collection[Path]) -> bool:
         """Bring files of a task that are lost or damaged here, if all others are here as the URL has them."""
         with waited_for(self.folder / INDEX / f"{task}.lock"):
-            text = self._read(task)
-            index = (self._parsed(task, text) if text is not None else None) or {}
+            index = self._parsed(task, self._read(task)) or {}
             names = {path.relative_to(self.folder).as_posix() for path in lost}
             others = ((self.folder / name, digest) for name, digest in index.items() if name not in names)
             if not names <= index.keys() or not all(path.is_file() and sha256(path) == it for path, it in others):
@@ -229,8 +221,11 @@ class Mirror:
         path = self._index(task)
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
-    def _parsed(self, task: str, text: str) -> dict[str, str] | None:
-        """The files of an index; None, with a warning, where it is damaged or a path would leave the folder."""
+    def _parsed(self, task: str, text: str | None) -> dict[str, str] | None:
+        """The files of an index; None without one and, with a warning, where it is damaged or a path would leave the
+        folder."""
+        if text is None:
+            return None
         try:
             index = json.loads(text)
         except (ValueError, RecursionError):

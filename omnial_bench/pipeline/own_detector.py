@@ -26,7 +26,7 @@ from omnial_bench.models.normals import Normals
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import Adapted, adapt, check_detector
 from omnial_bench.models.outside.gradients import Whole
-from omnial_bench.pipeline.site import NORMALS, Site, calibration_images, check_seed, check_size, held_out_images
+from omnial_bench.pipeline.site import Site, calibration_images, check_seed, check_size, held_out_images
 from omnial_bench.trust import drawing_from, guarded
 from omnial_bench.types import Detector, Untrained
 
@@ -208,16 +208,20 @@ def _built(site: Site, source: nn.Module | Factory | str, name: str) -> tuple[nn
     """The module, and whether it was fitted on what it was handed alone."""
     if isinstance(source, nn.Module):
         return source, False
-    taken: list[str] = []
+    fitted = False
 
-    def noting(key: str, offer: Callable[[], Any]) -> Callable[[], Any]:
-        def give() -> Any:
-            taken.append(key)
-            return offer()
+    def normals() -> Tensor:
+        nonlocal fitted
+        fitted = True
+        return to_float(site.fitted_on())
 
-        return give
-
-    offers = {key: noting(key, offer) for key, offer in site.offers().items()}
+    # What a factory is given if it has a parameter of that name.
+    offers: dict[str, Callable[[], Any]] = {
+        "normals": normals, "size": lambda: site.size, "categories": lambda: site.categories,
+        "data": lambda: str(site.dataset.root),
+    }  # fmt: skip
+    if len(site.categories) == 1:
+        offers["category"] = lambda: site.categories[0]
     with drawing_from(torch.Generator().manual_seed(site.seed)):
         if isinstance(source, str):
             module = foreign.make(source, site.options, trusted=[source], where="the command", offers=offers)
@@ -228,7 +232,7 @@ def _built(site: Site, source: nn.Module | Factory | str, name: str) -> tuple[nn
                 f"expected a torch.nn.Module, a function that makes one or its name package.module:object for {name}, "
                 f"got {type(source).__name__}"
             )
-    return module, NORMALS in taken
+    return module, fitted
 
 
 def _batches(images: Tensor, device: torch.device) -> Iterator[Float[Tensor, "b 3 h w"]]:

@@ -68,14 +68,21 @@ def models_of(plan: Plan) -> list[Model]:
     models = []
     for detector in plan.detectors:
         recipe = read_recipe(detector, plan.preset, size=plan.size, batch=plan.batch)
-        name, title = Path(detector).stem, read_detector(detector).title
         for paradigm in plan.paradigms:
-            groups = [plan.categories] if paradigm == "unified" else [(category,) for category in plan.categories]
-            models += [
-                Model(detector=name, paradigm=paradigm, categories=group, recipe=recipe, title=title)
-                for group in groups
-            ]
+            models += trainings(detector, recipe, paradigm, plan.categories)
     return models
+
+
+def trainings(detector: str, recipe: Recipe, paradigm: Paradigm, categories: tuple[str, ...]) -> list[Model]:
+    """The trainings of one detector, a name or the path of a record, in one paradigm."""
+    name, title = Path(detector).stem, read_detector(detector).title
+    groups = groups_of(paradigm, categories)
+    return [Model(detector=name, paradigm=paradigm, categories=group, recipe=recipe, title=title) for group in groups]
+
+
+def groups_of(paradigm: str, categories: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The categories of each model."""
+    return [categories] if paradigm == "unified" else [(category,) for category in categories]
 
 
 def sources_of(plan: Plan, models: Sequence[Model]) -> list[Model]:

@@ -64,7 +64,12 @@ def ray_crew(
     is not installed or not reached, where a machine has other code or lacks the folder, and for a task that cost
     `RETRIES` workers and one.
     """
-    ray = _ray()
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError(
+            "the engine ray needs the package ray; expected the extra: pip install 'omnial-bench[ray]', or leave it out"
+        ) from error
     # A cluster that is begun here tells nobody of its use.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     _check_address(cluster.address or os.environ.get("RAY_ADDRESS", ""))
@@ -75,15 +80,9 @@ def ray_crew(
         raise UserError(f"no Ray cluster at {cluster.address or 'this machine'}: {line}; see `ray status`") from error
     engine = None
     try:
-        place = _Place(
-            str(Path.cwd()),
-            {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT)},
-            provenance.code_version(),
-            provenance.versions(),
-            make,
-            arguments,
-            os.urandom(8).hex(),
-        )
+        environment = {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT)}
+        code, versions = provenance.code_version(), provenance.versions()
+        place = _Place(str(Path.cwd()), environment, code, versions, make, arguments, os.urandom(8).hex())
         engine = _Engine(ray, place, cluster.cpus, asks)
         yield lambda work, tasks, needs=(), finished=None: flow(engine, work, tasks, needs, finished)
     except BaseException:
@@ -105,16 +104,6 @@ def _check_address(address: str) -> None:
         raise UserError(f"no Ray cluster at {address}: {error}; see `ray status`") from error
 
 
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError(
-            "the engine ray needs the package ray; expected the extra: pip install 'omnial-bench[ray]', or leave it out"
-        ) from error
-    return ray
-
-
 class _Engine:
     """The cluster as an engine; a handle is the reference that Ray gives."""
 
@@ -133,8 +122,7 @@ class _Engine:
         return handle
 
     def first(self, running: Collection[Any]) -> Collection[Any]:
-        done: list[Any]
-        done, _ = self.ray.wait(list(running), num_returns=1)
+        done: list[Any] = self.ray.wait(list(running), num_returns=1)[0]
         return done
 
     def value(self, handle: Any) -> Any:
@@ -175,11 +163,9 @@ def _settle(place: _Place) -> Any:
         raise UserError(f"machine {node} has no folder {place.folder}; expected one that all machines share")
     os.chdir(place.folder)
     os.environ.update(place.environment)
-    for what, here, there in (
-        ("code", provenance.code_version(), place.code),
-        ("packages", provenance.versions(), place.versions),
-    ):
-        if here != there:
+    here = {"code": provenance.code_version(), "packages": provenance.versions()}
+    for what, there in (("code", place.code), ("packages", place.versions)):
+        if here[what] != there:
             raise UserError(f"machine {node} has other {what} of omnial-bench than this one; install the same on all")
     torch.set_num_threads(THREADS)
     keep_freed_memory()

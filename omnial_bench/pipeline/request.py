@@ -1,8 +1,9 @@
 """What a command asks to have scored, and its models, sets and data: what every task of it looks things up in."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from omnial_bench.pipeline.own_detector import Elsewhere, Wanted, option_of, wei
 from omnial_bench.pipeline.task_cache import Cache
 from omnial_bench.pipeline.train_task import identity_at
 from omnial_bench.runtime import Precision, fabric
+from omnial_bench.types import Detector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,8 @@ class Desk:
         self.device = fabric(request.device, request.precision).device
         words = (request.defence or "").split()
         self.defence = {**dict(map(option_of, words[1:])), "name": words[0]} if words else {}
-        self._at_hand: dict[str, RequestedModel] = {}
+        # The last one stays at hand, for tasks come a model at a time.
+        self.model = lru_cache(maxsize=1)(self.open)
         self.sizes: list[tuple[int, int]] = []
         """The network sizes of the models."""
 
@@ -108,23 +111,16 @@ class Desk:
     def _name(self, model: str | Wanted) -> str:
         if isinstance(model, Wanted):
             return model_name(model.name, self.request.paradigm, model.category)
-        try:
-            origin = read_provenance(_folder(model))
-        except UserError:
-            # Which is said in full when it is opened.
-            origin = None
-        return origin.model if origin else Path(model).name
+        # What is wrong with it is said in full when it is opened.
+        with suppress(UserError):
+            if origin := read_provenance(_folder(model)):
+                return origin.model
+        return Path(model).name
 
     def titles(self) -> dict[str, str]:
         """What the checkpoints say that reports call their detectors."""
         origins = [read_provenance(_folder(asked)) for asked in self.names.values() if isinstance(asked, str)]
         return {origin.detector: origin.title for origin in origins if origin and origin.title}
-
-    def model(self, name: str) -> RequestedModel:
-        """A model; the last one stays at hand, for tasks come a model at a time."""
-        if name not in self._at_hand:
-            self._at_hand = {name: self.open(name)}
-        return self._at_hand[name]
 
     def open(self, name: str) -> RequestedModel:
         """A model, beside the one at hand."""
@@ -176,10 +172,7 @@ class Desk:
         dataset = request.dataset(origin.categories, name=origin.dataset)
         labels = labels_of(trained, provenance.key_of(model=trained.sha256, data=dataset.fingerprint)[:8])
         labels = labels if request.seed is None else replace(labels, seed=request.seed)
-        target = Target(
-            detector=trained.detector, labels=labels, categories=origin.categories, metrics=self.own_metrics,
-            false_alarms=request.false_alarms,
-        )  # fmt: skip
+        target = self._target(trained.detector, labels, origin.categories)
         return RequestedModel(target, origin.categories, trained.recipe.size, dataset)
 
     def _from_elsewhere(self, wanted: Wanted) -> RequestedModel:
@@ -191,11 +184,13 @@ class Desk:
             run=provenance.key_of(detector=wanted.factory, options=request.options, data=dataset.fingerprint)[:8],
             weights=weights_of(detector)[:DIGITS],
         )  # fmt: skip
-        target = Target(
-            detector=detector, labels=labels, categories=own, metrics=self.own_metrics,
-            false_alarms=request.false_alarms,
+        return RequestedModel(self._target(detector, labels, own), own or dataset.categories, request.size, dataset)
+
+    def _target(self, detector: Detector, labels: Labels, categories: tuple[str, ...]) -> Target:
+        return Target(
+            detector=detector, labels=labels, categories=categories, metrics=self.own_metrics,
+            false_alarms=self.request.false_alarms,
         )  # fmt: skip
-        return RequestedModel(target, own or dataset.categories, request.size, dataset)
 
 
 def _folder(checkpoint: str) -> Path:

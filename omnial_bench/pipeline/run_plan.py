@@ -22,8 +22,7 @@ from omnial_bench.io.lock import check_idle, locked
 from omnial_bench.io.whole import DAMAGED, make_folder, sha256, without_none, write_text
 from omnial_bench.metrics.accumulator import metrics_named
 from omnial_bench.models.unfinished import drop_state
-from omnial_bench.pipeline.due import Standing, standings
-from omnial_bench.pipeline.executor import PRELOAD, do_all
+from omnial_bench.pipeline.executor import PRELOAD, Standing, do_all, standings
 from omnial_bench.pipeline.ledger import Ledger, write_environment
 from omnial_bench.pipeline.plan import Settings, check_plan
 from omnial_bench.pipeline.ray_executor import Cluster, ray_crew

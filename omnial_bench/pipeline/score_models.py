@@ -16,12 +16,11 @@ from omnial_bench.io.leftovers import swept
 from omnial_bench.io.links import check_links
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import check_folder, make_folder
-from omnial_bench.pipeline.earlier_rows import WRITTEN, check_rows, row_names, row_text
 from omnial_bench.pipeline.executor import PRELOAD, do_all
-from omnial_bench.pipeline.ledger import Ledger, write_environment
+from omnial_bench.pipeline.ledger import WRITTEN, Ledger, check_rows, row_names, row_text, write_environment
+from omnial_bench.pipeline.model_tasks import Attacking, Scoring, others_on
 from omnial_bench.pipeline.plan import check_names, look_through, names_of
 from omnial_bench.pipeline.request import Desk, Request
-from omnial_bench.pipeline.score_tasks import Attacking, Scoring
 from omnial_bench.pipeline.tasks import Task
 from omnial_bench.processes import crew, threads_of
 from omnial_bench.progress import Watch, logged
@@ -148,11 +147,5 @@ def _attacks(name: str, suite: Suite, served: Mapping[str, Sequence[str]], blind
         log.warning("%s has no gradient: in %s it sees what others make, and makes none", name, suite.name)
         return []
     return [
-        Attacking(
-            name, suite, category,
-            others=tuple(other for other in served if other != name and category in served[other])
-            if suite.against == "each"
-            else (),
-        )
-        for category in served[name]
-    ]  # fmt: skip
+        Attacking(name, suite, category, others=others_on(suite, name, category, served)) for category in served[name]
+    ]

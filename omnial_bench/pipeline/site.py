@@ -1,6 +1,6 @@
 """Where a module from elsewhere is to work: its data, and the normal images that it is fitted on and scaled by."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,11 @@ from torch import Tensor
 
 from omnial_bench.data.dataset import Dataset
 from omnial_bench.data.decode import image_files, read_image
-from omnial_bench.data.images import to_float
 from omnial_bench.errors import UserError
 from omnial_bench.models.outside.calibration import CALIBRATION, LEAST, held_out
 
 SEEDS = 2**31
 """One more than the largest seed."""
-NORMALS = "normals"
-"""The parameter of a factory that is handed the normal images to fit on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,21 +34,9 @@ class Site:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Keywords for a factory."""
 
-    def normals(self) -> UInt8[Tensor, "n 3 h w"]:
-        """The training images of its categories."""
-        return self.dataset.load("train", self.categories, self.size).images
-
-    def offers(self) -> dict[str, Callable[[], Any]]:
-        """What a factory is given if it has a parameter of that name."""
-        offers: dict[str, Callable[[], Any]] = {
-            NORMALS: lambda: to_float(self.fitted_on()), "size": lambda: self.size,
-            "categories": lambda: self.categories, "data": lambda: str(self.dataset.root),
-        }  # fmt: skip
-        return offers | ({"category": lambda: self.categories[0]} if len(self.categories) == 1 else {})
-
     def fitted_on(self) -> UInt8[Tensor, "n 3 h w"]:
-        """The training images, without those that are held out of them."""
-        images = self.normals()
+        """The training images of its categories, without those that are held out of them."""
+        images = self.dataset.load("train", self.categories, self.size).images
         if self.held_out is not None:
             return images
         reserved = set(held_out(len(images)))

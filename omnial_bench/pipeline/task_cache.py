@@ -4,8 +4,9 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,10 @@ class Cache:
 
     def restore(self, name: str, entry: Entry) -> bool:
         """Bring from the mirror what an entry lacks here; whether anything came, after which it is to be read again."""
-        if self.mirror is None or not (entry.reasons or entry.damaged):
-            return False
-        # Where nothing is due, all else stays as it is here: it may be newer.
-        if entry.reasons:
+        if self.mirror is not None and entry.reasons:
             return self.mirror.fetch(name, again=not entry.superseded)
-        return self.mirror.mend(name, entry.damaged)
+        # Where nothing is due, all else stays as it is here: it may be newer.
+        return self.mirror is not None and bool(entry.damaged) and self.mirror.mend(name, entry.damaged)
 
     def read(self, name: str, inputs: Inputs) -> Entry:
         """Whether a task is done under its present inputs, by its note, with all files that it names as they were
@@ -115,10 +114,11 @@ class Cache:
         if inputs.files and not (listing := self._listing(str(inputs.values[DATA]))).is_file():
             write_json(listing, dict(inputs.files))
 
-    def bring(self, names: Collection[str]) -> None:
+    def bring(self, names: Iterable[str]) -> None:
         """Have here what tasks left elsewhere, where it is newer there."""
-        for name in names if self.mirror else ():
-            self.mirror.fetch(name)  # type: ignore[union-attr]
+        if self.mirror:
+            for name in names:
+                self.mirror.fetch(name)
 
     def send(self, name: str, files: Sequence[Path]) -> None:
         """Have at the mirror what a task left here, the files that vouch for the others last."""
@@ -129,9 +129,8 @@ class Cache:
         """Bring a file that changes while a task goes on, where the mirror has a better one; what sends each save."""
         if self.mirror is None:
             return None
-        mirror = self.mirror
-        mirror.resume(name, path, is_whole)
-        return lambda saved: mirror.save(name, saved)
+        self.mirror.resume(name, path, is_whole)
+        return partial(self.mirror.save, name)
 
     def withdraw(self, name: str) -> None:
         """Have no file of a task on its way at the mirror any more."""
@@ -150,8 +149,7 @@ class Cache:
     def changes(
         self, before: Any, now: Inputs, *, leave_out: Collection[str] = (), unnamed: tuple[str, ...] = UNNAMED
     ) -> tuple[str, ...]:
-        """What differs between the inputs of a note and the present ones, in words; `unnamed` where nothing is known
-        to."""
+        """What differs between the inputs of a note and the present ones, in words; `unnamed` if that is not known."""
         if not isinstance(before, dict):
             return unnamed
         old, new = _plain(before), _plain(now.values)

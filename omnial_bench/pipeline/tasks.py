@@ -1,7 +1,6 @@
 """What a task is: it says what decides it, does it, and leaves files; where the code of each kind begins."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -54,12 +53,6 @@ class Task(ABC):
     @abstractmethod
     def sent(self, place: Any) -> list[Path]:
         """All files of it, done, in the order in which they vouch for those before."""
-
-
-def needs_of(tasks: Sequence[Task]) -> list[set[int]]:
-    """What each task needs, by its place among them."""
-    place = {task.name: index for index, task in enumerate(tasks)}
-    return [{place[name] for name in task.needs if name in place} for task in tasks]
 
 
 def code_hashes(**codes: dict[str, str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from omnial_bench.config.load import read_detector, read_recipe
+from omnial_bench.config.load import read_recipe
 from omnial_bench.config.schema import Paradigm
 from omnial_bench.data.dataset import scan
 from omnial_bench.data.textures import load_textures
@@ -17,7 +17,7 @@ from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, read_provenance
 from omnial_bench.models.distributed import check_share
 from omnial_bench.models.training import LOG, is_trained
 from omnial_bench.models.unfinished import STATE, drop_state
-from omnial_bench.pipeline.plan import Model, check_recipe, look_through
+from omnial_bench.pipeline.plan import check_recipe, look_through, trainings
 from omnial_bench.pipeline.train_task import train_model, training_inputs
 from omnial_bench.progress import Watch
 from omnial_bench.runtime import Precision, fabric
@@ -50,7 +50,7 @@ def train_models(
     `reader` names and which is not among `trusted`, where a folder holds another training, which would be lost, and
     where what is to be written is a link or lies behind one.
     """
-    recipe, title = read_recipe(detector, preset), read_detector(detector).title
+    recipe = read_recipe(detector, preset)
     check_recipe(recipe, trusted, f"the record {detector}")
     check_share(recipe.training.batch, devices)
     on = fabric(device, precision, devices).device
@@ -58,11 +58,7 @@ def train_models(
     dataset = scan(data, categories, reader=reader, trusted=trusted)
     bank = load_textures(textures, recipe.size)
     look_through(dataset, ("train",), recipe.size)
-    groups = [dataset.categories] if paradigm == "unified" else [(name,) for name in dataset.categories]
-    models = [
-        Model(detector=Path(detector).stem, paradigm=paradigm, categories=group, recipe=recipe, title=title)
-        for group in groups
-    ]
+    models = trainings(detector, recipe, paradigm, dataset.categories)
     check_links(out, FILES if paradigm == "unified" else [model.name for model in models])
     hashed = hashlib.sha256(bank.contiguous().numpy().data).hexdigest()
     keys, todo = {}, []

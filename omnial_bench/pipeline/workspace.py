@@ -1,7 +1,7 @@
 """A plan with its data and its run folder: what every task looks things up in."""
 
 import hashlib
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from omnial_bench import provenance
-from omnial_bench.attacks.sets.sealed import AdversarialSet, load_set
+from omnial_bench.attacks.sets.sealed import load_set
 from omnial_bench.attacks.threats import codes_in
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Plan
@@ -19,9 +19,8 @@ from omnial_bench.evaluation.target import Target, labels_of, load_trained
 from omnial_bench.metrics.accumulator import metrics_named
 from omnial_bench.models.checkpoint import Trained
 from omnial_bench.pipeline.mirror import Mirror
+from omnial_bench.pipeline.model_tasks import Attacking, Building, Scoring, others_on
 from omnial_bench.pipeline.plan import Model, Settings, data_of, models_of, sources_of
-from omnial_bench.pipeline.score_tasks import Attacking, Scoring
-from omnial_bench.pipeline.set_task import Building
 from omnial_bench.pipeline.task_cache import Cache, Inputs
 from omnial_bench.pipeline.tasks import BUILDING_CODE, EVALUATION_CODE, SCORING_CODE, Task
 from omnial_bench.pipeline.train_task import Training, identity_at, training_inputs
@@ -44,8 +43,9 @@ class Workspace:
         self.size = self.models[0].recipe.size
         self.device = fabric(settings.device, settings.precision).device
         self.dataset = data_of(plan, settings)
-        self._sets: dict[str, AdversarialSet] = {}
-        self._at_hand: dict[str, Target] = {}
+        # A set is verified once a process; the last model stays at hand, for tasks come a model at a time.
+        self.open_set = cache(lambda name: load_set(self.set_folder(name)))
+        self.target = lru_cache(maxsize=1)(self.other_target)
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -65,21 +65,16 @@ class Workspace:
             for images, needs in [("clean", ()), *((task.set, (task.name,)) for task in built)]
             for category in model.categories
         ]
+        served = {model.name: model.categories for model in self.models}
         evaluated = [
-            Attacking(
-                model.name, suite, category, tuple(trained[name].name for name in (model.name, *others)), tuple(others)
-            )
+            Attacking(model.name, suite, category, tuple(trained[name].name for name in (model.name, *others)), others)
             for suite in self.suites
             if suite.against != "sources"
             for model in self.models
             for category in model.categories
-            for others in [self._others(model, category) if suite.against == "each" else []]
-        ]  # fmt: skip
+            for others in [others_on(suite, model.name, category, served)]
+        ]
         return [*trained.values(), *built, *scored, *evaluated]
-
-    def _others(self, model: Model, category: str) -> list[str]:
-        """The other models of a category, which see what the attack on a model makes of its images."""
-        return [other.name for other in self.models if other != model and category in other.categories]
 
     @cached_property
     def run(self) -> str:
@@ -110,12 +105,14 @@ class Workspace:
         return hashlib.sha256(self.textures.contiguous().numpy().data).hexdigest()
 
     def base(self, model: str) -> dict[str, Any]:  # noqa: ARG002
+        """What else decides every task on a model."""
         return {
             "versions": provenance.versions(), "device": self.device.type, "precision": self.precision,
             "false_alarms": self.plan.false_alarms, **self.dataset.named_by,
         }  # fmt: skip
 
     def identity(self, model: str) -> dict[str, Any]:
+        """What tells a model's weights and settings from others."""
         return identity_at(self.folder_of(self.named[model]))
 
     def folder_of(self, model: Model) -> Path:
@@ -125,32 +122,22 @@ class Workspace:
         return self.out / "sets" / name
 
     def images(self, model: str, category: str) -> Images:  # noqa: ARG002
+        """The clean test images of a category at the size of a model."""
         return self.dataset.load("test", [category], self.size)
 
     def files(self, model: str, category: str) -> dict[str, str]:  # noqa: ARG002
         return self.dataset.digests("test", [category])
-
-    def open_set(self, name: str) -> AdversarialSet:
-        """A set, verified once a process."""
-        if name not in self._sets:
-            self._sets[name] = load_set(self.set_folder(name))
-        return self._sets[name]
 
     def load(self, model: Model) -> Trained:
         """A trained model; of code from elsewhere what the plan names and the user trusts, and no other."""
         names = {model.recipe.detector, model.recipe.defence.get("name", "")}
         return load_trained(self.folder_of(model), trusted=names & set(self.settings.trusted))
 
-    def target(self, model: str) -> Target:
-        if model not in self._at_hand:
-            self._at_hand = {model: self.other_target(model)}
-        return self._at_hand[model]
-
     def other_target(self, model: str) -> Target:
+        """A model by its name, beside the one at hand."""
         trained = self.load(self.named[model])
-        labels = labels_of(trained, self.run)
-        metrics = metrics_named(self.metrics, self.settings.trusted, f"plan {self.plan.name}")
         return Target(
-            detector=trained.detector, labels=labels, categories=trained.provenance.categories, metrics=metrics,
+            detector=trained.detector, labels=labels_of(trained, self.run), categories=trained.provenance.categories,
+            metrics=metrics_named(self.metrics, self.settings.trusted, f"plan {self.plan.name}"),
             false_alarms=self.plan.false_alarms,
         )  # fmt: skip

@@ -1,79 +1,106 @@
-"""The tasks that ask a model: score it on images, or attack it on them."""
+"""The tasks on trained models: build an adversarial set on some, score one on images, or attack one on them.
+
+Each asks a `place` for models and images: the run folder of a plan, or the desk of a request.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from omnial_bench import provenance
-from omnial_bench.attacks.sets.sealed import AdversarialSet
+from omnial_bench.attacks.sets.build import build_sets, compose
+from omnial_bench.attacks.sets.manifest import NAME as MANIFEST
 from omnial_bench.attacks.threats import codes_in
 from omnial_bench.config.schema import Suite
+from omnial_bench.errors import UserError
 from omnial_bench.evaluation.evaluate import evaluate
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
 from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.scoring import score_category
-from omnial_bench.evaluation.target import Target
-from omnial_bench.pipeline.task_cache import Cache, Inputs, read_note
-from omnial_bench.pipeline.tasks import EVALUATION_CODE, SCORING_CODE, Kind, Task, code_hashes
-from omnial_bench.progress import Watch
-from omnial_bench.runtime import Precision, attack_dtype
+from omnial_bench.pipeline.task_cache import Entry, Inputs, read_note
+from omnial_bench.pipeline.tasks import BUILDING_CODE, EVALUATION_CODE, SCORING_CODE, Kind, Task, code_hashes
+from omnial_bench.progress import Watch, by_task
+from omnial_bench.runtime import attack_dtype, placed
 from omnial_bench.trust import codes_of
 
 if TYPE_CHECKING:
-    import torch
+    from omnial_bench.pipeline.request import Desk
+    from omnial_bench.pipeline.workspace import Workspace
 
-    from omnial_bench.data.images import Images
 
+@dataclass(frozen=True)
+class Building(Task):
+    """Build one adversarial set: a suite of one threat."""
 
-class Models(Protocol):
-    """What scoring and attacking ask of where models and images are: the folder of a plan, or a request."""
+    suite: Suite
+    needs: tuple[str, ...]
+    kind: ClassVar[Kind] = "set"
 
-    cache: Cache
-    device: torch.device
-    precision: Precision
-    seed: int
-    """Of the attacks."""
-    limit: int | None
-    """Test images a category under attack at the most."""
-    metrics: tuple[str, ...]
-    """Metrics from elsewhere."""
+    @property
+    def set(self) -> str:
+        return self.suite.threats[0].name
 
-    def target(self, model: str) -> Target:
-        """A model by its name here; the last one stays at hand, for tasks come a model at a time."""
-        ...
+    @property
+    def name(self) -> str:
+        return f"set-{self.set}"
 
-    def other_target(self, model: str) -> Target:
-        """As `target`, beside the one at hand."""
-        ...
+    def __str__(self) -> str:
+        return f"set {self.set}"
 
-    def identity(self, model: str) -> dict[str, Any] | None:
-        """What tells a model's weights and settings from others; None where that cannot be told."""
-        ...
+    def inputs(self, place: Workspace) -> Inputs:
+        return Inputs.of(
+            place.dataset.digests("train", place.plan.categories),
+            code=provenance.code_version(*BUILDING_CODE), suite=self.suite.model_dump(mode="json", exclude={"title"}),
+            sources=[place.identity(model.name) for model in place.sources], dataset=place.plan.dataset,
+            seed=place.seed, **code_hashes(attacks=codes_in(self.suite)), **place.base(""),
+        )  # fmt: skip
 
-    def images(self, model: str, category: str) -> Images:
-        """The clean test images of a category at the size of a model."""
-        ...
+    def look(self, place: Workspace, inputs: Inputs) -> Entry:
+        entry = super().look(place, inputs)
+        if not entry.reasons:
+            try:
+                place.open_set(self.set)
+            except UserError as error:
+                return Entry((str(error),), damaged=(place.set_folder(self.set),))
+        return entry
 
-    def files(self, model: str, category: str) -> dict[str, str]:
-        """The hashes of the files of these images, by path."""
-        ...
+    def run(self, place: Workspace, inputs: Inputs | None, watch: Watch) -> Outcome:  # noqa: ARG002
+        suite, plan, folder = self.suite, place.plan, place.set_folder(self.set)
+        if folder.exists() and not (folder / MANIFEST).is_file():
+            Entry((f"{folder} is no set",), damaged=(folder,)).set_damaged_aside()
+        composed = compose(
+            place.dataset.load("train", None, place.size), anomalous=suite.anomalous, limit=suite.limit,
+            seed=plan.seed, dataset=plan.dataset, device=place.device,
+        )  # fmt: skip
+        sources = {model.name: place.load(model) for model in place.sources}
+        build_sets(
+            {name: placed(source.detector, place.device) for name, source in sources.items()}, composed, suite,
+            out=place.out / "sets", seed=plan.seed, device=place.device,
+            source_hashes={name: source.sha256 for name, source in sources.items()}, dataset=plan.dataset,
+            data_fingerprint=place.dataset.fingerprint, progress=by_task(watch, "attack {}"),
+            precision=attack_dtype(place.precision),
+        )  # fmt: skip
+        return Outcome()
 
-    def open_set(self, name: str) -> AdversarialSet: ...
+    def written(self, place: Workspace, outcome: Outcome) -> list[Path]:  # noqa: ARG002
+        return [place.set_folder(self.set) / MANIFEST]
 
-    def base(self, model: str) -> dict[str, Any]:
-        """What else decides every task on a model: versions, device, precision."""
-        ...
+    def sent(self, place: Workspace) -> list[Path]:
+        files = [path for path in place.set_folder(self.set).rglob("*") if path.is_file()]
+        manifest = place.set_folder(self.set) / MANIFEST
+        return [*sorted({*files} - {manifest}), manifest]
 
 
 class _OnModel(Task):
     """What scoring and attacking have in common: they leave rows and examples."""
 
-    def written(self, place: Models, outcome: Outcome) -> list[Path]:
+    def written(self, place: Workspace | Desk, outcome: Outcome) -> list[Path]:
         return [place.cache.out / EXAMPLES / example.path for example in outcome.examples]
 
-    def sent(self, place: Models) -> list[Path]:
+    def sent(self, place: Workspace | Desk) -> list[Path]:
         note = read_note(place.cache.folder, self.name) or {}
         return [place.cache.out / path for path in note.get("files", {})]
 
@@ -97,7 +124,7 @@ class Scoring(_OnModel):
     def __str__(self) -> str:
         return f"score {self.model} on {self.set}{_of(self.model, self.category)}"
 
-    def inputs(self, place: Models) -> Inputs | None:
+    def inputs(self, place: Workspace | Desk) -> Inputs | None:
         identity = place.identity(self.model)
         if identity is None:
             return None
@@ -110,7 +137,7 @@ class Scoring(_OnModel):
             return Inputs.of(place.files(self.model, self.category), **values)
         return Inputs({**values, "images": place.open_set(self.set).digest(self.category)})
 
-    def run(self, place: Models, inputs: Inputs | None, watch: Watch) -> Outcome:  # noqa: ARG002
+    def run(self, place: Workspace | Desk, inputs: Inputs | None, watch: Watch) -> Outcome:  # noqa: ARG002
         adversarial = None if self.set == "clean" else place.open_set(self.set)
         images = adversarial.load(self.category) if adversarial else place.images(self.model, self.category)
         outcome = score_category(
@@ -141,7 +168,7 @@ class Attacking(_OnModel):
     def __str__(self) -> str:
         return f"evaluate {self.model} under {self.suite.name}{_of(self.model, self.category)}"
 
-    def inputs(self, place: Models) -> Inputs | None:
+    def inputs(self, place: Workspace | Desk) -> Inputs | None:
         identities = [place.identity(model) for model in (self.model, *self.others)]
         if None in identities:
             return None
@@ -152,7 +179,7 @@ class Attacking(_OnModel):
             **code_hashes(attacks=codes_in(self.suite), metrics=codes_of(place.metrics)), **place.base(self.model),
         )  # fmt: skip
 
-    def run(self, place: Models, inputs: Inputs | None, watch: Watch) -> Outcome:  # noqa: ARG002
+    def run(self, place: Workspace | Desk, inputs: Inputs | None, watch: Watch) -> Outcome:  # noqa: ARG002
         return evaluate(
             place.target(self.model), self.suite, place.images(self.model, self.category), self.category,
             (place.other_target(other) for other in self.others), seed=place.seed, device=place.device,
@@ -168,3 +195,10 @@ def _named(*words: str) -> str:
 
 def _of(model: str, category: str) -> str:
     return "" if model.endswith(f"separate-{category}") else f", {category}"
+
+
+def others_on(suite: Suite, model: str, category: str, served: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The other models of a category, by what each serves, that see what the attack on a model makes of its images."""
+    if suite.against != "each":
+        return ()
+    return tuple(name for name in served if name != model and category in served[name])
