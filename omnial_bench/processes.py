@@ -78,9 +78,14 @@ def threads_of(jobs: int) -> int:
 
 @contextmanager
 def crew(
-    make: Callable[..., Any], arguments: tuple[Any, ...], jobs: int, watch: Watch, *, called: str = "jobs",
+    make: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    jobs: int,
+    watch: Watch,
+    *,
+    called: str = "jobs",
     preload: Sequence[str] = (),
-) -> Iterator[Each]:  # fmt: skip
+) -> Iterator[Each]:
     """A function that does a piece of work for every task and gives the values in order.
 
     `make(*arguments)` is what the tasks share, made once a process, so all of it is pickled. The first error ends every

@@ -13,12 +13,11 @@ import pandas as pd
 
 from omnial_bench.config.load import read_plan
 from omnial_bench.data.toy.make import draw_toy
-from omnial_bench.pipeline.attack_models import attack_models
 from omnial_bench.pipeline.plan import Settings
 from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.run_plan import run
 from omnial_bench.pipeline.score_models import assess
-from omnial_bench.pipeline.train_models import train_models
+from omnial_bench.pipeline.steps import attack_models, train_models
 from omnial_bench.reports.baseline import judge_files, update
 from omnial_bench.reports.verdicts import failed, moved, summary
 from omnial_bench.results import read_rows

@@ -22,7 +22,7 @@ from omnial_bench.cli.main import COMMANDS, SECTIONS
 from omnial_bench.config.load import record_names
 from omnial_bench.io.whole import write_text
 from omnial_bench.models import gradient
-from omnial_bench.pipeline import attack_models, train_models, train_task
+from omnial_bench.pipeline import steps, train_task
 from omnial_bench.results import COLUMNS
 
 PLAN = """
@@ -46,11 +46,11 @@ def ready(mini: Path) -> Path:
 @pytest.fixture(scope="module")
 def finished(ready: Path) -> Path:
     """The same with a trained `model` and its `sets`."""
-    said = train_models.train_models(
+    said = steps.train_models(
         str(ready / "mini.toml"), data=ready / "data", categories=["cap"], paradigm="unified", preset="tiny",
         textures=None, out=ready / "model", device="cpu", precision="32-true", seed=0, watch=lambda _: None,
     )  # fmt: skip
-    attack_models.attack_models(
+    steps.attack_models(
         str(ready / "two.toml"), [str(said[0])], data=ready / "data", categories=None, limit=None, out=ready / "sets",
         device="cpu", precision="32-true", seed=0, watch=lambda _: None,
     )  # fmt: skip

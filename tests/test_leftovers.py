@@ -27,14 +27,12 @@ from omnial_bench.io.whole import beside, whole
 from omnial_bench.models import gradient
 from omnial_bench.models.checkpoint import write_tensors
 from omnial_bench.models.unfinished import STATE
-from omnial_bench.pipeline import attack_models as attacking
 from omnial_bench.pipeline import score_models as assessment
-from omnial_bench.pipeline import train_task
-from omnial_bench.pipeline.attack_models import attack_models
+from omnial_bench.pipeline import steps, train_task
 from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.run_plan import run
 from omnial_bench.pipeline.score_models import assess
-from omnial_bench.pipeline.train_models import train_models
+from omnial_bench.pipeline.steps import attack_models, train_models
 from omnial_bench.reports import document
 
 JOBS = 3
@@ -139,7 +137,7 @@ def doors(root: Path) -> dict[str, tuple[Any, str, Callable[[Path], object]]]:
             train_task, "train", lambda out: train_models("mini.toml", paradigm="separate", out=out.parent, **train)
         ),
         "attack": (
-            attacking, "build_sets",
+            steps, "build_sets",
             lambda out: attack_models(
                 "sets.toml", [model], data=data, categories=None, limit=None, out=out, trusted=trusted, **how
             ),

@@ -14,11 +14,10 @@ from omnial_bench.errors import UserError
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.models.checkpoint import load
 from omnial_bench.pipeline import train_task
-from omnial_bench.pipeline.attack_models import attack_models
 from omnial_bench.pipeline.model_tasks import Scoring
 from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.score_models import assess
-from omnial_bench.pipeline.train_models import train_models
+from omnial_bench.pipeline.steps import attack_models, train_models
 from omnial_bench.results import COLUMNS, UNFINISHED, read_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")

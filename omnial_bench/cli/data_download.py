@@ -45,12 +45,12 @@ def download(
     archive, folder = entry.archive, Path("datasets") / entry.name if out is None else out
     if not as_json:
         algorithm, _, digest = archive.digest.partition(":")
-        for title, text in (
-            ("name", f"{entry.title}, {archive.file}"), ("url", archive.url if url is None else url),
-            (algorithm, digest), ("size", f"{archive.size:,} bytes"),
-            ("licence", f"{entry.licence}, {archive.terms}"), ("notice", entry.notice),
-        ):  # fmt: skip
-            click.echo(f"{title:8}{text}")
+        click.echo(f"name    {entry.title}, {archive.file}")
+        click.echo(f"url     {archive.url if url is None else url}")
+        click.echo(f"{algorithm:8}{digest}")
+        click.echo(f"size    {archive.size:,} bytes")
+        click.echo(f"licence {entry.licence}, {archive.terms}")
+        click.echo(f"notice  {entry.notice}")
     if not accept_licence:
         layout = "images in any folders" if name in TEXTURES else LOOKED_FOR
         raise UserError(
@@ -59,7 +59,7 @@ def download(
         )
     from omnial_bench.data.download import obtain
 
-    with _bars() as tell:
+    with _steps() as tell:
         fresh = obtain(archive, folder, url=url, tell=tell)
     if as_json:
         click.echo(json.dumps(facts(entry) | {"folder": str(folder), "fetched": fresh}, indent=2))
@@ -78,32 +78,20 @@ def facts(entry: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[[int, int, str], None]]:
-    """A bar in bytes for each step that news comes of, with rate and time left; where there is no terminal, a line."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+def _steps() -> Iterator[Callable[[int, int, str], None]]:
+    """A bar in bytes for each step that news comes of; where there is no terminal, a line."""
+    from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    from omnial_bench.cli.terminal import bars
+
+    with bars(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()) as show:
         ended = set()
 
-        def say(done: int, total: int, step: str) -> None:
-            if done == total and step not in ended:
+        def tell(done: int, total: int, step: str) -> None:
+            if show is not None:
+                show(step, done, total)
+            elif done == total and step not in ended:
                 ended.add(step)
                 click.echo(f"{step} done, {total:,} bytes", err=True)
-
-        yield say
-        return
-    columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console) as progress:
-        bars = {}
-
-        def tell(done: int, total: int, step: str) -> None:
-            if step not in bars:
-                bars[step] = progress.add_task(step, total=total)
-            progress.update(bars[step], completed=done, total=total)
 
         yield tell

@@ -1,8 +1,7 @@
 """`omnial-bench data verify`: whether a folder is sound."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +44,15 @@ def verify(
 
     Exit 1 where a figure would be wrong with them, 0 with warnings or none.
     """
+    from rich.progress import MofNCompleteColumn, TimeRemainingColumn
+
+    from omnial_bench.cli.terminal import bars
     from omnial_bench.data.verify import verify as look_through
 
-    with _bar() as tell:
-        found = look_through(folder, categories or None, tell=tell, **given)
+    with bars(MofNCompleteColumn(), TimeRemainingColumn(), transient=True) as show:
+        if show is not None:
+            show("images", 0, None)
+        found = look_through(folder, categories or None, tell=show and partial(show, "images"), **given)
     for line in _drawn(folder, categories, picture, **given) if picture else ():
         click.echo(f"foreground of {printable(line)}", err=as_json)
     if as_json:
@@ -102,19 +106,3 @@ def _drawn(
     if picture.exists():
         raise UserError(f"{picture} is there already and would be lost; give another name")
     return draw_foregrounds(scan(folder, categories or None, **given), picture, size)
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar with a rate where there is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("images", total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)

@@ -1,11 +1,14 @@
-"""Tables on the terminal, or the same as JSON."""
+"""Tables and bars on the terminal, or tables as JSON."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +25,25 @@ def print_table(table: Table, *, width: int = 160) -> None:
     """Print a table; where there is no terminal in `width` columns, for a pipe must not cut what it is given at 80."""
     console = Console()
     (console if console.is_terminal else Console(width=width)).print(table)
+
+
+@contextmanager
+def bars(*columns: ProgressColumn, transient: bool = False) -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """A bar, with these columns behind it, for each step that news comes of; None where there is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), *columns)
+    with Progress(*columns, console=console, transient=transient) as progress:
+        started: dict[str, TaskID] = {}
+
+        def tell(step: str, done: int, total: int | None) -> None:
+            if step not in started:
+                started[step] = progress.add_task(step, total=total)
+            progress.update(started[step], completed=done, total=total)
+
+        yield tell
 
 
 def show(table: "pd.DataFrame", *, title: str, as_json: bool) -> None:

@@ -36,9 +36,15 @@ def check_train(
 
 
 def check_attacked(
-    suites: Iterable[str], checkpoints: Iterable[str], *, data: Path, out: Path, categories: Collection[str],
-    sets: Iterable[Path] = (), reader: str | None,
-) -> None:  # fmt: skip
+    suites: Iterable[str],
+    checkpoints: Iterable[str],
+    *,
+    data: Path,
+    out: Path,
+    categories: Collection[str],
+    reader: str | None,
+    sets: Iterable[Path] = (),
+) -> None:
     """UserError as of `check_run`, and for a checkpoint or a set that is not there."""
     _check_suites(suites)
     try:

@@ -4,7 +4,6 @@ import hashlib
 import logging
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,18 +84,21 @@ class Elsewhere:
     def check(self) -> None:
         """UserError for what is said of them where there are none: a checkpoint keeps its own."""
         given = {"--option": self.options, "--paradigm": self.paradigm != "unified", "--held-out": self.held_out}
-        if not self.detectors and (alone := [name for name, value in given.items() if value]):
-            raise UserError(
-                f"expected {alone[0]} with a --detector, got checkpoints alone, which keep theirs; leave it out"
-            )
+        for name, value in given.items():
+            if value and not self.detectors:
+                raise UserError(
+                    f"expected {name} with a --detector, got checkpoints alone, which keep theirs; leave it out"
+                )
 
     @property
     def keywords(self) -> dict[str, Any]:
         """What their factories are called with; UserError for one that is given twice."""
-        pairs = [option_of(text) for text in self.options]
-        if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
-            raise UserError(f"expected each --option once, got {twice[0]} twice; give it one value")
-        return dict(pairs)
+        keywords: dict[str, Any] = {}
+        for key, value in map(option_of, self.options):
+            if key in keywords:
+                raise UserError(f"expected each --option once, got {key} twice; give it one value")
+            keywords[key] = value
+        return keywords
 
     def wanted(self, categories: Sequence[str]) -> list["Wanted"]:
         """Each of them, one a category where each has its own."""
@@ -107,9 +109,9 @@ class Elsewhere:
 
     def build(self, wanted: Wanted, dataset: Dataset, *, device: torch.device, seed: int) -> Detector:
         """One of them for its categories of the data; UserError as of `detector_at`."""
+        categories = dataset.categories if wanted.category is None else (wanted.category,)
         site = Site(
-            dataset=dataset, categories=dataset.categories if wanted.category is None else (wanted.category,),
-            size=self.size, device=device, seed=seed, options=self.keywords,
+            dataset=dataset, categories=categories, size=self.size, device=device, seed=seed, options=self.keywords,
             held_out=self.held_out,
         )  # fmt: skip
         return detector_at(site, wanted.factory, name=wanted.name)
@@ -198,8 +200,8 @@ def adapt_module(
     dataset = scan(Path(data), categories)
     site = Site(
         dataset=dataset, categories=dataset.categories, size=check_size(size), device=torch.device(device),
-        seed=check_seed(seed),
-        options=options or {}, held_out=Path(held_out) if isinstance(held_out, str) else held_out,
+        seed=check_seed(seed), options=options or {},
+        held_out=Path(held_out) if isinstance(held_out, str) else held_out,
     )  # fmt: skip
     return detector_at(site, source, name=name)
 

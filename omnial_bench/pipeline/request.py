@@ -36,9 +36,7 @@ class Request(Elsewhere):
     trusted: tuple[str, ...] = ()
     """`package.module:object` that suites and checkpoints may run, and the reader."""
     reader: str | None = None
-    """What reads the data, as of `find_dataset`; None: that of its layout."""
     labels: Truth | None = None
-    """What is known of the test images, as of `scan`."""
     sets: tuple[Path, ...] = ()
     suites: tuple[str, ...] = ()
     """Suites that attack each model itself, or every model with each."""
@@ -60,7 +58,6 @@ class Request(Elsewhere):
     after it `key=value` for its keywords, with blanks between. Rows name it after the detector."""
 
     def dataset(self, categories: Sequence[str] | None, *, name: str | None = None) -> Dataset:
-        """The data that the models are scored on."""
         return find_dataset(
             self.data, categories, name=name, reader=self.reader, trusted=self.trusted, labels=self.labels
         )

@@ -160,15 +160,14 @@ def _engine(place: Workspace, cluster: Cluster | None, watch: Watch) -> Abstract
 def report_inputs(out: Path) -> Inputs:
     """What decides the report of a run folder: all that it reads, and what writes it."""
     templates = sorted((Path(__file__).parents[1] / "reports").rglob("*.*"))
-    return Inputs(
-        {
-            "code": provenance.code_version(*REPORT_CODE),
-            "templates": {path.name: sha256(path) for path in templates if path.suffix in (".j2", ".typ")},
-            "versions": {name: metadata.version(name) for name in REPORT_PACKAGES},
-            "published": sha256(records_folder("reports") / "published.csv"),
-            "inputs": {path.relative_to(out).as_posix(): sha256(path) for path in _files(out, *REPORT_INPUTS)},
-        }
-    )
+    values = {
+        "code": provenance.code_version(*REPORT_CODE),
+        "templates": {path.name: sha256(path) for path in templates if path.suffix in (".j2", ".typ")},
+        "versions": {name: metadata.version(name) for name in REPORT_PACKAGES},
+        "published": sha256(records_folder("reports") / "published.csv"),
+        "inputs": {path.relative_to(out).as_posix(): sha256(path) for path in _files(out, *REPORT_INPUTS)},
+    }
+    return Inputs(values)
 
 
 def _report(cache: Cache, write: Report) -> None:

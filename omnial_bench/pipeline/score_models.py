@@ -89,24 +89,23 @@ def _planned(desk: Desk) -> tuple[list[tuple[str, ...]], list[Task]]:
     meeting: list[tuple[str, tuple[int, int]]] = []
     for name in desk.names:
         model = desk.model(name)
-        meeting.append((model.target.model, model.size))
+        detector, title = model.target.detector, model.target.model
+        meeting.append((title, model.size))
         for suite in desk.suites:
             if suite.against == "self":
-                check_suited(model.target.detector, suite, model.target.model)
+                check_suited(detector, suite, title)
         split = (model.dataset.root, model.categories, model.size)
         if split not in looked:
             look_through(model.dataset, ("test",), model.size)
             looked.add(split)
             desk.sizes = list(dict.fromkeys([*desk.sizes, model.size]))
         served[name], scored[name] = model.categories, []
-        if not has_gradient(model.target.detector):
+        if not has_gradient(detector):
             blind.add(name)
         for label, images in (("clean", None), *desk.sets.items()):
             if images is not None and images.size != model.size:
-                raise UserError(
-                    f"expected images of {model.size} for {model.target.model}, set {images.folder} has {images.size}"
-                )
-            rows += row_names(labels_on(model.target.labels, images, model.target.model), model.on(images))
+                raise UserError(f"expected images of {model.size} for {title}, set {images.folder} has {images.size}")
+            rows += row_names(labels_on(model.target.labels, images, title), model.on(images))
             scored[name] += [Scoring(name, label, category, examples=False) for category in model.on(images)]
     for row in rows:
         if rows.count(row) > 1:

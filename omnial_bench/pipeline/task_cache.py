@@ -40,7 +40,6 @@ class Inputs:
 
     @classmethod
     def of(cls, files: Mapping[str, str], **values: Any) -> "Inputs":
-        """With data files, by their paths, that the task reads."""
         return cls({**values, DATA: fingerprint_of(files)}, files)
 
     @property
@@ -143,7 +142,6 @@ class Cache:
         return [*listing, self.note(name)]
 
     def note(self, name: str) -> Path:
-        """The file of a task's note."""
         return self.folder / f"{name}.json"
 
     def changes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,7 +21,7 @@ from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, Provenance, Stored, 
 from omnial_bench.models.training import LOG, train
 from omnial_bench.models.unfinished import STATE, is_whole
 from omnial_bench.pipeline.plan import Model
-from omnial_bench.pipeline.task_cache import DATA, NEVER, Entry, Inputs, read_note
+from omnial_bench.pipeline.task_cache import DATA, NEVER, UNNAMED, Entry, Inputs, read_note
 from omnial_bench.pipeline.tasks import TRAINING_CODE, Kind, Task
 from omnial_bench.progress import Watch
 from omnial_bench.results import read_texts
@@ -155,10 +156,9 @@ class Training(Task):
         return [place.folder_of(self.model) / name for name in (WEIGHTS, LOG, RECIPE)]
 
     def _note(self, place: Workspace) -> dict[str, Any] | None:
-        try:
+        with suppress(UserError):
             return read_note(place.cache.folder, self.name)
-        except UserError:
-            return None
+        return None
 
     def _damaged_beside(self, place: Workspace, inputs: Inputs) -> tuple[Path, ...]:
         """What of a training is damaged or lost and decides no figure: its note, or the log whose hash that holds."""
@@ -176,23 +176,16 @@ class Training(Task):
         if data == place.dataset.fingerprint:
             # What earlier versions wrote down: all files of the plan, test images too.
             data = fingerprint_of(files)
+        recipe, now = stored.recipe.model_dump(mode="json"), self.model.recipe.model_dump(mode="json")
         return place.cache.changes(
-            {
-                "recipe": stored.recipe.model_dump(mode="json"), "categories": origin.categories, "seed": origin.seed,
-                "data": data,
-            },
-            Inputs.of(
-                files, recipe=self.model.recipe.model_dump(mode="json"), categories=self.model.categories,
-                seed=place.plan.seed,
-            ),
-            unnamed=(),
+            {"recipe": recipe, "categories": origin.categories, "seed": origin.seed, "data": data},
+            Inputs.of(files, recipe=now, categories=self.model.categories, seed=place.plan.seed), unnamed=(),
         )  # fmt: skip
 
     def _changes(self, place: Workspace, origin: Provenance, inputs: Inputs) -> tuple[str, ...]:
-        note = self._note(place)
+        note, differs = self._note(place), tuple[str, ...]()
         if note and note.get("key") == origin.key:
             return place.cache.changes(note.get("decided_by"), inputs)
-        try:
-            return self._differs(place, examine(place.folder_of(self.model))) or place.cache.changes(None, inputs)
-        except UserError:
-            return place.cache.changes(None, inputs)
+        with suppress(UserError):
+            differs = self._differs(place, examine(place.folder_of(self.model)))
+        return differs or UNNAMED

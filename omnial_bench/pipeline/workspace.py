@@ -89,7 +89,6 @@ class Workspace:
         return f"{self.plan.name}-{provenance.key_of(**decided_by)[:8]}"
 
     def training(self, model: Model) -> Inputs:
-        """All that decides a training of the plan."""
         return training_inputs(
             model, self.dataset, self.textures_hash, seed=self.plan.seed, precision=self.precision,
             device=self.device.type,
