@@ -18,10 +18,10 @@ from omnial_bench.data.dataset import find_dataset
 from omnial_bench.data.images import to_float
 from omnial_bench.data.textures import load_textures
 from omnial_bench.metrics.ranking import average_precision
-from omnial_bench.models.draws import split_normals
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.fitting import fit_detector
 from omnial_bench.models.registry import build
+from omnial_bench.models.schedule import split_normals
 from omnial_bench.synthesis.omnial import synthesize
 from omnial_bench.types import Synthetic
 

@@ -10,8 +10,8 @@ from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Plan, Suite, Threat
 from omnial_bench.data.catalog import CATALOG, Category
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.models.budget import iterations_of
 from omnial_bench.models.registry import describe
+from omnial_bench.models.schedule import iterations_of
 from omnial_bench.pipeline.plan import Model, models_of, sources_of
 
 TRAINING, PASS = 3, 2

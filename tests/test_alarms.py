@@ -12,7 +12,7 @@ from omnial_bench.evaluation.target import Labels, Target, load_trained
 from omnial_bench.metrics.alarms import Alarms, threshold_of
 from omnial_bench.metrics.intervals import wilson
 from omnial_bench.models.checkpoint import RECIPE, load, save
-from omnial_bench.models.held_out import normal_scores
+from omnial_bench.models.outside.calibration import normal_scores
 
 GATE = Path(__file__).parent / "gate" / "weights"
 

@@ -18,10 +18,9 @@ from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import without_none, write_text
 from omnial_bench.models import gradient
-from omnial_bench.models.budget import iterations_of, learning_rate
 from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, load, provenance_of, read_tensors, write_tensors
 from omnial_bench.models.draem import DRAEM
-from omnial_bench.models.draws import by_epoch, split_normals
+from omnial_bench.models.schedule import by_epoch, iterations_of, learning_rate, split_normals
 from omnial_bench.models.training import LOG, is_trained, train
 from omnial_bench.models.unfinished import STATE
 from omnial_bench.progress import Progress

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tomli_w
 from pydantic import BeforeValidator, Field, PlainSerializer
@@ -33,7 +33,6 @@ from omnial_bench.types import Detector
 
 Name = Annotated[str, Field(pattern=r"^[^/\\\x00-\x1f]*[^/\\\x00-\x1f.][^/\\\x00-\x1f]*$")]
 """A name that files are named after: it leads into no other folder."""
-
 
 Scores = Annotated[
     tuple[float, ...],
@@ -96,35 +95,15 @@ def model_name(detector: str, paradigm: str, category: str | None = None) -> str
 
 
 def provenance_of(
-    detector: str,
-    paradigm: Paradigm,
-    categories: Sequence[str],
-    *,
-    dataset: str,
-    data_fingerprint: str,
-    seed: int,
-    precision: str,
-    key: str,
-    title: str | None = None,
-    reader: dict[str, str] | None = None,
+    detector: str, paradigm: Paradigm, categories: Sequence[str], **facts: Any
 ) -> Callable[[int], Provenance]:
-    """Where a training that starts now comes from, as a function of its number of iterations."""
+    """Where a training that starts now comes from, as a function of its number of iterations; `facts` are the fields of
+    Provenance that its other arguments do not give."""
     made = partial(
-        Provenance,
-        model=model_name(detector, paradigm, categories[0] if paradigm == "separate" else None),
-        detector=detector,
-        paradigm=paradigm,
-        categories=tuple(categories),
-        dataset=dataset,
-        data_fingerprint=data_fingerprint,
-        seed=seed,
-        precision=precision,
-        key=key,
-        title=title,
-        reader=reader,
-        versions=made_by.versions(),
-        commit=made_by.commit(),
-    )
+        Provenance, model=model_name(detector, paradigm, categories[0] if paradigm == "separate" else None),
+        detector=detector, paradigm=paradigm, categories=tuple(categories), versions=made_by.versions(),
+        commit=made_by.commit(), **facts,
+    )  # fmt: skip
     return lambda iterations: made(iterations=iterations)
 
 
@@ -215,16 +194,16 @@ def load(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:
     is no reason to run it. UserError for it, and as of `examine`.
     """
     stored = examine(path, trusted)
-    foreign, where = is_foreign(stored.recipe.detector), str(stored.folder / RECIPE)
+    recipe, tensors, where = stored.recipe, stored.tensors, str(stored.folder / RECIPE)
+    foreign = is_foreign(recipe.detector)
     detector = None if foreign else _filled(stored)
     if detector is None:
-        if foreign and is_adapted(stored.tensors):
-            categories = stored.provenance.categories
-            detector = restored(stored.recipe, categories, stored.tensors, trusted=trusted, where=where)
+        if foreign and is_adapted(tensors):
+            detector = restored(recipe, stored.provenance.categories, tensors, trusted=trusted, where=where)
         else:
-            detector = build(stored.recipe, trusted=trusted, where=where)
-        _check_fit(detector, stored.tensors, stored.folder, stored.recipe)
-        detector.load_state_dict(dict(stored.tensors))
+            detector = build(recipe, trusted=trusted, where=where)
+        _check_fit(detector, tensors, stored.folder, recipe)
+        detector.load_state_dict(dict(tensors))
     detector.eval()
     detector.normal_scores = stored.normal_scores
     return Trained(detector, stored.recipe, stored.provenance, stored.sha256)

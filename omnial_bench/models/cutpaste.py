@@ -14,8 +14,8 @@ from omnial_bench.models.backbone import Backbone, untrained
 from omnial_bench.models.density import Density
 from omnial_bench.models.initial import draw
 from omnial_bench.models.learned import Features, Learned
-from omnial_bench.models.learned_options import CutPasteOptions as Options
 from omnial_bench.models.levels import resized, smoothed
+from omnial_bench.models.options import CutPasteOptions as Options
 from omnial_bench.synthesis.cutpaste import cut_paste, cut_paste_scar
 from omnial_bench.types import Prediction
 

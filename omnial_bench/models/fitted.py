@@ -1,15 +1,61 @@
 """The base of detectors that are fitted to normal images, without a gradient: memories, Gaussians, projections."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from omnial_bench.config.schema import Training
+from omnial_bench.data.images import to_float
 from omnial_bench.models.outside.adapter import read
 from omnial_bench.models.outside.calibration import to_log_odds
+from omnial_bench.models.schedule import Row, iterations_of
+from omnial_bench.progress import Progress
 from omnial_bench.types import Detector, Prediction
+
+RGB = Float[Tensor, "b 3 h w"]
+
+
+class Normals:
+    """Batches of normal images on a device, all in order as often as they are gone through, or those at places drawn;
+    bytes in memory, floats where they are asked for.
+
+    `training` says how many make a batch and, with `steps` (None: its budget on these images), by which schedule a
+    detector learns that does so in steps.
+    """
+
+    def __init__(
+        self, images: UInt8[Tensor, "n 3 h w"], training: Training, *, steps: int | None = None,
+        device: torch.device | str = "cpu", progress: Progress | None = None,
+    ) -> None:  # fmt: skip
+        self.images, self.training, self.device, self.progress = images, training, device, progress
+        self.steps = iterations_of(training, len(images)) if steps is None else steps
+        self.passes = 0
+        self.rows: list[Row] = []
+        """What a detector that learns in steps tells the log."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.images.shape[2], self.images.shape[3]
+
+    def __iter__(self) -> Iterator[RGB]:
+        """Every image once, in order; each time that they are gone through is a pass."""
+        self.passes += 1
+        note, done = "" if self.passes == 1 else f"pass {self.passes}", 0
+        for part in torch.split(self.images, self.training.batch):
+            yield to_float(part, self.device)
+            done += len(part)
+            if self.progress is not None and done < len(self.images):
+                self.progress(done, len(self.images), note)
+
+    def at(self, places: Int64[Tensor, " b"]) -> RGB:
+        return to_float(self.images[places], self.device)
 
 
 class Fitted(Detector):
@@ -35,7 +81,7 @@ class Fitted(Detector):
         return bool((self.odds_temperature != 1).any() or (self.odds_threshold != 0).any())
 
     @abstractmethod
-    def fit(self, normals: Iterable[Float[Tensor, "b 3 h w"]], generator: torch.Generator) -> None:
+    def fit(self, normals: Iterable[RGB], generator: torch.Generator) -> None:
         """Learn from normal images in [0, 1], which come in batches on the detector's device.
 
         They may be gone through as often as wanted, in the same order, and are never in memory as a whole. The caller
@@ -43,10 +89,7 @@ class Fitted(Detector):
         """
 
     def prediction(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        maps: Float[Tensor, "b *one mh mw"],
-        score: Float[Tensor, " b"] | None = None,
+        self, images: RGB, maps: Float[Tensor, "b *one mh mw"], score: Float[Tensor, " b"] | None = None
     ) -> Prediction:
         """What `forward` returns: an anomaly map and perhaps an image score, both on any scale and higher where more
         anomalous, as log-odds.
@@ -54,6 +97,6 @@ class Fitted(Detector):
         A map of another size than the images is resized (bilinear). Without a score the map's highest value is the
         image's. UserError for a map or a score of another shape.
         """
-        found = read((maps, score), images)
-        assert not isinstance(found, Prediction)
-        return to_log_odds(*found, self.odds_threshold, self.odds_temperature)
+        values = read((maps, score), images)
+        assert not isinstance(values, Prediction)
+        return to_log_odds(*values, self.odds_threshold, self.odds_temperature)

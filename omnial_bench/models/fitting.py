@@ -10,15 +10,11 @@ from torch import Tensor
 from omnial_bench.config.schema import Recipe
 from omnial_bench.data.images import to_float
 from omnial_bench.errors import UserError
-from omnial_bench.models.budget import iterations_of
-from omnial_bench.models.draws import split_normals
-from omnial_bench.models.fitted import Fitted
-from omnial_bench.models.held_out import normal_scores
-from omnial_bench.models.normals import Normals
+from omnial_bench.models.fitted import RGB, Fitted, Normals
 from omnial_bench.models.outside.adapter import check_detector, make_room
-from omnial_bench.models.outside.calibration import CALIBRATION, LEAST, Scale, scale_of
+from omnial_bench.models.outside.calibration import CALIBRATION, LEAST, Scale, floats_on, normal_scores, scale_of
 from omnial_bench.models.registry import build
-from omnial_bench.models.unfinished import Row
+from omnial_bench.models.schedule import Row, iterations_of, split_normals
 from omnial_bench.progress import Progress
 from omnial_bench.trust import guarded
 
@@ -49,7 +45,13 @@ def fit_detector(
         raise UserError(
             f"expected normal images that differ, got {len(images)} that are all equal; look at their files"
         )
-    chosen, held_out = _hold_out(len(images), recipe.training.validation, generator)
+    if len(images) < 2 * LEAST:
+        raise UserError(
+            f"expected at least {2 * LEAST} normal training images, half to fit on and half to take the scale from, "
+            f"got {len(images)}; add some, or fit one model to several categories"
+        )
+    share = max(recipe.training.validation, LEAST / len(images))
+    chosen, held_out = split_normals(len(images), share, generator)
     calibration, began = images[held_out[:CALIBRATION]], time.monotonic()
     steps = iterations_of(recipe.training, len(images))
     normals = Normals(images[chosen], recipe.training, steps=steps, device=device, progress=progress)
@@ -62,12 +64,10 @@ def fit_detector(
     detector.to("cpu")
     _check_restored(detector, recipe, to_float(calibration[:LEAST]), trusted)
     (threshold, _), (temperature, _) = detector.odds_threshold.tolist(), detector.odds_temperature.tolist()
-    fitted: Row = {
-        "iteration": 0, "loss": None, "images_per_second": round(len(chosen) / max(seconds, 1e-9), 2),
-    }  # fmt: skip
+    fitted: Row = {"iteration": 0, "loss": None, "images_per_second": round(len(chosen) / max(seconds, 1e-9), 2)}
     *rows, last = normals.rows or [fitted]
-    scale = {"threshold": threshold, "temperature": temperature}
-    return [*rows, last | {"normals": len(chosen), "held_out": len(calibration)} | scale]
+    facts = {"normals": len(chosen), "held_out": len(calibration), "threshold": threshold, "temperature": temperature}
+    return [*rows, last | facts]
 
 
 def learn(
@@ -91,22 +91,13 @@ def learn(
         normals.progress(len(normals), len(normals), f"fitted to {len(normals)} images")
 
 
-def _hold_out(count: int, share: float, generator: torch.Generator) -> tuple[Tensor, list[int]]:
-    if count < 2 * LEAST:
-        raise UserError(
-            f"expected at least {2 * LEAST} normal training images, half to fit on and half to take the scale from, "
-            f"got {count}; add some, or fit one model to several categories"
-        )
-    return split_normals(count, max(share, LEAST / count), generator)
-
-
 def _calibrate(detector: Fitted, held_out: Tensor, batch: int, device: torch.device) -> None:
     """Lay what the detector says of normal images onto log-odds, map and image score each by a scale of its own."""
     detector.odds_threshold.zero_()
     detector.odds_temperature.fill_(1)
     maps, scores = [], []
     for part in torch.split(held_out, batch):
-        images = part.to(device) if part.is_floating_point() else to_float(part, device)
+        images = floats_on(part, device)
         with guarded(detector, "localise anomalies"):
             prediction = detector(images)
         maps.append(prediction.log_odds)
@@ -116,9 +107,7 @@ def _calibrate(detector: Fitted, held_out: Tensor, batch: int, device: torch.dev
     detector.odds_temperature.copy_(torch.tensor([scale.temperature for scale in scales]))
 
 
-def _check_restored(
-    detector: Fitted, recipe: Recipe, images: Float[Tensor, "b 3 h w"], trusted: Collection[str]
-) -> None:
+def _check_restored(detector: Fitted, recipe: Recipe, images: RGB, trusted: Collection[str]) -> None:
     """UserError where one that is built anew says something else with the state of `detector`: what was learnt is no
     parameter and no buffer of the constructor, and a checkpoint would lose it."""
     again, state = build(recipe, trusted=trusted).eval(), detector.state_dict()
@@ -128,7 +117,8 @@ def _check_restored(
         again.load_state_dict(state)
     try:
         with torch.no_grad(), guarded(detector, "localise anomalies"):
-            same = not lost and _is_same(detector(images).log_odds, again(images).log_odds)
+            odds = detector(images).log_odds
+            same = not lost and torch.allclose(odds, again(images).log_odds, rtol=TOLERANCE, atol=TOLERANCE)
     except UserError:
         same = False
     if not same:
@@ -137,7 +127,3 @@ def _check_restored(
             f"{type(detector).__name__} does not come back the same from its parameters and buffers{which}; register "
             "all that fit learns in __init__, as register_buffer(name, None)"
         )
-
-
-def _is_same(one: Tensor, other: Tensor) -> bool:
-    return torch.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE)

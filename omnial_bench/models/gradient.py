@@ -1,8 +1,7 @@
 """Training by gradient on synthetic anomalies: the loop, which goes on where it was stopped, and its log."""
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,11 @@ from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import write_text
 from omnial_bench.metrics.ranking import average_precision
 from omnial_bench.models.blocks import recompute_features
-from omnial_bench.models.budget import learning_rate
 from omnial_bench.models.checkpoint import Provenance, save
-from omnial_bench.models.distributed import mean_of, share, share_norms
-from omnial_bench.models.draws import at_random, by_epoch, split_normals
-from omnial_bench.models.held_out import normal_scores
-from omnial_bench.models.unfinished import STATE, Parts, Row, restore_state, save_state
+from omnial_bench.models.distributed import share, share_norms
+from omnial_bench.models.outside.calibration import normal_scores
+from omnial_bench.models.schedule import LOGS, Log, Row, drawn, learning_rate, split_normals
+from omnial_bench.models.unfinished import STATE, restore_state, save_state
 from omnial_bench.progress import Progress
 from omnial_bench.runtime import Precision, fabric
 from omnial_bench.trust import guarded
@@ -33,8 +31,8 @@ from omnial_bench.types import Detector, GradientTrained, Synthetic
 LOG = "log.csv"
 SAVE_SECONDS = 30.0
 """What an interrupt costs at the most."""
-LOGS, VALIDATIONS = 100, 10
-"""Rows of the log in a whole training, and how many of them are validated, about."""
+VALIDATIONS = 10
+"""Rows of the log that are validated, about."""
 VALIDATION_LIMIT = 32
 
 
@@ -72,29 +70,17 @@ def descend(
     steps = origin.iterations
     loop = Loop(detector, order, generator)
     validation = loop.validation(images, held_out, textures, order.seed) if loop.first else []
-    rows, every = loop.restore(origin.key), max(1, steps // LOGS)
+    rows = loop.restore(origin.key)
     if not rows and validation:
         rows = [{"iteration": 0, "validation_ap": loop.validate(validation)}]
-    saved, rated, rated_at = time.monotonic(), loop.step, time.monotonic()
+    told = Log(origin.model, steps, training, progress, step=loop.step, rows=rows)
+    saved = time.monotonic()
     while loop.step < steps:
         terms = loop.advance(images, chosen, textures, learning_rate(training, loop.step, steps))
-        last = loop.step == steps
-        if last or loop.step % every == 0:
-            values = {name: float(term) for name, term in mean_of(terms).items()}
-            if not all(math.isfinite(value) for value in values.values()):
-                raise UserError(f"{origin.model}: the loss is not finite at step {loop.step}; lower the learning rate")
-            now = time.monotonic()
-            speed = (loop.step - rated) * training.batch / max(now - rated_at, 1e-9)
-            rated, rated_at = loop.step, now
-            row: Row = {"iteration": loop.step, "loss": sum(values.values()), **values}
-            row |= {"lr": learning_rate(training, loop.step - 1, steps), "images_per_second": round(speed, 2)}
-            checked = last or loop.step % (every * LOGS // VALIDATIONS) == 0
+        row = told.add(loop.step, terms)
+        if row is not None:
+            checked = loop.step == steps or loop.step % (told.every * LOGS // VALIDATIONS) == 0
             row["validation_ap"] = loop.validate(validation) if checked else None
-            rows.append(row)
-            if progress is not None:
-                progress(loop.step, steps, f"loss {sum(values.values()):.3f}  {speed:.0f} images/s")
-        elif progress is not None:
-            progress(loop.step, steps, "")
         if loop.first and time.monotonic() - saved > SAVE_SECONDS:
             loop.save(origin.key, rows)
             saved = time.monotonic()
@@ -128,7 +114,7 @@ class Loop:
         self.wrapped, self.optimizer = self.fabric.setup(self.detector, optimizer)
         if order.devices > 1:
             self.wrapped.mark_forward_method("loss")
-        self.batch, self.generator, self.out, self.saved = training.batch, generator, order.out, order.saved
+        self.training, self.generator, self.out, self.saved = training, generator, order.out, order.saved
         # Drawn where it decides something alone: a draw more would give other weights.
         self.epochs_seed = int(torch.randint(2**31, (), generator=generator)) if training.draw == "epoch" else None
         self.step = 0
@@ -138,11 +124,8 @@ class Loop:
         self.wrapped.train()
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        if self.epochs_seed is None:
-            picks = chosen[at_random(len(chosen), self.batch, self.generator)]
-        else:
-            picks = chosen[by_epoch(len(chosen), self.batch, self.step, self.epochs_seed)]
-        sources = torch.randint(len(textures), (self.batch,), generator=self.generator)
+        picks = chosen[drawn(self.training, len(chosen), self.step, self.epochs_seed, self.generator)]
+        sources = torch.randint(len(textures), (self.training.batch,), generator=self.generator)
         batch = self._synthesize(images[picks], textures[sources], self.generator, self.devices)
         with self._guarded("give its loss"):
             # On one device there is no wrapper, or it hands out `loss` as it is, outside the precision asked for.
@@ -175,14 +158,12 @@ class Loop:
     def validation(self, images: Tensor, held_out: list[int], textures: Tensor, seed: int) -> list[Synthetic]:
         """Fixed synthetic images made from normals that are never trained on."""
         generator = torch.Generator().manual_seed(seed + 1)
-        return [
-            self._synthesize(
-                images[part],
-                textures[torch.randint(len(textures), (len(part),), generator=generator)],
-                generator,
-            )
-            for part in _chunks(held_out[:VALIDATION_LIMIT], self.batch)
-        ]
+        batches, size = [], self.training.batch
+        for start in range(0, min(len(held_out), VALIDATION_LIMIT), size):
+            part = held_out[start : min(start + size, VALIDATION_LIMIT)]
+            sources = torch.randint(len(textures), (len(part),), generator=generator)
+            batches.append(self._synthesize(images[part], textures[sources], generator))
+        return batches
 
     def validate(self, batches: list[Synthetic]) -> float | None:
         """Pixel AP on the validation images; None where there is no anomalous pixel among them."""
@@ -195,18 +176,15 @@ class Loop:
         return average_precision(torch.cat(scores), torch.cat(labels))
 
     def save(self, key: str, rows: list[Row]) -> None:
-        save_state(self.out, key, self._parts(), step=self.step, rows=rows)
+        save_state(self.out, key, self.detector, self.optimizer, self.generator, step=self.step, rows=rows)
         write_log(self.out, rows)
         if self.saved is not None:
             self.saved(self.out / STATE)
 
     def restore(self, key: str) -> list[Row]:
         """Go back to the last saved step of the same training, if there is one; its log."""
-        self.step, rows = restore_state(self.out, key, self._parts())
+        self.step, rows = restore_state(self.out, key, self.detector, self.optimizer, self.generator)
         return rows
-
-    def _parts(self) -> Parts:
-        return Parts(self.detector, self.optimizer, self.generator)
 
 
 def _checked_terms(detector: Detector, terms: object) -> dict[str, Tensor]:
@@ -223,8 +201,3 @@ def _checked_terms(detector: Detector, terms: object) -> dict[str, Tensor]:
 def write_log(out: Path, rows: list[Row]) -> None:
     """log.csv of a training, whole; what was measured before the first step has no loss."""
     write_text(out / LOG, csv_text(pd.DataFrame(rows, columns=list(rows[-1]))))
-
-
-def _chunks(items: list[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

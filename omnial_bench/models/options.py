@@ -9,23 +9,6 @@ from pydantic import AfterValidator, ConfigDict, Field
 from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.models.learned_options import (
-    CutPasteOptions,
-    LearnedOptions,
-    MKDOptions,
-    PaDiMOptions,
-    PaDiMSPDOptions,
-    PatchCoreOptions,
-    PatchSVDDOptions,
-    RD4ADOptions,
-    SimpleNetOptions,
-    STFPMOptions,
-    UniADOptions,
-)
-
-Norm = Literal["batch", "instance"]
-Width = Annotated[int, Field(ge=1, le=1024)]
-Fraction01 = Annotated[float, Field(ge=0, le=1)]
 
 
 def _odd(value: int) -> int:
@@ -34,17 +17,36 @@ def _odd(value: int) -> int:
     return value
 
 
+Norm = Literal["batch", "instance"]
+Width = Annotated[int, Field(ge=1, le=1024)]
+LayerWidth = Annotated[int, Field(ge=1, le=8192)]
+Count = Annotated[int, Field(ge=1, le=64)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+Fraction01 = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
 OddSide = Annotated[int, Field(ge=1, le=255), AfterValidator(_odd)]
+Sigma = Annotated[float, Field(ge=0, le=64)]
+"""Deviation in pixels of the Gaussian on the map; 0 smoothes nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DRAEMOptions:
-    """What may be switched; the defaults are the paper's.
+class Options:
+    """Of any detector; where no other word is said, the defaults are the paper's."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    @property
+    def multiple(self) -> int:
+        """What height and width of an image are multiples of."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworksOptions(Options):
+    """Of a reconstruction and a localisation network.
 
     Widths are channels of the finest scale; `smoothing` and `pooling` are sides of the mean filters of Prediction.
     """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     width: Width = 128
     loc_width: Width = 64
@@ -54,47 +56,41 @@ class DRAEMOptions:
     """Probability that a training sample gets an anomaly; panels, where on, replace the rule."""
     panels: bool = False
     """Panel-guided synthesis (OmniAL, Table 4)."""
-    rotation: Fraction01 = 0.3
-    """Probability that a normal training image is turned by U(-90, 90) degrees."""
     smoothing: OddSide = 1
     pooling: OddSide = 21
 
+    @property
+    def multiple(self) -> int:
+        return self.output_stride
+
 
 @dataclass(frozen=True, kw_only=True)
-class JNLDOptions:
-    """What may be switched; the paper leaves most of it open (docs/fidelity.md). Widths and filters as in DRAEM."""
+class DRAEMOptions(NetworksOptions):
+    rotation: Fraction01 = 0.3
+    """Probability that a normal training image is turned by U(-90, 90) degrees."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    width: Width = 128
-    loc_width: Width = 64
-    output_stride: Literal[2, 4, 8, 32] = 32
-    """Largest stride of both networks; the reconstruction, of five scales, stops at 16 when it is 32."""
+@dataclass(frozen=True, kw_only=True)
+class JNDOptions(NetworksOptions):
+    free_energy: bool = False
+    """Take the JND map by the free-energy principle (Wu et al. 2013) in place of nonlinear additivity; slower."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JNLDOptions(JNDOptions):
+    """The paper leaves most of it open (docs/fidelity.md)."""
+
     classes: Literal[2, 4] = 4
     """4: normal, easy, medium, hard; 2: normal, anomalous."""
     image_ssim: bool = False
     """Add the SSIM loss of the image, the other reading of its reconstruction losses."""
-    anomalous: Fraction01 = 0.5
-    """Probability that a training sample gets an anomaly; panels, where on, replace the rule."""
-    panels: bool = False
-    """Panel-guided synthesis (OmniAL, Table 4)."""
-    free_energy: bool = False
-    """Take the JND map by the free-energy principle (Wu et al. 2013) in place of nonlinear additivity; slower."""
-    smoothing: OddSide = 1
-    pooling: OddSide = 21
 
 
 @dataclass(frozen=True, kw_only=True)
-class OmniALOptions:
-    """What may be switched; the defaults are the paper's, or the choices of docs/fidelity.md where it names none.
-
-    Widths are channels of the finest scale; `smoothing` and `pooling` are sides of the mean filters of Prediction.
-    """
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+class OmniALOptions(JNDOptions):
+    """The defaults are the paper's, or the choices of docs/fidelity.md where it names none."""
 
     width: Width = 64
-    loc_width: Width = 64
     rec_norm: Norm = "instance"
     rec_dilation: bool = True
     loc_dilation: bool = True
@@ -102,34 +98,172 @@ class OmniALOptions:
     spatial_attention: bool = True
     diffneck: bool = True
     output_stride: Literal[2, 4, 8, 32] = 4
-    """Largest stride of both networks; the reconstruction, of five scales, stops at 16 when it is 32."""
     panels: bool = True
-    anomalous: Fraction01 = 0.5
-    """Without panels: probability that a training sample gets an anomaly."""
     both_sides: bool = False
     """Panels shrink in width and height, the other reading of their range."""
     additive: bool = False
     """Blend the levels by their clipped sum, the other reading of Eq. 1."""
     self_source: Fraction01 = 0.5
     """Probability that the anomaly texture is a crop of the image itself rather than of a texture."""
-    free_energy: bool = False
-    """Take the JND map by the free-energy principle (Wu et al. 2013) in place of nonlinear additivity; slower."""
     smoothing: OddSide = 5
-    pooling: OddSide = 21
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianOptions:
-    """What may be switched of the Gaussian over filters."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
+class GaussianOptions(Options):
     stride: Literal[2, 4, 8] = 4
     """Pixels between two places that have a Gaussian each."""
     scales: Annotated[int, Field(ge=1, le=3)] = 2
     """At how many halvings of the image edges are looked for; the coarsest is not coarser than the places."""
     shrinkage: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Share of the mean covariance of all places in that of each: few normals tell little of one place alone."""
+
+    @property
+    def multiple(self) -> int:
+        return self.stride
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneOptions(Options):
+    """Of a detector that looks through a frozen backbone."""
+
+    backbone: str = "wide_resnet50_2"
+    """A name of models/backbones."""
+    strides: tuple[int, ...] = (4, 8, 16)
+    """Of its levels that are looked at, the finest first."""
+    weights: str = ""
+    """A file of the backbone's weights in place of the recorded ones."""
+
+    @property
+    def multiple(self) -> int:
+        return max(self.strides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class STFPMOptions(BackboneOptions):
+    backbone: str = "resnet18"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RD4ADOptions(BackboneOptions):
+    wide: bool = True
+    """Blocks with an inner width of half their channels, as in a wide ResNet-50; else blocks of two convolutions."""
+    blocks: tuple[Count, ...] = (3, 4, 6)
+    """Of the decoder, the coarsest level first."""
+    linear: bool = False
+    """A 1x1 convolution behind each level, for backbones whose features may be negative."""
+    sigma: Sigma = 4.0
+
+    @property
+    def multiple(self) -> int:
+        return 2 * max(self.strides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MKDOptions(BackboneOptions):
+    backbone: str = "vgg16"
+    strides: tuple[int, ...] = (4, 8, 16, 32)
+    width: LayerWidth = 16
+    """Of the cloner's inner convolutions."""
+    euclidean: Weight = 0.5
+    """Weight of the squared difference beside the cosine."""
+    linear: bool = False
+    """No ReLU ends a level, for backbones whose features may be negative."""
+    sigma: Sigma = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniADOptions(BackboneOptions):
+    backbone: str = "efficientnet_b4"
+    strides: tuple[int, ...] = (2, 4, 8, 16)
+    width: Annotated[int, Field(ge=2, le=4096, multiple_of=2)] = 256
+    layers: Count = 4
+    """Of the encoder, and as many of the decoder."""
+    heads: Count = 8
+    neighbourhood: Annotated[int, Field(ge=1, le=63)] = 7
+    """Side in places of the square around a place that it does not see."""
+    jitter: Weight = 20.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimpleNetOptions(BackboneOptions):
+    strides: tuple[int, ...] = (8, 16)
+    hidden: LayerWidth = 1024
+    noise: Annotated[float, Field(gt=0)] = 0.015
+    """Deviation of the noise that makes features anomalous, on the scale of the backbone's features."""
+    sigma: Sigma = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutPasteOptions(Options):
+    backbone: str = "resnet18"
+    stride: int = 32
+    """Of the features that are pooled."""
+    weights: str = ""
+    """A file of the backbone's weights in place of the recorded ones; nothing from `scratch`."""
+    scratch: bool = True
+    """Learn the backbone's network from nothing; else it is frozen as it was trained, and the head alone learns."""
+    hidden: Annotated[tuple[LayerWidth, ...], Field(min_length=1)] = (512, 128)
+    """Widths of the head, of which the last is the embedding."""
+    window: Annotated[int, Field(ge=1, le=63)] = 1
+    """Odd side of the windows of the map, in places."""
+    sigma: Sigma = 4.0
+
+    @property
+    def multiple(self) -> int:
+        return self.stride
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaDiMOptions(BackboneOptions):
+    channels: AtLeastOne = 550
+    """Drawn by chance of all that the backbone has at these strides."""
+    grid: Literal[2, 4, 8, 16] = 4
+    """Pixels between two places that have a Gaussian each."""
+    sigma: Sigma = 4.0
+
+    @property
+    def multiple(self) -> int:
+        return max(*self.strides, self.grid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaDiMSPDOptions(PaDiMOptions):
+    """The defaults are PaDiM's and SimSiam's."""
+
+    weight: Weight = 0.1
+    """Of the likeness between an image and itself with a small change."""
+    width: LayerWidth = 2048
+    """Of the projection that images are compared in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchCoreOptions(BackboneOptions):
+    strides: tuple[int, ...] = (8, 16)
+    share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Of the normals' features: how many the memory keeps."""
+    most: AtLeastOne | None = None
+    """Features that the memory keeps at the most."""
+    neighbours: AtLeastOne = 9
+    """Of the nearest feature in the memory: those that weigh the image score; 1 does not weigh it."""
+    sigma: Sigma = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchSVDDOptions(Options):
+    """The defaults are the published code's."""
+
+    width: LayerWidth = 32
+    """Of the narrowest convolution."""
+    size: LayerWidth = 64
+    """Of an embedding."""
+    patches: Count = 1
+    """Pairs of each kind an image of a batch."""
+    weight: Weight = 1e-3
+    """Of the distance of patches that almost coincide."""
+    most: AtLeastOne | None = None
+    """Embeddings that a memory holds at the most; None: all."""
+    multiple: ClassVar[int] = 16
 
 
 OPTIONS: Mapping[str, type[Any]] = {
@@ -150,11 +284,7 @@ def check_options(recipe: Recipe) -> None:
 
 def check_fit(options: object, size: tuple[int, int]) -> None:
     """UserError for a size, height and width, that networks of these options cannot take."""
-    if isinstance(options, DRAEMOptions | JNLDOptions | OmniALOptions):
-        check_sides(size, options.output_stride)
-    if isinstance(options, GaussianOptions):
-        check_sides(size, options.stride)
-    if isinstance(options, LearnedOptions | CutPasteOptions | PatchSVDDOptions):
+    if isinstance(options, Options):
         check_sides(size, options.multiple)
 
 

@@ -13,8 +13,8 @@ from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.blocks import check_size
 from omnial_bench.models.chain import Moments, Rows, nest, squares, unnest
 from omnial_bench.models.fitted import Fitted
-from omnial_bench.models.learned_options import PaDiMOptions as Options
 from omnial_bench.models.maps import in_full, to_pixels
+from omnial_bench.models.options import PaDiMOptions as Options
 from omnial_bench.types import Prediction
 
 RIDGE = 0.01

@@ -12,9 +12,9 @@ from omnial_bench.memory import check_room
 from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.coreset import k_centres, project
 from omnial_bench.models.fitted import Fitted
-from omnial_bench.models.learned_options import PatchCoreOptions as Options
 from omnial_bench.models.maps import in_full, to_pixels
 from omnial_bench.models.nearest import nearest
+from omnial_bench.models.options import PatchCoreOptions as Options
 from omnial_bench.types import Prediction
 
 ROUND = 1e-6

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from omnial_bench.models.initial import draw
 from omnial_bench.models.learned import Features, Learned
-from omnial_bench.models.learned_options import PatchSVDDOptions as Options
 from omnial_bench.models.maps import in_full
 from omnial_bench.models.nearest import nearest
+from omnial_bench.models.options import PatchSVDDOptions as Options
 from omnial_bench.synthesis.patch_pairs import DIRECTIONS, coinciding, neighbours
 from omnial_bench.types import Prediction
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.initial import draw
 from omnial_bench.models.learned import Features, Learned
-from omnial_bench.models.learned_options import RD4ADOptions as Options
 from omnial_bench.models.levels import cosine_gap, flat_cosine_gap, resized, smoothed
+from omnial_bench.models.options import RD4ADOptions as Options
 from omnial_bench.models.residual import Bottleneck, Decoder
 from omnial_bench.types import Prediction
 

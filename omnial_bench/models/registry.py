@@ -1,7 +1,6 @@
 """Detectors by name: recipe to network, and what a network costs."""
 
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Any
 
 import torch
@@ -10,57 +9,33 @@ from torch import nn
 from omnial_bench.config import load as reading
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, unknown
-from omnial_bench.models import (
-    cutpaste,
-    draem,
-    gaussian,
-    jnld,
-    mkd,
-    omnial,
-    padim,
-    patchcore,
-    patchsvdd,
-    rd4ad,
-    simplenet,
-    spd,
-    stfpm,
-    uniad,
-)
+from omnial_bench.models.cutpaste import CutPaste
+from omnial_bench.models.draem import DRAEM
 from omnial_bench.models.fitted import Fitted
-from omnial_bench.models.learned_options import (
-    CutPasteOptions,
-    MKDOptions,
-    PaDiMOptions,
-    PaDiMSPDOptions,
-    PatchCoreOptions,
-    PatchSVDDOptions,
-    RD4ADOptions,
-    SimpleNetOptions,
-    STFPMOptions,
-    UniADOptions,
-)
-from omnial_bench.models.options import DRAEMOptions, GaussianOptions, JNLDOptions, OmniALOptions, check_fit
+from omnial_bench.models.gaussian import FilterGaussian
+from omnial_bench.models.jnld import JNLD
+from omnial_bench.models.mkd import MKD
+from omnial_bench.models.omnial import OmniAL
+from omnial_bench.models.options import OPTIONS, check_fit
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import check_detector
+from omnial_bench.models.padim import PaDiM
+from omnial_bench.models.patchcore import PatchCore
+from omnial_bench.models.patchsvdd import PatchSVDD
+from omnial_bench.models.rd4ad import RD4AD
+from omnial_bench.models.simplenet import SimpleNet
+from omnial_bench.models.spd import PaDiMSPD
+from omnial_bench.models.stfpm import STFPM
+from omnial_bench.models.uniad import UniAD
 from omnial_bench.trust import drawing_from, is_foreign
 from omnial_bench.types import Detector, GradientTrained
 
-DETECTORS: dict[str, tuple[Callable[[Any], Detector], type[Any]]] = {
-    "cutpaste": (cutpaste.CutPaste, CutPasteOptions),
-    "draem": (draem.DRAEM, DRAEMOptions),
-    "gaussian": (gaussian.FilterGaussian, GaussianOptions),
-    "jnld": (jnld.JNLD, JNLDOptions),
-    "mkd": (mkd.MKD, MKDOptions),
-    "omnial": (omnial.OmniAL, OmniALOptions),
-    "padim": (padim.PaDiM, PaDiMOptions),
-    "padim-spd-lite": (spd.PaDiMSPD, PaDiMSPDOptions),
-    "patchcore": (patchcore.PatchCore, PatchCoreOptions),
-    "patchsvdd": (patchsvdd.PatchSVDD, PatchSVDDOptions),
-    "rd4ad": (rd4ad.RD4AD, RD4ADOptions),
-    "simplenet": (simplenet.SimpleNet, SimpleNetOptions),
-    "stfpm": (stfpm.STFPM, STFPMOptions),
-    "uniad": (uniad.UniAD, UniADOptions),
-}
+CLASSES: dict[str, Callable[[Any], Detector]] = {
+    "cutpaste": CutPaste, "draem": DRAEM, "gaussian": FilterGaussian, "jnld": JNLD, "mkd": MKD, "omnial": OmniAL,
+    "padim": PaDiM, "padim-spd-lite": PaDiMSPD, "patchcore": PatchCore, "patchsvdd": PatchSVDD, "rd4ad": RD4AD,
+    "simplenet": SimpleNet, "stfpm": STFPM, "uniad": UniAD,
+}  # fmt: skip
+DETECTORS = {name: (kind, OPTIONS[name]) for name, kind in CLASSES.items()}
 
 
 def build(
@@ -74,21 +49,19 @@ def build(
     for an unknown name or option, for code that is not trusted (`where` says who asks for it), for a size that the
     network cannot take, and for code from elsewhere as of `check_detector`.
     """
-    generator = generator if generator is not None else torch.Generator().manual_seed(0)
-    make: Callable[[], nn.Module]
-    if is_foreign(recipe.detector):
-        make = partial(foreign.make, recipe.detector, recipe.options, trusted=trusted, where=where, trained=True)
-    else:
-        kind, options = _chosen(recipe)
-        make = partial(kind, options)
-    with drawing_from(generator):
-        detector = make()
+    kind, options = (None, None) if is_foreign(recipe.detector) else _chosen(recipe)
+    detector: nn.Module
+    with drawing_from(generator if generator is not None else torch.Generator().manual_seed(0)):
+        if kind is not None:
+            detector = kind(options)
+        else:
+            detector = foreign.make(recipe.detector, recipe.options, trusted=trusted, where=where, trained=True)
     if not isinstance(detector, Detector):
         raise UserError(
             f"{recipe.detector}: expected a Detector of omnial_bench.types, got {type(detector).__name__}; "
             "only a Detector can be trained"
         )
-    if is_foreign(recipe.detector) and not isinstance(detector, Fitted):
+    if kind is None and not isinstance(detector, Fitted):
         with drawing_from(torch.Generator().manual_seed(0)):
             check_detector(detector, recipe.size)
     return detector.train()
@@ -121,18 +94,13 @@ def describe(recipe: Recipe) -> dict[str, Any]:
     fit.
     """
     facts = {"detector": recipe.detector, "preset": recipe.preset, "size": list(recipe.size)}
-    if is_foreign(recipe.detector):
+    detector = None if is_foreign(recipe.detector) else skeleton(recipe)
+    if detector is None or isinstance(detector, Fitted):
         return {**facts, "parameters": None, "flops": None}
-    detector = skeleton(recipe)
-    if isinstance(detector, Fitted):
-        return {**facts, "parameters": None, "flops": None}
-    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in detector.named_children()}
-    total = sum(p.numel() for p in detector.parameters())
-    return {
-        **facts,
-        "parameters": {"total": total, **{name: count for name, count in counts.items() if count}},
-        "flops": _flops(detector, recipe.size),
-    }
+    parts = {"total": detector, **dict(detector.named_children())}
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    counts = {name: count for name, count in counts.items() if count or name == "total"}
+    return {**facts, "parameters": counts, "flops": _flops(detector, recipe.size)}
 
 
 def skeleton(recipe: Recipe) -> Detector:
@@ -146,17 +114,6 @@ def _flops(detector: nn.Module, size: tuple[int, int]) -> int:
     # Imported here: it takes half a second that no other command needs.
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter:
-        _forward(detector, size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        detector.eval()(torch.zeros(1, 3, *size, device="meta"))
     return int(counter.get_total_flops())
-
-
-def _forward(detector: nn.Module, size: tuple[int, int]) -> None:
-    """One image through the network, in evaluation mode, where its parameters are."""
-    device = next((parameter.device for parameter in detector.parameters()), torch.device("cpu"))
-    training = detector.training
-    try:
-        with torch.no_grad():
-            detector.eval()(torch.zeros(1, 3, *size, device=device))
-    finally:
-        detector.train(training)

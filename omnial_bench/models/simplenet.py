@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.initial import draw
 from omnial_bench.models.learned import Features, Learned
-from omnial_bench.models.learned_options import SimpleNetOptions as Options
 from omnial_bench.models.levels import joined, resized, smoothed
+from omnial_bench.models.options import SimpleNetOptions as Options
 from omnial_bench.synthesis.feature_noise import add_noise
 from omnial_bench.types import Prediction
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnial_bench.models.learned import Features, Learned
-from omnial_bench.models.learned_options import PaDiMSPDOptions as Options
+from omnial_bench.models.options import PaDiMSPDOptions as Options
 from omnial_bench.models.padim import PaDiM
 from omnial_bench.models.siamese import Heads
 from omnial_bench.synthesis.smoothblend import smooth_blend

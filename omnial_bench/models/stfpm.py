@@ -10,8 +10,8 @@ from torch import Tensor
 from omnial_bench.models.backbone import Backbone, untrained
 from omnial_bench.models.initial import draw
 from omnial_bench.models.learned import Features, Learned
-from omnial_bench.models.learned_options import STFPMOptions as Options
 from omnial_bench.models.levels import directions, resized
+from omnial_bench.models.options import STFPMOptions as Options
 from omnial_bench.types import Prediction
 
 MOMENTUM, DECAY = 0.9, 1e-4

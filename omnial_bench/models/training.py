@@ -17,7 +17,6 @@ from omnial_bench.config.schema import Recipe
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import make_folder
-from omnial_bench.models.budget import iterations_of
 from omnial_bench.models.checkpoint import RECIPE, Provenance, examine, load, read_provenance, save
 from omnial_bench.models.distributed import check_share
 from omnial_bench.models.fitted import Fitted
@@ -25,6 +24,7 @@ from omnial_bench.models.fitting import fit_detector
 from omnial_bench.models.gradient import LOG as LOG
 from omnial_bench.models.gradient import Order, descend, write_log
 from omnial_bench.models.registry import build, check_learns
+from omnial_bench.models.schedule import iterations_of
 from omnial_bench.processes import THREADS, crew, died
 from omnial_bench.progress import Progress, Watch
 from omnial_bench.runtime import Precision, fabric

@@ -5,34 +5,26 @@ import json
 import logging
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import set_aside
 from omnial_bench.models.checkpoint import read_provenance, read_tensors, write_tensors
+from omnial_bench.models.schedule import Row
 
 log = logging.getLogger(__name__)
 
 STATE = "last.safetensors"
 
-Row = dict[str, Any]
-"""One line of a training's log."""
 
-
-class Parts(NamedTuple):
-    """What a training step changes."""
-
-    detector: nn.Module
-    optimizer: torch.optim.Optimizer
-    generator: torch.Generator
-
-
-def save_state(folder: Path, key: str, parts: Parts, *, step: int, rows: list[Row]) -> None:
+def save_state(
+    folder: Path, key: str, detector: nn.Module, optimizer: Optimizer, generator: torch.Generator, *, step: int,
+    rows: list[Row],
+) -> None:  # fmt: skip
     """Write the training that `key` describes, after `step` steps, to `folder`; a whole file or none."""
-    detector, optimizer, generator = parts
     tensors = {f"model.{name}": tensor for name, tensor in detector.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
@@ -41,8 +33,10 @@ def save_state(folder: Path, key: str, parts: Parts, *, step: int, rows: list[Ro
     write_tensors(folder / STATE, tensors, {**metadata, "sha256": _digest(tensors, metadata)})
 
 
-def restore_state(folder: Path, key: str, parts: Parts) -> tuple[int, list[Row]]:
-    """Set the parts back to what was saved for `key`: its step and log, or 0 and none where nothing was.
+def restore_state(
+    folder: Path, key: str, detector: nn.Module, optimizer: Optimizer, generator: torch.Generator
+) -> tuple[int, list[Row]]:
+    """Set all three back to what was saved for `key`: its step and log, or 0 and none where nothing was.
 
     A damaged file is set aside, with a warning.
     """
@@ -50,25 +44,23 @@ def restore_state(folder: Path, key: str, parts: Parts) -> tuple[int, list[Row]]
     if not path.is_file():
         return 0, []
     try:
-        tensors, metadata = read_tensors(path)
-        if metadata.pop("sha256", None) != _digest(tensors, metadata):
-            raise UserError(f"{path} is damaged (its hash differs)")
+        tensors, metadata = _read(path)
     except UserError as error:
         log.warning("started afresh, the damaged one is kept as %s: %s", set_aside(path), error)
         return 0, []
     if metadata.get("key") != key:
         return 0, []
-    detector, optimizer, generator = parts
-    detector.load_state_dict(
-        {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-    )
-    state = optimizer.state_dict()
+    state, weights = optimizer.state_dict(), {}
     for name, value in tensors.items():
-        if name.startswith("adam."):
-            _, index, field = name.split(".")
+        kind, _, rest = name.partition(".")
+        if kind == "model":
+            weights[rest] = value
+        elif kind == "adam":
+            index, field = rest.split(".")
             # Laid out as the weights are, as it was: work on two layouts at once is slow.
             ordered = value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
             state["state"].setdefault(int(index), {})[field] = ordered
+    detector.load_state_dict(weights)
     optimizer.load_state_dict(state)
     generator.set_state(tensors["generator"])
     return int(metadata["step"]), json.loads(metadata["rows"])
@@ -87,10 +79,17 @@ def drop_state(folder: Path, key: str) -> None:
 def is_whole(path: Path) -> bool:
     """Whether a training can go on from a file."""
     try:
-        tensors, metadata = read_tensors(path)
+        _read(path)
     except UserError:
         return False
-    return metadata.pop("sha256", None) == _digest(tensors, metadata)
+    return True
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    tensors, metadata = read_tensors(path)
+    if metadata.pop("sha256", None) != _digest(tensors, metadata):
+        raise UserError(f"{path} is damaged (its hash differs)")
+    return tensors, metadata
 
 
 def _digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:

@@ -12,8 +12,8 @@ from omnial_bench.errors import UserError
 from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.initial import draw
 from omnial_bench.models.learned import Features, Learned
-from omnial_bench.models.learned_options import UniADOptions as Options
 from omnial_bench.models.levels import ROUND, joined, resized
+from omnial_bench.models.options import UniADOptions as Options
 from omnial_bench.synthesis.feature_noise import jitter
 from omnial_bench.types import Prediction
 

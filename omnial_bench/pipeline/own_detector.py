@@ -18,12 +18,11 @@ from omnial_bench.data.dataset import Dataset, scan
 from omnial_bench.data.images import to_float
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.evaluation.suited import check_gradient
-from omnial_bench.models.fitted import Fitted
+from omnial_bench.models.fitted import Fitted, Normals
 from omnial_bench.models.fitting import learn
-from omnial_bench.models.held_out import normal_scores
-from omnial_bench.models.normals import Normals
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import Adapted, adapt, check_detector
+from omnial_bench.models.outside.calibration import normal_scores
 from omnial_bench.models.outside.gradients import Whole
 from omnial_bench.pipeline.site import Site, calibration_images, check_seed, check_size, held_out_images
 from omnial_bench.trust import drawing_from, guarded
