@@ -21,8 +21,7 @@ from omnial_bench.data.dataset import find_dataset
 from omnial_bench.data.images import to_float
 from omnial_bench.io.whole import write_text
 from omnial_bench.models import padim
-from omnial_bench.models.coreset import k_centres, project
-from omnial_bench.models.nearest import nearest
+from omnial_bench.models.coreset import k_centres, nearest, project
 from omnial_bench.models.padim import PaDiM
 from omnial_bench.models.patchcore import PatchCore
 from omnial_bench.models.registry import build

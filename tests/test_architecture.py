@@ -117,8 +117,8 @@ def test_what_could_run_is_found(text: str, found: set[str]) -> None:
 
 
 FORWARDS = (
-    "backbone", "blocks", "chain", "cutpaste", "density", "draem", "fitted", "gaussian", "jnld", "levels", "maps",
-    "mkd", "networks", "omnial", "padim", "patchcore", "patchsvdd", "rd4ad", "residual", "simplenet", "spd",
+    "backbone", "blocks", "chain", "cutpaste", "draem", "fitted", "gaussian", "jnld", "levels",
+    "mkd", "networks", "omnial", "padim", "patchcore", "patchsvdd", "rd4ad", "simplenet", "spd",
     "stfpm", "uniad",
 )  # fmt: skip
 

@@ -16,7 +16,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.models import weights
 from omnial_bench.models.backbone import Backbone, Levels, untrained
 from omnial_bench.models.networks import ConvNorm
-from omnial_bench.models.public_names import renamed
+from omnial_bench.models.weights import renamed
 
 pytestmark = pytest.mark.usefixtures("one_thread", "cache")
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from omnial_bench.errors import UserError
 from omnial_bench.models.chain import Moments, nest, squares, unnest
-from omnial_bench.models.maps import to_pixels
+from omnial_bench.models.levels import to_pixels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RATIOS = [2, 1, 3]

@@ -21,7 +21,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.evaluation.suited import check_gradient
 from omnial_bench.models import learned
 from omnial_bench.models.backbone import Backbone, untrained
-from omnial_bench.models.density import Density
+from omnial_bench.models.cutpaste import Density
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.fitting import fit_detector
 from omnial_bench.models.learned import Learned

@@ -7,7 +7,6 @@ from torch import Tensor
 from omnial_bench.config.load import read_recipe
 from omnial_bench.errors import UserError
 from omnial_bench.models import coreset
-from omnial_bench.models import nearest as search
 from omnial_bench.models.patchcore import PatchCore
 from omnial_bench.models.registry import build
 
@@ -61,13 +60,13 @@ def detector(count: int, **options: int) -> PatchCore:
 
 
 def test_distances_are_to_the_nearest_and_the_score_is_the_papers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "AT_ONCE", 100)
+    monkeypatch.setattr(coreset, "AT_ONCE", 100)
     made = detector(6, neighbours=3)
     assert made.memory.shape == (round(0.1 * 6 * 36), 152)
     images = torch.rand(2, 3, 48, 48)
     with torch.no_grad():
         vectors = made._features(images).flatten(2).mT - made.centre
-        nearest = search.nearest(vectors.flatten(0, 1), made.memory).reshape(2, -1)
+        nearest = coreset.nearest(vectors.flatten(0, 1), made.memory).reshape(2, -1)
         every = torch.cdist(vectors.double(), made.memory.double())
         assert torch.equal(nearest, every.argmin(2))
         score = made(images).image_score

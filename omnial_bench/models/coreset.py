@@ -1,4 +1,5 @@
-"""Greedy k-centres: a few of many vectors, none of all far from them (Gonzalez 1985), by products of matrices."""
+"""Memories of vectors, by products of matrices in bounded memory: a few of many, none of all far from them (greedy
+k-centres, Gonzalez 1985), and which is nearest."""
 
 import torch
 from jaxtyping import Float, Int64
@@ -10,6 +11,8 @@ ROWS = 4096
 """Vectors whose distances to new centres are held at once: they stay in a processor's cache."""
 DIMENSIONS = 128
 """Of the random projection that distances are taken in, as published."""
+AT_ONCE = 2**22
+"""Distances that are held at once: 16 MiB."""
 
 
 def k_centres(vectors: Float[Tensor, "n d"], count: int, generator: torch.Generator) -> Int64[Tensor, " k"]:
@@ -69,3 +72,11 @@ def _among(vectors: Tensor, distances: Tensor, most: int, nothing: float) -> Ten
         picked.append(place)
         torch.minimum(now, between[place], out=now)
     return torch.tensor(picked, device=vectors.device)
+
+
+def nearest(vectors: Float[Tensor, "n d"], memory: Float[Tensor, "m d"]) -> Int64[Tensor, " n"]:
+    """Where in the memory the nearest of each vector lies. It is a number of a place: no gradient goes through it, nor
+    is lost; the distance is then to be taken as a difference, which a product would round."""
+    halves = memory.square().sum(1) / 2
+    parts = torch.split(vectors, max(1, AT_ONCE // len(memory)))
+    return torch.cat([torch.addmm(halves, part, memory.mT, alpha=-1).min(1).indices for part in parts])

@@ -7,69 +7,74 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from omnial_bench.errors import UserError
-from omnial_bench.models.blocks import (
-    Localiser,
-    Reconstructor,
-    Style,
-    check_size,
-    initialise,
-)
+from omnial_bench.models.blocks import Localiser, Reconstructor, Style, check_size, initialise
+from omnial_bench.models.fitted import RGB
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
 from omnial_bench.models.options import DRAEMOptions as Options
+from omnial_bench.models.options import NetworksOptions
 from omnial_bench.synthesis import draem as synthesis
 from omnial_bench.types import GradientTrained, Prediction, Synthetic
 
 
-class DRAEM(GradientTrained):
-    """69,048,579 + 28,374,146 parameters at the paper's widths; sizes are multiples of `output_stride`."""
+class TwoNetworks(GradientTrained):
+    """A reconstruction of `outputs` channels, the image's first, and a localisation on it and the image, perhaps behind
+    a neck that joins both to `loc_width` channels; sizes are multiples of `output_stride`."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(
+        self, options: NetworksOptions, *, outputs: int, classes: int, styles: tuple[Style, Style] | None = None,
+        neck: nn.Module | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.options = options
-        style = Style(output_stride=options.output_stride)
-        self.reconstruction = Reconstructor(outputs=3, width=options.width, style=style)
-        self.localisation = Localiser(inputs=6, classes=2, width=options.loc_width, style=style)
+        first, second = styles or 2 * (Style(output_stride=options.output_stride),)
+        self.reconstruction = Reconstructor(outputs=outputs, width=options.width, style=first)
+        self.neck = neck or nn.Identity()
+        inputs = options.loc_width if neck else outputs + 3
+        self.localisation = Localiser(inputs=inputs, classes=classes, width=options.loc_width, style=second)
         initialise(self)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
-        """Logits of normal and anomalous, and the reconstruction; UserError for a size the stride does not divide."""
+    def networks(self, images: RGB) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b k h w"]]:
+        """The reconstruction and the logits; UserError for a size the stride does not divide."""
         check_size(images, self.options.output_stride)
         reconstruction = self.reconstruction(images)
-        logits = self.localisation(torch.cat((reconstruction, images), 1))
-        options = self.options
-        return Prediction(logits.to(images), reconstruction.to(images), options.smoothing, options.pooling)
+        logits = self.localisation(self.neck(torch.cat((reconstruction, images), 1)))
+        return reconstruction.to(images), logits.to(images)
 
-    def synthesize(
-        self, images: Float[Tensor, "b 3 h w"], textures: Float[Tensor, "b 3 h w"], generator: torch.Generator
-    ) -> Synthetic:
+    def forward(self, images: RGB) -> Prediction:
+        """Logits of normal and each kind of anomaly, and the reconstructed image."""
+        reconstruction, logits = self.networks(images)
+        return Prediction(logits, reconstruction[:, :3], self.options.smoothing, self.options.pooling)
+
+
+class DRAEM(TwoNetworks):
+    """69,048,579 + 28,374,146 parameters at the paper's widths."""
+
+    options: Options
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options, outputs=3, classes=2)
+
+    def synthesize(self, images: RGB, textures: RGB, generator: torch.Generator) -> Synthetic:
         """Perlin-masked textures; labels 0 and 1."""
         options = self.options
         return synthesis.synthesize(
-            images,
-            textures,
-            generator,
-            anomalous=options.anomalous,
-            panels=options.panels,
-            rotation=options.rotation,
+            images, textures, generator, anomalous=options.anomalous, panels=options.panels, rotation=options.rotation
         )
 
     def loss(self, batch: Synthetic) -> dict[str, Tensor]:
         """Terms `mse`, `ssim` and `focal`, all of weight 1."""
-        prediction = self(batch.images)
+        reconstruction, logits = self.networks(batch.images)
         return {
-            "mse": mse_loss(prediction.reconstruction, batch.clean),
-            "ssim": ssim_loss(prediction.reconstruction, batch.clean),
-            "focal": focal_loss(prediction.logits, batch.labels),
+            "mse": mse_loss(reconstruction, batch.clean),
+            "ssim": ssim_loss(reconstruction, batch.clean),
+            "focal": focal_loss(logits, batch.labels),
         }
 
 
 def load_official(
-    detector: DRAEM,
-    reconstruction_state: Mapping[str, Tensor],
-    localisation_state: Mapping[str, Tensor],
-    *,
+    detector: DRAEM, reconstruction_state: Mapping[str, Tensor], localisation_state: Mapping[str, Tensor], *,
     bgr: bool = True,
-) -> None:
+) -> None:  # fmt: skip
     """Load two state dicts laid out as the authors' ReconstructiveSubNetwork and DiscriminativeSubNetwork.
 
     The authors feed images in the order blue, green, red; with `bgr` the colour channels of the first and last

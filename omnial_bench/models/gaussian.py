@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnial_bench.models.blocks import check_size
-from omnial_bench.models.fitted import Fitted
+from omnial_bench.models.fitted import RGB, Fitted
 from omnial_bench.models.options import GaussianOptions as Options
 from omnial_bench.types import Prediction
 
@@ -43,7 +43,7 @@ class FilterGaussian(Fitted):
         self.register_buffer("mean", None)
         self.register_buffer("factor", None)
 
-    def fit(self, normals: Iterable[Float[Tensor, "b 3 h w"]], generator: torch.Generator) -> None:  # noqa: ARG002
+    def fit(self, normals: Iterable[RGB], generator: torch.Generator) -> None:  # noqa: ARG002
         """In one pass: sums around the mean of the first batch, so that no digits cancel."""
         count, centre = 0, None
         for images in normals:
@@ -63,14 +63,14 @@ class FilterGaussian(Fitted):
         ridge = RIDGE * torch.eye(len(centre), device=centre.device)
         self.mean, self.factor = centre + shift, torch.linalg.cholesky(covariance + ridge)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+    def forward(self, images: RGB) -> Prediction:
         """UserError for a size that the stride does not divide."""
         apart = (self._features(images) - self.mean).permute(2, 3, 1, 0)
         whitened = torch.linalg.solve_triangular(self.factor, apart, upper=False)
         squares = whitened.square().mean(2).permute(2, 0, 1)
         return self.prediction(images, (squares + ROUND).sqrt())
 
-    def _features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d gh gw"]:
+    def _features(self, images: RGB) -> Float[Tensor, "b d gh gw"]:
         """Mean colours, and mean strengths of edges at each scale and direction, over three places by three."""
         stride = self.options.stride
         check_size(images, stride)

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from omnial_bench.models.fitted import RGB, Fitted, Normals
+from omnial_bench.models.fitted import RGB as RGB
+from omnial_bench.models.fitted import Fitted, Normals
 from omnial_bench.models.schedule import Log, drawn, learning_rate
 
 KEPT = 2**30

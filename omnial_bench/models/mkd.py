@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from omnial_bench.models.backbone import Backbone
-from omnial_bench.models.initial import draw
-from omnial_bench.models.learned import Features, Learned
+from omnial_bench.models.learned import RGB, Features, Learned, Terms
 from omnial_bench.models.levels import cosine_gap, resized, smoothed
+from omnial_bench.models.networks import draw
 from omnial_bench.models.options import MKDOptions as Options
 from omnial_bench.types import Prediction
 
@@ -35,7 +35,7 @@ class Cloner(nn.Module):
             inputs, stride = outputs, 2 * stride
         self.strides = [str(stride) for stride in strides]
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "b _c _h _w"]]:
+    def forward(self, images: RGB) -> list[Float[Tensor, "b _c _h _w"]]:
         features, levels = images, []
         for stride, part in self.stages.items():
             features = part(features)
@@ -62,19 +62,14 @@ class MKD(Learned):
     def optimizers(self, lr: float) -> Sequence[torch.optim.Optimizer]:
         return [torch.optim.Adam(self.cloner.parameters(), lr)]
 
-    def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:
+    def frozen(self, images: RGB) -> Features:
         return tuple(level.to(images.dtype) for level in self.backbone(images))
 
-    def loss(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        frozen: Features,
-        generator: torch.Generator,  # noqa: ARG002
-    ) -> dict[str, Tensor]:
+    def loss(self, images: RGB, frozen: Features, generator: torch.Generator) -> Terms:  # noqa: ARG002
         pairs = zip(frozen, self.cloner(images), strict=True)
         return {f"level_{place}": self._apart(*pair).mean() for place, pair in enumerate(pairs, start=1)}
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+    def forward(self, images: RGB) -> Prediction:
         pairs = list(zip(self.frozen(images), self.cloner(images), strict=True))[1:]
         gaps = [
             cosine_gap(theirs, own) + self.weight * (theirs - own).square().mean(1, keepdim=True)

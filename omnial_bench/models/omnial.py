@@ -6,19 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from omnial_bench.models.blocks import (
-    FAR,
-    Localiser,
-    Reconstructor,
-    Style,
-    block,
-    check_size,
-    initialise,
-)
+from omnial_bench.models.blocks import FAR, Style, block
+from omnial_bench.models.draem import TwoNetworks
+from omnial_bench.models.fitted import RGB
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
 from omnial_bench.models.options import OmniALOptions as Options
 from omnial_bench.synthesis import omnial as synthesis
-from omnial_bench.types import GradientTrained, Prediction, Synthetic
+from omnial_bench.types import Synthetic
 
 
 class DiffNeck(nn.Module):
@@ -36,12 +30,12 @@ class DiffNeck(nn.Module):
         return self.joint(joint) + FAR * (self.image(pair) + self.jnd(joint[:, 3:]))  # type: ignore[no-any-return]
 
 
-class OmniAL(GradientTrained):
-    """Reconstructs image and JND map, and localises defects of three levels; sizes are multiples of `output_stride`."""
+class OmniAL(TwoNetworks):
+    """Reconstructs image and JND map, and localises defects of three levels."""
+
+    options: Options
 
     def __init__(self, options: Options) -> None:
-        super().__init__()
-        self.options = options
         shared: dict[str, Any] = {
             "output_stride": options.output_stride,
             "channel_attention": options.channel_attention,
@@ -49,40 +43,17 @@ class OmniAL(GradientTrained):
         }
         reconstruction = Style(norm=options.rec_norm, dilated=options.rec_dilation, **shared)
         localisation = Style(dilated=options.loc_dilation, **shared)
-        self.reconstruction = Reconstructor(outputs=4, width=options.width, style=reconstruction)
-        self.neck: nn.Module = DiffNeck(options.loc_width) if options.diffneck else nn.Identity()
-        inputs = options.loc_width if options.diffneck else 7
-        self.localisation = Localiser(inputs=inputs, classes=4, width=options.loc_width, style=localisation)
-        initialise(self)
+        neck = DiffNeck(options.loc_width) if options.diffneck else None
+        super().__init__(options, outputs=4, classes=4, styles=(reconstruction, localisation), neck=neck)
 
-    def networks(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b 4 h w"], Float[Tensor, "b 4 h w"]]:
-        """The reconstruction (image, then JND map) and the logits; UserError for a size the stride does not divide."""
-        check_size(images, self.options.output_stride)
-        reconstruction = self.reconstruction(images)
-        logits = self.localisation(self.neck(torch.cat((reconstruction, images), 1)))
-        return reconstruction.to(images), logits.to(images)
-
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
-        """Logits of normal, easy, medium and hard, and the reconstructed image."""
-        reconstruction, logits = self.networks(images)
-        return Prediction(logits, reconstruction[:, :3], self.options.smoothing, self.options.pooling)
-
-    def synthesize(
-        self, images: Float[Tensor, "b 3 h w"], textures: Float[Tensor, "b 3 h w"], generator: torch.Generator
-    ) -> Synthetic:
+    def synthesize(self, images: RGB, textures: RGB, generator: torch.Generator) -> Synthetic:
         """Defects of three levels inside a panel; labels 0..3 and the JND map of the clean images."""
         options = self.options
         return synthesis.synthesize(
-            images,
-            textures,
-            generator,
-            panels=options.panels,
-            anomalous=options.anomalous,
-            both_sides=options.both_sides,
-            additive=options.additive,
-            self_source=options.self_source,
+            images, textures, generator, panels=options.panels, anomalous=options.anomalous,
+            both_sides=options.both_sides, additive=options.additive, self_source=options.self_source,
             free_energy=options.free_energy,
-        )
+        )  # fmt: skip
 
     def loss(self, batch: Synthetic) -> dict[str, Tensor]:
         """The five terms of Eq. 3, all of weight 1: `mse_image`, `ssim_image`, `mse_jnd`, `ssim_jnd`, `focal`."""

@@ -12,8 +12,8 @@ from omnial_bench.errors import UserError
 from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.blocks import check_size
 from omnial_bench.models.chain import Moments, Rows, nest, squares, unnest
-from omnial_bench.models.fitted import Fitted
-from omnial_bench.models.maps import in_full, to_pixels
+from omnial_bench.models.fitted import RGB, Fitted
+from omnial_bench.models.levels import in_full, to_pixels
 from omnial_bench.models.options import PaDiMOptions as Options
 from omnial_bench.types import Prediction
 
@@ -59,7 +59,7 @@ class PaDiM(Fitted):
         self.ratios = [coarse // fine for coarse, fine in pairwise(strides)]
         self.levels = nn.ModuleList(Level() for _ in strides)
 
-    def fit(self, normals: Iterable[Float[Tensor, "b 3 h w"]], generator: torch.Generator) -> None:
+    def fit(self, normals: Iterable[RGB], generator: torch.Generator) -> None:
         """In one pass. UserError for fewer than two normals, and for Gaussians that do not fit into memory."""
         widths = self.backbone.channels[::-1]
         drawn = torch.randperm(sum(widths), generator=generator)[: self.options.channels].sort().values
@@ -74,7 +74,7 @@ class PaDiM(Fitted):
         for level, mean, rows in zip(self._levels(), moments.means(), moments.whitened(RIDGE), strict=True):
             level.mean, level.above, level.own = mean.float(), *rows
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+    def forward(self, images: RGB) -> Prediction:
         """UserError for a size that the coarsest stride does not divide."""
         nested = self._nested(images)
         with in_full(images):
@@ -84,7 +84,7 @@ class PaDiM(Fitted):
             maps = unnest((values + ROUND).sqrt(), (high // self.coarsest, wide // self.coarsest), self.ratios)
             return self.prediction(images, to_pixels(maps, (high, wide), self.options.sigma))
 
-    def _nested(self, images: Float[Tensor, "b 3 h w"]) -> list[Float[Tensor, "p b d"]]:
+    def _nested(self, images: RGB) -> list[Float[Tensor, "p b d"]]:
         """The drawn channels, coarsest first, in the order of `models.chain`."""
         check_size(images, self.coarsest)
         nested = []

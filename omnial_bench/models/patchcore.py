@@ -10,10 +10,9 @@ from torch.nn import functional as F
 from omnial_bench.errors import UserError
 from omnial_bench.memory import check_room
 from omnial_bench.models.backbone import Backbone
-from omnial_bench.models.coreset import k_centres, project
-from omnial_bench.models.fitted import Fitted
-from omnial_bench.models.maps import in_full, to_pixels
-from omnial_bench.models.nearest import nearest
+from omnial_bench.models.coreset import k_centres, nearest, project
+from omnial_bench.models.fitted import RGB, Fitted
+from omnial_bench.models.levels import in_full, to_pixels
 from omnial_bench.models.options import PatchCoreOptions as Options
 from omnial_bench.types import Prediction
 
@@ -39,7 +38,7 @@ class PatchCore(Fitted):
         self.register_buffer("centre", None)
         self.register_buffer("memory", None)
 
-    def fit(self, normals: Iterable[Float[Tensor, "b 3 h w"]], generator: torch.Generator) -> None:
+    def fit(self, normals: Iterable[RGB], generator: torch.Generator) -> None:
         """In two passes: images are counted first. UserError where their features do not fit into memory."""
         count, vectors, filled = sum(map(len, normals)), None, 0
         for images in normals:
@@ -62,7 +61,7 @@ class PatchCore(Fitted):
         size = min(max(1, round(self.options.share * len(vectors))), self.options.most or len(vectors))
         self.memory = vectors[k_centres(project(vectors, generator), size, generator)]
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+    def forward(self, images: RGB) -> Prediction:
         features = self._features(images)
         with in_full(images):
             vectors = features.flatten(2).mT - self.centre
@@ -72,7 +71,7 @@ class PatchCore(Fitted):
             maps = to_pixels(maps, (images.shape[2], images.shape[3]), self.options.sigma)
             return self.prediction(images, maps, self._score(vectors, places, distances))
 
-    def _features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d gh gw"]:
+    def _features(self, images: RGB) -> Float[Tensor, "b d gh gw"]:
         finest, *others = (F.avg_pool2d(part.to(images.dtype), 3, 1, 1) for part in self.backbone(images))
         size = finest.shape[2:]
         return torch.cat([finest, *(F.interpolate(part, size=size, mode="bilinear") for part in others)], 1)

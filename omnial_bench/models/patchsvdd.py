@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnial_bench.models.initial import draw
-from omnial_bench.models.learned import Features, Learned
-from omnial_bench.models.maps import in_full
-from omnial_bench.models.nearest import nearest
+from omnial_bench.models.coreset import nearest
+from omnial_bench.models.learned import RGB, Features, Learned, Terms
+from omnial_bench.models.levels import in_full
+from omnial_bench.models.networks import draw
 from omnial_bench.models.options import PatchSVDDOptions as Options
 from omnial_bench.synthesis.patch_pairs import DIRECTIONS, coinciding, neighbours
 from omnial_bench.types import Prediction
@@ -43,7 +43,7 @@ class Encoder(nn.Module):
         )
         self.join, self.out = nn.Conv2d(size, 4 * width, 2), nn.Conv2d(4 * width, size, 1)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b d gh gw"]:
+    def forward(self, images: RGB, side: int) -> Float[Tensor, "b d gh gw"]:
         """Embeddings of all patches of a side, which lie as far apart as STEPS says."""
         places = self._small(images)
         step = STEPS[side] // 2
@@ -106,7 +106,7 @@ class PatchSVDD(Learned):
         for name in ("centre", "small", "large"):
             self.register_buffer(name, None)
 
-    def fit(self, normals: Iterable[Float[Tensor, "b 3 h w"]], generator: torch.Generator) -> None:
+    def fit(self, normals: Iterable[RGB], generator: torch.Generator) -> None:
         """A memory holds all embeddings of its kind, or as many as `options.most` of them, drawn."""
         count, total = 0, torch.zeros(())
         for images in normals:
@@ -118,12 +118,7 @@ class PatchSVDD(Learned):
     def optimizers(self, lr: float) -> Sequence[torch.optim.Optimizer]:
         return [torch.optim.Adam(self.parameters(), lr)]
 
-    def loss(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        frozen: Features,  # noqa: ARG002
-        generator: torch.Generator,
-    ) -> dict[str, Tensor]:
+    def loss(self, images: RGB, frozen: Features, generator: torch.Generator) -> Terms:  # noqa: ARG002
         images = (images - self.centre).repeat_interleave(self.options.patches, 0)
         terms = {}
         for side in STEPS:
@@ -134,7 +129,7 @@ class PatchSVDD(Learned):
             terms[f"svdd_{side}"] = self.options.weight * (one - other).norm(dim=1).mean()
         return terms
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+    def forward(self, images: RGB) -> Prediction:
         shown = images - self.centre
         maps = []
         for side, memory in zip(STEPS, (self.small, self.large), strict=True):

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnial_bench.models.initial import draw
+from omnial_bench.models.networks import draw
 
 
 class Heads(nn.Module):

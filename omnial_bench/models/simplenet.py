@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omnial_bench.models.backbone import Backbone
-from omnial_bench.models.initial import draw
-from omnial_bench.models.learned import Features, Learned
+from omnial_bench.models.learned import RGB, Features, Learned, Terms
 from omnial_bench.models.levels import joined, resized, smoothed
+from omnial_bench.models.networks import draw
 from omnial_bench.models.options import SimpleNetOptions as Options
 from omnial_bench.synthesis.feature_noise import add_noise
 from omnial_bench.types import Prediction
@@ -44,23 +44,18 @@ class SimpleNet(Learned):
             torch.optim.Adam(discriminator, DISCRIMINATOR_RATE * lr, weight_decay=DECAY),
         ]
 
-    def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:
+    def frozen(self, images: RGB) -> Features:
         levels = [F.avg_pool2d(level, 3, stride=1, padding=1) for level in self.backbone(images)]
         return (joined(levels, levels[0].shape[2:]),)
 
-    def loss(
-        self,
-        images: Float[Tensor, "b 3 h w"],  # noqa: ARG002
-        frozen: Features,
-        generator: torch.Generator,
-    ) -> dict[str, Tensor]:
+    def loss(self, images: RGB, frozen: Features, generator: torch.Generator) -> Terms:  # noqa: ARG002
         """Both hinges, on one batch of the batch norm."""
         normal = self.adaptor(_rows(frozen[0]))
         verdicts = self.discriminator(torch.cat((normal, add_noise(normal, self.noise, generator))))
         real, fake = verdicts.chunk(2)
         return {"normal": torch.relu(MARGIN - real).mean(), "noisy": torch.relu(MARGIN + fake).mean()}
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+    def forward(self, images: RGB) -> Prediction:
         (features,) = self.frozen(images)
         verdicts = self.discriminator(self.adaptor(_rows(features)))
         patches = -verdicts.view(len(images), 1, *features.shape[2:])

@@ -4,10 +4,8 @@ change of an image from weak changes of the whole."""
 from collections.abc import Iterable, Sequence
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from omnial_bench.models.learned import Features, Learned
+from omnial_bench.models.learned import RGB, Features, Learned, Terms
 from omnial_bench.models.options import PaDiMSPDOptions as Options
 from omnial_bench.models.padim import PaDiM
 from omnial_bench.models.siamese import Heads
@@ -35,7 +33,7 @@ class PaDiMSPD(Learned):
         self.padim.backbone.loosen()
         self.heads = None
 
-    def fit(self, normals: Iterable[Float[Tensor, "b 3 h w"]], generator: torch.Generator) -> None:
+    def fit(self, normals: Iterable[RGB], generator: torch.Generator) -> None:
         """SPD first, then PaDiM; errors as of both."""
         with drawing_from(generator):
             heads = Heads(self.padim.backbone.channels[-1], self.options.width)
@@ -52,17 +50,12 @@ class PaDiMSPD(Learned):
             torch.optim.AdamW(self.heads.parameters(), HEADS_RATE * lr, weight_decay=DECAY),
         ]
 
-    def loss(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        frozen: Features,  # noqa: ARG002
-        generator: torch.Generator,
-    ) -> dict[str, Tensor]:
+    def loss(self, images: RGB, frozen: Features, generator: torch.Generator) -> Terms:  # noqa: ARG002
         """SimSiam on two weak views, and the likeness of a view to itself with a small change."""
         assert self.heads is not None
         one, other = (jittered_crop(images, generator, resize=LARGER, flip=0, jitter=JITTER) for _ in range(2))
         means = self.padim.backbone(torch.cat((one, other, smooth_blend(one, generator))))[-1].mean((2, 3))
         return self.heads(*means.chunk(3), weight=self.options.weight)  # type: ignore[no-any-return]
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+    def forward(self, images: RGB) -> Prediction:
         return self.prediction(images, self.padim(images).log_odds)

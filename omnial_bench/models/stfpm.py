@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnial_bench.models.backbone import Backbone, untrained
-from omnial_bench.models.initial import draw
-from omnial_bench.models.learned import Features, Learned
+from omnial_bench.models.learned import RGB, Features, Learned, Terms
 from omnial_bench.models.levels import directions, resized
+from omnial_bench.models.networks import draw
 from omnial_bench.models.options import STFPMOptions as Options
 from omnial_bench.types import Prediction
 
@@ -35,25 +35,20 @@ class STFPM(Learned):
     def optimizers(self, lr: float) -> Sequence[torch.optim.Optimizer]:
         return [torch.optim.SGD(self.student.parameters(), lr, momentum=MOMENTUM, weight_decay=DECAY)]
 
-    def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:
+    def frozen(self, images: RGB) -> Features:
         return tuple(directions(level.to(images.dtype)) for level in self.backbone(images))
 
-    def loss(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        frozen: Features,
-        generator: torch.Generator,  # noqa: ARG002
-    ) -> dict[str, Tensor]:
+    def loss(self, images: RGB, frozen: Features, generator: torch.Generator) -> Terms:  # noqa: ARG002
         gaps = self._gaps(images, frozen)
         return {f"level_{place}": gap.mean() for place, gap in enumerate(gaps, start=1)}
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+    def forward(self, images: RGB) -> Prediction:
         gaps = self._gaps(images, self.frozen(images))
         finest = gaps[0].shape[2:]
         logarithms = [(resized(gap, finest) + LEAST).log() for gap in gaps]
         return self.prediction(images, torch.stack(logarithms).sum(0))
 
-    def _gaps(self, images: Float[Tensor, "b 3 h w"], teacher: Features) -> list[Float[Tensor, "b 1 _h _w"]]:
+    def _gaps(self, images: RGB, teacher: Features) -> list[Float[Tensor, "b 1 _h _w"]]:
         """The squared difference of unit features at each place of each level."""
         student = self.student((images - self.backbone.mean) / self.backbone.std)
         pairs = zip(teacher, student, strict=True)

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 from omnial_bench.errors import UserError
 from omnial_bench.models.backbone import Backbone
-from omnial_bench.models.initial import draw
-from omnial_bench.models.learned import Features, Learned
+from omnial_bench.models.learned import RGB, Features, Learned, Terms
 from omnial_bench.models.levels import ROUND, joined, resized
+from omnial_bench.models.networks import draw
 from omnial_bench.models.options import UniADOptions as Options
 from omnial_bench.synthesis.feature_noise import jitter
 from omnial_bench.types import Prediction
@@ -55,7 +55,7 @@ class UniAD(Learned):
         self.register_parameter("queries", None)
         draw(self, "xavier")
 
-    def fit(self, normals: Iterable[Float[Tensor, "b 3 h w"]], generator: torch.Generator) -> None:
+    def fit(self, normals: Iterable[RGB], generator: torch.Generator) -> None:
         """UserError for a grid of which a place sees nothing."""
         (features,) = self.frozen(next(iter(normals)))
         self.unit = features.square().mean().sqrt()
@@ -84,19 +84,14 @@ class UniAD(Learned):
     def optimizers(self, lr: float) -> Sequence[torch.optim.Optimizer]:
         return [torch.optim.AdamW(self.parameters(), lr, weight_decay=DECAY)]
 
-    def frozen(self, images: Float[Tensor, "b 3 h w"]) -> Features:
+    def frozen(self, images: RGB) -> Features:
         levels = self.backbone(images)
         return (joined(levels, levels[-1].shape[2:], corners=True) / self.unit,)
 
-    def loss(
-        self,
-        images: Float[Tensor, "b 3 h w"],  # noqa: ARG002
-        frozen: Features,
-        generator: torch.Generator,
-    ) -> dict[str, Tensor]:
+    def loss(self, images: RGB, frozen: Features, generator: torch.Generator) -> Terms:  # noqa: ARG002
         return {"mse": F.mse_loss(self._given_back(frozen[0], generator), frozen[0])}
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+    def forward(self, images: RGB) -> Prediction:
         (features,) = self.frozen(images)
         squares = (features - self._given_back(features, None)).square().sum(1, keepdim=True)
         maps = resized((squares + ROUND).sqrt(), images.shape[2:], corners=True)
