@@ -19,6 +19,8 @@ from torch.nn import functional as F
 Goal = Literal["any", "hide", "fabricate", "target"]
 Where = Literal["frame", "foreground"]
 Norm = Literal["linf", "l2"]
+RGB = Float[Tensor, "b 3 h w"]
+"""Images, float in [0, 1]."""
 
 
 @dataclass(frozen=True)

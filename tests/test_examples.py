@@ -11,7 +11,7 @@ from PIL import Image
 
 from omnial_bench.data.images import Images
 from omnial_bench.evaluation.examples import FOLDER, Example, Keeper, choose, gallery, write_index
-from omnial_bench.synthesis.panels import PANELS
+from omnial_bench.synthesis.masks import PANELS
 from omnial_bench.types import Prediction
 
 SIZE = (32, 40)

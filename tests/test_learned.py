@@ -30,7 +30,7 @@ from omnial_bench.models.mkd import Cloner
 from omnial_bench.models.patchsvdd import LARGE, SMALL, STEPS, Encoder, spread
 from omnial_bench.models.registry import DETECTORS, build
 from omnial_bench.models.uniad import Attention, UniAD, apart
-from omnial_bench.synthesis import cutpaste, patch_pairs, smoothblend
+from omnial_bench.synthesis import cutpaste, patch_pairs
 from omnial_bench.types import ThreatModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -240,7 +240,7 @@ def test_a_piece_is_blended_in_as_by_two_integrals_of_a_gaussian() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cutpaste, "JITTER", (0.0, 0.0, 0.0, 0.0))
         blended, flat = (
-            smoothblend.blend(images, 2 * torch.tensor([half]), torch.Generator().manual_seed(1))
+            cutpaste.blend(images, 2 * torch.tensor([half]), torch.Generator().manual_seed(1))
             for images in (slope, torch.full((1, 3, 112, 112), 0.3))
         )
     torch.testing.assert_close(flat, torch.full_like(flat, 0.3))

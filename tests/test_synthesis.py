@@ -14,8 +14,7 @@ from omnial_bench.synthesis.canny import HYSTERESIS_STEPS, canny, follow, gaussi
 from omnial_bench.synthesis.draw import Draws
 from omnial_bench.synthesis.free_energy import PATCH, SEARCH, disorder, free_energy_map, predicted
 from omnial_bench.synthesis.jnd import jnd_map, surroundings, within_disc
-from omnial_bench.synthesis.masks import masks_within, training_masks
-from omnial_bench.synthesis.panels import PANELS, draw_panels, panels_of
+from omnial_bench.synthesis.masks import PANELS, draw_panels, masks_within, panels_of, training_masks
 from omnial_bench.synthesis.perlin import perlin_masks, perlin_noise
 from omnial_bench.synthesis.textures import AUGMENTATIONS, augment
 from omnial_bench.synthesis.transform import either, rotate, turn_hue

@@ -101,7 +101,7 @@ def _drawn(
 ) -> list[str]:
     """The picture of the foregrounds, and what it shows."""
     from omnial_bench.data.dataset import scan
-    from omnial_bench.synthesis.outlines import draw_foregrounds
+    from omnial_bench.synthesis.foreground import draw_foregrounds
 
     if picture.exists():
         raise UserError(f"{picture} is there already and would be lost; give another name")

@@ -16,8 +16,7 @@ from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import make_folder, whole, write_text
 from omnial_bench.synthesis import omnial as synthesis
 from omnial_bench.synthesis.jnd import jnd_map
-from omnial_bench.synthesis.masks import masks_within
-from omnial_bench.synthesis.panels import PANELS, panels_of
+from omnial_bench.synthesis.masks import PANELS, masks_within, panels_of
 from omnial_bench.synthesis.transform import jittered_crop
 from omnial_bench.types import Batch, Prediction, Synthetic
 

@@ -11,6 +11,7 @@ from omnial_bench.config.load import read_backbone
 from omnial_bench.errors import UserError
 from omnial_bench.models.networks import NETWORKS, freeze
 from omnial_bench.models.weights import read_weights
+from omnial_bench.types import RGB
 
 UNTRACKED = "num_batches_tracked"
 """Of a batch norm: what its statistics were taken from, which decides nothing."""
@@ -25,7 +26,7 @@ class Levels(nn.Module):
         last = [name for name, _ in network.named_children()].index(self.taps[-1])
         self.network = network[: last + 1]
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
+    def forward(self, images: RGB) -> tuple[Tensor, ...]:
         taken = []
         for name, stage in self.network.named_children():
             images = stage(images)
@@ -67,7 +68,7 @@ class Backbone(nn.Module):
         freeze(self.levels.network, own)
         self.train(False)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
+    def forward(self, images: RGB) -> tuple[Tensor, ...]:
         """Features (b, c, h / stride, w / stride), rounded up, a tensor a stride, the finest first."""
         return self.levels((images - self.mean) / self.std)  # type: ignore[no-any-return]
 

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from omnial_bench.models.instance_norm import InstanceNorm
 from omnial_bench.models.options import Norm, check_sides
+from omnial_bench.types import RGB
 
 FAR = 0.1
 """Weight of the dilated path of DCSA and of the separate paths of DiffNeck (OmniAL, sections 3.2 and 3.3)."""
@@ -214,7 +215,7 @@ class Reconstructor(nn.Module):
         self.levels = nn.ModuleList(Level(m, m, n, style, upsample=upsample) for (m, n), upsample in sides)
         self.out = nn.Conv2d(width, outputs, 3, padding=1)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
+    def forward(self, images: RGB) -> Float[Tensor, "b c h w"]:
         features = self.encoder(images)[-1]
         for level in self.levels:
             features = level(features)
@@ -246,7 +247,7 @@ def _doubled(strides: Sequence[int]) -> list[bool]:
     return [coarse != fine for coarse, fine in pairwise(reversed(strides))]
 
 
-def check_size(images: Float[Tensor, "b 3 h w"], multiple: int) -> None:
+def check_size(images: RGB, multiple: int) -> None:
     """UserError where height or width is no multiple of what the poolings need."""
     check_sides((images.shape[-2], images.shape[-1]), multiple)
 

@@ -99,12 +99,10 @@ def provenance_of(
 ) -> Callable[[int], Provenance]:
     """Where a training that starts now comes from, as a function of its number of iterations; `facts` are the fields of
     Provenance that its other arguments do not give."""
-    made = partial(
-        Provenance, model=model_name(detector, paradigm, categories[0] if paradigm == "separate" else None),
-        detector=detector, paradigm=paradigm, categories=tuple(categories), versions=made_by.versions(),
-        commit=made_by.commit(), **facts,
-    )  # fmt: skip
-    return lambda iterations: made(iterations=iterations)
+    model = model_name(detector, paradigm, categories[0] if paradigm == "separate" else None)
+    made = partial(Provenance, model=model, detector=detector, paradigm=paradigm, categories=tuple(categories), **facts)
+    versions, commit = made_by.versions(), made_by.commit()
+    return lambda iterations: made(iterations=iterations, versions=versions, commit=commit)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

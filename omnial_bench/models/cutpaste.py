@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 from omnial_bench.config.load import read_backbone
 from omnial_bench.models.backbone import Backbone, untrained
-from omnial_bench.models.learned import RGB, Features, Learned, Terms
+from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import resized, smoothed
 from omnial_bench.models.networks import draw
 from omnial_bench.models.options import CutPasteOptions as Options
 from omnial_bench.synthesis.cutpaste import cut_paste, cut_paste_scar
-from omnial_bench.types import Prediction
+from omnial_bench.types import RGB, Prediction
 
 MOMENTUM, DECAY = 0.9, 3e-5
 GREY, SPREAD = 0.5, 0.25

@@ -1,6 +1,7 @@
 """DRAEM: a reconstruction network and a discriminative network on its output (Zavrtanik et al., ICCV 2021)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -8,28 +9,30 @@ from torch import Tensor, nn
 
 from omnial_bench.errors import UserError
 from omnial_bench.models.blocks import Localiser, Reconstructor, Style, check_size, initialise
-from omnial_bench.models.fitted import RGB
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
 from omnial_bench.models.options import DRAEMOptions as Options
 from omnial_bench.models.options import NetworksOptions
 from omnial_bench.synthesis import draem as synthesis
-from omnial_bench.types import GradientTrained, Prediction, Synthetic
+from omnial_bench.types import RGB, GradientTrained, Prediction, Synthetic
+
+State = Mapping[str, Tensor]
 
 
 class TwoNetworks(GradientTrained):
-    """A reconstruction of `outputs` channels, the image's first, and a localisation on it and the image, perhaps behind
-    a neck that joins both to `loc_width` channels; sizes are multiples of `output_stride`."""
+    """A reconstruction, of image and JND map if not said otherwise, and a localisation on it and the image, perhaps
+    behind a neck that joins both to `loc_width` channels; sizes are multiples of `output_stride`."""
+
+    outputs: ClassVar[int] = 4
 
     def __init__(
-        self, options: NetworksOptions, *, outputs: int, classes: int, styles: tuple[Style, Style] | None = None,
-        neck: nn.Module | None = None,
-    ) -> None:  # fmt: skip
+        self, options: NetworksOptions, *, classes: int, styles: Sequence[Style] = (), neck: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.options = options
         first, second = styles or 2 * (Style(output_stride=options.output_stride),)
-        self.reconstruction = Reconstructor(outputs=outputs, width=options.width, style=first)
+        self.reconstruction = Reconstructor(outputs=self.outputs, width=options.width, style=first)
         self.neck = neck or nn.Identity()
-        inputs = options.loc_width if neck else outputs + 3
+        inputs = options.loc_width if neck else self.outputs + 3
         self.localisation = Localiser(inputs=inputs, classes=classes, width=options.loc_width, style=second)
         initialise(self)
 
@@ -49,10 +52,11 @@ class TwoNetworks(GradientTrained):
 class DRAEM(TwoNetworks):
     """69,048,579 + 28,374,146 parameters at the paper's widths."""
 
+    outputs = 3
     options: Options
 
     def __init__(self, options: Options) -> None:
-        super().__init__(options, outputs=3, classes=2)
+        super().__init__(options, classes=2)
 
     def synthesize(self, images: RGB, textures: RGB, generator: torch.Generator) -> Synthetic:
         """Perlin-masked textures; labels 0 and 1."""
@@ -71,10 +75,7 @@ class DRAEM(TwoNetworks):
         }
 
 
-def load_official(
-    detector: DRAEM, reconstruction_state: Mapping[str, Tensor], localisation_state: Mapping[str, Tensor], *,
-    bgr: bool = True,
-) -> None:  # fmt: skip
+def load_official(detector: DRAEM, reconstruction_state: State, localisation_state: State, *, bgr: bool = True) -> None:
     """Load two state dicts laid out as the authors' ReconstructiveSubNetwork and DiscriminativeSubNetwork.
 
     The authors feed images in the order blue, green, red; with `bgr` the colour channels of the first and last
@@ -91,9 +92,7 @@ def load_official(
     detector.localisation.load_state_dict(second)
 
 
-def _renamed(
-    network: nn.Module, state: Mapping[str, Tensor], suffix: str, levels: tuple[str, ...]
-) -> dict[str, Tensor]:
+def _renamed(network: nn.Module, state: State, suffix: str, levels: tuple[str, ...]) -> dict[str, Tensor]:
     """The published state under this project's names."""
     own = network.state_dict()
     names = {name: _published(name, suffix, levels) for name in own}

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -11,13 +12,12 @@ from omnial_bench.config.schema import Training
 from omnial_bench.data.images import to_float
 from omnial_bench.models.outside.adapter import read
 from omnial_bench.models.outside.calibration import to_log_odds
-from omnial_bench.models.schedule import Row, iterations_of
+from omnial_bench.models.schedule import Row
 from omnial_bench.progress import Progress
-from omnial_bench.types import Detector, Prediction
-
-RGB = Float[Tensor, "b 3 h w"]
+from omnial_bench.types import RGB, Detector, Prediction
 
 
+@dataclass
 class Normals:
     """Batches of normal images on a device, all in order as often as they are gone through, or those at places drawn;
     bytes in memory, floats where they are asked for.
@@ -26,15 +26,14 @@ class Normals:
     detector learns that does so in steps.
     """
 
-    def __init__(
-        self, images: UInt8[Tensor, "n 3 h w"], training: Training, *, steps: int | None = None,
-        device: torch.device | str = "cpu", progress: Progress | None = None,
-    ) -> None:  # fmt: skip
-        self.images, self.training, self.device, self.progress = images, training, device, progress
-        self.steps = iterations_of(training, len(images)) if steps is None else steps
-        self.passes = 0
-        self.rows: list[Row] = []
-        """What a detector that learns in steps tells the log."""
+    images: UInt8[Tensor, "n 3 h w"]
+    training: Training
+    steps: int | None = None
+    device: torch.device | str = "cpu"
+    progress: Progress | None = None
+    rows: list[Row] = field(default_factory=list)
+    """What a detector that learns in steps tells the log."""
+    passes: int = 0
 
     def __len__(self) -> int:
         return len(self.images)

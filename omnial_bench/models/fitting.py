@@ -10,13 +10,14 @@ from torch import Tensor
 from omnial_bench.config.schema import Recipe
 from omnial_bench.data.images import to_float
 from omnial_bench.errors import UserError
-from omnial_bench.models.fitted import RGB, Fitted, Normals
+from omnial_bench.models.fitted import Fitted, Normals
 from omnial_bench.models.outside.adapter import check_detector, make_room
 from omnial_bench.models.outside.calibration import CALIBRATION, LEAST, Scale, floats_on, normal_scores, scale_of
 from omnial_bench.models.registry import build
 from omnial_bench.models.schedule import Row, iterations_of, split_normals
 from omnial_bench.progress import Progress
 from omnial_bench.trust import guarded
+from omnial_bench.types import RGB
 
 TOLERANCE = 1e-3
 """In log-odds, between a detector and one with its state: sums may be taken in another order."""

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnial_bench.models.blocks import check_size
-from omnial_bench.models.fitted import RGB, Fitted
+from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.options import GaussianOptions as Options
-from omnial_bench.types import Prediction
+from omnial_bench.types import RGB, Prediction
 
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 """Steps along which edges are looked for, down and to the right, in pixels."""

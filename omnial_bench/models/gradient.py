@@ -73,13 +73,13 @@ def descend(
     rows = loop.restore(origin.key)
     if not rows and validation:
         rows = [{"iteration": 0, "validation_ap": loop.validate(validation)}]
-    told = Log(origin.model, steps, training, progress, step=loop.step, rows=rows)
+    log = Log(origin.model, steps, training, progress, rows, loop.step)
     saved = time.monotonic()
     while loop.step < steps:
         terms = loop.advance(images, chosen, textures, learning_rate(training, loop.step, steps))
-        row = told.add(loop.step, terms)
+        row = log.add(loop.step, terms)
         if row is not None:
-            checked = loop.step == steps or loop.step % (told.every * LOGS // VALIDATIONS) == 0
+            checked = loop.step == steps or loop.step % (log.every * LOGS // VALIDATIONS) == 0
             row["validation_ap"] = loop.validate(validation) if checked else None
         if loop.first and time.monotonic() - saved > SAVE_SECONDS:
             loop.save(origin.key, rows)
@@ -115,6 +115,7 @@ class Loop:
         if order.devices > 1:
             self.wrapped.mark_forward_method("loss")
         self.training, self.generator, self.out, self.saved = training, generator, order.out, order.saved
+        self.parts = (self.detector, self.optimizer, generator)
         # Drawn where it decides something alone: a draw more would give other weights.
         self.epochs_seed = int(torch.randint(2**31, (), generator=generator)) if training.draw == "epoch" else None
         self.step = 0
@@ -176,14 +177,14 @@ class Loop:
         return average_precision(torch.cat(scores), torch.cat(labels))
 
     def save(self, key: str, rows: list[Row]) -> None:
-        save_state(self.out, key, self.detector, self.optimizer, self.generator, step=self.step, rows=rows)
+        save_state(self.out, key, self.parts, step=self.step, rows=rows)
         write_log(self.out, rows)
         if self.saved is not None:
             self.saved(self.out / STATE)
 
     def restore(self, key: str) -> list[Row]:
         """Go back to the last saved step of the same training, if there is one; its log."""
-        self.step, rows = restore_state(self.out, key, self.detector, self.optimizer, self.generator)
+        self.step, rows = restore_state(self.out, key, self.parts)
         return rows
 
 

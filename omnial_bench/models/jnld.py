@@ -4,11 +4,10 @@ import torch
 from torch import Tensor
 
 from omnial_bench.models.draem import TwoNetworks
-from omnial_bench.models.fitted import RGB
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
 from omnial_bench.models.options import JNLDOptions as Options
 from omnial_bench.synthesis import jnld as synthesis
-from omnial_bench.types import Synthetic
+from omnial_bench.types import RGB, Synthetic
 
 
 class JNLD(TwoNetworks):
@@ -17,15 +16,20 @@ class JNLD(TwoNetworks):
     options: Options
 
     def __init__(self, options: Options) -> None:
-        super().__init__(options, outputs=4, classes=options.classes)
+        super().__init__(options, classes=options.classes)
 
     def synthesize(self, images: RGB, textures: RGB, generator: torch.Generator) -> Synthetic:
         """Defects of three noticeable degrees; labels 0..3, or 0 and 1 with two classes."""
         options = self.options
         return synthesis.synthesize(
-            images, textures, generator, anomalous=options.anomalous, panels=options.panels, levels=options.classes - 1,
+            images,
+            textures,
+            generator,
+            anomalous=options.anomalous,
+            panels=options.panels,
+            levels=options.classes - 1,
             free_energy=options.free_energy,
-        )  # fmt: skip
+        )
 
     def loss(self, batch: Synthetic) -> dict[str, Tensor]:
         """Terms `mse_image`, `mse_jnd`, `focal` and, with the option, `ssim_image`; all of weight 1."""

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from omnial_bench.models.fitted import RGB as RGB
 from omnial_bench.models.fitted import Fitted, Normals
-from omnial_bench.models.schedule import Log, drawn, learning_rate
+from omnial_bench.models.schedule import Log, drawn, iterations_of, learning_rate
+from omnial_bench.types import RGB
 
 KEPT = 2**30
 """Bytes of frozen features that are kept for all normals; where there are more, each batch makes its own again."""
@@ -47,7 +47,8 @@ class Learned(Fitted):
     def fit(self, normals: Iterable[RGB], generator: torch.Generator) -> None:
         """UserError where the loss stops being finite."""
         assert isinstance(normals, Normals)
-        training, steps, frozen = normals.training, normals.steps, _Frozen(self, normals)
+        training, frozen = normals.training, _Frozen(self, normals)
+        steps = normals.steps or iterations_of(training, len(normals))
         seed = int(torch.randint(2**31, (), generator=generator))
         optimizers = self.optimizers(training.lr)
         groups = [group for optimizer in optimizers for group in optimizer.param_groups]
@@ -57,7 +58,7 @@ class Learned(Fitted):
         self.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for weight in weights:
             weight.requires_grad_(True)
-        log = Log(type(self).__name__, steps, training, normals.progress, rows=normals.rows)
+        log = Log(type(self).__name__, steps, training, normals.progress, normals.rows)
         for step in range(steps):
             lr = learning_rate(training, step, steps)
             for group, rate in zip(groups, rates, strict=True):

@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from omnial_bench.models.backbone import Backbone
-from omnial_bench.models.learned import RGB, Features, Learned, Terms
+from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import cosine_gap, resized, smoothed
 from omnial_bench.models.networks import draw
 from omnial_bench.models.options import MKDOptions as Options
-from omnial_bench.types import Prediction
+from omnial_bench.types import RGB, Prediction
 
 
 class Cloner(nn.Module):

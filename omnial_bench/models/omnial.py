@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from omnial_bench.models.blocks import FAR, Style, block
 from omnial_bench.models.draem import TwoNetworks
-from omnial_bench.models.fitted import RGB
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
 from omnial_bench.models.options import OmniALOptions as Options
 from omnial_bench.synthesis import omnial as synthesis
-from omnial_bench.types import Synthetic
+from omnial_bench.types import RGB, Synthetic
 
 
 class DiffNeck(nn.Module):
@@ -44,16 +43,22 @@ class OmniAL(TwoNetworks):
         reconstruction = Style(norm=options.rec_norm, dilated=options.rec_dilation, **shared)
         localisation = Style(dilated=options.loc_dilation, **shared)
         neck = DiffNeck(options.loc_width) if options.diffneck else None
-        super().__init__(options, outputs=4, classes=4, styles=(reconstruction, localisation), neck=neck)
+        super().__init__(options, classes=4, styles=(reconstruction, localisation), neck=neck)
 
     def synthesize(self, images: RGB, textures: RGB, generator: torch.Generator) -> Synthetic:
         """Defects of three levels inside a panel; labels 0..3 and the JND map of the clean images."""
         options = self.options
         return synthesis.synthesize(
-            images, textures, generator, panels=options.panels, anomalous=options.anomalous,
-            both_sides=options.both_sides, additive=options.additive, self_source=options.self_source,
+            images,
+            textures,
+            generator,
+            panels=options.panels,
+            anomalous=options.anomalous,
+            both_sides=options.both_sides,
+            additive=options.additive,
+            self_source=options.self_source,
             free_energy=options.free_energy,
-        )  # fmt: skip
+        )
 
     def loss(self, batch: Synthetic) -> dict[str, Tensor]:
         """The five terms of Eq. 3, all of weight 1: `mse_image`, `ssim_image`, `mse_jnd`, `ssim_jnd`, `focal`."""

@@ -12,10 +12,10 @@ from omnial_bench.errors import UserError
 from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.blocks import check_size
 from omnial_bench.models.chain import Moments, Rows, nest, squares, unnest
-from omnial_bench.models.fitted import RGB, Fitted
+from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.levels import in_full, to_pixels
 from omnial_bench.models.options import PaDiMOptions as Options
-from omnial_bench.types import Prediction
+from omnial_bench.types import RGB, Prediction
 
 RIDGE = 0.01
 """Added to each variance, as published."""

@@ -11,10 +11,10 @@ from omnial_bench.errors import UserError
 from omnial_bench.memory import check_room
 from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.coreset import k_centres, nearest, project
-from omnial_bench.models.fitted import RGB, Fitted
+from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.levels import in_full, to_pixels
 from omnial_bench.models.options import PatchCoreOptions as Options
-from omnial_bench.types import Prediction
+from omnial_bench.types import RGB, Prediction
 
 ROUND = 1e-6
 """Of the mean squared length of the memory's features: added under the root, whose slope has no bound at 0."""

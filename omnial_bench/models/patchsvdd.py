@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omnial_bench.models.coreset import nearest
-from omnial_bench.models.learned import RGB, Features, Learned, Terms
+from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import in_full
 from omnial_bench.models.networks import draw
 from omnial_bench.models.options import PatchSVDDOptions as Options
 from omnial_bench.synthesis.patch_pairs import DIRECTIONS, coinciding, neighbours
-from omnial_bench.types import Prediction
+from omnial_bench.types import RGB, Prediction
 
 SMALL, LARGE = 32, 64
 """Sides of the patches, in pixels."""

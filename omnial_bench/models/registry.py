@@ -31,10 +31,21 @@ from omnial_bench.trust import drawing_from, is_foreign
 from omnial_bench.types import Detector, GradientTrained
 
 CLASSES: dict[str, Callable[[Any], Detector]] = {
-    "cutpaste": CutPaste, "draem": DRAEM, "gaussian": FilterGaussian, "jnld": JNLD, "mkd": MKD, "omnial": OmniAL,
-    "padim": PaDiM, "padim-spd-lite": PaDiMSPD, "patchcore": PatchCore, "patchsvdd": PatchSVDD, "rd4ad": RD4AD,
-    "simplenet": SimpleNet, "stfpm": STFPM, "uniad": UniAD,
-}  # fmt: skip
+    "cutpaste": CutPaste,
+    "draem": DRAEM,
+    "gaussian": FilterGaussian,
+    "jnld": JNLD,
+    "mkd": MKD,
+    "omnial": OmniAL,
+    "padim": PaDiM,
+    "padim-spd-lite": PaDiMSPD,
+    "patchcore": PatchCore,
+    "patchsvdd": PatchSVDD,
+    "rd4ad": RD4AD,
+    "simplenet": SimpleNet,
+    "stfpm": STFPM,
+    "uniad": UniAD,
+}
 DETECTORS = {name: (kind, OPTIONS[name]) for name, kind in CLASSES.items()}
 
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -62,16 +63,22 @@ def by_epoch(count: int, batch: int, step: int, seed: int) -> Int64[Tensor, " ba
     return torch.cat(orders)[step * batch - first * count :][:batch]
 
 
+@dataclass
 class Log:
     """Rows of a training's log, and how far it has come for who watches."""
 
-    def __init__(
-        self, name: str, steps: int, training: Training, progress: Progress | None, *, step: int = 0,
-        rows: list[Row] | None = None,
-    ) -> None:  # fmt: skip
-        self.name, self.steps, self.training, self.progress = name, steps, training, progress
-        self.rows = [] if rows is None else rows
-        self.every, self.last, self.at = max(1, steps // LOGS), step, time.monotonic()
+    name: str
+    steps: int
+    training: Training
+    progress: Progress | None
+    rows: list[Row]
+    last: int = 0
+    """Step of the last row; `at` is its time."""
+    at: float = field(default_factory=time.monotonic)
+
+    @property
+    def every(self) -> int:
+        return max(1, self.steps // LOGS)
 
     def add(self, step: int, terms: dict[str, Tensor]) -> Row | None:
         """After `step` steps, of which the last had these terms of the loss: its row, where one is due. UserError where

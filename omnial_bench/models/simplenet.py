@@ -8,12 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omnial_bench.models.backbone import Backbone
-from omnial_bench.models.learned import RGB, Features, Learned, Terms
+from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import joined, resized, smoothed
 from omnial_bench.models.networks import draw
 from omnial_bench.models.options import SimpleNetOptions as Options
-from omnial_bench.synthesis.feature_noise import add_noise
-from omnial_bench.types import Prediction
+from omnial_bench.types import RGB, Prediction
 
 MARGIN, SLOPE = 0.5, 0.2
 DECAY = 1e-5
@@ -66,3 +65,9 @@ class SimpleNet(Learned):
 def _rows(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "n c"]:
     """A row for each place of each image."""
     return features.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def add_noise(features: Float[Tensor, "*_n c"], deviation: float, generator: torch.Generator) -> Float[Tensor, "*_n c"]:
+    """N(0, deviation) added to each value (SimpleNet, section 3.3)."""
+    drawn = torch.randn(features.shape, generator=generator)
+    return features + deviation * drawn.to(features)

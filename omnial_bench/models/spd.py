@@ -5,14 +5,14 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from omnial_bench.models.learned import RGB, Features, Learned, Terms
+from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.options import PaDiMSPDOptions as Options
 from omnial_bench.models.padim import PaDiM
 from omnial_bench.models.siamese import Heads
-from omnial_bench.synthesis.smoothblend import smooth_blend
+from omnial_bench.synthesis.cutpaste import smooth_blend
 from omnial_bench.synthesis.transform import jittered_crop
 from omnial_bench.trust import drawing_from
-from omnial_bench.types import Prediction
+from omnial_bench.types import RGB, Prediction
 
 DECAY = 1e-4
 HEADS_RATE = 10.0

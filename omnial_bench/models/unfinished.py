@@ -19,12 +19,13 @@ log = logging.getLogger(__name__)
 
 STATE = "last.safetensors"
 
+Parts = tuple[nn.Module, Optimizer, torch.Generator]
+"""What a training step changes."""
 
-def save_state(
-    folder: Path, key: str, detector: nn.Module, optimizer: Optimizer, generator: torch.Generator, *, step: int,
-    rows: list[Row],
-) -> None:  # fmt: skip
+
+def save_state(folder: Path, key: str, parts: Parts, *, step: int, rows: list[Row]) -> None:
     """Write the training that `key` describes, after `step` steps, to `folder`; a whole file or none."""
+    detector, optimizer, generator = parts
     tensors = {f"model.{name}": tensor for name, tensor in detector.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{index}.{name}": value for name, value in state.items()}
@@ -33,10 +34,8 @@ def save_state(
     write_tensors(folder / STATE, tensors, {**metadata, "sha256": _digest(tensors, metadata)})
 
 
-def restore_state(
-    folder: Path, key: str, detector: nn.Module, optimizer: Optimizer, generator: torch.Generator
-) -> tuple[int, list[Row]]:
-    """Set all three back to what was saved for `key`: its step and log, or 0 and none where nothing was.
+def restore_state(folder: Path, key: str, parts: Parts) -> tuple[int, list[Row]]:
+    """Set the parts back to what was saved for `key`: its step and log, or 0 and none where nothing was.
 
     A damaged file is set aside, with a warning.
     """
@@ -50,6 +49,7 @@ def restore_state(
         return 0, []
     if metadata.get("key") != key:
         return 0, []
+    detector, optimizer, generator = parts
     state, weights = optimizer.state_dict(), {}
     for name, value in tensors.items():
         kind, _, rest = name.partition(".")

@@ -10,12 +10,11 @@ from torch.nn import functional as F
 
 from omnial_bench.errors import UserError
 from omnial_bench.models.backbone import Backbone
-from omnial_bench.models.learned import RGB, Features, Learned, Terms
+from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import ROUND, joined, resized
 from omnial_bench.models.networks import draw
 from omnial_bench.models.options import UniADOptions as Options
-from omnial_bench.synthesis.feature_noise import jitter
-from omnial_bench.types import Prediction
+from omnial_bench.types import RGB, Prediction
 
 DECAY = 1e-4
 
@@ -197,3 +196,10 @@ def dropped(values: Tensor, share: float, noise: Noise) -> Tensor:
         return values
     mask = torch.rand(values.shape, generator=noise).ge_(share).div_(1 - share)
     return values * mask.to(values)
+
+
+def jitter(tokens: Float[Tensor, "*_n c"], scale: float, generator: torch.Generator) -> Float[Tensor, "*_n c"]:
+    """Noise on each value in proportion to the length of its token: N(0, scale |token| / c) (UniAD, section 3.4)."""
+    lengths = torch.linalg.vector_norm(tokens, dim=-1, keepdim=True) / tokens.shape[-1]
+    drawn = torch.randn(tokens.shape, generator=generator)
+    return torch.addcmul(tokens, lengths, drawn.to(tokens), value=scale)

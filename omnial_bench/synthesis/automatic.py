@@ -11,7 +11,7 @@ import scipy
 import skimage
 from numpy.typing import NDArray
 
-from omnial_bench.synthesis.morphology import fill_largest, opened, scaled
+from omnial_bench.synthesis.morphology import filled, largest, opened, scaled
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def object_of(distances: NDArray[np.float64], opening: int) -> Mask:
     if distances.max() - distances.min() < 1e-6:
         return np.zeros(distances.shape, np.bool_)
     far = distances > skimage.filters.threshold_otsu(distances)
-    return fill_largest(opened(far, scaled(opening, distances.shape[0])))
+    return largest(filled(opened(far, scaled(opening, distances.shape[0]))))
 
 
 def _refused(masks: Sequence[Mask], steepness: Sequence[NDArray[np.float64]]) -> str:

@@ -3,21 +3,21 @@
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from omnial_bench.synthesis.draw import chance, uniform
 from omnial_bench.synthesis.masks import marked, training_masks
 from omnial_bench.synthesis.textures import augment
 from omnial_bench.synthesis.transform import rotate
-from omnial_bench.types import Synthetic
+from omnial_bench.types import RGB, Synthetic
 
 MAX_TRANSPARENCY = 0.8
 
 
 def synthesize(
-    images: Float[Tensor, "b 3 h w"],
-    textures: Float[Tensor, "b 3 h w"],
+    images: RGB,
+    textures: RGB,
     generator: torch.Generator,
     *,
     anomalous: float = 0.5,
@@ -35,21 +35,14 @@ def synthesize(
     return Synthetic(blend(images, augmented, masks, generator), images, masks.long())
 
 
-def blend(
-    images: Float[Tensor, "b 3 h w"],
-    textures: Float[Tensor, "b 3 h w"],
-    masks: Bool[Tensor, "b h w"],
-    generator: torch.Generator,
-) -> Float[Tensor, "b 3 h w"]:
+def blend(images: RGB, textures: RGB, masks: Bool[Tensor, "b h w"], generator: torch.Generator) -> RGB:
     """Inside the masks (1 - beta) texture + beta image, beta ~ U(0, 0.8) an image; outside, the image."""
     beta = uniform((len(images), 1, 1, 1), 0.0, MAX_TRANSPARENCY, generator, images.device)
     # One pass over the images, and exactly the image where the weight is zero.
     return torch.lerp(images, textures, masks[:, None] * (1 - beta))
 
 
-def turned(
-    images: Float[Tensor, "b 3 h w"], probability: float, generator: torch.Generator
-) -> Float[Tensor, "b 3 h w"]:
+def turned(images: RGB, probability: float, generator: torch.Generator) -> RGB:
     """Each image turned about its centre by U(-90, 90) degrees with a probability."""
     if probability == 0:
         return images

@@ -1,6 +1,7 @@
 """Where the object is in a normal image: a threshold by category, cleaned up, whole frame where that fails."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 
@@ -9,9 +10,12 @@ import skimage
 import torch
 from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
-from omnial_bench.data.catalog import ForegroundRule
+from omnial_bench.data.catalog import ForegroundRule, foreground_rule
+from omnial_bench.data.dataset import Dataset
+from omnial_bench.io.whole import whole
 from omnial_bench.synthesis import automatic
 from omnial_bench.synthesis.morphology import closed, filled, largest, opened, scaled
 
@@ -19,6 +23,8 @@ log = logging.getLogger(__name__)
 
 GUARD = (0.02, 0.98)
 """Smallest and largest share of the frame that an object is believed to cover."""
+LOOKED_AT, SHOWN = 24, 6
+"""Training images of a category whose foreground is measured for a picture of it, and those in the picture."""
 _GREY = (0.299, 0.587, 0.114)
 _BLUE = (0.0, 0.0, 1.0)
 
@@ -101,3 +107,25 @@ def _channel(images: Tensor, rule: ForegroundRule) -> NDArray[np.uint8]:
 def _levels(images: Tensor) -> Tensor:
     """Grey levels from 0 to 255, on the CPU."""
     return images.detach().cpu().float() * (1 if images.dtype == torch.uint8 else 255)
+
+
+def draw_foregrounds(dataset: Dataset, path: Path, size: tuple[int, int]) -> list[str]:
+    """Write a PNG with a row of training images a category, dimmed where they are background; a sentence a category.
+
+    UserError as of `Dataset.load`, and where the file cannot be written.
+    """
+    rows, told = [], []
+    for category in dataset.categories:
+        images = dataset.load("train", [category], size).images
+        images = images[torch.linspace(0, len(images) - 1, min(LOOKED_AT, len(images))).round().long()]
+        rule = foreground_rule(dataset.name, category)
+        masks = foreground(images, rule)
+        dimmed = torch.where(masks[:, None], images, images // 4 + 184)[:SHOWN]
+        row = dimmed.permute(2, 0, 3, 1).reshape(size[0], -1, 3).numpy()
+        rows.append(np.pad(row, ((0, 0), (0, SHOWN * size[1] - row.shape[1]), (0, 0)), constant_values=255))
+        share = float(masks.float().mean())
+        what = "whole frame" if share == 1 else f"{share:.1%} of the frame"
+        told.append(f"{category}: {what}, by the {'automatic' if rule.method == 'auto' else rule.method} rule")
+    with whole(path) as aside:
+        Image.fromarray(np.vstack(rows)).save(aside, format="PNG")
+    return told

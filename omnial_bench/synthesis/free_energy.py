@@ -20,6 +20,7 @@ from omnial_bench.synthesis.jnd import (
     within_disc,
 )
 from omnial_bench.synthesis.transform import grey_of
+from omnial_bench.types import RGB
 
 SEARCH, PATCH = 10, 3
 """Radii of the surround and of the patches that are compared in it."""
@@ -33,7 +34,7 @@ ORDERLY = 10.0
 """Local standard deviation, in grey levels, below which a lone surprise is spread over its surround."""
 
 
-def free_energy_map(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+def free_energy_map(images: RGB) -> Float[Tensor, "b 1 h w"]:
     """JND of RGB images in [0, 1] as an opacity in [0, 1], on the scale of `jnd_map`; sides of at least 13."""
     grey = 255.0 * grey_of(images)
     foreseen = predicted(grey)

@@ -13,40 +13,17 @@ from torch.nn import functional as F
 
 from omnial_bench.synthesis.canny import canny, gaussian_blur
 from omnial_bench.synthesis.transform import either, grey_of
+from omnial_bench.types import RGB
 
-_LUMINANCE = (
-    (1, 1, 1, 1, 1),
-    (1, 2, 2, 2, 1),
-    (1, 2, 0, 2, 1),
-    (1, 2, 2, 2, 1),
-    (1, 1, 1, 1, 1),
-)
-_VERTICAL = (
-    (0, 0, 0, 0, 0),
-    (1, 3, 8, 3, 1),
-    (0, 0, 0, 0, 0),
-    (-1, -3, -8, -3, -1),
-    (0, 0, 0, 0, 0),
-)
-_FALLING = (
-    (0, 0, 1, 0, 0),
-    (0, 8, 3, 0, 0),
-    (1, 3, 0, -3, -1),
-    (0, 0, -3, -8, 0),
-    (0, 0, -1, 0, 0),
-)
-_RISING = (
-    (0, 0, 1, 0, 0),
-    (0, 0, 3, 8, 0),
-    (-1, -3, 0, 3, 1),
-    (0, -8, -3, 0, 0),
-    (0, 0, -1, 0, 0),
-)
+_LUMINANCE = ((1, 1, 1, 1, 1), (1, 2, 2, 2, 1), (1, 2, 0, 2, 1), (1, 2, 2, 2, 1), (1, 1, 1, 1, 1))
+_VERTICAL = ((0, 0, 0, 0, 0), (1, 3, 8, 3, 1), (0, 0, 0, 0, 0), (-1, -3, -8, -3, -1), (0, 0, 0, 0, 0))
+_FALLING = ((0, 0, 1, 0, 0), (0, 8, 3, 0, 0), (1, 3, 0, -3, -1), (0, 0, -3, -8, 0), (0, 0, -1, 0, 0))
+_RISING = ((0, 0, 1, 0, 0), (0, 0, 3, 8, 0), (-1, -3, 0, 3, 1), (0, -8, -3, 0, 0), (0, 0, -1, 0, 0))
 _SCALE = 10.0 / 255.0
 _DILATION = 6
 
 
-def jnd_map(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+def jnd_map(images: RGB) -> Float[Tensor, "b 1 h w"]:
     """JND of RGB images in [0, 1] as an opacity in [0, 1]; 0.307 on flat grey 64, 0.097 on 127."""
     grey = 255.0 * grey_of(images)
     background, gradient = surroundings(grey)
@@ -54,9 +31,7 @@ def jnd_map(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
     return opacity(overlapped(luminance_adaptation(background), texture))
 
 
-def surroundings(
-    grey: Float[Tensor, "b 1 h w"],
-) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"]]:
+def surroundings(grey: Float[Tensor, "b 1 h w"]) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"]]:
     """The weighted mean luminance about each pixel and its largest gradient of four directions, in grey levels."""
     transposed = tuple(zip(*_VERTICAL, strict=True))
     kernels = torch.tensor((_LUMINANCE, _VERTICAL, _FALLING, _RISING, transposed), device=grey.device, dtype=grey.dtype)

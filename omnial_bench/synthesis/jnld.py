@@ -1,20 +1,18 @@
 """JNLD's training samples: DRAEM's masks and textures, fused at several just noticeable degrees (Zhao, ICME 2022)."""
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from omnial_bench.synthesis.free_energy import free_energy_map
 from omnial_bench.synthesis.jnd import jnd_map
 from omnial_bench.synthesis.masks import marked, training_masks
 from omnial_bench.synthesis.omnial import fuse, refine_labels
 from omnial_bench.synthesis.textures import augment
-from omnial_bench.types import Synthetic
+from omnial_bench.types import RGB, Synthetic
 
 
 def synthesize(
-    images: Float[Tensor, "b 3 h w"],
-    textures: Float[Tensor, "b 3 h w"],
+    images: RGB,
+    textures: RGB,
     generator: torch.Generator,
     *,
     anomalous: float = 0.5,

@@ -1,19 +1,23 @@
-"""Where the anomalies of a training batch lie: Perlin masks, confined to panels or left out of normal samples."""
+"""Where anomalies of a training batch lie: Perlin masks, in panels (OmniAL, section 3.1 and Fig. 4) or left out of normal
+samples."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from omnial_bench.synthesis.draw import chance
-from omnial_bench.synthesis.panels import draw_panels
+from omnial_bench.synthesis.draw import Device, chance, choice
 from omnial_bench.synthesis.perlin import perlin_masks
+from omnial_bench.types import RGB
 
 REDRAWS = 20
+PANELS = ("left", "right", "top", "bottom", "all")
+"""Parts of an image that synthetic anomalies are confined to."""
+SHARES = (0.5, 0.8)
 
 
 def training_masks(
     levels: int,
-    images: Float[Tensor, "b 3 h w"],
+    images: RGB,
     generator: torch.Generator,
     *,
     anomalous: float = 0.5,
@@ -65,3 +69,40 @@ def _draw(
     """Masks of `levels` an image; empty, and not worked out, for those that `acts` (on the CPU) leaves out."""
     wanted = None if acts is None else acts.repeat(levels)
     return perlin_masks(levels * n, size, generator, device, wanted=wanted).view(levels, n, *size)
+
+
+def draw_panels(
+    n: int, size: tuple[int, int], generator: torch.Generator, device: Device, *, both_sides: bool = False
+) -> tuple[Bool[Tensor, "n h w"], Int64[Tensor, " n"]]:
+    """n panels, each of the five kinds equally likely, and their kinds as indices into PANELS.
+
+    A side panel takes U(0.5, 0.8) of the image across its own direction; with `both_sides` also along it, placed at
+    random.
+    """
+    kinds = choice(n, len(PANELS), generator)
+    draws = torch.rand((n, 3), generator=generator)
+    return panels_of(kinds, draws, size, device, both_sides=both_sides), kinds
+
+
+def panels_of(
+    kinds: Int64[Tensor, " n"], draws: Tensor, size: tuple[int, int], device: Device, *, both_sides: bool = False
+) -> Bool[Tensor, "n h w"]:
+    """The panels of given kinds; `draws` (n, 3) in [0, 1) are the share across, the share along and the place along."""
+    height, width = size
+    low, high = SHARES
+    across, along, place = (low + (high - low) * draws[:, 0], low + (high - low) * draws[:, 1], draws[:, 2])
+    if not both_sides:
+        along = torch.ones_like(along)
+    start, end = place * (1 - along), place * (1 - along) + along
+    # Rows: kinds in the order of PANELS; columns: top, bottom, left, right edge as fractions of the frame.
+    zero, one = torch.zeros_like(across), torch.ones_like(across)
+    left, right = (start, end, zero, across), (start, end, 1 - across, one)
+    top, bottom = (zero, across, start, end), (1 - across, one, start, end)
+    edges = torch.stack([torch.stack(kind) for kind in (left, right, top, bottom, (zero, one, zero, one))])
+    chosen: Tensor = edges[kinds, :, torch.arange(len(kinds))].T.to(device)
+    first, end_row, left_edge, right_edge = chosen[..., None].unbind()
+    y = (torch.arange(height, device=device) + 0.5) / height
+    x = (torch.arange(width, device=device) + 0.5) / width
+    rows = (y >= first) & (y < end_row)
+    columns = (x >= left_edge) & (x < right_edge)
+    return rows[:, :, None] & columns[:, None, :]

@@ -1,6 +1,9 @@
 """Masks closed, opened and filled: the frame is continued by its edge, so that an object that touches it keeps its
 border."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 # By its name in full, for scipy imports a part of itself when it is asked for: a quarter of a second.
@@ -18,12 +21,12 @@ def scaled(pixels: int, height: int) -> int:
 
 def closed(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
     """Closing with a square."""
-    return mask if side < 2 else _erode(_dilate(mask, side, reflected=False), side, reflected=True)
+    return _filtered(mask, side, scipy.ndimage.maximum_filter, scipy.ndimage.minimum_filter)
 
 
 def opened(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
     """Opening with a square."""
-    return mask if side < 2 else _dilate(_erode(mask, side, reflected=False), side, reflected=True)
+    return _filtered(mask, side, scipy.ndimage.minimum_filter, scipy.ndimage.maximum_filter)
 
 
 def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -37,30 +40,14 @@ def largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if count < 2:
         return mask
     sizes = np.bincount(parts.ravel())
-    sizes[0] = 0
-    part: NDArray[np.bool_] = parts == sizes.argmax()
-    return part
+    return np.asarray(parts == 1 + sizes[1:].argmax())
 
 
-def fill_largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The largest part without holes."""
-    return largest(filled(mask))
-
-
-def _dilate(mask: NDArray[np.bool_], side: int, *, reflected: bool) -> NDArray[np.bool_]:
-    grown: NDArray[np.uint8] = scipy.ndimage.maximum_filter(
-        mask.view(np.uint8), side, mode="nearest", origin=_origin(side, reflected)
-    )
-    return grown.view(np.bool_)
-
-
-def _erode(mask: NDArray[np.bool_], side: int, *, reflected: bool) -> NDArray[np.bool_]:
-    shrunk: NDArray[np.uint8] = scipy.ndimage.minimum_filter(
-        mask.view(np.uint8), side, mode="nearest", origin=_origin(side, reflected)
-    )
-    return shrunk.view(np.bool_)
-
-
-def _origin(side: int, reflected: bool) -> int:
-    """A square of even side has no middle: the second step uses the mirrored one, or the object would move a pixel."""
-    return -1 if reflected and side % 2 == 0 else 0
+def _filtered(mask: NDArray[np.bool_], side: int, *filters: Callable[..., Any]) -> NDArray[np.bool_]:
+    # A square of even side has no middle: the second filter uses the mirrored one, or the object would move a pixel.
+    if side < 2:
+        return mask
+    values = mask.view(np.uint8)
+    for filtered, origin in zip(filters, (0, side % 2 - 1), strict=True):
+        values = filtered(values, side, mode="nearest", origin=origin)
+    return values.view(np.bool_)

@@ -11,7 +11,7 @@ from omnial_bench.synthesis.free_energy import free_energy_map
 from omnial_bench.synthesis.jnd import jnd_map
 from omnial_bench.synthesis.masks import marked, training_masks
 from omnial_bench.synthesis.transform import jittered_crop
-from omnial_bench.types import Synthetic
+from omnial_bench.types import RGB, Synthetic
 
 EASY, MEDIUM, HARD = 1, 2, 3
 BETAS = (0.6, 0.3, 0.1)
@@ -23,8 +23,8 @@ SSIM_CUTS = (0.5, 0.8, 0.95)
 
 
 def synthesize(
-    images: Float[Tensor, "b 3 h w"],
-    textures: Float[Tensor, "b 3 h w"],
+    images: RGB,
+    textures: RGB,
     generator: torch.Generator,
     *,
     panels: bool = True,
@@ -49,14 +49,14 @@ def synthesize(
 
 
 def fuse(
-    images: Float[Tensor, "b 3 h w"],
-    textures: Float[Tensor, "b 3 h w"],
+    images: RGB,
+    textures: RGB,
     masks: Bool[Tensor, "3 b h w"],
     allowed: Bool[Tensor, "b h w"],
     *,
     jnd: Float[Tensor, "b 1 h w"],
     additive: bool = False,
-) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "3 b h w"]]:
+) -> tuple[RGB, Float[Tensor, "3 b h w"]]:
     """The anomalous images and the softened masks, levels in the order easy, medium, hard (Eq. 1 and 2).
 
     The soft edges of the masks end where `allowed` does. The levels are blended one after the other, so images stay in
@@ -76,9 +76,7 @@ def fuse(
     return torch.lerp(textures, images, rest), alphas.transpose(0, 1)
 
 
-def refine_labels(
-    clean: Float[Tensor, "b 3 h w"], augmented: Float[Tensor, "b 3 h w"], union: Bool[Tensor, "b h w"]
-) -> Int64[Tensor, "b h w"]:
+def refine_labels(clean: RGB, augmented: RGB, union: Bool[Tensor, "b h w"]) -> Int64[Tensor, "b h w"]:
     """Levels by how visible the change is: local SSIM inside `union`, cut at 0.95, 0.80 and 0.50; 0 outside."""
     changed = marked(union)
     if changed is not None and not changed.all():

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from omnial_bench.synthesis.draw import choice
+from omnial_bench.types import RGB
 
 DIRECTIONS = torch.tensor([(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)])
 """Of a patch's neighbours, down and to the right; a direction's place is its class."""
@@ -15,7 +16,7 @@ NEAR = 32
 
 
 def neighbours(
-    images: Float[Tensor, "b 3 h w"], side: int, generator: torch.Generator
+    images: RGB, side: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b 3 s s"], Int64[Tensor, " b"]]:
     """A patch of each image, one of its eight neighbours, and which; a little of both is changed, so that the relation
     cannot be told by colours or edges that go on. Neighbours overlap by up to a quarter; they are moved into the frame.
@@ -28,7 +29,7 @@ def neighbours(
 
 
 def coinciding(
-    images: Float[Tensor, "b 3 h w"], side: int, generator: torch.Generator
+    images: RGB, side: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b 3 s s"]]:
     """A patch of each image, and one moved by a pixel or few."""
     places, most = _places(images, side, generator), max(1, side // NEAR)
@@ -36,7 +37,7 @@ def coinciding(
     return crop(images, places, side), crop(images, _within(places + moves, images, side), side)
 
 
-def crop(images: Float[Tensor, "b 3 h w"], places: Int64[Tensor, "b 2"], side: int) -> Float[Tensor, "b 3 s s"]:
+def crop(images: RGB, places: Int64[Tensor, "b 2"], side: int) -> Float[Tensor, "b 3 s s"]:
     """A square of each image, by its upper left corner."""
     corners = zip(images, places.tolist(), strict=True)
     return torch.stack([image[:, top : top + side, left : left + side] for image, (top, left) in corners])

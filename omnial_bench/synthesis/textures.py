@@ -14,17 +14,14 @@ from torch.nn import functional as F
 
 from omnial_bench.synthesis.draw import Draws, subsets
 from omnial_bench.synthesis.transform import either, rotate, turn_hue
+from omnial_bench.types import RGB
 
 Augmentation = Callable[[Tensor, Draws], Tensor]
 
 
 def augment(
-    textures: Float[Tensor, "b 3 h w"],
-    generator: torch.Generator,
-    *,
-    drawn: int = 3,
-    wanted: Bool[Tensor, " b"] | None = None,
-) -> Float[Tensor, "b 3 h w"]:
+    textures: RGB, generator: torch.Generator, *, drawn: int = 3, wanted: Bool[Tensor, " b"] | None = None
+) -> RGB:
     """Each texture through `drawn` different operations out of AUGMENTATIONS; values stay in [0, 1].
 
     All numbers are drawn, but only textures that are `wanted` (on the CPU; None: all) are worked on.

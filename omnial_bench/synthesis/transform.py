@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnial_bench.synthesis.draw import chance, uniform
+from omnial_bench.types import RGB
 
 RESIZE = (0.5, 2.0)
 JITTER = (0.4, 0.4, 0.4, 0.1)
@@ -15,13 +16,13 @@ _GREY = (0.299, 0.587, 0.114)
 
 
 def jittered_crop(
-    images: Float[Tensor, "b 3 h w"],
+    images: RGB,
     generator: torch.Generator,
     *,
     resize: tuple[float, float] = RESIZE,
     flip: float = 0.5,
     jitter: tuple[float, ...] = JITTER,
-) -> Float[Tensor, "b 3 h w"]:
+) -> RGB:
     """Each image resized by a factor log-uniform in `resize`, cropped, flipped each way with a probability, jittered.
 
     A view that is smaller than the frame is continued by reflection. OmniAL, section 4.2; strengths are this project's.
@@ -58,9 +59,7 @@ def _centres(images: Tensor) -> tuple[Float[Tensor, "1 w"], Float[Tensor, "h 1"]
     return x[None, :], y[:, None]
 
 
-def colour_jitter(
-    images: Float[Tensor, "b 3 h w"], generator: torch.Generator, strengths: tuple[float, ...] = JITTER
-) -> Float[Tensor, "b 3 h w"]:
+def colour_jitter(images: RGB, generator: torch.Generator, strengths: tuple[float, ...] = JITTER) -> RGB:
     """Brightness, contrast and saturation by factors U(1 - s, 1 + s) and hue by U(-s, s) turns, in this order."""
     n, device = len(images), images.device
     brightness, contrast, saturation, hue = (
@@ -73,7 +72,7 @@ def colour_jitter(
     return turn_hue(images, hue)
 
 
-def grey_of(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+def grey_of(images: RGB) -> Float[Tensor, "b 1 h w"]:
     """Luma of ITU-R BT.601."""
     weights = torch.tensor(_GREY, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
     return (images * weights).sum(1, keepdim=True)
@@ -84,18 +83,14 @@ def either(mask: Bool[Tensor, "*_m"], these: Float[Tensor, "*_a"], those: Float[
     return torch.lerp(those, these, mask.to(those.dtype))
 
 
-def turn_hue(
-    images: Float[Tensor, "b 3 h w"], turns: Float[Tensor, "b 1 1 1"], *, saturation: Tensor | float = 0.0
-) -> Float[Tensor, "b 3 h w"]:
+def turn_hue(images: RGB, turns: Float[Tensor, "b 1 1 1"], *, saturation: Tensor | float = 0.0) -> RGB:
     """HSV hue moved by `turns` (1 is a full circle) and saturation by an amount in [-1, 1], value kept."""
     value, smallest = images.amax(1, keepdim=True), images.amin(1, keepdim=True)
     chroma = value - smallest
     red, green, blue = images[:, 0:1], images[:, 1:2], images[:, 2:3]
     safe = chroma.clamp_min(1e-8)
     sextant = either(
-        value == red,
-        (green - blue) / safe,
-        either(value == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+        value == red, (green - blue) / safe, either(value == green, (blue - red) / safe + 2, (red - green) / safe + 4)
     )
     hue = sextant + 6 * turns
     amount = (chroma / value.clamp_min(1e-8) + saturation).clamp(0, 1) * value

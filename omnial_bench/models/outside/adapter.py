@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeGuard
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parameter import is_lazy
@@ -16,7 +15,7 @@ from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.calibration import LEAST, Scale, scale_of, to_log_odds
 from omnial_bench.models.outside.gradients import named
 from omnial_bench.trust import drawing_from, guarded
-from omnial_bench.types import Detector, Prediction, Untrained
+from omnial_bench.types import RGB, Detector, Prediction, Untrained
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ class Adapted(Untrained):
         """Whether a scale was taken; a module that returns a Prediction has none."""
         return bool((self.temperature != 1).any() or (self.threshold != 0).any())
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+    def forward(self, images: RGB) -> Prediction:
         """UserError where the module fails, or returns something else than it may."""
         output = read(_tried(self.module, images), images)
         if isinstance(output, Prediction):
@@ -60,7 +59,7 @@ class Adapted(Untrained):
         return to_log_odds(*output, self.threshold, self.temperature)
 
 
-def adapt(module: nn.Module, normals: Iterable[Float[Tensor, "b 3 h w"]]) -> Detector:
+def adapt(module: nn.Module, normals: Iterable[RGB]) -> Detector:
     """`module` as a Detector in eval mode, its scale taken from what it says of `normals`, normal images in batches
     that it was not fitted on.
 
@@ -199,7 +198,7 @@ def make_room(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             owner._buffers[leaf] = tensor.clone()
 
 
-def read(output: object, images: Float[Tensor, "b 3 h w"]) -> Prediction | tuple[Tensor, Tensor | None]:
+def read(output: object, images: RGB) -> Prediction | tuple[Tensor, Tensor | None]:
     """A module's output as a Prediction, or as a map (b, h, w) of the images' size with a score (b) or None, on the
     images' device and of their precision."""
     if isinstance(output, Prediction):
@@ -225,7 +224,7 @@ def read(output: object, images: Float[Tensor, "b 3 h w"]) -> Prediction | tuple
     return maps.to(images), score
 
 
-def _check_prediction(prediction: Prediction, images: Float[Tensor, "b 3 h w"]) -> None:
+def _check_prediction(prediction: Prediction, images: RGB) -> None:
     """UserError for a Prediction that is none of these images."""
     count, _, *size = images.shape
     shape, logits, scores = tuple(images.shape), prediction.logits, prediction.score

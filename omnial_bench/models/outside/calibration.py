@@ -11,7 +11,7 @@ from torch import Tensor
 from omnial_bench.data.images import to_float
 from omnial_bench.errors import UserError
 from omnial_bench.trust import guarded
-from omnial_bench.types import Detector, Prediction
+from omnial_bench.types import RGB, Detector, Prediction
 
 QUANTILE = 0.995
 """Of the values on normal images: where log-odds of 0 come to lie."""
@@ -113,6 +113,6 @@ def normal_scores(
     return scores
 
 
-def floats_on(images: Tensor, device: torch.device | str) -> Float[Tensor, "b 3 h w"]:
+def floats_on(images: Tensor, device: torch.device | str) -> RGB:
     """Images on a device, bytes as floats in [0, 1]."""
     return images.to(device) if images.is_floating_point() else to_float(images, device)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from omnial_bench.errors import UserError, line_of
 from omnial_bench.models.outside.gradients import ForwardOnly
+from omnial_bench.types import RGB
 
 FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 """onnxruntime's names of the types that an output may have."""
@@ -42,7 +42,7 @@ class Exported(nn.Module):
                 raise UserError(f"expected three numbers for {name}, above 0 for std, got {list(values)}")
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32)[:, None, None])
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, images: RGB) -> Tensor | tuple[Tensor, Tensor]:
         """UserError for images of a size that the model does not take, and where onnxruntime fails."""
         for want, got in zip(self.size, images.shape[2:], strict=True):
             if want not in (None, got):

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from omnial_bench.errors import UserError, line_of
 from omnial_bench.models.outside.gradients import ForwardOnly, Whole, Wrapper
+from omnial_bench.types import RGB
 
 
 class Unclamped(Wrapper):
@@ -18,7 +18,7 @@ class Unclamped(Wrapper):
         super().__init__(model)
         self.pre_processor = pre_processor
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Any:
+    def forward(self, images: RGB) -> Any:
         """A map, or a pair of map and score. UserError for a model that gives no map."""
         batch = self.module(images if self.pre_processor is None else self.pre_processor(images))
         try:
