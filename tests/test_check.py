@@ -24,7 +24,7 @@ from omnial_bench.metrics.metric import METRICS, Metric
 from omnial_bench.metrics.ranking import Ranking
 from omnial_bench.reports.baseline import judge_files
 from omnial_bench.reports.gate import SHOWN, junit, markdown
-from omnial_bench.reports.tolerances import FALSE_ALARMS, SWAPS, of_same_weights, of_seeds, parse_tolerances
+from omnial_bench.reports.pairing import FALSE_ALARMS, SWAPS, of_same_weights, of_seeds, parse_tolerances
 from omnial_bench.reports.verdicts import COMPARED, failed, judge, moved
 from omnial_bench.results import read_rows, write_rows
 

@@ -12,7 +12,7 @@ from fake_run import fake_rows, fake_run
 from omnial_bench.errors import UserError
 from omnial_bench.reports import categories, findings, headline, making, model_rows
 from omnial_bench.reports.categories import published, published_categories
-from omnial_bench.reports.conditions import Condition
+from omnial_bench.reports.conditions import Condition, Titles, panels_of
 from omnial_bench.reports.document import write_report
 from omnial_bench.reports.origins import MadeModel, MadeSet
 from omnial_bench.reports.table import (
@@ -26,7 +26,6 @@ from omnial_bench.reports.table import (
     to_latex,
     to_markdown,
 )
-from omnial_bench.reports.titles import Titles, panels_of
 from omnial_bench.reports.values import Values
 from omnial_bench.results import read_rows, write_rows
 

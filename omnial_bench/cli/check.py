@@ -57,7 +57,7 @@ def check(
     from omnial_bench.reports import gate
     from omnial_bench.reports.baseline import judge_files
     from omnial_bench.reports.baseline import update as renew
-    from omnial_bench.reports.tolerances import parse_tolerances
+    from omnial_bench.reports.pairing import parse_tolerances
     from omnial_bench.reports.verdicts import counts, failed, moved, summary
 
     if update and seed is not None:

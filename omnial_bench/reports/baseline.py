@@ -12,9 +12,9 @@ from omnial_bench.errors import UserError
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import sha256, write_json
 from omnial_bench.metrics.metric import is_chance, metric_of
-from omnial_bench.reports.origins import read_json
+from omnial_bench.reports.origins import read_json, table_of
 from omnial_bench.reports.pairing import figures
-from omnial_bench.reports.protocol import check_protocol, protocol_of, untold, warn_of
+from omnial_bench.reports.protocol import check_protocol, protocol_of, warn_of_gaps
 from omnial_bench.reports.verdicts import judge
 from omnial_bench.results import NUMBERS, read_rows, write_rows
 
@@ -95,10 +95,9 @@ def protocol_known(baseline: Path) -> dict[str, Any]:
     if facts.get("sha256") != sha256(baseline):
         log.warning("%s does not describe %s, which is another file; --update renews both", path, baseline)
         return {}
-    protocol = facts.get("protocol")
-    known = protocol if isinstance(protocol, dict) else {}
-    warn_of(path, untold(known))
-    return known
+    protocol = dict(table_of(facts.get("protocol")))
+    warn_of_gaps(path, protocol)
+    return protocol
 
 
 def _environment(run: Path) -> dict[str, Any]:

@@ -7,12 +7,11 @@ import pandas as pd
 
 from omnial_bench.metrics.metric import kind_of
 from omnial_bench.reports.conditions import Condition, Model
-from omnial_bench.reports.origins import read_attempts, read_environment, read_health, unlearnt_of
+from omnial_bench.reports.origins import Environment, read_attempts, read_environment, read_health, unlearnt_of
 from omnial_bench.reports.suites import RANKING, Evaluation, Trial, split
 from omnial_bench.reports.values import Values
 from omnial_bench.results import read_differences
 
-GOALS = ("any", "hide", "fabricate")
 _KINDS = {RANKING: "image", "joint": "image+pixel+reconstruction", "reconstruction": "reconstruction"}
 """The kinds of metric that an objective goes for, where rows do not tell; others go for pixels."""
 
@@ -27,6 +26,7 @@ class Campaign:
     evaluations: tuple[Evaluation, ...]
     attempts: pd.DataFrame
     health: pd.DataFrame
+    environment: Environment
 
     @property
     def white_box(self) -> Evaluation | None:
@@ -43,11 +43,9 @@ class Campaign:
 
     def _goals(self, evaluation: Evaluation) -> dict[str, Trial]:
         fixed = {condition.eps for condition in self.fixed.sets if condition.norm == "linf"}
-        sizes = [
-            ({goal: trial for goal, trial in evaluation.aimed(size).items() if goal in GOALS}, eps)
-            for size, eps in dict.fromkeys((trial.size, trial.eps) for trial in evaluation.own)
-        ]
-        return max(sizes, key=lambda each: (len(each[0]), each[1] in fixed, each[1]), default=({}, 0.0))[0]
+        sizes = dict.fromkeys((trial.size, trial.eps) for trial in evaluation.own)
+        trials = [(evaluation.aimed(size), eps) for size, eps in sizes]
+        return max(trials, key=lambda each: (len(each[0]), each[1] in fixed, each[1]), default=({}, 0.0))[0]
 
     def against(self, metric: str) -> Condition | None:
         """The white-box attack, towards any harm at the common size, that a metric is read under.
@@ -140,8 +138,6 @@ def campaign_of(run: Path, rows: pd.DataFrame, *, seed: int | None = None) -> Ca
         # A run of test suites alone: their images before any attack are the test split.
         controls = [each.control.set for each in evaluations if each.control]
         fixed = rows[rows["set"] == (controls or [evaluations[0].trials[0].set])[0]].assign(set="clean")
-    every, part = (
-        Values(some, unlearnt_of(health), read_differences(run), environment.detectors) for some in (rows, fixed)
-    )
+    recorded = unlearnt_of(health), read_differences(run), environment.detectors
     evaluations = tuple(replace(each, heading=environment.suites.get(each.name, "")) for each in evaluations)
-    return Campaign(every, part, evaluations, attempts, health)
+    return Campaign(Values(rows, *recorded), Values(fixed, *recorded), evaluations, attempts, health, environment)

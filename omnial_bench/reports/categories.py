@@ -9,15 +9,12 @@ from typing import Any
 import pandas as pd
 
 from omnial_bench.config.load import records_folder
-from omnial_bench.reports.conditions import Model
+from omnial_bench.reports.conditions import Model, panels_of
 from omnial_bench.reports.model_rows import Rows
 from omnial_bench.reports.table import Column, Table
-from omnial_bench.reports.titles import panels_of
 from omnial_bench.reports.values import MEAN, METRIC_TITLES, Values
 from omnial_bench.reports.wording import count_words, mean_words, model_column
 from omnial_bench.results import HEADLINE
-
-BY_CATEGORY = ("image_auroc", "pixel_auroc", "pixel_ap")
 
 
 @dataclass(frozen=True)

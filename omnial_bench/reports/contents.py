@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from omnial_bench.reports import example_images, loss_curves, making, origins, plots
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.categories import BY_CATEGORY, by_category, by_condition, panel_comparison
+from omnial_bench.reports.categories import by_category, by_condition, panel_comparison
 from omnial_bench.reports.corruptions import corruption_figures, corruption_table, pairs_in, shifted_table
 from omnial_bench.reports.curves import curve_figure, curve_table, curves
 from omnial_bench.reports.extremes import extremes
@@ -17,7 +17,7 @@ from omnial_bench.reports.plots import goals_figure
 from omnial_bench.reports.style import Drawing
 from omnial_bench.reports.table import Table
 from omnial_bench.reports.white_box import attacks_table, white_box_table
-from omnial_bench.results import read_logs
+from omnial_bench.results import HEADLINE, read_logs
 
 IMAGES = "Images"
 NO_HEADLINE = "the headline: no image AUROC, pixel AUROC or pixel AP in the rows"
@@ -40,9 +40,9 @@ def parts(run: Path, campaign: Campaign, *, opened: str) -> Iterator[Part]:
     if campaign.evaluations:
         yield from _under_suites(campaign)
     yield from _on_fixed_sets(run, campaign, opened=opened)
-    quality = "reconstruction quality: no PSNR and SSIM in the rows"
-    yield Part("Reconstruction", plots.reconstruction(values), quality)
-    for metric in BY_CATEGORY:
+    lacking = "reconstruction quality: no PSNR and SSIM in the rows"
+    yield Part("Reconstruction", plots.reconstruction(values), lacking)
+    for metric in HEADLINE:
         if metric in values.metrics and values.clean:
             yield Part("Clean test by category", by_category(values, metric), f"{metric} by category")
     if values.parts:
@@ -53,39 +53,39 @@ def parts(run: Path, campaign: Campaign, *, opened: str) -> Iterator[Part]:
     logs, models = read_logs(run), origins.read_models(run)
     yield Part("Training", loss_curves.training(logs, values), "training curves: no log.csv under models/")
     yield Part("Training", making.settings_table(values, models), "training settings: no recipe.toml under models/")
-    described = origins.read_environment(run).metrics
-    yield Part("Every metric", every_metric(values, described), "the table of every metric")
+    yield Part("Every metric", every_metric(values, campaign.environment.metrics), "the table of every metric")
 
 
 def _under_suites(campaign: Campaign) -> Iterator[Part]:
+    section = "White-box attacks"
     if campaign.goals:
-        missing = "the table of the white-box attacks: none of its metrics in the rows"
-        yield Part("White-box attacks", white_box_table(campaign), missing)
+        lacking = "the table of the white-box attacks: none of its metrics in the rows"
+        yield Part(section, white_box_table(campaign), lacking)
     if {"hide", "fabricate"} <= set(campaign.goals):
-        missing = "hide and fabricate side by side: no AUROC in the rows"
-        yield Part("White-box attacks", goals_figure(campaign), missing)
+        yield Part(section, goals_figure(campaign), "hide and fabricate side by side: no AUROC in the rows")
+    section = "Robustness against size"
     for name, suite, curve in curves(campaign):
-        section, missing = "Robustness against size", f"{name}: none of its metrics in the rows"
-        yield Part(section, curve_figure(campaign, name, suite, curve), missing)
+        yield Part(section, curve_figure(campaign, name, suite, curve), f"{name}: none of its metrics in the rows")
         yield Part(section, curve_table(campaign, name, suite, curve), f"the table of {name}")
+    section = "Attack by attack"
     if attacks := attacks_table(campaign):
-        yield Part("Attack by attack", attacks, "")
+        yield Part(section, attacks, "")
     for suite in loss_curves.loss_suites(campaign):
-        missing = f"the objective along the steps of {suite.name}: no losses in attacks.csv"
-        yield Part("Attack by attack", loss_curves.loss_figure(campaign, suite), missing)
+        lacking = f"the objective along the steps of {suite.name}: no losses in attacks.csv"
+        yield Part(section, loss_curves.loss_figure(campaign, suite), lacking)
+    section = "Transfer between models"
     for suite, trial in campaign.transfers:
-        section, missing = "Transfer between models", f"transfer of {trial.set}: no pixel AUROC"
-        yield Part(section, transfer_figure(campaign, suite, trial), missing)
+        yield Part(section, transfer_figure(campaign, suite, trial), f"transfer of {trial.set}: no pixel AUROC")
         yield Part(section, transfer_table(campaign, suite, trial), f"the table of transfer of {trial.set}")
+    section = "Common corruptions"
     if campaign.corruptions:
-        yield Part("Common corruptions", corruption_figures(campaign), "common corruptions: none of their metrics")
+        yield Part(section, corruption_figures(campaign), "common corruptions: none of their metrics")
     for end in pairs_in(campaign):
         if campaign.corruptions:
-            yield Part("Common corruptions", corruption_table(campaign, end), "")
+            yield Part(section, corruption_table(campaign, end), "")
         if campaign.shifted:
-            yield Part("Common corruptions", shifted_table(campaign, end), "")
-    missing = "the checks of the attacks' health: no health.csv"
-    yield Part("Health of the attacks", health_table(campaign), missing)
+            yield Part(section, shifted_table(campaign, end), "")
+    yield Part("Health of the attacks", health_table(campaign), "the checks of the attacks' health: no health.csv")
 
 
 def _on_fixed_sets(run: Path, campaign: Campaign, *, opened: str) -> Iterator[Part]:
@@ -103,11 +103,11 @@ def _on_fixed_sets(run: Path, campaign: Campaign, *, opened: str) -> Iterator[Pa
 
 def _images(run: Path, campaign: Campaign) -> Iterator[Part]:
     examples, values = example_images.Examples(run / "examples"), campaign.fixed
-    missing = "detections: no images of the clean test in examples/"
-    yield Part(IMAGES, example_images.detections(examples, values), missing)
+    lacking = "detections: no images of the clean test in examples/"
+    yield Part(IMAGES, example_images.detections(examples, values), lacking)
     if values.attacks:
         yield Part(IMAGES, example_images.under_attack(examples, values), "images under attack: none in examples/")
     if campaign.white_box:
-        missing = "strongest and weakest images: none noted in examples/index.csv"
-        yield Part(IMAGES, extremes(examples, campaign), missing)
+        lacking = "strongest and weakest images: none noted in examples/index.csv"
+        yield Part(IMAGES, extremes(examples, campaign), lacking)
     yield Part(IMAGES, example_images.gallery(examples, values), "synthetic anomalies: none in examples/")

@@ -22,7 +22,6 @@ from omnial_bench.reports.lessons import caveats, lessons
 from omnial_bench.reports.opening import opening
 from omnial_bench.reports.style import Drawing, save
 from omnial_bench.reports.table import Table, markdown_text, to_csv, to_latex, to_markdown
-from omnial_bench.reports.values import Values
 from omnial_bench.results import read_rows
 
 FORMATS = ("md", "pdf", "html")
@@ -51,17 +50,23 @@ def write_report(
     if tell is not None:
         for line in context["left_out"]:
             tell(line)
-    writers: dict[str, Callable[[dict[str, Any], Path], None]] = {"md": _markdown, "pdf": _pdf, "html": _html}
-    written = []
-    for name in dict.fromkeys(formats):
-        writers[name](context, run)
-        written.append(run / f"report.{name}")
-    return written
+    written = {name: run / f"report.{name}" for name in formats}
+    for name, path in written.items():
+        if name == "pdf":
+            _typeset(context, run)
+        else:
+            _render(context, path)
+    return list(written.values())
 
 
 def build_context(run: Path, campaign: Campaign) -> dict[str, Any]:
     """What every format says, as plain data; the figures and tables that it names are written to the run folder."""
-    environment, first, values = origins.read_environment(run), opening(campaign), campaign.fixed
+    environment, first, values = campaign.environment, opening(campaign), campaign.fixed
+    plan, presets = run / "plan.toml", dict.fromkeys(model.preset for model in values.models)
+    title = read_plan(str(plan)).title if plan.is_file() else f"Anomaly localisation under attack on {values.dataset}"
+    names = values.categories if len(values.categories) <= 6 else (f"{len(values.categories)} categories",)
+    facts = [[name, environment.facts[name] or "not recorded"] for name in ("fingerprint", *origins.FACTS)]
+    version = f"omnial-bench {environment.versions.get('omnial-bench', '')}".rstrip()
     numbers: Counter[str] = Counter()
     left_out: list[str] = []
     sections: dict[str, list[dict[str, Any]]] = {}
@@ -72,8 +77,8 @@ def build_context(run: Path, campaign: Campaign) -> dict[str, Any]:
         sections.setdefault(section, []).extend(items)
         left_out += [] if items else [missing]
     return {
-        "title": _title(run, values),
-        "subtitle": _subtitle(values),
+        "title": title,
+        "subtitle": f"Data set {values.dataset} ({', '.join(names)}); preset {', '.join(presets)}",
         "unfinished": origins.unfinished(run),
         "finding": list(first.finding),
         "headline": sections.pop(""),
@@ -83,10 +88,11 @@ def build_context(run: Path, campaign: Campaign) -> dict[str, Any]:
         "limits": [*environment.notes, *limits(values), *caveats(campaign)],
         "sections": [{"title": name, "items": items} for name, items in sections.items() if items],
         "left_out": left_out,
-        "facts": _facts(environment, values),
+        "facts": [["data set", values.dataset], *facts],
         "versions": [list(pair) for pair in environment.versions.items()],
         "notice": environment.notice or None,
-        "cite": _cite(environment),
+        "cite": f"How to cite: The omnial-bench authors, {version}: robustness benchmark for unsupervised industrial "
+        "anomaly localisation (CITATION.cff); and the papers of the detectors and of the data.",
     }
 
 
@@ -104,13 +110,8 @@ def _table(run: Path, table: Table, numbers: Counter[str]) -> dict[str, Any]:
     write_text(run / "tables" / f"{table.name}.csv", to_csv(table))
     write_text(run / "tables" / f"{table.name}.tex", to_latex(table))
     numbers["table"] += 1
-    return {
-        "kind": "table",
-        "number": numbers["table"],
-        "caption": table.caption,
-        "markdown": to_markdown(table),
-        "table": table.data(),
-    }
+    facts = {"kind": "table", "number": numbers["table"], "caption": table.caption}
+    return {**facts, "markdown": to_markdown(table), "table": table.data()}
 
 
 def _figure(run: Path, drawing: Drawing, numbers: Counter[str], notice: str) -> dict[str, Any]:
@@ -130,59 +131,23 @@ def _figure(run: Path, drawing: Drawing, numbers: Counter[str], notice: str) -> 
     }
 
 
-def _title(run: Path, values: Values) -> str:
-    plan = run / "plan.toml"
-    return read_plan(str(plan)).title if plan.is_file() else f"Anomaly localisation under attack on {values.dataset}"
-
-
-def _subtitle(values: Values) -> str:
-    presets = ", ".join(dict.fromkeys(model.preset for model in values.models))
-    names = values.categories if len(values.categories) <= 6 else (f"{len(values.categories)} categories",)
-    return f"Data set {values.dataset} ({', '.join(names)}); preset {presets}"
-
-
-def _facts(environment: origins.Environment, values: Values) -> list[list[str]]:
-    names = ("fingerprint", *origins.FACTS)
-    return [["data set", values.dataset], *([name, environment.facts[name] or "not recorded"] for name in names)]
-
-
-def _cite(environment: origins.Environment) -> str:
-    version = environment.versions.get("omnial-bench", "")
-    name = f"omnial-bench {version}".rstrip()
-    return (
-        f"How to cite: The omnial-bench authors, {name}: robustness benchmark for unsupervised industrial anomaly "
-        "localisation (CITATION.cff); and the papers of the detectors and of the data."
-    )
-
-
-def _templates() -> Any:
+def _render(context: dict[str, Any], report: Path) -> None:
+    """Fill in the template of a Markdown or HTML document; the latter holds its figures."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=lambda name: bool(name and "html" in name),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["md"] = markdown_text
-    return environment
-
-
-def _markdown(context: dict[str, Any], run: Path) -> None:
-    write_text(run / "report.md", _templates().get_template("report.md.j2").render(context))
-
-
-def _html(context: dict[str, Any], run: Path) -> None:
     def embed(path: str) -> str:
         kind = "image/svg+xml" if path.endswith(".svg") else "image/png"
-        return f"data:{kind};base64,{base64.b64encode((run / path).read_bytes()).decode('ascii')}"
+        return f"data:{kind};base64,{base64.b64encode((report.parent / path).read_bytes()).decode('ascii')}"
 
-    write_text(run / "report.html", _templates().get_template("report.html.j2").render(context, embed=embed))
+    templates = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=lambda name: bool(name and "html" in name),
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    templates.filters["md"] = markdown_text
+    write_text(report, templates.get_template(f"{report.name}.j2").render(context, embed=embed))
 
 
-def _pdf(context: dict[str, Any], run: Path) -> None:
+def _typeset(context: dict[str, Any], run: Path) -> None:
     """Typeset with the fonts inside the typst package; text reaches the template as data and is never markup."""
     import typst
 

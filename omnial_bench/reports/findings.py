@@ -4,9 +4,8 @@ import math
 from itertools import combinations
 
 from omnial_bench.metrics.metric import METRICS
-from omnial_bench.reports.conditions import Condition, Model
+from omnial_bench.reports.conditions import Condition, Model, joined
 from omnial_bench.reports.table import MINUS
-from omnial_bench.reports.titles import joined
 from omnial_bench.reports.values import MEAN, Values
 from omnial_bench.reports.wording import doubt_words, moved_words, names_of, not_apart, percent
 

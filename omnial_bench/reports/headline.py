@@ -9,11 +9,9 @@ import pandas as pd
 
 from omnial_bench.metrics.metric import METRICS, Metric
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.conditions import Condition, Model
-from omnial_bench.reports.missed import threshold_words
+from omnial_bench.reports.conditions import Condition, Model, joined
 from omnial_bench.reports.model_rows import Rows, facts_of
 from omnial_bench.reports.table import MINUS, Column, Style, Table
-from omnial_bench.reports.titles import joined
 from omnial_bench.reports.values import METRIC_TITLES, Values
 from omnial_bench.reports.wording import (
     interval_words,
@@ -22,6 +20,7 @@ from omnial_bench.reports.wording import (
     seed_words,
     set_words,
     spread_words,
+    threshold_words,
     unlearnt_words,
 )
 from omnial_bench.results import DIFFERENCES, HEADLINE

@@ -5,16 +5,14 @@ from collections.abc import Iterable
 
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.conditions import Model
+from omnial_bench.reports.conditions import Model, joined
 from omnial_bench.reports.corruptions import corruptions_attacked, four, kinds_of, pairs_in
 from omnial_bench.reports.curves import curves
 from omnial_bench.reports.matrix import figure_of, sources_of
-from omnial_bench.reports.missed import smallest_words
 from omnial_bench.reports.origins import NOT_RUN
 from omnial_bench.reports.table import show
-from omnial_bench.reports.titles import joined
 from omnial_bench.reports.white_box import falls
-from omnial_bench.reports.wording import AUROC_WORDS, kind_words, percent, range_words
+from omnial_bench.reports.wording import AUROC_WORDS, kind_words, percent, range_words, smallest_words
 
 CHANCE = 0.5
 """The AUROC of a detector that knows nothing."""

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.conditions import Condition, Model
+from omnial_bench.reports.conditions import Condition, Model, joined
 from omnial_bench.reports.findings import best_clean
 from omnial_bench.reports.headline import headline
 from omnial_bench.reports.lessons import CHANCE, TIE, overstated
-from omnial_bench.reports.missed import missed_words
 from omnial_bench.reports.origins import FAILED, LEARNT, NOT_RUN
 from omnial_bench.reports.table import MINUS, Table
-from omnial_bench.reports.titles import joined
 from omnial_bench.reports.values import Gap, Ranked, Values
 from omnial_bench.reports.white_box import opening_table
 from omnial_bench.reports.wording import (
@@ -20,6 +18,7 @@ from omnial_bench.reports.wording import (
     count_words,
     doubt_words,
     kind_words,
+    missed_words,
     moved_words,
     not_apart,
     percent,

@@ -8,8 +8,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -29,22 +30,22 @@ _Number = Annotated[float, Field(ge=-MOST, le=MOST)]
 _Text = Annotated[str, AfterValidator(printable)]
 
 
-class _Said(BaseModel):
+class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Images(_Said):
+class Images(_Record):
     """Those of one category of a set."""
 
     good: _Count = 0
     synthetic: _Count = 0
 
 
-class Loss(_Said):
+class Loss(_Record):
     steps: tuple[_Number, ...] = ()
 
 
-class MadeSet(_Said):
+class MadeSet(_Record):
     """manifest.json of a set."""
 
     counts: dict[str, Images] = {}
@@ -52,24 +53,24 @@ class MadeSet(_Said):
     largest_change: _Count | None = None
 
 
-class Training(_Said):
+class Training(_Record):
     batch: _Count | None = None
     epochs: _Number | None = None
     lr: _Number | None = None
 
 
-class Recipe(_Said):
+class Recipe(_Record):
     size: tuple[_Count, ...] = ()
     training: Training = Training()
 
 
-class Provenance(_Said):
+class Provenance(_Record):
     iterations: _Count | None = None
     precision: _Text | None = None
     commit: _Text | None = None
 
 
-class MadeModel(_Said):
+class MadeModel(_Record):
     """recipe.toml beside a checkpoint."""
 
     recipe: Recipe = Recipe()
@@ -94,10 +95,14 @@ class Environment:
     """What metrics from elsewhere say of themselves, by their names."""
 
 
+def manifests(run: Path) -> list[Path]:
+    """The manifests of the sets of a run folder, but of those that were set aside as damaged."""
+    return [path for path in sorted(run.glob("sets/*/manifest.json")) if path.parent.suffix != DAMAGED]
+
+
 def read_sets(run: Path) -> dict[str, MadeSet]:
-    """The manifest of every set of a run folder, but of those that were set aside as damaged."""
-    paths = [path for path in sorted(run.glob("sets/*/manifest.json")) if path.parent.suffix != DAMAGED]
-    return {path.parent.name: validated(MadeSet, read_json(path), str(path)) for path in paths}
+    """The manifest of every set of a run folder."""
+    return {path.parent.name: validated(MadeSet, read_json(path), str(path)) for path in manifests(run)}
 
 
 def read_models(run: Path) -> dict[str, MadeModel]:
@@ -109,18 +114,18 @@ def read_models(run: Path) -> dict[str, MadeModel]:
 def read_environment(run: Path) -> Environment:
     """What environment.json says; nothing where there is none."""
     recorded = read_json(run / "environment.json")
-    data, metrics = recorded.get("dataset"), recorded.get("metrics")
+    fingerprint = _text(table_of(recorded.get("dataset")).get("fingerprint"))
+    notes, metrics = recorded.get("data_notes"), table_of(recorded.get("metrics"))
     return Environment(
-        facts={name: _text(recorded.get(name)) for name in FACTS}
-        | {"fingerprint": _text(data.get("fingerprint") if isinstance(data, dict) else None)},
+        facts={name: _text(recorded.get(name)) for name in FACTS} | {"fingerprint": fingerprint},
         versions=dict(sorted(_texts(recorded.get("versions")).items())),
         notice=_text(recorded.get("data_notice")),
-        notes=tuple(map(_text, notes)) if isinstance(notes := recorded.get("data_notes"), list) else (),
+        notes=tuple(map(_text, notes)) if isinstance(notes, list) else (),
         suites=_texts(recorded.get("suites")),
         detectors=_texts(recorded.get("detectors")),
-        metrics={_text(name): _metric(_text(name), told) for name, told in metrics.items() if isinstance(told, dict)}
-        if isinstance(metrics, dict)
-        else {},
+        metrics={
+            _text(name): _metric(_text(name), facts) for name, facts in metrics.items() if isinstance(facts, dict)
+        },
     )
 
 
@@ -128,10 +133,8 @@ def _metric(name: str, facts: Mapping[str, Any]) -> Metric:
     """A metric from elsewhere, as far as it is told."""
     kinds: dict[str, Kind] = {kind: kind for kind in KINDS}
     title, kind, unit = (_text(facts.get(key)) for key in ("title", "kind", "unit"))
-    lower = facts.get("better") == "lower"
-    return Metric(
-        name=name, title=title or name, kind=kinds.get(kind, "pixel"), unit=unit, better="lower" if lower else "higher"
-    )
+    better: Literal["lower", "higher"] = "lower" if facts.get("better") == "lower" else "higher"
+    return Metric(name=name, title=title or name, kind=kinds.get(kind, "pixel"), unit=unit, better=better)
 
 
 def unfinished(run: Path) -> str:
@@ -155,7 +158,12 @@ def _text(value: object) -> str:
 
 
 def _texts(table: object) -> dict[str, str]:
-    return {_text(name): _text(value) for name, value in table.items()} if isinstance(table, dict) else {}
+    return {_text(name): _text(value) for name, value in table_of(table).items()}
+
+
+def table_of(value: object) -> Mapping[Any, Any]:
+    """A table of a record, empty where there is something else in its place."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -215,12 +223,9 @@ def unlearnt_of(health: pd.DataFrame) -> dict[tuple[str, str], tuple[str, ...]]:
     failed = health[(health["check"] == LEARNT) & (health["status"] == FAILED)]
     unlearnt: dict[tuple[str, str], tuple[str, ...]] = {}
     for (detector, paradigm), part in failed.groupby(["detector", "paradigm"], sort=False):
-        each = [
-            [str(row.category)] if row.category not in WHOLE else _PLACE.findall(str(row.note))
-            for row in part.itertuples()
-        ]
-        places = dict.fromkeys(name for names in each for name in names)
-        unlearnt[str(detector), str(paradigm)] = tuple(places) if all(each) else ()
+        rows = zip(part["category"], part["note"], strict=True)
+        each = [[category] if category not in WHOLE else _PLACE.findall(note) for category, note in rows]
+        unlearnt[str(detector), str(paradigm)] = tuple(dict.fromkeys(chain(*each))) if all(each) else ()
     return unlearnt
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.conditions import Condition
+from omnial_bench.reports.conditions import Condition, joined
 from omnial_bench.reports.style import (
     CHANCE_LINE,
     Drawing,
@@ -18,7 +18,6 @@ from omnial_bench.reports.style import (
     lines_of,
     panels,
 )
-from omnial_bench.reports.titles import joined
 from omnial_bench.reports.values import METRIC_TITLES, Values
 from omnial_bench.reports.wording import category_words, count_words, mean_words, set_words, spread_words
 

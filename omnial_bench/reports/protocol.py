@@ -2,13 +2,12 @@
 No torch here."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omnial_bench.errors import UserError
-from omnial_bench.io.whole import DAMAGED
-from omnial_bench.reports.origins import read_json
+from omnial_bench.reports.origins import manifests, read_json, table_of
 from omnial_bench.results import read_texts
 
 log = logging.getLogger(__name__)
@@ -33,40 +32,34 @@ def protocol_of(run: Path) -> Protocol:
     if not run.is_dir():
         return {}
     environment = read_json(run / "environment.json")
-    dataset = _table(environment.get("dataset"))
+    dataset = table_of(environment.get("dataset"))
+    sealed = {path.parent.name: table_of(read_json(path).get("threat")) for path in manifests(run)}
+    attempts = read_texts(run / "attacks.csv", ("set",))
+    # Of several rows of a set the first.
+    attempted = {row["set"]: row for row in reversed([] if attempts is None else attempts.to_dict("records"))}
     facts = {
         "dataset": {name: dataset[name] for name in ("name", "fingerprint") if dataset.get(name)},
         "precision": environment.get("precision"),
-        "threats": {**_sealed(run), **_attempted(run)},
+        "threats": {name: _settings(threat) for name, threat in {**sealed, **attempted}.items()},
     }
     recorded = {name: value for name, value in facts.items() if value}
-    warn_of(run, untold(recorded))
+    warn_of_gaps(run, recorded)
     return recorded
 
 
-def untold(protocol: Mapping[str, Any]) -> list[str]:
-    """What a protocol should tell and does not, in words."""
-    dataset = _table(protocol.get("dataset"))
+def warn_of_gaps(path: Path, protocol: Mapping[str, Any]) -> None:
+    """Say what the files beside `path` do not tell of a protocol."""
+    dataset = table_of(protocol.get("dataset"))
     lacking = [f"the {name} of the data set" for name in ("name", "fingerprint") if not dataset.get(name)]
     lacking += [] if protocol.get("precision") else ["the precision"]
-    for threat, settings in _table(protocol.get("threats")).items():
-        lacking += [f"{name} of {threat}" for name in SETTINGS if name not in _table(settings) and name != UNSAID]
-    return lacking
-
-
-def _table(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def warn_of(path: Path, lacking: list[str]) -> None:
-    """Say what the files beside `path` do not tell of a protocol."""
+    for threat, settings in table_of(protocol.get("threats")).items():
+        lacking += [f"{name} of {threat}" for name in SETTINGS if name not in table_of(settings) and name != UNSAID]
     if lacking:
         log.warning("%s does not tell %s, which is not compared with a baseline or a run", path, _some(lacking))
 
 
-def _some(lines: Iterable[str]) -> str:
-    few = list(lines)
-    return "; ".join(few[:SHOWN]) + (f" (and {len(few) - SHOWN} more)" if len(few) > SHOWN else "")
+def _some(lines: list[str]) -> str:
+    return "; ".join(lines[:SHOWN]) + (f" (and {len(lines) - SHOWN} more)" if len(lines) > SHOWN else "")
 
 
 def check_protocol(run: Mapping[str, Any], baseline: Mapping[str, Any], path: Path) -> None:
@@ -74,26 +67,11 @@ def check_protocol(run: Mapping[str, Any], baseline: Mapping[str, Any], path: Pa
 
     What only one of them tells is not compared.
     """
-    differences = _differences(baseline, run, "")
-    if differences:
+    if differences := _differences(baseline, run, ""):
         raise UserError(
             f"{path} was made by another protocol: {_some(differences)}; expected the same, repeat the run as the "
             "baseline was made, or make a new baseline with --update"
         )
-
-
-def _sealed(run: Path) -> dict[str, Any]:
-    """The threats of the sets that lie in a run folder."""
-    paths = [path for path in sorted(run.glob("sets/*/manifest.json")) if path.parent.suffix != DAMAGED]
-    return {path.parent.name: _settings(_table(read_json(path).get("threat"))) for path in paths}
-
-
-def _attempted(run: Path) -> dict[str, Any]:
-    """The threats that attacked models in place."""
-    table = read_texts(run / "attacks.csv", ("set",))
-    if table is None:
-        return {}
-    return {row["set"]: _settings(row) for row in reversed(table.to_dict("records"))}
 
 
 def _settings(threat: Mapping[Any, Any]) -> dict[str, str]:

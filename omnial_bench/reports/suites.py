@@ -17,6 +17,7 @@ ATTACK_TITLES = {
     "pgd": "PGD", "apgd": "APGD", "fgsm": "FGSM", "mi": "MI-FGSM", "di": "DI-FGSM", "ti": "TI-FGSM", "square": "Square",
     "minimal": "smallest change", "noise": "uniform noise", "universal": "universal", "patch": "patch",
 }  # fmt: skip
+GOALS = ("any", "hide", "fabricate")
 RANKING = "image_score"
 """The objective that is after the score that ranks images."""
 CORRUPTIONS = "corruptions"
@@ -149,12 +150,13 @@ class Evaluation:
         return sum(text in _titles(other) for other in self.trials) == 1
 
     def aimed(self, size: str) -> dict[str, Trial]:
-        """The threat of each goal at a size in the whole frame: on pixels, the suite's commonest attack, most steps."""
+        """The threat of each of GOALS at a size in the whole frame: on pixels, the commonest attack, most steps."""
         common = Counter(trial.attack for trial in self.own)
+        trials = sorted(self.own, key=lambda each: (-common[each.attack], each.attack != "pgd", -each.steps))
         by_goal: dict[str, Trial] = {}
-        pixels = [trial for trial in self.own if trial.objective != RANKING and not trial.goes_on]
-        for trial in sorted(pixels, key=lambda each: (-common[each.attack], each.attack != "pgd", -each.steps)):
-            if trial.size == size and trial.where == "frame":
+        for trial in trials:
+            on_pixels = trial.objective != RANKING and not trial.goes_on
+            if on_pixels and trial.size == size and trial.where == "frame" and trial.goal in GOALS:
                 by_goal.setdefault(trial.goal, trial)
         return by_goal
 
@@ -197,24 +199,22 @@ def _evaluation(
 ) -> Evaluation:
     # Of the same name may be a fixed set, on the mean of several sources.
     by_set = {name: [each for each in conditions if each.set == name and len(each.sources) < 2] for name in names}
-    control, worst = by_set.pop(f"{suite}{_CONTROL}", []), by_set.pop(f"{suite}{_WORST}", [])
+    control, worst = (next(iter(by_set.pop(f"{suite}{end}", [])), None) for end in (_CONTROL, _WORST))
     mine = attempts[attempts["suite"] == suite]
     trials = [_trial(name, under, mine[mine["set"] == name]) for name, under in by_set.items() if under]
-    return Evaluation(
-        suite, control[0] if control else None, tuple(sorted(trials, key=_order)), worst[0] if worst else None
-    )
+    return Evaluation(suite, control, tuple(sorted(trials, key=_order)), worst)
 
 
 def _trial(name: str, conditions: Sequence[Condition], recorded: pd.DataFrame) -> Trial:
-    first = conditions[0]
+    under, first = tuple(conditions), conditions[0]
     if recorded.empty:
         where = "foreground" if "foreground" in first.threat else "frame"
-        return Trial(name, tuple(conditions), first.attack, "", first.goal or "any", first.norm, first.eps, where, 0, 0)
+        return Trial(name, under, first.attack, "", first.goal or "any", first.norm, first.eps, where, 0, 0)
     row = recorded.iloc[0]
-    facts: dict[str, Any] = {key: 0 if math.isnan(row[key]) else int(row[key]) for key in ("steps", "restarts")}
-    for key in ("attack", "objective", "goal", "norm", "where", "options", "title", "spec"):
-        facts[key] = str(row.get(key, ""))
-    return Trial(name, tuple(conditions), eps=float(row["size"]), **facts)
+    texts = ("attack", "objective", "goal", "norm", "where", "options", "title", "spec")
+    facts: dict[str, Any] = {key: str(row.get(key, "")) for key in texts}
+    facts |= {key: 0 if math.isnan(row[key]) else int(row[key]) for key in ("steps", "restarts")}
+    return Trial(name, under, eps=float(row["size"]), **facts)
 
 
 def _titles(trial: Trial) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -10,8 +11,7 @@ import pandas as pd
 
 from omnial_bench.errors import UserError
 from omnial_bench.metrics.metric import METRICS, is_chance
-from omnial_bench.reports.conditions import Condition, Model, condition_order, model_order
-from omnial_bench.reports.titles import Titles
+from omnial_bench.reports.conditions import Condition, Model, Titles, condition_order, model_order
 from omnial_bench.results import AT_THRESHOLD, HEADLINE, size_of
 
 METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
@@ -85,24 +85,34 @@ class Values:
             self._aims[images].add(aim)
         self._gaps = {} if differences is None else _gaps_of(differences[differences["seed"].isin(self.seeds)])
         self.models: tuple[Model, ...] = tuple(sorted({key[0] for key in self._figures}, key=model_order))
+        self.detectors = tuple(dict.fromkeys(model.detector for model in self.models))
         self.titles = Titles(self.detectors, titles or {})
-        self.unlearnt: dict[Model, tuple[str, ...]] = {
-            model: unlearnt[model.detector, model.paradigm]
-            for model in self.models
-            if unlearnt and (model.detector, model.paradigm) in unlearnt
-        }
-        self.conditions: tuple[Condition, ...] = tuple(each for each in every if not each.part)
-        self.parts: tuple[Condition, ...] = tuple(each for each in every if each.part)
+        unlearnt = unlearnt or {}
+        self.unlearnt = {model: unlearnt[model[:2]] for model in self.models if model[:2] in unlearnt}
+        self.judged = tuple(model for model in self.models if model not in self.unlearnt)
+        """The models that anything is concluded on: all but those that a check says have not learnt."""
+        self.conditions = tuple(each for each in every if not each.part)
+        self.clean = next((each for each in self.conditions if each.clean), None)
+        self.control = next((each for each in self.conditions if each.control), None)
+        self.attacks = tuple(each for each in self.conditions if each.attacked)
+        self.sets = tuple(each for each in self.attacks if not each.white_box)
+        """The attacks that are fixed sets."""
+        self.parts = tuple(each for each in every if each.part)
         """The clean test under each condition of the data set, apart."""
         self.categories: tuple[str, ...] = tuple(sorted(set(rows["category"]) - {MEAN}))
         self.intervals = bool(rows[["low", "high"]].notna().all(axis=1).any())
         """Whether any row has an interval over images."""
         present = set(rows["metric"])
-        self.metrics: tuple[str, ...] = tuple(name for name in METRICS if name in present)
+        self.metrics = tuple(name for name in METRICS if name in present)
         self.unknown: tuple[str, ...] = tuple(sorted(name for name in present - set(METRICS) if not is_chance(name)))
         """Metrics of a later version or of the user's own, of which nothing but the figures is known."""
+        defined = set(rows.loc[rows["value"].notna(), "metric"])
+        self.headline = tuple(
+            name for name in self.metrics if name in HEADLINE or (name in AT_THRESHOLD and name in defined)
+        )
+        """The metrics of the first tables: those at a threshold only where there is one."""
 
-    @property
+    @cached_property
     def partial(self) -> bool:
         """Whether some mean leaves out a category whose figure is undefined."""
         return any(
@@ -119,11 +129,6 @@ class Values:
     def label(self, model: Model) -> str:
         return f"{self.titles.of_detector(model.detector)} {self.short_label(model)}"
 
-    @property
-    def judged(self) -> tuple[Model, ...]:
-        """The models that anything is concluded on: all but those that a check says have not learnt."""
-        return tuple(model for model in self.models if model not in self.unlearnt)
-
     def aims(self, model: Model, condition: Condition) -> set[str]:
         """What the rows say that the attack went for, over the categories; `""` among it where one does not say."""
         return set().union(*(self._aims[model, condition, name] for name in self.scored(model, condition)))
@@ -135,14 +140,6 @@ class Values:
         """The figure as in the rows (a fraction, or dB); NaN where it is undefined or was not measured."""
         figures = self._of(model, condition, metric, category)
         return fmean(figure.value for figure in figures) if figures else math.nan
-
-    @property
-    def headline(self) -> tuple[str, ...]:
-        """The metrics of the first tables: those at a threshold only where there is one."""
-        known = {
-            key[-1] for key, figures in self._figures.items() if not all(math.isnan(each.value) for each in figures)
-        }
-        return tuple(name for name in self.metrics if name in HEADLINE or (name in AT_THRESHOLD and name in known))
 
     def hits(self, model: Model, condition: Condition | None, metric: str) -> tuple[float, int]:
         """How many images a share stands for, and of how many, over the categories where it is defined; averaged over
@@ -252,27 +249,6 @@ class Values:
         """Number of images of all categories together."""
         models = self.models if model is None else (model,)
         return max(sum(self.count(each, condition, name) for name in self.categories) for each in models)
-
-    @property
-    def clean(self) -> Condition | None:
-        return next((condition for condition in self.conditions if condition.clean), None)
-
-    @property
-    def control(self) -> Condition | None:
-        return next((condition for condition in self.conditions if condition.control), None)
-
-    @property
-    def attacks(self) -> tuple[Condition, ...]:
-        return tuple(condition for condition in self.conditions if condition.attacked)
-
-    @property
-    def sets(self) -> tuple[Condition, ...]:
-        """The attacks that are fixed sets."""
-        return tuple(condition for condition in self.attacks if not condition.white_box)
-
-    @property
-    def detectors(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(model.detector for model in self.models))
 
 
 def conditions_of(rows: pd.DataFrame) -> list[Condition]:

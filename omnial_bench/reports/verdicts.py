@@ -9,8 +9,17 @@ import pandas as pd
 
 from omnial_bench.errors import UserError
 from omnial_bench.metrics.metric import is_chance, kind_of, metric_of
-from omnial_bench.reports.pairing import FIGURE, Figures, Pair, Side, all_pairs, by_figure
-from omnial_bench.reports.tolerances import CHANCE_MOVES, of_new_weights, of_same_weights, of_seeds
+from omnial_bench.reports.pairing import (
+    CHANCE_MOVES,
+    FIGURE,
+    Figures,
+    Pair,
+    Side,
+    all_pairs,
+    by_figure,
+    of_same_weights,
+    of_seeds,
+)
 from omnial_bench.results import KEY
 
 log = logging.getLogger(__name__)
@@ -145,7 +154,8 @@ def _tolerance(pair: Pair, shares: _Images, tolerances: Mapping[str, float], man
             return tolerances.get(metric, of_same_weights(metric, *own.get(category, (0, None))))
         each = [of_same_weights(metric, *images) / len(own) for images in own.values()]
         return tolerances.get(metric, max([of_same_weights(metric, 0, None), *each]))
-    return max(tolerances.get(metric, of_new_weights(metric)), by_seeds)
+    known = metric_of(metric)
+    return max(tolerances.get(metric, known.anew if known else 0.0), by_seeds)
 
 
 def _record(pair: Pair, tolerance: float, *, strict: bool) -> dict[str, Any]:

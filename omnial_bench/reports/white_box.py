@@ -7,11 +7,10 @@ import math
 from functools import partial
 from typing import Any
 
-from omnial_bench.reports.campaign import GOALS, Campaign
+from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, Model
-from omnial_bench.reports.missed import threshold_words
 from omnial_bench.reports.model_rows import Rows, extreme_cells
-from omnial_bench.reports.suites import Evaluation
+from omnial_bench.reports.suites import GOALS, Evaluation
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.values import METRIC_TITLES
 from omnial_bench.reports.wording import (
@@ -21,6 +20,7 @@ from omnial_bench.reports.wording import (
     model_column,
     number_words,
     spread_words,
+    threshold_words,
 )
 from omnial_bench.results import HEADLINE
 

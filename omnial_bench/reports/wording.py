@@ -1,16 +1,24 @@
-"""Words that captions and sentences share: numbers of images and seeds, what a mean is over, sources. No torch here."""
+"""Words that captions and sentences share: numbers of images and seeds, means, sources, thresholds. No torch here."""
 
+import math
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any
 
 import pandas as pd
 
 from omnial_bench.metrics.metric import METRICS
-from omnial_bench.reports.conditions import Condition, Model
+from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.conditions import Condition, Model, joined
 from omnial_bench.reports.table import Column, show
-from omnial_bench.reports.titles import joined
 from omnial_bench.reports.values import Values
+from omnial_bench.results import AT_THRESHOLD
 
+HELD = "image_false_alarms_held"
+_AT_THRESHOLD = (
+    ("defects", "is missed", "are missed"),
+    ("normal images", "raises a false alarm", "raise a false alarm"),
+)
 AUROC_WORDS = {name: METRICS[name].words for name in ("pixel_auroc", "image_auroc")}
 """The metrics that sentences on robustness go through, as they stand in a sentence."""
 
@@ -55,16 +63,12 @@ def number_words(values: Values, condition: Condition | None) -> str:
 
 def count_words(values: Values, conditions: Iterable[Condition | None]) -> str:
     """Number of images and seeds behind the figures under these conditions."""
-    known = [condition for condition in conditions if condition is not None]
+    known = list(filter(None, conditions))
     return f"{_ends(_counts(values, known) or {0})} images, {seed_words(values, known)}"
 
 
 def _counts(values: Values, conditions: Iterable[Condition | None]) -> set[int]:
     return {values.total(condition, model) for condition in conditions if condition for model in values.models} - {0}
-
-
-def _ends(counts: set[int]) -> str:
-    return f"{min(counts)}" + (f" to {max(counts)}" if len(counts) > 1 else "")
 
 
 def seed_words(values: Values, conditions: Iterable[Condition]) -> str:
@@ -75,7 +79,7 @@ def seed_words(values: Values, conditions: Iterable[Condition]) -> str:
 
 def spread_words(values: Values, conditions: Iterable[Condition | None], shown: str) -> str:
     """What stands for the spread where there are several seeds; nothing for one."""
-    several = len(values.seeds_of(condition for condition in conditions if condition is not None)) > 1
+    several = len(values.seeds_of(filter(None, conditions))) > 1
     return f" {shown} one standard deviation over the seeds." if several else ""
 
 
@@ -101,9 +105,8 @@ def unlearnt_words(values: Values) -> str:
     """Which models a check says have not learnt, and where."""
     if not values.unlearnt:
         return ""
-    names = [
-        values.label(model) + (f" ({', '.join(where)})" if where else "") for model, where in values.unlearnt.items()
-    ]
+    places = {model: f" ({', '.join(where)})" if where else "" for model, where in values.unlearnt.items()}
+    names = [values.label(model) + place for model, place in places.items()]
     have, them = ("has", "it") if len(names) == 1 else ("have", "them")
     return f"{joined(names)} {have} not learnt, by the health check of that name: nothing is concluded on {them}."
 
@@ -133,3 +136,77 @@ def model_column(values: Values, model: Model, key: str = "", **settings: Any) -
     """A column of a model's figures, below the title of its detector."""
     group = values.titles.of_detector(model.detector)
     return Column(key or model.name, values.short_label(model), group=group, **settings)
+
+
+def missed_words(campaign: Campaign) -> str:
+    """How many defects are missed and how many normal images raise an alarm, before the white-box attack on the image
+    score and under it, or on the clean test; where a model has no threshold, that."""
+    if HELD not in campaign.fixed.metrics:
+        return ""
+    own, before, values = campaign.against(HELD), campaign.fixed.clean, campaign.fixed
+    if campaign.white_box:
+        before, values = campaign.white_box.control, campaign.values
+    rated = [model for model in values.judged if values.measured(model, before, HELD)]
+    models = [model for model in rated if values.hits(model, before, HELD)[1]]
+    without = [model for model in rated if model not in models]
+    clauses, sentences = [], []
+    for metric, (kind, verb, verbs) in zip(AT_THRESHOLD, _AT_THRESHOLD, strict=True) if models else ():
+        pairs = [values.hits(model, before, metric) for model in models]
+        shown = _ends(hits for hits, _ in pairs)
+        clause = f"{shown} of {max(n for _, n in pairs)} {kind} {verb if shown == '1' else verbs}"
+        if own:
+            more = _ends(values.hits(model, own, metric)[0] for model in models)
+            clause += f", {more} under white-box attack at {campaign.size} on the image score"
+        clauses.append(clause)
+    if models:
+        several = f" (the fewest to the most of {len(models)} models)" if len(models) > 1 else ""
+        sentences.append(f"At a threshold set for {_held(values)} of false alarms {'; '.join(clauses)}{several}.")
+    if without:
+        sentences.append(
+            f"{names_of(values, without)} {'has' if len(without) == 1 else 'have'} no threshold, for no scores of "
+            "held-out normal images are known: missed defects and false alarms are undefined there."
+        )
+    return " ".join(sentences)
+
+
+def smallest_words(campaign: Campaign) -> str:
+    """The median and the quartiles of the smallest changes that hide a defect, and that raise a false alarm."""
+    values, attempts, clauses = campaign.values, campaign.attempts, []
+    searched = attempts.assign(sizes=attempts.get("sizes", ""))
+    for goal, what in (("hide", "hide a defect"), ("fabricate", "raise a false alarm")):
+        each = []
+        for model in values.judged:
+            part = model.rows_in(searched[searched["goal"] == goal])
+            sizes = sorted(float(size) for text in part["sizes"] for size in text.split())
+            if sizes:
+                most = f"over {255 * part['size'].max():g}"
+                shown = [sizes[math.ceil(share * len(sizes)) - 1] for share in (0.25, 0.5, 0.75)]
+                low, middle, high = (f"{size:.2g}" if math.isfinite(size) else most for size in shown)
+                each.append(f"{middle} ({low} to {high}) for {values.label(model)}")
+        clauses += [f"to {what} {joined(each)}"] if each else []
+    if not clauses:
+        return ""
+    return f"Smallest change in grey levels, median (quartiles), 0 where none is needed: {'; '.join(clauses)}."
+
+
+def threshold_words(values: Values) -> list[str]:
+    """What a caption says of the figures at a threshold, a sentence or none."""
+    if "image_missed" not in values.headline:
+        return []
+    return [
+        "Missed defects and false alarms: shares of the anomalous and of the normal images, with Wilson's interval, at "
+        f"thresholds that held-out normal images set for {_held(values)} of false alarms; lower is better."
+    ]
+
+
+def _held(values: Values) -> str:
+    """The rates of false alarms that thresholds are set for, over all models and categories."""
+    places = product(values.models, values.conditions, [HELD], values.categories)
+    rates = [rate for place in places if not math.isnan(rate := values.get(*place))]
+    return range_words(min(rates), max(rates))
+
+
+def _ends(counts: Iterable[float]) -> str:
+    """The fewest to the most."""
+    each = [round(count, 1) for count in counts]
+    return f"{min(each):.12g}" + (f" to {max(each):.12g}" if max(each) > min(each) else "")
