@@ -15,8 +15,6 @@ from omnial_bench.io.whole import write_text
 
 HEADLINE = ("image_auroc", "pixel_auroc", "pixel_ap")
 """The metrics that models are compared by."""
-
-
 AT_THRESHOLD = ("image_missed", "image_false_alarms")
 """The metrics that a decision threshold gives, shown beside them; `image_false_alarms_held` is what it was set for."""
 
@@ -143,10 +141,10 @@ ATTEMPT_COLUMNS = tuple(field.name for field in fields(Attempt))
 LATER = ("aim", "weights", "low", "high", "attack", "norm", "eps", "goal")
 """Columns that files of earlier versions lack."""
 NUMBERS = ("value", "low", "high")
+"""Columns of numbers that may be undefined."""
 LOGGED = ("iteration", "loss", "validation_ap")
 MOST = 1e30
 """No count, loss or rate of a training or an attack is larger, and axes can be drawn up to there."""
-"""Columns of numbers that may be undefined."""
 KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run", *LATER))
 
 _SIZE = re.compile(r"\d{1,99}(\.\d{1,99}|/0*[1-9]\d{0,98})?", re.ASCII)

@@ -50,10 +50,9 @@ def update(runs: Sequence[Path], baseline: Path, moved: str) -> Path:
         check_protocol(protocol_of(run), protocol, runs[0])
     rows = pd.concat([read_rows(run) for run in runs], ignore_index=True)
     undefined = rows["value"].isna()
+    look = "look into the log of the run"
     if undefined.all():
-        raise UserError(
-            f"expected defined rows in {runs[0]} for a new baseline, got none; look into the log of the run"
-        )
+        raise UserError(f"expected defined rows in {runs[0]} for a new baseline, got none; {look}")
     replaced = None
     if baseline.exists():
         replaced, known = sha256(baseline), read_rows(baseline)
@@ -61,7 +60,7 @@ def update(runs: Sequence[Path], baseline: Path, moved: str) -> Path:
         if lost := sorted(defined & set(figures(rows[undefined]))):
             raise UserError(
                 f"{' '.join(lost[0])} is undefined in {runs[0]} and defined in {baseline}, {len(lost)} such figures in "
-                "all; look into the log of the run, or remove the baseline to begin a new one"
+                f"all; {look}, or remove the baseline to begin a new one"
             )
     write_rows(baseline, rows)
     made_by = {"date" if name == "started" else name: environment[name] for name in _KEPT if name in environment}
@@ -149,10 +148,9 @@ def _read(path: Path) -> pd.DataFrame:
     percentage, say. An unknown metric may have any."""
     rows = read_rows(path)
     ranges = {name: _range(name) for name in rows["metric"].unique()}
-    lowest = rows["metric"].map({name: low for name, (low, _) in ranges.items()}).astype("float64") - ROUNDING
-    highest = rows["metric"].map({name: high for name, (_, high) in ranges.items()}).astype("float64") + ROUNDING
+    lowest, highest = (rows["metric"].map({name: ends[i] for name, ends in ranges.items()}) for i in (0, 1))
     for column in NUMBERS:
-        strange = rows[(rows[column] < lowest) | (rows[column] > highest)]
+        strange = rows[(rows[column] < lowest - ROUNDING) | (rows[column] > highest + ROUNDING)]
         if len(strange):
             row = strange.iloc[0]
             what = row["metric"] if column == "value" else f"{column} of {row['metric']}"

@@ -1,9 +1,9 @@
 """Tables of the clean test by category and by synthesis, with the published figures beside. No torch here."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -53,12 +53,8 @@ def by_category(values: Values, metric: str) -> Table:
     """One metric on the clean test by category, detectors x paradigms, published figures beside where they compare."""
     clean = values.clean
     shown = [model for model in values.models if clean and values.total(clean, model)]
-    printed = {
-        (model, category): figure
-        for model in shown
-        for category in values.categories
-        if (figure := _comparable(values, model, category, metric)) is not None
-    }
+    comparable = {pair: _comparable(values, *pair, metric) for pair in product(shown, values.categories)}
+    printed = {pair: figure for pair, figure in comparable.items() if figure}
     rows = Rows(values)
     for category in (*values.categories, MEAN):
         mean = category == MEAN
@@ -78,17 +74,27 @@ def by_category(values: Values, metric: str) -> Table:
         columns.append(Column(model.name, short, group=title))
         if model in compared:
             columns.append(Column(f"{model.name}_published", "publ.", group=title, muted=True))
-    chance = [values.chance(clean, metric, name) for name in (*values.categories, MEAN)] if clean else []
+    chance = [values.chance(clean, metric, name) for name in (*values.categories, MEAN)]
     if any(not math.isnan(level) for level in chance):
         frame["chance"] = chance
         columns.append(Column("chance", "chance", muted=True))
-    marked = {
-        (values.categories.index(category), f"{model.name}_published"): "†"
-        for (model, category), figure in printed.items()
-        if figure.note
-    }
-    caption = _category_caption(values, metric, printed)
-    return Table(f"by_category_{metric}", caption, frame, tuple(columns), letters=marked)
+    doubtful = {pair: figure.note for pair, figure in printed.items() if figure.note}
+    marks = {(values.categories.index(category), f"{model.name}_published"): "†" for model, category in doubtful}
+    caption = (
+        f"{METRIC_TITLES[metric]} on the clean test by category, in per cent. "
+        "Class mean: the unweighted mean of the categories' own figures."
+    )
+    if printed:
+        caption += (
+            " Publ.: the figure printed in the OmniAL paper (CVPR 2023) for the same data set, where the number of "
+            "test images is the published one; with other settings (see the training table). Its mean is over the "
+            "categories shown."
+        )
+    if doubtful:
+        titles = {model: f"{values.titles.of_detector(model.detector)} {model.paradigm}" for model in shown}
+        notes = [f"{titles[model]}, {category}: {note}" for (model, category), note in doubtful.items()]
+        caption += f" † {'; '.join(notes)}."
+    return Table(f"by_category_{metric}", caption, frame, tuple(columns), letters=marks)
 
 
 def by_condition(values: Values) -> Table | None:
@@ -116,25 +122,21 @@ def by_condition(values: Values) -> Table | None:
 
 def panel_comparison(values: Values) -> Table | None:
     """Detectors trained without and with panels side by side; None where the rows hold no such pair."""
-    by_name = {(model.detector, model.paradigm, model.preset): model for model in values.models}
     records: list[dict[str, Any]] = []
+    whole = published_categories(values.dataset) == set(values.categories)
     for model in values.models:
         base, panels = panels_of(model.detector)
-        twin = by_name.get((base, model.paradigm, model.preset))
-        if panels is None or twin is None:
+        twin = model._replace(detector=base)
+        if panels is None or twin not in values.models:
             continue
-        without, with_panels = (twin, model) if panels else (model, twin)
-        for variant_model, variant in ((without, "without panels"), (with_panels, "with panels")):
-            record: dict[str, Any] = {
-                "panel": f"{values.titles.of_detector(base)} {model.paradigm}",
-                "variant": variant,
-            }
+        pair = (twin, model) if panels else (model, twin)
+        for variant, each in zip(("without panels", "with panels"), pair, strict=True):
+            panel = f"{values.titles.of_detector(base)} {model.paradigm}"
+            records.append({"panel": panel, "variant": variant})
             for metric in HEADLINE:
-                record[metric] = values.get(variant_model, values.clean, metric)
+                records[-1][metric] = values.get(each, values.clean, metric)
                 figure = published(values.dataset, MEAN, base, model.paradigm, metric, variant=variant)
-                whole = published_categories(values.dataset) == set(values.categories)
-                record[f"{metric}_published"] = figure.value if figure and whole else math.nan
-            records.append(record)
+                records[-1][f"{metric}_published"] = figure.value if figure and whole else math.nan
     if not records:
         return None
     frame = pd.DataFrame(records)
@@ -156,23 +158,3 @@ def _comparable(values: Values, model: Model, category: str, metric: str) -> Pub
     figure = published(values.dataset, category, model.detector, model.paradigm, metric)
     same = figure and clean and values.count(model, clean, category) == figure.test_images
     return figure if same else None
-
-
-def _category_caption(values: Values, metric: str, printed: Mapping[tuple[Model, str], Published]) -> str:
-    parts = [
-        f"{METRIC_TITLES[metric]} on the clean test by category, in per cent. "
-        "Class mean: the unweighted mean of the categories' own figures."
-    ]
-    if printed:
-        parts.append(
-            "Publ.: the figure printed in the OmniAL paper (CVPR 2023) for the same data set, where the number of test "
-            "images is the published one; with other settings (see the training table). "
-            "Its mean is over the categories shown."
-        )
-        notes = [
-            f"{values.titles.of_detector(model.detector)} {model.paradigm}, {category}: {figure.note}"
-            for (model, category), figure in printed.items()
-            if figure.note
-        ]
-        parts += [f"† {'; '.join(notes)}."] if notes else []
-    return " ".join(parts)

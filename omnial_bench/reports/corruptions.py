@@ -49,8 +49,8 @@ def corruption_table(campaign: Campaign, end: str = "") -> Table | None:
         for metric, level in product(metrics, levels):
             rows.put(f"{metric}_{level}", model, kinds[kind].get(level), metric)
     columns = [Column("model", "Model", style="text")]
-    for metric in metrics:
-        columns += [Column(f"{metric}_{level}", str(level), METRIC_TITLES[metric], bare=True) for level in levels]
+    for metric, level in product(metrics, levels):
+        columns.append(Column(f"{metric}_{level}", str(level), METRIC_TITLES[metric], bare=True))
     conditions = [condition for by_level in kinds.values() for condition in by_level.values()]
     several = len(values.seeds_of(conditions)) > 1
     caption = (
@@ -102,11 +102,8 @@ def shifted_table(campaign: Campaign, end: str = "") -> Table | None:
                 rows.put(f"{metric}_{key}", model, condition, metric)
     heads = {"before": "as it was", "attacked": "attacked", "corrupted": "corrupted", "both": "both"}
     columns = [Column("model", "Model", style="text")]
-    columns += [
-        Column(f"{metric}_{key}", head, METRIC_TITLES[metric], bare=True)
-        for metric in metrics
-        for key, head in heads.items()
-    ]
+    for metric, (key, head) in product(metrics, heads.items()):
+        columns.append(Column(f"{metric}_{key}", head, METRIC_TITLES[metric], bare=True))
     caption = (
         "Corruption and attack together: the test images as they were, attacked, corrupted by the kind and severity "
         "above, and corrupted first and attacked then, in a ball of the same size around the corrupted image. Each "

@@ -32,11 +32,12 @@ Curve = tuple[Trial, ...]
 
 def curves(campaign: Campaign) -> list[tuple[str, Evaluation, Curve]]:
     """Every series of threats that differ in size alone, with a name for files."""
-    named = []
-    for evaluation in (each for each in campaign.evaluations if each.control):
-        for index, curve in enumerate(evaluation.curves):
-            named.append((f"curve_{evaluation.name}" + (f"_{index + 1}" if index else ""), evaluation, curve))
-    return named
+    return [
+        (f"curve_{evaluation.name}" + (f"_{index + 1}" if index else ""), evaluation, curve)
+        for evaluation in campaign.evaluations
+        if evaluation.control
+        for index, curve in enumerate(evaluation.curves)
+    ]
 
 
 def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: Curve) -> Drawing | None:
@@ -45,9 +46,8 @@ def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: C
     if not (metrics := _metrics(values, points)):
         return None
     across, width = min(len(metrics), 2), DOUBLE if len(metrics) > 1 else SINGLE
-    with panels(
-        len(metrics), across, 2.05, 0.65, width=width, sharex=True, gridspec_kw={"wspace": 0.06}
-    ) as (figure, places):  # fmt: skip
+    shared = {"sharex": True, "gridspec_kw": {"wspace": 0.06}}
+    with panels(len(metrics), across, 2.05, 0.65, width=width, **shared) as (figure, places):
         for axes, metric in zip(places, metrics, strict=True):
             _panel(axes, values, points, metric)
         for axes in places[-across:]:
@@ -82,10 +82,9 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
             rows.add(panel=panel, kind="chance", metric=metric, model="chance level", **levels)
     unit = "in levels of 255" if curve[0].norm == "linf" else "as a length in \u21132"
     caption = (
-        f"Each metric against eps {unit}, per cent, {mean_words(values)}. Each model attacked itself "
-        f"(white-box), {_attack_words(evaluation, curve)}; "
-        f"eps 0: the same images before any attack; {count_words(values, points.values())}."
-        f"{spread_words(values, points.values(), '±:')}"
+        f"Each metric against eps {unit}, per cent, {mean_words(values)}. Each model attacked itself (white-box), "
+        f"{_attack_words(evaluation, curve)}; eps 0: the same images before any attack; "
+        f"{count_words(values, points.values())}.{spread_words(values, points.values(), '±:')}"
     )
     return rows.table(name, caption + _bound_words(curve, values), columns)
 

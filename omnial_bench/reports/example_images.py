@@ -26,6 +26,8 @@ COLUMNS = ("model", "set", "category", "defect", "id", "role", "path")
 PANELS = ("left", "right", "top", "bottom", "all")
 _LEVELS = {255: ("easy", "#FDE725"), 170: ("medium", "#21918C"), 85: ("hard", "#3B528B")}
 _NORMAL = "#EDEDED"
+Row = tuple[str, pd.DataFrame, bool]
+"""A label, the rows of the index of one image, and whether it is attacked."""
 
 
 class Examples:
@@ -39,10 +41,7 @@ class Examples:
         self.index = pd.DataFrame(columns=list(COLUMNS), dtype=str) if index is None else index
 
     def rows(self, **wanted: str) -> pd.DataFrame:
-        chosen = self.index
-        for name, value in wanted.items():
-            chosen = chosen[chosen[name] == value]
-        return chosen
+        return self.index[(self.index[list(wanted)] == pd.Series(wanted)).all(axis=1)]
 
     def image(self, rows: pd.DataFrame, role: str) -> Pixels | None:
         """The first image of a role as `h w 3` or `h w` bytes; UserError where it is missing, broken or outside."""
@@ -71,8 +70,7 @@ def gallery(examples: Examples, values: Values) -> list[Drawing]:
     drawings = []
     for detector in sorted(set(index["model"]), key=lambda name: _rank(name, values.detectors)):
         mine = index[index["model"] == detector]
-        names = set(mine["defect"])
-        panels = [name for name in PANELS if name in names] + sorted(names - set(PANELS))
+        panels = sorted(set(mine["defect"]), key=lambda name: _rank(name, PANELS))
         caption = (
             f"Synthetic anomalies as {values.titles.of_detector(detector)} makes them for training, by the panel that "
             "confines them (columns): the normal image, the same with its anomaly, and below it the labels."
@@ -92,8 +90,8 @@ def detections(examples: Examples, values: Values) -> list[Drawing]:
         shown = shown[shown["defect"] != "good"].groupby("category", sort=True).head(3).head(8)
         if shown.empty:
             continue
-        rows = [(f"{row.category}\n{row.defect}", mine[mine["id"] == row.id], None) for row in shown.itertuples()]
-        figure = _rows(examples, rows, models, amplify=None)
+        rows = [(f"{row.category}\n{row.defect}", mine[mine["id"] == row.id], False) for row in shown.itertuples()]
+        figure = _rows(examples, rows, models)
         caption = (
             f"Clean test images, {paradigm} models: input with the contour of the ground truth (green), then each "
             "detector's reconstruction and anomaly map, a probability on the same scale [0, 1] throughout."
@@ -113,7 +111,7 @@ def under_attack(examples: Examples, values: Values) -> list[Drawing]:
             rows = _attack_rows(mine[mine["category"] == category], sets)
             if len(rows) < 2:
                 continue
-            amplify = amplification(change_of(examples, shown) for _, shown, base in rows if base)
+            amplify = amplification(change_of(examples, shown) for _, shown, attacked in rows if attacked)
             figure = _rows(examples, rows, models, amplify=amplify)
             factor = f"its change {TIMES} {amplify}, centred on grey (128 + {amplify} {TIMES} change in grey levels), "
             caption = (
@@ -131,15 +129,11 @@ def families(examples: Examples, values: Values) -> list[tuple[str, dict[str, st
     """Each paradigm with at most three of its models (name -> title of the detector), a suffix where there are more."""
     families = []
     for paradigm in dict.fromkeys(model.paradigm for model in values.models):
-        models = [
-            (model.name, values.titles.of_detector(model.detector))
-            for model in values.models
-            if model.paradigm == paradigm and len(of_models(examples.index, [model.name]))
-        ]
-        families += [
-            (paradigm, dict(models[start : start + 3]), f"_{start // 3 + 1}" * (len(models) > 3))
-            for start in range(0, len(models), 3)
-        ]
+        models = [each for each in values.models if each.paradigm == paradigm]
+        models = [each for each in models if len(of_models(examples.index, [each.name]))]
+        for start in range(0, len(models), 3):
+            titles = {each.name: values.titles.of_detector(each.detector) for each in models[start : start + 3]}
+            families.append((paradigm, titles, f"_{start // 3 + 1}" * (len(models) > 3)))
     return families
 
 
@@ -150,7 +144,7 @@ def of_models(rows: pd.DataFrame, models: Collection[str]) -> pd.DataFrame:
     return rows[np.array(own, dtype=bool)]
 
 
-def _attack_rows(mine: pd.DataFrame, sets: Sequence[Condition]) -> list[tuple[str, pd.DataFrame, bool]]:
+def _attack_rows(mine: pd.DataFrame, sets: Sequence[Condition]) -> list[Row]:
     anomalous = mine[mine["defect"] != "good"]
     attacked = anomalous[anomalous["set"].isin([condition.set for condition in sets])]
     if attacked.empty:
@@ -183,9 +177,8 @@ def amplified(change: NDArray[np.int16] | None, factor: int) -> Pixels | None:
 
 
 def _rows(
-    examples: Examples, rows: Sequence[tuple[str, pd.DataFrame, bool | None]], models: Mapping[str, str], *,
-    amplify: int | None,
-) -> "Figure":  # fmt: skip
+    examples: Examples, rows: Sequence[Row], models: Mapping[str, str], *, amplify: int | None = None
+) -> "Figure":
     """Rows of images: input, the perturbation where `amplify` is given, then two cells a model."""
     change = [f"change {TIMES} {amplify}"] if amplify else []
     tops = [("", 1 + len(change)), *((title, 2) for title in models.values())]
@@ -207,8 +200,7 @@ def _gallery(examples: Examples, mine: pd.DataFrame, categories: Sequence[str], 
     """Two rows a category, images and labels; the normal image of the first panel leads."""
     from matplotlib.patches import Patch
 
-    lines: list[tuple[str, list[Cell]]] = []
-    seen: set[int] = set()
+    lines, seen = list[tuple[str, list[Cell]]](), set[int]()
     for category in categories:
         here = mine[mine["category"] == category]
         samples = [first_image(here[here["defect"] == panel]) for panel in panels]

@@ -1,7 +1,7 @@
 """Sentences that rows lead to by rule: what was found, and what these figures cannot say. No torch here."""
 
 import math
-from itertools import combinations
+from itertools import combinations, product
 
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.reports.conditions import Condition, Model, joined
@@ -24,33 +24,22 @@ def findings(values: Values) -> list[str]:
 def limits(values: Values) -> list[str]:
     """What the figures do not say."""
     many, total = len(values.categories), values.total(values.clean) if values.clean else 0
-    said = [
-        (
-            bool(values.sets),
-            "The sets are made from the training normals of the detectors with synthetic anomalies; only their change "
-            "from the control, the same images before the attack, tells of the attack. The step from the clean test "
-            "to the control changes the images and the anomalies.",
+    where = f"{many} categories" if many != 1 else "one category"
+    sentences = {
+        "The sets are made from the training normals of the detectors with synthetic anomalies; only their change from "
+        "the control, the same images before the attack, tells of the attack. The step from the clean test to the "
+        "control changes the images and the anomalies.": bool(values.sets),
+        "White-box figures attack each model itself with the stated budget; a longer attack may go lower.": any(
+            condition.white_box for condition in values.conditions
         ),
-        (
-            any(condition.white_box for condition in values.conditions),
-            "White-box figures attack each model itself with the stated budget; a longer attack may go lower.",
+        f"One seed ({values.seeds[0]}): how far the figures would spread over trainings was not measured, and "
+        "differences of a few points may be noise.": len(values.seeds) == 1,
+        "How far the figures would move over other images was not measured: the rows hold no intervals.": (
+            not values.intervals
         ),
-        (
-            len(values.seeds) == 1,
-            f"One seed ({values.seeds[0]}): how far the figures would spread over trainings was not measured, and "
-            "differences of a few points may be noise.",
-        ),
-        (
-            not values.intervals,
-            "How far the figures would move over other images was not measured: the rows hold no intervals.",
-        ),
-        (
-            values.clean is not None and total < 500,
-            f"The clean test has {total} images in {f'{many} categories' if many != 1 else 'one category'}: a small "
-            "sample.",
-        ),
-    ]
-    return [*_origins(values), *(sentence for holds, sentence in said if holds)]
+        f"The clean test has {total} images in {where}: a small sample.": bool(values.clean) and total < 500,
+    }
+    return [*_origins(values), *(sentence for sentence, holds in sentences.items() if holds)]
 
 
 def _origins(values: Values) -> list[str]:
@@ -62,12 +51,12 @@ def _origins(values: Values) -> list[str]:
     for conditions in groups.values():
         name = "The sets" if len(groups) == 1 else f"{', '.join(item.set for item in conditions)}: the sets"
         sources = conditions[0].sources
-        outside, inside = parts(values, conditions[0])
+        outside, inside = _parts(values, conditions[0])
         if outside:
+            source = values.titles.of_sources(sources)
             sentences.append(
-                f"{name} are fixed and measure transfer from their stated source "
-                f"({values.titles.of_sources(sources)}). "
-                f"They are no white-box figure: {joined(outside)} had no part in making them."
+                f"{name} are fixed and measure transfer from their stated source ({source}). They are no white-box "
+                f"figure: {joined(outside)} had no part in making them."
             )
         if inside and len(sources) > 1:
             sentences.append(
@@ -75,14 +64,12 @@ def _origins(values: Values) -> list[str]:
                 "models, which is weaker than an attack on one alone: the white-box figure of each should be lower."
             )
         elif inside:
-            sentences.append(
-                f"{name} were made on {joined(inside)}: there they are white-box and "
-                "no transfer; a longer attack may go lower."
-            )
+            there = "there they are white-box and no transfer; a longer attack may go lower."
+            sentences.append(f"{name} were made on {joined(inside)}: {there}")
     return sentences
 
 
-def parts(values: Values, condition: Condition) -> tuple[list[str], list[str]]:
+def _parts(values: Values, condition: Condition) -> tuple[list[str], list[str]]:
     """The models that had no part in making a set, and those that were attacked for it, with the categories where it
     is not all of them."""
     outside: list[str] = []
@@ -92,8 +79,7 @@ def parts(values: Values, condition: Condition) -> tuple[list[str], list[str]]:
         rest = tuple(name for name in every if name not in mine)
         for names, side in ((rest, outside), (mine, inside)):
             if names:
-                where = "" if names == every else f" ({', '.join(names)})"
-                side.append(values.label(model) + where)
+                side.append(values.label(model) + ("" if names == every else f" ({', '.join(names)})"))
     return outside, inside
 
 
@@ -122,27 +108,20 @@ def best_clean(values: Values) -> str:
 
 
 def _largest_drop(values: Values) -> str:
-    drops = [
-        (values.change(model, condition, "pixel_ap"), model, condition)
-        for condition in values.attacks
-        for model in values.judged
-    ]
-    drops = [drop for drop in drops if not math.isnan(drop[0])]
-    if not drops or min(drop[0] for drop in drops) >= 0:
+    pairs = [(model, condition) for condition, model in product(values.attacks, values.judged)]
+    changes = {pair: change for pair in pairs if not math.isnan(change := values.change(*pair, "pixel_ap"))}
+    worst = min(changes, key=changes.__getitem__, default=None)
+    if worst is None or changes[worst] >= 0:
         return ""
-    worst = min(drops, key=lambda drop: drop[0])
-    least = max((drop for drop in drops if drop[2] == worst[2]), key=lambda drop: drop[0])
-    most = f"{values.label(worst[1])} under {worst[2].label} ({_fell(values, worst)})"
-    text = f"Pixel AP falls most from the control for {most}"
-    if least[1] == worst[1]:
-        return f"{text}."
-    return f"{text}, and least on that set for {values.label(least[1])} ({_fell(values, least)})."
 
+    def fell(model: Model, condition: Condition) -> str:
+        before, after = (values.get(model, each, "pixel_ap") for each in (values.control, condition))
+        return f"({moved_words(before, after)}, {_points(changes[model, condition])})"
 
-def _fell(values: Values, drop: tuple[float, Model, Condition]) -> str:
-    change, model, condition = drop
-    before, after = values.get(model, values.control, "pixel_ap"), values.get(model, condition, "pixel_ap")
-    return f"{moved_words(before, after)}, {_points(change)}"
+    text = f"Pixel AP falls most from the control for {values.label(worst[0])} under {worst[1].label} {fell(*worst)}"
+    least = max((pair for pair in changes if pair[1] == worst[1]), key=changes.__getitem__)
+    more = f", and least on that set for {values.label(least[0])} {fell(*least)}" if least != worst else ""
+    return f"{text}{more}."
 
 
 def _eps_on_sources(values: Values) -> list[str]:
@@ -150,8 +129,7 @@ def _eps_on_sources(values: Values) -> list[str]:
     sentences = []
     for small, large in combinations(values.sets, 2):
         same = (small.norm, small.goal, small.source) == (large.norm, large.goal, large.source)
-        more: list[str] = []
-        less: list[str] = []
+        more, less = list[str](), list[str]()
         for model in values.judged if same and small.eps < large.eps else ():
             mine, every = values.part(model, large), values.scored(model, large)
             where = (MEAN,) if mine == every else mine
@@ -203,13 +181,11 @@ def _unlike(values: Values) -> str:
 
 
 def _gains(values: Values) -> str:
-    lent: list[str] = []
-    own: list[str] = []
-    for condition in values.attacks:
-        for model in values.judged:
-            if (change := values.change(model, condition, "pixel_ap")) > 0.0005:
-                texts = own if values.part(model, condition) else lent
-                texts.append(f"{values.label(model)} under {condition.label} ({_points(change)})")
+    lent, own = list[str](), list[str]()
+    for condition, model in product(values.attacks, values.judged):
+        if (change := values.change(model, condition, "pixel_ap")) > 0.0005:
+            texts = own if values.part(model, condition) else lent
+            texts.append(f"{values.label(model)} under {condition.label} ({_points(change)})")
     clauses = [f"so the attack does not carry over, for {joined(lent)}"] if lent else []
     clauses += [f"although the very model was attacked, for {joined(own)}"] if own else []
     return f"Pixel AP rises over the control, {'; '.join(clauses)}." if clauses else ""
@@ -218,9 +194,7 @@ def _gains(values: Values) -> str:
 def _undefined(values: Values) -> str:
     gaps = [
         f"{values.label(model)} ({category}, {condition.label})"
-        for condition in values.conditions
-        for model in values.models
-        for category in values.categories
+        for condition, model, category in product(values.conditions, values.models, values.categories)
         if values.count(model, condition, category) and math.isnan(values.get(model, condition, "pixel_ap", category))
     ]
     shown = [*gaps[:6], *([f"{len(gaps) - 6} others"] if len(gaps) > 6 else [])]

@@ -2,7 +2,6 @@
 
 import math
 from string import ascii_lowercase
-from typing import Any
 
 import pandas as pd
 
@@ -26,18 +25,16 @@ def health_table(campaign: Campaign) -> Table | None:
         return None
     models = [model for model in values.models if len(model.rows_in(health))]
     letters = letters_of(health)
-    records: list[dict[str, Any]] = []
-    marks: dict[tuple[int, str], str] = {}
+    records, marks = list[dict[str, str]](), dict[tuple[int, str], str]()
     for check in dict.fromkeys(health["check"]):
-        verdicts: dict[str, Any] = {"check": check, "row": "verdict", "kind": "check"}
-        figures: dict[str, Any] = {"check": "figure : reference", "row": "figures", "kind": "chance"}
-        for model in models:
-            part = model.rows_in(health[health["check"] == check])
-            verdicts[model.name] = _verdict(part)
-            figures[model.name] = _figures(part)
-            if verdicts[model.name].startswith(FAILED):
-                marks[len(records), model.name] = letters[check]
-        records += [verdicts, figures] if any(figures[model.name] != DASH for model in models) else [verdicts]
+        parts = {model.name: model.rows_in(health[health["check"] == check]) for model in models}
+        verdicts = {name: _verdict(part) for name, part in parts.items()}
+        figures = {name: _figures(part) for name, part in parts.items()}
+        failed = [name for name, verdict in verdicts.items() if verdict.startswith(FAILED)]
+        marks |= {(len(records), name): letters[check] for name in failed}
+        records.append({"check": check, "row": "verdict", "kind": "check", **verdicts})
+        if set(figures.values()) != {DASH}:
+            records.append({"check": "figure : reference", "row": "figures", "kind": "chance", **figures})
     columns = [Column("check", "Check", style="text")]
     columns += [model_column(values, model, style="text") for model in models]
     ran = health[health["status"] != NOT_RUN]
@@ -47,13 +44,11 @@ def health_table(campaign: Campaign) -> Table | None:
     caption = (
         f"Health of the white-box attacks: {(ran['status'] == PASSED).sum()} of {len(ran)} checks passed and "
         f"{(ran['status'] == FAILED).sum()} failed, each on one model{by_category}; {len(health) - len(ran)} were not "
-        f"run. Below each verdict the figure of the check : its reference{means}. A failed check puts "
-        "the model's figures under attack in doubt: footnotes name it, here and beside those figures."
+        f"run. Below each verdict the figure of the check : its reference{means}. A failed check puts the model's "
+        "figures under attack in doubt: footnotes name it, here and beside those figures."
     )
-    return Table(
-        "health", caption, pd.DataFrame(records), tuple(columns),
-        strong=frozenset(marks), letters=marks, notes=_long_notes(campaign),
-    )  # fmt: skip
+    strong, notes = frozenset(marks), _long_notes(campaign)
+    return Table("health", caption, pd.DataFrame(records), tuple(columns), strong=strong, letters=marks, notes=notes)
 
 
 def letters_of(health: pd.DataFrame) -> dict[str, str]:

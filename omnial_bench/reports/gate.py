@@ -42,7 +42,11 @@ def junit(judged: pd.DataFrame) -> str:
         for row in rows:
             facts = {"classname": _xml(name), "name": _xml(_case(row)), "time": "0"}
             case, verdict = ElementTree.SubElement(suite, "testcase", facts), row["verdict"]
-            outcome = _xml(f"{verdict}: {_move(row)}")
+            move = (
+                f"baseline {row['baseline']:.6g}, now {row['value']:.6g}, change {row['change']:+.6g}, "
+                f"tolerance {row['tolerance']:.3g}"
+            )
+            outcome = _xml(f"{verdict}: {move}")
             if verdict in FAILING:
                 failure = ElementTree.SubElement(case, "failure", {"type": verdict, "message": outcome})
                 failure.text = f"{outcome}\n{facts['name']}"
@@ -59,12 +63,8 @@ def markdown(judged: pd.DataFrame, baseline: str, note: str = "") -> str:
     """
     changed = moved(judged)
     verdict = "failed" if failed(judged) else "passed"
-    lines = [
-        f"## omnial-bench check: {verdict}",
-        "",
-        f"**{verdict.upper()}**: {summary(judged)}; {len(judged)} figures compared with {markdown_text(baseline)}.",
-        "",
-    ]
+    compared = f"{len(judged)} figures compared with {markdown_text(baseline)}"
+    lines = [f"## omnial-bench check: {verdict}", "", f"**{verdict.upper()}**: {summary(judged)}; {compared}.", ""]
     lines += [markdown_text(note), ""] if note else []
     lines += [_moved_table(changed), ""] if len(changed) else []
     if len(changed) > SHOWN:
@@ -131,13 +131,6 @@ def _case(row: Row) -> str:
     """What names a figure, complete: no two cases of a suite share it."""
     names = ("metric", "category", "dataset", "preset", "set", "threat", "source")
     return ", ".join([*(str(row[name]) for name in names), f"seed {seed_words(row)}"])
-
-
-def _move(row: Row) -> str:
-    return (
-        f"baseline {row['baseline']:.6g}, now {row['value']:.6g}, change {row['change']:+.6g}, "
-        f"tolerance {row['tolerance']:.3g}"
-    )
 
 
 def _xml(text: str) -> str:

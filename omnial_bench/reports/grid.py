@@ -5,7 +5,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,8 +75,7 @@ class Grid:
 
         left, right, bottom, top = self._extent(row, column)
         h, w = truth.shape
-        x = left + (np.arange(w) + 0.5) * (right - left) / w
-        y = top + (np.arange(h) + 0.5) * (bottom - top) / h
+        x, y = left + (np.arange(w) + 0.5) * (right - left) / w, top + (np.arange(h) + 0.5) * (bottom - top) / h
         line = self.plane.contour(x, y, (truth > 127).astype(float), levels=[0.5], colors="#39FF14", linewidths=0.7)
         line.set_path_effects([withStroke(linewidth=1.4, foreground="black")])
         self._hold()
@@ -163,8 +162,7 @@ def _sheet(pixels: Pixels) -> "Artist":
             Image.fromarray(pixels[..., :3]).save(packed, format="png", compress_level=PACKED)
             href = f"data:image/png;base64,{b64encode(packed.getvalue()).decode('ascii')}"
             place = {"x": "0", "y": "0", "width": across, "height": down}
-            writer: Any = renderer.writer
-            writer.element("image", attrib={**place, "xlink:href": href})
+            cast(Any, renderer).writer.element("image", attrib={**place, "xlink:href": href})
 
     sheet = Sheet()
     sheet.set_zorder(-1)
@@ -176,8 +174,7 @@ def _magma() -> NDArray[np.uint8]:
     """The colour of each level of a map."""
     from matplotlib import colormaps
 
-    colours: NDArray[np.uint8] = colormaps["magma"](np.arange(256), bytes=True)[:, :3]
-    return colours
+    return np.asarray(colormaps["magma"](np.arange(256), bytes=True)[:, :3])
 
 
 def _wrapped(text: str, longest: int = 11) -> list[str]:

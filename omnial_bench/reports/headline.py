@@ -2,10 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from itertools import combinations
+from itertools import combinations, product
 from types import MappingProxyType
-
-import pandas as pd
 
 from omnial_bench.metrics.metric import METRICS, Metric
 from omnial_bench.reports.campaign import Campaign
@@ -27,8 +25,6 @@ from omnial_bench.results import DIFFERENCES, HEADLINE
 
 _STYLES: dict[str, Style] = {"%": "percent", "": "fraction"}
 """By the unit of a metric; others have one decimal."""
-
-
 MOST_PAIRS = 6
 """Pairs of a metric in the table: those of four models. Of more models only the pairs with the highest are shown."""
 
@@ -69,10 +65,8 @@ def _across(values: Values, model: Model, metric: str) -> dict[str, float]:
 
 
 def _headline_caption(values: Values) -> str:
-    parts = (
-        ["Detection and localisation, clean and under attack."] if values.attacks else ["Detection and localisation."]
-    )
-    parts += [f"Figures in per cent, {mean_words(values)}."]
+    attacked = ", clean and under attack" if values.attacks else ""
+    parts = [f"Detection and localisation{attacked}. Figures in per cent, {mean_words(values)}."]
     if values.clean:
         parts.append(f"Clean test: the test split, {values.total(values.clean)} images.")
     if values.control:
@@ -91,21 +85,14 @@ def _headline_caption(values: Values) -> str:
 
 def every_metric(values: Values, described: Mapping[str, Metric] = MappingProxyType({})) -> Table:
     """Every metric of every model under every condition, class means; `described` are those from elsewhere."""
-    records = [
-        {
-            "panel": condition.label if not condition.attacked else f"{condition.label} ({condition.set})",
-            "set": condition.set,
-            "threat": condition.threat,
-            "source": condition.source,
-            **model._asdict(),
-            "model": values.label(model),
-            **{metric: values.get(model, condition, metric) for metric in (*values.metrics, *values.unknown)},
-            "images": values.total(condition, model),
-        }
-        for condition in values.conditions
-        for model in values.models
-        if values.total(condition, model)
-    ]
+    rows = Rows(values)
+    for condition, model in product(values.conditions, values.models):
+        if images := values.total(condition, model):
+            panel = condition.label if not condition.attacked else f"{condition.label} ({condition.set})"
+            place = {"set": condition.set, "threat": condition.threat, "source": condition.source}
+            figures = {name: values.get(model, condition, name) for name in (*values.metrics, *values.unknown)}
+            facts = {**model._asdict(), "model": values.label(model)}
+            rows.records.append({"panel": panel, **place, **facts, **figures, "images": images})
     columns = [Column("model", "Model", style="text")]
     own = [described[name] for name in values.unknown if name in described]
     for metric in (*(METRICS[name] for name in values.metrics), *own):
@@ -124,7 +111,7 @@ def every_metric(values: Values, described: Mapping[str, Metric] = MappingProxyT
         caption += f" From elsewhere, as the run says: {ways}."
     if strange:
         caption += f" {joined(strange)}: not known to this version, as in the rows."
-    return Table("all_metrics", caption, pd.DataFrame(records), tuple(columns))
+    return rows.table("all_metrics", caption, columns)
 
 
 def pairs_table(campaign: Campaign) -> Table | None:
@@ -142,13 +129,9 @@ def pairs_table(campaign: Campaign) -> Table | None:
             gaps = {key: values.gap(model, other, condition, metric) for key, condition in shown.items()}
             if not any(gaps.values()):
                 continue
-            rows.add(
-                panel=METRIC_TITLES[metric],
-                metric=metric,
-                model=f"{values.label(model)} {MINUS} {values.label(other)}",
-                **model._asdict(),
-                **{f"other_{name}": text for name, text in other._asdict().items()},
-            )
+            title = f"{values.label(model)} {MINUS} {values.label(other)}"
+            facts = {**model._asdict(), **{f"other_{name}": text for name, text in other._asdict().items()}}
+            rows.add(panel=METRIC_TITLES[metric], metric=metric, model=title, **facts)
             for key, condition in shown.items():
                 gap = gaps[key]
                 rows.records[-1][key] = gap.difference if gap else math.nan
@@ -190,8 +173,6 @@ def _pairs_caption(values: Values, used: dict[str, list[Condition]]) -> str:
     ]
     count = len(values.judged)
     if count * (count - 1) // 2 > MOST_PAIRS:
-        parts.append(
-            f"Of {count} models only the pairs with the one that is highest under attack (else clean); all are in "
-            f"{DIFFERENCES}."
-        )
+        best = "the pairs with the one that is highest under attack (else clean)"
+        parts.append(f"Of {count} models only {best}; all are in {DIFFERENCES}.")
     return " ".join(filter(None, (*parts, unlearnt_words(values))))

@@ -23,14 +23,14 @@ TIE = 0.01
 def lessons(campaign: Campaign) -> list[str]:
     """What was seen beside the finding, in the order of importance, each only where its rows exist."""
     points = (_changes, _along_the_curve, smallest_words, _goals, _worst, _transfer, _corrupted, _shifted)
-    return [sentence for sentence in (point(campaign) for point in points) if sentence]
+    return list(filter(None, (point(campaign) for point in points)))
 
 
 def caveats(campaign: Campaign) -> list[str]:
     """What the figures of the test suites do not say."""
-    sentences: list[str] = []
     if not campaign.evaluations:
-        return sentences
+        return []
+    sentences = []
     if campaign.white_box:
         sentences.append(
             "White-box figures attack each model itself with the stated budget and are upper bounds of its robustness: "
@@ -64,10 +64,9 @@ def _along_the_curve(campaign: Campaign) -> str:
             above = [place for place, height in enumerate(heights) if height > CHANCE]
             below = [trial.size for trial in curve[max(above, default=-1) + 1 :]]
             groups.setdefault(below[0] if below else "", []).append(values.label(model))
-    clauses = [
-        f"from {size} on for {joined(groups[size])}" for size in (trial.size for trial in curve) if size in groups
-    ]
-    clauses += [f"at no size up to {curve[-1].size} for {joined(groups[''])}"] if "" in groups else []
+    sizes = [trial.size for trial in curve]
+    clauses = [f"from {size} on for {joined(groups[size])}" for size in sizes if size in groups]
+    clauses += [f"at no size up to {sizes[-1]} for {joined(groups[''])}"] if "" in groups else []
     return f"With growing eps, pixel AUROC is at or below chance {', '.join(clauses)}." if clauses else ""
 
 
@@ -120,16 +119,13 @@ def _goals(campaign: Campaign) -> str:
     own = [goals["hide"].own, goals["fabricate"].own]
     for metric, words in AUROC_WORDS.items():
         bound = [model for model in values.judged if all(campaign.bounds(model, each, metric) for each in own)]
-        changes = [
-            [values.get(model, each, metric) - values.get(model, suite.control, metric) for each in own]
-            for model in bound
-        ]
+        before = {model: values.get(model, suite.control, metric) for model in bound}
+        changes = [[values.get(model, each, metric) - before[model] for each in own] for model in bound]
         pairs = [pair for pair in changes if not math.isnan(sum(pair))]
         hidden, invented = (_number(_mean(column)) for column in zip(*pairs, strict=True)) if pairs else ("", "")
         if len(pairs) == 1:
-            clauses.append(
-                f"missed defects (hide) change {words} by {hidden} points and false alarms (fabricate) by {invented}"
-            )
+            alone = f"change {words} by {hidden} points and false alarms (fabricate) by {invented}"
+            clauses.append(f"missed defects (hide) {alone}")
         elif pairs:
             hide, fabricate = sum(a < b - TIE for a, b in pairs), sum(b < a - TIE for a, b in pairs)
             tied = len(pairs) - hide - fabricate
@@ -166,8 +162,7 @@ def _transfer(campaign: Campaign) -> str:
     for model in values.judged:
         mine = values.get(model, figure_of(trial, model.name, model), "pixel_auroc")
         met = [figure_of(trial, name, model) for name in sources_of(trial, values) if name != model.name]
-        made_elsewhere = [condition for condition in met if condition and not values.part(model, condition)]
-        lent = [values.get(model, condition, "pixel_auroc") for condition in made_elsewhere]
+        lent = [values.get(model, each, "pixel_auroc") for each in met if each and not values.part(model, each)]
         lent = [value for value in lent if not math.isnan(value)]
         if lent and not math.isnan(mine):
             lowest[values.label(model)] = mine <= min(lent)

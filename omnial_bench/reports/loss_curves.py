@@ -20,8 +20,7 @@ TITLE = 100
 
 def loss_suites(campaign: Campaign) -> list[Evaluation]:
     """The suites whose losses are drawn: the white-box one and the one of the worst case."""
-    chosen = [each for each in (campaign.white_box, campaign.worst) if each]
-    return list(dict.fromkeys(chosen))
+    return list(dict.fromkeys(filter(None, (campaign.white_box, campaign.worst))))
 
 
 def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
@@ -54,7 +53,7 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
         figure.supxlabel("step")
         figure.supylabel("mean objective")
         legend(figure, styles)
-    several = len(campaign.attempts["seed"].dropna().unique()) > 1
+    several = campaign.attempts["seed"].nunique() > 1
     conditions = [trial.own for trial in lines]
     spread = spread_words(values, conditions, "Bands:")
     caption = (
@@ -64,8 +63,8 @@ def loss_figure(campaign: Campaign, suite: Evaluation) -> Drawing | None:
         "target where the title says descends; each panel has its own scale, for objectives differ. A curve still "
         "steep at the end is not spent."
     )
-    name = f"losses_{suite.name}"
-    return Drawing(name, caption, "Curves of the mean attacked objective against the step, a panel a threat.", figure)
+    alt = "Curves of the mean attacked objective against the step, a panel a threat."
+    return Drawing(f"losses_{suite.name}", caption, alt, figure)
 
 
 def _curves(campaign: Campaign, trial: Trial) -> pd.DataFrame:
@@ -120,25 +119,21 @@ def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None
         figure.align_ylabels()
         paradigms = dict.fromkeys(model.paradigm for model in values.models)
         legend(figure, {name: {"color": "#555555", "ls": LINES.get(name, "-")} for name in paradigms})
+    held_out = ", and pixel AP on held-out training normals with synthetic anomalies" if validated else ""
     caption = (
-        "Training: sum of the loss terms (running mean over a thirtieth of the log)"
-        + (", and pixel AP on held-out training normals with synthetic anomalies" if validated else "")
-        + ". Separate: one line a category. Losses of different detectors are not comparable, for their terms differ."
+        f"Training: sum of the loss terms (running mean over a thirtieth of the log){held_out}. Separate: one line a "
+        "category. Losses of different detectors are not comparable, for their terms differ."
     )
-    return Drawing(
-        "training",
-        caption,
-        f"Curves of training loss{' and validation AP' if validated else ''} for each model.",
-        figure,
-    )
+    alt = f"Curves of training loss{' and validation AP' if validated else ''} for each model."
+    return Drawing("training", caption, alt, figure)
 
 
 def attack_loss(manifests: Mapping[str, MadeSet], values: Values) -> Drawing | None:
     """Mean attacked loss along the steps of each set."""
     import seaborn as sns
 
-    curves = {condition: manifests[condition.set].loss.steps for condition in values.sets if condition.set in manifests}
-    curves = {condition: steps for condition, steps in curves.items() if len(steps) > 1}
+    losses = {each: manifests[each.set].loss.steps for each in values.sets if each.set in manifests}
+    curves = {condition: steps for condition, steps in losses.items() if len(steps) > 1}
     if not curves:
         return None
     lines = {}
@@ -153,9 +148,8 @@ def attack_loss(manifests: Mapping[str, MadeSet], values: Values) -> Drawing | N
         axes.margins(y=0.12)
         legend(figure, lines)
     caption = (
-        "The attacked loss along the steps, mean over all images of a set and the models of its source. An "
-        "untargeted attack climbs it, a targeted one descends the loss to its target; a curve still steep at "
-        "the end is not spent."
+        "The attacked loss along the steps, mean over all images of a set and the models of its source. An untargeted "
+        "attack climbs it, a targeted one descends the loss to its target; a curve still steep at the end is not spent."
     )
     return Drawing("attack_loss", caption, "Curves of the mean attacked loss against the step for each set.", figure)
 

@@ -2,11 +2,8 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-import pandas as pd
-
-from omnial_bench.reports.model_rows import facts_of
+from omnial_bench.reports.model_rows import Rows, facts_of
 from omnial_bench.reports.origins import MadeModel, MadeSet, Training
 from omnial_bench.reports.table import DASH, TIMES, Column, Table
 from omnial_bench.reports.values import Values
@@ -14,26 +11,24 @@ from omnial_bench.reports.values import Values
 
 def sets_table(values: Values, manifests: Mapping[str, MadeSet]) -> Table | None:
     """What each set is: threat model, source, images, loss at the first and the last step, largest change on disk."""
-    records: list[dict[str, Any]] = []
+    rows = Rows(values)
     for condition in (item for item in values.conditions if item.set in manifests and not item.white_box):
         manifest = manifests[condition.set]
         synthetic = sum(part.synthetic for part in manifest.counts.values())
         images = synthetic + sum(part.good for part in manifest.counts.values())
-        steps = manifest.loss.steps
-        records.append(
-            {
-                "set": condition.set,
-                "threat": condition.threat if condition.attacked else "none (control)",
-                "source": values.titles.of_sources(condition.sources),
-                "images": images or math.nan,
-                "anomalous": synthetic / images if images else math.nan,
-                "steps": len(steps) if condition.attacked and steps else math.nan,
-                "loss_first": steps[0] if condition.attacked and steps else math.nan,
-                "loss_last": steps[-1] if condition.attacked and steps else math.nan,
-                "largest_change": _known(manifest.largest_change),
-            }
+        steps = manifest.loss.steps if condition.attacked else ()
+        rows.add(
+            set=condition.set,
+            threat=condition.threat if condition.attacked else "none (control)",
+            source=values.titles.of_sources(condition.sources),
+            images=images or math.nan,
+            anomalous=synthetic / images if images else math.nan,
+            steps=len(steps) or math.nan,
+            loss_first=steps[0] if steps else math.nan,
+            loss_last=steps[-1] if steps else math.nan,
+            largest_change=_known(manifest.largest_change),
         )
-    if not records:
+    if not rows.records:
         return None
     columns = (
         Column("set", "Set", style="text"),
@@ -51,12 +46,12 @@ def sets_table(values: Values, manifests: Mapping[str, MadeSet]) -> Table | None
         "of images). Loss: mean of the attacked objective over the images at the first and at the last step. "
         "Change: the largest difference of any byte of a saved image from the same image before the attack, of 255."
     )
-    return Table("sets", caption, pd.DataFrame(records), columns)
+    return rows.table("sets", caption, columns)
 
 
 def settings_table(values: Values, sidecars: Mapping[str, MadeModel]) -> Table | None:
     """How each model was trained, from what lies beside each checkpoint, by the name of its folder."""
-    records: list[dict[str, Any]] = []
+    rows = Rows(values)
     for model in values.models:
         mine = [sidecar for name, sidecar in sidecars.items() if model.owns(name)]
         if not mine:
@@ -65,21 +60,19 @@ def settings_table(values: Values, sidecars: Mapping[str, MadeModel]) -> Table |
         steps = [sidecar.provenance.iterations for sidecar in mine if sidecar.provenance.iterations is not None]
         # What was fitted, or taken as it was, spent no budget.
         training = recipe.training if any(steps) or not steps else Training()
-        records.append(
-            {
-                **facts_of(values, model),
-                "trainings": len(mine),
-                "size": f" {TIMES} ".join(str(side) for side in recipe.size),
-                "batch": _known(training.batch),
-                "epochs": _known(training.epochs),
-                "lr": DASH if training.lr is None else f"{training.lr:g}",
-                "fewest": min(steps, default=math.nan),
-                "most": max(steps, default=math.nan),
-                "precision": _each(sidecar.provenance.precision for sidecar in mine),
-                "commit": _each(sidecar.provenance.commit for sidecar in mine),
-            }
+        rows.add(
+            **facts_of(values, model),
+            trainings=len(mine),
+            size=f" {TIMES} ".join(map(str, recipe.size)),
+            batch=_known(training.batch),
+            epochs=_known(training.epochs),
+            lr=DASH if training.lr is None else f"{training.lr:g}",
+            fewest=min(steps, default=math.nan),
+            most=max(steps, default=math.nan),
+            precision=_each(sidecar.provenance.precision for sidecar in mine),
+            commit=_each(sidecar.provenance.commit for sidecar in mine),
         )
-    if not records:
+    if not rows.records:
         return None
     columns = (
         Column("model", "Model", style="text"),
@@ -99,9 +92,9 @@ def settings_table(values: Values, sidecars: Mapping[str, MadeModel]) -> Table |
         "the budget in epochs, the iterations done, which a limit on iterations may cut short, and the precision and "
         "the commit of the code that trained."
     )
-    if any(record["most"] == 0 for record in records):
+    if any(record["most"] == 0 for record in rows.records):
         caption += " A detector that was fitted, or taken as it was, has no budget and no iterations."
-    return Table("settings", caption, pd.DataFrame(records), columns)
+    return rows.table("settings", caption, columns)
 
 
 def _known(value: float | None) -> float:

@@ -1,6 +1,7 @@
 """The source x target matrix: every model on the images of every other, as a heat map and a table. No torch here."""
 
 import math
+from itertools import product
 
 import pandas as pd
 
@@ -43,28 +44,22 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
     values = campaign.values
     if "pixel_auroc" not in values.metrics:
         return None
-    sources = sources_of(trial, values)
-    rows: list[tuple[str, list[Condition | None]]] = []
-    rows += [(_BEFORE, [evaluation.control for _ in values.models])] if evaluation.control else []
-    rows += [
-        (values.titles.of_model(name), [figure_of(trial, name, model) for model in values.models]) for name in sources
-    ]
+    sources, lead = sources_of(trial, values), bool(evaluation.control)
+    rows = [[evaluation.control for _ in values.models]] if lead else []
+    rows += [[figure_of(trial, name, model) for model in values.models] for name in sources]
     table = pd.DataFrame(
-        [[100 * values.get(*pair, "pixel_auroc") for pair in zip(values.models, row, strict=True)] for _, row in rows],
-        index=[label for label, _ in rows],
+        [[100 * values.get(*pair, "pixel_auroc") for pair in zip(values.models, row, strict=True)] for row in rows],
+        index=[_BEFORE] * lead + [values.titles.of_model(name) for name in sources],
         columns=[values.label(model).replace(" ", "\n", 1) for model in values.models],
     )
     width = min(DOUBLE, 2.3 + 0.72 * len(values.models))
     with panels(1, 1, 1.15 + 0.3 * len(rows), width=width) as (figure, [axes]):
         image = heat(axes, table, 0, 100, digits=1)
-        lead = 1 if evaluation.control else 0
         if lead:
             axes.axhline(1, color="white", lw=4)
-        for i, name in enumerate(sources):
-            for j, model in enumerate(values.models):
-                if is_own(values, model, figure_of(trial, name, model)):
-                    place = (j + 0.04, i + lead + 0.09)
-                    axes.add_patch(Rectangle(place, 0.92, 0.82, fill=False, ec="black", lw=1.2, zorder=3))
+        for (i, row), (j, model) in product(enumerate(rows), enumerate(values.models)):
+            if is_own(values, model, row[j]):
+                axes.add_patch(Rectangle((j + 0.04, i + 0.09), 0.92, 0.82, fill=False, ec="black", lw=1.2, zorder=3))
         axes.xaxis.tick_top()
         axes.tick_params(axis="x", length=0, rotation=0, labelsize=8 if len(values.models) <= 8 else 6)
         axes.set_xlabel("target")
@@ -73,11 +68,11 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
         figure.colorbar(image, ax=axes, label="pixel AUROC (%)", fraction=0.04, pad=0.02, ticks=[0, 25, 50, 75, 100])
     spread = " The spread over seeds is in the table." if len(values.seeds_of(trial.conditions)) > 1 else ""
     caption = (
-        f"{_caption(values, evaluation, trial, 'pixel AUROC')} Framed: the model attacked itself. Chance is 50 %, "
+        f"{_caption(values, evaluation, trial, 'pixel AUROC')} Framed: the model attacked itself. Chance is 50 %, the "
+        f"palest colour.{spread}"
     )
-    caption += f"the palest colour.{spread}"
-    name = f"transfer_{trial.set}"
-    return Drawing(name, caption, "Heat map of pixel AUROC, sources in rows and targets in columns.", figure)
+    alt = "Heat map of pixel AUROC, sources in rows and targets in columns."
+    return Drawing(f"transfer_{trial.set}", caption, alt, figure)
 
 
 def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> Table:
@@ -95,15 +90,14 @@ def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> 
                 condition = evaluation.control if title == _BEFORE else figure_of(trial, source, model)
                 rows.put(key, model, condition, metric)
                 diagonal |= {(len(rows.records) - 1, key)} if is_own(values, model, condition) else set()
-        level = values.chance(evaluation.control, metric) if evaluation.control else math.nan
+        level = values.chance(evaluation.control, metric)
         if not math.isnan(level):
             rows.add(**panel, kind="chance", title="chance level", **dict.fromkeys(keys.values(), level))
     columns = [Column("title", "Source", style="text")]
     columns += [model_column(values, model, key) for model, key in keys.items()]
     caption = _caption(values, evaluation, trial, "pixel AUROC and pixel AP")
-    caption += (
-        f"{spread_words(values, trial.conditions, '±:')} Bold: the model attacked itself, through this figure's kind."
-    )
+    caption += spread_words(values, trial.conditions, "±:")
+    caption += " Bold: the model attacked itself, through this figure's kind."
     return rows.table(f"transfer_{trial.set}", caption, columns, frozenset(diagonal & rows.bounds))
 
 
@@ -113,8 +107,8 @@ def _key(model: Model, values: Values) -> str:
 
 
 def _caption(values: Values, evaluation: Evaluation, trial: Trial, metrics: str) -> str:
+    counts = count_words(values, (*trial.conditions, evaluation.control))
     return (
         f"Transfer, {evaluation.title(trial)}: {metrics} in per cent of each target model (column) on images attacked "
-        f"with each source model (row), {mean_words(values)}; "
-        f"{count_words(values, (*trial.conditions, evaluation.control))}."
+        f"with each source model (row), {mean_words(values)}; {counts}."
     )

@@ -1,7 +1,7 @@
 """Rows of a table as they are filled in: figures of models, the letters of failed checks, what an attack bounds."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,17 +94,15 @@ class Rows:
     def frame(self) -> pd.DataFrame:
         return pd.DataFrame(self.records)
 
-    def best(self, keys: Sequence[str]) -> Cells:
+    def best(self, keys: Iterable[str]) -> Cells:
         """The highest figure of each column, of those that bound a model of which something is concluded."""
         judged = [self.values.label(model) for model in self.values.judged]
-        return extreme_cells(
-            self.frame, keys, {(row, key) for row, key in self.bounds if self.records[row]["model"] in judged}
-        )
+        among = {(row, key) for row, key in self.bounds if self.records[row]["model"] in judged}
+        return extreme_cells(self.frame, keys, among)
 
     def table(self, name: str, caption: str, columns: Iterable[Column], strong: Cells = frozenset()) -> Table:
         used = {letter for letters in self.letters.values() for letter in letters.split(",")}
-        notes = short_notes(self.campaign) if self.campaign else ()
-        notes = tuple((letter, text) for letter, text in notes if letter in used)
+        notes = tuple(note for note in short_notes(self.campaign) if note[0] in used) if self.campaign else ()
         return Table(name, caption, self.frame, tuple(columns), strong=strong, letters=self.letters, notes=notes)
 
 

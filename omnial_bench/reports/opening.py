@@ -11,7 +11,7 @@ from omnial_bench.reports.headline import headline
 from omnial_bench.reports.lessons import CHANCE, TIE, overstated
 from omnial_bench.reports.origins import FAILED, LEARNT, NOT_RUN
 from omnial_bench.reports.table import MINUS, Table
-from omnial_bench.reports.values import Gap, Ranked, Values
+from omnial_bench.reports.values import Ranked, Values
 from omnial_bench.reports.white_box import opening_table
 from omnial_bench.reports.wording import (
     AUROC_WORDS,
@@ -60,24 +60,20 @@ def _apart(campaign: Campaign) -> str:
             continue
         most, least = ranked[0][1], ranked[-1][1]
         (low, up), (down, high) = (values.interval(model, own, metric) for model in (most, least))
-        if (gap := values.gap(most, least, own, metric)) is not None:
+        first, last = values.label(most), values.label(least)
+        if gap := values.gap(most, least, own, metric):
+            ends = " to ".join(f"{100 * end:.1f}".replace("-", MINUS) for end in (gap.low, gap.high))
             close = not_apart(values, most, own, metric)
-            paired.append(f"in {words} {_gap_words(values, most, least, gap, close)}")
+            others = f", {doubt_words(values, close)}" if close else ""
+            more = f"{100 * gap.difference:.1f} points more than {last} ({ends}){others}"
+            paired.append(f"in {words} {first} keeps {more}")
         elif not math.isnan(low + down):
-            pair = f"{values.label(most)} ({100 * low:.1f} to {percent(up)}) and {values.label(least)} "
+            pair = f"{first} ({100 * low:.1f} to {percent(up)}) and {last} ({100 * down:.1f} to {percent(high)})"
             overlap = "overlap, so their order may be chance" if low <= high else "lie apart"
-            clauses.append(f"in {words} those of {pair}({100 * down:.1f} to {percent(high)}) {overlap}")
+            clauses.append(f"in {words} those of {pair} {overlap}")
     alone = f"Of the 95\u00a0% intervals over images, {'; '.join(clauses)}." if clauses else ""
     together = f"On the same images (paired 95\u00a0% intervals) {'; '.join(paired)}." if paired else ""
     return " ".join(filter(None, (together, alone)))
-
-
-def _gap_words(values: Values, most: Model, least: Model, gap: Gap, close: Sequence[Model]) -> str:
-    """What lies between the first and the last, and which models are not told apart from the first."""
-    low, high = (f"{100 * end:.1f}".replace("-", MINUS) for end in (gap.low, gap.high))
-    others = f", {doubt_words(values, close)}" if close else ""
-    more = f"{100 * gap.difference:.1f} points more than {values.label(least)} ({low} to {high})"
-    return f"{values.label(most)} keeps {more}{others}"
 
 
 def _under_attack(campaign: Campaign) -> str:
@@ -167,13 +163,12 @@ def _health_words(campaign: Campaign) -> str:
     """How many checks of the attacks passed, and which failed."""
     health = campaign.health[campaign.health["check"] != LEARNT]
     ran = health[health["status"] != NOT_RUN]
-    failed = ran[ran["status"] == FAILED]
+    failed, idle = ran[ran["status"] == FAILED], len(health) - len(ran)
     if health.empty or not campaign.evaluations:
         return ""
-    idle = len(health) - len(ran)
-    rest = f"; {idle} {'was' if idle == 1 else 'were'} not run" if idle else ""
     if ran.empty:
         return "No health check of the attacks was run."
+    rest = f"; {idle} {'was' if idle == 1 else 'were'} not run" if idle else ""
     if failed.empty:
         return f"All {len(ran)} health checks of the attacks passed{rest}."
     names = joined([f"{check} ({count})" for check, count in failed["check"].value_counts(sort=False).items()])

@@ -1,6 +1,5 @@
 """The figures drawn from rows, logs and manifests. No torch here."""
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -24,18 +23,17 @@ from omnial_bench.reports.wording import category_words, count_words, mean_words
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-GOAL_METRICS = ("image_auroc", "pixel_auroc")
 _GOAL_MARKS: dict[str, dict[str, Any]] = {
     "unattacked": {"marker": "|", "markersize": 9, "markeredgewidth": 1.4},
     "hide": {"marker": "v", "markersize": 5.5, "markeredgewidth": 1},
     "fabricate": {"marker": "o", "markerfacecolor": "white", "markersize": 5, "markeredgewidth": 1.2},
 }
-_GOAL_WORDS = {"unattacked": "before any attack", "hide": "hide", "fabricate": "fabricate"}
 
 
 def reconstruction(values: Values) -> Drawing | None:
     """PSNR against SSIM for each model, a panel a condition, as the paper's Fig. 6a."""
-    conditions = [item for item in values.conditions if _known(values, item, "psnr") and _known(values, item, "ssim")]
+    quality = ("ssim", "psnr")
+    conditions = [each for each in values.conditions if all(values.known(each, name) for name in quality)]
     if not conditions:
         return None
     across = min(len(conditions), 5)
@@ -44,10 +42,9 @@ def reconstruction(values: Values) -> Drawing | None:
             axes.grid(True)
             axes.set_title(condition.label)
             for model in values.models:
-                line = line_of(model, values)
-                here = values.get(model, condition, "ssim"), values.get(model, condition, "psnr")
+                line, ends = line_of(model, values), (condition, values.control)
+                here, start = ([values.get(model, end, metric) for metric in quality] for end in ends)
                 if condition.attacked and values.control:
-                    start = values.get(model, values.control, "ssim"), values.get(model, values.control, "psnr")
                     axes.plot(*zip(start, here, strict=True), color=line["color"], lw=0.6, alpha=0.6)
                     axes.plot(*start, ".", color=line["color"], ms=2.5, alpha=0.6)
                 axes.plot(*here, **line)
@@ -56,14 +53,12 @@ def reconstruction(values: Values) -> Drawing | None:
         legend(figure, lines_of(values, ls=""))
     thin = " Thin lines lead from the control to the set." if values.control and values.attacks else ""
     caption = (
-        "Reconstruction quality: PSNR against SSIM, class means over "
-        f"{category_words(values)}, between each reconstruction and the normal image. On the clean test its normal "
-        f"images are compared with themselves; on the sets the image without anomaly is the reference.{thin} "
-        f"{set_words(values)}"
+        f"Reconstruction quality: PSNR against SSIM, class means over {category_words(values)}, between each "
+        "reconstruction and the normal image. On the clean test its normal images are compared with themselves; on "
+        f"the sets the image without anomaly is the reference.{thin} {set_words(values)}"
     )
-    return Drawing(
-        "reconstruction", caption.rstrip(), "Scatter of PSNR against SSIM for each model, a panel a set.", figure
-    )
+    alt = "Scatter of PSNR against SSIM for each model, a panel a set."
+    return Drawing("reconstruction", caption.rstrip(), alt, figure)
 
 
 def localisation(values: Values) -> Drawing | None:
@@ -94,9 +89,7 @@ def localisation(values: Values) -> Drawing | None:
             axes.tick_params(axis="x", length=0)
         names = [label.replace(" ", "\n").replace("with\n", "with ") for label in labels]
         rows[-1].set_xticks(range(len(names)), names, size=8 if len(names) <= 8 else 6)
-        handles = [
-            Patch(**_bar(condition, values, "#555555"), label=condition.label) for condition in values.conditions
-        ]
+        handles = [Patch(**_bar(each, values, "#555555"), label=each.label) for each in values.conditions]
         figure.legend(handles=handles, loc="outside upper center", ncols=min(6, len(handles)), handlelength=1.4)
     bars = spread_words(values, values.conditions, "Thin lines:")
     caption = (
@@ -112,14 +105,10 @@ def drops(values: Values) -> Drawing | None:
     metrics = [name for name in ("pixel_ap", "pixel_auroc") if name in values.metrics]
     if not values.control or not values.attacks or not metrics or not values.categories:
         return None
-    pairs = [(model, condition) for condition in values.attacks for model in values.models]
-    tables = {
-        metric: pd.DataFrame(
-            [[100 * values.change(*pair, metric, name) for pair in pairs] for name in values.categories],
-            index=list(values.categories),
-        )
-        for metric in metrics
-    }
+    pairs, tables = [(model, condition) for condition in values.attacks for model in values.models], {}
+    for metric in metrics:
+        lines = [[100 * values.change(*pair, metric, name) for pair in pairs] for name in values.categories]
+        tables[metric] = pd.DataFrame(lines, index=list(values.categories))
     reach = max(1.0, *(float(table.abs().max().max()) for table in tables.values()))
     with panels(len(metrics), 1, 0.42 + 0.2 * len(values.categories), 1.3, sharex=True) as (figure, rows):
         for axes, (metric, table) in zip(rows, tables.items(), strict=True):
@@ -144,10 +133,6 @@ def drops(values: Values) -> Drawing | None:
     return Drawing("drops", caption, "Heat map of the change of pixel AP and pixel AUROC by category.", figure)
 
 
-def _known(values: Values, condition: Condition, metric: str) -> bool:
-    return any(not math.isnan(values.get(model, condition, metric)) for model in values.models)
-
-
 def _bar(condition: Condition, values: Values, shade: str) -> dict[str, Any]:
     """Clean is outlined, the control full, and sets fade or carry a hatch in their order."""
     from matplotlib.colors import to_rgb
@@ -169,7 +154,7 @@ def _rank(at: float, bars: int) -> int:
 def goals_figure(campaign: Campaign) -> Drawing | None:
     """Image AUROC and pixel AUROC under hide and under fabricate, a row a model, from the value before any attack."""
     values, suite, goals = campaign.values, campaign.white_box, campaign.goals
-    metrics = [metric for metric in GOAL_METRICS if metric in values.metrics]
+    metrics = [metric for metric in ("image_auroc", "pixel_auroc") if metric in values.metrics]
     if suite is None or not {"hide", "fabricate"} <= set(goals) or not metrics:
         return None
     shown = {"unattacked": suite.control, "hide": goals["hide"].own, "fabricate": goals["fabricate"].own}
@@ -178,12 +163,11 @@ def goals_figure(campaign: Campaign) -> Drawing | None:
             _goal_panel(axes, values, shown, metric)
         places[0].set_yticks(range(len(values.models)), [values.label(model) for model in values.models])
         places[0].set_ylim(len(values.models) - 0.5, -0.5)
-        marks = {_GOAL_WORDS[key]: {"color": "#333333", "ls": "", **mark} for key, mark in _GOAL_MARKS.items()}
-        legend(figure, marks | {"chance": CHANCE_LINE})
+        marks = {key: {"color": "#333333", "ls": "", **mark} for key, mark in _GOAL_MARKS.items()}
+        legend(figure, {"before any attack": marks.pop("unattacked"), **marks, "chance": CHANCE_LINE})
     caption = (
-        f"Hide and fabricate at {campaign.size}, white-box: each model attacked itself, anomalous images alone "
-        f"towards normal maps (hide) or normal images alone towards anomalous maps "
-        f"(fabricate); {mean_words(values)}; "
+        f"Hide and fabricate at {campaign.size}, white-box: each model attacked itself, anomalous images alone towards "
+        f"normal maps (hide) or normal images alone towards anomalous maps (fabricate); {mean_words(values)}; "
         f"{count_words(values, shown.values())}.{spread_words(values, shown.values(), 'Bars:')} The images that a "
         "goal does not attack are scored as they were."
     )

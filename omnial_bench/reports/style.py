@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,27 +30,16 @@ PACKED = 4
 STYLE: Any = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8,
-    "figure.labelsize": 9,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize", "figure.labelsize"), 9),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width", "hatch.linewidth"), 0.6),
     "lines.linewidth": 1.1,
     "grid.linewidth": 0.4,
     "grid.color": "#dddddd",
     "axes.axisbelow": True,
-    "hatch.linewidth": 0.6,
     "figure.dpi": 100,
-    # Names of categories may hold dollars.
-    "text.parse_math": False,
+    # `parse_math`: names of categories may hold dollars.
+    **dict.fromkeys(("legend.frameon", "axes.spines.top", "axes.spines.right", "text.parse_math"), False),
     "svg.hashsalt": "omnial-bench",
     "svg.fonttype": "path",
 }
@@ -84,18 +74,16 @@ def paper_style() -> Iterator[None]:
 
 def save(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
     """Write the PNG and the SVG, both without dates."""
-    paths = folder / f"{drawing.name}.png", folder / f"{drawing.name}.svg"
+    png, svg = folder / f"{drawing.name}.png", folder / f"{drawing.name}.svg"
+    packing: dict[str, Any] = {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": PACKED}}
     with paper_style():
-        plainly: list[dict[str, Any]] = [
-            {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": PACKED}},
-            {"metadata": {"Date": None, "Creator": None}},
-        ]
-        for path, how in zip(paths, plainly, strict=True):
-            with whole(path) as aside:
-                drawing.figure.savefig(aside, format=path.suffix[1:], dpi=DPI, **how)
-            # What the layout found for the first file holds for the second, which is then drawn once and not twice.
-            drawing.figure.set_layout_engine(None)
-    return paths
+        with whole(png) as aside:
+            drawing.figure.savefig(aside, format="png", dpi=DPI, **packing)
+        # What the layout found for the first file holds for the second, which is then drawn once and not twice.
+        drawing.figure.set_layout_engine(None)
+        with whole(svg) as aside:
+            drawing.figure.savefig(aside, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})
+    return png, svg
 
 
 def colour(detector: str, detectors: Sequence[str]) -> str:
@@ -144,8 +132,8 @@ def line_of(model: Model, values: Values) -> Style:
     shade = colour(model.detector, values.detectors)
     face = shade if model.paradigm == "unified" else "white"
     marker = _MARKERS.get(model.detector, "D")
-    line = {"color": shade, "ls": LINES.get(model.paradigm, "-")}
-    return line | {"marker": marker, "mfc": face, "mec": shade, "ms": 4, "mew": 1.0}
+    ends = {"marker": marker, "mfc": face, "mec": shade, "ms": 4, "mew": 1.0}
+    return {"color": shade, "ls": LINES.get(model.paradigm, "-"), **ends}
 
 
 def lines_of(values: Values, **changed: Any) -> dict[str, Style]:
@@ -166,8 +154,7 @@ def figures_of(values: Values, shown: Mapping[Any, Condition | None], metric: st
     """Each model's figures in per cent under the conditions `at` some place, a row a seed."""
     rows = [
         (values.label(model), at, 100 * value)
-        for model in values.models
-        for at, condition in shown.items()
+        for model, (at, condition) in product(values.models, shown.items())
         for value in values.each(model, condition, metric)
     ]
     return pd.DataFrame(rows, columns=["model", "at", "value"])

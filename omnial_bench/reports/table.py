@@ -41,9 +41,9 @@ class Column:
 @dataclass(frozen=True)
 class Cell:
     text: str
-    strong: bool = False
-    muted: bool = False
-    mark: str = ""
+    strong: bool
+    muted: bool
+    mark: str
 
 
 @dataclass(frozen=True)
@@ -73,17 +73,15 @@ class Table:
         chance = record.get("kind", "") == "chance"
         cells = []
         for column in self.columns:
-            key, text = column.key, show(record[column.key], column.style)
-            low, high, spread = (record.get(f"{key}_{end}", math.nan) for end in ("low", "high", "sd"))
+            place, text = (index, column.key), show(record[column.key], column.style)
+            low, high, spread = (record.get(f"{column.key}_{end}", math.nan) for end in ("low", "high", "sd"))
             if text == DASH or column.bare:
                 text = "" if chance and text == DASH else text
             elif not math.isnan(low + high):
                 text += f" [{show(low, column.style)}, {show(high, column.style)}]"
             elif not math.isnan(spread):
                 text += f" ± {show(spread, column.style).removeprefix('+')}"
-            cells.append(
-                Cell(text, (index, key) in self.strong, column.muted or chance, self.letters.get((index, key), ""))
-            )
+            cells.append(Cell(text, place in self.strong, column.muted or chance, self.letters.get(place, "")))
         return cells
 
     @property
@@ -94,10 +92,9 @@ class Table:
     def lines(self) -> list[tuple[str, list[Cell], bool]]:
         """Each row as (heading of the block that it opens or nothing, cells, whether a rule goes before it)."""
         lines, before = [], ""
-        for index in range(len(self.frame)):
-            panel = str(self.frame.iloc[index].get("panel", ""))
-            apart = self.frame.iloc[index].get("kind", "") == "mean" and index > 0
-            lines.append((panel if panel != before else "", self.row(index), bool(apart)))
+        for index, record in enumerate(self.frame.to_dict("records")):
+            panel, apart = str(record.get("panel", "")), record.get("kind", "") == "mean" and index > 0
+            lines.append((panel if panel != before else "", self.row(index), apart))
             before = panel
         return lines
 

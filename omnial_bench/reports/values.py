@@ -141,6 +141,10 @@ class Values:
         figures = self._of(model, condition, metric, category)
         return fmean(figure.value for figure in figures) if figures else math.nan
 
+    def known(self, condition: Condition, metric: str) -> bool:
+        """Whether any model has a figure of it."""
+        return any(not math.isnan(self.get(model, condition, metric)) for model in self.models)
+
     def hits(self, model: Model, condition: Condition | None, metric: str) -> tuple[float, int]:
         """How many images a share stands for, and of how many, over the categories where it is defined; averaged over
         the seeds."""

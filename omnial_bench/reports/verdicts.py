@@ -74,10 +74,11 @@ def judge(
             "baseline; make one of more seeds, and run several",
             len(blind), many, max(len(pair.old) for pair in blind),
         )  # fmt: skip
-    records = [_record(*each, strict=strict) for each in judged]
-    records.sort(
-        key=lambda record: (VERDICTS.index(record["verdict"]), *(record[name] for name in FIGURE), record["seed"] or 0)
-    )
+
+    def place(record: dict[str, Any]) -> tuple[Any, ...]:
+        return VERDICTS.index(record["verdict"]), *(record[name] for name in FIGURE), record["seed"] or 0
+
+    records = sorted((_record(*each, strict=strict) for each in judged), key=place)
     return pd.DataFrame(records, columns=list(COMPARED)).astype({"seed": "Int64"})
 
 

@@ -27,15 +27,15 @@ from omnial_bench.results import HEADLINE
 RANKS = "any_score"
 """The column of the attack on the score that ranks images."""
 _HEADS = {"any": "any harm", "hide": "missed defect\n(hide)", "fabricate": "false alarm\n(fabricate)"}
-_OPENING_WORDS = {
-    "any": "any harm: every image, against its truth (figures of images: through the score that ranks them)",
-    "hide": "missed defect: anomalous images alone, towards normal maps",
-    "fabricate": "false alarm: normal images alone, towards anomalous maps",
-}
 _GOAL_WORDS = {
     "any": "every image attacked against its truth",
     "hide": "anomalous images alone, towards normal maps",
     "fabricate": "normal images alone, towards anomalous maps",
+}
+_OPENING_WORDS = {
+    "any": "any harm: every image, against its truth (figures of images: through the score that ranks them)",
+    "hide": f"missed defect: {_GOAL_WORDS['hide']}",
+    "fabricate": f"false alarm: {_GOAL_WORDS['fabricate']}",
 }
 
 
@@ -64,9 +64,10 @@ def opening_table(campaign: Campaign) -> Table | None:
         worst = None
     heads = {"unattacked": "unattacked", **_HEADS} | ({"worst": f"worst of {len(worst.own)}"} if worst else {})
     columns = [Column("model", "Model", style="text")]
-    for key in (key for key in shown if key in heads):
-        heading = ",\n".join(filter(None, (heads[key], number_words(values, shown[key]))))
-        columns.append(Column(key, heading, f"White-box, {campaign.size}" if key in goals else ""))
+    for key, condition in shown.items():
+        if key in heads:
+            heading = ",\n".join(filter(None, (heads[key], number_words(values, condition))))
+            columns.append(Column(key, heading, f"White-box, {campaign.size}" if key in goals else ""))
     caption = _opening_caption(campaign, worst) + f" {interval_words(values, frame)}".rstrip()
     caption += spread_words(values, [trial.own for trial in goals.values()], "±:")
     return rows.table("opening", caption, columns, rows.best([column.key for column in columns[2:]]))
@@ -110,12 +111,10 @@ def white_box_table(campaign: Campaign) -> Table | None:
     columns += [Column("worst", "worst")] if "worst" in shown else []
     if "any" in goals:
         group = f"Fall at {campaign.size}" if compared else "Fall"
-        fixed = Column("fall_fixed", "fixed set", group, "change")
-        own = Column("fall_white_box", "white-box", group, "change")
-        gap = Column("overstated", "gap", group, "change", muted=True)
-        columns += [fixed, own, gap] if compared else [own]
-    strong = rows.best([key for key in shown if rows.frame[key].notna().any()])
-    return rows.table("white_box", _caption(campaign, shown, compared), columns, strong)
+        columns += [Column("fall_fixed", "fixed set", group, "change")] if compared else []
+        columns += [Column("fall_white_box", "white-box", group, "change")]
+        columns += [Column("overstated", "gap", group, "change", muted=True)] if compared else []
+    return rows.table("white_box", _caption(campaign, shown, compared), columns, rows.best(shown))
 
 
 def falls(campaign: Campaign, model: Model, metric: str) -> dict[str, float]:
@@ -143,7 +142,7 @@ def attacks_table(campaign: Campaign) -> Table | None:
     suites.sort(key=lambda each: (each != campaign.white_box, each != campaign.worst, each.name))
     if metric is None or sum(len(each.own) for each in suites) < 2:
         return None
-    rows, single = Rows(values, campaign), set()
+    rows, single = Rows(values, campaign), set[int]()
     for suite in suites:
         lines = _lines(suite)
         panel = f"{suite.name} ({max(values.total(condition) for _, condition in lines)} images)"
@@ -153,13 +152,9 @@ def attacks_table(campaign: Campaign) -> Table | None:
             rows.add(panel=panel, suite=suite.name, set=condition.set, kind="attack", **facts, images=images)
             for model in values.models:
                 rows.put(model.name, model, condition, metric)
-            single |= {(len(rows.records) - 1, model.name) for model in values.models if condition != suite.worst}
-    columns = [
-        Column("attack", "Attack", style="text"),
-        Column("objective", "objective", style="text"),
-        Column("steps", "steps", style="count"),
-        *(model_column(values, model) for model in values.models),
-    ]
+            single |= set() if condition == suite.worst else {len(rows.records) - 1}
+    columns = [Column("attack", "Attack", style="text"), Column("objective", "objective", style="text")]
+    columns += [Column("steps", "steps", style="count"), *(model_column(values, model) for model in values.models)]
     conditions = [trial.own for suite in suites for trial in suite.own] + [suite.control for suite in suites]
     caption = (
         f"Every white-box attack by suite: {METRIC_TITLES[metric]} in per cent, {mean_words(values)}; steps are those "
@@ -167,10 +162,8 @@ def attacks_table(campaign: Campaign) -> Table | None:
         "model attacked itself. Bold: the single attack that takes each model lowest in its suite, of those "
         "that aim at this figure; the others bound nothing."
     )
-    names = [model.name for model in values.models]
-    return rows.table(
-        "white_box_attacks", caption, columns, extreme_cells(rows.frame, names, rows.bounds & single, lowest=True)
-    )
+    names, among = [model.name for model in values.models], {cell for cell in rows.bounds if cell[0] in single}
+    return rows.table("white_box_attacks", caption, columns, extreme_cells(rows.frame, names, among, lowest=True))
 
 
 def _lines(suite: Evaluation) -> list[tuple[dict[str, Any], Condition]]:
@@ -192,15 +185,14 @@ def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: C
     values, goals, worst = campaign.values, campaign.goals, campaign.worst
     conditions = [shown["unattacked"], *(trial.own for trial in goals.values())]
     parts = [
-        f"White-box attacks at {campaign.size}: each model attacked itself on images of the test split, so the "
-        f"source is the model of the row. Figures in per cent, {mean_words(values)}; "
-        f"{count_words(values, conditions)}; the "
+        f"White-box attacks at {campaign.size}: each model attacked itself on images of the test split, so the source "
+        f"is the model of the row. Figures in per cent, {mean_words(values)}; {count_words(values, conditions)}; the "
         "highest of each column in bold, of the figures that an attack on them bounds."
     ]
-    counts = {goal: campaign.attacked(trial) for goal, trial in goals.items()}
-    words = [
-        f"{goal}: {_GOAL_WORDS[goal]}{f' ({counts[goal]})' if counts[goal] else ''}" for goal in GOALS if goal in goals
-    ]
+    words = []
+    for goal in (goal for goal in GOALS if goal in goals):
+        attacked = campaign.attacked(goals[goal])
+        words.append(f"{goal}: {_GOAL_WORDS[goal]}{f' ({attacked})' if attacked else ''}")
     parts.append("; ".join(words).capitalize() + ".")
     if RANKS in shown:
         parts.append("Any, score: every image, through the score that ranks images; it alone bounds image AUROC.")
@@ -221,5 +213,4 @@ def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: C
             "its start; gap: white-box fall less that of the fixed set, below 0 where the fixed set overstates "
             "robustness."
         )
-    spread = spread_words(values, conditions, "±:")
-    return " ".join(parts) + spread
+    return " ".join(parts) + spread_words(values, conditions, "±:")
