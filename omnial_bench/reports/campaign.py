@@ -56,7 +56,8 @@ class Campaign:
         suite, pixels = self.white_box, self.goals.get("any")
         if suite is None or pixels is None or not metric.startswith("image_"):
             return pixels.own if pixels else None
-        alike = (each for each in suite.ranks if (each.size, each.where, each.goal) == (pixels.size, "frame", "any"))
+        wanted = (RANKING, pixels.size, "frame", "any")
+        alike = (each for each in suite.own if (each.objective, each.size, each.where, each.goal) == wanted)
         return next((each.own for each in alike), None)
 
     def bounds(self, model: Model, condition: Condition | None, metric: str) -> bool:

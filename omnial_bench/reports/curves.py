@@ -1,22 +1,14 @@
 """Each metric against the size of the perturbation. No torch here."""
 
 import math
+from itertools import product
 from typing import TYPE_CHECKING
 
 from omnial_bench.attacks.evidence import GOES_ON
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.model_rows import Rows, facts_of
-from omnial_bench.reports.style import (
-    CHANCE_LINE,
-    DOUBLE,
-    SINGLE,
-    Drawing,
-    draw_lines,
-    legend,
-    lines_of,
-    panels,
-)
+from omnial_bench.reports.style import CHANCE_LINE, DOUBLE, SINGLE, Drawing, draw_lines, legend, lines_of, panels
 from omnial_bench.reports.suites import RANKING, Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.values import METRIC_TITLES, Values
@@ -66,9 +58,11 @@ def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: C
 def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Curve) -> Table:
     """The figures of the curves, a column a size."""
     values, points = campaign.values, _points(evaluation, curve)
+    scale, unit = (255, "in levels of 255") if curve[0].norm == "linf" else (1, "as a length in \u21132")
+    ticks = {eps: f"{scale * eps:g}" for eps in points}
+    keys = {eps: f"eps_{tick}" if eps else "unattacked" for eps, tick in ticks.items()}
     columns = [Column("model", "Model", style="text")]
-    keys = {eps: "unattacked" if eps == 0 else f"eps_{_tick(eps, curve)}" for eps in points}
-    columns += [Column(keys[eps], _tick(eps, curve), group="eps") for eps in points]
+    columns += [Column(keys[eps], tick, group="eps") for eps, tick in ticks.items()]
     rows = Rows(values, campaign)
     for metric in _metrics(values, points):
         panel = METRIC_TITLES[metric]
@@ -80,7 +74,6 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
         if not math.isnan(level):
             levels = dict.fromkeys(keys.values(), level)
             rows.add(panel=panel, kind="chance", metric=metric, model="chance level", **levels)
-    unit = "in levels of 255" if curve[0].norm == "linf" else "as a length in \u21132"
     caption = (
         f"Each metric against eps {unit}, per cent, {mean_words(values)}. Each model attacked itself (white-box), "
         f"{_attack_words(evaluation, curve)}; eps 0: the same images before any attack; "
@@ -106,11 +99,8 @@ def _panel(axes: "Axes", values: Values, points: dict[float, Condition], metric:
 def _metrics(values: Values, points: dict[float, Condition]) -> list[str]:
     """Those that are known under attack; those at a threshold where there are no others."""
     attacked = [condition for condition in points.values() if condition.attacked]
-    known = [
-        metric
-        for metric in (*METRICS, *AT_THRESHOLD)
-        if any(values.each(model, condition, metric) for model in values.models for condition in attacked)
-    ]
+    pairs = list(product(values.models, attacked))
+    known = [name for name in (*METRICS, *AT_THRESHOLD) if any(values.each(*pair, name) for pair in pairs)]
     return [metric for metric in known if metric in METRICS] or known
 
 
@@ -125,10 +115,6 @@ def _chance(values: Values, points: dict[float, Condition], metric: str) -> floa
     if metric.endswith("_auroc"):
         return 0.5
     return next((level for item in points.values() if not math.isnan(level := values.chance(item, metric))), math.nan)
-
-
-def _tick(eps: float, curve: Curve) -> str:
-    return f"{255 * eps:g}" if curve[0].norm == "linf" else f"{eps:g}"
 
 
 def _bound_words(curve: Curve, values: Values) -> str:

@@ -58,6 +58,13 @@ class Examples:
             self._read[name, mode] = np.asarray(converted(open_image(path), mode, path))
         return self._read[name, mode]
 
+    def change(self, rows: pd.DataFrame) -> NDArray[np.int16] | None:
+        """Input less original, in grey levels."""
+        after, before = self.image(rows, "input"), self.image(rows, "original")
+        if after is None or before is None or after.shape != before.shape:
+            return None
+        return after.astype(np.int16) - before.astype(np.int16)
+
     def aspect(self, rows: pd.DataFrame) -> float:
         """Height over width of the first input; 1 where there is none."""
         image = self.image(rows, "input")
@@ -111,7 +118,7 @@ def under_attack(examples: Examples, values: Values) -> list[Drawing]:
             rows = _attack_rows(mine[mine["category"] == category], sets)
             if len(rows) < 2:
                 continue
-            amplify = amplification(change_of(examples, shown) for _, shown, attacked in rows if attacked)
+            amplify = amplification(examples.change(shown) for _, shown, attacked in rows if attacked)
             figure = _rows(examples, rows, models, amplify=amplify)
             factor = f"its change {TIMES} {amplify}, centred on grey (128 + {amplify} {TIMES} change in grey levels), "
             caption = (
@@ -157,14 +164,6 @@ def _attack_rows(mine: pd.DataFrame, sets: Sequence[Condition]) -> list[Row]:
     return [row for row in rows if len(row[1])]
 
 
-def change_of(examples: Examples, rows: pd.DataFrame) -> NDArray[np.int16] | None:
-    """Input less original, in grey levels."""
-    after, before = examples.image(rows, "input"), examples.image(rows, "original")
-    if after is None or before is None or after.shape != before.shape:
-        return None
-    return after.astype(np.int16) - before.astype(np.int16)
-
-
 def amplification(changes: Iterable[NDArray[np.int16] | None]) -> int | None:
     """The whole factor that brings the largest change nearest to the ends of the scale; None where nothing changed."""
     largest = max((int(np.abs(change).max()) for change in changes if change is not None), default=0)
@@ -186,7 +185,7 @@ def _rows(
     for label, shown, attacked in rows:
         cells = [Cell(examples.image(shown, "input"), examples.image(shown, "truth"))]
         if amplify:
-            cells.append(Cell(amplified(change_of(examples, shown) if attacked else None, amplify), none="none"))
+            cells.append(Cell(amplified(examples.change(shown) if attacked else None, amplify), none="none"))
         for model in models:
             mine = of_models(shown, [model])
             cells += [Cell(examples.image(mine, "reconstruction")), Cell(examples.image(mine, "map"), scale=True)]

@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.example_images import (
-    Examples,
-    amplification,
-    amplified,
-    change_of,
-    families,
-    first_image,
-    of_models,
-)
+from omnial_bench.reports.example_images import Examples, amplification, amplified, families, first_image, of_models
 from omnial_bench.reports.grid import Cell, lay_out
 from omnial_bench.reports.style import Drawing, paper_style
 from omnial_bench.reports.suites import Evaluation, Trial
@@ -42,7 +34,7 @@ def extremes(examples: Examples, campaign: Campaign) -> list[Drawing]:
             rows = _rows(noted[noted["set"] == trial.set], models)
             if not rows:
                 continue
-            changes = (change_of(examples, shown) for _, pair in rows for shown in pair.values())
+            changes = (examples.change(shown) for _, pair in rows for shown in pair.values())
             amplify = amplification(changes) or 1
             caption = (
                 f"{suite.title(trial)}, white-box, {paradigm} models: the image of each model and category that the "
@@ -89,7 +81,7 @@ def _draw(examples: Examples, rows: Sequence[Row], amplify: int) -> "Figure":
 
 
 def _cells(examples: Examples, rows: pd.DataFrame, amplify: int) -> list[Cell]:
-    truth, change = examples.image(rows, "truth"), amplified(change_of(examples, rows), amplify)
+    truth, change = examples.image(rows, "truth"), amplified(examples.change(rows), amplify)
     return [
         *(Cell(examples.image(rows, role), truth, none="none") for role in ("original", "input")),
         Cell(change, none="none"), Cell(examples.image(rows, "map"), scale=True, none="none"),

@@ -21,6 +21,7 @@ UNHELD = "Not held: what an attack does not go for, and single categories of net
 FIGURES = ("baseline", "now", "change", "tolerance")
 """Heads of the columns of numbers."""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_FIGURE = ("metric", "category", "dataset", "preset", "set", "threat", "source")
 _BASE = ("detector", "paradigm", "category", "set", "metric")
 
 Row = Mapping[Hashable, Any]
@@ -40,7 +41,9 @@ def junit(judged: pd.DataFrame) -> str:
         failures = sum(row["verdict"] in FAILING for row in rows)
         suite = ElementTree.SubElement(root, "testsuite", {**_counted(name, len(rows), failures), "skipped": "0"})
         for row in rows:
-            facts = {"classname": _xml(name), "name": _xml(_case(row)), "time": "0"}
+            # Complete, so that no two cases of a suite share their names.
+            figure = ", ".join([*(str(row[key]) for key in _FIGURE), f"seed {seed_words(row)}"])
+            facts = {"classname": _xml(name), "name": _xml(figure), "time": "0"}
             case, verdict = ElementTree.SubElement(suite, "testcase", facts), row["verdict"]
             move = (
                 f"baseline {row['baseline']:.6g}, now {row['value']:.6g}, change {row['change']:+.6g}, "
@@ -125,12 +128,6 @@ def _counted(name: str, tests: int, failures: int) -> dict[str, str]:
 
 def _suite(row: Row) -> str:
     return f"{row['detector']}-{row['paradigm']}"
-
-
-def _case(row: Row) -> str:
-    """What names a figure, complete: no two cases of a suite share it."""
-    names = ("metric", "category", "dataset", "preset", "set", "threat", "source")
-    return ", ".join([*(str(row[name]) for name in names), f"seed {seed_words(row)}"])
 
 
 def _xml(text: str) -> str:

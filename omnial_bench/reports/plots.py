@@ -6,17 +6,7 @@ import pandas as pd
 
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, joined
-from omnial_bench.reports.style import (
-    CHANCE_LINE,
-    Drawing,
-    colour,
-    figures_of,
-    heat,
-    legend,
-    line_of,
-    lines_of,
-    panels,
-)
+from omnial_bench.reports.style import CHANCE_LINE, Drawing, colour, figures_of, heat, legend, line_of, lines_of, panels
 from omnial_bench.reports.values import METRIC_TITLES, Values
 from omnial_bench.reports.wording import category_words, count_words, mean_words, set_words, spread_words
 

@@ -125,11 +125,6 @@ class Evaluation:
         return tuple(trial for trial in self.trials if trial.corruption)
 
     @property
-    def ranks(self) -> tuple[Trial, ...]:
-        """The threats that are after the score that ranks images."""
-        return tuple(trial for trial in self.own if trial.objective == RANKING)
-
-    @property
     def curves(self) -> tuple[tuple[Trial, ...], ...]:
         """Threats that differ in eps alone, by rising eps: at least three sizes each."""
         groups: dict[tuple[str, ...], dict[float, Trial]] = {}
@@ -144,10 +139,8 @@ class Evaluation:
 
     def title(self, trial: Trial) -> str:
         """A threat in as many words as tell it from the others of the suite."""
-        return next((text for text in _titles(trial) if self._alone(text)), f"{trial.words} ({trial.set})")
-
-    def _alone(self, text: str) -> bool:
-        return sum(text in _titles(other) for other in self.trials) == 1
+        uses = Counter(text for other in self.trials for text in set(_titles(other)))
+        return next((text for text in _titles(trial) if uses[text] == 1), f"{trial.words} ({trial.set})")
 
     def aimed(self, size: str) -> dict[str, Trial]:
         """The threat of each of GOALS at a size in the whole frame: on pixels, the commonest attack, most steps."""

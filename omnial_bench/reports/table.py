@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal
@@ -68,10 +68,8 @@ class Table:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", file_name(self.name))
 
-    def row(self, index: int) -> list[Cell]:
-        record = self.frame.iloc[index]
-        chance = record.get("kind", "") == "chance"
-        cells = []
+    def _cells(self, index: int, record: Mapping[Hashable, Any]) -> list[Cell]:
+        chance, cells = record.get("kind", "") == "chance", []
         for column in self.columns:
             place, text = (index, column.key), show(record[column.key], column.style)
             low, high, spread = (record.get(f"{column.key}_{end}", math.nan) for end in ("low", "high", "sd"))
@@ -94,7 +92,7 @@ class Table:
         lines, before = [], ""
         for index, record in enumerate(self.frame.to_dict("records")):
             panel, apart = str(record.get("panel", "")), record.get("kind", "") == "mean" and index > 0
-            lines.append((panel if panel != before else "", self.row(index), apart))
+            lines.append((panel if panel != before else "", self._cells(index, record), apart))
             before = panel
         return lines
 

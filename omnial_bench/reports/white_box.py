@@ -80,7 +80,7 @@ def _opening_caption(campaign: Campaign, worst: Evaluation | None) -> str:
     parts = [
         f"Robustness to white-box attack at {campaign.size}: each model attacked itself on test images. Figures in per "
         f"cent, {mean_words(values)}; {count_words(values, conditions)}; n: number of images. "
-        f"{words[0].upper()}{words[1:]}.",
+        f"{words[0].upper()}{words[1:]}."
     ]
     if worst:
         parts.append(f"Worst: for each image the most harmful of the {len(worst.own)} attacks of {worst.label}.")
