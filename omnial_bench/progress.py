@@ -36,8 +36,7 @@ def overall(watch: Watch, titles: Sequence[str]) -> Callable[[int], None]:
 
 
 def by_task(watch: Watch, title: str) -> Callable[..., None]:
-    """A single stream of news of several tasks, each told by its name, as one progress a task, under a `title` with {}
-    in the place of its name."""
+    """A stream of news of several tasks as one progress a task, under a `title` with {} in the place of its name."""
     watched: dict[str, Progress | None] = {}
 
     def tell(name: str, done: int, total: int, note: str = "") -> None:
@@ -117,7 +116,6 @@ def watching(*, notebook: bool = False) -> Iterator[Watch]:
 
 
 def _lines(console: Console) -> Progress:
-    """A line for each task that ends."""
     began = time.monotonic()
 
     def tell(done: int, total: int, note: str) -> None:

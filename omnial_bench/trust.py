@@ -124,7 +124,6 @@ def codes_of(names: Iterable[str]) -> dict[str, str]:
 
 
 def _top(name: str) -> str:
-    """The name of the package or module at the top."""
     return name.partition(":")[0].partition(".")[0]
 
 

@@ -96,9 +96,9 @@ def benchmark(
     """A detector in hand on the clean test split and under a suite that attacks it.
 
     `detector` is a Detector, any module that returns an anomaly map, a pair of map and image score, or a Prediction
-    (see `models.adapter.Adapted`), or a function that makes one (see `adapting.detector_at`), called with `options`,
-    once, or once a category where `paradigm` is `separate`. `held_out` are normal images that the module was not
-    fitted on, from which its scale is taken: (n, 3, h, w) in [0, 1], or a folder of files or of one folder a category.
+    (see `outside.adapter.Adapted`), or a function that makes one (see `own_detector.detector_at`), called with the
+    `options`, once, or once a category where `paradigm` is `separate`. `held_out` are normal images that the module was
+    not fitted on, which its scale comes from: (n, 3, h, w) in [0, 1], or a folder of files or of one folder a category.
     `data` is a folder in a layout of READERS, or in any other that `reader` reads: a Reader, or the name of one,
     `package.module:object`, whose code this call runs; with `labels` of `image` no masks are read. `size` is the
     network's height and width, `limit` the images a category under attack, `false_alarms` the share of normal images
@@ -131,15 +131,14 @@ def benchmark(
             raise UserError(f"expected {what} as a list, got {names!r}; write [{names!r}]"[:300])
     record = read_suite(str(suite), trusted)
     check_suite(record)
-    own = check_metrics(
-        load(metric, [metric], "the call", "metric") if isinstance(metric, str) else metric for metric in metrics
-    )
+    own = check_metrics(load(each, [each], "the call", "metric") if isinstance(each, str) else each for each in metrics)
     on = fabric(device, precision).device
-    if save is not None:
-        check_links(Path(save), WRITTEN)
-        check_folder(Path(save))
-    trusted = [reader] if isinstance(reader, str) else []
-    dataset = find_dataset(Path(data), categories, reader=reader, trusted=trusted, labels=labels)
+    out = None if save is None else Path(save)
+    if out is not None:
+        check_links(out, WRITTEN)
+        check_folder(out)
+    readers = [reader] if isinstance(reader, str) else []
+    dataset = find_dataset(Path(data), categories, reader=reader, trusted=readers, labels=labels)
     if paradigm not in ("unified", "separate"):
         raise UserError(f"expected paradigm unified or separate, got {paradigm!r}")
     if paradigm == "separate" and isinstance(detector, nn.Module) and len(dataset.categories) > 1:
@@ -151,12 +150,12 @@ def benchmark(
     with _watching(progress) as watch, _modes_kept(detector):
         site = Site(
             dataset=dataset, categories=dataset.categories, size=size, device=on, seed=seed, options=options or {},
-            held_out=Path(held_out) if isinstance(held_out, str) else held_out,
+            held_out=held_out,
         )  # fmt: skip
         columns = Labels(detector=name, paradigm=paradigm, preset=preset, dataset=dataset.name, seed=seed, run=name)
         subject = Subject(
-            site=site, suite=record, labels=columns, limit=limit, precision=precision, watch=watch,
-            out=None if save is None else Path(save), metrics=own, false_alarms=false_alarms,
+            site=site, suite=record, labels=columns, limit=limit, precision=precision, watch=watch, out=out,
+            metrics=own, false_alarms=false_alarms,
         )  # fmt: skip
         outcome = evaluate_in_hand(subject, detector)
     rows = Benchmark(frame(with_means(outcome.rows)))
@@ -216,10 +215,8 @@ def _modes_kept(detector: object) -> Iterator[None]:
 
 @contextmanager
 def _watching(progress: bool | Telling) -> Iterator[Watch]:
-    if callable(progress):
-        yield lambda task: partial(progress, task)
-    elif progress:
+    if progress is True:
         with watching(notebook=True) as bars:
             yield bars
     else:
-        yield lambda _: None
+        yield lambda task: partial(progress, task) if callable(progress) else None

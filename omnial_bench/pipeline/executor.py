@@ -128,8 +128,7 @@ def standings(place: Workspace, reporting: Callable[[], Inputs]) -> list[Standin
     """
     table: list[Standing] = []
     due: dict[str, str] = {}
-    report = Reporting(tuple(task.name for task in place.tasks))
-    every: list[Task | Reporting] = [*place.tasks, report]
+    every: list[Task | Reporting] = [*place.tasks, Reporting(tuple(task.name for task in place.tasks))]
     for task in every:
         waits = tuple(f"depends on {due[name]}, which is due" for name in task.needs if name in due)
         if isinstance(task, Reporting):

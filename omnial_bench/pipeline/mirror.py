@@ -66,13 +66,11 @@ class Mirror:
     @contextmanager
     def _asked(self, *, missing: bool = False) -> Iterator[tuple[Any, str]]:
         """The file system of the URL and the path there; whatever it raises is a UserError, or _Damaged where a file
-        may be `missing` and there is none.
-
-        Each library behind fsspec has exceptions of its own: keys that are missing, a host that does not answer.
-        """
+        may be `missing` and there is none."""
         place = self._place
         try:
             yield place
+        # Each library behind fsspec has exceptions of its own: keys that are missing, a host that does not answer.
         except Exception as error:
             if missing and isinstance(error, _NO_FILE):
                 raise _Damaged from error
@@ -179,7 +177,7 @@ class Mirror:
 
     @cached_property
     def _saved(self) -> dict[str, float]:
-        """When a copy was last tried to be sent, by its name."""
+        """When each copy was last tried to be sent."""
         return {}
 
     def _copy(self, name: str) -> str | None:
@@ -222,8 +220,7 @@ class Mirror:
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
     def _parsed(self, task: str, text: str | None) -> dict[str, str] | None:
-        """The files of an index; None without one and, with a warning, where it is damaged or a path would leave the
-        folder."""
+        """The files of an index; None without one and, with a warning, where it is damaged or leaves the folder."""
         if text is None:
             return None
         try:

@@ -199,8 +199,7 @@ def adapt_module(
     dataset = scan(Path(data), categories)
     site = Site(
         dataset=dataset, categories=dataset.categories, size=check_size(size), device=torch.device(device),
-        seed=check_seed(seed), options=options or {},
-        held_out=Path(held_out) if isinstance(held_out, str) else held_out,
+        seed=check_seed(seed), options=options or {}, held_out=held_out,
     )  # fmt: skip
     return detector_at(site, source, name=name)
 

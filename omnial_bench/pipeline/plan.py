@@ -145,8 +145,7 @@ def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None
 
 
 def _check_names_of_code(names: Collection[str], trusted: Collection[str], where: str, what: str = "detector") -> None:
-    """Log what a run would have to trust of the code that `where` names; UserError for what is no name of code. Nothing
-    is imported."""
+    """Log what a run would have to trust, importing nothing; UserError for what is no name of code."""
     for name in names:
         check_trust(name, [name], where, what)
         if name not in trusted:

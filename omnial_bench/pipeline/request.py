@@ -94,8 +94,6 @@ class Desk:
         self.defence = {**dict(map(option_of, words[1:])), "name": words[0]} if words else {}
         # The last one stays at hand, for tasks come a model at a time.
         self.model = lru_cache(maxsize=1)(self.open)
-        self.sizes: list[tuple[int, int]] = []
-        """The network sizes of the models."""
 
     @cached_property
     def names(self) -> dict[str, str | Wanted]:

@@ -97,10 +97,8 @@ def run(
 
 @contextmanager
 def _alone(place: Workspace) -> Iterator[None]:
-    """Be the only run in its folder, where nothing of killed processes lies at the beginning, nor at the end.
-
-    At the end no save of a finished training is left either, and nothing that was begun in the cache.
-    """
+    """Be the only run in its folder, where nothing of killed processes lies at the beginning, and at the end no save of
+    a finished training either, nor anything that was begun in the cache."""
     keys = {place.folder_of(model): place.training(model).key for model in place.models}
     with locked(place.out):
         try:

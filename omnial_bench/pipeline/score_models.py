@@ -39,23 +39,23 @@ def assess(request: Request, *, watch: Watch = lambda _: None) -> pd.DataFrame:
     """
     check_links(request.out, WRITTEN)
     desk = Desk(request)
-    rows, tasks = _planned(desk)
+    rows, tasks, sizes = _planned(desk)
     with claimed(make_folder(request.out), alone=True):
         there = request.out / "results.csv"
         check_rows(there, rows, [name for suite in desk.suites for name in names_of(suite)])
         if request.detectors and there.is_file():
             log.warning("%s: rows of detectors from elsewhere are made anew, in place of those there", there)
         with swept(request.out, desk.cache.folder, deep=False), swept(request.out / EXAMPLES), logged(request.out):
-            return _assessed(desk, tasks, watch)
+            return _assessed(desk, tasks, sizes, watch)
 
 
-def _assessed(desk: Desk, tasks: list[Task], watch: Watch) -> pd.DataFrame:
+def _assessed(desk: Desk, tasks: list[Task], sizes: list[tuple[int, int]], watch: Watch) -> pd.DataFrame:
     request = desk.request
     categories = sorted({task.category for task in tasks if isinstance(task, Scoring | Attacking)})
     dataset = request.dataset(categories, name=desk.model(next(iter(desk.names))).dataset.name)
     write_environment(
         request.out, dataset, device=desk.device, threads=threads_of(request.jobs), precision=request.precision,
-        seed=request.seed or 0, sizes=desk.sizes, suites=desk.suites, titles=desk.titles(),
+        seed=request.seed or 0, sizes=sizes, suites=desk.suites, titles=desk.titles(),
         metrics=[own.metric for own in desk.own_metrics],
     )  # fmt: skip
     ledger = Ledger(request.out, [str(task) for task in tasks], categories)
@@ -66,8 +66,9 @@ def _assessed(desk: Desk, tasks: list[Task], watch: Watch) -> pd.DataFrame:
     return ledger.close()
 
 
-def _planned(desk: Desk) -> tuple[list[tuple[str, ...]], list[Task]]:
-    """The names of the rows that there will be, and the tasks; UserError for what would be stumbled over later."""
+def _planned(desk: Desk) -> tuple[list[tuple[str, ...]], list[Task], list[tuple[int, int]]]:
+    """The names of the rows that there will be, the tasks, and the models' sizes; UserError for what would be stumbled
+    over later."""
     request = desk.request
     if not desk.names:
         raise UserError("expected a checkpoint or a detector to score, got none; name one")
@@ -98,7 +99,6 @@ def _planned(desk: Desk) -> tuple[list[tuple[str, ...]], list[Task]]:
         if split not in looked:
             look_through(model.dataset, ("test",), model.size)
             looked.add(split)
-            desk.sizes = list(dict.fromkeys([*desk.sizes, model.size]))
         served[name], scored[name] = model.categories, []
         if not has_gradient(detector):
             blind.add(name)
@@ -118,12 +118,11 @@ def _planned(desk: Desk) -> tuple[list[tuple[str, ...]], list[Task]]:
         for name in desk.names
         for task in (*scored[name], *(task for suite in desk.suites for task in _attacks(name, suite, served, blind)))
     ]
-    return rows, tasks
+    return rows, tasks, list(dict.fromkeys(size for _, size in meeting))
 
 
 def _check_meeting(suite: Suite, models: Sequence[tuple[str, tuple[int, int]]]) -> None:
-    """UserError where models that are shown what the others were attacked with cannot be told apart as sources, or have
-    different network sizes."""
+    """UserError where models that share their images cannot be told apart as sources, or have different sizes."""
     names = [name for name, _ in models]
     for name in names:
         if names.count(name) > 1:

@@ -28,7 +28,7 @@ class Site:
     size: tuple[int, int]
     device: torch.device
     seed: int = 0
-    held_out: Tensor | Path | None = None
+    held_out: Tensor | str | Path | None = None
     """Normal images that nothing was fitted on: (n, 3, h, w) in [0, 1], or a folder of files, or one of folders that
     are named after the categories; None: training ones."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -60,8 +60,8 @@ def check_seed(seed: int) -> int:
 def held_out_images(site: Site, *, fitted: bool) -> tuple[Tensor, list[str]]:
     """Normal images that nothing was fitted on, as bytes or as float in [0, 1], and the category of each, "" where it
     is not known; training images where none are held out."""
-    if isinstance(site.held_out, Path):
-        return _read_folder(site, site.held_out)
+    if isinstance(site.held_out, str | Path):
+        return _read_folder(site, Path(site.held_out))
     if site.held_out is not None:
         _check_own(site, "held_out images")
         return _checked(site.held_out), [""] * len(site.held_out)
