@@ -34,7 +34,7 @@ def toy(folder: Path, size: int, seed: int) -> None:
 
 @data.command("list")
 @flags.together(flags.no_seed, flags.as_json)
-def list_command(seed: int | None, as_json: bool) -> None:  # noqa: ARG001
+def list_command(as_json: bool) -> None:
     """The data sets that are known by name."""
     from omnial_bench.data.catalog import CATALOG, TEXTURES, obtainable
 
@@ -77,7 +77,7 @@ def list_command(seed: int | None, as_json: bool) -> None:  # noqa: ARG001
 @data.command("cache")
 @click.option("--empty", "emptied", is_flag=True, help="Remove all of it; runs make what they want again.")
 @flags.together(flags.no_seed, flags.as_json)
-def cache_command(emptied: bool, seed: int | None, as_json: bool) -> None:  # noqa: ARG001
+def cache_command(emptied: bool, as_json: bool) -> None:
     """Show where decoded images are kept and how much there is, or remove it."""
     from rich.console import Console
     from rich.filesize import decimal

@@ -20,14 +20,7 @@ from omnial_bench.errors import UserError, unknown
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="New folder; default: datasets/NAME.")
 @click.option("--url", metavar="URL", help="Another place of the same file; its hash decides.")
 @flags.together(flags.no_seed, flags.as_json)
-def download(
-    name: str,
-    accept_licence: bool,
-    out: Path | None,
-    url: str | None,
-    seed: int | None,  # noqa: ARG001
-    as_json: bool,
-) -> None:
+def download(name: str, accept_licence: bool, out: Path | None, url: str | None, as_json: bool) -> None:
     """Fetch, check and unpack the data set NAME: mvtec, visa or the textures dtd.
 
     What was cut off is gone on with; what is there already is not fetched again.

@@ -29,17 +29,7 @@ SHOWN = 100
     ),
     flags.trust, flags.no_seed, flags.as_json,
 )  # fmt: skip
-@click.pass_context
-def verify(
-    context: click.Context,
-    /,
-    folder: Path,
-    seed: int | None,  # noqa: ARG001
-    as_json: bool,
-    categories: tuple[str, ...],
-    picture: Path | None,
-    **given: Any,
-) -> None:
+def verify(folder: Path, as_json: bool, categories: tuple[str, ...], picture: Path | None, **given: Any) -> None:
     """Say how DIR is read, count its images, and look for files that cannot be used and truth that cannot be right.
 
     Exit 1 where a figure would be wrong with them, 0 with warnings or none.
@@ -49,6 +39,7 @@ def verify(
     from omnial_bench.cli.terminal import bars
     from omnial_bench.data.verify import verify as look_through
 
+    context = click.get_current_context()
     with bars(MofNCompleteColumn(), TimeRemainingColumn(), transient=True) as show:
         if show is not None:
             show("images", 0, None)

@@ -36,7 +36,9 @@ SEEDS = click.IntRange(0, 2**31 - 1)
 seed = click.option("--seed", type=SEEDS, default=0, show_default=True, help="Random seed.")
 plan_seed = click.option("--seed", type=SEEDS, help="Random seed; default: the plan's.")
 row_seed = click.option("--seed", type=SEEDS, help="Seed that the rows name; default: that of each training.")
-no_seed = click.option("--seed", type=SEEDS, help="Taken by every command; nothing is drawn by chance here.")
+no_seed = click.option(
+    "--seed", type=SEEDS, expose_value=False, help="Taken by every command; nothing is drawn by chance here."
+)  # fmt: skip
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 precision = click.option(
     "--precision", type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]), default="32-true", show_default=True,

@@ -24,7 +24,7 @@ COLUMNS = {
     click.option("--preset", help="With detectors: parameters and forward FLOPs at this preset."),
     flags.no_seed, flags.as_json,
 )  # fmt: skip
-def show(kind: str, name: str | None, preset: str | None, seed: int | None, as_json: bool) -> None:  # noqa: ARG001
+def show(kind: str, name: str | None, preset: str | None, as_json: bool) -> None:
     """List what exists of a KIND, or one record by NAME."""
     if name is not None and preset is None:
         record = _read(kind, name)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -29,7 +29,7 @@ from omnial_bench.pipeline.ledger import WRITTEN
 from omnial_bench.pipeline.own_detector import Factory, check_name
 from omnial_bench.pipeline.plan import look_through
 from omnial_bench.pipeline.site import Site, check_seed, check_size
-from omnial_bench.progress import Watch, watching
+from omnial_bench.progress import watching
 from omnial_bench.results import AT_THRESHOLD, HEADLINE, KEY, attempts_frame, differences_frame, frame
 from omnial_bench.runtime import Precision, fabric
 from omnial_bench.trust import load
@@ -147,7 +147,8 @@ def benchmark(
             "module; give a function that makes it, or one category"
         )
     look_through(dataset, ("train", "test"), size)
-    with _watching(progress) as watch, _modes_kept(detector):
+    unshown = nullcontext(lambda task: partial(progress, task) if callable(progress) else None)
+    with watching(notebook=True) if progress is True else unshown as watch, _modes_kept(detector):
         site = Site(
             dataset=dataset, categories=dataset.categories, size=size, device=on, seed=seed, options=options or {},
             held_out=held_out,
@@ -211,12 +212,3 @@ def _modes_kept(detector: object) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-@contextmanager
-def _watching(progress: bool | Telling) -> Iterator[Watch]:
-    if progress is True:
-        with watching(notebook=True) as bars:
-            yield bars
-    else:
-        yield lambda task: partial(progress, task) if callable(progress) else None

@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ class Mirror:
 
     url: str
     folder: Path
+    _saved: dict[str, float] = field(default_factory=dict, init=False, compare=False)
+    """When each copy was last tried to be sent."""
 
     @cached_property
     def _place(self) -> tuple[Any, str]:
@@ -92,20 +94,17 @@ class Mirror:
         """
         # Another process of this machine may bring the same, and take what is half there for damage.
         with waited_for(self.folder / INDEX / f"{task}.lock"):
-            return self._fetch(task, again)
-
-    def _fetch(self, task: str, again: bool) -> bool:
-        text = self._read(task)
-        if text is None or (text == self._seen(task) and not again) or (index := self._parsed(task, text)) is None:
-            return False
-        for name, digest in index.items():
-            target = self.folder / name
-            if not (target.is_file() and sha256(target) == digest) and not self._bring(target, name, digest):
-                # Without its index all of it is sent when it has been made again.
-                self._remove(f"{INDEX}/{task}.json")
-                return True
-        write_text(self._index(task), text)
-        return True
+            text = self._read(task)
+            if text is None or (text == self._seen(task) and not again) or (index := self._parsed(task, text)) is None:
+                return False
+            for name, digest in index.items():
+                target = self.folder / name
+                if not (target.is_file() and sha256(target) == digest) and not self._bring(target, name, digest):
+                    # Without its index all of it is sent when it has been made again.
+                    self._remove(f"{INDEX}/{task}.json")
+                    return True
+            write_text(self._index(task), text)
+            return True
 
     def _bring(self, target: Path, name: str, digest: str) -> bool:
         """Bring one file whole; False, with a warning, where it is not what it should be."""
@@ -174,11 +173,6 @@ class Mirror:
             for path in files.glob(f"{root}/{INDEX}/{glob.escape(name)}.*"):
                 files.rm_file(path)
         self._index(name).unlink(missing_ok=True)
-
-    @cached_property
-    def _saved(self) -> dict[str, float]:
-        """When each copy was last tried to be sent."""
-        return {}
 
     def _copy(self, name: str) -> str | None:
         """The SHA-256 of the copy of that name, None where there is none or its index is damaged."""

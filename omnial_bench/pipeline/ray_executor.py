@@ -30,8 +30,6 @@ class Cluster:
     """Where Ray runs: `address` of a cluster (`auto`, `host:port`, `ray://host:port`); None begins one here."""
 
     address: str | None = None
-    cpus: float = 1
-    """CPU cores that each task is given at the least."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def ray_crew(
         environment = {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT)}
         code, versions = provenance.code_version(), provenance.versions()
         place = _Place(str(Path.cwd()), environment, code, versions, make, arguments, os.urandom(8).hex())
-        engine = _Engine(ray, place, cluster.cpus, asks)
+        engine = _Engine(ray, place, asks)
         yield lambda work, tasks, needs=(), finished=None: flow(engine, work, tasks, needs, finished)
     except BaseException:
         if engine is not None:
@@ -107,8 +105,8 @@ def _check_address(address: str) -> None:
 class _Engine:
     """The cluster as an engine; a handle is the reference that Ray gives."""
 
-    def __init__(self, ray: Any, place: _Place, cpus: float, asks: Callable[[Any], tuple[float, float]]) -> None:
-        self.ray, self.place, self.cpus, self.asks = ray, ray.put(place), cpus, asks
+    def __init__(self, ray: Any, place: _Place, asks: Callable[[Any], tuple[float, float]]) -> None:
+        self.ray, self.place, self.asks = ray, ray.put(place), asks
         self.do = ray.remote(max_retries=RETRIES)(_do)
         self.running: dict[Any, str] = {}
 
@@ -116,7 +114,7 @@ class _Engine:
         cpus, gpus = self.asks(task)
         if gpus and not self.ray.cluster_resources().get("GPU"):
             log.warning("the cluster has no GPU now, and %s waits for one; try --device cpu", task)
-        options = {"name": str(task), "num_cpus": max(cpus, self.cpus), "num_gpus": gpus}
+        options = {"name": str(task), "num_cpus": cpus, "num_gpus": gpus}
         handle = self.do.options(**options).remote(self.place, work, task)
         self.running[handle] = str(task)
         return handle

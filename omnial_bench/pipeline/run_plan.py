@@ -90,8 +90,10 @@ def run(
         rows = ledger.close()
         if report is not None:
             _report(place.cache, report)
+        # What a person reads, or the report is made from; its note vouches for it.
+        documents = [*_files(place.out, *REPORT_INPUTS, *REPORT_FILES), *_files(place.cache.folder, "report.json")]
         of_tasks = {path for task in tasks for path in task.sent(place)}
-        place.cache.send(WHOLE, [path for path in _documents(place.cache) if path not in of_tasks])
+        place.cache.send(WHOLE, [path for path in documents if path not in of_tasks])
     return rows
 
 
@@ -110,12 +112,6 @@ def _alone(place: Workspace) -> Iterator[None]:
             sweep_cache()
             for folder, key in keys.items():
                 drop_state(folder, key)
-
-
-def _documents(cache: Cache) -> list[Path]:
-    """Files of a whole run that a person reads, or that its report is made from."""
-    note = cache.note("report")
-    return [*_files(cache.out, *REPORT_INPUTS, *REPORT_FILES), *([note] if note.is_file() else [])]
 
 
 def _files(out: Path, *patterns: str) -> list[Path]:
