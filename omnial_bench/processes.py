@@ -21,6 +21,8 @@ from omnial_bench.errors import UserError
 from omnial_bench.memory import keep_freed_memory
 from omnial_bench.progress import Watch, by_task
 
+Make = Callable[..., Any]
+"""Makes what all tasks share, once a process."""
 Work = Callable[[Any, Any, Watch], Any]
 """A function of what every task shares, the task, and who watches."""
 Finished = Callable[[int, Any], None]
@@ -78,13 +80,7 @@ def threads_of(jobs: int) -> int:
 
 @contextmanager
 def crew(
-    make: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    jobs: int,
-    watch: Watch,
-    *,
-    called: str = "jobs",
-    preload: Sequence[str] = (),
+    make: Make, arguments: Sequence[Any], jobs: int, watch: Watch, *, called: str = "jobs", preload: Sequence[str] = ()
 ) -> Iterator[Each]:
     """A function that does a piece of work for every task and gives the values in order.
 
@@ -188,7 +184,7 @@ _here: dict[str, Any] = {}
 """What a worker process keeps between its tasks."""
 
 
-def _begin(environment: dict[str, str], news: Any, make: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _begin(environment: dict[str, str], news: Any, make: Make, arguments: Sequence[Any]) -> None:
     # A server may have been begun under another one.
     os.environ.clear()
     os.environ.update(environment)

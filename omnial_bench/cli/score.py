@@ -39,10 +39,8 @@ def score(checkpoints: tuple[str, ...], categories: tuple[str, ...], as_json: bo
     """
     from omnial_bench.pipeline.early import check_attacked
 
-    check_attacked(
-        given["suites"], checkpoints, data=given["data"], out=out, categories=categories, sets=given["sets"],
-        reader=given["reader"],
-    )  # fmt: skip
+    where = {name: given[name] for name in ("data", "reader")}
+    check_attacked(given["suites"], checkpoints, given["sets"], out=out, categories=categories, **where)
     try:
         # After it, for they bring torch along.
         from omnial_bench.cli.terminal import show

@@ -18,6 +18,9 @@ from omnial_bench.io.links import check_links
 from omnial_bench.models.finished import folder_of
 from omnial_bench.models.options import check_options
 
+Names = Collection[str]
+Paths = Collection[Path]
+
 
 def check_run(plan: Plan, *, data: Path, out: Path, textures: Path | None) -> None:
     """UserError for a detector, a preset, a suite, a threat, an option, a category or a folder that is not there, and
@@ -29,21 +32,14 @@ def check_run(plan: Plan, *, data: Path, out: Path, textures: Path | None) -> No
 
 
 def check_train(
-    detector: str, preset: str, *, data: Path, categories: Collection[str], textures: Path | None, reader: str | None
+    detector: str, preset: str, *, data: Path, categories: Names, textures: Path | None, reader: str | None
 ) -> None:
     """UserError as of `check_run`."""
     _check_training([read_recipe(detector, preset)], data, categories, textures, reader)
 
 
 def check_attacked(
-    suites: Iterable[str],
-    checkpoints: Iterable[str],
-    *,
-    data: Path,
-    out: Path,
-    categories: Collection[str],
-    reader: str | None,
-    sets: Iterable[Path] = (),
+    suites: Names, checkpoints: Names, sets: Paths, *, data: Path, out: Path, categories: Names, reader: str | None
 ) -> None:
     """UserError as of `check_run`, and for a checkpoint or a set that is not there."""
     _check_suites(suites)
@@ -59,13 +55,13 @@ def check_attacked(
     check_root(data, categories, reader=reader)
 
 
-def _check_suites(names: Iterable[str]) -> None:
+def _check_suites(names: Names) -> None:
     for name in names:
         check_suite(read_suite(name), looking=True)
 
 
 def _check_training(
-    recipes: Iterable[Recipe], data: Path, categories: Collection[str], textures: Path | None, reader: str | None
+    recipes: Iterable[Recipe], data: Path, categories: Names, textures: Path | None, reader: str | None
 ) -> None:
     for recipe in recipes:
         check_defence(recipe.defence, "the record")

@@ -14,10 +14,12 @@ import torch
 from omnial_bench import provenance
 from omnial_bench.errors import UserError
 from omnial_bench.memory import keep_freed_memory
-from omnial_bench.processes import THREADS, Each, Work, flow
+from omnial_bench.processes import THREADS, Each, Make, Work, flow
 
 log = logging.getLogger(__name__)
 
+Asks = Callable[[Any], tuple[float, float]]
+"""Tells the CPU cores and GPUs that a task needs."""
 ANSWER_SECONDS = 10.0
 RETRIES = 5
 """Times that a task is begun again after its worker or its machine was lost."""
@@ -40,7 +42,7 @@ class _Place:
     environment: dict[str, str]
     code: str
     versions: dict[str, str]
-    make: Callable[..., Any]
+    make: Make
     arguments: tuple[Any, ...]
     name: str
     """Of this crew, for a worker may serve one after the other."""
@@ -48,11 +50,7 @@ class _Place:
 
 @contextmanager
 def ray_crew(
-    make: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    cluster: Cluster,
-    *,
-    asks: Callable[[Any], tuple[float, float]] = lambda _: (1, 0),
+    make: Make, arguments: tuple[Any, ...], cluster: Cluster, *, asks: Asks = lambda _: (1, 0)
 ) -> Iterator[Each]:
     """As `processes.crew`, on a Ray cluster: every task goes to where the CPU cores and GPUs that it `asks` for are
     free.
@@ -105,7 +103,7 @@ def _check_address(address: str) -> None:
 class _Engine:
     """The cluster as an engine; a handle is the reference that Ray gives."""
 
-    def __init__(self, ray: Any, place: _Place, asks: Callable[[Any], tuple[float, float]]) -> None:
+    def __init__(self, ray: Any, place: _Place, asks: Asks) -> None:
         self.ray, self.place, self.asks = ray, ray.put(place), asks
         self.do = ray.remote(max_retries=RETRIES)(_do)
         self.running: dict[Any, str] = {}
