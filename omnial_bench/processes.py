@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from graphlib import TopologicalSorter
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -42,16 +43,15 @@ class Each(Protocol):
     ) -> list[Any]: ...
 
 
-class Engine(Protocol):
-    """Where tasks run, here in other processes or on other machines; each is known by the handle that it gives."""
+class Engine(NamedTuple):
+    """Where tasks run: here in other processes, or on other machines."""
 
-    def submit(self, work: Work, task: Any) -> Any: ...
-
-    def first(self, running: Collection[Any]) -> Collection[Any]:
-        """Wait until one of them or more are done, and say which."""
-
-    def value(self, handle: Any) -> Any:
-        """What the task gave; raises what it raised."""
+    submit: Callable[[Work, Any], Any]
+    """Gives the handle of a task."""
+    first: Callable[[Collection[Any]], Collection[Any]]
+    """Waits until one or more of these are done, and says which."""
+    value: Callable[[Any], Any]
+    """What the task of a handle gave; raises what it raised."""
 
 
 def flow(
@@ -96,8 +96,13 @@ def crew(
         reader = threading.Thread(target=_tell, args=(news, watch, over), daemon=True)
         reader.start()
         pool = ProcessPoolExecutor(jobs, context, _begin, (dict(os.environ), news, make, arguments))
+        engine = Engine(
+            submit=lambda work, task: pool.submit(_do, work, task),
+            first=lambda running: wait(running, return_when=FIRST_COMPLETED).done,
+            value=Future.result,
+        )
         try:
-            yield lambda work, tasks, needs=(), finished=None: flow(_Pool(pool), work, tasks, needs, finished)
+            yield partial(flow, engine)
         except BaseException as error:
             # Nobody waits for tasks whose result is not wanted any more, and what they were writing is swept next.
             children = set(multiprocessing.active_children()) - set(before)
@@ -152,22 +157,6 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 def died(called: str) -> UserError:
     return UserError(f"a worker process died, perhaps for lack of memory; run again with fewer {called}")
-
-
-class _Pool:
-    """The processes of this machine as an engine."""
-
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
-        self.pool = pool
-
-    def submit(self, work: Work, task: Any) -> Future[Any]:
-        return self.pool.submit(_do, work, task)
-
-    def first(self, running: Collection[Future[Any]]) -> Collection[Future[Any]]:
-        return wait(running, return_when=FIRST_COMPLETED).done
-
-    def value(self, handle: Future[Any]) -> Any:
-        return handle.result()
 
 
 def _tell(news: Any, watch: Watch, over: threading.Event) -> None:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from omnial_bench import provenance
 from omnial_bench.errors import UserError
 from omnial_bench.memory import keep_freed_memory
-from omnial_bench.processes import THREADS, Each, Make, Work, flow
+from omnial_bench.processes import THREADS, Each, Engine, Make, Work, flow
 
 log = logging.getLogger(__name__)
 
@@ -74,16 +75,16 @@ def ray_crew(
     except Exception as error:  # Ray raises that very class for a node that does not come up.
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"no Ray cluster at {cluster.address or 'this machine'}: {line}; see `ray status`") from error
-    engine = None
+    machines = None
     try:
         environment = {name: value for name, value in os.environ.items() if name.startswith(ENVIRONMENT)}
         code, versions = provenance.code_version(), provenance.versions()
         place = _Place(str(Path.cwd()), environment, code, versions, make, arguments, os.urandom(8).hex())
-        engine = _Engine(ray, place, asks)
-        yield lambda work, tasks, needs=(), finished=None: flow(engine, work, tasks, needs, finished)
+        machines = _Machines(ray, place, asks)
+        yield partial(flow, Engine(machines.submit, machines.first, machines.value))
     except BaseException:
-        if engine is not None:
-            engine.cancel()
+        if machines is not None:
+            machines.cancel()
         raise
     finally:
         ray.shutdown()
@@ -100,8 +101,8 @@ def _check_address(address: str) -> None:
         raise UserError(f"no Ray cluster at {address}: {error}; see `ray status`") from error
 
 
-class _Engine:
-    """The cluster as an engine; a handle is the reference that Ray gives."""
+class _Machines:
+    """The cluster at work; a handle is the reference that Ray gives."""
 
     def __init__(self, ray: Any, place: _Place, asks: Asks) -> None:
         self.ray, self.place, self.asks = ray, ray.put(place), asks
