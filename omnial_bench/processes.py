@@ -182,7 +182,7 @@ def _begin(environment: dict[str, str], news: Any, make: Make, arguments: Sequen
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(THREADS)
     keep_freed_memory()
-    _here.update(shared=make(*arguments), watch=lambda name: lambda *told: news.put((name, *told)))
+    _here.update(shared=make(*arguments), watch=lambda name: lambda *step: news.put((name, *step)))
 
 
 def _end_with_parent() -> None:
