@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-from omnial_bench.attacks.specs import HELD_AGAINST_RIVALS, spec_of
+from omnial_bench.attacks.specs import HELD_AGAINST_RIVALS
+from omnial_bench.attacks.threats import kind_of
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Plan, Suite, Threat
 from omnial_bench.data.catalog import CATALOG, Category
@@ -68,7 +69,7 @@ def workload(plan: Plan, *, seeds: int = 1) -> list[Load]:
                 seen += _looked(suite) * sum(map(sum, of_model.values()))
                 for threat in suite.threats:
                     passes = sum(_attacked(threat, *pair) for pair in of_model.values())
-                    by_gradient = spec_of(threat.attack).uses_gradient
+                    by_gradient = kind_of(threat).spec.uses_gradient
                     in_tests += passes if by_gradient else 0
                     seen += 0 if by_gradient else passes
                 for category, pair in of_model.items():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from omnial_bench.evaluation.outcome import Outcome
+from omnial_bench.evaluation.target import Outcome
 from omnial_bench.pipeline.executor import do
 from omnial_bench.pipeline.model_tasks import Attacking
 from omnial_bench.pipeline.task_cache import Cache, Inputs

@@ -10,9 +10,9 @@ from linear_detector import Linear, threat
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
+from omnial_bench.attacks.building import build_attack
 from omnial_bench.attacks.corruptions import GAMMA, STREAK
-from omnial_bench.attacks.severities import CORRUPTIONS
-from omnial_bench.attacks.threats import build_attack
+from omnial_bench.attacks.settings import CORRUPTIONS
 from omnial_bench.attacks.victim import victim
 from omnial_bench.errors import UserError
 

@@ -18,9 +18,10 @@ from click.testing import CliRunner, Result
 from linear_detector import Linear
 
 import omnial_bench as ob
+from omnial_bench.attacks.building import build_attack
 from omnial_bench.attacks.sets.sealed import load_set
 from omnial_bench.attacks.specs import Spec
-from omnial_bench.attacks.threats import aim_of, build_attack, check_suite, spec_for
+from omnial_bench.attacks.threats import aim_of, check_suite, kind_of
 from omnial_bench.attacks.victim import victim
 from omnial_bench.cli.main import cli
 from omnial_bench.config.load import read_suite
@@ -257,8 +258,8 @@ def test_no_file_trusts_its_own_code(place: Path) -> None:
     trusted = read_suite("push.toml", [PUSH])
     check_suite(trusted)
     (one,) = trusted.threats
-    assert spec_for(one).bound and aim_of(one) == "pixel"
-    assert spec_for(threat("traced_doors:Still")) == Spec()
+    assert kind_of(one).spec.bound and aim_of(one) == "pixel"
+    assert kind_of(threat("traced_doors:Still")).spec == Spec()
     assert not Suite.model_validate(trusted.model_dump()).threats[0].trusted
     # To the processes that do its tasks trust goes along.
     assert pickle.loads(pickle.dumps(one)).trusted and not pickle.loads(pickle.dumps(suite.threats[0])).trusted

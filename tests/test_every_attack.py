@@ -10,10 +10,11 @@ from linear_detector import EPS, Linear, Undefined, blocks, clean_images, share,
 
 from omnial_bench.attacks import settings
 from omnial_bench.attacks.aim import Aim
+from omnial_bench.attacks.building import build_attack
 from omnial_bench.attacks.levels import keeps, quantise
 from omnial_bench.attacks.objectives import OBJECTIVES, balanced
-from omnial_bench.attacks.severities import CORRUPTIONS
-from omnial_bench.attacks.threats import ATTACKS, build_attack, check_suite, threat_model
+from omnial_bench.attacks.settings import CORRUPTIONS
+from omnial_bench.attacks.threats import ATTACKS, check_suite, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Suite

@@ -12,18 +12,18 @@ from masked import MASKED, SIDE, Capped, Cut, Floored, Honest, toy_images
 
 import omnial_bench as ob
 from omnial_bench.attacks.building import BUILDERS
-from omnial_bench.attacks.evidence import DENSE, REWEIGHTED
+from omnial_bench.attacks.conduct import REWEIGHTED
+from omnial_bench.attacks.evidence import DENSE
 from omnial_bench.attacks.health import CHECKS, COLUMNS, doubts, health
 from omnial_bench.attacks.objectives import OBJECTIVES
-from omnial_bench.attacks.severities import CORRUPTIONS
-from omnial_bench.attacks.specs import AIMS, SPECS
+from omnial_bench.attacks.settings import CORRUPTIONS
+from omnial_bench.attacks.specs import AIMS, Spec
 from omnial_bench.attacks.threats import ATTACKS
 from omnial_bench.config.load import read_suite
 from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.evaluation.class_means import with_means
 from omnial_bench.evaluation.evaluate import evaluate
-from omnial_bench.evaluation.outcome import Outcome
-from omnial_bench.evaluation.target import Labels, Target
+from omnial_bench.evaluation.target import Labels, Outcome, Target
 from omnial_bench.reports.origins import unlearnt_of
 from omnial_bench.results import ATTEMPT_COLUMNS, Attempt, Result, attempts_frame, frame
 
@@ -354,7 +354,7 @@ def test_steps_that_stand_still_are_told_of_any_attack() -> None:
 
 
 def test_every_attack_says_what_it_is() -> None:
-    assert set(SPECS) == {name for name in ATTACKS if name not in CORRUPTIONS}
+    assert {name for name, kind in ATTACKS.items() if kind.spec == Spec()} == set(CORRUPTIONS)
     assert set(BUILDERS) == set(ATTACKS)
     assert set(AIMS) == set(OBJECTIVES)
 

@@ -22,8 +22,7 @@ from omnial_bench.config.schema import Recipe, Suite
 from omnial_bench.data.decode import open_image, read_image
 from omnial_bench.data.levels import read_levels
 from omnial_bench.errors import UserError
-from omnial_bench.evaluation.outcome import Outcome
-from omnial_bench.evaluation.target import load_detector
+from omnial_bench.evaluation.target import Outcome, load_detector
 from omnial_bench.io.whole import write_text
 from omnial_bench.models.checkpoint import (
     RECIPE,

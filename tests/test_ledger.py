@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fake_run import fake_attempts, fake_rows
 
-from omnial_bench.evaluation.outcome import Outcome
+from omnial_bench.evaluation.target import Outcome
 from omnial_bench.io.whole import write_text
 from omnial_bench.pipeline import ledger as ledger_module
 from omnial_bench.pipeline.ledger import Ledger

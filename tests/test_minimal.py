@@ -7,7 +7,8 @@ import torch
 from linear_detector import Linear, clean_images, threat
 from torch import Tensor
 
-from omnial_bench.attacks.threats import aims, build_attack
+from omnial_bench.attacks.attacking import aims
+from omnial_bench.attacks.building import build_attack
 from omnial_bench.attacks.victim import victim
 from omnial_bench.errors import UserError
 from omnial_bench.types import Prediction

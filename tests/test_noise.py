@@ -4,14 +4,14 @@ import pytest
 import torch
 from linear_detector import EPS, Linear, blocks, clean_images, threat
 
-from omnial_bench.attacks.noise import build
+from omnial_bench.attacks.noise import Noise
 from omnial_bench.attacks.victim import victim
 
 
 def noise(images, labels, where=None, seed=0, **settings):
     detector = Linear(images.shape[-1])
     with victim([detector]) as target:
-        attack = build(target, threat("noise", **settings), torch.Generator().manual_seed(seed), None)
+        attack = Noise(target, threat("noise", **settings), torch.Generator().manual_seed(seed), None)
         attacked = attack(images, labels, where)
     assert detector.shown == []
     assert attack.losses == []

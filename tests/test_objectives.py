@@ -7,7 +7,7 @@ from statistics import NormalDist
 import pytest
 import torch
 
-from omnial_bench.attacks.aim import HIDDEN, Aim, Objective
+from omnial_bench.attacks.aim import HIDDEN, Aim, Objective, Rivals, Stabiliser
 from omnial_bench.attacks.objectives import (
     OBJECTIVES,
     STEADY,
@@ -22,10 +22,7 @@ from omnial_bench.attacks.objectives import (
     reconstruction,
     segpgd,
 )
-from omnial_bench.attacks.ranks import STRAIGHT, WIDTH
-from omnial_bench.attacks.rivals import Rivals
-from omnial_bench.attacks.stabilising import Stabiliser
-from omnial_bench.attacks.straightening import BEYOND, straightened
+from omnial_bench.attacks.ranks import BEYOND, STRAIGHT, WIDTH, straightened
 from omnial_bench.errors import UserError
 from omnial_bench.types import Prediction
 

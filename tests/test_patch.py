@@ -6,7 +6,7 @@ from linear_detector import Linear, blocks, clean_images, threat, worst
 
 from omnial_bench.attacks.aim import Aim
 from omnial_bench.attacks.objectives import balanced
-from omnial_bench.attacks.patch import Patch, build
+from omnial_bench.attacks.patch import Patch
 from omnial_bench.attacks.settings import PatchOptions as Options
 from omnial_bench.attacks.square import box_of
 from omnial_bench.attacks.victim import victim
@@ -15,7 +15,7 @@ from omnial_bench.attacks.victim import victim
 def patched(detector, images, labels, where=None, seed=0, area=0.25, **settings):
     with victim([detector]) as target:
         record = threat("patch", **{"eps": 1, **settings})
-        attack = build(target, record, torch.Generator().manual_seed(seed), Options(area=area))
+        attack = Patch(target, record, torch.Generator().manual_seed(seed), Options(area=area))
         return attack(images, labels, where), attack
 
 

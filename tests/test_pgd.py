@@ -9,7 +9,7 @@ import torchattacks
 from linear_detector import Linear, clean_images, summed, worst
 from torch import Tensor, nn
 
-from omnial_bench.attacks.aim import Aim
+from omnial_bench.attacks.aim import Aim, Rivals
 from omnial_bench.attacks.objectives import (
     balanced,
     cross_entropy,
@@ -20,7 +20,6 @@ from omnial_bench.attacks.objectives import (
     segpgd,
 )
 from omnial_bench.attacks.pgd import DensePGD, ascent, first_step, gathered
-from omnial_bench.attacks.rivals import Rivals
 from omnial_bench.attacks.victim import Victim, as_victim, victim
 from omnial_bench.errors import UserError
 from omnial_bench.models.outside.adapter import Adapted

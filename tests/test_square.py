@@ -10,18 +10,18 @@ from linear_detector import EPS, Linear, blocks, clean_images, share, threat
 
 from omnial_bench.attacks.aim import Aim
 from omnial_bench.attacks.boxes import Box, box_of, filled, placed
-from omnial_bench.attacks.bumps import _bumps, moved, tiled
+from omnial_bench.attacks.building import build_attack
 from omnial_bench.attacks.levels import keeps, quantise
 from omnial_bench.attacks.objectives import balanced
 from omnial_bench.attacks.settings import SquareOptions as Options
-from omnial_bench.attacks.square import build
-from omnial_bench.attacks.threats import build_attack, threat_model
+from omnial_bench.attacks.square import Square, _bumps, moved, tiled
+from omnial_bench.attacks.threats import threat_model
 from omnial_bench.attacks.victim import victim
 
 
 def square(detector, images, labels, where=None, seed=0, options=None, **settings):
     with victim([detector]) as target:
-        attack = build(target, threat("square", **settings), torch.Generator().manual_seed(seed), options or Options())
+        attack = Square(target, threat("square", **settings), torch.Generator().manual_seed(seed), options or Options())
         return attack(images, labels, where), attack
 
 

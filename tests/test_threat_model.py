@@ -8,19 +8,12 @@ import torch
 import torchattacks
 from linear_detector import EPS, Linear, clean_images, threat
 
-from omnial_bench.attacks.columns import columns_of
+from omnial_bench.attacks.attacking import aims
+from omnial_bench.attacks.building import build_attack
 from omnial_bench.attacks.levels import keeps, largest_change, quantise
 from omnial_bench.attacks.pgd import DensePGD
-from omnial_bench.attacks.severities import CORRUPTIONS
-from omnial_bench.attacks.threats import (
-    aims,
-    build_attack,
-    check_suite,
-    check_threat,
-    label_of,
-    step_size,
-    threat_model,
-)
+from omnial_bench.attacks.settings import CORRUPTIONS
+from omnial_bench.attacks.threats import check_suite, check_threat, columns_of, label_of, step_size, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.load import parse, read_suite
 from omnial_bench.config.schema import Suite, Threat

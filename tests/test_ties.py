@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from omnial_bench.attacks.ties import saturated
+from omnial_bench.evaluation.attempt import saturated
 
 TRUTH = torch.tensor([[[False, False, False, True]], [[False, False, True, True]]])
 """Five normal pixels and three anomalous ones."""

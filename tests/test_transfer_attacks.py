@@ -141,7 +141,7 @@ def test_a_diverse_image_is_shown_whole_at_any_place_of_the_frame() -> None:
     with victim([Linear()]) as target:
         attack = DenseTransfer(target, LINF, generator=torch.Generator(), diversity=1.0, resize=0.5)
     attack.generator.manual_seed(0)
-    taken = attack._grid(torch.zeros(400, 3, 64, 64))
+    taken = attack.lookout(torch.zeros(0))._grid(torch.zeros(400, 3, 64, 64))
     for axis in (taken[:, 0, :, 0], taken[:, :, 0, 1]):
         # From the frame's two edges, in half pixels, to the image's, which lie at -1 and 1.
         pixel = axis[:, 1] - axis[:, 0]
@@ -171,7 +171,7 @@ def test_gradient_goes_back_through_the_diverse_input() -> None:
 
         def look(x: Tensor) -> tuple[Tensor, Tensor]:
             attack.generator.manual_seed(3)
-            return attack._diverse(x, truth, 0.0)
+            return attack.lookout(truth).gradient(x, 0.0)
 
         images = images.double()
         direction = torch.randn(images.shape, generator=torch.Generator().manual_seed(2)).double()

@@ -9,14 +9,14 @@ from linear_detector import EPS, Linear, blocks, clean_images, threat, worst
 from omnial_bench.attacks.aim import Aim
 from omnial_bench.attacks.objectives import cross_entropy
 from omnial_bench.attacks.settings import UniversalOptions as Options
-from omnial_bench.attacks.universal import build
+from omnial_bench.attacks.universal import Universal
 from omnial_bench.attacks.victim import victim
 
 
 def universal(detector, images, labels, where=None, seed=0, batch=3, **settings):
     with victim([detector]) as target:
         record = threat("universal", **{"objective": "cross_entropy", **settings})
-        attack = build(target, record, torch.Generator().manual_seed(seed), Options(batch=batch))
+        attack = Universal(target, record, torch.Generator().manual_seed(seed), Options(batch=batch))
         return attack(images, labels, where), attack
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 import omnial_bench as ob
-from omnial_bench.attacks.threats import aims
+from omnial_bench.attacks.attacking import aims
 from omnial_bench.data.dataset import find_dataset
 from omnial_bench.data.notes import notes_of
 from omnial_bench.data.toy.make import draw_toy

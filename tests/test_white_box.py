@@ -11,17 +11,16 @@ from masked import Honest
 from one_task import remembered
 from torch import Tensor, nn
 
+from omnial_bench.attacks.aim import Rivals
+from omnial_bench.attacks.attacking import Looks
 from omnial_bench.attacks.conduct import WHOLE
-from omnial_bench.attacks.looks import Looks
-from omnial_bench.attacks.rivals import Rivals
 from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.attempt import _measure
 from omnial_bench.evaluation.evaluate import _alike, evaluate, spread
-from omnial_bench.evaluation.outcome import Outcome
-from omnial_bench.evaluation.target import Labels, Target
+from omnial_bench.evaluation.target import Labels, Outcome, Target
 from omnial_bench.evaluation.worst import Harm
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.models.outside.adapter import Adapted

@@ -1,15 +1,15 @@
 """Auto-PGD on dense predictions: PGD that chooses its own step (Croce & Hein, ICML 2020, section 3, algorithm 1)."""
 
 from itertools import pairwise
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
-from omnial_bench.attacks.aim import Objective
-from omnial_bench.attacks.objectives import balanced
+from omnial_bench.attacks.aim import ImageBatch, PerImage
 from omnial_bench.attacks.pgd import Climb, DensePGD, ascent, keep, within
-from omnial_bench.attacks.settings import FIRST_STEP, TOGETHER
+from omnial_bench.attacks.settings import FIRST_STEP
 from omnial_bench.attacks.victim import Lookout, Victim
 from omnial_bench.types import ThreatModel
 
@@ -22,55 +22,26 @@ class DenseAPGD(DensePGD):
     `step_size` given is the first one.
     """
 
-    def __init__(
-        self,
-        model: Victim,
-        threat: ThreatModel,
-        *,
-        generator: torch.Generator,
-        objective: Objective = balanced,
-        steps: int = 100,
-        step_size: float | None = None,
-        random_start: bool = True,
-        restarts: int = 1,
-        rho: float = 0.75,
-        momentum: float = 0.75,
-        together: int = TOGETHER,
-    ) -> None:
-        super().__init__(
-            model,
-            threat,
-            generator=generator,
-            objective=objective,
-            steps=steps,
-            step_size=FIRST_STEP * float(threat.eps) if step_size is None else step_size,
-            random_start=random_start,
-            restarts=restarts,
-            best=True,
-            together=together,
-        )
-        self.attack = "APGD"
-        self.rho = rho
-        self.momentum = momentum
+    def __init__(self, model: Victim, threat: ThreatModel, *, rho: float = 0.75, **settings: Any) -> None:
+        paper = {"step_size": FIRST_STEP * float(threat.eps), "steps": 100, "momentum": 0.75}
+        given = {name: value for name, value in settings.items() if value is not None}
+        super().__init__(model, threat, **(paper | given), best=True)
+        self.attack, self.rho = "APGD", rho
 
     def climb(
-        self,
-        clean: Float[Tensor, "b 3 h w"],
-        region: Bool[Tensor, "b 1 h w"] | None,
-        start: Float[Tensor, "b 3 h w"],
-        lookout: Lookout,
+        self, clean: ImageBatch, region: Bool[Tensor, "b 1 h w"] | None, start: ImageBatch, lookout: Lookout
     ) -> Climb:
         """The steps from one start of each image."""
         loss, gradient = lookout.gradient(start, 0.0)
         losses, flat = [loss], (gradient == 0).flatten(1).all(1)
         gradient = within(gradient, region)
-        before = attacked = best = start
+        before, attacked, best = None, start, start
         # Of the best iterate: objective and slope. Of the current one: objective, and gains since the last checkpoint.
         top, slope, now, gains = self.sign * loss, gradient, self.sign * loss, torch.zeros_like(loss)
         size, top_then, halved = torch.full_like(loss, self.alpha), top, torch.zeros_like(loss, dtype=torch.bool)
         windows = checkpoints(self.steps)
         for step in range(1, self.steps):
-            before, attacked = attacked, self._step(attacked, before, gradient, size, clean, first=step == 1)
+            before, attacked = attacked, self._step(attacked, before, gradient, size, clean)
             loss, gradient = lookout.gradient(attacked, step / self.steps)
             losses.append(loss)
             flat &= (gradient == 0).flatten(1).all(1)
@@ -86,24 +57,17 @@ class DenseAPGD(DensePGD):
                 attacked, gradient = _choose(stalled, best, attacked), _choose(stalled, slope, gradient)
                 now = torch.where(stalled, top, now)
                 halved, top_then, gains = stalled, top, torch.zeros_like(gains)
-        attacked = self._step(attacked, before, gradient, size, clean, first=self.steps == 1)
+        attacked = self._step(attacked, before, gradient, size, clean)
         best, top = keep(best, top, attacked, self.sign * lookout.value(attacked))
         return Climb(best, torch.stack(losses), flat, top)
 
     def _step(
-        self,
-        attacked: Float[Tensor, "b 3 h w"],
-        before: Float[Tensor, "b 3 h w"],
-        gradient: Float[Tensor, "b 3 h w"],
-        size: Float[Tensor, " b"],
-        clean: Float[Tensor, "b 3 h w"],
-        *,
-        first: bool,
-    ) -> Float[Tensor, "b 3 h w"]:
+        self, attacked: ImageBatch, before: ImageBatch | None, gradient: ImageBatch, size: PerImage, clean: ImageBatch
+    ) -> ImageBatch:
         """A projected step, mixed with the one before; the first has none before."""
         move = self.sign * size[:, None, None, None] * ascent(gradient, self.threat)
         ahead = self.threat.project(attacked + move, clean)
-        if first:
+        if before is None:
             return ahead
         share = self.momentum
         return self.threat.project(attacked + share * (ahead - attacked) + (1 - share) * (attacked - before), clean)
@@ -123,7 +87,5 @@ def checkpoints(steps: int) -> dict[int, int]:
     return {one: one - other for other, one in pairwise(at) if other < one < steps}
 
 
-def _choose(
-    rows: Bool[Tensor, " b"], ones: Float[Tensor, "b 3 h w"], others: Float[Tensor, "b 3 h w"]
-) -> Float[Tensor, "b 3 h w"]:
+def _choose(rows: Bool[Tensor, " b"], ones: ImageBatch, others: ImageBatch) -> ImageBatch:
     return torch.where(rows[:, None, None, None], ones, others)

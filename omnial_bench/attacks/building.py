@@ -3,19 +3,39 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from omnial_bench.attacks import corruptions, displacement, minimal, noise, outside, patch, square, universal
+from omnial_bench.attacks import outside
+from omnial_bench.attacks.aim import ImageBatch, Masks
 from omnial_bench.attacks.apgd import DenseAPGD
+from omnial_bench.attacks.corruptions import KINDS, MOVES, Corruption, Displacement
+from omnial_bench.attacks.minimal import Minimal
+from omnial_bench.attacks.noise import Noise
 from omnial_bench.attacks.objectives import objective_named
+from omnial_bench.attacks.patch import Patch
 from omnial_bench.attacks.pgd import DensePGD
-from omnial_bench.attacks.threats import BuiltAttack, step_size, threat_model
+from omnial_bench.attacks.square import Square
+from omnial_bench.attacks.threats import check_threat, options_of, step_size, threat_model
 from omnial_bench.attacks.transfer import DenseTransfer
+from omnial_bench.attacks.universal import Universal
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.schema import Threat
 from omnial_bench.trust import is_foreign
+
+
+class BuiltAttack(Protocol):
+    """Images with labels (the truth, or target maps) to attacked images, no pixel changed outside `where`."""
+
+    losses: list[float]
+    """Mean objective of the last call over its images, before each step; empty where no step looks at one."""
+    flat: int | None
+    """Images of the last call whose gradient was zero everywhere at the start, where an image whose weights are zero at
+    first alone does not count; None without a gradient."""
+
+    def __call__(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch: ...
+
 
 Builder = Callable[[Victim, Threat, torch.Generator, Any], BuiltAttack]
 """From the victim, the record, random numbers (on the CPU) and the checked options."""
@@ -47,24 +67,26 @@ def _fgsm(victim: Victim, threat: Threat, generator: torch.Generator, options: A
 
 BUILDERS: dict[str, Builder] = {
     "apgd": partial(_climbing, DenseAPGD),
-    **dict.fromkeys(corruptions.KINDS, corruptions.build),
-    **dict.fromkeys(displacement.MOVES, displacement.build),
+    **dict.fromkeys(KINDS, Corruption),
+    **dict.fromkeys(MOVES, Displacement),
     "di": partial(_climbing, DenseTransfer),
     "fgsm": _fgsm,
     "mi": partial(_climbing, DenseTransfer),
-    "minimal": minimal.build,
-    "noise": noise.build,
-    "patch": patch.build,
+    "minimal": Minimal,
+    "noise": Noise,
+    "patch": Patch,
     "pgd": partial(_climbing, DensePGD),
-    "square": square.build,
+    "square": Square,
     "ti": partial(_climbing, DenseTransfer),
-    "universal": universal.build,
+    "universal": Universal,
 }
 
 
-def build(victim: Victim, threat: Threat, generator: torch.Generator, options: Any) -> BuiltAttack:
-    """The attack of a checked record; `options` are its own, or, of one from elsewhere, what it made of them."""
+def build_attack(victim: Victim, threat: Threat, generator: torch.Generator) -> BuiltAttack:
+    """The attack of a record, on a victim; UserError for an unknown name, option or objective, or a norm or goal that
+    does not fit."""
+    check_threat(threat)
     if not is_foreign(threat.attack):
-        return BUILDERS[threat.attack](victim, threat, generator, options)
+        return BUILDERS[threat.attack](victim, threat, generator, options_of(threat))
     step = step_size(threat)
-    return outside.admit(victim, threat, generator, options, float(threat.eps if step is None else step))
+    return outside.admit(victim, threat, generator, float(threat.eps if step is None else step))

@@ -1,7 +1,18 @@
 """Checks that hold figures of one model against each other: attacks that must do more harm, and less. No torch here."""
 
-from omnial_bench.attacks.evidence import BALL, SETTINGS, TITLE, Figure, Model, is_huge, pairs_of
-from omnial_bench.attacks.verdict import Verdict, judged, not_above, not_run
+from omnial_bench.attacks.evidence import (
+    BALL,
+    SETTINGS,
+    TITLE,
+    Figure,
+    Model,
+    Verdict,
+    is_huge,
+    judged,
+    not_above,
+    not_run,
+    pairs_of,
+)
 
 BLIND = 0.01
 """The same for Square, which climbs that loss without a gradient: where nothing is masked it lies far behind PGD."""

@@ -1,11 +1,14 @@
 """Checks on what a network has learnt and on how its attacks went: losses, gradient, bound. No torch here."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
-from omnial_bench.attacks.evidence import GOES_ON, Curve, Model, curves_of, records_of
-from omnial_bench.attacks.specs import spec_in
-from omnial_bench.attacks.verdict import Verdict, judged, not_run
+import pandas as pd
+
+from omnial_bench.attacks.evidence import Model, Verdict, is_huge, judged, not_run, option_in, records_of
 
 WHOLE = 0.98
 """The least cosine of slopes told and slopes measured: trained detectors gave 0.987 and more, and at the shortest step
@@ -25,6 +28,58 @@ steps, on a network that masks nothing. One step may always, or of three none co
 
 DEAF = "the image score stays the same along the steps, as of a map that is scaled by its own largest value or cut off"
 """Image AUROC then says nothing of an attack."""
+BACK = 0.1
+"""Share of the loss's whole range that a step may fall by without undoing progress: signs flip about a maximum."""
+REWEIGHTED = ("pooled", "ranking", "segpgd", "cospgd")
+"""Objectives that hold back on what is already won, or measure in units of the map itself: their value may fall while
+the attack gains pixels."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The mean objective before each step of one threat, turned so that up is stronger. Of one that chose between a
+    random start and another's images, in which all may be won, it begins at the start and goes on with what its own
+    steps led to."""
+
+    set: str
+    objective: str
+    losses: tuple[float, ...]
+
+    @property
+    def still(self) -> bool:
+        """Whether the objective is the same from the first to the last."""
+        return max(self.losses) == min(self.losses)
+
+    @property
+    def risen(self) -> bool:
+        return self.losses[-1] > self.losses[0]
+
+    @property
+    def undone(self) -> int:
+        """How many steps undo progress; all of them for a loss that never moves."""
+        span = max(self.losses) - min(self.losses)
+        return sum(not (span > 0 and after >= before - BACK * span) for before, after in pairwise(self.losses))
+
+    @property
+    def share(self) -> float:
+        """Share of the steps that undo none."""
+        return 1 - self.undone / (len(self.losses) - 1)
+
+
+def curves_of(attempts: pd.DataFrame) -> Iterator[Curve]:
+    """One curve a threat: the categories' losses, weighted by their attacked images."""
+    groups: dict[tuple[str, str], list[tuple[int, list[float]]]] = {}
+    for row in records_of(attempts):
+        steady = row["spec"].steady and row["objective"] not in REWEIGHTED
+        # Of one loss more than steps the second is where the other's images lay.
+        losses = row["losses"][:1] + row["losses"][2:] if len(row["losses"]) > row["steps"] else row["losses"]
+        if steady and row["attacked"] and len(losses) > 1 and not is_huge(row["norm"], Fraction(row["eps"])):
+            turned = [-loss if row["direction"] == "down" else loss for loss in losses]
+            groups.setdefault((row["set"], row["objective"]), []).append((row["attacked"], turned))
+    for (name, objective), parts in groups.items():
+        total = sum(weight for weight, _ in parts)
+        steps = zip(*([weight / total * loss for loss in losses] for weight, losses in parts), strict=True)
+        yield Curve(name, objective, tuple(math.fsum(step) for step in steps))
 
 
 def loss_rises(model: Model) -> Verdict:
@@ -51,11 +106,12 @@ def loss_moves(model: Model) -> Verdict:
     """Steps that stand still: the objective is the same before each, to the last digit, though its gradient is not
     zero. Not of an attack that goes on from another's images, in which all may be won."""
     known = [
-        (row["set"], float(max(losses) - min(losses)), int(row["attacked"]))
+        (row["set"], max(row["losses"]) - min(row["losses"]), int(row["attacked"]))
         for row in records_of(model.attempts)
-        if spec_in(row["attack"], row.get("spec", "")).iterative and row["attacked"] and isinstance(row["losses"], str)
-        if len(losses := [float(word) for word in row["losses"].split()]) > 1
-        if GOES_ON not in str(row.get("options", ""))
+        if row["spec"].iterative
+        and row["attacked"]
+        and len(row["losses"]) > 1
+        and not option_in(row["options"], "start")
     ]
     if not known:
         return not_run("an attack of several steps, as in suite quick")

@@ -1,26 +1,24 @@
-"""Common corruptions at five severities: what camera, optics, light and file do to images without an adversary.
+"""Common corruptions at five severities: what camera, optics, light, file and belt do to images without an adversary.
 
-The kinds are in part those of Hendrycks and Dietterich (ICLR 2019), the sizes are this project's, in `severities.py`:
-theirs try whether an object is still recognised, and drown a fine defect at the first severity. What moves the image in
-its frame stands in `displacement.py`.
+The kinds are in part those of Hendrycks and Dietterich (ICLR 2019), the sizes are this project's, in `settings.py`:
+theirs try whether an object is still recognised, and drown a fine defect at the first severity.
 """
 
 import io
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.attacks.dense import DenseAttack
-from omnial_bench.attacks.settings import CorruptionOptions
-from omnial_bench.attacks.severities import CORRUPTIONS
-from omnial_bench.attacks.victim import Victim
-from omnial_bench.config.schema import Threat
+from omnial_bench.attacks.aim import ImageBatch, Masks, PerImage
+from omnial_bench.attacks.dense import RecordAttack
+from omnial_bench.attacks.settings import CORRUPTIONS
 from omnial_bench.data.images import to_bytes, to_float
 from omnial_bench.synthesis.canny import gaussian_blur
 
@@ -31,55 +29,76 @@ STREAK = (12.0, 48.0)
 LINE = (torch.arange(25) + 0.5) / 25 - 0.5
 """Places from -1/2 to 1/2 along a motion, and across a disc, that a blur takes the mean over."""
 
-Corrupt = Callable[[Float[Tensor, "b 3 h w"], float, torch.Generator], Float[Tensor, "b 3 h w"]]
+Corrupt = Callable[[ImageBatch, float, torch.Generator], ImageBatch]
 """Images, the size of the severity and random numbers to corrupted images, not yet cut to [0, 1]."""
+Move = Callable[[int, float, tuple[int, int], torch.Generator], tuple[Float[Tensor, "b 2 2"], Float[Tensor, "b 2"]]]
+"""Number of images, size, height and width, random numbers -> where each pixel of a moved image comes from: the matrix
+that its place (right, down, from the frame's middle, in pixels) is multiplied by, and what is added."""
 
 
-class Corruption(DenseAttack):
+class Corruption(RecordAttack):
     """A corruption in an attack's place: it asks no detector, knows no truth, and eps and goal say nothing to it."""
 
-    def __init__(
-        self, victim: Victim, threat: Threat, generator: torch.Generator, corrupt: Corrupt, options: CorruptionOptions
-    ) -> None:
-        super().__init__(threat.attack, victim, threat, generator)
-        self.corrupt = corrupt
-        self.size = CORRUPTIONS[threat.attack].sizes[options.severity - 1]
+    @property
+    def size(self) -> float:
+        """That of the severity."""
+        return CORRUPTIONS[self.attack].sizes[self.options.severity - 1]
 
-    def forward(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        labels: Bool[Tensor, "b h w"],
-        where: Bool[Tensor, "b h w"] | None = None,
-    ) -> Float[Tensor, "b 3 h w"]:
+    def forward(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch:
         """The corrupted images, in float32, in [0, 1]; equal to `images` outside of `where`."""
         clean, _, region = self.inputs(images, labels, where)
-        corrupted = self.corrupt(clean, self.size, self.generator).clamp(0, 1)
+        corrupted = KINDS[self.attack](clean, self.size, self.generator).clamp(0, 1)
         return torch.where(region[:, None], corrupted, clean)
 
 
-def gaussian_noise(
-    images: Float[Tensor, "b 3 h w"], deviation: float, generator: torch.Generator
-) -> Float[Tensor, "b 3 h w"]:
+class Displacement(Corruption):
+    """A small rotation or shift of an object in its frame, which its truth follows.
+
+    What enters at a border is the frame mirrored there, and so is its truth. An image whose defect would leave the
+    frame altogether is not moved, for then its label would be wrong. `truth` holds the labels of the last call, moved.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.truth = torch.zeros(0, 1, 1, dtype=torch.bool)
+
+    def forward(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch:
+        """The moved images, in float32, in [0, 1], values between pixels by bilinear interpolation; labels are those of
+        the nearest pixel."""
+        clean, truth, _ = self.inputs(images, labels, where)
+        height, width = clean.shape[2:]
+        matrix, offset = MOVES[self.attack](len(clean), self.size, (height, width), self.generator)
+        x, y = torch.arange(width) - (width - 1) / 2, torch.arange(height) - (height - 1) / 2
+        places = torch.stack(torch.meshgrid(x, y, indexing="xy"), 2)
+        sources = places @ matrix.mT[:, None] + offset[:, None, None]
+        grid = (sources * 2 / torch.tensor([width - 1, height - 1])).to(clean.device)
+        moved = _sampled(truth[:, None].float(), grid, "nearest")[:, 0] > 0.5
+        lost = truth.flatten(1).any(1) & ~moved.flatten(1).any(1)
+        self.truth = torch.where(lost[:, None, None], truth, moved)
+        return torch.where(lost[:, None, None, None], clean, _sampled(clean, grid, "bilinear").clamp(0, 1))
+
+
+def gaussian_noise(images: ImageBatch, deviation: float, generator: torch.Generator) -> ImageBatch:
     """Gaussian noise, of each value apart."""
     return images + deviation * torch.randn(images.shape, generator=generator).to(images.device)
 
 
-def blur(images: Float[Tensor, "b 3 h w"], sigma: float, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+def blur(images: ImageBatch, sigma: float, _: torch.Generator) -> ImageBatch:
     """Gaussian blur, cut at three standard deviations."""
     return gaussian_blur(images, sigma=sigma, radius=min(math.ceil(3 * sigma), min(images.shape[2:]) - 1))
 
 
-def brightness(images: Float[Tensor, "b 3 h w"], more: float, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+def brightness(images: ImageBatch, more: float, _: torch.Generator) -> ImageBatch:
     """More light, as far as white."""
     return images + more
 
 
-def contrast(images: Float[Tensor, "b 3 h w"], left: float, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+def contrast(images: ImageBatch, left: float, _: torch.Generator) -> ImageBatch:
     """Every value nearer to its channel's mean over the image."""
     return torch.lerp(images.mean((2, 3), keepdim=True), images, left)
 
 
-def jpeg(images: Float[Tensor, "b 3 h w"], quality: float, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+def jpeg(images: ImageBatch, quality: float, _: torch.Generator) -> ImageBatch:
     """Written as JPEG in memory and read again, on the 8-bit grid."""
     decoded = []
     for rows in to_bytes(images).permute(0, 2, 3, 1).cpu().numpy():
@@ -90,9 +109,7 @@ def jpeg(images: Float[Tensor, "b 3 h w"], quality: float, _: torch.Generator) -
     return to_float(torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2), images.device)
 
 
-def light_gradient(
-    images: Float[Tensor, "b 3 h w"], stops: float, generator: torch.Generator
-) -> Float[Tensor, "b 3 h w"]:
+def light_gradient(images: ImageBatch, stops: float, generator: torch.Generator) -> ImageBatch:
     """Light that falls by `stops` across the frame, from the side or corner where it is strongest, in a direction of
     each image's own; in the middle it is as it was."""
     cosine, sine = _directions(torch.rand(len(images), generator=generator), images)
@@ -102,9 +119,7 @@ def light_gradient(
     return images * 2 ** (stops / GAMMA * ramp)
 
 
-def white_balance(
-    images: Float[Tensor, "b 3 h w"], stops: float, generator: torch.Generator
-) -> Float[Tensor, "b 3 h w"]:
+def white_balance(images: ImageBatch, stops: float, generator: torch.Generator) -> ImageBatch:
     """Light of another colour temperature than the camera is set to, warmer or colder by chance: red and blue `stops`
     apart, half of it each, and green as it was."""
     sign = torch.rand(len(images), generator=generator).round()[:, None] * 2 - 1
@@ -112,7 +127,7 @@ def white_balance(
     return images * gains.to(images.device)[:, :, None, None]
 
 
-def glare(images: Float[Tensor, "b 3 h w"], peak: float, generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+def glare(images: ImageBatch, peak: float, generator: torch.Generator) -> ImageBatch:
     """A soft streak of white light, of STREAK's size, anywhere in the frame and in any direction; in its middle every
     value goes `peak` of its way to white."""
     height, width = images.shape[2:]
@@ -125,23 +140,21 @@ def glare(images: Float[Tensor, "b 3 h w"], peak: float, generator: torch.Genera
     return torch.lerp(images, torch.ones_like(images), peak * torch.exp(-squares / 2))
 
 
-def defocus(images: Float[Tensor, "b 3 h w"], radius: float, _: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+def defocus(images: ImageBatch, radius: float, _: torch.Generator) -> ImageBatch:
     """The mean over a disc, as a lens out of focus takes it."""
     square = torch.cartesian_prod(LINE, LINE)
     disc = square[square.norm(dim=1) <= 0.5]
     return _smear(images, 2 * radius * disc.expand(len(images), -1, -1))
 
 
-def motion_blur(
-    images: Float[Tensor, "b 3 h w"], length: float, generator: torch.Generator
-) -> Float[Tensor, "b 3 h w"]:
+def motion_blur(images: ImageBatch, length: float, generator: torch.Generator) -> ImageBatch:
     """The mean along a straight way, in a direction of each image's own."""
     turn = 2 * math.pi * torch.rand(len(images), generator=generator)
     ways = length * torch.stack([turn.cos(), turn.sin()], 1)[:, None]
     return _smear(images, ways * LINE[:, None])
 
 
-def _smear(images: Float[Tensor, "b 3 h w"], ways: Float[Tensor, "b n 2"]) -> Float[Tensor, "b 3 h w"]:
+def _smear(images: ImageBatch, ways: Float[Tensor, "b n 2"]) -> ImageBatch:
     """The mean of each image moved by each of its ways (right, down), in pixels per 256, its values read between
     pixels as bilinear interpolation does; beyond the frame it is mirrored."""
     count, channels, *sides = images.shape
@@ -154,16 +167,36 @@ def _smear(images: Float[Tensor, "b 3 h w"], ways: Float[Tensor, "b n 2"]) -> Fl
     return F.conv2d(padded, kernels, groups=count * channels).view_as(images)
 
 
-def _directions(
-    turns: Float[Tensor, " b"], images: Float[Tensor, "b 3 h w"]
-) -> tuple[Float[Tensor, "b 1 1 1"], Float[Tensor, "b 1 1 1"]]:
+def _directions(turns: PerImage, images: ImageBatch) -> tuple[Float[Tensor, "b 1 1 1"], Float[Tensor, "b 1 1 1"]]:
     """Cosine and sine of a share of a whole turn, on the images' device."""
     angles = _column(2 * math.pi * turns, images)
     return angles.cos(), angles.sin()
 
 
-def _column(values: Float[Tensor, " b"], images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 1 1"]:
+def _column(values: PerImage, images: ImageBatch) -> Float[Tensor, "b 1 1 1"]:
     return values.to(images.device)[:, None, None, None]
+
+
+def _sampled(images: Float[Tensor, "b c h w"], grid: Float[Tensor, "b h w 2"], mode: str) -> Float[Tensor, "b c h w"]:
+    return F.grid_sample(images, grid, mode, padding_mode="reflection", align_corners=True)
+
+
+def rotation(
+    count: int, degrees: float, _: tuple[int, int], generator: torch.Generator
+) -> tuple[Float[Tensor, "b 2 2"], Float[Tensor, "b 2"]]:
+    """About the middle, either way by chance."""
+    angles = math.radians(degrees) * (torch.rand(count, generator=generator).round() * 2 - 1)
+    cosine, sine = angles.cos(), angles.sin()
+    return torch.stack([cosine, sine, -sine, cosine], 1).view(-1, 2, 2), torch.zeros(count, 2)
+
+
+def shift(
+    count: int, pixels: float, size: tuple[int, int], generator: torch.Generator
+) -> tuple[Float[Tensor, "b 2 2"], Float[Tensor, "b 2"]]:
+    """Left, right, up or down by chance."""
+    quarters = (4 * torch.rand(count, generator=generator)).long()
+    ways = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])[quarters]
+    return torch.eye(2).expand(count, 2, 2), pixels * min(size) / 256 * ways
 
 
 KINDS: dict[str, Corrupt] = {
@@ -178,9 +211,4 @@ KINDS: dict[str, Corrupt] = {
     "defocus": defocus,
     "motion_blur": motion_blur,
 }
-
-
-def build(victim: Victim, threat: Threat, generator: torch.Generator, options: CorruptionOptions) -> Corruption:
-    """The corruption that a checked record's attack names."""
-    attack: Corruption = Corruption(victim, threat, generator, KINDS[threat.attack], options)
-    return attack
+MOVES: dict[str, Move] = {"rotation": rotation, "shift": shift}

@@ -4,14 +4,16 @@ import io
 import math
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torchattacks.attack import Attack
 
-from omnial_bench.attacks.aim import Objective
+from omnial_bench.attacks.aim import ImageBatch, Masks, Objective, PerImage
 from omnial_bench.attacks.objectives import objective_named
+from omnial_bench.attacks.threats import threat_model
 from omnial_bench.attacks.victim import as_victim
 from omnial_bench.config.schema import Threat
 from omnial_bench.errors import UserError
@@ -19,22 +21,22 @@ from omnial_bench.types import ThreatModel
 
 
 class DenseAttack(Attack):  # type: ignore[misc]
-    """An attack on a victim inside the ball of a record, with its objective and random numbers from a CPU generator.
+    """An attack on a victim inside a ball, with its objective and random numbers from a CPU generator.
 
     Goal `any` raises the objective against the labels, which are the truth; the other goals lower it towards the
-    labels, which are then target maps. Raises UserError for an unknown objective.
+    labels, which are then target maps.
     """
 
-    def __init__(self, name: str, victim: nn.Module, threat: Threat, generator: torch.Generator) -> None:
+    def __init__(
+        self, name: str, victim: nn.Module, threat: ThreatModel, objective: Objective, generator: torch.Generator
+    ) -> None:
         # For a model without weights the parent prints that it found no device; here the images' device counts.
         with redirect_stdout(io.StringIO()):
             super().__init__(name, as_victim(victim))
         self.supported_mode = ["default", "targeted"]
         if threat.goal != "any":
             self.set_mode_targeted_by_label(quiet=True)
-        self.threat = ThreatModel(eps=threat.eps, norm=threat.norm, goal=threat.goal, where=threat.where)
-        self.objective: Objective = objective_named(threat.objective)
-        self.generator = generator
+        self.threat, self.objective, self.generator = threat, objective, generator
         self.losses: list[float] = []
         self.flat: int | None = None
 
@@ -48,9 +50,7 @@ class DenseAttack(Attack):  # type: ignore[misc]
         """1 where the objective is raised, -1 where it is lowered."""
         return -1.0 if self.targeted else 1.0
 
-    def inputs(
-        self, images: Float[Tensor, "b 3 h w"], labels: Bool[Tensor, "b h w"], where: Bool[Tensor, "b h w"] | None
-    ) -> tuple[Float[Tensor, "b 3 h w"], Bool[Tensor, "b h w"], Bool[Tensor, "b h w"]]:
+    def inputs(self, images: ImageBatch, labels: Masks, where: Masks | None) -> tuple[ImageBatch, Masks, Masks]:
         """The images in float32, their truth or target maps, and where pixels may change, on one device."""
         clean = images.detach().float()
         truth = self.get_target_label(clean, labels) if self.targeted else labels
@@ -67,12 +67,18 @@ class DenseAttack(Attack):  # type: ignore[misc]
             )
 
 
+class RecordAttack(DenseAttack):
+    """One that is made of a threat's record and its checked options; UserError for an unknown objective."""
+
+    def __init__(self, victim: nn.Module, threat: Threat, generator: torch.Generator, options: Any) -> None:
+        super().__init__(threat.attack, victim, threat_model(threat), objective_named(threat.objective), generator)
+        self.steps, self.random_start, self.options = threat.steps, threat.random_start, options
+        self.alpha = float(2.5 * threat.eps / threat.steps if threat.step_size is None else threat.step_size)
+
+
 def stronger(
-    images: Float[Tensor, "b 3 h w"],
-    gain: Float[Tensor, " b"],
-    others: Float[Tensor, "b 3 h w"],
-    other_gain: Float[Tensor, " b"],
-) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, " b"]]:
+    images: ImageBatch, gain: PerImage, others: ImageBatch, other_gain: PerImage
+) -> tuple[ImageBatch, PerImage]:
     """Of two versions of each image the one that gains more, with its gain; the first where they are equal."""
     better = other_gain > gain
     return torch.where(better[:, None, None, None], others, images), torch.where(better, other_gain, gain)

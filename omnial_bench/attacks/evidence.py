@@ -1,34 +1,26 @@
-"""What a run's rows and attempts say of each model under attack, put so that checks can compare it. No torch here."""
+"""What a run's rows and attempts say of each model under attack, put so that checks can compare it, and what these say
+of it in turn. No torch here."""
 
-import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
-from omnial_bench.attacks.specs import Spec, spec_in
+from omnial_bench.attacks.specs import NOTHING, Spec
+from omnial_bench.attacks.threats import spec_in
 
 METRIC, TITLE = "pixel_auroc", "pixel AUROC"
 """The figure that is compared: dense attacks on every image drive it down, and chance is 0.5 at any prevalence."""
+SLACK = 0.02
+"""How far a figure may lie on the wrong side. Attacks climb a loss, not the figure: on a detector without any mask more
+loss can come with 0.02 more of it, and rounding to 8 bits and a random start add to that."""
 HUGE = Fraction(64, 255)
 """A quarter of the range repaints a defect or invents one."""
-BACK = 0.1
-"""Share of the loss's whole range that a step may fall by without undoing progress: signs flip about a maximum."""
 DENSE = ("balanced", "cross_entropy", "linear", "pooled", "ranking", "segpgd", "cospgd")
 """Objectives that push every pixel against its truth. Others, and goals that attack some images only, may raise
 pixel AUROC without anything being masked: no figure of theirs is compared."""
-REWEIGHTED = ("pooled", "ranking", "segpgd", "cospgd")
-"""Objectives that hold back on what is already won, or measure in units of the map itself: their value may fall while
-the attack gains pixels."""
-
-
-GOES_ON = "start = "
-"""In the options of an attack that begins in the images of another."""
-AFTER = "after = "
-"""In the options of an attack on the images of a corruption."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +41,12 @@ class Figure:
     restarts: int = 1
     options: str = ""
     suite: str = ""
-    told: str = ""
-    """What its row says that the attack does."""
-
-    @property
-    def spec(self) -> Spec:
-        return spec_in(self.attack, self.told)
+    spec: Spec = NOTHING
 
     @property
     def after(self) -> str:
         """The corruption whose images are the middle of its ball; empty for the test images as they are."""
-        return next((part.removeprefix(AFTER) for part in self.options.split(", ") if part.startswith(AFTER)), "")
+        return option_in(self.options, "after")
 
     @property
     def iterative(self) -> bool:
@@ -68,9 +55,8 @@ class Figure:
 
     @property
     def one_step(self) -> bool:
-        spec = self.spec
-        alone = self.steps == 1 and GOES_ON not in self.options
-        return spec.uses_gradient and (not spec.iterative or (spec.bound and alone))
+        alone = self.spec.bound and self.steps == 1 and not option_in(self.options, "start")
+        return self.spec.uses_gradient and (alone or not self.spec.iterative)
 
     @property
     def blind(self) -> bool:
@@ -99,48 +85,18 @@ SETTINGS = ("attack", "objective", "steps", "restarts", "options")
 
 
 @dataclass(frozen=True)
-class Curve:
-    """The mean objective before each step of one threat, turned so that up is stronger. Of one that chose between a
-    random start and another's images, in which all may be won, it begins at the start and goes on with what its own
-    steps led to."""
-
-    set: str
-    objective: str
-    losses: tuple[float, ...]
-
-    @property
-    def still(self) -> bool:
-        """Whether the objective is the same from the first to the last."""
-        return max(self.losses) == min(self.losses)
-
-    @property
-    def risen(self) -> bool:
-        return self.losses[-1] > self.losses[0]
-
-    @property
-    def undone(self) -> int:
-        """How many steps undo progress; all of them for a loss that never moves."""
-        span = max(self.losses) - min(self.losses)
-        return sum(not (span > 0 and after >= before - BACK * span) for before, after in pairwise(self.losses))
-
-    @property
-    def share(self) -> float:
-        """Share of the steps that undo none."""
-        return 1 - self.undone / (len(self.losses) - 1)
-
-
-@dataclass(frozen=True)
 class Model:
     """What a run knows of one model, attacked itself and on the images of other models."""
 
     own: tuple[Figure, ...]
     transferred: tuple[Figure, ...]
     attempts: pd.DataFrame
-    aside: tuple[Figure, ...] = ()
+    """Its rows of attacks.csv, `spec` as a Spec and `losses` as numbers."""
+    aside: tuple[Figure, ...]
     """Of attacks on itself, those that are not compared: of another goal, or an objective that is not DENSE."""
-    rows: pd.DataFrame = field(default_factory=pd.DataFrame)
+    rows: pd.DataFrame
     """Its rows of results.csv."""
-    validated: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    validated: Mapping[str, tuple[float, float]]
     """Pixel AP on the validation images before the first step and after the last, by the category of each
     training; of all together by no name."""
 
@@ -151,14 +107,20 @@ def models_of(
     """Every (detector, paradigm) of results.csv and attacks.csv of one run, with what is known of it."""
     # Read from a file, no options are a missing value.
     attempts = attempts.fillna({"options": "", "spec": ""})
+    table = records_of(attempts)
+    read: dict[str, Any] = {
+        "losses": [[float(word) for word in str(row["losses"]).split()] for row in table],
+        "spec": [spec_in(row["attack"], row.get("spec", "")) for row in table],
+    }
+    attempts = attempts.assign(**read)
     keys = ["detector", "paradigm", "set", "source"]
     means = rows[(rows["metric"] == METRIC) & (rows["category"] == "mean")].dropna(subset="value")
     means = means.groupby(keys, sort=False, as_index=False).agg(value=("value", "mean"), n=("n", "sum"))
-    names = ("attack", "objective", "goal", "norm", "where", "options", "suite")
+    names = ("attack", "objective", "goal", "norm", "where", "options", "suite", "spec")
     threats: dict[str, dict[str, Any]] = {f"{suite}-unattacked": {} for suite in attempts["suite"]}
     for row in records_of(attempts):
         numbers = {"eps": Fraction(row["eps"]), "steps": int(row["steps"]), "restarts": int(row["restarts"])}
-        threats[row["set"]] = {name: row[name] for name in names} | numbers | {"told": row.get("spec", "")}
+        threats[row["set"]] = {name: row[name] for name in names} | numbers
     found: dict[tuple[str, str], list[Figure]] = {}
     for detector, paradigm in pd.concat([rows[keys[:2]], attempts[keys[:2]]]).itertuples(index=False, name=None):
         found.setdefault((detector, paradigm), [])
@@ -188,23 +150,6 @@ def _validated(logs: Mapping[str, pd.DataFrame], model: str) -> Iterator[tuple[s
                 yield name.removeprefix(model).removeprefix("-"), (values.iloc[0], values.iloc[-1])
 
 
-def curves_of(attempts: pd.DataFrame) -> Iterator[Curve]:
-    """One curve a threat: the categories' losses, weighted by their attacked images."""
-    groups: dict[tuple[str, str], list[tuple[int, list[float]]]] = {}
-    for row in records_of(attempts):
-        steady = spec_in(row["attack"], row.get("spec", "")).steady and row["objective"] not in REWEIGHTED
-        losses = [float(word) for word in row["losses"].split()] if isinstance(row["losses"], str) else []
-        if len(losses) > row["steps"]:
-            del losses[1]  # where the other's images lay
-        if steady and row["attacked"] and len(losses) > 1 and not is_huge(row["norm"], Fraction(row["eps"])):
-            turned = [-loss if row["direction"] == "down" else loss for loss in losses]
-            groups.setdefault((row["set"], row["objective"]), []).append((row["attacked"], turned))
-    for (name, objective), parts in groups.items():
-        total = sum(weight for weight, _ in parts)
-        steps = zip(*([weight / total * loss for loss in losses] for weight, losses in parts), strict=True)
-        yield Curve(name, objective, tuple(math.fsum(step) for step in steps))
-
-
 def pairs_of(ones: Iterable[Figure], others: Iterable[Figure], *same: str) -> Iterator[tuple[Figure, Figure]]:
     """The figures that agree in the named settings."""
     table: dict[tuple[object, ...], list[Figure]] = {}
@@ -215,6 +160,12 @@ def pairs_of(ones: Iterable[Figure], others: Iterable[Figure], *same: str) -> It
             yield one, other
 
 
+def option_in(options: str, name: str) -> str:
+    """What the options of a row of attacks.csv say under a name, such as the threat where an attack starts or the
+    corruption that it comes after; empty where they do not."""
+    return dict(option.partition(" = ")[::2] for option in options.split(", ")).get(name, "")
+
+
 def is_huge(norm: str, eps: Fraction) -> bool:
     """Whether a ball is HUGE. No length is: how much of an image it may repaint depends on the image's size."""
     return norm == "linf" and eps >= HUGE
@@ -223,3 +174,41 @@ def is_huge(norm: str, eps: Fraction) -> bool:
 def records_of(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
     """The rows of a table, each by column."""
     return table.to_dict("records")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a check found: `figure` is held against `reference`; both are None where it was not run."""
+
+    status: Literal["passed", "failed", "not run"]
+    note: str
+    set: str = ""
+    """The images whose figure is judged, and in doubt where the check failed."""
+    figure: float | None = None
+    reference: float | None = None
+    category: str = "mean"
+    """`mean` of the categories' figures, or `all` of their images."""
+
+
+def not_run(needs: str) -> Verdict:
+    """A check that lacks what it needs."""
+    return Verdict(status="not run", note=f"needs {needs}")
+
+
+def judged(good: bool, note: str, doubt: str, **values: Any) -> Verdict:
+    """A check that was run; where it failed the note says as well what is in doubt."""
+    return Verdict(status="passed" if good else "failed", note=note if good else f"{note}: {doubt}", **values)
+
+
+def not_above(pairs: Iterable[tuple[Figure, Figure]], *, slack: float = SLACK, why: str, needs: str) -> Verdict:
+    """Whether the first of each pair is at most the second, and `slack`; the pair that lies furthest off is shown."""
+    found = list(pairs)
+    if not found:
+        return not_run(needs)
+    one, other = max(found, key=lambda pair: pair[0].value - pair[1].value)
+    return judged(
+        one.value <= other.value + slack,
+        f"{TITLE} {one.value:.3f} under {one}, {other.value:.3f} under {other}",
+        f"{why}; in doubt is the {one.value:.3f} of {one.set}, where {other.value:.3f} or less is true",
+        set=one.set, figure=one.value, reference=other.value,
+    )  # fmt: skip

@@ -5,32 +5,14 @@ Sense of Security (ICML 2018).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass, fields
 
 import pandas as pd
 
 from omnial_bench.attacks import comparisons, conduct
-from omnial_bench.attacks.evidence import Model, models_of
-from omnial_bench.attacks.verdict import Verdict
+from omnial_bench.attacks.evidence import Model, Verdict, models_of
 
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """A row of health.csv: one verdict on one model."""
-
-    check: str
-    detector: str
-    paradigm: str
-    category: str
-    set: str
-    figure: float | None
-    reference: float | None
-    status: str
-    note: str
-
-
-COLUMNS = tuple(field.name for field in fields(Check))
-
+COLUMNS = ("check", "detector", "paradigm", "category", "set", "figure", "reference", "status", "note")
+"""Of health.csv, a row of which is one verdict on one model."""
 
 CHECKS: Mapping[str, Callable[[Model], Verdict]] = {
     "has learnt": conduct.has_learnt,
@@ -59,7 +41,7 @@ def health(rows: pd.DataFrame, attempts: pd.DataFrame, logs: Mapping[str, pd.Dat
     is `not run`, and its note says what it needs.
     """
     found = [
-        astuple(Check(check=name, detector=detector, paradigm=paradigm, **vars(check(model))))
+        {"check": name, "detector": detector, "paradigm": paradigm, **vars(check(model))}
         for (detector, paradigm), model in models_of(rows, attempts, logs or {})
         for name, check in CHECKS.items()
     ]

@@ -1,16 +1,15 @@
 """The smallest change that takes an image across the decision threshold: a bisection over radii in one PGD."""
 
 import math
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
-from omnial_bench.attacks.dense import DenseAttack
+from omnial_bench.attacks.aim import ImageBatch, Masks, PerImage
+from omnial_bench.attacks.dense import RecordAttack
 from omnial_bench.attacks.pgd import within
-from omnial_bench.attacks.settings import MinimalOptions
-from omnial_bench.attacks.victim import Victim
-from omnial_bench.config.schema import Threat
 from omnial_bench.errors import UserError
 
 FLOOR = 2.0**-9
@@ -19,7 +18,7 @@ SHORTEST = 2.0**-4
 """Of a radius, what steps at it shrink to."""
 
 
-class Minimal(DenseAttack):
+class Minimal(RecordAttack):
     """Each image at a radius of its own: halved, in octaves, where the image crosses, and raised where it does not.
 
     An image first has the whole eps, for half of the `steps` at the most. Where a step takes it across, the radius
@@ -34,19 +33,11 @@ class Minimal(DenseAttack):
     eps does not take it across. Returned is what crossed at the largest radius that was tried.
     """
 
-    def __init__(
-        self, victim: Victim, threat: Threat, generator: torch.Generator, options: MinimalOptions | None = None
-    ) -> None:
-        super().__init__("minimal", victim, threat, generator)
-        self.steps, self.options = threat.steps, options or MinimalOptions()
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.sizes: list[float] = []
 
-    def forward(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        labels: Bool[Tensor, "b h w"],
-        where: Bool[Tensor, "b h w"] | None = None,
-    ) -> Float[Tensor, "b 3 h w"]:
+    def forward(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch:
         """The attacked images, in float32, inside the ball and [0, 1]; equal to `images` outside of `where`. UserError
         for a victim without a threshold."""
         clean, target, region = self.inputs(images, labels, where)
@@ -94,15 +85,9 @@ class Minimal(DenseAttack):
         self.sizes = above.tolist()
         return shown
 
-    def _is_across(self, loss: Float[Tensor, " b"], target: Tensor) -> Bool[Tensor, " b"]:
+    def _is_across(self, loss: PerImage, target: Tensor) -> Bool[Tensor, " b"]:
         """Whether the image score lies on the side that the attack wants, as the objective tells it."""
         anomalous = (target == 1).flatten(1).any(1)
         score = torch.where(anomalous, -loss, loss)
         across: Tensor = (score > self.model.threshold) == (anomalous if self.targeted else ~anomalous)
         return across
-
-
-def build(victim: Victim, threat: Threat, generator: torch.Generator, options: MinimalOptions) -> Minimal:
-    """The search of a record."""
-    attack: Minimal = Minimal(victim, threat, generator, options)
-    return attack

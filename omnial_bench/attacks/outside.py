@@ -1,7 +1,6 @@
 """Attacks from elsewhere, `package.module:object`: what they are called with, and what is measured of their images."""
 
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -169,12 +168,6 @@ def attack_named(threat: Threat) -> type[Attack]:
     return source
 
 
-def title_of(threat: Threat) -> str:
-    """What reports call a threat's attack from elsewhere."""
-    source = attack_named(threat)
-    return source.title or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", source.__name__)
-
-
 def make_attack(threat: Threat) -> Attack:
     """A threat's attack, made of its options; UserError for an option that it has not, and where it fails."""
     source, known = attack_named(threat), parameters_of(attack_named(threat))
@@ -185,14 +178,14 @@ def make_attack(threat: Threat) -> Attack:
         return source(**threat.options)
 
 
-def admit(victim: Victim, threat: Threat, generator: torch.Generator, attack: Attack, step_size: float) -> Admitted:
+def admit(victim: Victim, threat: Threat, generator: torch.Generator, step_size: float) -> Admitted:
     """An attack from elsewhere at work on a victim, within the budget of its record."""
     budget = Budget(
         eps=threat.eps, norm=threat.norm, goal=threat.goal, where=threat.where, steps=threat.steps,
         objective=objective_named(threat.objective), step_size=step_size, random_start=threat.random_start,
         restarts=threat.restarts,
     )  # fmt: skip
-    return Admitted(threat.attack, attack, victim, budget, generator)
+    return Admitted(threat.attack, make_attack(threat), victim, budget, generator)
 
 
 def _kind(value: object) -> str:

@@ -3,38 +3,20 @@
 import math
 
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
+from omnial_bench.attacks.aim import ImageBatch, Masks
 from omnial_bench.attacks.boxes import box_of, filled, placed
-from omnial_bench.attacks.dense import DenseAttack, stronger
-from omnial_bench.attacks.settings import PatchOptions
-from omnial_bench.attacks.victim import Victim
-from omnial_bench.config.schema import Threat
+from omnial_bench.attacks.dense import RecordAttack, stronger
 
 
-class Patch(DenseAttack):
+class Patch(RecordAttack):
     """A patch at a random place of each image, drawn by sign steps; eps is the most that a pixel in it may change.
 
     The patch is as square as the frame lets it be, lies in the box around `where` and is cut to it. The best of the
     start and the `steps` steps is kept for each image: at eps 1 the steps are long, and the last need not be best.
     """
 
-    def __init__(
-        self, victim: Victim, threat: Threat, generator: torch.Generator, options: PatchOptions | None = None
-    ) -> None:
-        super().__init__("patch", victim, threat, generator)
-        self.steps = threat.steps
-        self.alpha = float(2.5 * threat.eps / threat.steps if threat.step_size is None else threat.step_size)
-        self.random_start = threat.random_start
-        self.area = (options or PatchOptions()).area
-
-    def forward(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        labels: Bool[Tensor, "b h w"],
-        where: Bool[Tensor, "b h w"] | None = None,
-    ) -> Float[Tensor, "b 3 h w"]:
+    def forward(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch:
         """The images with their patches, in float32, in [0, 1]; equal to `images` outside of patch and `where`."""
         clean, truth, region = self.inputs(images, labels, where)
         patch = self.place(region)[:, None]
@@ -60,18 +42,12 @@ class Patch(DenseAttack):
         self.flat = int(flat)
         return kept
 
-    def place(self, region: Bool[Tensor, "b h w"]) -> Bool[Tensor, "b h w"]:
+    def place(self, region: Masks) -> Masks:
         """The pixels of a patch in each region, at a random place."""
         b, h, w = region.shape
-        pixels = self.area * h * w
+        pixels = self.options.area * h * w
         height = min(h, max(1, round(pixels**0.5)))
         width = min(w, max(1, round(pixels / height)))
         height = min(h, max(1, round(pixels / width)))
         sides = torch.tensor([[height], [width]], device=region.device).expand(2, b)
         return region & filled(placed(box_of(region), sides[0], sides[1], (h, w), self.generator), (h, w))
-
-
-def build(victim: Victim, threat: Threat, generator: torch.Generator, options: PatchOptions) -> Patch:
-    """The patch of a record; L-infinity alone."""
-    attack: Patch = Patch(victim, threat, generator, options)
-    return attack

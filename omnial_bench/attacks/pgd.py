@@ -1,19 +1,17 @@
 """Projected gradient descent on dense predictions (Madry et al., ICLR 2018), inside any threat model."""
 
-import io
 import math
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 
 import torch
-import torchattacks
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from omnial_bench.attacks.aim import Objective
+from omnial_bench.attacks.aim import ImageBatch, Masks, Objective, PerImage
+from omnial_bench.attacks.dense import DenseAttack
 from omnial_bench.attacks.objectives import balanced
 from omnial_bench.attacks.settings import TOGETHER, first_step
-from omnial_bench.attacks.victim import Lookout, as_victim
+from omnial_bench.attacks.victim import Lookout
 from omnial_bench.errors import UserError
 from omnial_bench.types import ThreatModel
 
@@ -22,17 +20,17 @@ from omnial_bench.types import ThreatModel
 class Climb:
     """What came of one start, or of several that lay in one batch."""
 
-    images: Float[Tensor, "b 3 h w"]
+    images: ImageBatch
     losses: Float[Tensor, "steps b"]
     """The objective before each step."""
     flat: Bool[Tensor, " b"]
     """Whether the gradient was zero everywhere, from the start on: SegPGD's weights alone can be zero at first."""
-    gain: Float[Tensor, " b"]
+    gain: PerImage
     """The objective of `images`, negative where it is lowered: higher is stronger. Of the last step's start where there
     is but one climb and so nothing to choose."""
 
 
-class DensePGD(torchattacks.PGD):  # type: ignore[misc]
+class DensePGD(DenseAttack):
     """torchattacks' PGD with the objective, the ball and the random numbers handed in.
 
     `model` is a Victim, or a module from images to logits (b, 2, h, w) as torchattacks' own takes it.
@@ -64,43 +62,20 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         momentum: float = 0.0,
         together: int = TOGETHER,
     ) -> None:
-        eps = float(threat.eps)
+        super().__init__("PGD", model, threat, objective, generator)
         # In fractions, as records reckon, so that a default written out gives the same bits.
-        alpha = float(first_step(threat.eps, steps, decay=decay)) if step_size is None else step_size
-        # For a model without weights the parent prints that it found no device; here the images' device counts.
-        with redirect_stdout(io.StringIO()):
-            super().__init__(as_victim(model), eps=eps, alpha=alpha, steps=steps, random_start=random_start)
-        self.threat = threat
-        self.objective = objective
-        self.generator = generator
-        self.restarts = restarts
-        self.best = best
-        self.decay = decay
-        self.momentum = momentum
-        self.together = together
-        self.begin: Float[Tensor, "b 3 h w"] | None = None
+        self.alpha = float(first_step(threat.eps, steps, decay=decay)) if step_size is None else step_size
+        self.steps, self.random_start, self.restarts = steps, random_start, restarts
+        self.best, self.decay, self.momentum, self.together = best, decay, momentum, together
+        self.begin: ImageBatch | None = None
         """Images in the ball where the next call begins, each there or at the random start, whichever the objective
         calls the stronger. All there where the victim has rivals, which are those of these images."""
-        self.losses: list[float] = []
-        self.flat: int | None = None
-        if threat.goal != "any":
-            self.set_mode_targeted_by_label(quiet=True)
 
-    def __setattr__(self, name: str, value: object) -> None:
-        # The parent's puts every value assigned into a reference cycle, as in attacks/dense.py.
-        object.__setattr__(self, name, value)
+    def lookout(self, truth: Masks) -> Lookout:
+        """What tells the steps their objective and its gradient."""
+        return Lookout(self.model, truth, self.objective, towards=self.targeted)
 
-    @property
-    def sign(self) -> float:
-        """1 where the objective is raised, -1 where it is lowered."""
-        return -1.0 if self.targeted else 1.0
-
-    def forward(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        labels: Bool[Tensor, "b h w"],
-        where: Bool[Tensor, "b h w"] | None = None,
-    ) -> Float[Tensor, "b 3 h w"]:
+    def forward(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch:
         """The attacked images, in float32, inside the ball and [0, 1]; with `where`, equal to `images` outside of
         it. Raises UserError where the detector's output or gradient is NaN or infinite."""
         clean = images.detach().float()
@@ -108,12 +83,12 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         region = None if where is None else where.to(clean.device).bool()[:, None]
         losses, flat = [], torch.ones(len(clean), dtype=torch.bool, device=clean.device)
         kept = gain = None
-        before: list[Float[Tensor, " b"]] = []
+        before: list[PerImage] = []
         size = max(1, self.together // max(1, len(clean)))
         for first in range(0, self.restarts, size):
             starts = [self._start(clean, region, number) for number in range(self.restarts)[first : first + size]]
             n = len(starts)
-            lookout = Lookout(self.model, truth.repeat(n, 1, 1), self.objective, towards=self.targeted)
+            lookout = self.lookout(truth.repeat(n, 1, 1))
             if self.begin is not None:
                 # With one start, as `check_suite` asks.
                 begun = self.threat.project(self.begin.float(), clean)
@@ -140,11 +115,7 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
         return kept.detach()
 
     def climb(
-        self,
-        clean: Float[Tensor, "b 3 h w"],
-        region: Bool[Tensor, "b 1 h w"] | None,
-        start: Float[Tensor, "b 3 h w"],
-        lookout: Lookout,
+        self, clean: ImageBatch, region: Bool[Tensor, "b 1 h w"] | None, start: ImageBatch, lookout: Lookout
     ) -> Climb:
         """The steps from one start of each image."""
         attacked, losses, flat = start, [], torch.ones(len(start), dtype=torch.bool, device=start.device)
@@ -157,7 +128,7 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
             if self.best:
                 kept, gain = keep(kept, gain, attacked, self.sign * loss)
             size = self.alpha * (1 - step / self.steps) if self.decay else self.alpha
-            direction = gathered(direction, gradient, self.momentum) if self.momentum else gradient
+            direction = self.turned(direction, gradient)
             move = ascent(within(direction, region), self.threat)
             attacked = self.threat.project(attacked + self.sign * size * move, clean)
         if self.best or self.restarts > 1:
@@ -165,20 +136,25 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
             return Climb(kept, torch.stack(losses), flat, gain)
         return Climb(attacked, torch.stack(losses), flat, self.sign * losses[-1])
 
+    def turned(self, direction: ImageBatch, gradient: ImageBatch) -> ImageBatch:
+        """Where a step goes, from the direction of the one before and the gradient."""
+        return gathered(direction, gradient, self.momentum) if self.momentum else gradient
+
     def _stronger(
-        self, start: Float[Tensor, "b 3 h w"], begin: Float[Tensor, "b 3 h w"], lookout: Lookout
-    ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, " b"], Bool[Tensor, " b"]]:
+        self, start: ImageBatch, begin: ImageBatch, lookout: Lookout
+    ) -> tuple[ImageBatch, PerImage, Bool[Tensor, " b"]]:
         """Of each image the start or where another attack has left it, whichever the objective calls the stronger, for
         what was gained for one figure may have been lost for another; never where the gradient is zero, as of a score
         that saturates. With the objective at the start, and whether the gradient is zero there."""
-        (loss, slope), (its_loss, its_slope) = (lookout.gradient(images, 0.0) for images in (start, begin))
+        loss, slope = lookout.gradient(start, 0.0)
+        its_loss, its_slope = lookout.gradient(begin, 0.0)
         better = (self.sign * its_loss >= self.sign * loss) & (its_slope != 0).flatten(1).any(1)
         wide = better[:, None, None, None]
         begun = torch.where(wide, begin, start)
         lookout.know(begun, torch.where(better, its_loss, loss), torch.where(wide, its_slope, slope))
         return begun, loss, (slope == 0).flatten(1).all(1)
 
-    def _start(self, clean: Float[Tensor, "b 3 h w"], region: Tensor | None, number: int) -> Float[Tensor, "b 3 h w"]:
+    def _start(self, clean: ImageBatch, region: Tensor | None, number: int) -> ImageBatch:
         if number == 0 and not self.random_start:
             return clean
         noise = within(self.threat.draw(clean.shape, self.generator).to(clean.device), region)
@@ -186,11 +162,8 @@ class DensePGD(torchattacks.PGD):  # type: ignore[misc]
 
 
 def keep(
-    kept: Float[Tensor, "b 3 h w"] | None,
-    gain: Float[Tensor, " b"] | None,
-    images: Float[Tensor, "b 3 h w"],
-    other: Float[Tensor, " b"],
-) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, " b"]]:
+    kept: ImageBatch | None, gain: PerImage | None, images: ImageBatch, other: PerImage
+) -> tuple[ImageBatch, PerImage]:
     """The stronger of the kept and the new version of each image, with its gain; the new one where they are equal."""
     if kept is None or gain is None:
         return images, other
@@ -198,7 +171,7 @@ def keep(
     return torch.where(better[:, None, None, None], images, kept), torch.where(better, other, gain)
 
 
-def ascent(gradient: Float[Tensor, "b 3 h w"], threat: ThreatModel) -> Float[Tensor, "b 3 h w"]:
+def ascent(gradient: ImageBatch, threat: ThreatModel) -> ImageBatch:
     """The direction of steepest ascent of length 1 in the threat's norm; 0 where there is no gradient."""
     if threat.norm == "linf":
         return gradient.sign()
@@ -207,9 +180,7 @@ def ascent(gradient: Float[Tensor, "b 3 h w"], threat: ThreatModel) -> Float[Ten
     return direction / length.clamp_min(1)
 
 
-def gathered(
-    direction: Float[Tensor, "b 3 h w"], gradient: Float[Tensor, "b 3 h w"], momentum: float
-) -> Float[Tensor, "b 3 h w"]:
+def gathered(direction: ImageBatch, gradient: ImageBatch, momentum: float) -> ImageBatch:
     """A share of the direction before and the gradient of length 1 in L1, an image at a time: MI-FGSM's (Dong et al.,
     CVPR 2018)."""
     gradient = scaled(gradient)
@@ -217,7 +188,7 @@ def gathered(
     return momentum * direction + gradient / size.clamp_min(1)
 
 
-def scaled(gradient: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+def scaled(gradient: ImageBatch) -> ImageBatch:
     """Each image's gradient over its largest value; 0 where there is none.
 
     The square of what is left of a saturated detector's gradient, 1e-22 perhaps, is 0 in float32: without this its
@@ -227,6 +198,6 @@ def scaled(gradient: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return torch.where(largest > 0, gradient / largest, 0)
 
 
-def within(change: Float[Tensor, "b 3 h w"], region: Bool[Tensor, "b 1 h w"] | None) -> Float[Tensor, "b 3 h w"]:
+def within(change: ImageBatch, region: Bool[Tensor, "b 1 h w"] | None) -> ImageBatch:
     """The change inside the region alone; everywhere for None."""
     return change if region is None else change * region

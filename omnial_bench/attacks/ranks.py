@@ -1,12 +1,13 @@
 """Objectives that go for the order of pixels: within an image, and over all images of a category."""
 
+from statistics import NormalDist
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.attacks.aim import Aim, log_odds_of_wrong, means_apart
-from omnial_bench.attacks.straightening import straightened
+from omnial_bench.attacks.aim import Aim, PerImage, log_odds_of_wrong, means_apart
 from omnial_bench.errors import UserError
 from omnial_bench.types import Prediction
 
@@ -18,9 +19,13 @@ STRAIGHT = 0.15
 """Share of the straightened scores in those that `ranking` compares."""
 WIDTH = 0.5
 """Of a pair: by how many standard deviations it is won."""
+KNOTS, REACH, BEYOND = 64, (2.4, 3.2), 32
+"""Of a bend: the least value, the largest, and between them normal quantiles, evenly to the one beyond which so many
+scores lie, within this range: the few at the corners of a coarse map may be even but for rounding, and are not to be
+set far apart."""
 
 
-def ranking(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
+def ranking(prediction: Prediction, aim: Aim) -> PerImage:
     """How far an image's normal pixels rank above its anomalous ones: the mean of -log(1 + softplus((a - n) / t)) over
     pairs of a normal pixel's score n and an anomalous one's a, t `WIDTH`.
 
@@ -56,7 +61,7 @@ def ranking(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
         lead = scores - scores.gather(1, partner.clamp_max(pixels - 1))
         lead = torch.where(first, lead, -lead) / WIDTH
         cost = torch.log1p(F.softplus(-lead)) if aim.towards else -torch.log1p(F.softplus(lead))
-        paired = paired + sum(means_apart(cost, first)) / (2 * PARTNERS)
+        paired = paired + means_apart(cost, first) / (2 * PARTNERS)
     both = (anomalous > 0) & (anomalous < pixels)
     return torch.where(both.squeeze(1), paired, _alone(ranked, odds, aim))
 
@@ -69,20 +74,19 @@ def _standard(scores: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
     return (scores - middle[:, None, None]) / spread[:, None, None]
 
 
-def _alone(ranked: Float[Tensor, "b h w"], odds: Float[Tensor, "b h w"], aim: Aim) -> Float[Tensor, " b"]:
+def _alone(ranked: Float[Tensor, "b h w"], odds: Float[Tensor, "b h w"], aim: Aim) -> PerImage:
     """The value of `linear` of what ranks pixels, with the gradient that the mean of the scores `odds` has; towards a
     target that of each pixel times the share of the way that it lies out."""
-    anomalous, normal = means_apart(log_odds_of_wrong(ranked, aim.truth).detach(), aim.apart)
+    value = means_apart(log_odds_of_wrong(ranked, aim.truth).detach(), aim.apart)
     wrong = log_odds_of_wrong(odds, aim.truth)
     if aim.towards:
         flat = wrong.detach().flatten(1)
         out = torch.sigmoid((flat - flat.mean(1, keepdim=True)) / WIDTH).view_as(wrong)
         wrong = out * wrong
-    anomalous_slope, normal_slope = means_apart(wrong - wrong.detach(), aim.apart)
-    return anomalous + normal + anomalous_slope + normal_slope
+    return value + means_apart(wrong - wrong.detach(), aim.apart)
 
 
-def pooled(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
+def pooled(prediction: Prediction, aim: Aim) -> PerImage:
     """How far the pixels of an image overtake the scores that the pixels of all images have where the attack begins:
     what the AUROC over all pixels of a category counts.
 
@@ -109,3 +113,29 @@ def pooled(prediction: Prediction, aim: Aim) -> Float[Tensor, " b"]:
         cost = cost + (F.softplus(-lead) if aim.towards else -F.softplus(lead)) / PARTNERS
     weight = torch.where(aim.apart, 1 / rivals.share, 1 / (1 - rivals.share))
     return (cost * weight).flatten(1).mean(1) / 2
+
+
+def straightened(odds: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:
+    """The log-odds of each image, brought by a strictly increasing, piecewise linear bend to the normal quantiles of
+    their ranks; beyond the ends as between the two knots there.
+
+    The bend has no gradient of its own, so that what is differentiated does not depend on how a detector bends its
+    scores. A map of one value keeps its slope.
+    """
+    scores = odds.flatten(1)
+    fixed = scores.detach().contiguous()
+    ordered, last = fixed.sort(1).values, fixed.shape[1] - 1
+    least, most = REACH
+    reach = min(most, max(least, -NormalDist().inv_cdf(BEYOND / (last + 1 + BEYOND))))
+    shares = torch.special.ndtr(torch.linspace(-reach, reach, KNOTS - 2, dtype=torch.float64, device=scores.device))
+    places = F.pad(F.pad((shares * last).round().long(), (1, 0)), (0, 1), value=last)
+    heights = torch.special.ndtri((places + 0.5) / (last + 1)).to(scores.dtype)
+    knots = ordered[:, places].contiguous()
+    # A value that several knots share belongs to the piece above them, the largest to the one below.
+    before_largest = torch.searchsorted(knots, knots[:, -1:].contiguous())
+    # NaN sorts behind every knot; it is not for a bend to fail on it.
+    piece = torch.searchsorted(knots, fixed, right=True).minimum(before_largest).clamp(1, KNOTS - 1) - 1
+    low, width = knots.gather(1, piece), knots.diff(dim=1).gather(1, piece)
+    slope = torch.where(width > 0, heights.diff()[piece] / width, 1.0)
+    bent: Tensor = heights[piece] + slope * (scores - low)
+    return bent.view_as(odds)

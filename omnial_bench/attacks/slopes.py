@@ -5,11 +5,11 @@ import logging
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.attacks.aim import Objective
+from omnial_bench.attacks.aim import ImageBatch, Masks, Objective, PerImage
 from omnial_bench.attacks.victim import Victim
 
 log = logging.getLogger(__name__)
@@ -38,11 +38,7 @@ ENOUGH = 0.99
 
 
 def agreement(
-    victim: Victim,
-    images: Float[Tensor, "b 3 h w"],
-    truth: Bool[Tensor, "b h w"],
-    objective: Objective,
-    generator: torch.Generator,
+    victim: Victim, images: ImageBatch, truth: Masks, objective: Objective, generator: torch.Generator
 ) -> float | None:
     """The cosine of the slopes of the objective that the gradient tells and those that forward passes measure.
 
@@ -70,10 +66,10 @@ def agreement(
 
 def _best_cosine(
     victim: Victim,
-    images: Float[Tensor, "b 3 h w"],
-    truth: Bool[Tensor, "b h w"],
+    images: ImageBatch,
+    truth: Masks,
     objective: Objective,
-    directions: Sequence[Float[Tensor, "b 3 h w"]],
+    directions: Sequence[ImageBatch],
     steps: Sequence[float],
     rounding: float,
 ) -> float | None:
@@ -98,9 +94,7 @@ def _best_cosine(
     return max(found, default=None)
 
 
-def _least_cosine(
-    told: Float[Tensor, "d b"], measured: Float[Tensor, "d b"], rounding: Float[Tensor, " b"]
-) -> float | None:
+def _least_cosine(told: Float[Tensor, "d b"], measured: Float[Tensor, "d b"], rounding: PerImage) -> float | None:
     told, measured = (slopes.view(len(SCALES), DIRECTIONS, -1) for slopes in (told, measured))
     lengths = told.norm(dim=1), measured.norm(dim=1)
     steepest = torch.maximum(*lengths)
@@ -110,7 +104,7 @@ def _least_cosine(
     return min(means, default=None)
 
 
-def _direction(images: Float[Tensor, "b 3 h w"], scale: int, generator: torch.Generator) -> Float[Tensor, "b 3 h w"]:
+def _direction(images: ImageBatch, scale: int, generator: torch.Generator) -> ImageBatch:
     """Random signs in squares of `scale` pixels."""
     height, width = images.shape[-2:]
     cells = (len(images), 3, -(-height // scale), -(-width // scale))

@@ -1,6 +1,5 @@
-"""What each attack is, for whoever judges its figures: asked here, never guessed from a name. No torch here."""
+"""What each attack is, for whoever judges its figures, and what objectives go for. No torch here."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from omnial_bench.errors import unknown
@@ -25,35 +24,13 @@ class Spec:
         """The names of what holds, with blanks between: how rows carry it."""
         return " ".join(field.name for field in fields(self) if getattr(self, field.name))
 
+    @classmethod
+    def of(cls, words: str) -> "Spec":
+        """That of which `str` gives these words; words that this version does not know are left alone."""
+        return cls(**{field.name: field.name in words.split() for field in fields(cls)})
+
 
 NOTHING = Spec()
-SPECS: Mapping[str, Spec] = {
-    "apgd": Spec(iterative=True, uses_gradient=True, bound=True),
-    "di": Spec(iterative=True, uses_gradient=True),
-    "fgsm": Spec(uses_gradient=True),
-    "mi": Spec(iterative=True, uses_gradient=True),
-    "minimal": Spec(iterative=True, uses_gradient=True),
-    "noise": Spec(control=True),
-    "patch": Spec(iterative=True, uses_gradient=True),
-    "pgd": Spec(iterative=True, uses_gradient=True, bound=True, steady=True),
-    "square": Spec(iterative=True),
-    "ti": Spec(iterative=True, uses_gradient=True),
-    "universal": Spec(iterative=True, uses_gradient=True),
-}
-
-
-def spec_of(attack: str) -> Spec:
-    """What an attack is; of corruptions, and of an attack that this version does not know, nothing."""
-    return SPECS.get(attack, NOTHING)
-
-
-def spec_in(attack: str, told: str) -> Spec:
-    """What the row of an attack tells of it; where that is nothing, as in files of earlier versions, what its name
-    does. Words that this version does not know are left alone."""
-    words = told.split()
-    return Spec(**{field.name: field.name in words for field in fields(Spec)}) if words else spec_of(attack)
-
-
 AIMS: dict[str, str] = {
     "balanced": "pixel",
     "cospgd": "pixel",

@@ -1,48 +1,26 @@
-"""From a threat's record to the ball, the attack and the maps that it is after.
+"""From a threat's record to what its attack is and takes, its ball, and what rows say of it.
 
-Without torch until one of these is made, so that a mistake in a suite is told at once.
+Without torch until the ball is made, so that a mistake in a suite is told at once.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from omnial_bench.attacks import settings
-from omnial_bench.attacks.settings import NoOptions
-from omnial_bench.attacks.severities import CORRUPTIONS
-from omnial_bench.attacks.specs import AIMS, Spec, check_objective, spec_of
+from omnial_bench.attacks.settings import CORRUPTIONS, NoOptions
+from omnial_bench.attacks.specs import AIMS, NOTHING, Spec, check_objective
 from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.trust import check_trust, codes_of, is_foreign
 
 if TYPE_CHECKING:
-    import torch
-    from jaxtyping import Bool, Float, UInt8
-    from torch import Tensor
-
-    from omnial_bench.attacks.victim import Victim
     from omnial_bench.types import Goal, Norm, ThreatModel
-
-
-class BuiltAttack(Protocol):
-    """Images with labels (the truth, or target maps) to attacked images, no pixel changed outside `where`."""
-
-    losses: list[float]
-    """Mean objective of the last call over its images, before each step; empty where no step looks at one."""
-    flat: int | None
-    """Images of the last call whose gradient was zero everywhere at the start, where an image whose weights are zero at
-    first alone does not count; None without a gradient."""
-
-    def __call__(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        labels: Bool[Tensor, "b h w"],
-        where: Bool[Tensor, "b h w"] | None = None,
-    ) -> Float[Tensor, "b 3 h w"]: ...
 
 
 def _common_step(threat: Threat) -> Fraction:
@@ -50,13 +28,14 @@ def _common_step(threat: Threat) -> Fraction:
 
 
 def _pgd_step(threat: Threat) -> Fraction:
-    return settings.first_step(threat.eps, threat.steps, decay=_options(threat).decay)
+    return settings.first_step(threat.eps, threat.steps, decay=options_of(threat).decay)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """An attack by name: what it fits. How it is built stands in `building.py`."""
+    """An attack by name: what it is and fits. How it is built stands in `building.py`."""
 
+    spec: Spec = NOTHING
     options: type[Any] = NoOptions
     """A frozen dataclass of keyword settings with defaults."""
     norms: tuple[Norm, ...] = ("linf", "l2")
@@ -73,6 +52,8 @@ class Kind:
     """Whether the image moves in its frame, and its truth with it."""
     sized: bool = False
     """Whether it is after the smallest change of each image that crosses the detector's threshold, `sizes`."""
+    title: str = ""
+    """What reports call it; empty where they know its name."""
     step: Callable[[Threat], Fraction] | None = _common_step
     """The step, in pixel units, where the record names none; None: the attack has none, and takes none."""
 
@@ -85,37 +66,35 @@ def _corruption(*, moves: bool) -> Kind:
     )  # fmt: skip
 
 
+_CLIMBS = Spec(iterative=True, uses_gradient=True)
 ATTACKS: dict[str, Kind] = {
-    "apgd": Kind(options=settings.APGDOptions, step=lambda threat: settings.FIRST_STEP * threat.eps),
+    "apgd": Kind(
+        options=settings.APGDOptions,
+        spec=replace(_CLIMBS, bound=True),
+        step=lambda threat: settings.FIRST_STEP * threat.eps,
+    ),
     **{name: _corruption(moves=kind.moves) for name, kind in CORRUPTIONS.items()},
-    "di": Kind(options=settings.Diversity),
-    "fgsm": Kind(fixed={"steps": 1, "restarts": 1}, step=lambda threat: threat.eps),
-    "mi": Kind(options=settings.Momentum),
+    "di": Kind(options=settings.Diversity, spec=_CLIMBS),
+    "fgsm": Kind(spec=Spec(uses_gradient=True), fixed={"steps": 1, "restarts": 1}, step=lambda threat: threat.eps),
+    "mi": Kind(options=settings.Momentum, spec=_CLIMBS),
     "minimal": Kind(
         options=settings.MinimalOptions,
+        spec=_CLIMBS,
         norms=("linf",),
         goals=("hide", "fabricate"),
         fixed={"objective": "image_score", "restarts": 1},
         step=None,
         sized=True,
     ),
-    "noise": Kind(fixed={"steps": 1, "restarts": 1}, aims=False, step=None),
-    "patch": Kind(options=settings.PatchOptions, norms=("linf",), label=settings.patch_label, fixed={"restarts": 1}),
-    "pgd": Kind(options=settings.PGDOptions, step=_pgd_step),
-    "square": Kind(options=settings.SquareOptions, fixed={"restarts": 1}, step=None),
-    "ti": Kind(options=settings.Translation),
-    "universal": Kind(options=settings.UniversalOptions, whole=True, fixed={"restarts": 1}),
+    "noise": Kind(spec=Spec(control=True), fixed={"steps": 1, "restarts": 1}, aims=False, step=None),
+    "patch": Kind(
+        options=settings.PatchOptions, spec=_CLIMBS, norms=("linf",), label=settings.patch_label, fixed={"restarts": 1}
+    ),
+    "pgd": Kind(options=settings.PGDOptions, spec=replace(_CLIMBS, bound=True, steady=True), step=_pgd_step),
+    "square": Kind(options=settings.SquareOptions, spec=Spec(iterative=True), fixed={"restarts": 1}, step=None),
+    "ti": Kind(options=settings.Translation, spec=_CLIMBS),
+    "universal": Kind(options=settings.UniversalOptions, spec=_CLIMBS, whole=True, fixed={"restarts": 1}),
 }
-
-
-def build_attack(victim: Victim, threat: Threat, generator: torch.Generator) -> BuiltAttack:
-    """The attack of a record, on a victim; UserError for an unknown name, option or objective, or a norm or goal that
-    does not fit."""
-    check_threat(threat)
-    # Imported here, for it brings torchattacks along: half a second that a check or a clean test does not need.
-    from omnial_bench.attacks.building import build
-
-    return build(victim, threat, generator, _options(threat))
 
 
 def kind_of(threat: Threat) -> Kind:
@@ -125,28 +104,17 @@ def kind_of(threat: Threat) -> Kind:
         if threat.attack not in ATTACKS:
             raise unknown(f"attack of threat {threat.name}:", threat.attack, ATTACKS)
         return ATTACKS[threat.attack]
-    from omnial_bench.attacks import outside
+    from omnial_bench.attacks.outside import attack_named
 
-    source = outside.attack_named(threat)
-    return Kind(norms=source.norms, goals=source.goals, aims=not source.spec.control)
-
-
-def spec_for(threat: Threat) -> Spec:
-    """What a threat's attack does, also of one from elsewhere."""
-    if not is_foreign(threat.attack):
-        return spec_of(threat.attack)
-    from omnial_bench.attacks import outside
-
-    return outside.attack_named(threat).spec
+    source = attack_named(threat)
+    title = source.title or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", source.__name__)
+    return Kind(norms=source.norms, goals=source.goals, spec=source.spec, aims=not source.spec.control, title=title)
 
 
-def title_of(threat: Threat) -> str:
-    """What reports call a threat's attack; empty where they know its name."""
-    if not is_foreign(threat.attack):
-        return ""
-    from omnial_bench.attacks import outside
-
-    return outside.title_of(threat)
+def spec_in(attack: str, told: str) -> Spec:
+    """What the row of an attack tells of it; where that is nothing, as in files of earlier versions, what its name
+    does. Nothing of an attack that this version does not know."""
+    return Spec.of(told) if told.split() else ATTACKS.get(attack, Kind()).spec
 
 
 def codes_in(suite: Suite) -> dict[str, str]:
@@ -161,6 +129,25 @@ def label_of(threat: Threat) -> str:
     label = kind_of(threat).label
     text = str(threat_model(threat)) if label is None else label(threat)
     return text if threat.after is None else f"{text} after {threat.after}"
+
+
+def columns_of(threat: Threat, label: str) -> dict[str, Any]:
+    """The label, attack, goal, norm and eps of a threat as columns of a row.
+
+    No norm and eps where the label names another measure than the ball, as a patch does and a corruption; the label
+    alone where nothing is attacked.
+    """
+    if not threat.eps:
+        return {"threat": label}
+    in_ball = label.startswith(str(threat_model(threat)))
+    measure = {"norm": threat.norm, "eps": eps_text(threat.eps)} if in_ball else {}
+    return {"threat": label, "attack": threat.attack, "goal": threat.goal, **measure}
+
+
+def eps_text(eps: Fraction) -> str:
+    """An eps as the rows write it: `8/255`, and other than in whole grey levels as the fraction it is."""
+    levels = 255 * eps
+    return f"{levels.numerator}/255" if levels.denominator == 1 else str(eps)
 
 
 def aim_of(threat: Threat) -> str:
@@ -214,7 +201,7 @@ def _check_start(suite: Suite, threat: Threat, earlier: Sequence[Threat]) -> Non
             f"threat {threat.name}: expected start to name an earlier threat of the same norm, eps, where and after, "
             f"in a suite that attacks test images, got {threat.start}; leave it out for a random start"
         )
-    if not spec_of(threat.attack).bound or threat.restarts > 1:
+    if not spec_in(threat.attack, "").bound or threat.restarts > 1:
         raise UserError(
             f"threat {threat.name}: expected no start for {threat.attack} with {threat.restarts} restarts; try pgd or "
             "apgd with one"
@@ -267,36 +254,13 @@ def check_threat(threat: Threat) -> None:
             f"threat {threat.name}: expected eps 0 or at least 1/255, the step of an 8-bit file, got {threat.eps}; "
             "try 1/255"
         )
-    _options(threat)
+    options_of(threat)
 
 
-def _options(threat: Threat) -> Any:
+def options_of(threat: Threat) -> Any:
     """The checked options; of an attack from elsewhere, what it makes of them."""
     if is_foreign(threat.attack):
-        from omnial_bench.attacks import outside
+        from omnial_bench.attacks.outside import make_attack
 
-        return outside.make_attack(threat)
+        return make_attack(threat)
     return parse(ATTACKS[threat.attack].options, threat.options, f"options of threat {threat.name}")
-
-
-def aims(
-    goal: Goal, masks: Bool[Tensor, "b h w"], regions: Bool[Tensor, "b h w"], anomalous: Bool[Tensor, " b"]
-) -> tuple[Bool[Tensor, "b h w"] | UInt8[Tensor, "b h w"], Bool[Tensor, " b"]]:
-    """The labels to attack with, and which images are attacked at all.
-
-    `any`: every image, against its true mask. `target`: anomalous images towards an all-normal map, their defects
-    HIDDEN, normal images towards their region of `regions`. `hide` attacks the anomalous images alone, `fabricate` the
-    normal ones alone. An anomalous image without a mark counts as one whole defect.
-    """
-    import torch
-
-    from omnial_bench.attacks.aim import ANOMALOUS, HIDDEN
-
-    # Where a defect is not marked, any pixel of its image may be the one: it is to be low everywhere.
-    masks = masks | (anomalous & ~masks.flatten(1).any(1))[:, None, None]
-    if goal == "any":
-        return masks, torch.ones_like(anomalous)
-    whole = anomalous[:, None, None]
-    targets = ANOMALOUS * (regions & ~whole).byte() + HIDDEN * (masks & whole).byte()
-    chosen = {"target": torch.ones_like(anomalous), "hide": anomalous, "fabricate": ~anomalous}[goal]
-    return targets, chosen

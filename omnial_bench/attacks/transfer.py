@@ -1,16 +1,15 @@
 """Attacks whose images are to harm other detectors too: momentum, diverse inputs, translation invariance."""
 
+from typing import Any
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.attacks.aim import Objective
-from omnial_bench.attacks.objectives import balanced
-from omnial_bench.attacks.pgd import Climb, DensePGD, ascent, gathered, within
-from omnial_bench.attacks.settings import TOGETHER
-from omnial_bench.attacks.victim import Lookout, Victim
-from omnial_bench.types import ThreatModel
+from omnial_bench.attacks.aim import ImageBatch, Masks, PerImage
+from omnial_bench.attacks.pgd import DensePGD, gathered
+from omnial_bench.attacks.victim import Lookout
 
 
 class DenseTransfer(DensePGD):
@@ -24,84 +23,44 @@ class DenseTransfer(DensePGD):
     """
 
     def __init__(
-        self,
-        model: Victim,
-        threat: ThreatModel,
-        *,
-        generator: torch.Generator,
-        objective: Objective = balanced,
-        steps: int = 10,
-        step_size: float | None = None,
-        random_start: bool = False,
-        restarts: int = 1,
-        momentum: float = 1.0,
-        diversity: float = 0.0,
-        resize: float = 0.9,
-        kernel: int = 0,
-        together: int = TOGETHER,
+        self, *arguments: Any, diversity: float = 0.0, resize: float = 0.9, kernel: int = 0, **settings: Any
     ) -> None:
-        super().__init__(
-            model,
-            threat,
-            generator=generator,
-            objective=objective,
-            steps=steps,
-            step_size=step_size,
-            random_start=random_start,
-            restarts=restarts,
-            momentum=momentum,
-            together=together,
-        )
-        self.attack = "transfer"
-        self.diversity = diversity
-        self.resize = resize
-        self.kernel = kernel
+        super().__init__(*arguments, **({"random_start": False, "momentum": 1.0} | settings))
+        self.attack, self.diversity, self.resize, self.kernel = "transfer", diversity, resize, kernel
 
-    def climb(
-        self,
-        clean: Float[Tensor, "b 3 h w"],
-        region: Bool[Tensor, "b 1 h w"] | None,
-        start: Float[Tensor, "b 3 h w"],
-        lookout: Lookout,
-    ) -> Climb:
-        """The steps from one start of each image."""
-        attacked, direction, losses = start, torch.zeros_like(start), []
-        flat = torch.ones(len(start), dtype=torch.bool, device=start.device)
-        for step in range(self.steps):
-            progress = step / self.steps
-            if self.diversity:
-                loss, gradient = self._diverse(attacked, lookout.truth, progress)
-            else:
-                loss, gradient = lookout.gradient(attacked, progress)
-            losses.append(loss)
-            flat &= (gradient == 0).flatten(1).all(1)
-            gradient = smooth(gradient, self.kernel) if self.kernel else gradient
-            direction = gathered(direction, gradient, self.momentum)
-            move = ascent(within(direction, region), self.threat)
-            attacked = self.threat.project(attacked + self.sign * self.alpha * move, clean)
-        gain = self.sign * (lookout.value(attacked) if self.restarts > 1 else losses[-1])
-        return Climb(attacked, torch.stack(losses), flat, gain)
+    def lookout(self, truth: Masks) -> Lookout:
+        return _Diverse(self, truth) if self.diversity else super().lookout(truth)
 
-    def _diverse(
-        self, images: Float[Tensor, "b 3 h w"], truth: Bool[Tensor, "b h w"], progress: float
-    ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b 3 h w"]]:
+    def turned(self, direction: ImageBatch, gradient: ImageBatch) -> ImageBatch:
+        return gathered(direction, smooth(gradient, self.kernel) if self.kernel else gradient, self.momentum)
+
+
+class _Diverse(Lookout):
+    """One that shows the victim other images than those that are to be changed."""
+
+    def __init__(self, attack: DenseTransfer, truth: Masks) -> None:
+        super().__init__(attack.model, truth, attack.objective, towards=attack.targeted)
+        self.attack = attack
+
+    def gradient(self, images: ImageBatch, progress: float) -> tuple[PerImage, ImageBatch]:
         """Objective of the images as they are shown, and its gradient to the images as they are."""
         grid = self._grid(images)
         images = images.detach().requires_grad_(True)
         with torch.enable_grad():
             shown = F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
         labels = F.grid_sample(
-            truth[:, None].to(images.dtype), grid, mode="nearest", padding_mode="border", align_corners=False
+            self.truth[:, None].to(images.dtype), grid, mode="nearest", padding_mode="border", align_corners=False
         )
-        loss, gradient = self.model.gradient(
-            shown, labels[:, 0].to(truth.dtype), self.objective, towards=self.targeted, progress=progress
+        loss, gradient = self.target.gradient(
+            shown, labels[:, 0].to(self.truth.dtype), self.objective, towards=self.towards, progress=progress
         )
         return loss, torch.autograd.grad(shown, images, gradient)[0]
 
-    def _grid(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b h w 2"]:
+    def _grid(self, images: ImageBatch) -> Float[Tensor, "b h w 2"]:
         """Where each shown pixel is taken from, in the coordinates of grid_sample."""
-        drawn = torch.rand(4, len(images), generator=self.generator)
-        scale = torch.where(drawn[0] < self.diversity, self.resize + (1 - self.resize) * drawn[1], 1.0)
+        drawn = torch.rand(4, len(images), generator=self.attack.generator)
+        least = self.attack.resize
+        scale = torch.where(drawn[0] < self.attack.diversity, least + (1 - least) * drawn[1], 1.0)
         # Shown at `scale`, an image leaves 1 - scale free on either side of its middle.
         shift = (2 * drawn[2:] - 1) * (1 - scale)
         affine = torch.zeros(len(images), 2, 3)
@@ -110,7 +69,7 @@ class DenseTransfer(DensePGD):
         return F.affine_grid(affine.to(images), list(images.shape), align_corners=False)
 
 
-def smooth(gradient: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 h w"]:
+def smooth(gradient: ImageBatch, side: int) -> ImageBatch:
     """The gradient under a Gaussian of an odd `side`, zeros outside the frame."""
     radius = side // 2
     at = torch.arange(-radius, radius + 1, device=gradient.device, dtype=gradient.dtype)

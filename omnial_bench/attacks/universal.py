@@ -2,16 +2,14 @@
 (Shafahi et al., AAAI 2020)."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from omnial_bench.attacks.dense import DenseAttack
-from omnial_bench.attacks.settings import UniversalOptions
-from omnial_bench.attacks.victim import Victim
-from omnial_bench.config.schema import Threat
+from omnial_bench.attacks.aim import ImageBatch, Masks
+from omnial_bench.attacks.dense import RecordAttack
 
 
-class Universal(DenseAttack):
+class Universal(RecordAttack):
     """One change for every image of a call, cut to [0, 1] and to `where` for each image apart.
 
     `steps` are passes over the images in a new order. `step_size`, or 2.5 eps / steps, is what a pass moves a pixel
@@ -19,21 +17,7 @@ class Universal(DenseAttack):
     agree on. `losses` holds the mean objective over each pass, met with the change as it then was.
     """
 
-    def __init__(
-        self, victim: Victim, threat: Threat, generator: torch.Generator, options: UniversalOptions | None = None
-    ) -> None:
-        super().__init__("universal", victim, threat, generator)
-        self.steps = threat.steps
-        self.alpha = float(2.5 * threat.eps / threat.steps if threat.step_size is None else threat.step_size)
-        self.random_start = threat.random_start
-        self.batch = (options or UniversalOptions()).batch
-
-    def forward(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        labels: Bool[Tensor, "b h w"],
-        where: Bool[Tensor, "b h w"] | None = None,
-    ) -> Float[Tensor, "b 3 h w"]:
+    def forward(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch:
         """The images with the change, in float32, inside the ball and [0, 1]; equal to `images` outside of `where`."""
         clean, truth, region = self.inputs(images, labels, where)
         region = region[:, None]
@@ -41,9 +25,10 @@ class Universal(DenseAttack):
         if self.random_start:
             change = self.threat.draw(change.shape, self.generator).to(clean.device)
         losses, flat = [], torch.zeros((), dtype=torch.long, device=clean.device)
+        size: int = self.options.batch
         for step in range(self.steps):
             order = torch.randperm(len(clean), generator=self.generator).to(clean.device)
-            parts = [order[start : start + self.batch] for start in range(0, len(order), self.batch)]
+            parts = [order[start : start + size] for start in range(0, len(order), size)]
             total = torch.zeros((), device=clean.device)
             for part in parts:
                 moved = clean[part] + change * region[part]
@@ -75,9 +60,3 @@ class Universal(DenseAttack):
             return change.clamp(-eps, eps)
         shrink: Tensor = (eps / change.norm().clamp_min(1e-12)).clamp_max(1.0)
         return change * shrink
-
-
-def build(victim: Victim, threat: Threat, generator: torch.Generator, options: UniversalOptions) -> Universal:
-    """The universal perturbation of a record; a call wants every image that shares it."""
-    attack: Universal = Universal(victim, threat, generator, options)
-    return attack

@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from omnial_bench.attacks.aim import Aim, Objective
+from omnial_bench.attacks.aim import Aim, ImageBatch, Masks, Objective, PerImage, Rivals
 from omnial_bench.attacks.objectives import STEADY
-from omnial_bench.attacks.rivals import Rivals
 from omnial_bench.errors import UserError, line_of
 from omnial_bench.types import Detector, Prediction, Untrained
 
@@ -39,12 +38,12 @@ class Victim(nn.Module):
         self.precision = precision
         self.rivals = list(rivals) or [None] * len(detectors)
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 h w"]:
+    def forward(self, images: ImageBatch) -> Float[Tensor, "b 2 h w"]:
         """Logits 0 for normal and the mean log-odds over the detectors for anomalous."""
         odds = torch.stack([prediction.log_odds for prediction in self.predictions(images)]).mean(0)
         return torch.stack((torch.zeros_like(odds), odds), dim=1)
 
-    def predictions(self, images: Float[Tensor, "b 3 h w"]) -> Iterator[Prediction]:
+    def predictions(self, images: ImageBatch) -> Iterator[Prediction]:
         """Each detector's prediction in turn, in the images' precision; one at a time, so that one graph at a time need
         be held.
 
@@ -76,14 +75,8 @@ class Victim(nn.Module):
             )
 
     def gradient(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        truth: Bool[Tensor, "b h w"],
-        objective: Objective,
-        *,
-        towards: bool = False,
-        progress: float = 0.0,
-    ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b 3 h w"]]:
+        self, images: ImageBatch, truth: Masks, objective: Objective, *, towards: bool = False, progress: float = 0.0
+    ) -> tuple[PerImage, ImageBatch]:
         """The mean of `objective` over the detectors, an image at a time, and its gradient to the images.
 
         `truth` holds labels as of `objectives`, where False is NORMAL and True ANOMALOUS; `towards` and `progress` are
@@ -106,14 +99,8 @@ class Victim(nn.Module):
 
     @torch.no_grad()
     def value(
-        self,
-        images: Float[Tensor, "b 3 h w"],
-        truth: Bool[Tensor, "b h w"],
-        objective: Objective,
-        *,
-        towards: bool = False,
-        progress: float = 0.0,
-    ) -> Float[Tensor, " b"]:
+        self, images: ImageBatch, truth: Masks, objective: Objective, *, towards: bool = False, progress: float = 0.0
+    ) -> PerImage:
         """The mean of `objective` over the detectors, an image at a time, by forward passes alone."""
         aim = Aim.at(truth, images, towards, progress)
         loss = torch.zeros_like(images[:, 0, 0, 0])
@@ -130,9 +117,7 @@ class Lookout:
     batch. Only for objectives in STEADY; with any other, every image is looked at in every step.
     """
 
-    def __init__(
-        self, target: Victim, truth: Bool[Tensor, "b h w"], objective: Objective, *, towards: bool = False
-    ) -> None:
+    def __init__(self, target: Victim, truth: Masks, objective: Objective, *, towards: bool = False) -> None:
         self.target = target
         self.truth = truth
         self.objective = objective
@@ -140,15 +125,11 @@ class Lookout:
         self._seen: Tensor | None = None
         self._loss = self._slope = torch.zeros(())
 
-    def know(
-        self, images: Float[Tensor, "b 3 h w"], loss: Float[Tensor, " b"], slope: Float[Tensor, "b 3 h w"]
-    ) -> None:
+    def know(self, images: ImageBatch, loss: PerImage, slope: ImageBatch) -> None:
         """Takes what has been seen of these images for the last look."""
         self._seen, self._loss, self._slope = images, loss, slope
 
-    def gradient(
-        self, images: Float[Tensor, "b 3 h w"], progress: float
-    ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b 3 h w"]]:
+    def gradient(self, images: ImageBatch, progress: float) -> tuple[PerImage, ImageBatch]:
         """As `Victim.gradient`."""
         rows = self._moved(images)
         if rows is None:
@@ -163,7 +144,7 @@ class Lookout:
         self._seen = images
         return self._loss, self._slope
 
-    def value(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+    def value(self, images: ImageBatch) -> PerImage:
         """As `Victim.value`, at progress 0."""
         rows = self._moved(images)
         if rows is None:
@@ -173,7 +154,7 @@ class Lookout:
         loss = self.target.value(images[rows], self.truth[rows], self.objective, towards=self.towards)
         return self._loss.index_copy(0, rows, loss)
 
-    def _moved(self, images: Float[Tensor, "b 3 h w"]) -> Int64[Tensor, " n"] | None:
+    def _moved(self, images: ImageBatch) -> Int64[Tensor, " n"] | None:
         """The images that have moved since the last look; None for all of them."""
         if self._seen is None or self.objective not in STEADY:
             return None
@@ -184,7 +165,7 @@ class Lookout:
 class _Segmenter(Untrained):
     """A module as torchattacks knows them for dense labels: images in [0, 1] to logits of two classes (b, 2, h, w)."""
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:
+    def forward(self, images: ImageBatch) -> Prediction:
         logits = self.module(images)
         if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != 2:
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
@@ -202,9 +183,7 @@ def as_victim(model: nn.Module) -> Victim:
     return found
 
 
-def _gradient(
-    loss: Float[Tensor, " b"], images: Float[Tensor, "b 3 h w"], detector: nn.Module
-) -> Float[Tensor, "b 3 h w"]:
+def _gradient(loss: PerImage, images: ImageBatch, detector: nn.Module) -> ImageBatch:
     """The gradient to the images; UserError where the detector, or what the objective takes of it, has none."""
     if not loss.requires_grad:
         raise _no_gradient(detector, "its output does not depend on it")

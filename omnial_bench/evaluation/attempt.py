@@ -1,27 +1,29 @@
 """One threat on one category's test images of one model: the images as the bytes of files, and how it went."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from omnial_bench.attacks.attacking import Part
-from omnial_bench.attacks.columns import eps_text
 from omnial_bench.attacks.levels import keeps, largest_change
 from omnial_bench.attacks.objectives import image_score, linear
 from omnial_bench.attacks.sets.compose import Composed, generator_for
 from omnial_bench.attacks.slopes import agreement
-from omnial_bench.attacks.threats import aim_of, kind_of, spec_for, threat_model, title_of
+from omnial_bench.attacks.threats import aim_of, columns_of, eps_text, kind_of, label_of, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.catalog import foreground_rule
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.target import Labels
+from omnial_bench.metrics.alarms import NAMES
+from omnial_bench.metrics.intervals import wilson
 from omnial_bench.models.checkpoint import model_name
-from omnial_bench.results import Attempt
+from omnial_bench.results import Attempt, Result
 from omnial_bench.synthesis.foreground import foreground
 from omnial_bench.types import Detector
 
@@ -29,6 +31,10 @@ BATCH = 8
 """Images attacked at once; fixed, for it decides which random numbers an image gets."""
 HELD = 2
 """Images whose gradient is held against forward passes: each costs as much as some ten steps of an attack."""
+LEVELS = (1, 2, 4, 8, 16, 32, 64, 128)
+"""Grey levels at which what crosses the threshold is counted."""
+ROUNDED = 2.0**-22
+"""Of the end of a range: so far apart resizing leaves values that were equal."""
 
 
 def compose_test(images: Images, where: str, dataset: str, category: str) -> Composed:
@@ -70,7 +76,7 @@ def join_parts(
         direction="up" if threat.goal == "any" else "down",
         losses=" ".join(repr(loss) for loss in (steps / max(weight, 1)).tolist()), seed=labels.seed, run=labels.run,
         options=", ".join(name if value is True else f"{name} = {value}" for name, value in settings.items()),
-        spec=str(spec_for(threat)), title=title_of(threat),
+        spec=str(kind_of(threat).spec), title=kind_of(threat).title,
         sizes=" ".join(f"{255 * size:.6g}" for size in sizes),
     )  # fmt: skip
     references = images if kind_of(threat).moves else originals.images
@@ -127,3 +133,51 @@ def _measure(threat: Threat, images: UInt8[Tensor, "n 3 h w"], originals: Images
             change = torch.from_numpy(saved).double() - torch.from_numpy(original)
             largest = max(largest, float(change.norm()))
     return largest
+
+
+def crossed(threat: Threat, attempt: Attempt, labels: Labels) -> Iterator[Result]:
+    """A row a size within eps: of the defects those hidden, of the normal images those that raise an alarm; none where
+    the attack does not look for the smallest change. `labels` are the model's own."""
+    sizes = [float(size) for size in attempt.sizes.split()]
+    metric = NAMES[0] if threat.goal == "hide" else NAMES[1]
+    for level in LEVELS if sizes else ():
+        if level <= 255 * threat.eps:
+            smaller = threat.model_copy(update={"eps": Fraction(level, 255)})
+            hits, n = sum(size <= level for size in sizes), len(sizes)
+            low, high = wilson(hits, n)
+            yield Result(
+                **vars(replace(
+                    labels, set=f"{threat.name}-{level}", source="self", aim="image",
+                    **columns_of(smaller, label_of(smaller)),
+                )),
+                category=attempt.category, metric=metric, value=hits / n, n=n, low=low, high=high,
+            )  # fmt: skip
+
+
+def saturated(
+    maps: Float[Tensor, "n h w"], attacked: Float[Tensor, "n h w"], truth: Bool[Tensor, "n h w"]
+) -> float | None:
+    """Of the pixels that an attack has to win, the share whose score in `attacked` is the end of the range that it
+    pushes them away from: the lowest of all for normal pixels, the highest for anomalous ones, the larger share of the
+    two.
+
+    A normal pixel at the floor cannot be raised by a gradient, nor an anomalous one at the ceiling lowered, whether it
+    lay there in `maps`, before the attack, or has been driven there along with others. One that has left its end, as a
+    distance of zero does, was not held there. Places that hold one value in all of these maps and in all of `attacked`,
+    such as an empty border, say nothing and are left out. So is an end that one image alone reaches: a block of one
+    value in a map that was enlarged. None where no other place is left.
+    """
+    alive = torch.maximum(maps.amax(0), attacked.amax(0)) > torch.minimum(maps.amin(0), attacked.amin(0))
+    shown, after, kinds = maps[:, alive], attacked[:, alive], truth[:, alive]
+    if not shown.numel():
+        return None
+    # Where the attack goes beyond what was lowest or highest before, that was no end.
+    low, high = torch.minimum(shown.min(), after.min()), torch.maximum(shown.max(), after.max())
+    low, high = low + ROUNDED * low.abs(), high - ROUNDED * high.abs()
+    floor, ceiling = after <= low, after >= high
+    return max(_share(floor, ~kinds), _share(ceiling, kinds))
+
+
+def _share(end: Bool[Tensor, "n p"], kind: Bool[Tensor, "n p"]) -> float:
+    shared = end.any(1).sum() > 1
+    return float(end[kind].float().mean()) if shared and kind.any() else 0.0

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -78,7 +78,12 @@ def differences(drawn: Iterable[Drawn]) -> list[Difference]:
 def _between(first: Drawn, other: Drawn) -> Difference:
     difference, ends = first.value - other.value, _ends(first, other)
     low, high = (None, None) if ends is None else _within(difference, *ends)
-    return _row(first, other.detector, other.paradigm, other.preset, first.category, difference, low, high, first.n)
+    return Difference(
+        dataset=first.dataset, category=first.category, set=first.set, source=first.source, metric=first.metric,
+        detector=first.detector, paradigm=first.paradigm, preset=first.preset, other_detector=other.detector,
+        other_paradigm=other.paradigm, other_preset=other.preset, difference=difference, low=low, high=high, n=first.n,
+        seed=first.seed,
+    )  # fmt: skip
 
 
 def _ends(first: Drawn, other: Drawn) -> tuple[float, float] | None:
@@ -96,7 +101,7 @@ def _read(text: str) -> Float[Tensor, " d"]:
 
 
 def _mean(pairs: Sequence[Difference]) -> Difference:
-    first, count = pairs[0], len(pairs)
+    count = len(pairs)
     difference = math.fsum(pair.difference for pair in pairs) / count
     below = [pair.difference - pair.low for pair in pairs if pair.low is not None]
     above = [pair.high - pair.difference for pair in pairs if pair.high is not None]
@@ -105,19 +110,8 @@ def _mean(pairs: Sequence[Difference]) -> Difference:
         if len(below) == len(above) == count
         else (None, None)
     )
-    other = first.other_detector, first.other_paradigm, first.other_preset
-    return _row(first, *other, "mean", difference, low, high, sum(pair.n for pair in pairs))
-
-
-def _row(
-    first: Drawn | Difference, detector: str, paradigm: str, preset: str, category: str, difference: float,
-    low: float | None, high: float | None, n: int,
-) -> Difference:  # fmt: skip
-    return Difference(
-        dataset=first.dataset, category=category, set=first.set, source=first.source, metric=first.metric,
-        detector=first.detector, paradigm=first.paradigm, preset=first.preset, other_detector=detector,
-        other_paradigm=paradigm, other_preset=preset, difference=difference, low=low, high=high, n=n, seed=first.seed,
-    )  # fmt: skip
+    n = sum(pair.n for pair in pairs)
+    return replace(pairs[0], category="mean", difference=difference, low=low, high=high, n=n)
 
 
 def _within(difference: float, below: float, above: float) -> tuple[float, float]:

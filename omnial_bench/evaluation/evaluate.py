@@ -6,28 +6,22 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
-from omnial_bench.attacks.attacking import attack_images
-from omnial_bench.attacks.columns import columns_of
-from omnial_bench.attacks.looks import Looks
+from omnial_bench.attacks.attacking import Looks, attack_images
 from omnial_bench.attacks.sets.compose import Composed, generator_for
-from omnial_bench.attacks.threats import aim_of, kind_of, label_of, spec_for
-from omnial_bench.attacks.ties import saturated
+from omnial_bench.attacks.threats import aim_of, columns_of, kind_of, label_of
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
-from omnial_bench.evaluation.attempt import BATCH, check_slopes, compose_test, examined, join_parts
-from omnial_bench.evaluation.crossed import crossed
+from omnial_bench.evaluation.attempt import BATCH, check_slopes, compose_test, crossed, examined, join_parts, saturated
 from omnial_bench.evaluation.differences import Drawn
 from omnial_bench.evaluation.examples import Example, Keeper
-from omnial_bench.evaluation.outcome import Outcome
-from omnial_bench.evaluation.parts import Seen, with_parts
 from omnial_bench.evaluation.scoring import BATCH as SCORED
-from omnial_bench.evaluation.scoring import Viewer, score
+from omnial_bench.evaluation.scoring import score
 from omnial_bench.evaluation.tally import Tally
-from omnial_bench.evaluation.target import Target
-from omnial_bench.evaluation.worst import Worst
+from omnial_bench.evaluation.target import Outcome, Target
+from omnial_bench.evaluation.worst import Seen, Worst, with_parts
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.progress import Progress
 from omnial_bench.results import HEADLINE, Attempt, Result
@@ -58,7 +52,8 @@ def evaluate(
     UserError for a threat that does not fit the model, and for an image that leaves its ball.
     """
     # The word is a part of the seed, and stays whatever the code calls them.
-    chosen = spread(images, _smaller(limit, suite.limit), generator_for(seed, "pictures", category))
+    limits = [count for count in (limit, suite.limit) if count is not None]
+    chosen = spread(images, min(limits, default=None), generator_for(seed, "pictures", category))
     device = torch.device(device)
     model = placed(source.detector, device)
     outcome = Outcome()
@@ -116,10 +111,6 @@ def spread(images: Images, limit: int | None, generator: torch.Generator) -> Ima
     return images.select(sorted(turns[:limit]))
 
 
-def _smaller(first: int | None, second: int | None) -> int | None:
-    return min((limit for limit in (first, second) if limit is not None), default=None)
-
-
 def _score_self(
     source: Target,
     suite: Suite,
@@ -142,7 +133,7 @@ def _score_self(
             alarms=source.alarms(category),
         )
     )  # fmt: skip
-    anomalous = _anomalous(originals)
+    anomalous = torch.tensor([defect != "good" for defect in originals.defects])
     worst = Worst(before.maps, before.scores, originals.masks, anomalous)
     views: dict[str, Seen] = {}
     rows: dict[str, list[Result]] = {}
@@ -196,16 +187,12 @@ def _compared(suite: Suite) -> dict[str, tuple[str, ...]]:
     that does any harm in the whole frame, claims a bound, and is after this metric."""
     compared: dict[str, tuple[str, ...]] = {}
     for threat in suite.threats if suite.composed and suite.against == "self" else ():
-        if (threat.goal, threat.where) == ("any", "frame") and spec_for(threat).bound:
+        if (threat.goal, threat.where) == ("any", "frame") and kind_of(threat).spec.bound:
             aims, taken = aim_of(threat).split("+"), [metric for metrics in compared.values() for metric in metrics]
             compared[threat.name] = tuple(
                 metric for metric in HEADLINE if METRICS[metric].kind in aims and metric not in taken
             )
     return compared
-
-
-def _anomalous(images: Images) -> Bool[Tensor, " n"]:
-    return torch.tensor([defect != "good" for defect in images.defects])
 
 
 def _alike(images: Images, other: Images) -> frozenset[int]:
@@ -220,31 +207,19 @@ def _alike(images: Images, other: Images) -> frozenset[int]:
 
 
 def _extremes(
-    source: Target,
-    threat: Threat,
-    images: Images,
-    harms: Float[Tensor, " n"],
-    *,
-    device: torch.device,
-    out: Path,
+    source: Target, threat: Threat, images: Images, harms: Float[Tensor, " n"], *, device: torch.device, out: Path
 ) -> Sequence[Example]:
     """The images of the category that the threat harmed most and least."""
     order = harms.argsort(stable=True).tolist()
     ends = {order[-1]: "strongest"} | ({order[0]: "weakest"} if len(order) > 1 else {})
-    shown = images.select(list(ends))
+    shown, before = images.select(list(ends)), images.references
+    assert before is not None
     keeper = Keeper(
         out, model=source.model, name=threat.name, wanted=shown.ids,
-        originals={images.ids[index]: _before(images, index) for index in ends},
+        originals={images.ids[index]: before[index] for index in ends},
         notes={images.ids[index]: note for index, note in ends.items()},
     )  # fmt: skip
-    viewer: Viewer = keeper
     with torch.inference_mode():
-        for part in replace(shown, references=None).batches(len(shown), device):
-            viewer(part, source.detector(part.images))
+        part = replace(shown, references=None).batch(range(len(shown)), device)
+        keeper(part, source.detector(part.images))
     return keeper.examples
-
-
-def _before(images: Images, index: int) -> UInt8[Tensor, "3 h w"]:
-    if images.references is None:
-        raise ValueError("attacked images come with those before the attack")
-    return images.references[index]

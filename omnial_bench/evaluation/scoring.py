@@ -11,9 +11,8 @@ from omnial_bench.attacks.sets.sealed import AdversarialSet
 from omnial_bench.data.images import Images
 from omnial_bench.evaluation.differences import Drawn
 from omnial_bench.evaluation.examples import Keeper, choose
-from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.tally import Tally
-from omnial_bench.evaluation.target import Labels, Target, labels_on
+from omnial_bench.evaluation.target import Labels, Outcome, Target, labels_on
 from omnial_bench.metrics.accumulator import Metrics
 from omnial_bench.metrics.alarms import Alarms
 from omnial_bench.results import HEADLINE, Result

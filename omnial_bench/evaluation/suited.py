@@ -7,7 +7,7 @@ from torch import Tensor
 from omnial_bench.attacks.conduct import WHOLE
 from omnial_bench.attacks.objectives import balanced, image_score
 from omnial_bench.attacks.slopes import agreement
-from omnial_bench.attacks.threats import spec_for
+from omnial_bench.attacks.threats import kind_of
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Suite
 from omnial_bench.defences.base import Defence
@@ -19,7 +19,7 @@ from omnial_bench.types import Detector
 
 def takes_gradient(suite: Suite) -> list[str]:
     """The threats of a suite that differentiate the model: Square, noise and corruptions do not."""
-    return [threat.name for threat in suite.threats if threat.eps and spec_for(threat).uses_gradient]
+    return [threat.name for threat in suite.threats if threat.eps and kind_of(threat).spec.uses_gradient]
 
 
 def has_gradient(detector: Detector) -> bool:

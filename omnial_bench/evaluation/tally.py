@@ -107,8 +107,10 @@ class Tally:
         ends = {metric: ends_of(draws) for metric, draws in self.draws.items()}
         ends |= {name: share.offsets for name, share in shares.items() if share.offsets}
         for metric, value in values.items():
-            known = value if _defined(value) else None
-            low, high = (None, None) if known is None else _ends(known, ends.get(metric), metric)
+            known = value if value is not None and math.isfinite(value) else None
+            low = high = None
+            if known is not None and (offsets := ends.get(metric)) is not None:
+                low, high = METRICS[metric].within(known + offsets[0], known + offsets[1])
             rows.append(Result(**columns, metric=metric, value=known, n=counts[metric], low=low, high=high))
         self._tell(values, own, labels.detector, category)
         return rows
@@ -159,15 +161,6 @@ def _figures(what: str, scores: RankingScores) -> dict[str, float | None]:
     chance = None if scores.ap is None else scores.prevalence
     figures = {"auroc": scores.auroc, "ap": scores.ap, "ap_chance": chance, "f1max": scores.f1max}
     return {f"{what}_{name}": value for name, value in figures.items()}
-
-
-def _ends(value: float, offsets: tuple[float, float] | None, metric: str) -> tuple[float | None, float | None]:
-    """The ends of a figure's interval, within the range of its metric."""
-    return (None, None) if offsets is None else METRICS[metric].within(value + offsets[0], value + offsets[1])
-
-
-def _defined(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
 
 
 def _undefined(values: dict[str, float | None], unmarked: int) -> dict[str, str]:

@@ -1,18 +1,23 @@
-"""What is scored and attacked: a trained model in its recipe's defence, with the first columns of its rows."""
+"""What is scored and attacked, with the first columns of its rows, and what comes of it."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from omnial_bench.attacks.columns import columns_of
 from omnial_bench.attacks.sets.sealed import AdversarialSet
+from omnial_bench.attacks.threats import columns_of
+from omnial_bench.config.load import parse
 from omnial_bench.defences.registry import defended
+from omnial_bench.evaluation.differences import Drawn
+from omnial_bench.evaluation.examples import Example
 from omnial_bench.metrics.accumulator import Metrics
 from omnial_bench.metrics.alarms import RATE, Alarms
 from omnial_bench.models.checkpoint import Trained, load, model_name
 from omnial_bench.models.outside.adapter import check_detector
+from omnial_bench.results import Attempt, Result
 from omnial_bench.trust import is_foreign
 from omnial_bench.types import Detector
 
@@ -69,6 +74,28 @@ class Target:
     def model(self) -> str:
         """What its folder is called."""
         return "-".join((self.name, *self.categories)) if self.labels.paradigm == "separate" else self.name
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that an evaluation gives: rows, how each attack went, images to show, and draws of images."""
+
+    rows: list[Result] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+    drawn: list[Drawn] = field(default_factory=list)
+    """What compares the models on the same images."""
+
+    def extend(self, other: "Outcome") -> None:
+        self.rows.extend(other.rows)
+        self.attempts.extend(other.attempts)
+        self.examples.extend(other.examples)
+        self.drawn.extend(other.drawn)
+
+
+def outcome_of(note: Mapping[str, Any], where: str) -> Outcome:
+    """What the note of a finished task keeps of what it found; UserError where that is none."""
+    return parse(Outcome, {each.name: note[each.name] for each in fields(Outcome) if each.name in note}, where)
 
 
 def load_trained(path: str | Path, *, trusted: Collection[str] = ()) -> Trained:

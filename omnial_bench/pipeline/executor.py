@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from omnial_bench.errors import UserError
-from omnial_bench.evaluation.outcome import Outcome, outcome_of
+from omnial_bench.evaluation.target import Outcome, outcome_of
 from omnial_bench.io.lock import shared
 from omnial_bench.io.whole import make_folder
 from omnial_bench.pipeline.ledger import Ledger

@@ -11,10 +11,9 @@ from omnial_bench.config.schema import Suite
 from omnial_bench.evaluation.evaluate import evaluate
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
 from omnial_bench.evaluation.examples import write_index
-from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.scoring import score_category
 from omnial_bench.evaluation.suited import check_suited
-from omnial_bench.evaluation.target import DIGITS, Labels, Target
+from omnial_bench.evaluation.target import DIGITS, Labels, Outcome, Target
 from omnial_bench.io.leftovers import swept
 from omnial_bench.io.lock import claimed
 from omnial_bench.io.whole import make_folder

@@ -24,8 +24,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.evaluation.class_means import with_means
 from omnial_bench.evaluation.differences import write_differences
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
-from omnial_bench.evaluation.outcome import Outcome
-from omnial_bench.evaluation.target import Labels
+from omnial_bench.evaluation.target import Labels, Outcome
 from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import set_aside, write_json, write_text
 from omnial_bench.metrics.metric import DESCRIBED, Metric

@@ -18,8 +18,8 @@ from omnial_bench.config.schema import Suite
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.evaluate import evaluate
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES
-from omnial_bench.evaluation.outcome import Outcome
 from omnial_bench.evaluation.scoring import score_category
+from omnial_bench.evaluation.target import Outcome
 from omnial_bench.pipeline.task_cache import Entry, Inputs, read_note
 from omnial_bench.pipeline.tasks import BUILDING_CODE, EVALUATION_CODE, SCORING_CODE, Kind, Task, code_hashes
 from omnial_bench.progress import Watch, by_task

@@ -14,7 +14,7 @@ from omnial_bench import provenance
 from omnial_bench.data.dataset import fingerprint_of
 from omnial_bench.data.unpack import inside
 from omnial_bench.errors import UserError
-from omnial_bench.evaluation.outcome import outcome_of
+from omnial_bench.evaluation.target import outcome_of
 from omnial_bench.io.whole import set_aside, sha256, write_json
 from omnial_bench.pipeline.mirror import Mirror
 

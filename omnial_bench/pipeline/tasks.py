@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from omnial_bench.evaluation.outcome import Outcome
+from omnial_bench.evaluation.target import Outcome
 from omnial_bench.pipeline.task_cache import Cache, Entry, Inputs
 from omnial_bench.progress import Watch
 

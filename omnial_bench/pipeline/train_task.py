@@ -15,7 +15,7 @@ from omnial_bench.config.load import read_toml
 from omnial_bench.data.dataset import Dataset, fingerprint_of
 from omnial_bench.defences.registry import defence_code
 from omnial_bench.errors import UserError
-from omnial_bench.evaluation.outcome import Outcome
+from omnial_bench.evaluation.target import Outcome
 from omnial_bench.io.whole import sha256
 from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, Provenance, Stored, examine, provenance_of, read_provenance
 from omnial_bench.models.training import LOG, train

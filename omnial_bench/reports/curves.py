@@ -4,7 +4,7 @@ import math
 from itertools import product
 from typing import TYPE_CHECKING
 
-from omnial_bench.attacks.evidence import GOES_ON
+from omnial_bench.attacks.evidence import option_in
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.model_rows import Rows, facts_of
@@ -127,7 +127,7 @@ def _bound_words(curve: Curve, values: Values) -> str:
 def _attack_words(evaluation: Evaluation, curve: Curve) -> str:
     """The attack of a curve in words, with what goes on from its images."""
     longest = curve[-1]
-    further = [trial for trial in evaluation.own if f"{GOES_ON}{longest.set}" in trial.options.split(", ")]
+    further = [trial for trial in evaluation.own if option_in(trial.options, "start") == longest.set]
     goal = {"any": "every image against its truth", "target": "each image towards a map of its own"}
     steps = sorted({trial.steps for trial in curve if trial.steps})
     parts = [

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from omnial_bench.attacks.evidence import GOES_ON
+from omnial_bench.attacks.evidence import option_in
 from omnial_bench.reports.conditions import GOAL_ORDER, Condition
 from omnial_bench.reports.values import conditions_of
 
@@ -85,7 +85,7 @@ class Trial:
     @property
     def goes_on(self) -> bool:
         """Whether it begins in the images of another threat, whose figure then has its share."""
-        return GOES_ON in self.options
+        return bool(option_in(self.options, "start"))
 
     @property
     def after(self) -> str:

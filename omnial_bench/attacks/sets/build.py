@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from omnial_bench.attacks.attacking import attack_images
+from omnial_bench.attacks.attacking import Looks, attack_images
 from omnial_bench.attacks.levels import keeps, largest_change
-from omnial_bench.attacks.looks import Looks
 from omnial_bench.attacks.sets.compose import Composed, compose
 from omnial_bench.attacks.sets.manifest import (
     NAME,
