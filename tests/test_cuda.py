@@ -8,7 +8,7 @@ from linear_detector import Linear, clean_images, threat, worst
 from masked import Honest, toy_images
 
 from omnial_bench.attacks.aim import Aim
-from omnial_bench.attacks.attacking import attack_images
+from omnial_bench.attacks.attacking import Looks, attack_images
 from omnial_bench.attacks.building import build_attack
 from omnial_bench.attacks.objectives import OBJECTIVES
 from omnial_bench.attacks.sets.compose import Composed
@@ -66,7 +66,8 @@ def test_every_attack_keeps_its_ball(name: str) -> None:
     shown = toy_images()
     whole = Composed(shown, torch.ones_like(shown.masks), torch.ones_like(shown.masks))
     try:
-        parts = list(attack_images([Honest().cuda()], whole, made, seed=0, device="cuda", threshold=-1e3))
+        looks = Looks([Honest().cuda()], whole.images, seed=0, device="cuda")
+        parts = list(attack_images(looks, whole, made, threshold=-1e3))
     except UserError as error:
         pytest.fail(str(error))
     assert sum(len(part.rows) for part in parts) == len(shown)

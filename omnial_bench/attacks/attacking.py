@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -29,24 +29,20 @@ LARGEST = Fraction(16, 255)
 """The L-infinity ball that a larger one counts as, so that the noise stays one: a patch may change values at will."""
 
 
+@dataclass
 class Looks:
-    """Forward passes over the images that attacks begin from, made when an objective first asks and kept for the next
-    threat of the same ball."""
+    """Detectors that are attacked at images: forward passes over these, made when an objective first asks and kept for
+    the next threat of the same ball."""
 
-    def __init__(
-        self,
-        models: Sequence[Detector],
-        originals: Images,
-        *,
-        seed: int,
-        device: torch.device | str,
-        batch: int = 8,
-        precision: torch.dtype | None = None,
-    ) -> None:
-        self.models, self.originals = models, originals
-        self.seed, self.device, self.batch, self.precision = seed, device, batch, precision
-        self._before: dict[str, list[Pixels]] = {}
-        self._rivals: dict[tuple[str, str, Fraction], list[Rivals]] = {}
+    models: Sequence[Detector]
+    originals: Images
+    _: KW_ONLY
+    seed: int
+    device: torch.device | str
+    batch: int = 8
+    precision: torch.dtype | None = None
+    _before: dict[str, list[Pixels]] = field(default_factory=dict, init=False)
+    _rivals: dict[tuple[str, str, Fraction], list[Rivals]] = field(default_factory=dict, init=False)
 
     def rivals(self, threat: Threat, category: str, begin: UInt8[Tensor, "n 3 h w"] | None = None) -> list[Rivals]:
         """Of each model, where `threat` begins: at the originals, or at `begin`, which are theirs in the ball; none
@@ -109,35 +105,28 @@ class Part(NamedTuple):
 
 
 def attack_images(
-    models: Sequence[Detector],
+    looks: Looks,
     composed: Composed,
     threat: Threat,
     *,
-    seed: int,
-    device: torch.device | str,
-    batch: int = 8,
-    precision: torch.dtype | None = None,
     begin: UInt8[Tensor, "n 3 h w"] | None = None,
     threshold: float = math.inf,
-    looks: Looks | None = None,
 ) -> Iterator[Part]:
-    """Attack the mean over `models` on every image that the threat's goal attacks; the others come as they were.
+    """Attack the mean over the models of `looks` on every image that the threat's goal attacks; the others come as they
+    were.
 
-    With `begin`, images in the ball, the attack starts from these; `threshold` is that of the image score; `looks` are
-    those of these models at these images, where several threats share them.
-
-    Each category has random numbers of its own, the same for every model. UserError for a threat that does not fit.
+    With `begin`, images in the ball, the attack starts from these; `threshold` is that of the image score. Each
+    category has random numbers of its own, the same for every model. UserError for a threat that does not fit.
     """
     # Imported here, for it brings torchattacks along: half a second that a check or a clean test does not need.
     from omnial_bench.attacks.building import build_attack
 
-    originals, ball = composed.images, threat_model(threat)
-    if looks is None:
-        looks = Looks(models, originals, seed=seed, device=device, batch=batch, precision=precision)
+    originals, device = composed.images, looks.device
+    kind = kind_of(threat)
     for category in dict.fromkeys(originals.categories):
         every = [index for index, name in enumerate(originals.categories) if name == category]
-        generator = generator_for(seed, "attack", threat.name, category)
-        size = len(every) if kind_of(threat).whole else batch
+        generator = generator_for(looks.seed, "attack", threat.name, category)
+        size = len(every) if kind.whole else looks.batch
         rivals = looks.rivals(threat, category, begin)
         for start in range(0, len(every), size):
             rows = every[start : start + size]
@@ -148,20 +137,20 @@ def attack_images(
                 yield Part(rows, before, [], 0)
                 continue
             where = composed.objects[rows].to(device)[chosen] if threat.where == "foreground" else None
-            with victim(models, precision=precision, rivals=rivals, threshold=threshold) as target:
+            with victim(looks.models, precision=looks.precision, rivals=rivals, threshold=threshold) as target:
                 attack = build_attack(target, threat, generator)
                 if begin is not None:
                     # Of PGD's family, as `check_suite` asks.
                     attack.begin = to_float(begin[rows], device)[chosen]  # type: ignore[attr-defined]
                 images = attack(part.images[chosen], labels[chosen], where)
             saved, moved = before.clone(), chosen.cpu()
-            saved[moved] = quantise(images, before[moved], ball)
+            saved[moved] = quantise(images, before[moved], threat_model(threat))
             masks = None
-            if kind_of(threat).moves:
+            if kind.moves:
                 # The labels of an anomalous image without a mask are not its truth.
                 marked = originals.masks[rows].flatten(1).any(1)[:, None, None]
                 masks = attack.truth.cpu() & marked  # type: ignore[attr-defined]
-            sizes = tuple(attack.sizes) if kind_of(threat).sized else ()  # type: ignore[attr-defined]
+            sizes = tuple(attack.sizes) if kind.sized else ()  # type: ignore[attr-defined]
             yield Part(rows, saved, attack.losses, count, attack.flat, masks, sizes)
 
 

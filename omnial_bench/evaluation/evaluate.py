@@ -51,8 +51,8 @@ def evaluate(
     there.
     UserError for a threat that does not fit the model, and for an image that leaves its ball.
     """
-    # The word is a part of the seed, and stays whatever the code calls them.
     limits = [count for count in (limit, suite.limit) if count is not None]
+    # The word is a part of the seed, and stays whatever the code calls them.
     chosen = spread(images, min(limits, default=None), generator_for(seed, "pictures", category))
     device = torch.device(device)
     model = placed(source.detector, device)
@@ -73,13 +73,9 @@ def evaluate(
             progress(done, len(suite.threats), threat.name)
         begin = None if threat.start is None else attacked[threat.start].images
         composed = subject(threat.after, threat.where)
-        parts = attack_images(
-            [model], composed, threat, seed=seed, device=device, batch=BATCH, precision=precision, begin=begin,
-            threshold=source.alarms(category).threshold, looks=looks(threat.after),
-        )  # fmt: skip
-        attacked[threat.name], attempt = join_parts(
-            list(parts), composed.images, suite, threat, source.labels, category
-        )
+        threshold = source.alarms(category).threshold
+        parts = list(attack_images(looks(threat.after), composed, threat, begin=begin, threshold=threshold))
+        attacked[threat.name], attempt = join_parts(parts, composed.images, suite, threat, source.labels, category)
         outcome.attempts.append(attempt)
         outcome.rows.extend(crossed(threat, attempt, source.labels))
     if suite.slopes:

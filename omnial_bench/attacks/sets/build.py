@@ -72,9 +72,7 @@ def build_sets(
         steps, weight, done = torch.zeros(threat.steps, dtype=torch.float64), 0, 0
         with sealed(folder) as aside, ThreadPoolExecutor(THREADS) as pool:
             save = partial(_save, aside, composed, threat)
-            for part in attack_images(
-                models, composed, threat, seed=seed, device=device, batch=batch, precision=precision, looks=looks
-            ):
+            for part in attack_images(looks, composed, threat):
                 for saved in pool.map(save, part.rows, part.images.numpy()):
                     files.update(saved)
                 if part.losses:
