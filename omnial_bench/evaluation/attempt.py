@@ -13,13 +13,13 @@ from omnial_bench.attacks.levels import keeps, largest_change
 from omnial_bench.attacks.objectives import image_score, linear
 from omnial_bench.attacks.sets.compose import Composed, generator_for
 from omnial_bench.attacks.slopes import agreement
-from omnial_bench.attacks.threats import aim_of, columns_of, eps_text, kind_of, label_of, threat_model
+from omnial_bench.attacks.threats import aim_of, eps_text, kind_of, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.catalog import foreground_rule
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
-from omnial_bench.evaluation.target import Labels
+from omnial_bench.evaluation.target import Labels, labels_under
 from omnial_bench.metrics.alarms import NAMES
 from omnial_bench.metrics.intervals import wilson
 from omnial_bench.models.checkpoint import model_name
@@ -142,14 +142,11 @@ def crossed(threat: Threat, attempt: Attempt, labels: Labels) -> Iterator[Result
     metric = NAMES[0] if threat.goal == "hide" else NAMES[1]
     for level in LEVELS if sizes else ():
         if level <= 255 * threat.eps:
-            smaller = threat.model_copy(update={"eps": Fraction(level, 255)})
+            smaller = threat.model_copy(update={"name": f"{threat.name}-{level}", "eps": Fraction(level, 255)})
             hits, n = sum(size <= level for size in sizes), len(sizes)
             low, high = wilson(hits, n)
             yield Result(
-                **vars(replace(
-                    labels, set=f"{threat.name}-{level}", source="self", aim="image",
-                    **columns_of(smaller, label_of(smaller)),
-                )),
+                **vars(labels_under(labels, smaller, source="self", aim="image")),
                 category=attempt.category, metric=metric, value=hits / n, n=n, low=low, high=high,
             )  # fmt: skip
 

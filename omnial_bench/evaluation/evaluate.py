@@ -11,16 +11,16 @@ from torch import Tensor
 
 from omnial_bench.attacks.attacking import Looks, attack_images
 from omnial_bench.attacks.sets.compose import Composed, generator_for
-from omnial_bench.attacks.threats import aim_of, columns_of, kind_of, label_of
+from omnial_bench.attacks.threats import aim_of, kind_of
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
 from omnial_bench.evaluation.attempt import BATCH, check_slopes, compose_test, crossed, examined, join_parts, saturated
 from omnial_bench.evaluation.differences import Drawn
 from omnial_bench.evaluation.examples import Example, Keeper
 from omnial_bench.evaluation.scoring import BATCH as SCORED
-from omnial_bench.evaluation.scoring import score
+from omnial_bench.evaluation.scoring import score_target
 from omnial_bench.evaluation.tally import Tally
-from omnial_bench.evaluation.target import Outcome, Target
+from omnial_bench.evaluation.target import Outcome, Target, labels_under
 from omnial_bench.evaluation.worst import Seen, Worst, with_parts
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.progress import Progress
@@ -83,14 +83,9 @@ def evaluate(
     outcome.extend(_score_self(source, suite, chosen, attacked, category, outcome.attempts, device=device, out=out))
     for target in targets:
         for threat in suite.threats:
-            columns = columns_of(threat, label_of(threat))
-            labels = replace(target.labels, set=threat.name, source=source.name, aim="other", **columns)
-            outcome.rows.extend(
-                score(
-                    target.detector, attacked[threat.name], labels, category, device=device, normals_only=True,
-                    metrics=target.metrics, alarms=target.alarms(category),
-                )
-            )  # fmt: skip
+            labels = labels_under(target.labels, threat, source=source.name, aim="other")
+            shown = attacked[threat.name]
+            outcome.rows.extend(score_target(target, shown, labels, category, device=device, normals_only=True))
     if progress is not None:
         progress(len(suite.threats), len(suite.threats), category)
     return outcome
@@ -123,12 +118,7 @@ def _score_self(
     alike = {name: _alike(originals, images) for name, images in attacked.items()}
     outcome, before = Outcome(), Seen(frozenset().union(*alike.values()))
     control = replace(source.labels, set=suite.control)
-    outcome.rows.extend(
-        score(
-            source.detector, originals, control, category, device=device, viewer=before, metrics=source.metrics,
-            alarms=source.alarms(category),
-        )
-    )  # fmt: skip
+    outcome.rows.extend(score_target(source, originals, control, category, device=device, viewer=before))
     anomalous = torch.tensor([defect != "good" for defect in originals.defects])
     worst = Worst(before.maps, before.scores, originals.masks, anomalous)
     views: dict[str, Seen] = {}
@@ -136,16 +126,14 @@ def _score_self(
     compared, drawn = _compared(suite), dict[str, list[Drawn]]()
 
     def look(threat: Threat, images: Images, known: Mapping[int, Prediction]) -> None:
-        columns = columns_of(threat, label_of(threat))
-        labels = replace(source.labels, set=threat.name, source="self", aim=aim_of(threat), **columns)
+        labels = labels_under(source.labels, threat, source="self", aim=aim_of(threat))
         seen, drawn[threat.name] = Seen(), list[Drawn]()
         # The maps of what aims at nothing are compared with none, and of all its kinds they would fill the memory.
         if suite.worst or kind_of(threat).aims or threat is suite.threats[0]:
             views[threat.name] = seen
-        rows[threat.name] = score(
-            source.detector, images, labels, category, device=device, viewer=seen, normals_only=True, known=known,
-            drawn=drawn[threat.name], compared=compared.get(threat.name, ()), metrics=source.metrics,
-            alarms=source.alarms(category),
+        rows[threat.name] = score_target(
+            source, images, labels, category, device=device, viewer=seen, normals_only=True, known=known,
+            drawn=drawn[threat.name], compared=compared.get(threat.name, ()),
         )  # fmt: skip
 
     for threat in suite.threats:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -65,6 +66,12 @@ def score(
     return rows
 
 
+def score_target(target: Target, images: Images, labels: Labels, category: str, **settings: Any) -> list[Result]:
+    """`score` of a target, with its own metrics and thresholds."""
+    own: dict[str, Any] = {"metrics": target.metrics, "alarms": target.alarms(category)}
+    return score(target.detector, images, labels, category, **own, **settings)
+
+
 def score_category(
     target: Target,
     images: Images,
@@ -92,12 +99,7 @@ def score_category(
         if keeper is not None:
             keeper(part, prediction)
 
-    outcome.rows.extend(
-        score(
-            target.detector, images, labels, category, device=device, viewer=look, drawn=drawn, metrics=target.metrics,
-            alarms=target.alarms(category),
-        )
-    )  # fmt: skip
+    outcome.rows.extend(score_target(target, images, labels, category, device=device, viewer=look, drawn=drawn))
     outcome.rows.extend(apart.rows(labels, category))
     outcome.examples.extend(keeper.examples if keeper else ())
     return outcome

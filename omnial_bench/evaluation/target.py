@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from omnial_bench.attacks.sets.sealed import AdversarialSet
-from omnial_bench.attacks.threats import columns_of
+from omnial_bench.attacks.threats import columns_of, label_of
 from omnial_bench.config.load import parse
+from omnial_bench.config.schema import Threat
 from omnial_bench.defences.registry import defended
 from omnial_bench.evaluation.differences import Drawn
 from omnial_bench.evaluation.examples import Example
@@ -123,6 +124,11 @@ def labels_of(trained: Trained, run: str) -> Labels:
         detector=origin.detector, paradigm=origin.paradigm, preset=trained.recipe.preset, dataset=origin.dataset,
         seed=origin.seed, run=run, weights=trained.sha256[:DIGITS],
     )  # fmt: skip
+
+
+def labels_under(labels: Labels, threat: Threat, *, source: str, aim: str) -> Labels:
+    """The labels of a model on test images under a threat, made on `source` to harm the figures that `aim` says."""
+    return replace(labels, set=threat.name, source=source, aim=aim, **columns_of(threat, label_of(threat)))
 
 
 def labels_on(labels: Labels, adversarial: AdversarialSet | None, model: str) -> Labels:
