@@ -45,17 +45,10 @@ def _climbing(
     attack: type[DensePGD], victim: Victim, threat: Threat, generator: torch.Generator, options: Any
 ) -> BuiltAttack:
     """An attack of DensePGD's family; a step size that the record leaves out is the attack's own default."""
-    built: BuiltAttack = attack(
-        victim,
-        threat_model(threat),
-        generator=generator,
-        objective=objective_named(threat.objective),
-        steps=threat.steps,
-        step_size=None if threat.step_size is None else float(threat.step_size),
-        random_start=threat.random_start,
-        restarts=threat.restarts,
-        **asdict(options),
-    )
+    ball, objective = threat_model(threat), objective_named(threat.objective)
+    step_size = None if threat.step_size is None else float(threat.step_size)
+    given = threat.model_dump(include={"steps", "random_start", "restarts"}) | asdict(options)
+    built: BuiltAttack = attack(victim, ball, generator=generator, objective=objective, step_size=step_size, **given)
     return built
 
 

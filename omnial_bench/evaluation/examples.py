@@ -1,7 +1,7 @@
 """Images kept for the report: a few of every category and set, and the synthetic anomalies by panel."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import KW_ONLY, astuple, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 
@@ -49,33 +49,25 @@ def choose(images: Images) -> list[int]:
     return list(first.values())[:2] + ([normal] if normal is not None else [])
 
 
+@dataclass
 class Keeper:
     """A scoring's viewer that writes the wanted images as PNG; by id, `originals` before the attack and `notes`."""
 
-    def __init__(
-        self,
-        run: Path,
-        *,
-        model: str,
-        name: str,
-        wanted: Iterable[str],
-        originals: Mapping[str, Tensor],
-        notes: Mapping[str, str] = MappingProxyType({}),
-    ) -> None:
-        self.root, self.model, self.name = run / FOLDER, model, name
-        self.wanted = set(wanted)
-        self.originals, self.notes = originals, notes
-        self.examples: list[Example] = []
+    run: Path
+    _: KW_ONLY
+    model: str
+    name: str
+    wanted: Collection[str]
+    originals: Mapping[str, Tensor]
+    notes: Mapping[str, str] = MappingProxyType({})
+    examples: list[Example] = field(default_factory=list, init=False)
 
     def __call__(self, batch: Batch, prediction: Prediction) -> None:
         for index, identity in enumerate(batch.ids):
             if identity not in self.wanted:
                 continue
-            tiles = {
-                "input": batch.images[index],
-                "truth": batch.masks[index].float(),
-                "map": prediction.anomaly_map[index],
-            }
+            tiles = {"input": batch.images[index], "truth": batch.masks[index].float()}
+            tiles["map"] = prediction.anomaly_map[index]
             if prediction.reconstruction is not None:
                 tiles["reconstruction"] = prediction.reconstruction[index].clamp(0, 1)
             if batch.references is not None:
@@ -83,13 +75,10 @@ class Keeper:
             if identity in self.originals:
                 tiles["original"] = to_float(self.originals[identity])
             for role, tile in tiles.items():
-                self._write(batch.categories[index], batch.defects[index], identity, role, tile)
-
-    def _write(self, category: str, defect: str, identity: str, role: str, tile: Tensor) -> None:
-        path = Path(self.model, self.name, identity.replace("/", "-") + f"-{role}.png")
-        write_image(self.root / path, tile)
-        note = self.notes.get(identity, "")
-        self.examples.append(Example(self.model, self.name, category, defect, identity, role, path.as_posix(), note))
+                path = Path(self.model, self.name, identity.replace("/", "-") + f"-{role}.png")
+                write_image(self.run / FOLDER / path, tile)
+                of = batch.categories[index], batch.defects[index], identity, role, path.as_posix()
+                self.examples.append(Example(self.model, self.name, *of, self.notes.get(identity, "")))
 
 
 def write_image(path: Path, tile: Float[Tensor, "..."]) -> None:
@@ -134,7 +123,7 @@ def _one_of_each_panel(image: Float[Tensor, "1 3 h w"], textures: Tensor, genera
 
 def write_index(run: Path, examples: Iterable[Example]) -> None:
     """examples/index.csv, an image a row."""
-    columns = [field.name for field in fields(Example)]
+    columns = [column.name for column in fields(Example)]
     index = pd.DataFrame([astuple(example) for example in examples], columns=columns)
     make_folder(run / FOLDER)
     write_text(run / FOLDER / "index.csv", csv_text(index))
