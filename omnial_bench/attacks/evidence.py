@@ -121,14 +121,13 @@ def models_of(
     for row in records_of(attempts):
         numbers = {"eps": Fraction(row["eps"]), "steps": int(row["steps"]), "restarts": int(row["restarts"])}
         threats[row["set"]] = {name: row[name] for name in names} | numbers
-    found: dict[tuple[str, str], list[Figure]] = {}
-    for detector, paradigm in pd.concat([rows[keys[:2]], attempts[keys[:2]]]).itertuples(index=False, name=None):
-        found.setdefault((detector, paradigm), [])
+    pairs = pd.concat([rows[keys[:2]], attempts[keys[:2]]]).itertuples(index=False, name=None)
+    models: dict[tuple[str, str], list[Figure]] = {pair: [] for pair in pairs}
     for row in records_of(means):
         if row["set"] in threats:
-            made = {name: row[name] for name in ("set", "source", "value", "n")}
-            found[row["detector"], row["paradigm"]].append(Figure(**made, **threats[row["set"]]))
-    for (detector, paradigm), figures in found.items():
+            measured = {name: row[name] for name in ("set", "source", "value", "n")}
+            models[row["detector"], row["paradigm"]].append(Figure(**measured, **threats[row["set"]]))
+    for (detector, paradigm), figures in models.items():
         usable = [one for one in figures if one.comparable]
         own = tuple(one for one in usable if one.source == "self" or not one.eps)
         transferred = tuple(one for one in usable if one.source != "self" and one.eps)
