@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import KW_ONLY, astuple, dataclass, field, fields
 from pathlib import Path
-from types import MappingProxyType
 
 import pandas as pd
 import torch
@@ -59,7 +58,7 @@ class Keeper:
     name: str
     wanted: Collection[str]
     originals: Mapping[str, Tensor]
-    notes: Mapping[str, str] = MappingProxyType({})
+    notes: Mapping[str, str] = field(default_factory=dict)
     examples: list[Example] = field(default_factory=list, init=False)
 
     def __call__(self, batch: Batch, prediction: Prediction) -> None:
