@@ -8,10 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from omnial_bench.types import Prediction
+from omnial_bench.types import RGB, Prediction
 
-ImageBatch = Float[Tensor, "b 3 h w"]
-"""RGB, in [0, 1]; also a change of images, or a gradient to them."""
 Masks = Bool[Tensor, "b h w"]
 """Of each pixel whether it is anomalous, or may change."""
 PerImage = Float[Tensor, " b"]
@@ -140,7 +138,7 @@ class Aim:
 
     truth: Masks
     """The true masks, or target maps."""
-    images: ImageBatch
+    images: RGB
     """What the detector was shown; the gradient reaches it here too."""
     towards: bool = False
     """Whether `truth` is a target that the attack lowers the objective towards."""
@@ -154,7 +152,7 @@ class Aim:
     the unit of scores from it."""
 
     @classmethod
-    def at(cls, labels: Tensor, images: ImageBatch, towards: bool, progress: float) -> "Aim":
+    def at(cls, labels: Tensor, images: RGB, towards: bool, progress: float) -> "Aim":
         """At `labels`, which are NORMAL, ANOMALOUS or HIDDEN."""
         hidden = None if labels.dtype == torch.bool else labels == HIDDEN
         return cls(labels == ANOMALOUS, images, towards, progress, hidden)

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from omnial_bench.attacks.aim import ImageBatch, PerImage
+from omnial_bench.attacks.aim import PerImage
 from omnial_bench.attacks.pgd import Climb, DensePGD, ascent, keep, within
 from omnial_bench.attacks.settings import FIRST_STEP
 from omnial_bench.attacks.victim import Lookout, Victim
-from omnial_bench.types import ThreatModel
+from omnial_bench.types import RGB, ThreatModel
 
 
 class DenseAPGD(DensePGD):
@@ -28,9 +28,7 @@ class DenseAPGD(DensePGD):
         super().__init__(model, threat, **(paper | given), best=True)
         self.attack, self.rho = "APGD", rho
 
-    def climb(
-        self, clean: ImageBatch, region: Bool[Tensor, "b 1 h w"] | None, start: ImageBatch, lookout: Lookout
-    ) -> Climb:
+    def climb(self, clean: RGB, region: Bool[Tensor, "b 1 h w"] | None, start: RGB, lookout: Lookout) -> Climb:
         """The steps from one start of each image."""
         loss, gradient = lookout.gradient(start, 0.0)
         losses, flat = [loss], (gradient == 0).flatten(1).all(1)
@@ -61,9 +59,7 @@ class DenseAPGD(DensePGD):
         best, top = keep(best, top, attacked, self.sign * lookout.value(attacked))
         return Climb(best, torch.stack(losses), flat, top)
 
-    def _step(
-        self, attacked: ImageBatch, before: ImageBatch | None, gradient: ImageBatch, size: PerImage, clean: ImageBatch
-    ) -> ImageBatch:
+    def _step(self, attacked: RGB, before: RGB | None, gradient: RGB, size: PerImage, clean: RGB) -> RGB:
         """A projected step, mixed with the one before; the first has none before."""
         move = self.sign * size[:, None, None, None] * ascent(gradient, self.threat)
         ahead = self.threat.project(attacked + move, clean)
@@ -87,5 +83,5 @@ def checkpoints(steps: int) -> dict[int, int]:
     return {one: one - other for other, one in pairwise(at) if other < one < steps}
 
 
-def _choose(rows: Bool[Tensor, " b"], ones: ImageBatch, others: ImageBatch) -> ImageBatch:
+def _choose(rows: Bool[Tensor, " b"], ones: RGB, others: RGB) -> RGB:
     return torch.where(rows[:, None, None, None], ones, others)

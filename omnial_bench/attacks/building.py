@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from omnial_bench.attacks import outside
-from omnial_bench.attacks.aim import ImageBatch, Masks
+from omnial_bench.attacks.aim import Masks
 from omnial_bench.attacks.apgd import DenseAPGD
 from omnial_bench.attacks.corruptions import KINDS, MOVES, Corruption, Displacement
 from omnial_bench.attacks.minimal import Minimal
@@ -23,6 +23,7 @@ from omnial_bench.attacks.universal import Universal
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.schema import Threat
 from omnial_bench.trust import is_foreign
+from omnial_bench.types import RGB
 
 
 class BuiltAttack(Protocol):
@@ -34,7 +35,7 @@ class BuiltAttack(Protocol):
     """Images of the last call whose gradient was zero everywhere at the start, where an image whose weights are zero at
     first alone does not count; None without a gradient."""
 
-    def __call__(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch: ...
+    def __call__(self, images: RGB, labels: Masks, where: Masks | None = None) -> RGB: ...
 
 
 Builder = Callable[[Victim, Threat, torch.Generator, Any], BuiltAttack]

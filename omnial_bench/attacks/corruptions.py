@@ -16,11 +16,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.attacks.aim import ImageBatch, Masks, PerImage
+from omnial_bench.attacks.aim import Masks, PerImage
 from omnial_bench.attacks.dense import RecordAttack
 from omnial_bench.attacks.settings import CORRUPTIONS
 from omnial_bench.data.images import to_bytes, to_float
 from omnial_bench.synthesis.canny import gaussian_blur
+from omnial_bench.types import RGB
 
 GAMMA = 2.2
 """Values of an image are light to the power of 1 / GAMMA: a stop, which is twice the light, multiplies them by 1.37."""
@@ -29,7 +30,7 @@ STREAK = (12.0, 48.0)
 LINE = (torch.arange(25) + 0.5) / 25 - 0.5
 """Places from -1/2 to 1/2 along a motion, and across a disc, that a blur takes the mean over."""
 
-Corrupt = Callable[[ImageBatch, float, torch.Generator], ImageBatch]
+Corrupt = Callable[[RGB, float, torch.Generator], RGB]
 """Images, the size of the severity and random numbers to corrupted images, not yet cut to [0, 1]."""
 Move = Callable[[int, float, tuple[int, int], torch.Generator], tuple[Float[Tensor, "b 2 2"], Float[Tensor, "b 2"]]]
 """Number of images, size, height and width, random numbers -> where each pixel of a moved image comes from: the matrix
@@ -44,7 +45,7 @@ class Corruption(RecordAttack):
         """That of the severity."""
         return CORRUPTIONS[self.attack].sizes[self.options.severity - 1]
 
-    def forward(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch:
+    def forward(self, images: RGB, labels: Masks, where: Masks | None = None) -> RGB:
         """The corrupted images, in float32, in [0, 1]; equal to `images` outside of `where`."""
         clean, _, region = self.inputs(images, labels, where)
         corrupted = KINDS[self.attack](clean, self.size, self.generator).clamp(0, 1)
@@ -62,7 +63,7 @@ class Displacement(Corruption):
         super().__init__(*arguments)
         self.truth = torch.zeros(0, 1, 1, dtype=torch.bool)
 
-    def forward(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch:
+    def forward(self, images: RGB, labels: Masks, where: Masks | None = None) -> RGB:
         """The moved images, in float32, in [0, 1], values between pixels by bilinear interpolation; labels are those of
         the nearest pixel."""
         clean, truth, _ = self.inputs(images, labels, where)
@@ -78,27 +79,27 @@ class Displacement(Corruption):
         return torch.where(lost[:, None, None, None], clean, _sampled(clean, grid, "bilinear").clamp(0, 1))
 
 
-def gaussian_noise(images: ImageBatch, deviation: float, generator: torch.Generator) -> ImageBatch:
+def gaussian_noise(images: RGB, deviation: float, generator: torch.Generator) -> RGB:
     """Gaussian noise, of each value apart."""
     return images + deviation * torch.randn(images.shape, generator=generator).to(images.device)
 
 
-def blur(images: ImageBatch, sigma: float, _: torch.Generator) -> ImageBatch:
+def blur(images: RGB, sigma: float, _: torch.Generator) -> RGB:
     """Gaussian blur, cut at three standard deviations."""
     return gaussian_blur(images, sigma=sigma, radius=min(math.ceil(3 * sigma), min(images.shape[2:]) - 1))
 
 
-def brightness(images: ImageBatch, more: float, _: torch.Generator) -> ImageBatch:
+def brightness(images: RGB, more: float, _: torch.Generator) -> RGB:
     """More light, as far as white."""
     return images + more
 
 
-def contrast(images: ImageBatch, left: float, _: torch.Generator) -> ImageBatch:
+def contrast(images: RGB, left: float, _: torch.Generator) -> RGB:
     """Every value nearer to its channel's mean over the image."""
     return torch.lerp(images.mean((2, 3), keepdim=True), images, left)
 
 
-def jpeg(images: ImageBatch, quality: float, _: torch.Generator) -> ImageBatch:
+def jpeg(images: RGB, quality: float, _: torch.Generator) -> RGB:
     """Written as JPEG in memory and read again, on the 8-bit grid."""
     decoded = []
     for rows in to_bytes(images).permute(0, 2, 3, 1).cpu().numpy():
@@ -109,7 +110,7 @@ def jpeg(images: ImageBatch, quality: float, _: torch.Generator) -> ImageBatch:
     return to_float(torch.from_numpy(np.stack(decoded)).permute(0, 3, 1, 2), images.device)
 
 
-def light_gradient(images: ImageBatch, stops: float, generator: torch.Generator) -> ImageBatch:
+def light_gradient(images: RGB, stops: float, generator: torch.Generator) -> RGB:
     """Light that falls by `stops` across the frame, from the side or corner where it is strongest, in a direction of
     each image's own; in the middle it is as it was."""
     cosine, sine = _directions(torch.rand(len(images), generator=generator), images)
@@ -119,7 +120,7 @@ def light_gradient(images: ImageBatch, stops: float, generator: torch.Generator)
     return images * 2 ** (stops / GAMMA * ramp)
 
 
-def white_balance(images: ImageBatch, stops: float, generator: torch.Generator) -> ImageBatch:
+def white_balance(images: RGB, stops: float, generator: torch.Generator) -> RGB:
     """Light of another colour temperature than the camera is set to, warmer or colder by chance: red and blue `stops`
     apart, half of it each, and green as it was."""
     sign = torch.rand(len(images), generator=generator).round()[:, None] * 2 - 1
@@ -127,7 +128,7 @@ def white_balance(images: ImageBatch, stops: float, generator: torch.Generator) 
     return images * gains.to(images.device)[:, :, None, None]
 
 
-def glare(images: ImageBatch, peak: float, generator: torch.Generator) -> ImageBatch:
+def glare(images: RGB, peak: float, generator: torch.Generator) -> RGB:
     """A soft streak of white light, of STREAK's size, anywhere in the frame and in any direction; in its middle every
     value goes `peak` of its way to white."""
     height, width = images.shape[2:]
@@ -140,21 +141,21 @@ def glare(images: ImageBatch, peak: float, generator: torch.Generator) -> ImageB
     return torch.lerp(images, torch.ones_like(images), peak * torch.exp(-squares / 2))
 
 
-def defocus(images: ImageBatch, radius: float, _: torch.Generator) -> ImageBatch:
+def defocus(images: RGB, radius: float, _: torch.Generator) -> RGB:
     """The mean over a disc, as a lens out of focus takes it."""
     square = torch.cartesian_prod(LINE, LINE)
     disc = square[square.norm(dim=1) <= 0.5]
     return _smear(images, 2 * radius * disc.expand(len(images), -1, -1))
 
 
-def motion_blur(images: ImageBatch, length: float, generator: torch.Generator) -> ImageBatch:
+def motion_blur(images: RGB, length: float, generator: torch.Generator) -> RGB:
     """The mean along a straight way, in a direction of each image's own."""
     turn = 2 * math.pi * torch.rand(len(images), generator=generator)
     ways = length * torch.stack([turn.cos(), turn.sin()], 1)[:, None]
     return _smear(images, ways * LINE[:, None])
 
 
-def _smear(images: ImageBatch, ways: Float[Tensor, "b n 2"]) -> ImageBatch:
+def _smear(images: RGB, ways: Float[Tensor, "b n 2"]) -> RGB:
     """The mean of each image moved by each of its ways (right, down), in pixels per 256, its values read between
     pixels as bilinear interpolation does; beyond the frame it is mirrored."""
     count, channels, *sides = images.shape
@@ -167,13 +168,13 @@ def _smear(images: ImageBatch, ways: Float[Tensor, "b n 2"]) -> ImageBatch:
     return F.conv2d(padded, kernels, groups=count * channels).view_as(images)
 
 
-def _directions(turns: PerImage, images: ImageBatch) -> tuple[Float[Tensor, "b 1 1 1"], Float[Tensor, "b 1 1 1"]]:
+def _directions(turns: PerImage, images: RGB) -> tuple[Float[Tensor, "b 1 1 1"], Float[Tensor, "b 1 1 1"]]:
     """Cosine and sine of a share of a whole turn, on the images' device."""
     angles = _column(2 * math.pi * turns, images)
     return angles.cos(), angles.sin()
 
 
-def _column(values: PerImage, images: ImageBatch) -> Float[Tensor, "b 1 1 1"]:
+def _column(values: PerImage, images: RGB) -> Float[Tensor, "b 1 1 1"]:
     return values.to(images.device)[:, None, None, None]
 
 

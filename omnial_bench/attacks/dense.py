@@ -11,13 +11,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torchattacks.attack import Attack
 
-from omnial_bench.attacks.aim import ImageBatch, Masks, Objective, PerImage
+from omnial_bench.attacks.aim import Masks, Objective, PerImage
 from omnial_bench.attacks.objectives import objective_named
 from omnial_bench.attacks.threats import threat_model
 from omnial_bench.attacks.victim import as_victim
 from omnial_bench.config.schema import Threat
 from omnial_bench.errors import UserError
-from omnial_bench.types import ThreatModel
+from omnial_bench.types import RGB, ThreatModel
 
 
 class DenseAttack(Attack):  # type: ignore[misc]
@@ -50,7 +50,7 @@ class DenseAttack(Attack):  # type: ignore[misc]
         """1 where the objective is raised, -1 where it is lowered."""
         return -1.0 if self.targeted else 1.0
 
-    def inputs(self, images: ImageBatch, labels: Masks, where: Masks | None) -> tuple[ImageBatch, Masks, Masks]:
+    def inputs(self, images: RGB, labels: Masks, where: Masks | None) -> tuple[RGB, Masks, Masks]:
         """The images in float32, their truth or target maps, and where pixels may change, on one device."""
         clean = images.detach().float()
         truth = self.get_target_label(clean, labels) if self.targeted else labels
@@ -76,9 +76,7 @@ class RecordAttack(DenseAttack):
         self.alpha = float(2.5 * threat.eps / threat.steps if threat.step_size is None else threat.step_size)
 
 
-def stronger(
-    images: ImageBatch, gain: PerImage, others: ImageBatch, other_gain: PerImage
-) -> tuple[ImageBatch, PerImage]:
+def stronger(images: RGB, gain: PerImage, others: RGB, other_gain: PerImage) -> tuple[RGB, PerImage]:
     """Of two versions of each image the one that gains more, with its gain; the first where they are equal."""
     better = other_gain > gain
     return torch.where(better[:, None, None, None], others, images), torch.where(better, other_gain, gain)

@@ -2,19 +2,17 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
 from omnial_bench.data.images import to_bytes, to_float
-from omnial_bench.types import ThreatModel
+from omnial_bench.types import RGB, ThreatModel
 
 SHRINK = 0.95
 
 
-def quantise(
-    attacked: Float[Tensor, "b 3 h w"], originals: UInt8[Tensor, "b 3 h w"], threat: ThreatModel
-) -> UInt8[Tensor, "b 3 h w"]:
+def quantise(attacked: RGB, originals: UInt8[Tensor, "b 3 h w"], threat: ThreatModel) -> UInt8[Tensor, "b 3 h w"]:
     """Attacked images as bytes, on the CPU, within the threat's bound around the bytes of `originals`.
 
     Rounded, then held to floor(255 eps) levels. An L2 change that rounding has lengthened is shrunk until it fits.

@@ -7,10 +7,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from omnial_bench.attacks.aim import ImageBatch, Masks, PerImage
+from omnial_bench.attacks.aim import Masks, PerImage
 from omnial_bench.attacks.dense import RecordAttack
 from omnial_bench.attacks.pgd import within
 from omnial_bench.errors import UserError
+from omnial_bench.types import RGB
 
 FLOOR = 2.0**-9
 """Of eps: no smaller radius is told from none."""
@@ -37,7 +38,7 @@ class Minimal(RecordAttack):
         super().__init__(*arguments)
         self.sizes: list[float] = []
 
-    def forward(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch:
+    def forward(self, images: RGB, labels: Masks, where: Masks | None = None) -> RGB:
         """The attacked images, in float32, inside the ball and [0, 1]; equal to `images` outside of `where`. UserError
         for a victim without a threshold."""
         clean, target, region = self.inputs(images, labels, where)

@@ -2,8 +2,9 @@
 
 import torch
 
-from omnial_bench.attacks.aim import ImageBatch, Masks
+from omnial_bench.attacks.aim import Masks
 from omnial_bench.attacks.dense import RecordAttack
+from omnial_bench.types import RGB
 
 
 class Noise(RecordAttack):
@@ -12,7 +13,7 @@ class Noise(RecordAttack):
     In L2 the change inside `where` has the whole length, before it is cut to [0, 1].
     """
 
-    def forward(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch:
+    def forward(self, images: RGB, labels: Masks, where: Masks | None = None) -> RGB:
         """The images with noise, in float32, inside the ball and [0, 1]; equal to `images` outside of `where`."""
         clean, _, region = self.inputs(images, labels, where)
         noise = self.threat.draw(clean.shape, self.generator).to(clean.device)

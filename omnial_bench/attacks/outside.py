@@ -17,7 +17,7 @@ from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.schema import Threat
 from omnial_bench.errors import UserError, is_printable, unknown
 from omnial_bench.trust import drawing_from, guarded, load, parameters_of
-from omnial_bench.types import Goal, Norm, ThreatModel
+from omnial_bench.types import RGB, Goal, Norm, ThreatModel
 
 ROUNDING = 1e-5
 """By how much of eps an attacked image may be longer than its ball, and by how much a value may leave [0, 1]: float32
@@ -52,7 +52,7 @@ class Budget(ThreatModel):
 class Attacked(NamedTuple):
     """What an attack from elsewhere gives back."""
 
-    images: Float[Tensor, "b 3 h w"]
+    images: RGB
     """Inside the ball and [0, 1], and outside the region as they came."""
     losses: Sequence[float | Float[Tensor, ""]] = ()
     """The mean objective over the images before each step, a number a step, or none."""
@@ -78,7 +78,7 @@ class Attack(ABC):
     def __call__(
         self,
         victim: Victim,
-        images: Float[Tensor, "b 3 h w"],
+        images: RGB,
         target: Bool[Tensor, "b h w"],
         region: Bool[Tensor, "b 1 h w"],
         threat: Budget,
@@ -98,10 +98,10 @@ class Admitted:
 
     def __call__(
         self,
-        images: Float[Tensor, "b 3 h w"],
+        images: RGB,
         labels: Bool[Tensor, "b h w"],
         where: Bool[Tensor, "b h w"] | None = None,
-    ) -> Float[Tensor, "b 3 h w"]:
+    ) -> RGB:
         """The attacked images; UserError, one line, where the attack fails, or gives images outside of the ball, the
         region or [0, 1], or losses that are not one a step."""
         clean = images.detach().float()
@@ -128,9 +128,7 @@ class Admitted:
             raise UserError(f"{self.name}: expected zero_gradient from 0 to its {len(clean)} images, got {self.flat}")
         return attacked
 
-    def _measured(
-        self, found: object, clean: Float[Tensor, "b 3 h w"], region: Bool[Tensor, "b 1 h w"]
-    ) -> Float[Tensor, "b 3 h w"]:
+    def _measured(self, found: object, clean: RGB, region: Bool[Tensor, "b 1 h w"]) -> RGB:
         if not isinstance(found, Tensor) or found.shape != clean.shape:
             raise UserError(f"{self.name}: expected images of shape {tuple(clean.shape)}, got {_kind(found)}")
         images, eps = found.detach().to(clean), float(self.budget.eps)

@@ -4,9 +4,10 @@ import math
 
 import torch
 
-from omnial_bench.attacks.aim import ImageBatch, Masks
+from omnial_bench.attacks.aim import Masks
 from omnial_bench.attacks.boxes import box_of, filled, placed
 from omnial_bench.attacks.dense import RecordAttack, stronger
+from omnial_bench.types import RGB
 
 
 class Patch(RecordAttack):
@@ -16,7 +17,7 @@ class Patch(RecordAttack):
     start and the `steps` steps is kept for each image: at eps 1 the steps are long, and the last need not be best.
     """
 
-    def forward(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch:
+    def forward(self, images: RGB, labels: Masks, where: Masks | None = None) -> RGB:
         """The images with their patches, in float32, in [0, 1]; equal to `images` outside of patch and `where`."""
         clean, truth, region = self.inputs(images, labels, where)
         patch = self.place(region)[:, None]

@@ -7,20 +7,20 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from omnial_bench.attacks.aim import ImageBatch, Masks, Objective, PerImage
+from omnial_bench.attacks.aim import Masks, Objective, PerImage
 from omnial_bench.attacks.dense import DenseAttack
 from omnial_bench.attacks.objectives import balanced
 from omnial_bench.attacks.settings import TOGETHER, first_step
 from omnial_bench.attacks.victim import Lookout
 from omnial_bench.errors import UserError
-from omnial_bench.types import ThreatModel
+from omnial_bench.types import RGB, ThreatModel
 
 
 @dataclass(frozen=True)
 class Climb:
     """What came of one start, or of several that lay in one batch."""
 
-    images: ImageBatch
+    images: RGB
     losses: Float[Tensor, "steps b"]
     """The objective before each step."""
     flat: Bool[Tensor, " b"]
@@ -67,7 +67,7 @@ class DensePGD(DenseAttack):
         self.alpha = float(first_step(threat.eps, steps, decay=decay)) if step_size is None else step_size
         self.steps, self.random_start, self.restarts = steps, random_start, restarts
         self.best, self.decay, self.momentum, self.together = best, decay, momentum, together
-        self.begin: ImageBatch | None = None
+        self.begin: RGB | None = None
         """Images in the ball where the next call begins, each there or at the random start, whichever the objective
         calls the stronger. All there where the victim has rivals, which are those of these images."""
 
@@ -75,7 +75,7 @@ class DensePGD(DenseAttack):
         """What tells the steps their objective and its gradient."""
         return Lookout(self.model, truth, self.objective, towards=self.targeted)
 
-    def forward(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch:
+    def forward(self, images: RGB, labels: Masks, where: Masks | None = None) -> RGB:
         """The attacked images, in float32, inside the ball and [0, 1]; with `where`, equal to `images` outside of
         it. Raises UserError where the detector's output or gradient is NaN or infinite."""
         clean = images.detach().float()
@@ -114,9 +114,7 @@ class DensePGD(DenseAttack):
             )
         return kept.detach()
 
-    def climb(
-        self, clean: ImageBatch, region: Bool[Tensor, "b 1 h w"] | None, start: ImageBatch, lookout: Lookout
-    ) -> Climb:
+    def climb(self, clean: RGB, region: Bool[Tensor, "b 1 h w"] | None, start: RGB, lookout: Lookout) -> Climb:
         """The steps from one start of each image."""
         attacked, losses, flat = start, [], torch.ones(len(start), dtype=torch.bool, device=start.device)
         kept = gain = None
@@ -136,13 +134,11 @@ class DensePGD(DenseAttack):
             return Climb(kept, torch.stack(losses), flat, gain)
         return Climb(attacked, torch.stack(losses), flat, self.sign * losses[-1])
 
-    def turned(self, direction: ImageBatch, gradient: ImageBatch) -> ImageBatch:
+    def turned(self, direction: RGB, gradient: RGB) -> RGB:
         """Where a step goes, from the direction of the one before and the gradient."""
         return gathered(direction, gradient, self.momentum) if self.momentum else gradient
 
-    def _stronger(
-        self, start: ImageBatch, begin: ImageBatch, lookout: Lookout
-    ) -> tuple[ImageBatch, PerImage, Bool[Tensor, " b"]]:
+    def _stronger(self, start: RGB, begin: RGB, lookout: Lookout) -> tuple[RGB, PerImage, Bool[Tensor, " b"]]:
         """Of each image the start or where another attack has left it, whichever the objective calls the stronger, for
         what was gained for one figure may have been lost for another; never where the gradient is zero, as of a score
         that saturates. With the objective at the start, and whether the gradient is zero there."""
@@ -154,16 +150,14 @@ class DensePGD(DenseAttack):
         lookout.know(begun, torch.where(better, its_loss, loss), torch.where(wide, its_slope, slope))
         return begun, loss, (slope == 0).flatten(1).all(1)
 
-    def _start(self, clean: ImageBatch, region: Tensor | None, number: int) -> ImageBatch:
+    def _start(self, clean: RGB, region: Tensor | None, number: int) -> RGB:
         if number == 0 and not self.random_start:
             return clean
         noise = within(self.threat.draw(clean.shape, self.generator).to(clean.device), region)
         return self.threat.project(clean + noise, clean)
 
 
-def keep(
-    kept: ImageBatch | None, gain: PerImage | None, images: ImageBatch, other: PerImage
-) -> tuple[ImageBatch, PerImage]:
+def keep(kept: RGB | None, gain: PerImage | None, images: RGB, other: PerImage) -> tuple[RGB, PerImage]:
     """The stronger of the kept and the new version of each image, with its gain; the new one where they are equal."""
     if kept is None or gain is None:
         return images, other
@@ -171,7 +165,7 @@ def keep(
     return torch.where(better[:, None, None, None], images, kept), torch.where(better, other, gain)
 
 
-def ascent(gradient: ImageBatch, threat: ThreatModel) -> ImageBatch:
+def ascent(gradient: RGB, threat: ThreatModel) -> RGB:
     """The direction of steepest ascent of length 1 in the threat's norm; 0 where there is no gradient."""
     if threat.norm == "linf":
         return gradient.sign()
@@ -180,7 +174,7 @@ def ascent(gradient: ImageBatch, threat: ThreatModel) -> ImageBatch:
     return direction / length.clamp_min(1)
 
 
-def gathered(direction: ImageBatch, gradient: ImageBatch, momentum: float) -> ImageBatch:
+def gathered(direction: RGB, gradient: RGB, momentum: float) -> RGB:
     """A share of the direction before and the gradient of length 1 in L1, an image at a time: MI-FGSM's (Dong et al.,
     CVPR 2018)."""
     gradient = scaled(gradient)
@@ -188,7 +182,7 @@ def gathered(direction: ImageBatch, gradient: ImageBatch, momentum: float) -> Im
     return momentum * direction + gradient / size.clamp_min(1)
 
 
-def scaled(gradient: ImageBatch) -> ImageBatch:
+def scaled(gradient: RGB) -> RGB:
     """Each image's gradient over its largest value; 0 where there is none.
 
     The square of what is left of a saturated detector's gradient, 1e-22 perhaps, is 0 in float32: without this its
@@ -198,6 +192,6 @@ def scaled(gradient: ImageBatch) -> ImageBatch:
     return torch.where(largest > 0, gradient / largest, 0)
 
 
-def within(change: ImageBatch, region: Bool[Tensor, "b 1 h w"] | None) -> ImageBatch:
+def within(change: RGB, region: Bool[Tensor, "b 1 h w"] | None) -> RGB:
     """The change inside the region alone; everywhere for None."""
     return change if region is None else change * region

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.attacks.aim import ImageBatch, Masks, Objective, PerImage
+from omnial_bench.attacks.aim import Masks, Objective, PerImage
 from omnial_bench.attacks.victim import Victim
+from omnial_bench.types import RGB
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ ENOUGH = 0.99
 
 
 def agreement(
-    victim: Victim, images: ImageBatch, truth: Masks, objective: Objective, generator: torch.Generator
+    victim: Victim, images: RGB, truth: Masks, objective: Objective, generator: torch.Generator
 ) -> float | None:
     """The cosine of the slopes of the objective that the gradient tells and those that forward passes measure.
 
@@ -66,10 +67,10 @@ def agreement(
 
 def _best_cosine(
     victim: Victim,
-    images: ImageBatch,
+    images: RGB,
     truth: Masks,
     objective: Objective,
-    directions: Sequence[ImageBatch],
+    directions: Sequence[RGB],
     steps: Sequence[float],
     rounding: float,
 ) -> float | None:
@@ -104,7 +105,7 @@ def _least_cosine(told: Float[Tensor, "d b"], measured: Float[Tensor, "d b"], ro
     return min(means, default=None)
 
 
-def _direction(images: ImageBatch, scale: int, generator: torch.Generator) -> ImageBatch:
+def _direction(images: RGB, scale: int, generator: torch.Generator) -> RGB:
     """Random signs in squares of `scale` pixels."""
     height, width = images.shape[-2:]
     cells = (len(images), 3, -(-height // scale), -(-width // scale))

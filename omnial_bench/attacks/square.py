@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from omnial_bench.attacks.aim import ImageBatch, Masks
+from omnial_bench.attacks.aim import Masks
 from omnial_bench.attacks.boxes import Box, box_of, filled, placed
 from omnial_bench.attacks.dense import RecordAttack, stronger
+from omnial_bench.types import RGB
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Queries, of ten thousand, after which a square has half the area (the paper's section 4.1); scaled to the budget."""
@@ -31,7 +32,7 @@ class Square(RecordAttack):
     an attack that hides; the query for that is not counted. Squares lie in the box around `where`.
     """
 
-    def forward(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch:
+    def forward(self, images: RGB, labels: Masks, where: Masks | None = None) -> RGB:
         """The attacked images, in float32, inside the ball and [0, 1]; equal to `images` outside of `where`."""
         clean, truth, region = self.inputs(images, labels, where)
         box, propose = box_of(region), self._bumps if self.threat.norm == "l2" else self._corners
@@ -46,7 +47,7 @@ class Square(RecordAttack):
         self.keep_losses(losses)
         return attacked
 
-    def _corners(self, step: int, attacked: ImageBatch, clean: ImageBatch, region: Masks, box: Box) -> ImageBatch:
+    def _corners(self, step: int, attacked: RGB, clean: RGB, region: Masks, box: Box) -> RGB:
         """Stripes, then a square, at the corners of the L-infinity ball (the paper's algorithm 2)."""
         frame = clean.shape[2:]
         if step == 0 and self.random_start:
@@ -58,7 +59,7 @@ class Square(RecordAttack):
         corner = self.threat.project(clean + float(self.threat.eps) * colours.to(clean.device), clean)
         return torch.where(painted[:, None], corner, attacked)
 
-    def _bumps(self, step: int, attacked: ImageBatch, clean: ImageBatch, region: Masks, box: Box) -> ImageBatch:
+    def _bumps(self, step: int, attacked: RGB, clean: RGB, region: Masks, box: Box) -> RGB:
         """A grid of bumps, then length moved into bumps elsewhere, on the L2 sphere but for what [0, 1] cuts off."""
         eps = float(self.threat.eps)
         if step == 0 and self.random_start:
@@ -74,7 +75,7 @@ class Square(RecordAttack):
         return side.clamp_min(least).minimum(box.height).minimum(box.width)
 
 
-def tiled(region: Masks, box: Box, generator: torch.Generator) -> ImageBatch:
+def tiled(region: Masks, box: Box, generator: torch.Generator) -> RGB:
     """The first query: a grid of bumps over the box, signs and directions by chance, of length 1 inside the region."""
     b, device = len(region), region.device
     signs = _signs((b, GRID, GRID, 3), generator).to(device)
@@ -92,8 +93,8 @@ def tiled(region: Masks, box: Box, generator: torch.Generator) -> ImageBatch:
 
 
 def moved(
-    change: ImageBatch, region: Masks, box: Box, side: Int64[Tensor, " b"], eps: float, generator: torch.Generator
-) -> ImageBatch:
+    change: RGB, region: Masks, box: Box, side: Int64[Tensor, " b"], eps: float, generator: torch.Generator
+) -> RGB:
     """A change in which one square has given its length, and the ball what was left of it, to bumps in another square.
 
     Both squares have the given side and lie in the box at random. What was there where the bumps come stays in the

@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.attacks.aim import ImageBatch, Masks, PerImage
+from omnial_bench.attacks.aim import Masks, PerImage
 from omnial_bench.attacks.pgd import DensePGD, gathered
 from omnial_bench.attacks.victim import Lookout
+from omnial_bench.types import RGB
 
 
 class DenseTransfer(DensePGD):
@@ -31,7 +32,7 @@ class DenseTransfer(DensePGD):
     def lookout(self, truth: Masks) -> Lookout:
         return _Diverse(self, truth) if self.diversity else super().lookout(truth)
 
-    def turned(self, direction: ImageBatch, gradient: ImageBatch) -> ImageBatch:
+    def turned(self, direction: RGB, gradient: RGB) -> RGB:
         return gathered(direction, smooth(gradient, self.kernel) if self.kernel else gradient, self.momentum)
 
 
@@ -42,7 +43,7 @@ class _Diverse(Lookout):
         super().__init__(attack.model, truth, attack.objective, towards=attack.targeted)
         self.attack = attack
 
-    def gradient(self, images: ImageBatch, progress: float) -> tuple[PerImage, ImageBatch]:
+    def gradient(self, images: RGB, progress: float) -> tuple[PerImage, RGB]:
         """Objective of the images as they are shown, and its gradient to the images as they are."""
         grid = self._grid(images)
         images = images.detach().requires_grad_(True)
@@ -56,7 +57,7 @@ class _Diverse(Lookout):
         )
         return loss, torch.autograd.grad(shown, images, gradient)[0]
 
-    def _grid(self, images: ImageBatch) -> Float[Tensor, "b h w 2"]:
+    def _grid(self, images: RGB) -> Float[Tensor, "b h w 2"]:
         """Where each shown pixel is taken from, in the coordinates of grid_sample."""
         drawn = torch.rand(4, len(images), generator=self.attack.generator)
         least = self.attack.resize
@@ -69,7 +70,7 @@ class _Diverse(Lookout):
         return F.affine_grid(affine.to(images), list(images.shape), align_corners=False)
 
 
-def smooth(gradient: ImageBatch, side: int) -> ImageBatch:
+def smooth(gradient: RGB, side: int) -> RGB:
     """The gradient under a Gaussian of an odd `side`, zeros outside the frame."""
     radius = side // 2
     at = torch.arange(-radius, radius + 1, device=gradient.device, dtype=gradient.dtype)

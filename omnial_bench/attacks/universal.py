@@ -5,8 +5,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnial_bench.attacks.aim import ImageBatch, Masks
+from omnial_bench.attacks.aim import Masks
 from omnial_bench.attacks.dense import RecordAttack
+from omnial_bench.types import RGB
 
 
 class Universal(RecordAttack):
@@ -17,7 +18,7 @@ class Universal(RecordAttack):
     agree on. `losses` holds the mean objective over each pass, met with the change as it then was.
     """
 
-    def forward(self, images: ImageBatch, labels: Masks, where: Masks | None = None) -> ImageBatch:
+    def forward(self, images: RGB, labels: Masks, where: Masks | None = None) -> RGB:
         """The images with the change, in float32, inside the ball and [0, 1]; equal to `images` outside of `where`."""
         clean, truth, region = self.inputs(images, labels, where)
         region = region[:, None]

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from omnial_bench.attacks.aim import Aim, ImageBatch, Masks, Objective, PerImage, Rivals
+from omnial_bench.attacks.aim import Aim, Masks, Objective, PerImage, Rivals
 from omnial_bench.attacks.objectives import STEADY
 from omnial_bench.errors import UserError, line_of
-from omnial_bench.types import Detector, Prediction, Untrained
+from omnial_bench.types import RGB, Detector, Prediction, Untrained
 
 PRECISIONS = (None, torch.bfloat16)
 
@@ -38,12 +38,12 @@ class Victim(nn.Module):
         self.precision = precision
         self.rivals = list(rivals) or [None] * len(detectors)
 
-    def forward(self, images: ImageBatch) -> Float[Tensor, "b 2 h w"]:
+    def forward(self, images: RGB) -> Float[Tensor, "b 2 h w"]:
         """Logits 0 for normal and the mean log-odds over the detectors for anomalous."""
         odds = torch.stack([prediction.log_odds for prediction in self.predictions(images)]).mean(0)
         return torch.stack((torch.zeros_like(odds), odds), dim=1)
 
-    def predictions(self, images: ImageBatch) -> Iterator[Prediction]:
+    def predictions(self, images: RGB) -> Iterator[Prediction]:
         """Each detector's prediction in turn, in the images' precision; one at a time, so that one graph at a time need
         be held.
 
@@ -75,8 +75,8 @@ class Victim(nn.Module):
             )
 
     def gradient(
-        self, images: ImageBatch, truth: Masks, objective: Objective, *, towards: bool = False, progress: float = 0.0
-    ) -> tuple[PerImage, ImageBatch]:
+        self, images: RGB, truth: Masks, objective: Objective, *, towards: bool = False, progress: float = 0.0
+    ) -> tuple[PerImage, RGB]:
         """The mean of `objective` over the detectors, an image at a time, and its gradient to the images.
 
         `truth` holds labels as of `objectives`, where False is NORMAL and True ANOMALOUS; `towards` and `progress` are
@@ -99,7 +99,7 @@ class Victim(nn.Module):
 
     @torch.no_grad()
     def value(
-        self, images: ImageBatch, truth: Masks, objective: Objective, *, towards: bool = False, progress: float = 0.0
+        self, images: RGB, truth: Masks, objective: Objective, *, towards: bool = False, progress: float = 0.0
     ) -> PerImage:
         """The mean of `objective` over the detectors, an image at a time, by forward passes alone."""
         aim = Aim.at(truth, images, towards, progress)
@@ -125,11 +125,11 @@ class Lookout:
         self._seen: Tensor | None = None
         self._loss = self._slope = torch.zeros(())
 
-    def know(self, images: ImageBatch, loss: PerImage, slope: ImageBatch) -> None:
+    def know(self, images: RGB, loss: PerImage, slope: RGB) -> None:
         """Takes what has been seen of these images for the last look."""
         self._seen, self._loss, self._slope = images, loss, slope
 
-    def gradient(self, images: ImageBatch, progress: float) -> tuple[PerImage, ImageBatch]:
+    def gradient(self, images: RGB, progress: float) -> tuple[PerImage, RGB]:
         """As `Victim.gradient`."""
         rows = self._moved(images)
         if rows is None:
@@ -144,7 +144,7 @@ class Lookout:
         self._seen = images
         return self._loss, self._slope
 
-    def value(self, images: ImageBatch) -> PerImage:
+    def value(self, images: RGB) -> PerImage:
         """As `Victim.value`, at progress 0."""
         rows = self._moved(images)
         if rows is None:
@@ -154,7 +154,7 @@ class Lookout:
         loss = self.target.value(images[rows], self.truth[rows], self.objective, towards=self.towards)
         return self._loss.index_copy(0, rows, loss)
 
-    def _moved(self, images: ImageBatch) -> Int64[Tensor, " n"] | None:
+    def _moved(self, images: RGB) -> Int64[Tensor, " n"] | None:
         """The images that have moved since the last look; None for all of them."""
         if self._seen is None or self.objective not in STEADY:
             return None
@@ -165,7 +165,7 @@ class Lookout:
 class _Segmenter(Untrained):
     """A module as torchattacks knows them for dense labels: images in [0, 1] to logits of two classes (b, 2, h, w)."""
 
-    def forward(self, images: ImageBatch) -> Prediction:
+    def forward(self, images: RGB) -> Prediction:
         logits = self.module(images)
         if not isinstance(logits, Tensor) or logits.ndim != 4 or logits.shape[1] != 2:
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
@@ -183,7 +183,7 @@ def as_victim(model: nn.Module) -> Victim:
     return found
 
 
-def _gradient(loss: PerImage, images: ImageBatch, detector: nn.Module) -> ImageBatch:
+def _gradient(loss: PerImage, images: RGB, detector: nn.Module) -> RGB:
     """The gradient to the images; UserError where the detector, or what the objective takes of it, has none."""
     if not loss.requires_grad:
         raise _no_gradient(detector, "its output does not depend on it")
