@@ -9,7 +9,8 @@ from learning import check_whole
 from torch import Tensor
 
 from omnial_bench.errors import UserError
-from omnial_bench.models.gaussian import EDGE, RIDGE, ROUND, FilterGaussian, Options
+from omnial_bench.models.gaussian import EDGE, RIDGE, FilterGaussian, Options
+from omnial_bench.models.levels import ROUND
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

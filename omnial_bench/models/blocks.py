@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -17,8 +18,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from omnial_bench.models.instance_norm import InstanceNorm
-from omnial_bench.models.options import Norm, check_sides
-from omnial_bench.types import RGB
+from omnial_bench.models.options import Norm
 
 FAR = 0.1
 """Weight of the dilated path of DCSA and of the separate paths of DiffNeck (OmniAL, sections 3.2 and 3.3)."""
@@ -203,53 +203,46 @@ class Level(Part):
         return self.stage(features if skip is None else torch.cat((features, skip), 1))  # type: ignore[no-any-return]
 
 
-class Reconstructor(nn.Module):
-    """DRAEM's reconstruction network: five scales, no skips, a linear 3x3 head. `b 3 h w` to `b outputs h w`."""
+class Mirrored(nn.Module):
+    """An encoder, its decoder and a 3x3 head; `encoded` and `decoded` are channels of their scales over `width`."""
 
-    def __init__(self, *, outputs: int, width: int, style: Style) -> None:
+    skips: ClassVar[bool] = False
+
+    def __init__(
+        self, inputs: int, outputs: int, width: int, encoded: Sequence[int], decoded: Sequence[int], style: Style
+    ) -> None:
         super().__init__()
-        widths = [width * factor for factor in (1, 2, 4, 8, 8)]
-        self.encoder = Encoder(3, widths, style)
-        narrowing = pairwise([widths[4], widths[2], widths[1], widths[0], widths[0]])
-        sides = zip(narrowing, _doubled(style.strides(5)), strict=True)
-        self.levels = nn.ModuleList(Level(m, m, n, style, upsample=upsample) for (m, n), upsample in sides)
+        self.encoder = Encoder(inputs, [width * factor for factor in encoded], style)
+        self.levels = nn.ModuleList()
+        doubled = [coarse != fine for coarse, fine in pairwise(reversed(style.strides(len(encoded))))]
+        for (coarse, fine), skip, upsample in zip(pairwise(decoded), reversed(encoded[:-1]), doubled, strict=True):
+            m, n, k = width * coarse, width * fine, width * skip * self.skips
+            self.levels.append(Level(m, n if self.skips else m, n, style, skip=k, upsample=upsample))
         self.out = nn.Conv2d(width, outputs, 3, padding=1)
 
-    def forward(self, images: RGB) -> Float[Tensor, "b c h w"]:
-        features = self.encoder(images)[-1]
-        for level in self.levels:
-            features = level(features)
-        return self.out(features)  # type: ignore[no-any-return]
-
-
-class Localiser(nn.Module):
-    """DRAEM's discriminative network: six scales with skips, a 3x3 head. `b inputs h w` to logits `b classes h w`."""
-
-    def __init__(self, *, inputs: int, classes: int, width: int, style: Style) -> None:
-        super().__init__()
-        widths = [width * factor for factor in (1, 2, 4, 8, 8, 8)]
-        self.encoder = Encoder(inputs, widths, style)
-        *skips, coarsest = widths
-        narrowing = pairwise([coarsest, widths[3], widths[2], widths[1], widths[0], widths[0]])
-        sides = zip(narrowing, reversed(skips), _doubled(style.strides(6)), strict=True)
-        self.levels = nn.ModuleList(Level(m, n, n, style, skip=k, upsample=upsample) for (m, n), k, upsample in sides)
-        self.out = nn.Conv2d(width, classes, 3, padding=1)
-
-    def forward(self, inputs: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
-        *skips, features = self.encoder(inputs)
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k h w"]:
+        *skips, features = self.encoder(images)
+        if not self.skips:
+            skips = [None] * len(skips)
         for level, skip in zip(self.levels, reversed(skips), strict=True):
             features = level(features, skip)
         return self.out(features)  # type: ignore[no-any-return]
 
 
-def _doubled(strides: Sequence[int]) -> list[bool]:
-    """Whether the size doubles at each decoder level, the coarsest level first."""
-    return [coarse != fine for coarse, fine in pairwise(reversed(strides))]
+class Reconstructor(Mirrored):
+    """DRAEM's reconstruction network: five scales, no skips, a linear head. `b 3 h w` to `b outputs h w`."""
+
+    def __init__(self, *, outputs: int, width: int, style: Style) -> None:
+        super().__init__(3, outputs, width, (1, 2, 4, 8, 8), (8, 4, 2, 1, 1), style)
 
 
-def check_size(images: RGB, multiple: int) -> None:
-    """UserError where height or width is no multiple of what the poolings need."""
-    check_sides((images.shape[-2], images.shape[-1]), multiple)
+class Localiser(Mirrored):
+    """DRAEM's discriminative network: six scales with skips. `b inputs h w` to logits `b classes h w`."""
+
+    skips = True
+
+    def __init__(self, *, inputs: int, classes: int, width: int, style: Style) -> None:
+        super().__init__(inputs, classes, width, (1, 2, 4, 8, 8, 8), (8, 8, 4, 2, 1, 1), style)
 
 
 def initialise(network: nn.Module, generator: torch.Generator | None = None) -> None:
@@ -264,12 +257,12 @@ def initialise(network: nn.Module, generator: torch.Generator | None = None) -> 
         return
     for part in network.modules():
         if isinstance(part, nn.Conv2d):
-            part.weight = _rounded(_float64(part.weight).normal_(0.0, 0.02, generator=generator))
+            part.weight = _drawn(part.weight, Tensor.normal_, 0.0, 0.02, generator)
             if part.bias is not None:
                 bound = 1 / sqrt(part.weight[0].numel())
-                part.bias = _rounded(_float64(part.bias).uniform_(-bound, bound, generator=generator))
+                part.bias = _drawn(part.bias, Tensor.uniform_, -bound, bound, generator)
         elif isinstance(part, nn.BatchNorm2d | nn.GroupNorm):
-            part.weight = _rounded(_float64(part.weight).normal_(1.0, 0.02, generator=generator))
+            part.weight = _drawn(part.weight, Tensor.normal_, 1.0, 0.02, generator)
             nn.init.zeros_(part.bias)
     for part in network.modules():
         if isinstance(part, DCSA) and part.near is not None and part.far is not None:
@@ -277,9 +270,8 @@ def initialise(network: nn.Module, generator: torch.Generator | None = None) -> 
                 nn.init.constant_(norm.weight, QUIET)
 
 
-def _float64(like: Tensor) -> Tensor:
-    return torch.empty_like(like, dtype=torch.float64, requires_grad=False)
-
-
-def _rounded(values: Tensor) -> nn.Parameter:
+def _drawn(
+    like: Tensor, law: Callable[..., Tensor], low: float, high: float, generator: torch.Generator | None
+) -> nn.Parameter:
+    values = law(torch.empty_like(like, dtype=torch.float64, requires_grad=False), low, high, generator=generator)
     return nn.Parameter(values.to(torch.get_default_dtype()))

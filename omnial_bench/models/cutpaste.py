@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from omnial_bench.config.load import read_backbone
 from omnial_bench.models.backbone import Backbone, untrained
 from omnial_bench.models.learned import Features, Learned, Terms
-from omnial_bench.models.levels import resized, smoothed
+from omnial_bench.models.levels import directions, resized, roots, rows_of, smoothed
 from omnial_bench.models.networks import draw
 from omnial_bench.models.options import CutPasteOptions as Options
 from omnial_bench.synthesis.cutpaste import cut_paste, cut_paste_scar
@@ -24,8 +24,6 @@ GREY, SPREAD = 0.5, 0.25
 Rows = Float[Tensor, "n d"]
 KINDS = 3
 """Normal, with a piece pasted, with a scar pasted."""
-ROUND = 1e-6
-"""Added under the root, whose slope would be unbounded at 0."""
 
 
 class CutPaste(Learned):
@@ -68,8 +66,8 @@ class CutPaste(Learned):
 
     def forward(self, images: RGB) -> Prediction:
         features = self._features(images)
-        score = _roots(self.whole.squares(self._embedded(features.mean((2, 3)))))
-        places = _roots(self.windows.squares(self._embedded(self._windows(features))))
+        score = roots(self.whole.squares(self._embedded(features.mean((2, 3)))))
+        places = roots(self.windows.squares(self._embedded(self._windows(features))))
         maps = resized(places.view(len(images), 1, *features.shape[2:]), images.shape[2:])
         return self.prediction(images, smoothed(maps, self.options.sigma), score)
 
@@ -81,15 +79,10 @@ class CutPaste(Learned):
     def _windows(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "n c"]:
         side = self.options.window
         pooled = F.avg_pool2d(features, side, stride=1, padding=side // 2, count_include_pad=False)
-        return pooled.permute(0, 2, 3, 1).flatten(0, 2)
+        return rows_of(pooled)
 
     def _embedded(self, features: Float[Tensor, "n c"]) -> Float[Tensor, "n d"]:
-        embedded = self.head(features)
-        return embedded * (embedded.square().sum(1, keepdim=True) + ROUND).rsqrt()  # type: ignore[no-any-return]
-
-
-def _roots(squares: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    return (squares + ROUND).sqrt()
+        return directions(self.head(features))
 
 
 class Density(nn.Module):

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from omnial_bench.errors import UserError
-from omnial_bench.models.blocks import Localiser, Reconstructor, Style, check_size, initialise
+from omnial_bench.models.blocks import Localiser, Reconstructor, Style, initialise
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
 from omnial_bench.models.options import DRAEMOptions as Options
-from omnial_bench.models.options import NetworksOptions
+from omnial_bench.models.options import NetworksOptions, check_sides
 from omnial_bench.synthesis import draem as synthesis
 from omnial_bench.types import RGB, GradientTrained, Prediction, Synthetic
 
@@ -38,7 +38,7 @@ class TwoNetworks(GradientTrained):
 
     def networks(self, images: RGB) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b k h w"]]:
         """The reconstruction and the logits; UserError for a size the stride does not divide."""
-        check_size(images, self.options.output_stride)
+        check_sides(images.shape[2:], self.options.output_stride)
         reconstruction = self.reconstruction(images)
         logits = self.localisation(self.neck(torch.cat((reconstruction, images), 1)))
         return reconstruction.to(images), logits.to(images)

@@ -11,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.models.blocks import check_size
 from omnial_bench.models.fitted import Fitted
+from omnial_bench.models.levels import roots
 from omnial_bench.models.options import GaussianOptions as Options
+from omnial_bench.models.options import check_sides
 from omnial_bench.types import RGB, Prediction
 
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -22,8 +23,6 @@ EDGE = 1e-2
 """Of a grey value's change: below it the strength of an edge is flat, so that it has a slope everywhere."""
 RIDGE = 1e-6
 """Added to each variance, which is 0 where every normal image has one colour: a quarter of a grey level, squared."""
-ROUND = 1e-6
-"""Added under the root, whose slope would be unbounded at 0."""
 
 
 class FilterGaussian(Fitted):
@@ -68,12 +67,12 @@ class FilterGaussian(Fitted):
         apart = (self._features(images) - self.mean).permute(2, 3, 1, 0)
         whitened = torch.linalg.solve_triangular(self.factor, apart, upper=False)
         squares = whitened.square().mean(2).permute(2, 0, 1)
-        return self.prediction(images, (squares + ROUND).sqrt())
+        return self.prediction(images, roots(squares))
 
     def _features(self, images: RGB) -> Float[Tensor, "b d gh gw"]:
         """Mean colours, and mean strengths of edges at each scale and direction, over three places by three."""
         stride = self.options.stride
-        check_size(images, stride)
+        check_sides(images.shape[2:], stride)
         levels = [F.avg_pool2d(images, stride)]
         for scale in range(self.options.scales):
             side = min(2**scale, stride)

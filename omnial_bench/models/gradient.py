@@ -1,7 +1,7 @@
 """Training by gradient on synthetic anomalies: the loop, which goes on where it was stopped, and its log."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +38,7 @@ VALIDATION_LIMIT = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What is to be trained, where and how: the arguments of `train`, as a process of its own can be sent them."""
+    """What is to be trained, where and how, as a process of its own can be sent it."""
 
     recipe: Recipe
     out: Path
@@ -46,11 +46,14 @@ class Order:
     device: str = "auto"
     precision: Precision = "32-true"
     recompute: bool = False
+    """Make features twice, which takes less memory and changes no weight."""
     devices: int = 1
-    trusted: tuple[str, ...] = ()
+    """As many processes share each batch, and the weights differ by rounding alone."""
+    trusted: Collection[str] = ()
     categories: tuple[str, ...] = ()
     """Of each image."""
     saved: Callable[[Path], None] | None = None
+    """Is told the file of each save, which a training goes on from."""
 
 
 def descend(

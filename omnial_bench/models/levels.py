@@ -17,7 +17,16 @@ ROUND = 1e-6
 """Added to a squared length, whose root has no slope at 0."""
 
 
-def directions(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+def roots(squares: Tensor) -> Tensor:
+    return (squares + ROUND).sqrt()
+
+
+def rows_of(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "n c"]:
+    """A row for each place of each image."""
+    return features.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def directions(features: Float[Tensor, "b c *places"]) -> Float[Tensor, "b c *places"]:
     """Features of length 1 at each place."""
     return features * (features.square().sum(1, keepdim=True) + ROUND).rsqrt()
 

@@ -1,6 +1,6 @@
 """What may be switched of each detector, and the sizes that it takes. No torch here: a mistake is told without it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -288,7 +288,7 @@ def check_fit(options: object, size: tuple[int, int]) -> None:
         check_sides(size, options.multiple)
 
 
-def check_sides(size: tuple[int, int], multiple: int) -> None:
+def check_sides(size: Sequence[int], multiple: int) -> None:
     """UserError where height or width is no multiple of what the poolings need."""
     height, width = size
     if height % multiple or width % multiple:

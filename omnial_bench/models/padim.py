@@ -10,17 +10,15 @@ from torch.nn import functional as F
 
 from omnial_bench.errors import UserError
 from omnial_bench.models.backbone import Backbone
-from omnial_bench.models.blocks import check_size
 from omnial_bench.models.chain import Moments, Rows, nest, squares, unnest
 from omnial_bench.models.fitted import Fitted
-from omnial_bench.models.levels import in_full, to_pixels
+from omnial_bench.models.levels import in_full, roots, to_pixels
 from omnial_bench.models.options import PaDiMOptions as Options
+from omnial_bench.models.options import check_sides
 from omnial_bench.types import RGB, Prediction
 
 RIDGE = 0.01
 """Added to each variance, as published."""
-ROUND = 1e-6
-"""Added under the root, whose slope would be unbounded at 0."""
 
 
 class Level(nn.Module):
@@ -81,12 +79,12 @@ class PaDiM(Fitted):
             apart = [part - level.mean[:, None] for part, level in zip(nested, self._levels(), strict=True)]
             values = squares(apart, [Rows(level.above, level.own) for level in self._levels()])
             high, wide = images.shape[2:]
-            maps = unnest((values + ROUND).sqrt(), (high // self.coarsest, wide // self.coarsest), self.ratios)
+            maps = unnest(roots(values), (high // self.coarsest, wide // self.coarsest), self.ratios)
             return self.prediction(images, to_pixels(maps, (high, wide), self.options.sigma))
 
     def _nested(self, images: RGB) -> list[Float[Tensor, "p b d"]]:
         """The drawn channels, coarsest first, in the order of `models.chain`."""
-        check_size(images, self.coarsest)
+        check_sides(images.shape[2:], self.coarsest)
         nested = []
         features = zip(reversed(self.backbone(images)), reversed(self.backbone.strides), self._levels(), strict=True)
         for place, (part, stride, level) in enumerate(features):

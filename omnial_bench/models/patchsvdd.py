@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from omnial_bench.models.coreset import nearest
 from omnial_bench.models.learned import Features, Learned, Terms
-from omnial_bench.models.levels import in_full
+from omnial_bench.models.levels import in_full, roots, rows_of
 from omnial_bench.models.networks import draw
 from omnial_bench.models.options import PatchSVDDOptions as Options
 from omnial_bench.synthesis.patch_pairs import DIRECTIONS, coinciding, neighbours
@@ -22,8 +22,6 @@ SMALL, LARGE = 32, 64
 STEPS = {SMALL: 4, LARGE: 16}
 """Pixels from one patch of an image to the next, by their side."""
 SLOPE = 0.1
-ROUND = 1e-6
-"""Added under a root, whose slope would be unbounded at 0."""
 LEAST = 1e-4
 """Added to both maps, whose product is taken as a sum of logarithms."""
 
@@ -135,12 +133,12 @@ class PatchSVDD(Learned):
         for side, memory in zip(STEPS, (self.small, self.large), strict=True):
             embedded = self.encoder(shown, side).to(images.dtype)
             with in_full(images):
-                distances = _to_nearest(embedded.permute(0, 2, 3, 1).flatten(0, 2), memory)
+                distances = _to_nearest(rows_of(embedded), memory)
                 maps.append(spread(distances.view(len(images), 1, *embedded.shape[2:]), side))
         return self.prediction(images, torch.stack([(part + LEAST).log() for part in maps]).sum(0))
 
     def _remembered(self, normals: Iterable[Tensor], side: int, generator: torch.Generator) -> Float[Tensor, "n d"]:
-        every = [self.encoder(images - self.centre, side).permute(0, 2, 3, 1).flatten(0, 2) for images in normals]
+        every = [rows_of(self.encoder(images - self.centre, side)) for images in normals]
         rows, most = torch.cat(every), self.options.most
         if most is None or len(rows) <= most:
             return rows
@@ -156,4 +154,4 @@ def spread(values: Float[Tensor, "b 1 gh gw"], side: int) -> Float[Tensor, "b 1 
 
 def _to_nearest(rows: Float[Tensor, "n d"], memory: Float[Tensor, "m d"]) -> Float[Tensor, " n"]:
     """Which is nearest is found by products of matrices; the distance is the difference itself, with its gradient."""
-    return ((rows - memory[nearest(rows, memory)]).square().sum(1) + ROUND).sqrt()
+    return roots((rows - memory[nearest(rows, memory)]).square().sum(1))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.learned import Features, Learned, Terms
-from omnial_bench.models.levels import joined, resized, smoothed
+from omnial_bench.models.levels import joined, resized, rows_of, smoothed
 from omnial_bench.models.networks import draw
 from omnial_bench.models.options import SimpleNetOptions as Options
 from omnial_bench.types import RGB, Prediction
@@ -49,22 +49,17 @@ class SimpleNet(Learned):
 
     def loss(self, images: RGB, frozen: Features, generator: torch.Generator) -> Terms:  # noqa: ARG002
         """Both hinges, on one batch of the batch norm."""
-        normal = self.adaptor(_rows(frozen[0]))
+        normal = self.adaptor(rows_of(frozen[0]))
         verdicts = self.discriminator(torch.cat((normal, add_noise(normal, self.noise, generator))))
         real, fake = verdicts.chunk(2)
         return {"normal": torch.relu(MARGIN - real).mean(), "noisy": torch.relu(MARGIN + fake).mean()}
 
     def forward(self, images: RGB) -> Prediction:
         (features,) = self.frozen(images)
-        verdicts = self.discriminator(self.adaptor(_rows(features)))
+        verdicts = self.discriminator(self.adaptor(rows_of(features)))
         patches = -verdicts.view(len(images), 1, *features.shape[2:])
         maps = smoothed(resized(patches, images.shape[2:]), self.sigma)
         return self.prediction(images, maps, patches.flatten(1).amax(1))
-
-
-def _rows(features: Float[Tensor, "b c h w"]) -> Float[Tensor, "n c"]:
-    """A row for each place of each image."""
-    return features.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def add_noise(features: Float[Tensor, "*_n c"], deviation: float, generator: torch.Generator) -> Float[Tensor, "*_n c"]:

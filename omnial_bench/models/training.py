@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from omnial_bench.models.registry import build, check_learns
 from omnial_bench.models.schedule import iterations_of
 from omnial_bench.processes import THREADS, crew, died
 from omnial_bench.progress import Progress, Watch
-from omnial_bench.runtime import Precision, fabric
+from omnial_bench.runtime import fabric
 from omnial_bench.types import Detector
 
 log = logging.getLogger(__name__)
@@ -45,33 +45,23 @@ def train(
     *,
     out: Path,
     provenance: Callable[[int], Provenance],
-    seed: int = 0,
-    device: str = "auto",
-    precision: Precision = "32-true",
-    recompute: bool = False,
-    devices: int = 1,
-    trusted: Collection[str] = (),
     progress: Progress | None = None,
-    saved: Callable[[Path], None] | None = None,
+    **settings: Any,
 ) -> Detector:
     """Train on normal images and write checkpoint, recipe and log to `out`; an interrupted training goes on.
 
-    `provenance` is told the number of iterations. What decides a resumed training's steps is saved with its key, so it
-    ends with the weights of an undisturbed one. With `recompute` features are made twice, which takes less memory and
-    changes no weight. With `devices` as many processes share each batch, and the weights differ by rounding alone.
-    `saved` is told the file of each save, which a training goes on from. A Fitted is fitted instead, on one device and
-    from the start, with no iterations. UserError where the loss stops being finite, for a batch that the devices cannot
-    share, for a detector that learns in neither way, for code from elsewhere that is not among `trusted`, and as of
-    `fit_detector`.
+    `provenance` is told the number of iterations; `settings` are fields of Order. What decides a resumed training's
+    steps is saved with its key, so it ends with the weights of an undisturbed one. A Fitted is fitted instead, on one
+    device and from the start, with no iterations. UserError where the loss stops being finite, for a batch that the
+    devices cannot share, for a detector that learns in neither way, for code from elsewhere that is not among
+    `trusted`, and as of `fit_detector`.
     """
+    order = Order(recipe=recipe, out=out, categories=normals.categories, **settings)
+    devices = order.devices
     check_share(recipe.training.batch, devices)
     make_folder(out)
     origin = provenance(iterations_of(recipe.training, len(normals)))
-    order = Order(
-        recipe=recipe, out=out, seed=seed, device=device, precision=precision, recompute=recompute, devices=devices,
-        trusted=tuple(trusted), categories=normals.categories, saved=saved,
-    )  # fmt: skip
-    if devices == 1 or isinstance(build(recipe, trusted=trusted, where="a recipe"), Fitted):
+    if devices == 1 or isinstance(build(recipe, trusted=order.trusted, where="a recipe"), Fitted):
         return _train(order, origin, normals.images, textures, progress)
     from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
@@ -86,7 +76,7 @@ def train(
         if not isinstance(error, DistError) and "gloo" not in str(error):
             raise
         raise died("devices") from error
-    return load(out, trusted=trusted).detector
+    return load(out, trusted=order.trusted).detector
 
 
 def _train_share(_: Any, task: tuple[Order, Provenance, int, int, Shipped, Shipped], watch: Watch) -> None:
@@ -99,9 +89,8 @@ def _train_share(_: Any, task: tuple[Order, Provenance, int, int, Shipped, Shipp
     if rank:
         logging.getLogger("omnial_bench").setLevel(logging.ERROR)
     try:
-        _train(
-            order, origin, torch.from_numpy(images), torch.from_numpy(textures), watch("train") if rank == 0 else None
-        )
+        progress = watch("train") if rank == 0 else None
+        _train(order, origin, torch.from_numpy(images), torch.from_numpy(textures), progress)
     except RuntimeError:
         # Mostly the echo of another process's end, which is to be heard first.
         time.sleep(ECHO_SECONDS)
@@ -118,28 +107,21 @@ def _train(
 ) -> Detector:
     generator = torch.Generator().manual_seed(order.seed)
     detector = check_learns(build(order.recipe, generator, trusted=order.trusted, where="a recipe"))
-    if isinstance(detector, Fitted):
-        return _fit(order, origin, detector, images, generator, progress)
-    return descend(detector, order, origin, images, textures, generator, progress)
-
-
-def _fit(
-    order: Order,
-    origin: Provenance,
-    detector: Fitted,
-    images: UInt8[Tensor, "n 3 h w"],
-    generator: torch.Generator,
-    progress: Progress | None,
-) -> Detector:
-    """Fit a detector and write what a training writes; an interrupted fit leaves nothing and starts afresh."""
-    device = fabric(order.device, order.precision).device
+    if not isinstance(detector, Fitted):
+        return descend(detector, order, origin, images, textures, generator, progress)
+    # An interrupted fit leaves nothing and starts afresh.
     rows = fit_detector(
-        detector, order.recipe, images, generator, device=device, categories=order.categories, trusted=order.trusted,
+        detector,
+        order.recipe,
+        images,
+        generator,
+        device=fabric(order.device, order.precision).device,
+        categories=order.categories,
+        trusted=order.trusted,
         progress=progress,
-    )  # fmt: skip
+    )
     write_log(order.out, rows)
-    origin = origin.model_copy(update={"iterations": int(rows[-1]["iteration"])})
-    save(order.out, detector, order.recipe, origin)
+    save(order.out, detector, order.recipe, origin.model_copy(update={"iterations": int(rows[-1]["iteration"])}))
     return detector
 
 

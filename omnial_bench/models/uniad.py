@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from omnial_bench.errors import UserError
 from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.learned import Features, Learned, Terms
-from omnial_bench.models.levels import ROUND, joined, resized
+from omnial_bench.models.levels import joined, resized, roots
 from omnial_bench.models.networks import draw
 from omnial_bench.models.options import UniADOptions as Options
 from omnial_bench.types import RGB, Prediction
@@ -93,7 +93,7 @@ class UniAD(Learned):
     def forward(self, images: RGB) -> Prediction:
         (features,) = self.frozen(images)
         squares = (features - self._given_back(features, None)).square().sum(1, keepdim=True)
-        maps = resized((squares + ROUND).sqrt(), images.shape[2:], corners=True)
+        maps = resized(roots(squares), images.shape[2:], corners=True)
         side = images.shape[2] // features.shape[2]
         return self.prediction(images, maps, F.avg_pool2d(maps, side, stride=1).flatten(1).amax(1))
 

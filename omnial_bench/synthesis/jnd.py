@@ -15,10 +15,27 @@ from omnial_bench.synthesis.canny import canny, gaussian_blur
 from omnial_bench.synthesis.transform import either, grey_of
 from omnial_bench.types import RGB
 
-_LUMINANCE = ((1, 1, 1, 1, 1), (1, 2, 2, 2, 1), (1, 2, 0, 2, 1), (1, 2, 2, 2, 1), (1, 1, 1, 1, 1))
-_VERTICAL = ((0, 0, 0, 0, 0), (1, 3, 8, 3, 1), (0, 0, 0, 0, 0), (-1, -3, -8, -3, -1), (0, 0, 0, 0, 0))
-_FALLING = ((0, 0, 1, 0, 0), (0, 8, 3, 0, 0), (1, 3, 0, -3, -1), (0, 0, -3, -8, 0), (0, 0, -1, 0, 0))
-_RISING = ((0, 0, 1, 0, 0), (0, 0, 3, 8, 0), (-1, -3, 0, 3, 1), (0, -8, -3, 0, 0), (0, 0, -1, 0, 0))
+_LUMINANCE = (
+    (1, 1, 1, 1, 1),
+    (1, 2, 2, 2, 1),
+    (1, 2, 0, 2, 1),
+    (1, 2, 2, 2, 1),
+    (1, 1, 1, 1, 1),
+)
+_VERTICAL = (
+    (0, 0, 0, 0, 0),
+    (1, 3, 8, 3, 1),
+    (0, 0, 0, 0, 0),
+    (-1, -3, -8, -3, -1),
+    (0, 0, 0, 0, 0),
+)
+_FALLING = (
+    (0, 0, 1, 0, 0),
+    (0, 8, 3, 0, 0),
+    (1, 3, 0, -3, -1),
+    (0, 0, -3, -8, 0),
+    (0, 0, -1, 0, 0),
+)
 _SCALE = 10.0 / 255.0
 _DILATION = 6
 
@@ -33,8 +50,8 @@ def jnd_map(images: RGB) -> Float[Tensor, "b 1 h w"]:
 
 def surroundings(grey: Float[Tensor, "b 1 h w"]) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 1 h w"]]:
     """The weighted mean luminance about each pixel and its largest gradient of four directions, in grey levels."""
-    transposed = tuple(zip(*_VERTICAL, strict=True))
-    kernels = torch.tensor((_LUMINANCE, _VERTICAL, _FALLING, _RISING, transposed), device=grey.device, dtype=grey.dtype)
+    rising, across = [row[::-1] for row in _FALLING], list(zip(*_VERTICAL, strict=True))
+    kernels = torch.tensor((_LUMINANCE, _VERTICAL, _FALLING, rising, across), device=grey.device, dtype=grey.dtype)
     responses = F.conv2d(F.pad(grey, (2, 2, 2, 2), mode="reflect"), kernels[:, None])
     return responses[:, :1] / 32.0, responses[:, 1:].abs().amax(1, keepdim=True) / 16.0
 

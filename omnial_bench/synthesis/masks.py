@@ -1,5 +1,4 @@
-"""Where anomalies of a training batch lie: Perlin masks, in panels (OmniAL, section 3.1 and Fig. 4) or left out of normal
-samples."""
+"""Where anomalies of a training batch lie: Perlin masks, confined to panels or left out of normal samples."""
 
 import torch
 from jaxtyping import Bool, Int64
@@ -11,7 +10,7 @@ from omnial_bench.types import RGB
 
 REDRAWS = 20
 PANELS = ("left", "right", "top", "bottom", "all")
-"""Parts of an image that synthetic anomalies are confined to."""
+"""Parts of an image that synthetic anomalies are confined to (OmniAL, section 3.1 and Fig. 4)."""
 SHARES = (0.5, 0.8)
 
 
@@ -100,9 +99,9 @@ def panels_of(
     top, bottom = (zero, across, start, end), (1 - across, one, start, end)
     edges = torch.stack([torch.stack(kind) for kind in (left, right, top, bottom, (zero, one, zero, one))])
     chosen: Tensor = edges[kinds, :, torch.arange(len(kinds))].T.to(device)
-    first, end_row, left_edge, right_edge = chosen[..., None].unbind()
+    upper, lower, near, far = chosen[..., None].unbind()
     y = (torch.arange(height, device=device) + 0.5) / height
     x = (torch.arange(width, device=device) + 0.5) / width
-    rows = (y >= first) & (y < end_row)
-    columns = (x >= left_edge) & (x < right_edge)
+    rows = (y >= upper) & (y < lower)
+    columns = (x >= near) & (x < far)
     return rows[:, :, None] & columns[:, None, :]

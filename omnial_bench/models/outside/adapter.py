@@ -1,7 +1,7 @@
 """Any torch module that localises anomalies, as a Detector."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeGuard
 
 import torch
@@ -128,22 +128,20 @@ def _check_first(
     if not torch.equal(shown, images):
         raise UserError(f"{named(module)} writes into the images that it is given; have it work on a copy")
     with guarded(module, "name its parameters and buffers"):
-        state = [*_state(module)]
+        state = [*module.named_parameters(), *module.named_buffers()]
     if empty := [name for name, tensor in state if is_lazy(tensor)]:
         raise UserError(
             f"{named(module)} has parameters that no image gave a value, such as {empty[0]}; take them out of it"
         )
-    again = read(_tried(module, shown), shown)
-    first, second = (each.log_odds if isinstance(each, Prediction) else each[0] for each in (output, again))
-    if float((first - second).abs().max()) > UNSTEADY * float(first.std()):
+    first, again = _map_of(output), _map_of(read(_tried(module, shown), shown))
+    if float((first - again).abs().max()) > UNSTEADY * float(first.std()):
         log.warning(
             "%s says something else of the same images when it is asked again; every figure is that of one draw, "
             "and attacks chase what moves: take dropout, noise and what it remembers out of its forward", named(module),
         )  # fmt: skip
         return
-    alone = read(_tried(module, images[:1].clone()), images[:1])
-    third = alone.log_odds if isinstance(alone, Prediction) else alone[0]
-    if float((first[:1] - third).abs().max()) > UNSTEADY * float(first.std()):
+    alone = _map_of(read(_tried(module, images[:1].clone()), images[:1]))
+    if float((first[:1] - alone).abs().max()) > UNSTEADY * float(first.std()):
         log.warning(
             "%s says something else of an image when others lie beside it; its figures depend on what it is shown "
             "with, and attacks see the other images: take what a batch shares, such as its largest value, out of its "
@@ -151,9 +149,8 @@ def _check_first(
         )  # fmt: skip
 
 
-def _state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module.named_parameters()
-    yield from module.named_buffers()
+def _map_of(output: Prediction | tuple[Tensor, Tensor | None]) -> Tensor:
+    return output.log_odds if isinstance(output, Prediction) else output[0]
 
 
 def is_adapted(tensors: Mapping[str, Tensor]) -> bool:
