@@ -70,10 +70,9 @@ def descend(
     recipe, out, training = order.recipe, order.out, order.recipe.training
     recompute_features(detector, order.recompute)
     chosen, held_out = split_normals(len(images), training.validation, generator)
-    steps = origin.iterations
-    loop = Loop(detector, order, generator)
+    steps, loop = origin.iterations, Loop(detector, order, generator)
     validation = loop.validation(images, held_out, textures, order.seed) if loop.first else []
-    rows = loop.restore(origin.key)
+    loop.step, rows = restore_state(out, origin.key, loop.parts)
     if not rows and validation:
         rows = [{"iteration": 0, "validation_ap": loop.validate(validation)}]
     log = Log(origin.model, steps, training, progress, rows, loop.step)
@@ -85,7 +84,10 @@ def descend(
             checked = loop.step == steps or loop.step % (log.every * LOGS // VALIDATIONS) == 0
             row["validation_ap"] = loop.validate(validation) if checked else None
         if loop.first and time.monotonic() - saved > SAVE_SECONDS:
-            loop.save(origin.key, rows)
+            save_state(out, origin.key, loop.parts, step=loop.step, rows=rows)
+            write_log(out, rows)
+            if order.saved is not None:
+                order.saved(out / STATE)
             saved = time.monotonic()
     scores = {}
     if loop.first:
@@ -117,7 +119,7 @@ class Loop:
         self.wrapped, self.optimizer = self.fabric.setup(self.detector, optimizer)
         if order.devices > 1:
             self.wrapped.mark_forward_method("loss")
-        self.training, self.generator, self.out, self.saved = training, generator, order.out, order.saved
+        self.training, self.generator = training, generator
         self.parts = (self.detector, self.optimizer, generator)
         # Drawn where it decides something alone: a draw more would give other weights.
         self.epochs_seed = int(torch.randint(2**31, (), generator=generator)) if training.draw == "epoch" else None
@@ -178,17 +180,6 @@ class Loop:
             scores = [self.detector(batch.images).score_map.float().flatten() for batch in batches]
         labels = [(batch.labels > 0).flatten() for batch in batches]
         return average_precision(torch.cat(scores), torch.cat(labels))
-
-    def save(self, key: str, rows: list[Row]) -> None:
-        save_state(self.out, key, self.parts, step=self.step, rows=rows)
-        write_log(self.out, rows)
-        if self.saved is not None:
-            self.saved(self.out / STATE)
-
-    def restore(self, key: str) -> list[Row]:
-        """Go back to the last saved step of the same training, if there is one; its log."""
-        self.step, rows = restore_state(self.out, key, self.parts)
-        return rows
 
 
 def _checked_terms(detector: Detector, terms: object) -> dict[str, Tensor]:

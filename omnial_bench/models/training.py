@@ -110,18 +110,19 @@ def _train(
     if not isinstance(detector, Fitted):
         return descend(detector, order, origin, images, textures, generator, progress)
     # An interrupted fit leaves nothing and starts afresh.
+    recipe, trusted, device = order.recipe, order.trusted, fabric(order.device, order.precision).device
     rows = fit_detector(
         detector,
-        order.recipe,
+        recipe,
         images,
         generator,
-        device=fabric(order.device, order.precision).device,
+        device=device,
         categories=order.categories,
-        trusted=order.trusted,
+        trusted=trusted,
         progress=progress,
     )
     write_log(order.out, rows)
-    save(order.out, detector, order.recipe, origin.model_copy(update={"iterations": int(rows[-1]["iteration"])}))
+    save(order.out, detector, recipe, origin.model_copy(update={"iterations": int(rows[-1]["iteration"])}))
     return detector
 
 

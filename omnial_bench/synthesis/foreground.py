@@ -44,14 +44,15 @@ def foreground(
     if rule.method == "whole":
         return masks.to(images.device)
     if rule.method == "auto":
-        every = _levels(images).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        every = _to_bytes(_levels(images).permute(0, 2, 3, 1))
         chosen = automatic.fit(list(every))
         if not chosen.opening:
             log.warning("foreground: the whole frame is taken, for %s", chosen.why)
             return masks.to(images.device)
         objects = (automatic.object_of(automatic.distance(image), chosen.opening) for image in every)
     else:
-        objects = (object_mask(channel, rule) for channel in _channel(images, rule))
+        weights = torch.tensor(_BLUE if rule.channel == "blue" else _GREY).view(1, 3, 1, 1)
+        objects = (object_mask(channel, rule) for channel in _to_bytes((_levels(images) * weights).sum(1)))
     failed = []
     for index, mask in enumerate(objects):
         if GUARD[0] <= mask.mean() <= GUARD[1]:
@@ -70,7 +71,7 @@ def object_mask(channel: NDArray[np.uint8], rule: ForegroundRule) -> NDArray[np.
     """The rule on one h x w channel of grey levels, before the guard; a flat image has no object."""
     if channel.min() == channel.max():
         return np.zeros(channel.shape, dtype=np.bool_)
-    threshold = THRESHOLDS[rule.method](channel, rule.side)
+    threshold = _threshold(channel, rule)
     mask = channel <= threshold if rule.side == "dark" else channel > threshold
     mask = closed(mask, scaled(rule.close, channel.shape[0]))
     mask = opened(mask, scaled(rule.open, channel.shape[0]))
@@ -79,34 +80,22 @@ def object_mask(channel: NDArray[np.uint8], rule: ForegroundRule) -> NDArray[np.
     return largest(mask) if rule.largest else mask
 
 
-def _otsu(channel: NDArray[np.uint8], _: str) -> float:
+def _threshold(channel: NDArray[np.uint8], rule: ForegroundRule) -> float:
+    if rule.method == "triangle":
+        return float(skimage.filters.threshold_triangle(channel))
+    if rule.method == "multi_otsu" and len(np.unique(channel)) >= 3:
+        # Of three classes the outermost is the object: a shadow between object and background is left out.
+        return float(skimage.filters.threshold_multiotsu(channel, 3)[0 if rule.side == "dark" else -1])
     return float(skimage.filters.threshold_otsu(channel))
-
-
-def _triangle(channel: NDArray[np.uint8], _: str) -> float:
-    return float(skimage.filters.threshold_triangle(channel))
-
-
-def _multi_otsu(channel: NDArray[np.uint8], side: str) -> float:
-    """Three classes, of which the outermost is the object: a shadow between object and background is left out."""
-    if len(np.unique(channel)) < 3:
-        return float(skimage.filters.threshold_otsu(channel))
-    return float(skimage.filters.threshold_multiotsu(channel, 3)[0 if side == "dark" else -1])
-
-
-THRESHOLDS = {"otsu": _otsu, "triangle": _triangle, "multi_otsu": _multi_otsu}
-
-
-def _channel(images: Tensor, rule: ForegroundRule) -> NDArray[np.uint8]:
-    """One channel of every image, as grey levels."""
-    weights = torch.tensor(_BLUE if rule.channel == "blue" else _GREY).view(1, 3, 1, 1)
-    grey: NDArray[np.uint8] = (_levels(images) * weights).sum(1).round().clamp(0, 255).to(torch.uint8).numpy()
-    return grey
 
 
 def _levels(images: Tensor) -> Tensor:
     """Grey levels from 0 to 255, on the CPU."""
     return images.detach().cpu().float() * (1 if images.dtype == torch.uint8 else 255)
+
+
+def _to_bytes(levels: Tensor) -> NDArray[np.uint8]:
+    return levels.round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def draw_foregrounds(dataset: Dataset, path: Path, size: tuple[int, int]) -> list[str]:

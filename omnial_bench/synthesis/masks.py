@@ -34,7 +34,7 @@ def training_masks(
         return masks_within(levels, allowed, generator), allowed
     acts = chance(n, anomalous, generator, "cpu")
     allowed = acts.to(device, non_blocking=True)[:, None, None].expand(n, *size)
-    return _draw(levels, n, size, generator, device, acts=acts), allowed
+    return _draw(levels, n, size, generator, device, acts), allowed
 
 
 def masks_within(
@@ -57,13 +57,7 @@ def marked(masks: Bool[Tensor, "n h w"]) -> Bool[Tensor, " n"] | None:
 
 
 def _draw(
-    levels: int,
-    n: int,
-    size: tuple[int, int],
-    generator: torch.Generator,
-    device: torch.device,
-    *,
-    acts: Bool[Tensor, " n"] | None = None,
+    levels: int, n: int, size: tuple[int, int], generator: torch.Generator, device: Device, acts: Tensor | None = None
 ) -> Bool[Tensor, "levels n h w"]:
     """Masks of `levels` an image; empty, and not worked out, for those that `acts` (on the CPU) leaves out."""
     wanted = None if acts is None else acts.repeat(levels)

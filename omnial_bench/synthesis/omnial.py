@@ -62,14 +62,9 @@ def fuse(
     The soft edges of the masks end where `allowed` does. The levels are blended one after the other, so images stay in
     [0, 1]; where a single level has weight this is Eq. 1 as printed. `additive` sums the weights instead, clipped at 1.
     """
-    alphas = torch.cat(
-        [
-            gaussian_blur(mask[:, None].float(), sigma=side / 6, radius=side // 2)
-            for mask, side in zip(masks, KERNELS, strict=True)
-        ],
-        dim=1,
-    )
-    alphas = alphas * allowed[:, None]
+    pairs = zip(masks[:, :, None].float(), KERNELS, strict=True)
+    softened = [gaussian_blur(mask, sigma=side / 6, radius=side // 2) for mask, side in pairs]
+    alphas = torch.cat(softened, dim=1) * allowed[:, None]
     betas = torch.tensor(BETAS, device=images.device).view(1, 3, 1, 1)
     weights = (alphas * (jnd + betas)).clamp(0, 1)
     rest = (1 - weights.sum(1, keepdim=True)).clamp_min(0) if additive else (1 - weights).prod(1, keepdim=True)

@@ -15,21 +15,14 @@ GRID = 2**MAX_EXPONENT + 1
 
 
 def perlin_masks(
-    n: int,
-    size: tuple[int, int],
-    generator: torch.Generator,
-    device: Device,
-    *,
-    wanted: Bool[Tensor, " n"] | None = None,
+    n: int, size: tuple[int, int], generator: torch.Generator, device: Device, wanted: Tensor | None = None
 ) -> Bool[Tensor, "n h w"]:
     """Masks of DRAEM's rule: 1 to 32 cells a side, x and y apart, rotated by U(-90, 90) degrees, noise over 0.5.
 
     About 5 % of the frame on average; some are empty. All numbers are drawn, but only the masks that are `wanted` (on
     the CPU; None: all) are worked out; the others are empty.
     """
-    cells = torch.stack(
-        (2 ** choice(n, MAX_EXPONENT + 1, generator), 2 ** choice(n, MAX_EXPONENT + 1, generator)), dim=1
-    )
+    cells = torch.stack([2 ** choice(n, MAX_EXPONENT + 1, generator) for _ in range(2)], dim=1)
     angles = uniform((n,), -math.pi / 2, math.pi / 2, generator, device)
     if wanted is None:
         return perlin_noise(size, cells, angles, generator) > THRESHOLD
@@ -59,10 +52,7 @@ def _gradients(n: int, generator: torch.Generator, device: Device) -> Float[Tens
 
 
 def _noise(
-    size: tuple[int, int],
-    cells: Int64[Tensor, "n 2"],
-    angles: Float[Tensor, " n"],
-    gradients: Float[Tensor, "n 2 points"],
+    size: tuple[int, int], cells: Int64[Tensor, "n 2"], angles: Float[Tensor, " n"], gradients: Tensor
 ) -> Float[Tensor, "n h w"]:
     (height, width), device, n = size, angles.device, len(angles)
     rows = torch.arange(height, device=device, dtype=torch.float32)[:, None] - (height - 1) / 2
