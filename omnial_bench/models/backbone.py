@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from omnial_bench.config.backbones import BackboneRecord, Level
+from omnial_bench.config.backbones import Level
 from omnial_bench.config.load import read_backbone
 from omnial_bench.errors import UserError
 from omnial_bench.models.networks import NETWORKS, freeze
@@ -23,6 +23,7 @@ class Levels(nn.Module):
     def __init__(self, network: nn.Sequential, levels: Sequence[Level]) -> None:
         super().__init__()
         self.taps = [level.tap for level in levels]
+        self.strides, self.channels = [level.stride for level in levels], [level.channels for level in levels]
         last = [name for name, _ in network.named_children()].index(self.taps[-1])
         self.network = network[: last + 1]
 
@@ -50,22 +51,20 @@ class Backbone(nn.Module):
         """`weights` is a file in place of the recorded ones. UserError for an unknown name or stride, and as of
         `read_weights`."""
         super().__init__()
-        record = read_backbone(name)
-        levels = _levels(name, record, strides)
-        self.name = name
-        self.strides, self.channels = [level.stride for level in levels], [level.channels for level in levels]
+        record, self.name = read_backbone(name), name
         for key, values in (("mean", record.mean), ("std", record.std)):
             self.register_buffer(key, torch.tensor(values)[:, None, None], persistent=False)
         absent = self.mean.is_meta
         with torch.device("meta"):
-            self.levels = Levels(NETWORKS[record.network](**record.options), levels)
-        own = {name: value for name, value in self.levels.network.state_dict().items() if UNTRACKED not in name}
+            self.levels = untrained(name, strides)
+        self.strides, self.channels = self.levels.strides, self.levels.channels
+        tensors: Mapping[str, Tensor] = self.levels.network.state_dict()
         self.digest = ""
         if not absent:
+            own = {name: value for name, value in tensors.items() if UNTRACKED not in name}
             tensors, self.digest = read_weights(name, weights)
             _check_fits(name, own, tensors, weights)
-            own = tensors
-        freeze(self.levels.network, own)
+        freeze(self.levels.network, tensors)
         self.train(False)
 
     def forward(self, images: RGB) -> tuple[Tensor, ...]:
@@ -101,18 +100,16 @@ class Backbone(nn.Module):
 
 
 def untrained(name: str, strides: Sequence[int]) -> Levels:
-    """The network of a backbone with weights that torch's generator draws: a student, to be trained."""
+    """The network of a backbone with weights that torch's generator draws: a student, to be trained. UserError for an
+    unknown name or stride."""
     record = read_backbone(name)
-    return Levels(NETWORKS[record.network](**record.options), _levels(name, record, strides))
-
-
-def _levels(name: str, record: BackboneRecord, strides: Sequence[int]) -> list[Level]:
     known = [level.stride for level in record.levels]
     if not strides or set(strides) - set(known):
         raise UserError(
             f"expected strides of {name}, {', '.join(map(str, known))}, got {list(strides)}; choose of them"
         )
-    return [level for level in record.levels if level.stride in strides]
+    levels = [level for level in record.levels if level.stride in strides]
+    return Levels(NETWORKS[record.network](**record.options), levels)
 
 
 def _check_fits(name: str, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], weights: str) -> None:

@@ -8,6 +8,7 @@ is coarser follow each other. `e` counts the channels of all coarser strides, an
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import NamedTuple
 
 import torch
@@ -31,10 +32,10 @@ class Rows(NamedTuple):
 def nest(features: Float[Tensor, "b d h w"], ratios: Sequence[int]) -> Float[Tensor, "p b d"]:
     """A map in nested order; `ratios` are places of one stride along a side of the next coarser, coarsest first."""
     count, channels, *sides = features.shape
-    whole = _product(ratios)
+    whole = prod(ratios)
     high, wide = ([side // whole, *ratios] for side in sides)
     depth = len(high)
-    order = [axis for place in range(depth) for axis in (2 + place, 2 + depth + place)]
+    order = [axis for place in range(2, 2 + depth) for axis in (place, depth + place)]
     parted = features.reshape(count, channels, *high, *wide).permute(*order, 0, 1)
     return parted.reshape(sides[0] * sides[1], count, channels)
 
@@ -45,7 +46,7 @@ def unnest(values: Float[Tensor, "p b"], coarsest: tuple[int, int], ratios: Sequ
     depth = len(ratios) + 1
     shape = [side for pair in zip(*sides, strict=True) for side in pair]
     spread = values.reshape(*shape, -1).permute(-1, *range(0, 2 * depth, 2), *range(1, 2 * depth, 2))
-    return spread.reshape(-1, *(_product(side) for side in sides))
+    return spread.reshape(-1, *map(prod, sides))
 
 
 def joined(above: Float[Tensor, "q b e"], own: Float[Tensor, "p b d"]) -> Float[Tensor, "p b f"]:
@@ -148,10 +149,3 @@ class Moments:
             top = F.pad(inverse, (0, right.shape[1])).repeat_interleave(len(right) // len(inverse), 0)
             inverse = torch.cat((top, torch.cat((lower, right), 2)), 1)
         return rows
-
-
-def _product(numbers: Sequence[int]) -> int:
-    whole = 1
-    for number in numbers:
-        whole *= number
-    return whole

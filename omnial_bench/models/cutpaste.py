@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnial_bench.config.load import read_backbone
 from omnial_bench.models.backbone import Backbone, untrained
 from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import directions, resized, roots, rows_of, smoothed
@@ -41,9 +40,8 @@ class CutPaste(Learned):
         self.encoder = untrained(name, stride) if options.scratch else Backbone(name, stride, options.weights)
         if options.scratch:
             draw(self.encoder, "kaiming")
-        (channels,) = (level.channels for level in read_backbone(name).levels if level.stride == options.stride)
         layers: list[nn.Module] = []
-        for inputs, outputs in pairwise((channels, *options.hidden)):
+        for inputs, outputs in pairwise((*self.encoder.channels, *options.hidden)):
             layers += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
         self.head, self.classifier = nn.Sequential(*layers), nn.Linear(options.hidden[-1], KINDS)
         draw(self.head, "xavier")

@@ -98,10 +98,8 @@ def _renamed(network: nn.Module, state: State, suffix: str, levels: tuple[str, .
     names = {name: _published(name, suffix, levels) for name in own}
     lacking = sorted(set(names.values()) - state.keys()) or sorted(state.keys() - set(names.values()))
     if lacking:
-        kind = "lacks" if lacking[0] not in state else "has the unknown entry"
-        raise UserError(
-            f"expected DRAEM's published layout ({len(names)} entries), but the state dict {kind} {lacking[0]}"
-        )
+        what = f"{'has the unknown entry' if lacking[0] in state else 'lacks'} {lacking[0]}"
+        raise UserError(f"expected DRAEM's published layout ({len(names)} entries), but the state dict {what}")
     for name, published in names.items():
         if own[name].shape != state[published].shape:
             got, expected = tuple(state[published].shape), tuple(own[name].shape)

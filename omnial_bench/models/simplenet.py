@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from omnial_bench.models.backbone import Backbone
@@ -50,7 +49,8 @@ class SimpleNet(Learned):
     def loss(self, images: RGB, frozen: Features, generator: torch.Generator) -> Terms:  # noqa: ARG002
         """Both hinges, on one batch of the batch norm."""
         normal = self.adaptor(rows_of(frozen[0]))
-        verdicts = self.discriminator(torch.cat((normal, add_noise(normal, self.noise, generator))))
+        noise = torch.randn(normal.shape, generator=generator).to(normal)
+        verdicts = self.discriminator(torch.cat((normal, normal + self.noise * noise)))
         real, fake = verdicts.chunk(2)
         return {"normal": torch.relu(MARGIN - real).mean(), "noisy": torch.relu(MARGIN + fake).mean()}
 
@@ -60,9 +60,3 @@ class SimpleNet(Learned):
         patches = -verdicts.view(len(images), 1, *features.shape[2:])
         maps = smoothed(resized(patches, images.shape[2:]), self.sigma)
         return self.prediction(images, maps, patches.flatten(1).amax(1))
-
-
-def add_noise(features: Float[Tensor, "*_n c"], deviation: float, generator: torch.Generator) -> Float[Tensor, "*_n c"]:
-    """N(0, deviation) added to each value (SimpleNet, section 3.3)."""
-    drawn = torch.randn(features.shape, generator=generator)
-    return features + deviation * drawn.to(features)

@@ -45,13 +45,12 @@ class UniAD(Learned):
         self.backbone = Backbone(options.backbone, options.strides, options.weights)
         inputs, width = sum(self.backbone.channels), options.width
         self.inner, self.outer = nn.Linear(inputs, width), nn.Linear(width, inputs)
-        self.encoder = nn.ModuleList(EncoderLayer(options) for _ in range(options.layers))
-        self.decoder = nn.ModuleList(DecoderLayer(options) for _ in range(options.layers))
+        self.encoder = nn.ModuleList(Layer(options, 1) for _ in range(options.layers))
+        self.decoder = nn.ModuleList(Layer(options, 2) for _ in range(options.layers))
         self.norm = nn.LayerNorm(width)
         self.register_buffer("unit", torch.ones(()))
-        self.register_parameter("rows", None)
-        self.register_parameter("columns", None)
-        self.register_parameter("queries", None)
+        for name in ("rows", "columns", "queries"):
+            self.register_parameter(name, None)
         draw(self, "xavier")
 
     def fit(self, normals: Iterable[RGB], generator: torch.Generator) -> None:
@@ -72,12 +71,10 @@ class UniAD(Learned):
         """Draw what is learnt of each place of a grid: its row, its column, and each decoder layer's query there."""
         device, half = self.norm.weight.device, self.options.width // 2
         queries = (self.options.layers, height * width, self.options.width)
-        drawn = {
-            "rows": torch.rand(height, half, generator=generator, dtype=torch.float64),
-            "columns": torch.rand(width, half, generator=generator, dtype=torch.float64),
-            "queries": torch.randn(queries, generator=generator, dtype=torch.float64),
-        }
-        for name, values in drawn.items():
+        shapes = {"rows": (height, half), "columns": (width, half), "queries": queries}
+        for name, shape in shapes.items():
+            law = torch.randn if name == "queries" else torch.rand
+            values = law(shape, generator=generator, dtype=torch.float64)
             setattr(self, name, nn.Parameter(values.float().to(device)))
 
     def optimizers(self, lr: float) -> Sequence[torch.optim.Optimizer]:
@@ -101,21 +98,20 @@ class UniAD(Learned):
         height, width = features.shape[2:]
         tokens = features.flatten(2).transpose(1, 2)
         if noise is not None:
-            tokens = jitter(tokens, self.options.jitter, noise)
-        places = torch.cat(
-            (
-                self.columns[None].expand(height, -1, -1),
-                self.rows[:, None].expand(-1, width, -1),
-            ), 2,
-        ).flatten(0, 1)  # fmt: skip
+            # N(0, jitter |token| / c) on each value (section 3.4).
+            lengths = torch.linalg.vector_norm(tokens, dim=-1, keepdim=True) / tokens.shape[-1]
+            values = torch.randn(tokens.shape, generator=noise)
+            tokens = torch.addcmul(tokens, lengths, values.to(tokens), value=self.options.jitter)
+        columns, rows = self.columns[None].expand(height, -1, -1), self.rows[:, None].expand(-1, width, -1)
+        places = torch.cat((columns, rows), 2).flatten(0, 1)
         seen = apart(height, width, self.options.neighbourhood // 2).to(features.device)
         barrier = torch.zeros_like(seen, dtype=features.dtype).masked_fill(~seen, -torch.inf)
         memory = self.inner(tokens)
         for layer in self.encoder:
-            memory = layer(memory, places, barrier, noise)
+            memory = layer(memory, (memory,), places, barrier, noise)
         values = memory
         for layer, query in zip(self.decoder, self.queries, strict=True):
-            values = layer(query.expand(len(tokens), -1, -1), memory, values, places, barrier, noise)
+            values = layer(query.expand(len(tokens), -1, -1), (memory, values), places, barrier, noise)
         back: Tensor = self.outer(self.norm(values))
         return back.transpose(1, 2).reshape(features.shape)
 
@@ -147,7 +143,9 @@ class Attention(nn.Module):
 
 
 class Layer(nn.Module):
-    """What both kinds of layer share: a sum, its norm, and the two-layer network at their end."""
+    """Attentions, then a network of two layers, each added and normed: of the encoder one to the tokens themselves, of
+    the decoder, which asks by a query that was learnt, one to the encoder's memory and one to what the layer before
+    made."""
 
     def __init__(self, options: Options, attentions: int) -> None:
         super().__init__()
@@ -156,38 +154,19 @@ class Layer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(attentions + 1))
         self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
-    def added(self, place: int, tokens: Tokens, change: Tokens, noise: Noise) -> Tokens:
-        return self.norms[place](tokens + dropped(change, self.dropout, noise))  # type: ignore[no-any-return]
-
-    def ended(self, tokens: Tokens, noise: Noise) -> Tokens:
-        hidden = dropped(torch.relu(self.wide(tokens)), self.dropout, noise)
-        return self.added(-1, tokens, self.narrow(hidden), noise)
-
-
-class EncoderLayer(Layer):
-    def __init__(self, options: Options) -> None:
-        super().__init__(options, 1)
-
-    def forward(self, tokens: Tokens, places: Tensor, barrier: Tensor, noise: Noise) -> Tokens:
-        placed = tokens + places
-        change = self.attentions[0](placed, placed, tokens, barrier, noise)
-        return self.ended(self.added(0, tokens, change, noise), noise)
-
-
-class DecoderLayer(Layer):
-    """Asks the encoder's memory by a query that was learnt, and then what the layer before made."""
-
-    def __init__(self, options: Options) -> None:
-        super().__init__(options, 2)
-
     def forward(
-        self, query: Tokens, memory: Tokens, before: Tokens, places: Tensor, barrier: Tensor, noise: Noise
+        self, tokens: Tokens, sources: Sequence[Tokens], places: Tensor, barrier: Tensor, noise: Noise
     ) -> Tokens:
-        tokens = query
-        for place, source in enumerate((memory, before)):
-            change = self.attentions[place](tokens + places, source + places, source, barrier, noise)
-            tokens = self.added(place, tokens, change, noise)
-        return self.ended(tokens, noise)
+        for place, source in enumerate(sources):
+            query = tokens + places
+            key = query if source is tokens else source + places
+            change = self.attentions[place](query, key, source, barrier, noise)
+            tokens = self._added(place, tokens, change, noise)
+        hidden = dropped(torch.relu(self.wide(tokens)), self.dropout, noise)
+        return self._added(-1, tokens, self.narrow(hidden), noise)
+
+    def _added(self, place: int, tokens: Tokens, change: Tokens, noise: Noise) -> Tokens:
+        return self.norms[place](tokens + dropped(change, self.dropout, noise))  # type: ignore[no-any-return]
 
 
 def dropped(values: Tensor, share: float, noise: Noise) -> Tensor:
@@ -196,10 +175,3 @@ def dropped(values: Tensor, share: float, noise: Noise) -> Tensor:
         return values
     mask = torch.rand(values.shape, generator=noise).ge_(share).div_(1 - share)
     return values * mask.to(values)
-
-
-def jitter(tokens: Float[Tensor, "*_n c"], scale: float, generator: torch.Generator) -> Float[Tensor, "*_n c"]:
-    """Noise on each value in proportion to the length of its token: N(0, scale |token| / c) (UniAD, section 3.4)."""
-    lengths = torch.linalg.vector_norm(tokens, dim=-1, keepdim=True) / tokens.shape[-1]
-    drawn = torch.randn(tokens.shape, generator=generator)
-    return torch.addcmul(tokens, lengths, drawn.to(tokens), value=scale)

@@ -105,14 +105,11 @@ def _read(path: Path) -> Mapping[str, Any]:
             return load_file(path)
         # Tensors and plain containers; what would run anything is refused.
         return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is no whole file of weights ({error}); copy it again") from error
     # What a damaged archive raises is not bounded.
     except Exception as error:
-        what = line_of(error)[:120]
-        raise UserError(
-            f"{path} is no whole file of weights ({type(error).__name__}: {what}); copy it again"
-        ) from error
+        known = isinstance(error, SafetensorError | OSError)
+        what = error if known else f"{type(error).__name__}: {line_of(error)[:120]}"
+        raise UserError(f"{path} is no whole file of weights ({what}); copy it again") from error
 
 
 def _converted(state: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -1,8 +1,6 @@
 """Where the object is in the images of a category that no rule is known for: what is unlike the border of its image."""
 
-import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,8 +10,6 @@ import skimage
 from numpy.typing import NDArray
 
 from omnial_bench.synthesis.morphology import filled, largest, opened, scaled
-
-log = logging.getLogger(__name__)
 
 OPENINGS = (3, 8, 16)
 """Sides in pixels, at a height of 256, of squares that what is thinner than the object does not outlive: a background
@@ -35,16 +31,9 @@ Rgb = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fit:
-    """What the fit to a category has chosen; an `opening` of 0 is the whole frame, for the reason `why`."""
-
-    opening: int = 0
-    why: str = ""
-
-
-def fit(images: Sequence[Rgb]) -> Fit:
-    """The opening whose objects are most compact, of those that pass every guard; `images` are `h w 3`.
+def fit(images: Sequence[Rgb]) -> tuple[int, str]:
+    """The opening whose objects are most compact, of those that pass every guard, or 0 for the whole frame, and why;
+    `images` are `h w 3`.
 
     Distances from the median colour of an image's border, in CIELAB, cut by Otsu's threshold; the largest part.
     """
@@ -59,7 +48,7 @@ def fit(images: Sequence[Rgb]) -> Fit:
             why = refused
         elif (compact := float(np.mean(list(map(_compactness, masks))))) > most:
             best, most = opening, compact
-    return Fit(opening=best) if best else Fit(why=why)
+    return best, why
 
 
 def distance(image: Rgb) -> NDArray[np.float64]:

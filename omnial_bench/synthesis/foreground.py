@@ -45,11 +45,11 @@ def foreground(
         return masks.to(images.device)
     if rule.method == "auto":
         every = _to_bytes(_levels(images).permute(0, 2, 3, 1))
-        chosen = automatic.fit(list(every))
-        if not chosen.opening:
-            log.warning("foreground: the whole frame is taken, for %s", chosen.why)
+        opening, why = automatic.fit(list(every))
+        if not opening:
+            log.warning("foreground: the whole frame is taken, for %s", why)
             return masks.to(images.device)
-        objects = (automatic.object_of(automatic.distance(image), chosen.opening) for image in every)
+        objects = (automatic.object_of(automatic.distance(image), opening) for image in every)
     else:
         weights = torch.tensor(_BLUE if rule.channel == "blue" else _GREY).view(1, 3, 1, 1)
         objects = (object_mask(channel, rule) for channel in _to_bytes((_levels(images) * weights).sum(1)))

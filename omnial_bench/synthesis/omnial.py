@@ -13,7 +13,7 @@ from omnial_bench.synthesis.masks import marked, training_masks
 from omnial_bench.synthesis.transform import jittered_crop
 from omnial_bench.types import RGB, Synthetic
 
-EASY, MEDIUM, HARD = 1, 2, 3
+HARD = 3
 BETAS = (0.6, 0.3, 0.1)
 """Bias of Eq. 2 for easy, medium, hard."""
 KERNELS = (3, 7, 11)

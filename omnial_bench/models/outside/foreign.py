@@ -12,6 +12,9 @@ from omnial_bench.errors import UserError
 from omnial_bench.trust import guarded, load, parameters_of
 from omnial_bench.types import Detector
 
+Offers = Mapping[str, Callable[[], Any]]
+"""What a factory may ask for by the name of a parameter, made when it does."""
+
 
 def make(
     name: str,
@@ -19,34 +22,37 @@ def make(
     *,
     trusted: Collection[str],
     where: str = "a record",
-    offers: Mapping[str, Callable[[], Any]] = MappingProxyType({}),
+    offers: Offers = MappingProxyType({}),
     trained: bool = False,
 ) -> nn.Module:
     """What `package.module:object` makes of the options, drawing from torch's global generator.
 
     The object is a subclass of nn.Module, a function defined in that very module that returns a module, or a Detector,
-    of which a copy is given. `offers` as of `call`. UserError as of `check_trust`, and, one line, where it is none of
-    these, is not there, or fails, or is a class of no Detector that is to be `trained`.
+    of which a copy is given. UserError as of `check_trust`, and, one line, where it is none of these, is not there, or
+    fails, or is a class of no Detector that is to be `trained`.
     """
-    source = _resolve(name, trusted, where)
-    if trained and isinstance(source, type) and not issubclass(source, Detector):
+    source: Callable[..., Any] = load(name, trusted, where)
+    module_name = name.partition(":")[0]
+    if isinstance(source, type) and issubclass(source, nn.Module):
+        if trained and not issubclass(source, Detector):
+            raise UserError(
+                f"{name}: expected a Detector of omnial_bench.types, got another module, and only a Detector can be "
+                f"trained; benchmark one that is fitted already with score --detector {name}"
+            )
+    elif isinstance(source, Detector):
+        if not options:
+            return copy.deepcopy(source)
+    elif not inspect.isfunction(source) or source.__module__ != module_name:
         raise UserError(
-            f"{name}: expected a Detector of omnial_bench.types, got another module, and only a Detector can be "
-            f"trained; benchmark one that is fitted already with score --detector {name}"
+            f"{name}: expected a torch.nn.Module class, a Detector or a function defined in {module_name} itself, "
+            f"got {' '.join(repr(source).split())}"[:300]
         )
-    if isinstance(source, Detector) and not options:
-        return copy.deepcopy(source)
     return call(source, name, options, offers)
 
 
-def call(
-    source: Callable[..., Any],
-    name: str,
-    options: Mapping[str, Any],
-    offers: Mapping[str, Callable[[], Any]] = MappingProxyType({}),
-) -> nn.Module:
-    """The module that `source`, known as `name`, makes of the options and of those of `offers`, made when asked for,
-    that it has a parameter of that very name for. UserError, one line, where it fails or makes something else."""
+def call(source: Callable[..., Any], name: str, options: Mapping[str, Any], offers: Offers) -> nn.Module:
+    """The module that `source`, known as `name`, makes of the options and of those of `offers` that it has a parameter
+    of that very name for. UserError, one line, where it fails or makes something else."""
     _check_arguments(source, name, options, offers)
     with guarded(name, "build"):
         wanted = {key: offers[key]() for key in parameters_of(source) & set(offers) - set(options)}
@@ -59,9 +65,7 @@ def call(
     return module
 
 
-def _check_arguments(
-    source: Callable[..., Any], name: str, options: Mapping[str, Any], offers: Mapping[str, Callable[[], Any]]
-) -> None:
+def _check_arguments(source: Callable[..., Any], name: str, options: Mapping[str, Any], offers: Offers) -> None:
     """UserError where it needs what is neither an option nor offered."""
     try:
         signature = inspect.signature(source)
@@ -69,29 +73,14 @@ def _check_arguments(
     except (TypeError, ValueError):
         # What it says of options that it does not take is told when it is called.
         return
-    missing = [
-        one.name
-        for one in signature.parameters.values()
-        if one.default is one.empty
-        and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
-        and one.name not in {*options, *offers}
+    needed = [
+        parameter.name
+        for parameter in signature.parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
-    if missing:
+    if missing := [key for key in needed if key not in {*options, *offers}]:
         raise UserError(
             f"{name} asks for {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not known; give "
             f"--option {missing[0]}=VALUE, or a default; what it may ask for besides: {', '.join(offers)}"
         )
-
-
-def _resolve(name: str, trusted: Collection[str], where: str) -> Callable[..., Any]:
-    source: Callable[..., Any] = load(name, trusted, where)
-    module_name = name.partition(":")[0]
-    is_class = isinstance(source, type) and issubclass(source, nn.Module)
-    if not (is_class or isinstance(source, Detector)):
-        own = inspect.isfunction(source) and source.__module__ == module_name
-        if not own:
-            raise UserError(
-                f"{name}: expected a torch.nn.Module class, a Detector or a function defined in {module_name} itself, "
-                f"got {' '.join(repr(source).split())}"[:300]
-            )
-    return source
