@@ -12,10 +12,25 @@ from skimage.feature import canny as reference_canny
 from omnial_bench.synthesis import draem, jnld, omnial
 from omnial_bench.synthesis.canny import HYSTERESIS_STEPS, canny, follow, gaussian_blur, gaussian_kernel
 from omnial_bench.synthesis.draw import Draws
-from omnial_bench.synthesis.free_energy import PATCH, SEARCH, disorder, free_energy_map, predicted
-from omnial_bench.synthesis.jnd import jnd_map, surroundings, within_disc
-from omnial_bench.synthesis.masks import PANELS, draw_panels, masks_within, panels_of, training_masks
-from omnial_bench.synthesis.perlin import perlin_masks, perlin_noise
+from omnial_bench.synthesis.jnd import (
+    PATCH,
+    SEARCH,
+    disorder,
+    free_energy_map,
+    jnd_map,
+    predicted,
+    surroundings,
+    within_disc,
+)
+from omnial_bench.synthesis.masks import (
+    PANELS,
+    draw_panels,
+    masks_within,
+    panels_of,
+    perlin_masks,
+    perlin_noise,
+    training_masks,
+)
 from omnial_bench.synthesis.textures import AUGMENTATIONS, augment
 from omnial_bench.synthesis.transform import either, rotate, turn_hue
 from omnial_bench.types import Synthetic

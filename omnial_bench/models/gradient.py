@@ -18,8 +18,8 @@ from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import write_text
 from omnial_bench.metrics.ranking import average_precision
 from omnial_bench.models.blocks import recompute_features
-from omnial_bench.models.checkpoint import Provenance, save
-from omnial_bench.models.distributed import share, share_norms
+from omnial_bench.models.checkpoint import Provenance
+from omnial_bench.models.distributed import mean_of, share, share_norms
 from omnial_bench.models.outside.calibration import normal_scores
 from omnial_bench.models.schedule import LOGS, Log, Row, drawn, learning_rate, split_normals
 from omnial_bench.models.unfinished import STATE, restore_state, save_state
@@ -64,10 +64,10 @@ def descend(
     textures: UInt8[Tensor, "m 3 h w"],
     generator: torch.Generator,
     progress: Progress | None,
-) -> Detector:
-    """Train a detector, which ends on the CPU in evaluation mode, and write its checkpoint and log; UserError where the
-    loss stops being finite."""
-    recipe, out, training = order.recipe, order.out, order.recipe.training
+) -> list[Row]:
+    """Train a detector, which ends on the CPU in evaluation mode: its log, of several processes in the first alone.
+    UserError where the loss stops being finite."""
+    out, training = order.out, order.recipe.training
     recompute_features(detector, order.recompute)
     chosen, held_out = split_normals(len(images), training.validation, generator)
     steps, loop = origin.iterations, Loop(detector, order, generator)
@@ -79,7 +79,7 @@ def descend(
     saved = time.monotonic()
     while loop.step < steps:
         terms = loop.advance(images, chosen, textures, learning_rate(training, loop.step, steps))
-        row = log.add(loop.step, terms)
+        row = log.add(loop.step, mean_of(terms) if log.is_due(loop.step) else terms)
         if row is not None:
             checked = loop.step == steps or loop.step % (log.every * LOGS // VALIDATIONS) == 0
             row["validation_ap"] = loop.validate(validation) if checked else None
@@ -89,18 +89,12 @@ def descend(
             if order.saved is not None:
                 order.saved(out / STATE)
             saved = time.monotonic()
-    scores = {}
     if loop.first:
         categories = [order.categories[at] for at in held_out]
-        scores = normal_scores(detector.eval(), images[held_out], categories, loop.fabric.device)
-    trained: Detector = detector.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    trained.normal_scores = scores
-    recompute_features(trained, False)
-    if loop.first:
-        write_log(out, rows)
-        save(out, trained, recipe, origin)
-        (out / STATE).unlink(missing_ok=True)
-    return trained
+        detector.normal_scores = normal_scores(detector.eval(), images[held_out], categories, loop.fabric.device)
+    detector.to("cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    recompute_features(detector, False)
+    return rows if loop.first else []
 
 
 class Loop:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from omnial_bench.config.schema import Training
 from omnial_bench.errors import UserError
-from omnial_bench.models.distributed import mean_of
 from omnial_bench.progress import Progress
 
 LOGS = 100
@@ -80,12 +79,15 @@ class Log:
     def every(self) -> int:
         return max(1, self.steps // LOGS)
 
+    def is_due(self, step: int) -> bool:
+        return step % self.every == 0 or step == self.steps
+
     def add(self, step: int, terms: dict[str, Tensor]) -> Row | None:
         """After `step` steps, of which the last had these terms of the loss: its row, where one is due. UserError where
         the loss is not finite."""
         row, note = None, ""
-        if step % self.every == 0 or step == self.steps:
-            values = {name: float(term) for name, term in mean_of(terms).items()}
+        if self.is_due(step):
+            values = {name: float(term) for name, term in terms.items()}
             if not all(map(math.isfinite, values.values())):
                 raise UserError(f"{self.name}: the loss is not finite at step {step}; lower the learning rate")
             loss, now = sum(values.values()), time.monotonic()

@@ -25,6 +25,7 @@ from omnial_bench.models.gradient import LOG as LOG
 from omnial_bench.models.gradient import Order, descend, write_log
 from omnial_bench.models.registry import build, check_learns
 from omnial_bench.models.schedule import iterations_of
+from omnial_bench.models.unfinished import STATE
 from omnial_bench.processes import THREADS, crew, died
 from omnial_bench.progress import Progress, Watch
 from omnial_bench.runtime import fabric
@@ -106,23 +107,20 @@ def _train(
     progress: Progress | None,
 ) -> Detector:
     generator = torch.Generator().manual_seed(order.seed)
-    detector = check_learns(build(order.recipe, generator, trusted=order.trusted, where="a recipe"))
-    if not isinstance(detector, Fitted):
-        return descend(detector, order, origin, images, textures, generator, progress)
-    # An interrupted fit leaves nothing and starts afresh.
-    recipe, trusted, device = order.recipe, order.trusted, fabric(order.device, order.precision).device
-    rows = fit_detector(
-        detector,
-        recipe,
-        images,
-        generator,
-        device=device,
-        categories=order.categories,
-        trusted=trusted,
-        progress=progress,
-    )
-    write_log(order.out, rows)
-    save(order.out, detector, recipe, origin.model_copy(update={"iterations": int(rows[-1]["iteration"])}))
+    recipe, trusted = order.recipe, order.trusted
+    detector = check_learns(build(recipe, generator, trusted=trusted, where="a recipe"))
+    if isinstance(detector, Fitted):
+        device, own = fabric(order.device, order.precision).device, order.categories
+        # An interrupted fit leaves nothing and starts afresh.
+        rows = fit_detector(
+            detector, recipe, images, generator, device=device, categories=own, trusted=trusted, progress=progress
+        )
+    else:
+        rows = descend(detector, order, origin, images, textures, generator, progress)
+    if rows:
+        write_log(order.out, rows)
+        save(order.out, detector, recipe, origin.model_copy(update={"iterations": int(rows[-1]["iteration"])}))
+        (order.out / STATE).unlink(missing_ok=True)
     return detector
 
 

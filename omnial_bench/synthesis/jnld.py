@@ -2,8 +2,7 @@
 
 import torch
 
-from omnial_bench.synthesis.free_energy import free_energy_map
-from omnial_bench.synthesis.jnd import jnd_map
+from omnial_bench.synthesis.jnd import free_energy_map, jnd_map
 from omnial_bench.synthesis.masks import marked, training_masks
 from omnial_bench.synthesis.omnial import fuse, refine_labels
 from omnial_bench.synthesis.textures import augment

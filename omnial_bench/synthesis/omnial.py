@@ -7,8 +7,7 @@ from torch import Tensor
 from omnial_bench.metrics.quality import ssim_map
 from omnial_bench.synthesis.canny import gaussian_blur
 from omnial_bench.synthesis.draw import chance
-from omnial_bench.synthesis.free_energy import free_energy_map
-from omnial_bench.synthesis.jnd import jnd_map
+from omnial_bench.synthesis.jnd import free_energy_map, jnd_map
 from omnial_bench.synthesis.masks import marked, training_masks
 from omnial_bench.synthesis.transform import jittered_crop
 from omnial_bench.types import RGB, Synthetic

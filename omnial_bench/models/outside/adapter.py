@@ -25,6 +25,9 @@ takes in another order move less."""
 NEEDS = "; it is to take any number of them: convert them in its forward, and give the size that it needs (--size)"
 """Of a module that failed on its images: what most often mends it."""
 
+Output = Prediction | tuple[Tensor, Tensor | None]
+"""What a module says of images: a Prediction, or a map (b, h, w) of the images' size with a score (b) or None."""
+
 
 class Adapted(Untrained):
     """A module that returns an anomaly map (b, h, w) or (b, 1, h, w), a pair of map and image score (b), or a
@@ -121,9 +124,7 @@ def _tried(module: nn.Module, images: Tensor) -> object:
         ) from error
 
 
-def _check_first(
-    module: nn.Module, output: Prediction | tuple[Tensor, Tensor | None], shown: Tensor, images: Tensor
-) -> None:
+def _check_first(module: nn.Module, output: Output, shown: Tensor, images: Tensor) -> None:
     """UserError for what would go wrong later, with what a module said of the first images that it was `shown`."""
     if not torch.equal(shown, images):
         raise UserError(f"{named(module)} writes into the images that it is given; have it work on a copy")
@@ -149,7 +150,7 @@ def _check_first(
         )  # fmt: skip
 
 
-def _map_of(output: Prediction | tuple[Tensor, Tensor | None]) -> Tensor:
+def _map_of(output: Output) -> Tensor:
     return output.log_odds if isinstance(output, Prediction) else output[0]
 
 
@@ -195,9 +196,8 @@ def make_room(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             owner._buffers[leaf] = tensor.clone()
 
 
-def read(output: object, images: RGB) -> Prediction | tuple[Tensor, Tensor | None]:
-    """A module's output as a Prediction, or as a map (b, h, w) of the images' size with a score (b) or None, on the
-    images' device and of their precision."""
+def read(output: object, images: RGB) -> Output:
+    """A module's output, on the images' device and of their precision."""
     if isinstance(output, Prediction):
         _check_prediction(output, images)
         return output
