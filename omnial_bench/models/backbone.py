@@ -13,9 +13,6 @@ from omnial_bench.models.networks import NETWORKS, freeze
 from omnial_bench.models.weights import read_weights
 from omnial_bench.types import RGB
 
-UNTRACKED = "num_batches_tracked"
-"""Of a batch norm: what its statistics were taken from, which decides nothing."""
-
 
 class Levels(nn.Module):
     """A network up to its last tap: images or features to what it makes at each tap, the finest first."""
@@ -61,7 +58,8 @@ class Backbone(nn.Module):
         tensors: Mapping[str, Tensor] = self.levels.network.state_dict()
         self.digest = ""
         if not absent:
-            own = {name: value for name, value in tensors.items() if UNTRACKED not in name}
+            # How many batches a norm's statistics were taken from decides nothing.
+            own = {key: value for key, value in tensors.items() if "num_batches_tracked" not in key}
             tensors, self.digest = read_weights(name, weights)
             _check_fits(name, own, tensors, weights)
         freeze(self.levels.network, tensors)

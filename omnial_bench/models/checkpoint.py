@@ -39,7 +39,6 @@ Scores = Annotated[
     BeforeValidator(lambda value: value.split() if isinstance(value, str) else value),
     PlainSerializer(lambda scores: " ".join(map(repr, scores))),
 ]
-"""Written as one line."""
 
 
 class Provenance(Record):

@@ -147,11 +147,9 @@ def resnet(blocks: Sequence[int], bottleneck: int | None = None) -> nn.Sequentia
     for place, count in enumerate(blocks):
         outputs = (64 if bottleneck is None else 256) << place
         inner = None if bottleneck is None else bottleneck << place
-        strides = [2 if place else 1] + [1] * (count - 1)
-        layer = [
-            Residual(inputs if not index else outputs, outputs, stride, inner) for index, stride in enumerate(strides)
-        ]
-        stages[f"layer{place + 1}"], inputs = nn.Sequential(*layer), outputs
+        first = Residual(inputs, outputs, 2 if place else 1, inner)
+        layer = nn.Sequential(first, *(Residual(outputs, outputs, 1, inner) for _ in range(count - 1)))
+        stages[f"layer{place + 1}"], inputs = layer, outputs
     return nn.Sequential(OrderedDict(stages))
 
 
@@ -163,10 +161,8 @@ def freeze(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         if isinstance(part, ConvNorm):
             normed[f"{path}.conv"] = path, part
         elif isinstance(part, nn.Conv2d):
-            values = _folded(tensors, *normed[path]) if path in normed else {
-                leaf: tensors[f"{path}.{leaf}"] for leaf in ("weight", "bias")
-            }  # fmt: skip
-            for leaf, value in values.items():
+            values = {leaf: tensors[f"{path}.{leaf}"] for leaf in ("weight", "bias") if path not in normed}
+            for leaf, value in (values or _folded(tensors, *normed[path])).items():
                 delattr(part, leaf)
                 part.register_buffer(leaf, value.float(), persistent=False)
 

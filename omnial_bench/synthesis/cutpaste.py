@@ -44,9 +44,8 @@ def cut_paste_scar(images: RGB, generator: torch.Generator) -> RGB:
     n, height, device = len(images), images.shape[2], images.device
     sides = torch.stack([height * uniform((n,), *side, generator, device) for side in (SCAR_LENGTH, SCAR_WIDTH)], 1)
     lying = chance(n, 0.5, generator, device)[:, None]
-    return paste(
-        images, torch.where(lying, sides.flip(1), sides), uniform((n,), -TURN, TURN, generator, device), generator
-    )
+    sides = torch.where(lying, sides.flip(1), sides)
+    return paste(images, sides, uniform((n,), -TURN, TURN, generator, device), generator)
 
 
 def paste(images: RGB, sides: Float[Tensor, "b 2"], angles: Float[Tensor, " b"], generator: torch.Generator) -> RGB:

@@ -35,11 +35,9 @@ def augment(
                 continue
             places = torch.arange(len(members)) if wanted is None else wanted[members].nonzero()[:, 0]
             index = members[places].to(textures.device, non_blocking=True)
+            draws = Draws(generator, len(members), places, textures.device)
             # Whole images are copied by these, and number by number by an index in brackets.
-            changed = operation(
-                textures.index_select(0, index), Draws(generator, len(members), places, textures.device)
-            )
-            textures.index_copy_(0, index, changed)
+            textures.index_copy_(0, index, operation(textures.index_select(0, index), draws))
     return textures
 
 
