@@ -39,9 +39,9 @@ from omnial_bench.reports.campaign import Campaign, campaign_of
 from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.corruptions import corruption_figures, corruption_table, kinds_of, shifted_table
 from omnial_bench.reports.document import write_report
-from omnial_bench.reports.footnotes import health_table
 from omnial_bench.reports.grid import Grid
 from omnial_bench.reports.headline import pairs_table
+from omnial_bench.reports.making import health_table
 from omnial_bench.reports.origins import HEALTH, losses_of, read_attempts, read_health, unlearnt_of
 from omnial_bench.reports.style import save
 from omnial_bench.reports.suites import split

@@ -10,7 +10,6 @@ from omnial_bench.reports.categories import by_category, by_condition, panel_com
 from omnial_bench.reports.corruptions import corruption_figures, corruption_table, pairs_in, shifted_table
 from omnial_bench.reports.curves import curve_figure, curve_table, curves
 from omnial_bench.reports.extremes import extremes
-from omnial_bench.reports.footnotes import health_table
 from omnial_bench.reports.headline import every_metric, headline, pairs_table
 from omnial_bench.reports.matrix import transfer_figure, transfer_table
 from omnial_bench.reports.plots import goals_figure
@@ -85,7 +84,9 @@ def _under_suites(campaign: Campaign) -> Iterator[Part]:
             yield Part(section, corruption_table(campaign, end), "")
         if campaign.shifted:
             yield Part(section, shifted_table(campaign, end), "")
-    yield Part("Health of the attacks", health_table(campaign), "the checks of the attacks' health: no health.csv")
+    yield Part(
+        "Health of the attacks", making.health_table(campaign), "the checks of the attacks' health: no health.csv"
+    )
 
 
 def _on_fixed_sets(run: Path, campaign: Campaign, *, opened: str) -> Iterator[Part]:

@@ -118,14 +118,12 @@ def _chance(values: Values, points: dict[float, Condition], metric: str) -> floa
 
 
 def _bound_words(curve: Curve, values: Values) -> str:
-    """What an attack on pixels says of images."""
     if "image_auroc" not in values.metrics or curve[-1].objective in ("", RANKING):
         return ""
     return " This attack is after pixels: image AUROC under it is no bound, and may rise with eps."
 
 
 def _attack_words(evaluation: Evaluation, curve: Curve) -> str:
-    """The attack of a curve in words, with what goes on from its images."""
     longest = curve[-1]
     further = [trial for trial in evaluation.own if option_in(trial.options, "start") == longest.set]
     goal = {"any": "every image against its truth", "target": "each image towards a map of its own"}

@@ -87,6 +87,30 @@ def gallery(examples: Examples, values: Values) -> list[Drawing]:
     return drawings
 
 
+def _gallery(examples: Examples, mine: pd.DataFrame, categories: Sequence[str], panels: Sequence[str]) -> "Figure":
+    """Two rows a category, images and labels; the normal image of the first panel leads."""
+    from matplotlib.patches import Patch
+
+    lines, seen = list[tuple[str, list[Cell]]](), set[int]()
+    for category in categories:
+        here = mine[mine["category"] == category]
+        samples = [first_image(here[here["defect"] == panel]) for panel in panels]
+        labels = [examples.image(sample, "truth") for sample in samples]
+        inputs = [Cell(examples.image(sample, "input")) for sample in samples]
+        lines.append((category, [Cell(examples.image(samples[0], "clean")), *inputs]))
+        lines.append(("", [Cell(None), *(Cell(None if each is None else _coloured(each)) for each in labels)]))
+        seen |= {level for each in labels if each is not None for level in np.unique(each).tolist()} & set(_LEVELS)
+    handles = {name: shade for value, (name, shade) in _LEVELS.items() if value in seen}
+    handles = ({"anomalous": _LEVELS[255][1]} if seen == {255} else handles) | {"normal": _NORMAL}
+    with paper_style():
+        grid = lay_out(lines, ("normal", *panels), aspect=examples.aspect(mine), bar=0, foot=0.3, most=0.85)
+        grid.figure.legend(
+            handles=[Patch(color=shade, label=name) for name, shade in handles.items()],
+            loc="lower center", ncols=4, handlelength=1.2, borderaxespad=0.1,
+        )  # fmt: skip
+        return grid.done()
+
+
 def detections(examples: Examples, values: Values) -> list[Drawing]:
     """Clean test images in rows: input with the truth's contour, then reconstruction and map of each detector."""
     drawings = []
@@ -193,30 +217,6 @@ def _rows(
     with paper_style():
         heads = ["input", *change, *["reconstr.", "map"] * len(models)]
         return lay_out(lines, heads, tops, aspect=examples.aspect(rows[0][1])).done()
-
-
-def _gallery(examples: Examples, mine: pd.DataFrame, categories: Sequence[str], panels: Sequence[str]) -> "Figure":
-    """Two rows a category, images and labels; the normal image of the first panel leads."""
-    from matplotlib.patches import Patch
-
-    lines, seen = list[tuple[str, list[Cell]]](), set[int]()
-    for category in categories:
-        here = mine[mine["category"] == category]
-        samples = [first_image(here[here["defect"] == panel]) for panel in panels]
-        labels = [examples.image(sample, "truth") for sample in samples]
-        inputs = [Cell(examples.image(sample, "input")) for sample in samples]
-        lines.append((category, [Cell(examples.image(samples[0], "clean")), *inputs]))
-        lines.append(("", [Cell(None), *(Cell(None if each is None else _coloured(each)) for each in labels)]))
-        seen |= {level for each in labels if each is not None for level in np.unique(each).tolist()} & set(_LEVELS)
-    handles = {name: shade for value, (name, shade) in _LEVELS.items() if value in seen}
-    handles = ({"anomalous": _LEVELS[255][1]} if seen == {255} else handles) | {"normal": _NORMAL}
-    with paper_style():
-        grid = lay_out(lines, ("normal", *panels), aspect=examples.aspect(mine), bar=0, foot=0.3, most=0.85)
-        grid.figure.legend(
-            handles=[Patch(color=shade, label=name) for name, shade in handles.items()],
-            loc="lower center", ncols=4, handlelength=1.2, borderaxespad=0.1,
-        )  # fmt: skip
-        return grid.done()
 
 
 def _coloured(labels: Pixels) -> Pixels:

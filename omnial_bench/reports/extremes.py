@@ -1,8 +1,7 @@
 """The images that an attack harmed most and least, side by side. No torch here."""
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import chain
 
 import pandas as pd
 
@@ -12,9 +11,6 @@ from omnial_bench.reports.grid import Cell, lay_out
 from omnial_bench.reports.style import Drawing, paper_style
 from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.table import TIMES
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 NOTES = ("strongest", "weakest")
 _SETS, _ROWS = 3, 8
@@ -36,6 +32,13 @@ def extremes(examples: Examples, campaign: Campaign) -> list[Drawing]:
                 continue
             changes = (examples.change(shown) for _, pair in rows for shown in pair.values())
             amplify = amplification(changes) or 1
+            heads = ("before", "attacked", f"change {TIMES} {amplify}", "map")
+            cells = [chain(*(_cells(examples, pair[note], amplify) for note in NOTES)) for _, pair in rows]
+            lines = [(label, list(line)) for (label, _), line in zip(rows, cells, strict=True)]
+            sample = next(shown for _, pair in rows for shown in pair.values() if len(shown))
+            with paper_style():
+                tops = [("harmed most", len(heads)), ("harmed least", len(heads))]
+                figure = lay_out(lines, heads * 2, tops, aspect=examples.aspect(sample), most=_WIDTH).done()
             caption = (
                 f"{suite.title(trial)}, white-box, {paradigm} models: the image of each model and category that the "
                 "attack on that very model harmed most (left) and least (right). Before the attack and attacked, with "
@@ -43,8 +46,7 @@ def extremes(examples: Examples, campaign: Campaign) -> list[Drawing]:
                 "map of the attacked image, on the same scale [0, 1] throughout. Nothing is averaged."
             )
             name = f"pictures_extremes_{re.sub(r'[^A-Za-z0-9.-]+', '-', trial.set)}_{paradigm}{part}"
-            alt = f"Images that {trial.set} harmed most and least."
-            drawings.append(Drawing(name, caption, alt, _draw(examples, rows, amplify)))
+            drawings.append(Drawing(name, caption, f"Images that {trial.set} harmed most and least.", figure))
     return drawings
 
 
@@ -67,17 +69,6 @@ def _rows(noted: pd.DataFrame, models: dict[str, str]) -> list[Row]:
             if any(len(shown) for shown in pair.values()):
                 rows.append((f"{title}\n{category}", pair))
     return rows
-
-
-def _draw(examples: Examples, rows: Sequence[Row], amplify: int) -> "Figure":
-    sample = next(shown for _, pair in rows for shown in pair.values() if len(shown))
-    lines = [
-        (label, [cell for note in NOTES for cell in _cells(examples, pair[note], amplify)]) for label, pair in rows
-    ]
-    heads = ("before", "attacked", f"change {TIMES} {amplify}", "map")
-    tops = [("harmed most", len(heads)), ("harmed least", len(heads))]
-    with paper_style():
-        return lay_out(lines, heads * 2, tops, aspect=examples.aspect(sample), most=_WIDTH).done()
 
 
 def _cells(examples: Examples, rows: pd.DataFrame, amplify: int) -> list[Cell]:

@@ -104,7 +104,6 @@ def cells_of(row: Row) -> dict[str, str]:
 
 
 def _number(value: float, *, sign: str = "") -> str:
-    """Four decimals, a dash for an undefined figure."""
     return DASH if value != value else f"{value:{sign}.4f}".replace("-", MINUS)
 
 

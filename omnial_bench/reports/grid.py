@@ -171,7 +171,6 @@ def _sheet(pixels: Pixels) -> "Artist":
 
 @cache
 def _magma() -> NDArray[np.uint8]:
-    """The colour of each level of a map."""
     from matplotlib import colormaps
 
     return np.asarray(colormaps["magma"](np.arange(256), bytes=True)[:, :3])

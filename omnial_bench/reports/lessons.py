@@ -216,7 +216,6 @@ def _shifted(campaign: Campaign) -> str:
 
 
 def _mean(figures: Iterable[float]) -> float:
-    """The mean of those that are defined."""
     known = [figure for figure in figures if not math.isnan(figure)]
     return sum(known) / len(known) if known else math.nan
 

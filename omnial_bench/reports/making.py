@@ -1,12 +1,16 @@
-"""Tables of how models and sets were made, from their records on disk. No torch here."""
+"""Tables of records: how models and sets were made, and how the checks of the attacks went. No torch here."""
 
 import math
 from collections.abc import Iterable, Mapping
 
-from omnial_bench.reports.model_rows import Rows, facts_of
-from omnial_bench.reports.origins import MadeModel, MadeSet, Training
+import pandas as pd
+
+from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.model_rows import Notes, Rows, facts_of, failures_of, letters_of, pair_words
+from omnial_bench.reports.origins import FAILED, NOT_RUN, PASSED, WHOLE, MadeModel, MadeSet, Training
 from omnial_bench.reports.table import DASH, TIMES, Column, Table
 from omnial_bench.reports.values import Values
+from omnial_bench.reports.wording import model_column
 
 
 def sets_table(values: Values, manifests: Mapping[str, MadeSet]) -> Table | None:
@@ -102,5 +106,68 @@ def _known(value: float | None) -> float:
 
 
 def _each(texts: Iterable[str | None]) -> str:
-    """What is said, each once."""
     return ", ".join(dict.fromkeys(text for text in texts if text is not None)) or DASH
+
+
+def health_table(campaign: Campaign) -> Table | None:
+    """Each check by model: its verdict over the categories, and below it the figure and what it is compared with."""
+    health, values = campaign.health, campaign.values
+    if health.empty:
+        return None
+    models = [model for model in values.models if len(model.rows_in(health))]
+    letters = letters_of(health)
+    records, marks = list[dict[str, str]](), dict[tuple[int, str], str]()
+    for check in dict.fromkeys(health["check"]):
+        parts = {model.name: model.rows_in(health[health["check"] == check]) for model in models}
+        verdicts = {name: _verdict(part) for name, part in parts.items()}
+        figures = {name: _figures(part) for name, part in parts.items()}
+        failed = [name for name, verdict in verdicts.items() if verdict.startswith(FAILED)]
+        marks |= {(len(records), name): letters[check] for name in failed}
+        records.append({"check": check, "row": "verdict", "kind": "check", **verdicts})
+        if not set(figures.values()) <= {DASH}:
+            records.append({"check": "figure : reference", "row": "figures", "kind": "chance", **figures})
+    columns = [Column("check", "Check", style="text")]
+    columns += [model_column(values, model, style="text") for model in models]
+    ran = health[health["status"] != NOT_RUN]
+    apart = not set(health["category"]) <= set(WHOLE)
+    by_category = " and one category" if apart else ""
+    means = ", means over the categories that passed or, where some failed, over those" if apart else ""
+    caption = (
+        f"Health of the white-box attacks: {(ran['status'] == PASSED).sum()} of {len(ran)} checks passed and "
+        f"{(ran['status'] == FAILED).sum()} failed, each on one model{by_category}; {len(health) - len(ran)} were not "
+        f"run. Below each verdict the figure of the check : its reference{means}. A failed check puts the model's "
+        "figures under attack in doubt: footnotes name it, here and beside those figures."
+    )
+    strong, notes = frozenset(marks), _long_notes(campaign)
+    return Table("health", caption, pd.DataFrame(records), tuple(columns), strong=strong, letters=marks, notes=notes)
+
+
+def _long_notes(campaign: Campaign) -> Notes:
+    notes = []
+    for _, letter, failures in failures_of(campaign):
+        sentences = [
+            f"{campaign.values.label(model)}{'' if row.category in WHOLE else f', {row.category}'}: "
+            f"{str(row.note).rstrip('.') or 'failed'}."
+            for model, rows in failures
+            for row in rows.itertuples()
+        ]
+        notes.append((letter, " ".join(sentences)))
+    return tuple(notes)
+
+
+def _verdict(part: pd.DataFrame) -> str:
+    """`failed` where any category failed, with their number; `not run` where none was run."""
+    ran, failed = (part["status"] != NOT_RUN).sum(), (part["status"] == FAILED).sum()
+    if not ran:
+        return NOT_RUN
+    if not failed:
+        return PASSED
+    return FAILED if failed == ran else f"{FAILED} {failed}/{ran}"
+
+
+def _figures(part: pd.DataFrame) -> str:
+    failed = part[part["status"] == FAILED]
+    part = failed if len(failed) else part[part["status"] == PASSED]
+    if part["figure"].isna().all():
+        return DASH
+    return pair_words(part["figure"].mean(), part["reference"].mean())

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
+from string import ascii_lowercase
 from typing import Any
 
 import pandas as pd
@@ -10,12 +11,18 @@ import pandas as pd
 from omnial_bench.metrics.metric import metric_of
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, Model
-from omnial_bench.reports.footnotes import doubts, short_notes
-from omnial_bench.reports.table import Column, Table
+from omnial_bench.reports.origins import FAILED, LEARNT, WHOLE
+from omnial_bench.reports.table import DASH, MINUS, Column, Table
 from omnial_bench.reports.values import METRIC_TITLES, Values
 
+Notes = tuple[tuple[str, str], ...]
 Cells = frozenset[tuple[int, str]]
 """Some cells of a table by row and key of the column."""
+WIDE = (LEARNT, "huge eps breaks", "no zero gradients", "gradient is whole", "scores do not saturate")
+"""Checks that put every gradient attack on a model in doubt where they fail."""
+UNSETTLED = "more steps change little"
+PRINTED = "nothing else harms more"
+"""A check of what one suite prints: an attack of the same objective in another suite may well have found less."""
 
 
 def facts_of(values: Values, model: Model) -> dict[str, str]:
@@ -123,3 +130,72 @@ def extreme_cells(
                 extreme = printed.min() if fewer else printed.max()
                 cells |= {(row, key) for row in rows if printed[row] == extreme}
     return frozenset(cells)
+
+
+def letters_of(health: pd.DataFrame) -> dict[str, str]:
+    """The footnote letter of each check that failed somewhere."""
+    somewhere = set(health.loc[health["status"] == FAILED, "check"])
+    failed = [check for check in dict.fromkeys(health["check"]) if check in somewhere]
+    return {check: ascii_lowercase[index % 26] * (1 + index // 26) for index, check in enumerate(failed)}
+
+
+def doubts(campaign: Campaign, model: Model, condition: Condition | None, *others: Condition | None) -> set[str]:
+    """Footnote letters of the failed checks that put the model's figure under an attack on itself in doubt.
+
+    Those that were run on this set or, with `others`, on a set of the same objective that none of `others` shows (but
+    PRINTED), and those that put every gradient attack on the model in doubt. An attack that had not settled puts those
+    of its kind in doubt that are no longer.
+    """
+    if condition is None or not condition.white_box:
+        return set()
+    letters = letters_of(campaign.health)
+    shown = {other.set for other in others if other}
+    failed = model.rows_in(campaign.health[campaign.health["status"] == FAILED])
+    known = campaign.attempts.drop_duplicates("set").set_index("set")
+
+    def concerns(check: str, name: str) -> bool:
+        """Whether a check that failed on a set of that name says something of this one."""
+        if check in WIDE or name == condition.set:
+            return True
+        recorded = {name, condition.set} <= set(known.index)
+        here, there = (dict(known.loc[each]) if recorded else {} for each in (condition.set, name))
+        if check == UNSETTLED:
+            return recorded and here["attack"] == there["attack"] and bool(here["steps"] <= there["steps"])
+        # Where attacks.csv does not tell of both, they may well be of one objective.
+        alike = here.get("objective") == there.get("objective")
+        return bool(others) and check != PRINTED and name not in shown and alike
+
+    return {letters[check] for check, name in zip(failed["check"], failed["set"], strict=True) if concerns(check, name)}
+
+
+def short_notes(campaign: Campaign) -> Notes:
+    """Footnotes that name each failed check with its models, categories and figures."""
+    notes = []
+    for check, letter, failures in failures_of(campaign):
+        cases = []
+        for model, rows in failures:
+            each = []
+            for row in rows.to_dict("records"):
+                place = "" if row["category"] in WHOLE else f"{row['category']} "
+                each.append(place + pair_words(row["figure"], row["reference"]))
+            cases.append(f"{campaign.values.label(model)} ({', '.join(each)})")
+        notes.append((letter, f"Check failed: {check} (figure : reference). {'; '.join(cases)}."))
+    return tuple(notes)
+
+
+def failures_of(campaign: Campaign) -> list[tuple[str, str, list[tuple[Model, pd.DataFrame]]]]:
+    """Each check that failed, with its letter, and the rows of each model on which it did."""
+    failed, failures = campaign.health[campaign.health["status"] == FAILED], []
+    for check, letter in letters_of(campaign.health).items():
+        parts = [(model, model.rows_in(failed[failed["check"] == check])) for model in campaign.values.models]
+        failures.append((check, letter, [(model, rows) for model, rows in parts if len(rows)]))
+    return failures
+
+
+def pair_words(figure: float, reference: float) -> str:
+    """Both with as many decimals: three, fewer for large figures, none for whole ones."""
+    known = [number for number in (figure, reference) if not math.isnan(number)]
+    whole = all(float(number).is_integer() for number in known)
+    digits = 0 if whole else 3 if max(map(abs, known)) < 10 else 1
+    shown = [DASH if math.isnan(number) else f"{number:.{digits}f}" for number in (figure, reference)]
+    return "\u00a0:\u00a0".join(shown).replace("-", MINUS)

@@ -96,10 +96,9 @@ def _under_attack(campaign: Campaign) -> str:
         clauses.append(f"{clause}, {_at_chance(values, ranked)}")
     if not clauses:
         return ""
-    count = count_words(values, [trial.own])
     which = "model that has learnt" if values.unlearnt else "model"
     start = "Under" if robust else f"No {which} is robust: under"
-    return f"{start} white-box attack at {trial.size} ({count}) {'; '.join(clauses)}."
+    return f"{start} white-box attack at {trial.size} ({count_words(values, [trial.own])}) {'; '.join(clauses)}."
 
 
 def _kept(words: str, ranked: Ranked, ends: Sequence[str], left: str, how: str = "") -> str:
@@ -121,7 +120,6 @@ def _moves(values: Values, control: Condition | None, metric: str, ranked: Ranke
 
 
 def _at_chance(values: Values, ranked: Ranked) -> str:
-    """Whose figure says nothing any more."""
     low = [values.label(model) for value, model in ranked if value <= CHANCE]
     if len(ranked) == 1:
         return f"{'at or below' if low else 'above'} chance (50\u00a0%)"
@@ -160,7 +158,6 @@ def _move(values: Values, model: Model, condition: Condition, metric: str, value
 
 
 def _health_words(campaign: Campaign) -> str:
-    """How many checks of the attacks passed, and which failed."""
     health = campaign.health[campaign.health["check"] != LEARNT]
     ran = health[health["status"] != NOT_RUN]
     failed, idle = ran[ran["status"] == FAILED], len(health) - len(ran)

@@ -130,7 +130,6 @@ def read_environment(run: Path) -> Environment:
 
 
 def _metric(name: str, facts: Mapping[str, Any]) -> Metric:
-    """A metric from elsewhere, as far as it is told."""
     kinds: dict[str, Kind] = {kind: kind for kind in KINDS}
     title, kind, unit = (_text(facts.get(key)) for key in ("title", "kind", "unit"))
     better: Literal["lower", "higher"] = "lower" if facts.get("better") == "lower" else "higher"

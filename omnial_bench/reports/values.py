@@ -75,13 +75,13 @@ class Values:
         self._aims: dict[tuple[Model, Condition, str], set[str]] = defaultdict(set)
         every = conditions_of(rows)
         conditions = {(each.set, each.threat, each.source): each for each in every}
-        columns = (rows[name].tolist() for name in ("detector", "paradigm", "preset", *_CONDITION, *_FIGURE))
-        for detector, paradigm, preset, name, threat, source, category, metric, aim, *figure in zip(
-            *columns, strict=True
+        columns = ["detector", "paradigm", "preset", *_CONDITION, *_FIGURE]
+        for *names, category, metric, aim, seed, value, low, high, n in rows[columns].itertuples(
+            index=False, name=None
         ):
-            images = (Model(detector, paradigm, preset), conditions[name, threat, source], category)
-            self._figures[*images, metric].append(known := _Figure(*figure))
-            self._counts[images] = max(self._counts[images], known.n)
+            images = Model(*names[:3]), conditions[tuple(names[3:])], category
+            self._figures[*images, metric].append(_Figure(seed, value, low, high, n))
+            self._counts[images] = max(self._counts[images], n)
             self._aims[images].add(aim)
         self._gaps = {} if differences is None else _gaps_of(differences[differences["seed"].isin(self.seeds)])
         self.models: tuple[Model, ...] = tuple(sorted({key[0] for key in self._figures}, key=model_order))
@@ -267,7 +267,6 @@ def conditions_of(rows: pd.DataFrame) -> list[Condition]:
 
 
 def _gaps_of(differences: pd.DataFrame) -> dict[_Pair, list[Gap]]:
-    """A difference for each seed."""
     gaps: dict[_Pair, list[Gap]] = defaultdict(list)
     for row in differences.to_dict("records"):
         model = Model(row["detector"], row["paradigm"], row["preset"])

@@ -200,13 +200,11 @@ def threshold_words(values: Values) -> list[str]:
 
 
 def _held(values: Values) -> str:
-    """The rates of false alarms that thresholds are set for, over all models and categories."""
     places = product(values.models, values.conditions, [HELD], values.categories)
     rates = [rate for place in places if not math.isnan(rate := values.get(*place))]
     return range_words(min(rates), max(rates))
 
 
 def _ends(counts: Iterable[float]) -> str:
-    """The fewest to the most."""
     each = [round(count, 1) for count in counts]
     return f"{min(each):.12g}" + (f" to {max(each):.12g}" if max(each) > min(each) else "")
