@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from typing import Any
 
 import pandas as pd
 
@@ -58,13 +57,13 @@ def by_category(values: Values, metric: str) -> Table:
     rows = Rows(values)
     for category in (*values.categories, MEAN):
         mean = category == MEAN
-        rows.add(kind="mean" if mean else "category", category="class mean" if mean else category)
+        row = rows.add(kind="mean" if mean else "category", category="class mean" if mean else category)
         names = values.categories if mean else (category,)
         for model in shown:
             figures = [printed[model, name].value for name in names if (model, name) in printed]
             whole = figures and len(figures) == len(names)
-            rows.records[-1][model.name] = values.get(model, clean, metric, category)
-            rows.records[-1][f"{model.name}_published"] = sum(figures) / len(figures) if whole else math.nan
+            row[model.name] = values.get(model, clean, metric, category)
+            row[f"{model.name}_published"] = sum(figures) / len(figures) if whole else math.nan
     frame = rows.frame
     columns = [Column("category", "Category", style="text")]
     compared = {model for model, _ in printed}
@@ -107,10 +106,10 @@ def by_condition(values: Values) -> Table | None:
             rows.add(**panel, kind="condition", condition=condition.part.replace("_", " "))
             for model in values.models:
                 rows.put(model.name, model, condition, metric)
-        rows.add(**panel, kind="mean", condition="mean")
+        row = rows.add(**panel, kind="mean", condition="mean")
         for model in values.models:
             figures = [values.get(model, condition, metric) for condition in values.parts]
-            rows.records[-1][model.name] = sum(figures) / len(figures)
+            row[model.name] = sum(figures) / len(figures)
     columns = [Column("condition", "Condition", style="text")]
     columns += [model_column(values, model) for model in values.models]
     caption = (
@@ -122,7 +121,7 @@ def by_condition(values: Values) -> Table | None:
 
 def panel_comparison(values: Values) -> Table | None:
     """Detectors trained without and with panels side by side; None where the rows hold no such pair."""
-    records: list[dict[str, Any]] = []
+    rows = Rows(values)
     whole = published_categories(values.dataset) == set(values.categories)
     for model in values.models:
         base, panels = panels_of(model.detector)
@@ -131,25 +130,23 @@ def panel_comparison(values: Values) -> Table | None:
             continue
         pair = (twin, model) if panels else (model, twin)
         for variant, each in zip(("without panels", "with panels"), pair, strict=True):
-            panel = f"{values.titles.of_detector(base)} {model.paradigm}"
-            records.append({"panel": panel, "variant": variant})
+            row = rows.add(panel=f"{values.titles.of_detector(base)} {model.paradigm}", variant=variant)
             for metric in HEADLINE:
-                records[-1][metric] = values.get(each, values.clean, metric)
+                row[metric] = values.get(each, values.clean, metric)
                 figure = published(values.dataset, MEAN, base, model.paradigm, metric, variant=variant)
-                records[-1][f"{metric}_published"] = figure.value if figure and whole else math.nan
-    if not records:
+                row[f"{metric}_published"] = figure.value if figure and whole else math.nan
+    if not rows.records:
         return None
-    frame = pd.DataFrame(records)
     columns = [Column("variant", "Synthesis", style="text")]
     for metric in HEADLINE:
         columns.append(Column(metric, "value", group=METRIC_TITLES[metric]))
-        if frame[f"{metric}_published"].notna().any():
+        if rows.frame[f"{metric}_published"].notna().any():
             columns.append(Column(f"{metric}_published", "publ.", group=METRIC_TITLES[metric], muted=True))
     caption = (
         "Panel-guided synthesis against the detector's own: the same detector trained without and with panels. "
         f"Clean test, {mean_words(values)}, per cent."
     )
-    return Table("panels", caption, frame, tuple(columns))
+    return rows.table("panels", caption, columns)
 
 
 def _comparable(values: Values, model: Model, category: str, metric: str) -> Published | None:

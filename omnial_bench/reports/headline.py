@@ -36,7 +36,14 @@ def headline(values: Values) -> Table:
         panel = {"panel": METRIC_TITLES[metric], "metric": metric}
         for model in values.models:
             rows.letters.update({(len(rows.records), "model"): "a"} if model in values.unlearnt else {})
-            rows.add(**panel, kind="model", **facts_of(values, model), **_across(values, model, metric))
+            row = rows.add(**panel, kind="model", **facts_of(values, model))
+            for condition in values.conditions:
+                row[condition.key] = values.get(model, condition, metric)
+                row |= values.ends(condition.key, model, condition, metric)
+                if len(values.seeds) > 1:
+                    row[f"{condition.key}_sd"] = values.spread(model, condition, metric)
+                if condition.attacked and values.control:
+                    row[f"{condition.key}_change"] = values.change(model, condition, metric)
         rows.add_chance({condition.key: condition for condition in values.conditions}, **panel)
     columns = [Column("model", "Model", style="text")]
     for condition in values.conditions:
@@ -50,18 +57,6 @@ def headline(values: Values) -> Table:
     caption = f"{_headline_caption(values)} {interval_words(values, rows.frame)}".rstrip()
     notes = (("a", unlearnt_words(values)),) if rows.letters else ()
     return Table("headline", caption, rows.frame, tuple(columns), letters=rows.letters, notes=notes)
-
-
-def _across(values: Values, model: Model, metric: str) -> dict[str, float]:
-    record: dict[str, float] = {}
-    for condition in values.conditions:
-        record[condition.key] = values.get(model, condition, metric)
-        record |= values.ends(condition.key, model, condition, metric)
-        if len(values.seeds) > 1:
-            record[f"{condition.key}_sd"] = values.spread(model, condition, metric)
-        if condition.attacked and values.control:
-            record[f"{condition.key}_change"] = values.change(model, condition, metric)
-    return record
 
 
 def _headline_caption(values: Values) -> str:
@@ -131,12 +126,12 @@ def pairs_table(campaign: Campaign) -> Table | None:
                 continue
             title = f"{values.label(model)} {MINUS} {values.label(other)}"
             facts = {**model._asdict(), **{f"other_{name}": text for name, text in other._asdict().items()}}
-            rows.add(panel=METRIC_TITLES[metric], metric=metric, model=title, **facts)
+            row = rows.add(panel=METRIC_TITLES[metric], metric=metric, model=title, **facts)
             for key, condition in shown.items():
                 gap = gaps[key]
-                rows.records[-1][key] = gap.difference if gap else math.nan
+                row[key] = gap.difference if gap else math.nan
                 if gap and condition:
-                    rows.records[-1] |= {f"{key}_low": gap.low, f"{key}_high": gap.high}
+                    row |= {f"{key}_low": gap.low, f"{key}_high": gap.high}
                     strong |= {(len(rows.records) - 1, key)} if gap.apart else set()
                     used[key].append(condition)
                     rows.put_doubts(key, condition, (model, other))

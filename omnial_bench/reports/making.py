@@ -30,7 +30,7 @@ def sets_table(values: Values, manifests: Mapping[str, MadeSet]) -> Table | None
             steps=len(steps) or math.nan,
             loss_first=steps[0] if steps else math.nan,
             loss_last=steps[-1] if steps else math.nan,
-            largest_change=_known(manifest.largest_change),
+            largest_change=manifest.largest_change,
         )
     if not rows.records:
         return None
@@ -68,8 +68,8 @@ def settings_table(values: Values, sidecars: Mapping[str, MadeModel]) -> Table |
             **facts_of(values, model),
             trainings=len(mine),
             size=f" {TIMES} ".join(map(str, recipe.size)),
-            batch=_known(training.batch),
-            epochs=_known(training.epochs),
+            batch=training.batch,
+            epochs=training.epochs,
             lr=DASH if training.lr is None else f"{training.lr:g}",
             fewest=min(steps, default=math.nan),
             most=max(steps, default=math.nan),
@@ -99,10 +99,6 @@ def settings_table(values: Values, sidecars: Mapping[str, MadeModel]) -> Table |
     if any(record["most"] == 0 for record in rows.records):
         caption += " A detector that was fitted, or taken as it was, has no budget and no iterations."
     return rows.table("settings", caption, columns)
-
-
-def _known(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _each(texts: Iterable[str | None]) -> str:

@@ -43,8 +43,10 @@ class Rows:
     bounds: set[tuple[int, str]] = field(default_factory=set)
     """The cells that bound a model's robustness."""
 
-    def add(self, **facts: Any) -> None:
+    def add(self, **facts: Any) -> dict[str, Any]:
+        """Begin a row with `facts`; the row, to be filled in."""
         self.records.append(facts)
+        return facts
 
     def add_models(
         self, metric: str, shown: Mapping[str, Condition | None], *, interval: bool = False, bounded: bool = False,
@@ -55,13 +57,13 @@ class Rows:
         panel = {"panel": METRIC_TITLES[metric], "metric": metric}
         first = next(iter(self.campaign.goals), "") if self.campaign else ""
         for model in self.values.models:
-            self.add(**panel, kind="model", **facts_of(self.values, model))
+            row = self.add(**panel, kind="model", **facts_of(self.values, model))
             for key, condition in shown.items():
                 free = bounded and condition and condition.white_box and not self._bounds(model, condition, metric)
                 # At the first goal checks are told on sets that have no column.
                 others = shown.values() if key == first else ()
                 self.put(key, model, None if free else condition, metric, *others, interval=interval)
-            self.records[-1].update(more(model))
+            row.update(more(model))
         self.add_chance(shown, **panel)
 
     def _bounds(self, model: Model, condition: Condition | None, metric: str) -> bool:
