@@ -160,33 +160,22 @@ def _tolerance(pair: Pair, shares: _Images, tolerances: Mapping[str, float], man
 
 
 def _record(pair: Pair, tolerance: float, *, strict: bool) -> dict[str, Any]:
-    old, new = pair.old, pair.new
-    seeds = sorted(old.keys() | new.keys())
-    before, now = _mean(old), _mean(new)
-    known = metric_of(pair.metric)
-    better = known.better if known and not is_chance(pair.metric) else None
-    verdict = _verdict(old, new, before, now, tolerance, better=better)
-    defined = _undefined(old) == _undefined(new) == 0
-    if verdict in ("regression", "improvement") and defined:
-        if not (strict or pair.held):
-            verdict = NOT_HELD
-        elif known is None or (pair.same_weights and not is_chance(pair.metric)):
-            verdict = "changed"
+    seeds, before, now = sorted(pair.old.keys() | pair.new.keys()), _mean(pair.old), _mean(pair.new)
     return {
         **pair.figure,
         "seed": seeds[0] if len(seeds) == 1 else None,
-        "baseline_seeds": ",".join(map(str, sorted(old))),
-        "seeds": ",".join(map(str, sorted(new))),
+        "baseline_seeds": ",".join(map(str, sorted(pair.old))),
+        "seeds": ",".join(map(str, sorted(pair.new))),
         "baseline": before,
         "value": now,
         "change": now - before,
         "tolerance": tolerance,
-        "verdict": verdict,
+        "verdict": _verdict(pair, before, now, tolerance, strict=strict),
     }
 
 
-def _verdict(old: Side, new: Side, before: float, now: float, tolerance: float, *, better: str | None) -> str:
-    """`better`: `higher`, `lower`, or None where no move is one for the better."""
+def _verdict(pair: Pair, before: float, now: float, tolerance: float, *, strict: bool) -> str:
+    old, new, known, chance = pair.old, pair.new, metric_of(pair.metric), is_chance(pair.metric)
     if not old or not new:
         return "new" if not old else "missing"
     # Shares, for the sides may have different numbers of seeds.
@@ -199,7 +188,14 @@ def _verdict(old: Side, new: Side, before: float, now: float, tolerance: float, 
     # Decimal tolerances are not exact in binary: a move of just the tolerance is within it.
     if before == now or abs(now - before) <= tolerance + 1e-9 or math.isnan(before):
         return "improvement" if lost < 0 else UNMOVED
-    return "improvement" if better == ("higher" if now > before else "lower") else "regression"
+    if _undefined(old) == _undefined(new) == 0:
+        if not (strict or pair.held):
+            return NOT_HELD
+        if known is None or (pair.same_weights and not chance):
+            return "changed"
+    # No move of a level of chance is one for the better.
+    better = known and not chance and known.better == ("higher" if now > before else "lower")
+    return "improvement" if better else "regression"
 
 
 def _defined(side: Side) -> list[float]:
