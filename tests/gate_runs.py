@@ -17,7 +17,7 @@ from omnial_bench.pipeline.plan import Settings
 from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.run_plan import run
 from omnial_bench.pipeline.score_models import assess
-from omnial_bench.pipeline.steps import attack_models, train_models
+from omnial_bench.pipeline.train_and_attack import attack_models, train_models
 from omnial_bench.reports.baseline import judge_files, update
 from omnial_bench.reports.verdicts import failed, moved, summary
 from omnial_bench.results import read_rows

@@ -21,7 +21,7 @@ from omnial_bench.evaluation.target import Labels
 from omnial_bench.metrics.intervals import Intervals
 from omnial_bench.metrics.ranking import Ranking
 from omnial_bench.models.checkpoint import load
-from omnial_bench.pipeline.steps import train_models
+from omnial_bench.pipeline.train_and_attack import train_models
 from omnial_bench.types import Prediction
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -32,7 +32,7 @@ from omnial_bench.pipeline import steps, train_task
 from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.run_plan import run
 from omnial_bench.pipeline.score_models import assess
-from omnial_bench.pipeline.steps import attack_models, train_models
+from omnial_bench.pipeline.train_and_attack import attack_models, train_models
 from omnial_bench.reports import document
 
 JOBS = 3

@@ -12,7 +12,7 @@ from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import write_text
 from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.score_models import assess
-from omnial_bench.pipeline.steps import train_models
+from omnial_bench.pipeline.train_and_attack import train_models
 
 SET, MODEL = "pgd-8", "mini-unified"
 PARTS = (

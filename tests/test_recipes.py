@@ -16,7 +16,7 @@ from conftest import RECORD
 import omnial_bench as ob
 from omnial_bench.cli.main import cli
 from omnial_bench.metrics.metric import METRICS
-from omnial_bench.pipeline.steps import train_models
+from omnial_bench.pipeline.train_and_attack import train_models
 from omnial_bench.results import read_rows
 
 PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")

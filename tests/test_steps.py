@@ -17,7 +17,7 @@ from omnial_bench.pipeline import train_task
 from omnial_bench.pipeline.model_tasks import Scoring
 from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.score_models import assess
-from omnial_bench.pipeline.steps import attack_models, train_models
+from omnial_bench.pipeline.train_and_attack import attack_models, train_models
 from omnial_bench.results import COLUMNS, UNFINISHED, read_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")

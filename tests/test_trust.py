@@ -23,7 +23,7 @@ from omnial_bench.models import registry
 from omnial_bench.models.checkpoint import examine, load, read_provenance, save
 from omnial_bench.models.outside.foreign import make
 from omnial_bench.models.registry import build
-from omnial_bench.pipeline.steps import train_models
+from omnial_bench.pipeline.train_and_attack import train_models
 from omnial_bench.trust import code_of
 
 CODE = """

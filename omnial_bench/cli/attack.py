@@ -32,7 +32,7 @@ def attack(suite: str, sources: tuple[str, ...], categories: tuple[str, ...], **
     check_attacked([suite], sources, (), categories=categories, **where)
     # After it, for it brings torch along.
     from omnial_bench.pipeline.own_detector import Elsewhere
-    from omnial_bench.pipeline.steps import attack_models
+    from omnial_bench.pipeline.train_and_attack import attack_models
 
     own = Elsewhere(**{field.name: given.pop(field.name) for field in fields(Elsewhere)})
     with watching() as watch:

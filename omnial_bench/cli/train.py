@@ -30,7 +30,7 @@ def train(detector: str, preset: str, categories: tuple[str, ...], **given: Any)
     where = {name: given[name] for name in ("data", "textures", "reader")}
     check_train(detector, preset, categories=categories, **where)
     # After it, for it brings torch along.
-    from omnial_bench.pipeline.steps import train_models
+    from omnial_bench.pipeline.train_and_attack import train_models
 
     with watching() as watch:
         folders = train_models(detector, preset=preset, categories=categories or None, watch=watch, **given)
