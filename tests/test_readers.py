@@ -13,8 +13,8 @@ from PIL import Image
 from omnial_bench.data.dataset import Dataset, find_dataset, scan
 from omnial_bench.data.readers.base import Reader, Sample
 from omnial_bench.data.readers.registry import choose_reader
+from omnial_bench.data.readers.visa import one_class
 from omnial_bench.data.verify import verify
-from omnial_bench.data.visa import one_class
 from omnial_bench.errors import UserError
 
 MARKED = ((2, 1), (2, 2))

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from omnial_bench.data.dataset import find_dataset
+from omnial_bench.data.readers.visa import one_class
 from omnial_bench.data.verify import verify
-from omnial_bench.data.visa import one_class
 from omnial_bench.errors import UserError
 
 TABLE = """object,split,label,image,mask

@@ -1,8 +1,7 @@
 """The data sets known by name: categories, counts, licence, home page, archive, foreground rules. No torch here."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -26,15 +25,15 @@ class ForegroundRule:
     largest: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Category:
     """One class of a data set with its published counts of images; None where any number is right."""
 
     kind: Literal["object", "texture"]
+    foreground: ForegroundRule
     train: int | None = None
     test_good: int | None = None
     test_defect: int | None = None
-    foreground: ForegroundRule = ForegroundRule()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +58,7 @@ class Archive:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One known data set; `notice` is the line that a figure with its images must carry."""
+    """One known data set, or source of texture images, which has no categories and no layout."""
 
     name: str
     title: str
@@ -67,30 +66,20 @@ class Entry:
     """Home page, from where it is obtained; empty for the data set that is drawn by code."""
     licence: str
     notice: str
-    layout: str
+    """The line that a figure with its images must carry."""
+    layout: str = ""
     """The name of its reader."""
-    categories: Mapping[str, Category]
+    categories: Mapping[str, Category] = field(default_factory=dict)
     archive: Archive | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Textures:
-    """One known source of texture images: no categories, no normals, only what anomalies are drawn from."""
-
-    name: str
-    title: str
-    url: str
-    licence: str
-    notice: str
-    archive: Archive
+def _object(rule: ForegroundRule, *counts: int) -> Category:
+    """With training, normal test and anomalous test images, where they are published."""
+    return Category("object", rule, *counts)
 
 
-def _object(train: int | None, good: int | None, defect: int | None, rule: ForegroundRule) -> Category:
-    return Category(kind="object", train=train, test_good=good, test_defect=defect, foreground=rule)
-
-
-def _texture(train: int | None, good: int | None, defect: int | None) -> Category:
-    return Category(kind="texture", train=train, test_good=good, test_defect=defect)
+def _texture(*counts: int) -> Category:
+    return Category("texture", WHOLE, *counts)
 
 
 WHOLE = ForegroundRule()
@@ -123,25 +112,23 @@ MVTEC_AD = Entry(
         size=5_264_982_680,
         terms="https://creativecommons.org/licenses/by-nc-sa/4.0/",
     ),
-    categories=MappingProxyType(
-        {
-            "bottle": _object(209, 20, 63, _BOTTLE),
-            "cable": _object(224, 58, 92, WHOLE),
-            "capsule": _object(219, 23, 109, _OTSU_DARK_FILLED),
-            "carpet": _texture(280, 28, 89),
-            "grid": _texture(264, 21, 57),
-            "hazelnut": _object(391, 40, 70, _TRIANGLE_FILLED),
-            "leather": _texture(245, 32, 92),
-            "metal_nut": _object(220, 22, 93, _TRIANGLE),
-            "pill": _object(267, 26, 141, _OTSU_BRIGHT_FILLED),
-            "screw": _object(320, 41, 119, _SCREW),
-            "tile": _texture(230, 33, 84),
-            "toothbrush": _object(60, 12, 30, _TRIANGLE),
-            "transistor": _object(213, 60, 40, AUTO),
-            "wood": _texture(247, 19, 60),
-            "zipper": _object(240, 32, 119, _OTSU_DARK),
-        }
-    ),
+    categories={
+        "bottle": _object(_BOTTLE, 209, 20, 63),
+        "cable": _object(WHOLE, 224, 58, 92),
+        "capsule": _object(_OTSU_DARK_FILLED, 219, 23, 109),
+        "carpet": _texture(280, 28, 89),
+        "grid": _texture(264, 21, 57),
+        "hazelnut": _object(_TRIANGLE_FILLED, 391, 40, 70),
+        "leather": _texture(245, 32, 92),
+        "metal_nut": _object(_TRIANGLE, 220, 22, 93),
+        "pill": _object(_OTSU_BRIGHT_FILLED, 267, 26, 141),
+        "screw": _object(_SCREW, 320, 41, 119),
+        "tile": _texture(230, 33, 84),
+        "toothbrush": _object(_TRIANGLE, 60, 12, 30),
+        "transistor": _object(AUTO, 213, 60, 40),
+        "wood": _texture(247, 19, 60),
+        "zipper": _object(_OTSU_DARK, 240, 32, 119),
+    },
 )
 
 # Counts: the official one-class split (8,659 train, 962 normal and 1,200 anomalous test images).
@@ -161,22 +148,20 @@ VISA = Entry(
         terms="https://creativecommons.org/licenses/by/4.0/",
         split="split_csv/1cls.csv",
     ),
-    categories=MappingProxyType(
-        {
-            "candle": _object(900, 100, 100, _VISA_BRIGHT),
-            "capsules": _object(542, 60, 100, WHOLE),
-            "cashew": _object(450, 50, 100, _VISA_BRIGHT),
-            "chewinggum": _object(453, 50, 100, _VISA_BRIGHT),
-            "fryum": _object(450, 50, 100, _VISA_BRIGHT),
-            "macaroni1": _object(900, 100, 100, _VISA_BRIGHT),
-            "macaroni2": _object(900, 100, 100, _VISA_BRIGHT),
-            "pcb1": _object(904, 100, 100, _VISA_BOARD),
-            "pcb2": _object(901, 100, 100, _VISA_BOARD),
-            "pcb3": _object(905, 101, 100, _VISA_BOARD),
-            "pcb4": _object(904, 101, 100, _VISA_BOARD),
-            "pipe_fryum": _object(450, 50, 100, _VISA_BRIGHT),
-        }
-    ),
+    categories={
+        "candle": _object(_VISA_BRIGHT, 900, 100, 100),
+        "capsules": _object(WHOLE, 542, 60, 100),
+        "cashew": _object(_VISA_BRIGHT, 450, 50, 100),
+        "chewinggum": _object(_VISA_BRIGHT, 453, 50, 100),
+        "fryum": _object(_VISA_BRIGHT, 450, 50, 100),
+        "macaroni1": _object(_VISA_BRIGHT, 900, 100, 100),
+        "macaroni2": _object(_VISA_BRIGHT, 900, 100, 100),
+        "pcb1": _object(_VISA_BOARD, 904, 100, 100),
+        "pcb2": _object(_VISA_BOARD, 901, 100, 100),
+        "pcb3": _object(_VISA_BOARD, 905, 101, 100),
+        "pcb4": _object(_VISA_BOARD, 904, 101, 100),
+        "pipe_fryum": _object(_VISA_BRIGHT, 450, 50, 100),
+    },
 )
 
 TOY = Entry(
@@ -186,14 +171,12 @@ TOY = Entry(
     licence="Apache-2.0",
     notice="Images: drawn by omnial-bench, no photographs",
     layout="mvtec",
-    categories=MappingProxyType(
-        {
-            "cap": _object(None, None, None, ForegroundRule(method="otsu", side="dark", fill_holes=True, largest=True)),
-            "gear": _object(None, None, None, ForegroundRule(method="otsu", side="bright", close=6, open=6)),
-            "brushed": _texture(None, None, None),
-            "weave": _texture(None, None, None),
-        }
-    ),
+    categories={
+        "cap": _object(ForegroundRule(method="otsu", side="dark", fill_holes=True, largest=True)),
+        "gear": _object(ForegroundRule(method="otsu", side="bright", close=6, open=6)),
+        "brushed": _texture(),
+        "weave": _texture(),
+    },
 )
 
 # No counts a category are published by the authors of the first two; those of KolektorSDD2 leave out the anomalous
@@ -205,12 +188,10 @@ MPDD = Entry(
     licence="CC BY-NC-SA 4.0",
     notice="Images: MPDD (Jezek et al., ICUMT 2021), CC BY-NC-SA 4.0",
     layout="mvtec",
-    categories=MappingProxyType(
-        {
-            name: _object(None, None, None, AUTO)
-            for name in ("bracket_black", "bracket_brown", "bracket_white", "connector", "metal_plate", "tubes")
-        }
-    ),
+    categories={
+        name: _object(AUTO)
+        for name in ("bracket_black", "bracket_brown", "bracket_white", "connector", "metal_plate", "tubes")
+    },
 )
 BTAD = Entry(
     name="btad",
@@ -219,7 +200,7 @@ BTAD = Entry(
     licence="CC BY-SA 4.0",
     notice="Images: BTAD (Mishra et al., ISIE 2021), CC BY-SA 4.0",
     layout="btad",
-    categories=MappingProxyType({name: _object(None, None, None, AUTO) for name in ("01", "02", "03")}),
+    categories={name: _object(AUTO) for name in ("01", "02", "03")},
 )
 KOLEKTORSDD2 = Entry(
     name="kolektorsdd2",
@@ -228,7 +209,7 @@ KOLEKTORSDD2 = Entry(
     licence="CC BY-NC-SA 4.0",
     notice="Images: KolektorSDD2 (Bozic et al., Computers in Industry 129, 2021), CC BY-NC-SA 4.0",
     layout="kolektorsdd2",
-    categories=MappingProxyType({"kolektorsdd2": _texture(2085, 894, 110)}),
+    categories={"kolektorsdd2": _texture(2085, 894, 110)},
 )
 MAGNETIC_TILE = Entry(
     name="magnetic_tile",
@@ -237,11 +218,11 @@ MAGNETIC_TILE = Entry(
     licence="none stated",
     notice="Images: magnetic tile defects (Huang et al., The Visual Computer 36, 2020)",
     layout="magnetic_tile",
-    categories=MappingProxyType({"magnetic_tile": _texture(762, 190, 392)}),
+    categories={"magnetic_tile": _texture(762, 190, 392)},
 )
 
 # 5,640 images in images/<class>/ (Cimpoi et al., CVPR 2014).
-DTD = Textures(
+DTD = Entry(
     name="dtd",
     title="Describable Textures Dataset",
     url="https://www.robots.ox.ac.uk/~vgg/data/dtd/",
@@ -258,34 +239,26 @@ DTD = Textures(
     ),
 )
 
-CATALOG: Mapping[str, Entry] = MappingProxyType(
-    {entry.name: entry for entry in (MVTEC_AD, VISA, MPDD, BTAD, KOLEKTORSDD2, MAGNETIC_TILE, TOY)}
-)
-TEXTURES: Mapping[str, Textures] = MappingProxyType({entry.name: entry for entry in (DTD,)})
+CATALOG: Mapping[str, Entry] = {
+    entry.name: entry for entry in (MVTEC_AD, VISA, MPDD, BTAD, KOLEKTORSDD2, MAGNETIC_TILE, TOY)
+}
+TEXTURES: Mapping[str, Entry] = {DTD.name: DTD}
 
 
-def obtainable() -> dict[str, Entry | Textures]:
+def obtainable() -> dict[str, Entry]:
     """What has an archive, by its own name and by that of its archive."""
-    known: dict[str, Entry | Textures] = {}
-    entries: list[Entry | Textures] = [*CATALOG.values(), *TEXTURES.values()]
-    for entry in entries:
-        if entry.archive is not None:
-            known |= {entry.archive.name: entry, entry.name: entry}
-    return known
+    entries = (*CATALOG.values(), *TEXTURES.values())
+    return {name: entry for entry in entries if entry.archive for name in (entry.archive.name, entry.name)}
 
 
 def foreground_rule(dataset: str, category: str) -> ForegroundRule:
     """The rule for a category; the automatic one where the data set or the category is not in the catalogue."""
-    entry = CATALOG.get(dataset)
-    if entry is None or category not in entry.categories:
-        return AUTO
-    return entry.categories[category].foreground
+    known = CATALOG[dataset].categories if dataset in CATALOG else {}
+    return known[category].foreground if category in known else AUTO
 
 
 def guess_name(categories: Iterable[str]) -> str:
     """The known data set that all these categories belong to, or `custom`."""
     wanted = set(categories)
-    for entry in CATALOG.values():
-        if wanted and wanted <= entry.categories.keys():
-            return entry.name
-    return "custom"
+    names = (entry.name for entry in CATALOG.values() if wanted and wanted <= entry.categories.keys())
+    return next(names, "custom")

@@ -34,7 +34,9 @@ _DAMAGE = (
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files directly in `folder`, sorted by name; hidden files are left out."""
+    """Image files directly in `folder`, sorted by name; hidden files are left out, and one that is missing has none."""
+    if not folder.is_dir():
+        return []
     with os.scandir(folder) as entries:
         names = [one.name for one in entries if Path(one.name).suffix.lower() in EXTENSIONS and one.is_file()]
     return [folder / name for name in sorted(names) if not name.startswith(".")]

@@ -11,8 +11,9 @@ from typing import Any
 import pooch  # type: ignore[import-untyped]
 import requests  # type: ignore[import-untyped]
 
-from omnial_bench.data import unpack, visa
+from omnial_bench.data import unpack
 from omnial_bench.data.catalog import Archive
+from omnial_bench.data.readers import visa
 from omnial_bench.data.unpack import Tell, unheard
 from omnial_bench.errors import UserError, line_of
 from omnial_bench.io import whole as files
@@ -56,7 +57,7 @@ def obtain(archive: Archive, folder: Path, *, url: str | None = None, tell: Tell
             if not top.is_dir():
                 raise UserError(f"{file} has no folder {archive.top!r} in it; fetch the published archive")
             if archive.split:
-                visa.one_class(top, aside, split=archive.split)
+                visa.one_class(top, aside)
             else:
                 for path in top.iterdir():
                     path.rename(aside / path.name)

@@ -6,38 +6,29 @@ methods and results", Autex Research Journal 19, 2019). There is no split: one n
 hash of its path, is for the test. Strips are brought to the network's size as a whole.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from omnial_bench.data import decode
-from omnial_bench.data.readers.base import Reader, Sample, Split, folders, held_out
+from omnial_bench.data.readers.base import Reader, Sample, folders, inner_name, splits_by_hash
 
-DEFECTS, MASKS, NORMALS = "Defect_images", "Mask_images", "NODefect_images"
-PARTS = (DEFECTS, MASKS, NORMALS)
-
-
-def matches(root: Path) -> bool:
-    return all((root / part).is_dir() for part in (DEFECTS, NORMALS))
+PARTS = DEFECTS, MASKS, NORMALS = "Defect_images", "Mask_images", "NODefect_images"
 
 
-def read(root: Path) -> Iterator[Sample]:
-    normals: dict[str, list[Path]] = {}
+def _read(root: Path) -> Iterator[Sample]:
+    normals, masks = defaultdict[str, list[Path]](list), defaultdict[str, list[Path]](list)
     for image in sorted(path for path in (root / NORMALS).rglob("*") if decode.is_image(path)):
-        normals.setdefault(_fabric(image), []).append(image)
+        normals[_fabric(image)].append(image)
     for fabric, images in normals.items():
-        tests = held_out(root, images)
-        for image in images:
-            split: Split = "test" if image in tests else "train"
-            name = "_".join((*image.relative_to(root / NORMALS).parent.parts, image.stem))
+        for image, split in splits_by_hash(root, images).items():
+            name = inner_name(root / NORMALS, image)
             yield Sample(image=image, category=fabric, split=split, label="good", name=name)
-    masks: dict[str, list[Path]] = {}
-    for mask in decode.image_files(root / MASKS) if (root / MASKS).is_dir() else ():
-        masks.setdefault(mask.stem.rpartition("_mask")[0], []).append(mask)
+    for mask in decode.image_files(root / MASKS):
+        masks[mask.stem.rpartition("_mask")[0]].append(mask)
     for image in decode.image_files(root / DEFECTS):
-        yield Sample(
-            image=image, category=_fabric(image), split="test", label=f"defect_{_words(image)[1]}",
-            masks=tuple(masks.get(image.stem, ())),
-        )  # fmt: skip
+        label = f"defect_{_words(image)[1]}"
+        yield Sample(image=image, category=_fabric(image), split="test", label=label, masks=tuple(masks[image.stem]))
 
 
 def _words(image: Path) -> list[str]:
@@ -50,14 +41,14 @@ def _fabric(image: Path) -> str:
     return f"fabric_{_words(image)[2]}"
 
 
-def hint(root: Path) -> str:
+def _hint(root: Path) -> str:
     names = [path.name for path in folders(root) if path.name in PARTS]
     lacks = [part for part in PARTS if part not in names]
     return f"looks like AITEX: expected {' and '.join(lacks)}, found {', '.join(names)} only" if names else ""
 
 
 READER = Reader(
-    matches=matches, read=read, hint=hint, looked_for=f"{DEFECTS}/*, {MASKS}/* and {NORMALS}/**/*",
-    mask_of=lambda sample: f"{sample.image.parents[1] / MASKS / sample.image.stem}_mask.png", normals=NORMALS,
-    left_alone=(),
+    matches=lambda root: all((root / part).is_dir() for part in (DEFECTS, NORMALS)), read=_read, hint=_hint,
+    looked_for=f"{DEFECTS}/*, {MASKS}/* and {NORMALS}/**/*", normals=NORMALS, left_alone=(),
+    mask_of=lambda sample: f"{sample.image.parents[1] / MASKS / sample.image.stem}_mask.png",
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """What reads a layout, and what it gives: a sample an image. No torch here."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,14 +34,6 @@ class Sample:
         return f"{self.category}/{self.split}/{self.label}/{self.name or self.image.stem}"
 
 
-def _nothing(root: Path) -> str:  # noqa: ARG001
-    return ""
-
-
-def _somewhere(sample: Sample) -> str:  # noqa: ARG001
-    return "one from its reader"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Reader:
     """How a layout is told from others and read; only the first two are asked of a reader from elsewhere."""
@@ -52,11 +44,11 @@ class Reader:
     """Its samples, of all categories, in any order."""
     looked_for: str = "what its reader matches"
     """The layout in words, for messages."""
-    hint: Callable[[Path], str] = _nothing
+    hint: Callable[[Path], str] = lambda _: ""
     """What a folder lacks, or where else to look, where it almost matches; empty for every other."""
     categories: Callable[[Path], Iterable[str]] | None = None
     """The categories that folders name, which may be empty; None: those of the samples."""
-    mask_of: Callable[[Sample], str] = _somewhere
+    mask_of: Callable[[Sample], str] = lambda _: "one from its reader"
     """Where the mask of an anomalous image is looked for."""
     left_alone: tuple[str, ...] = ("*",)
     """Patterns of the paths of files that are not read on purpose."""
@@ -65,15 +57,64 @@ class Reader:
 
 
 def folders(path: Path) -> list[Path]:
-    """The folders directly in one, sorted by name; hidden ones are left out."""
-    return sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    """The folders directly in one, sorted by name; hidden ones are left out, and one that is missing has none."""
+    inner = path.iterdir() if path.is_dir() else ()
+    return sorted(entry for entry in inner if entry.is_dir() and not entry.name.startswith("."))
 
 
-def held_out(root: Path, images: Sequence[Path]) -> set[Path]:
-    """The normal images that are for the test, at least one, of all in `root` that no split is known of.
+def samples_of(
+    images: Iterable[Path], category: str, split: Split, label: str, masks: Mapping[str, Path] | None = None
+) -> Iterator[Sample]:
+    """A sample an image, with the mask under the stem of its file, if there is one."""
+    for image in images:
+        mask = (masks or {}).get(image.stem)
+        yield Sample(image=image, category=category, split=split, label=label, masks=(mask,) if mask else ())
+
+
+def inner_name(folder: Path, image: Path) -> str:
+    """A name for an image at any depth of a folder, by the folders that it lies in."""
+    return "_".join((*image.relative_to(folder).parent.parts, image.stem))
+
+
+def splits_by_hash(root: Path, images: Sequence[Path]) -> dict[Path, Split]:
+    """Which of all normal images in `root` that no split is known of are for the test, at least one.
 
     Those whose paths below `root` have the smallest hashes: no draw, so the same wherever the folder lies, and no
     sequence, in which neighbours are alike.
     """
     by_hash = sorted(images, key=lambda path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest())
-    return set(by_hash[: max(1, len(images) // TEST_SHARE)])
+    tests = set(by_hash[: max(1, len(images) // TEST_SHARE)])
+    return {image: "test" if image in tests else "train" for image in images}
+
+
+def by_category(
+    title: str,
+    read_category: Callable[[Path], Iterable[Sample]],
+    is_category: Callable[[Path], bool],
+    *,
+    needed: Sequence[str],
+    parts: Sequence[str],
+    kind: str = "category",
+    sign: str = "",
+) -> Reader:
+    """The reader of a layout with a folder a category, of which one must have all that is `needed`; what the first
+    lacks of its `parts` is told where none has. In the data set a file called `sign` makes a category as well."""
+
+    def categories(root: Path) -> list[str]:
+        return [path.name for path in folders(root) if is_category(path) or (sign and (path / sign).is_file())]
+
+    def missing(path: Path, wanted: Sequence[str]) -> list[str]:
+        return [f"{path.name}/{part}" for part in wanted if not (path / part).is_dir()]
+
+    def hint(root: Path) -> str:
+        if is_category(root):
+            return f"this is one {kind} of {title}, try its parent folder {root.resolve().parent}"
+        lacks = [" and ".join(missing(root / name, parts)) for name in categories(root)[:1]]
+        return f"looks like {title}: expected {lacks[0]}" if lacks else ""
+
+    return Reader(
+        matches=lambda root: any(not missing(root / name, needed) for name in categories(root)),
+        read=lambda root: (sample for name in categories(root) for sample in read_category(root / name)),
+        hint=hint,
+        categories=categories,
+    )

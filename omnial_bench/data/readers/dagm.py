@@ -8,10 +8,11 @@ image as defective it is, whether its mask is there or not.
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from omnial_bench.data import decode
-from omnial_bench.data.readers.base import Reader, Sample, Split, folders
+from omnial_bench.data.readers.base import Sample, Split, by_category, samples_of
 from omnial_bench.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -24,19 +25,10 @@ def _is_category(path: Path) -> bool:
     return path.name.casefold().startswith("class") and any((path / part / "Label").is_dir() for part in SPLITS)
 
 
-def categories(root: Path) -> list[str]:
-    return [path.name for path in folders(root) if _is_category(path)]
-
-
-def matches(root: Path) -> bool:
-    return any(all((root / name / part).is_dir() for part in SPLITS) for name in categories(root))
-
-
-def read(root: Path) -> Iterator[Sample]:
-    for name in categories(root):
-        for part, split in SPLITS.items():
-            if (root / name / part).is_dir():
-                yield from _read_part(root / name / part, name, split)
+def _read_category(path: Path) -> Iterator[Sample]:
+    for part, split in SPLITS.items():
+        if (path / part).is_dir():
+            yield from _read_part(path / part, path.name, split)
 
 
 def _read_part(folder: Path, category: str, split: Split) -> Iterator[Sample]:
@@ -47,12 +39,9 @@ def _read_part(folder: Path, category: str, split: Split) -> Iterator[Sample]:
     images, bad = decode.image_files(folder), {*masks, *_listed(folder / "Label/Labels.txt")}
     if split == "train" and (left_out := sum(image.stem in bad for image in images)):
         log.info("%d anomalous images in %s are left out of training", left_out, folder)
-    for image in images:
-        if image.stem not in bad:
-            yield Sample(image=image, category=category, split=split, label="good")
-        elif split == "test":
-            truth = (masks[image.stem],) if image.stem in masks else ()
-            yield Sample(image=image, category=category, split=split, label="defect", masks=truth)
+    yield from samples_of([image for image in images if image.stem not in bad], category, split, "good")
+    if split == "test":
+        yield from samples_of([image for image in images if image.stem in bad], category, split, "defect", masks)
 
 
 def _listed(table: Path) -> set[str]:
@@ -62,20 +51,9 @@ def _listed(table: Path) -> set[str]:
     return {Path(row[2]).stem for row in rows if len(row) == 5 and row[1] == "1"}
 
 
-def _mask_of(sample: Sample) -> str:
-    return f"{sample.image.parent / 'Label' / sample.image.stem}{SUFFIX}.PNG"
-
-
-def hint(root: Path) -> str:
-    if _is_category(root):
-        return f"this is one class of DAGM, try its parent folder {root.resolve().parent}"
-    for name in categories(root):
-        lacks = [f"{name}/{part}" for part in SPLITS if not (root / name / part).is_dir()]
-        return f"looks like DAGM: expected {' and '.join(lacks)}"
-    return ""
-
-
-READER = Reader(
-    matches=matches, read=read, hint=hint, categories=categories, left_alone=("*/Train/*",), mask_of=_mask_of,
-    looked_for=f"Class<n>/{{Train,Test}}/*.PNG and Label/<stem>{SUFFIX}.PNG beside them", normals="{category}/{split}",
+READER = replace(
+    by_category("DAGM", _read_category, _is_category, needed=(*SPLITS,), parts=(*SPLITS,), kind="class"),
+    looked_for=f"Class<n>/{{Train,Test}}/*.PNG and Label/<stem>{SUFFIX}.PNG beside them",
+    mask_of=lambda sample: f"{sample.image.parent / 'Label' / sample.image.stem}{SUFFIX}.PNG",
+    left_alone=("*/Train/*",), normals="{category}/{split}",
 )  # fmt: skip

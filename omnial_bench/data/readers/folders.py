@@ -5,13 +5,14 @@ the folder itself. Where a category has `train` and `test` between, they are kep
 MVTec AD's layout. Else one normal image in five, by the hash of its path, is for the test.
 """
 
+import glob
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from omnial_bench.data import decode
 from omnial_bench.data.readers import mvtec
-from omnial_bench.data.readers.base import Reader, Sample, Split, folders, held_out
+from omnial_bench.data.readers.base import Reader, Sample, Split, folders, inner_name, splits_by_hash
 
 log = logging.getLogger(__name__)
 
@@ -25,61 +26,52 @@ def _is_normal(folder: Path) -> bool:
 
 
 def _kinds(path: Path) -> list[Path]:
-    """The folders of normal and of anomalous images of a category without splits."""
+    """The folders in one but those of splits: of kinds of images, or of categories."""
     return [folder for folder in folders(path) if folder.name not in NO_CATEGORY]
 
 
 def _is_flat(path: Path) -> bool:
-    kinds = _kinds(path)
-    return any(map(_is_normal, kinds)) and not all(map(_is_normal, kinds))
+    return len({_is_normal(kind) for kind in _kinds(path)}) == 2
 
 
 def _is_split(path: Path) -> bool:
-    parts = [path / "train", path / "test"]
-    return all(part.is_dir() for part in parts) and any(map(_is_normal, folders(parts[0])))
+    return (path / "test").is_dir() and any(map(_is_normal, folders(path / "train")))
 
 
 def _places(root: Path) -> list[Path]:
     """The folders of the categories: those in `root`, or itself."""
     if mvtec.claims(root) or mvtec.is_part(root):
         return []
-    inner = [path for path in folders(root) if path.name not in NO_CATEGORY]
-    return [path for path in inner if _is_flat(path) or _is_split(path)] or (
-        [root] if _is_flat(root) or _is_split(root) else []
-    )
+    inner = [path for path in _kinds(root) if _is_flat(path) or _is_split(path)]
+    return inner or ([root] if _is_flat(root) or _is_split(root) else [])
 
 
-def categories(root: Path) -> list[str]:
+def _categories(root: Path) -> list[str]:
     return [path.resolve().name for path in _places(root)]
 
 
-def matches(root: Path) -> bool:
-    return bool(_places(root))
+def _read(root: Path) -> Iterator[Sample]:
+    for path in _places(root):
+        yield from _read_split(path) if _is_split(path) else _read_flat(path)
 
 
-def read(root: Path) -> Iterator[Sample]:
-    for path, category in zip(_places(root), categories(root), strict=True):
-        yield from _read_split(path, category) if _is_split(path) else _read_flat(path, category)
-
-
-def _read_split(path: Path, category: str) -> Iterator[Sample]:
+def _read_split(path: Path) -> Iterator[Sample]:
+    category = path.resolve().name
     for folder in folders(path / "train"):
         if _is_normal(folder):
-            yield from (_sample(image, folder, category, "train") for image in _images(folder))
+            yield from _samples(folder, category, dict.fromkeys(_images(folder), "train"))
         else:
             log.warning("%s holds anomalous images to train on, which are left out", folder)
     for folder in folders(path / "test"):
-        yield from (_sample(image, folder, category, "test") for image in _images(folder))
+        yield from _samples(folder, category, dict.fromkeys(_images(folder), "test"))
 
 
-def _read_flat(path: Path, category: str) -> Iterator[Sample]:
-    normals = [(image, folder) for folder in _kinds(path) if _is_normal(folder) for image in _images(folder)]
-    tests = held_out(path, [image for image, _ in normals])
-    for image, folder in normals:
-        yield _sample(image, folder, category, "test" if image in tests else "train")
-    for folder in _kinds(path):
-        if not _is_normal(folder):
-            yield from (_sample(image, folder, category, "test") for image in _images(folder))
+def _read_flat(path: Path) -> Iterator[Sample]:
+    images = {folder: _images(folder) for folder in _kinds(path)}
+    normals = [image for folder, inner in images.items() if _is_normal(folder) for image in inner]
+    splits = splits_by_hash(path, normals)
+    for folder, inner in images.items():
+        yield from _samples(folder, path.resolve().name, {image: splits.get(image, "test") for image in inner})
 
 
 def _images(folder: Path) -> list[Path]:
@@ -93,27 +85,22 @@ def _images(folder: Path) -> list[Path]:
     )
 
 
-def _sample(image: Path, folder: Path, category: str, split: Split) -> Sample:
+def _samples(folder: Path, category: str, splits: Mapping[Path, Split]) -> Iterator[Sample]:
     label = "good" if _is_normal(folder) else folder.name
-    return Sample(
-        image=image, category=category, split=split, label=label, masks=() if label == "good" else _masks(image),
-        name="_".join((*image.relative_to(folder).parent.parts, image.stem)),
-    )  # fmt: skip
+    for image, split in splits.items():
+        masks = () if label == "good" else _masks(image)
+        name = inner_name(folder, image)
+        yield Sample(image=image, category=category, split=split, label=label, masks=masks, name=name)
 
 
 def _masks(image: Path) -> tuple[Path, ...]:
     stems = {f"{image.stem}{suffix}".casefold() for suffix in SUFFIXES}
-    beside = image.parent.glob(f"{_escaped(image.stem)}_*")
+    beside = image.parent.glob(f"{glob.escape(image.stem)}_*")
     return tuple(sorted(path for path in beside if path.stem.casefold() in stems and decode.is_image(path)))
 
 
-def _escaped(stem: str) -> str:
-    return "".join(f"[{one}]" if one in "*?[" else one for one in stem)
-
-
-def hint(root: Path) -> str:
-    places = [root, *(path for path in folders(root) if path.name not in NO_CATEGORY)]
-    for path in () if mvtec.claims(root) or mvtec.is_part(root) else places:
+def _hint(root: Path) -> str:
+    for path in () if mvtec.claims(root) or mvtec.is_part(root) else (root, *_kinds(root)):
         kinds = _kinds(path)
         if kinds and all(map(_is_normal, kinds)):
             return (
@@ -123,12 +110,8 @@ def hint(root: Path) -> str:
     return ""
 
 
-def mask_of(sample: Sample) -> str:
-    path = sample.image.with_name(f"{sample.image.stem}_mask.png")
-    return f"{path} (or _gt, _label)"
-
-
 READER = Reader(
-    matches=matches, read=read, looked_for="<category>/<ok, good or normal>/* and <category>/<defect>/* with masks",
-    hint=hint, categories=categories, mask_of=mask_of, left_alone=(),
+    matches=lambda root: bool(_places(root)), read=_read, hint=_hint, categories=_categories, left_alone=(),
+    looked_for="<category>/<ok, good or normal>/* and <category>/<defect>/* with masks",
+    mask_of=lambda sample: f"{sample.image.with_name(f'{sample.image.stem}_mask.png')} (or _gt, _label)",
 )  # fmt: skip

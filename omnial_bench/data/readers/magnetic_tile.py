@@ -9,48 +9,43 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from omnial_bench.data import decode
-from omnial_bench.data.readers.base import Reader, Sample, folders, held_out
+from omnial_bench.data.readers.base import Reader, Sample, folders, samples_of, splits_by_hash
 
 CATEGORY = "magnetic_tile"
-PREFIX = "MT_"
 NORMAL = "MT_Free"
 
 
-def _kinds(root: Path) -> list[Path]:
-    return [path for path in folders(root) if path.name.startswith(PREFIX) and (path / "Imgs").is_dir()]
+def _kinds(root: Path) -> list[str]:
+    return [path.name for path in folders(root) if path.name.startswith("MT_") and (path / "Imgs").is_dir()]
 
 
-def matches(root: Path) -> bool:
-    names = [path.name for path in _kinds(root)]
-    return NORMAL in names and len(names) > 1
+def _matches(root: Path) -> bool:
+    kinds = _kinds(root)
+    return NORMAL in kinds and len(kinds) > 1
 
 
-def read(root: Path) -> Iterator[Sample]:
-    for folder in _kinds(root):
-        files = decode.image_files(folder / "Imgs")
+def _read(root: Path) -> Iterator[Sample]:
+    for kind in _kinds(root):
+        files = decode.image_files(root / kind / "Imgs")
         photographs = [path for path in files if path.suffix.lower() in (".jpg", ".jpeg")]
         masks = {path.stem: path for path in files if path.suffix.lower() == ".png"}
-        if folder.name == NORMAL:
-            tests = held_out(root, photographs)
-            for image in photographs:
-                yield Sample(image=image, category=CATEGORY, split="test" if image in tests else "train", label="good")
-            continue
-        label = folder.name.removeprefix(PREFIX).lower()
-        for image in photographs:
-            truth = (masks[image.stem],) if image.stem in masks else ()
-            yield Sample(image=image, category=CATEGORY, split="test", label=label, masks=truth)
+        if kind == NORMAL:
+            for image, split in splits_by_hash(root, photographs).items():
+                yield Sample(image=image, category=CATEGORY, split=split, label="good")
+        else:
+            yield from samples_of(photographs, CATEGORY, "test", kind.removeprefix("MT_").lower(), masks)
 
 
-def hint(root: Path) -> str:
-    names = [path.name for path in _kinds(root)]
-    if not names or matches(root):
+def _hint(root: Path) -> str:
+    kinds = _kinds(root)
+    if not kinds or _matches(root):
         return ""
-    lacks = f"{PREFIX}<defect>/Imgs" if NORMAL in names else f"{NORMAL}/Imgs"
-    return f"looks like the magnetic tile data set: expected {lacks}, found {', '.join(names)} only"
+    lacks = "MT_<defect>/Imgs" if NORMAL in kinds else f"{NORMAL}/Imgs"
+    return f"looks like the magnetic tile data set: expected {lacks}, found {', '.join(kinds)} only"
 
 
 READER = Reader(
-    matches=matches, read=read, looked_for="MT_Free/Imgs/*.jpg and MT_<defect>/Imgs/*.jpg with <stem>.png beside them",
-    hint=hint, mask_of=lambda sample: str(sample.image.with_suffix(".png")), normals="MT_Free/Imgs",
-    left_alone=(),
+    matches=_matches, read=_read, hint=_hint, normals="MT_Free/Imgs", left_alone=(),
+    looked_for="MT_Free/Imgs/*.jpg and MT_<defect>/Imgs/*.jpg with <stem>.png beside them",
+    mask_of=lambda sample: str(sample.image.with_suffix(".png")),
 )  # fmt: skip

@@ -1,24 +1,27 @@
-"""MVTec AD's layout, which MPDD has too.
+"""MVTec AD's layout, and those that differ from it in names alone: MPDD's, BTAD's, and the one-class one of VisA.
 
 `<category>/train/good`, `<category>/test/<good or defect>`, and masks `<category>/ground_truth/<defect>/<stem>_mask`
 (Bergmann et al., "MVTec AD", CVPR 2019). A mask may bear its image's own name as well.
+
+BTAD has `ok` for `good`, `ko` for the one kind of defect, and masks of any extension (Mishra et al., "VT-ADL", ISIE
+2021). VisA has one defect folder, `bad`, and masks of the image's own name (Zou et al., "SPot-the-Difference
+Self-Supervised Pre-training for Anomaly Detection and Segmentation", ECCV 2022).
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from omnial_bench.data import decode
-from omnial_bench.data.readers.base import Reader, Sample, Split, folders
+from omnial_bench.data.readers.base import Reader, Sample, by_category, folders, samples_of
 
 LOOKED_FOR = "<category>/train/good/* and <category>/test/<good or defect>/*"
-
-
-def categories(root: Path) -> list[str]:
-    return [path.name for path in folders(root) if is_category(path)]
+BTAD_PARTS = ("train/ok", "test/ok", "test/ko")
+BTAD_NEEDED = ("train/ok", "test/ko")
 
 
 def is_category(path: Path) -> bool:
-    return (path / "train" / "good").is_dir() or ((path / "test").is_dir() and bool(folders(path / "test")))
+    return (path / "train" / "good").is_dir() or bool(folders(path / "test"))
 
 
 def is_part(root: Path) -> bool:
@@ -33,48 +36,28 @@ def claims(root: Path) -> bool:
     return any((path / split / "good").is_dir() for path in (root, *folders(root)) for split in ("train", "test"))
 
 
-def matches(root: Path) -> bool:
-    return bool(categories(root))
-
-
-def read(root: Path) -> Iterator[Sample]:
-    for category in categories(root):
-        yield from read_category(root / category)
-
-
 def read_category(path: Path, *, normal: str = "good") -> Iterator[Sample]:
     """The samples of one category whose normal images lie in folders called `normal`."""
-    if (path / "train" / normal).is_dir():
-        yield from _read_folder(path, "train", path / "train" / normal, normal)
-    for folder in folders(path / "test") if (path / "test").is_dir() else ():
-        yield from _read_folder(path, "test", folder, normal)
-
-
-def _read_folder(path: Path, split: Split, folder: Path, normal: str) -> Iterator[Sample]:
-    is_normal = folder.name == normal
-    masks = {} if is_normal else find_masks(path / "ground_truth" / folder.name)
-    for image in decode.image_files(folder):
-        yield Sample(
-            image=image, category=path.name, split=split, label="good" if is_normal else folder.name,
-            masks=(masks[image.stem],) if image.stem in masks else (),
-        )  # fmt: skip
+    yield from samples_of(decode.image_files(path / "train" / normal), path.name, "train", "good")
+    for folder in folders(path / "test"):
+        label = "good" if folder.name == normal else folder.name
+        masks = {} if label == "good" else find_masks(path / "ground_truth" / label)
+        yield from samples_of(decode.image_files(folder), path.name, "test", label, masks)
 
 
 def find_masks(folder: Path) -> dict[str, Path]:
     """Mask files by the stem of the image that each belongs to; `<stem>_mask` goes before `<stem>`."""
-    if not folder.is_dir():
-        return {}
     files = decode.image_files(folder)
     plain = {path.stem: path for path in files}
     return plain | {path.stem.removesuffix("_mask"): path for path in files if path.stem.endswith("_mask")}
 
 
-def mask_of(sample: Sample) -> str:
+def _mask_of(sample: Sample) -> str:
     truth = sample.image.parents[2] / "ground_truth" / sample.label
     return f"{truth / sample.image.stem}_mask.png or the same without '_mask'"
 
 
-def hint(root: Path) -> str:
+def _hint(root: Path) -> str:
     root = root.resolve()
     if is_category(root):
         return f"this is one category, try its parent folder {root.parent}"
@@ -83,7 +66,51 @@ def hint(root: Path) -> str:
     return ""
 
 
-READER = Reader(
-    matches=matches, read=read, looked_for=LOOKED_FOR, hint=hint, categories=categories, mask_of=mask_of,
-    left_alone=(), normals="{category}/{split}/good",
+READER = replace(
+    by_category("MVTec AD", read_category, is_category, needed=(), parts=()),
+    looked_for=LOOKED_FOR, hint=_hint, mask_of=_mask_of, left_alone=(), normals="{category}/{split}/good",
 )  # fmt: skip
+
+
+def _btad_parts(path: Path) -> list[str]:
+    """What of BTAD's layout a category has; nothing where a folder is called otherwise, which is another layout's."""
+    inner = [f"{part}/{folder.name}" for part in ("train", "test") for folder in folders(path / part)]
+    return inner if set(inner) <= set(BTAD_PARTS) else []
+
+
+def _btad_categories(root: Path) -> list[str]:
+    return [] if claims(root) else [path.name for path in folders(root) if _btad_parts(path)]
+
+
+def _btad_hint(root: Path) -> str:
+    if set(BTAD_NEEDED) <= set(_btad_parts(root)):
+        return f"this is one category of BTAD, try its parent folder {root.resolve().parent}"
+    for category in _btad_categories(root):
+        parts = _btad_parts(root / category)
+        lacks = " and ".join(f"{category}/{part}" for part in BTAD_NEEDED if part not in parts)
+        return f"looks like BTAD: expected {lacks}, found {', '.join(f'{category}/{part}' for part in parts)} only"
+    return ""
+
+
+BTAD = Reader(
+    matches=lambda root: any(set(BTAD_NEEDED) <= set(_btad_parts(root / name)) for name in _btad_categories(root)),
+    read=lambda root: (
+        sample for name in _btad_categories(root) for sample in read_category(root / name, normal="ok")
+    ),
+    looked_for="<category>/train/ok/* and <category>/test/{ok,ko}/*", hint=_btad_hint, categories=_btad_categories,
+    mask_of=lambda sample: f"{sample.image.parents[2] / 'ground_truth/ko' / sample.image.stem}.png", left_alone=(),
+    normals="{category}/{split}/ok",
+)  # fmt: skip
+
+
+def _is_visa(root: Path) -> bool:
+    bad = False
+    for sample in READER.read(root):
+        if sample.label not in ("good", "bad") or any(mask.stem.endswith("_mask") for mask in sample.masks):
+            return False
+        bad = bad or sample.label == "bad"
+    return bad
+
+
+# What almost matches is in MVTec AD's layout.
+VISA = replace(READER, matches=_is_visa, hint=lambda _: "")

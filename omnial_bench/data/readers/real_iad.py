@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 
 JSONS = "realiad_jsons"
 SPLITS: tuple[Split, ...] = ("train", "test")
-NORMAL = "OK"
 
 
 def _image_folders(root: Path) -> list[Path]:
@@ -35,20 +34,20 @@ def _tables(root: Path) -> list[Path]:
     return []
 
 
-def matches(root: Path) -> bool:
+def _matches(root: Path) -> bool:
     return len(_image_folders(root)) == 1 and bool(_tables(root))
 
 
-def categories(root: Path) -> list[str]:
+def _categories(root: Path) -> list[str]:
     """Those that have both a table and images."""
     (images,) = _image_folders(root)
     return [table.stem for table in _tables(root) if (images / table.stem).is_dir()]
 
 
-def read(root: Path) -> Iterator[Sample]:
-    (images,), wanted = _image_folders(root), categories(root)
+def _read(root: Path) -> Iterator[Sample]:
+    (images,) = _image_folders(root)
     for table in _tables(root):
-        if table.stem in wanted:
+        if (images / table.stem).is_dir():
             yield from _read_table(table, images / table.stem)
 
 
@@ -61,12 +60,13 @@ def _read_table(table: Path, folder: Path) -> Iterator[Sample]:
     left_out = 0
     for split, entry in entries:
         kind, image, mask = _entry(table, folder, entry)
-        if kind != NORMAL and split == "train":
+        if kind == "OK":
+            yield Sample(image=image, category=folder.name, split=split, label="good")
+        elif split == "test":
+            masks = (mask,) if mask else ()
+            yield Sample(image=image, category=folder.name, split=split, label=kind, masks=masks)
+        else:
             left_out += 1
-            continue
-        label = "good" if kind == NORMAL else kind
-        masks = () if mask is None or label == "good" else (mask,)
-        yield Sample(image=image, category=folder.name, split=split, label=label, masks=masks)
     if left_out:
         log.warning("%d anomalous images that %s trains on are left out", left_out, table)
 
@@ -87,7 +87,7 @@ def _file(table: Path, folder: Path, text: str) -> Path:
     return folder / place
 
 
-def hint(root: Path) -> str:
+def _hint(root: Path) -> str:
     some, tables = _image_folders(root), _tables(root)
     if len(some) > 1:
         return f"Real-IAD in several sizes, {', '.join(path.name for path in some)}: keep one of them in the folder"
@@ -97,8 +97,7 @@ def hint(root: Path) -> str:
 
 
 READER = Reader(
-    matches=matches, read=read, hint=hint, categories=categories,
+    matches=_matches, read=_read, hint=_hint, categories=_categories, left_alone=("*/NG/*",),
     looked_for=f"realiad_<size>/<category>/* and {JSONS}/{JSONS}/<category>.json",
     mask_of=lambda sample: f"{sample.image.with_suffix('')}_mask.png in its table", normals="realiad_*/{category}/OK",
-    left_alone=("*/NG/*",),
 )  # fmt: skip

@@ -1,48 +1,35 @@
-"""The layouts that are known, and which of them a folder is in."""
+"""The layouts that are known, which of them a folder is in, and readers from elsewhere, `package.module:object`, behind
+the gate of trust and with their mistakes in one line."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from omnial_bench.data.readers import (
-    aitex,
-    btad,
-    dagm,
-    kolektorsdd,
-    kolektorsdd2,
-    magnetic_tile,
-    mvtec,
-    mvtec_ad2,
-    mvtec_loco,
-    outside,
-    real_iad,
-    visa_one_class,
-    visa_original,
-)  # fmt: skip
+from omnial_bench.data.readers import aitex, dagm, kolektor, magnetic_tile, mvtec, mvtec_ad2, mvtec_loco, real_iad, visa
 from omnial_bench.data.readers import folders as plain
 from omnial_bench.data.readers.base import Reader, Sample, folders
-from omnial_bench.errors import UserError, unknown
-from omnial_bench.trust import code_of, is_foreign
+from omnial_bench.data.unpack import inside
+from omnial_bench.errors import UserError, is_printable, unknown
+from omnial_bench.trust import code_of, guarded, is_foreign, load
 
 READERS: dict[str, Reader] = {
     "real_iad": real_iad.READER,
     "mvtec_ad2": mvtec_ad2.READER,
     "mvtec_loco": mvtec_loco.READER,
-    "btad": btad.READER,
-    "visa_original": visa_original.READER,
+    "btad": mvtec.BTAD,
+    "visa_original": visa.READER,
     "magnetic_tile": magnetic_tile.READER,
     "dagm": dagm.READER,
-    "kolektorsdd": kolektorsdd.READER,
-    "kolektorsdd2": kolektorsdd2.READER,
+    "kolektorsdd": kolektor.KOLEKTORSDD,
+    "kolektorsdd2": kolektor.KOLEKTORSDD2,
     "aitex": aitex.READER,
     "folders": plain.READER,
-    "visa": visa_one_class.READER,
+    "visa": mvtec.VISA,
     "mvtec": mvtec.READER,
 }
 """By name, the more particular first: of a folder the first one decides that matches it, or has a hint for it."""
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -57,7 +44,8 @@ class Chosen:
 
     def read(self, root: Path) -> list[Sample]:
         """The samples in the folder; UserError where a part of it may not be read."""
-        return _readable(lambda: list(self.reader.read(root)))
+        with _readable():
+            return list(self.reader.read(root))
 
     def categories(self, root: Path, samples: Iterable[Sample]) -> list[str]:
         """All categories in the folder, of whose samples these are all, sorted."""
@@ -77,7 +65,8 @@ def choose_reader(root: Path, wanted: str | Reader | None = None, *, trusted: Co
         raise UserError(f"no data folder at {root}: expected {mvtec.LOOKED_FOR} in it; check the path")
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: expected one with {mvtec.LOOKED_FOR}; give the folder")
-    return _readable(lambda: _find(root) if wanted is None else _named(root, wanted, trusted))
+    with _readable():
+        return _find(root) if wanted is None else _named(root, wanted, trusted)
 
 
 def _find(root: Path) -> Chosen:
@@ -93,10 +82,13 @@ def _find(root: Path) -> Chosen:
 
 def _named(root: Path, wanted: str | Reader, trusted: Collection[str]) -> Chosen:
     if isinstance(wanted, Reader):
-        chosen = Chosen("given", outside.careful("given", wanted), {"reader": {"name": "given"}})
+        chosen = Chosen("given", _careful("given", wanted), {"reader": {"name": "given"}})
     elif is_foreign(wanted):
-        reader = outside.import_reader(wanted, trusted)
-        chosen = Chosen(wanted, reader, {"reader": {"name": wanted, "code": code_of(wanted)}})
+        reader = load(wanted, trusted, "the reader of the data set", "reader")
+        if not isinstance(reader, Reader):
+            kind = type(reader).__name__
+            raise UserError(f"{wanted}: expected a Reader of omnial_bench, got {kind}; make it one"[:300])
+        chosen = Chosen(wanted, _careful(wanted, reader), {"reader": {"name": wanted, "code": code_of(wanted)}})
     elif wanted in READERS:
         chosen = Chosen(wanted, READERS[wanted], {"reader": {"name": wanted}})
     else:
@@ -118,8 +110,60 @@ def content(root: Path) -> str:
     return f"found {', '.join(names[:6])}{' and more' if len(names) > 6 else ''}"
 
 
-def _readable(ask: Callable[[], Value]) -> Value:
+@contextmanager
+def _readable() -> Iterator[None]:
     try:
-        return ask()
+        yield
     except PermissionError as error:
         raise UserError(f"cannot read {error.filename}: permission denied; change its permissions") from error
+
+
+def _careful(name: str, reader: Reader) -> Reader:
+    """A reader known as `name` whose functions raise a UserError of one line where they fail, and whose samples are
+    checked: images and masks below the folder, names that folders can bear, masks for anomalous images alone."""
+
+    source = f"reader {name}"
+
+    def matches(root: Path) -> bool:
+        with guarded(source, f"look at {root}"):
+            return bool(reader.matches(root))
+
+    def hint(root: Path) -> str:
+        with guarded(source, f"look at {root}"):
+            return str(reader.hint(root))
+
+    def read(root: Path) -> Iterable[Sample]:
+        with guarded(source, f"read {root}"):
+            samples = list(reader.read(root))
+        for sample in samples:
+            if (wrong := _mistake(root, sample)) is not None:
+                raise UserError(f"{source}: {wrong}"[:400])
+        return [replace(sample, masks=tuple(sample.masks)) for sample in samples]
+
+    return replace(reader, matches=matches, read=read, hint=hint, categories=None)
+
+
+def _mistake(root: Path, sample: object) -> str | None:
+    """What is wrong with a sample, None where nothing is."""
+    if not isinstance(sample, Sample):
+        return f"expected samples of omnial_bench's Sample, got {type(sample).__name__}"
+    listed = isinstance(sample.masks, tuple | list) and all(isinstance(mask, Path) for mask in sample.masks)
+    if not isinstance(sample.image, Path) or not listed:
+        return f"expected image and masks as paths, got {sample.image!r} and {sample.masks!r}"
+    for path in (sample.image, *sample.masks):
+        if not path.is_relative_to(root) or ".." in path.parts:
+            return f"{path} does not lie in {root}; make its paths from the folder that it is given"
+        if not path.is_file():
+            return f"it gives {path}, where there is no file"
+    for what in ("category", "label", "name", "condition"):
+        text = getattr(sample, what)
+        place = inside(text) if isinstance(text, str) and is_printable(text) else None
+        if (text or what in ("category", "label")) and (place is None or len(place.parts) != 1 or text.startswith(".")):
+            return f"expected the {what} of {sample.image} as the name of a folder, got {text!r}"
+    if sample.split not in ("train", "test"):
+        return f"expected the split of {sample.image} as train or test, got {sample.split!r}"
+    if sample.label == "good" and sample.masks:
+        return f"{sample.image} is good and has a mask, {sample.masks[0]}; leave it out, or name the anomaly"
+    if sample.label != "good" and sample.split == "train":
+        return f"{sample.image} is {sample.label} and to be trained on; expected good images alone in train"
+    return None
