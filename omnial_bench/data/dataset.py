@@ -52,6 +52,10 @@ class Dataset:
     labels: Truth = "pixel"
     """`image` where no masks are read: what is anomalous is known of images alone."""
 
+    def place(self, path: Path) -> str:
+        """A file's path below the root."""
+        return path.relative_to(self.root).as_posix()
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over the relative paths and contents of all chosen images and masks: the same wherever they lie."""
@@ -63,7 +67,7 @@ class Dataset:
         Of a reader that the user named, together with the id: what it makes of a file need not stand in its path.
         """
         own = {
-            path.relative_to(self.root).as_posix(): sample.id
+            self.place(path): sample.id
             for sample in self.samples
             if sample.split == split and sample.category in categories
             for path in (sample.image, *sample.masks)

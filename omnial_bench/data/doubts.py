@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,62 +42,57 @@ class Problem:
     """Whether a figure would be wrong, or missing, with it; else it is a warning."""
 
 
-def look_over(
-    dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspection], cut: Cut, size: decode.Size
-) -> list[Problem]:
+def warning(path: str, what: str, remedy: str) -> Problem:
+    return Problem(path, what, remedy, wrong=False)
+
+
+def look_over(dataset: Dataset, looks: Sequence[Inspection], cut: Cut, size: decode.Size) -> Iterator[Problem]:
     """What is wrong with single samples of a category, and with those that are unlike the rest."""
-    problems: list[Problem] = []
-    for sample, look in zip(samples, looks, strict=True):
-        problems += _unusable(dataset, look)
-        problems += _of_masks(dataset, sample, look, cut, size)
-        problems += _of_image(dataset, sample, look)
-    problems += _unlike(dataset, samples, looks) + _like_masks(dataset, samples, looks)
-    return problems + _apart(samples, looks)
+    for look in looks:
+        for path, reason in look.unusable:
+            what, _, remedy = reason.replace(f" {path}", "").partition("; ")
+            yield Problem(dataset.place(path), what, remedy)
+        yield from _of_masks(dataset, look, cut, size)
+        yield from _of_image(dataset, look)
+    usable = [look for look in looks if look.mode]
+    yield from _unlike(dataset, usable)
+    yield from _like_masks(dataset, usable, len(looks))
+    yield from _apart([look for look in looks if look.light])
 
 
-def _unusable(dataset: Dataset, look: Inspection) -> list[Problem]:
-    problems = []
-    for path, told in look.unusable:
-        what, _, remedy = told.replace(f" {path}", "").partition("; ")
-        problems.append(Problem(_place(dataset, path), what, remedy))
-    return problems
-
-
-def _of_image(dataset: Dataset, sample: Sample, look: Inspection) -> list[Problem]:
-    problems = []
+def _of_image(dataset: Dataset, look: Inspection) -> Iterator[Problem]:
+    path = dataset.place(look.sample.image)
     if look.orientation != 1:
         what = f"its EXIF says orientation {look.orientation}, which is not applied"
         remedy = "store the image as it is seen, without the tag, and the mask on the same pixels"
-        problems.append(Problem(_place(dataset, sample.image), what, remedy, wrong=bool(sample.masks)))
+        yield Problem(path, what, remedy, wrong=bool(look.sample.masks))
     if look.levels[0] == look.levels[1]:
-        what = f"every pixel has level {look.levels[0]}"
-        problems.append(Problem(_place(dataset, sample.image), what, "replace or remove it", wrong=False))
-    return problems
+        yield warning(path, f"every pixel has level {look.levels[0]}", "replace or remove it")
 
 
-def _of_masks(dataset: Dataset, sample: Sample, look: Inspection, cut: Cut, size: decode.Size) -> list[Problem]:
+def _of_masks(dataset: Dataset, look: Inspection, cut: Cut, size: decode.Size) -> Iterator[Problem]:
+    sample = look.sample
     if sample.label == "good" or dataset.labels == "image":
-        return []
+        return
     if not sample.masks:
-        return [Problem(_place(dataset, sample.image), _without_mask(dataset, sample), "add it, or use --labels image")]
+        what = _without_mask(dataset, sample)
+        yield Problem(dataset.place(sample.image), what, "add it, or use --labels image")
+        return
     if not look.marked or cut.wrong:
-        return []
-    path, marked = _place(dataset, sample.masks[0]), look.marked[cut.above]
+        return
+    path, marked = dataset.place(sample.masks[0]), look.marked[cut.above]
     if cut.above and any(_is_photograph(value.counts) for value in look.values):
-        return [Problem(path, "its grey levels are those of a photograph", "give the mask, black and white")]
-    if any(value.inverted for value in look.values):
+        yield Problem(path, "its grey levels are those of a photograph", "give the mask, black and white")
+    elif any(value.inverted for value in look.values):
         what = f"marks {marked.share:.0%} of the image and its frame, as an inverted mask does"
-        return [Problem(path, what, "invert it: the defect is white")]
-    if not marked.share:
-        return [Problem(path, "marks nothing", "draw it; until then pixel figures leave the image out", wrong=False)]
-    if marked.share > NEARLY_ALL:
-        return [
-            Problem(path, f"marks {marked.share:.0%} of the image", "look whether all of it is defect", wrong=False)
-        ]
-    if not marked.left:
+        yield Problem(path, what, "invert it: the defect is white")
+    elif not marked.share:
+        yield warning(path, "marks nothing", "draw it; until then pixel figures leave the image out")
+    elif marked.share > NEARLY_ALL:
+        yield warning(path, f"marks {marked.share:.0%} of the image", "look whether all of it is defect")
+    elif not marked.left:
         what = f"marks {marked.share:.4%} of the image, of which at {size[0]}x{size[1]} nothing is left"
-        return [Problem(path, what, "take a larger size; pixel figures leave the image out", wrong=False)]
-    return []
+        yield warning(path, what, "take a larger size; pixel figures leave the image out")
 
 
 def _is_photograph(counts: Sequence[int]) -> bool:
@@ -112,130 +107,110 @@ def _without_mask(dataset: Dataset, sample: Sample) -> str:
     return "no mask"
 
 
-def _unlike(dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspection]) -> list[Problem]:
+def _unlike(dataset: Dataset, looks: Sequence[Inspection]) -> Iterator[Problem]:
     """Images of another size, mode or format than most of their category, or that most of them vary; or by which normal
     test images are told from anomalous ones."""
-    usable = [(sample, look) for sample, look in zip(samples, looks, strict=True) if look.mode]
-    problems: list[Problem] = []
     kinds: dict[str, Callable[[Inspection], str]] = {
         "pixels": lambda look: f"{look.size[1]}x{look.size[0]}",
         "mode": lambda look: look.mode,
         "format": lambda look: look.format,
     }
-    for what, kind in kinds.items():
-        counts = Counter(kind(look) for _, look in usable)
-        most, number = counts.most_common(1)[0] if counts else ("", 0)
-        normal, anomalous = (
-            {kind(look) for sample, look in usable if sample.split == "test" and (sample.label == "good") == good}
-            for good in (True, False)
-        )
+    for what, kind in kinds.items() if looks else ():
+        category, counts = looks[0].sample.category, Counter(map(kind, looks))
+        most, number = counts.most_common(1)[0]
+        tests = [look for look in looks if look.sample.split == "test"]
+        normal = {kind(look) for look in tests if look.sample.label == "good"}
+        anomalous = {kind(look) for look in tests if look.sample.label != "good"}
         if normal and anomalous and normal.isdisjoint(anomalous) and len(counts) <= FEW:
             text = f"{what} {', '.join(sorted(normal))} of normal test images, {', '.join(sorted(anomalous))} of others"
-            problems.append(Problem(samples[0].category, text, "make them alike: it gives the label away", wrong=False))
-            continue
-        for sample, look in usable if THE_REST * len(usable) <= number < len(usable) else ():
-            if kind(look) != most:
-                text = f"{what} {kind(look)}, unlike {number} of {len(usable)} images, {most}"
-                problems.append(Problem(_place(dataset, sample.image), text, "make it like the rest", wrong=False))
-        if number < THE_REST * len(usable):
-            text = f"{len(counts)} kinds of {what}, the most frequent {most} in {number} of {len(usable)} images"
-            problems.append(Problem(samples[0].category, text, "all are brought to the network's", wrong=False))
-    return problems
+            yield warning(category, text, "make them alike: it gives the label away")
+        elif number < THE_REST * len(looks):
+            text = f"{len(counts)} kinds of {what}, the most frequent {most} in {number} of {len(looks)} images"
+            yield warning(category, text, "all are brought to the network's")
+        else:
+            for look in looks:
+                if kind(look) != most:
+                    text = f"{what} {kind(look)}, unlike {number} of {len(looks)} images, {most}"
+                    yield warning(dataset.place(look.sample.image), text, "make it like the rest")
 
 
-def _like_masks(dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspection]) -> list[Problem]:
-    """Masks that are read as images, where most images are none; and images that are all dark."""
-    usable = [(sample, look) for sample, look in zip(samples, looks, strict=True) if look.mode]
-    few = [sample for sample, look in usable if look.few_colours and look.signature]
-    what, remedy = (
-        "has 4 colours at most, as a mask has, and is read as an image",
-        "name it or move it as its layout says",
-    )
-    problems = [Problem(_place(dataset, one.image), what, remedy) for one in few if 2 * len(few) < len(samples)]
-    dark = [sample for sample, look in usable if look.black_rows > BLACK and not look.few_colours]
-    if 20 * len(dark) < len(usable):
-        what = "a part of it is black from edge to edge, as where a file ends too early"
-        problems += [Problem(_place(dataset, one.image), what, "look at it", wrong=False) for one in dark]
-    top = max((look.levels[1] for _, look in usable), default=255)
+def _like_masks(dataset: Dataset, looks: Sequence[Inspection], count: int) -> Iterator[Problem]:
+    """Masks that are read as images, where most of the `count` images are none; and images that are all dark."""
+    few = [look.sample for look in looks if look.few_colours and look.signature]
+    what = "has 4 colours at most, as a mask has, and is read as an image"
+    for sample in few if 2 * len(few) < count else ():
+        yield Problem(dataset.place(sample.image), what, "name it or move it as its layout says")
+    dark = [look.sample for look in looks if look.black_rows > BLACK and not look.few_colours]
+    what = "a part of it is black from edge to edge, as where a file ends too early"
+    for sample in dark if 20 * len(dark) < len(looks) else ():
+        yield warning(dataset.place(sample.image), what, "look at it")
+    top = max((look.levels[1] for look in looks), default=255)
     if top < DARK:
         what = f"the brightest of its images has level {top} of 255"
-        problems.append(Problem(samples[0].category, what, "scale them to the whole range", wrong=False))
-    return problems
+        yield warning(looks[0].sample.category, what, "scale them to the whole range")
 
 
-def _apart(samples: Sequence[Sample], looks: Sequence[Inspection]) -> list[Problem]:
+def _apart(looks: Sequence[Inspection]) -> Iterator[Problem]:
     """Normal test images that are all brighter, darker, of another colour or blurred beside the training images, or
     anomalous ones beside all normal ones: what sets them apart is then not their defects."""
-    usable = [(sample, look.light) for sample, look in zip(samples, looks, strict=True) if look.light]
-    trains = [light for sample, light in usable if sample.split == "train"]
-    tests = [light for sample, light in usable if sample.split == "test" and sample.label == "good"]
-    others = [light for sample, light in usable if sample.label != "good"]
-    problems = []
+    trains = [look.light for look in looks if look.sample.split == "train"]
+    tests = [look.light for look in looks if look.sample.split == "test" and look.sample.label == "good"]
+    others = [look.light for look in looks if look.sample.label != "good"]
     for what, some, than, rest in (
         ("normal test images", tests, "training images", trains),
         ("anomalous images", others, "normal images", trains + tests),
     ):
         for at, sign in enumerate(("mean of red", "mean of green", "mean of blue", "mean step between neighbours")):
             own, theirs = [light[at] for light in some], [light[at] for light in rest]
-            if min(len(own), len(theirs)) >= MANY and (
-                min(own) > APART * max(theirs) or APART * max(own) < min(theirs)
-            ):
-                text = (
-                    f"{sign} {min(own):.1f} to {max(own):.1f} in all {what}, {min(theirs):.1f} to {max(theirs):.1f} "
-                    f"in {than}"
+            if min(len(own), len(theirs)) < MANY:
+                continue
+            if min(own) > APART * max(theirs) or APART * max(own) < min(theirs):
+                ends = f"{min(own):.1f} to {max(own):.1f} in all {what}, {min(theirs):.1f} to {max(theirs):.1f}"
+                yield warning(
+                    looks[0].sample.category, f"{sign} {ends} in {than}", "look whether they were taken alike"
                 )
-                problems.append(Problem(samples[0].category, text, "look whether they were taken alike", wrong=False))
                 break
-    return problems
 
 
-def look_over_pairs(dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspection]) -> list[Problem]:
+def look_over_pairs(dataset: Dataset, looks: Sequence[Inspection]) -> Iterator[Problem]:
     """Images that are there twice: wrong where one is trained on and the other tested, or they differ in label."""
-    problems = []
-    for one, other, likeness in pairs_alike([look.signature for look in looks]):
-        first, second = samples[one], samples[other]
-        same, labels = likeness == 1, {first.label, second.label}
-        what = f"{'the same as' if same else f'alike to {likeness:.4f} with'} {_place(dataset, first.image)}"
+    signatures = [look.signature for look in looks]
+    for one, other, likeness in pairs_alike(signatures):
+        first, second = looks[one].sample, looks[other].sample
+        what = f"{'the same as' if likeness == 1 else f'alike to {likeness:.4f} with'} {dataset.place(first.image)}"
         if first.split != second.split:
             what += ", which is trained on"
-        elif len(labels) > 1:
+        elif first.label != second.label:
             what += f", which is {first.label}"
-        wrong = same and (first.split != second.split or len(labels) > 1)
-        problems.append(Problem(_place(dataset, second.image), what, "keep one of them", wrong=wrong))
-    trains = [place for place, sample in enumerate(samples) if sample.split == "train"]
-    tests = [place for place, sample in enumerate(samples) if sample.split == "test"]
-    for train, test, likeness in turned_alike([look.signature for look in looks], trains, tests):
-        of = _place(dataset, samples[train].image)
+        wrong = likeness == 1 and (first.split, first.label) != (second.split, second.label)
+        yield Problem(dataset.place(second.image), what, "keep one of them", wrong=wrong)
+    trains, tests = (
+        [place for place, look in enumerate(looks) if look.sample.split == split] for split in ("train", "test")
+    )
+    for train, test, likeness in turned_alike(signatures, trains, tests):
+        of = dataset.place(looks[train].sample.image)
         what = f"turned or mirrored alike to {likeness:.4f} with {of}, which is trained on"
-        problems.append(Problem(_place(dataset, samples[test].image), what, "keep one of them", wrong=False))
+        yield warning(dataset.place(looks[test].sample.image), what, "keep one of them")
     checksums: dict[int, Sample] = {}
-    for sample, look in zip(samples, looks, strict=True):
-        first = checksums.setdefault(look.checksum, sample)
-        if first is not sample and look.marked and look.marked[0].share:
-            what = f"the same as {_place(dataset, first.masks[0])}"
-            problems.append(Problem(_place(dataset, sample.masks[0]), what, "look whose it is", wrong=False))
-    pairs = [(sample.image, mask) for sample in samples for mask in sample.masks]
+    for look in looks:
+        first = checksums.setdefault(look.checksum, look.sample)
+        if first is not look.sample and look.marked and look.marked[0].share:
+            what = f"the same as {dataset.place(first.masks[0])}"
+            yield warning(dataset.place(look.sample.masks[0]), what, "look whose it is")
+    pairs = [(look.sample.image, mask) for look in looks for mask in look.sample.masks]
     odd = [(image, mask) for image, mask in pairs if image.stem not in "/".join(mask.parts[-2:])]
     for image, mask in odd if 2 * len(odd) < len(pairs) else ():
-        what = f"is the mask of {_place(dataset, image)}, whose name it does not have"
-        problems.append(Problem(_place(dataset, mask), what, "look whose it is", wrong=False))
-    return problems
+        what = f"is the mask of {dataset.place(image)}, whose name it does not have"
+        yield warning(dataset.place(mask), what, "look whose it is")
 
 
-def look_over_categories(
-    dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspection], seen: dict[bytes, Sample]
-) -> list[Problem]:
+def look_over_categories(dataset: Dataset, looks: Sequence[Inspection], seen: dict[bytes, Sample]) -> Iterator[Problem]:
     """Images that another category has as well: wrong for a model of all where one is trained on and the other tested.
     `seen` holds those of the categories before, and gets these."""
-    problems = []
-    for sample, look in zip(samples, looks, strict=True):
+    for look in looks:
         if look.signature:
+            sample = look.sample
             first = seen.setdefault(hashlib.sha256(look.signature).digest(), sample)
             if first.category != sample.category:
-                what, wrong = f"the same as {_place(dataset, first.image)}", first.split != sample.split
-                problems.append(Problem(_place(dataset, sample.image), what, "keep one of them", wrong=wrong))
-    return problems
-
-
-def _place(dataset: Dataset, path: Path) -> str:
-    return path.relative_to(dataset.root).as_posix()
+                what, wrong = f"the same as {dataset.place(first.image)}", first.split != sample.split
+                yield Problem(dataset.place(sample.image), what, "keep one of them", wrong=wrong)

@@ -36,6 +36,7 @@ class Marked:
 class Inspection:
     """What is known of one sample; fields of its image have their defaults where it cannot be decoded."""
 
+    sample: Sample
     size: decode.Size = (0, 0)
     mode: str = ""
     """Pillow's name of what its pixels are."""
@@ -93,7 +94,7 @@ def inspect(sample: Sample, size: decode.Size, *, whole: bool = True) -> tuple[I
             unusable.append((mask, str(error)))
     masks = united(parts, values, size) if len({part.shape for part in parts}) == 1 else {}
     look = Inspection(
-        **seen, unusable=tuple(unusable), values=values,
+        sample=sample, **seen, unusable=tuple(unusable), values=values,
         checksum=reduce(lambda sum_, part: zlib.crc32(part.tobytes(), sum_), parts, 0),
         marked={
             above: Marked(share=share, left=bool(mask.any()), small=_small(mask) if whole else b"")

@@ -31,7 +31,7 @@ def notes_of(dataset: Dataset, size: tuple[int, int]) -> list[str]:
 def _trained_on(dataset: Dataset, categories: Sequence[str]) -> list[str]:
     """The category of each test image that is a training image as well, of whatever category."""
     hashes = {path: digest for name in dataset.categories for path, digest in dataset.hashes(name).items()}
-    digests = {sample: hashes[sample.image.relative_to(dataset.root).as_posix()] for sample in dataset.samples}
+    digests = {sample: hashes[dataset.place(sample.image)] for sample in dataset.samples}
     trained = {digest for sample, digest in digests.items() if sample.split == "train"}
     tests = [sample for sample in dataset.samples if sample.split == "test" and sample.category in categories]
     return [sample.category for sample in tests if digests[sample] in trained]

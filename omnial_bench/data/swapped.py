@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from omnial_bench.data.dataset import Dataset
-from omnial_bench.data.doubts import Problem
+from omnial_bench.data.doubts import Problem, warning
 from omnial_bench.data.duplicates import SIGNATURE, Floats, Small, around_of, small_of
 from omnial_bench.data.inspection import Inspection
 from omnial_bench.data.levels import Cut
 from omnial_bench.data.misplaced import misplaced
-from omnial_bench.data.readers.base import Sample
 
 NORMALS, NEAREST, SHIFT = 500, 5, 3
 """Training images that an image is compared with, of these the nearest, and pixels by which parts may have moved."""
@@ -31,38 +30,34 @@ or both in 46 of 100 cases, and never another: the rest lie over each other, or 
 all masks of a kind lie under the next one's name, it says so in 15 of 18."""
 
 
-def look_over_masks(
-    dataset: Dataset, samples: Sequence[Sample], looks: Sequence[Inspection], cut: Cut
-) -> Iterator[Problem]:
+def look_over_masks(dataset: Dataset, looks: Sequence[Inspection], cut: Cut) -> Iterator[Problem]:
     """A warning for each mask of a category that marks where its image is as normal ones are, where another's mask fits
     that image clearly better, and the other's image as well has one that does; or where there is no such mask, one for
     all if nearly all would fit better laid in another way."""
-    inspected = [
-        (sample, look) for sample, look in zip(samples, looks, strict=True) if len(look.signature) == SIGNATURE**2
-    ]
-    shown = [look.signature for sample, look in inspected if sample.split == "train"]
+    whole = [look for look in looks if len(look.signature) == SIGNATURE**2]
+    shown = [look.signature for look in whole if look.sample.split == "train"]
     if len(shown) <= NEAREST:
         return
     normals = small_of(shown[:: -(-len(shown) // NORMALS)])
-    marked = [one for one in inspected if one[1].marked and one[1].marked[cut.above].left]
+    marked = [look for look in whole if look.marked and look.marked[cut.above].left]
     of_all, doubted = [], False
-    for kind in sorted({sample.label for sample, _ in marked}):
-        part = [one for one in marked if one[0].label == kind]
+    for kind in sorted({look.sample.label for look in marked}):
+        part = [look for look in marked if look.sample.label == kind]
         for start in range(0, len(part), MOST):
             some = part[start : start + MOST]
-            masks = small_of([look.marked[cut.above].small for _, look in some])
-            ranks = ranked(normals, small_of([look.signature for _, look in some]))
+            masks = small_of([look.marked[cut.above].small for look in some])
+            ranks = ranked(normals, small_of([look.signature for look in some]))
             every = slice(None, None, -(-len(marked) // MOST))
             of_all.append((ranks[every], masks[every]))
             for own, other in swapped(ranks, masks):
                 doubted = True
-                path, fits = (some[at][0].masks[0].relative_to(dataset.root).as_posix() for at in (own, other))
+                path, fits = (dataset.place(some[at].sample.masks[0]) for at in (own, other))
                 what = f"its image differs from normal ones where {fits} marks, and not where it does"
-                yield Problem(path, what, "look whose it is", wrong=False)
+                yield warning(path, what, "look whose it is")
     if of_all and not doubted and (found := misplaced(*map(np.concatenate, zip(*of_all, strict=True)))):
-        way, better, told = found
-        what = f"its masks would fit {better} of {told} images better if they were {way}"
-        yield Problem(samples[0].category, what, "look how they were made", wrong=False)
+        way, better, count = found
+        what = f"its masks would fit {better} of {count} images better if they were {way}"
+        yield warning(looks[0].sample.category, what, "look how they were made")
 
 
 def ranked(normals: Small, images: Small) -> Floats:

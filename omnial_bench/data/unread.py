@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omnial_bench.data import decode
 from omnial_bench.data.dataset import Dataset
-from omnial_bench.data.doubts import Problem
+from omnial_bench.data.doubts import Problem, warning
 from omnial_bench.data.levels import read_levels
 from omnial_bench.errors import UserError
 
@@ -34,22 +34,22 @@ def unread(dataset: Dataset, *, whole: bool) -> Iterator[Problem]:
         for folder, inner, files in os.walk(place):
             inner[:] = sorted(name for name in inner if not name.startswith((".", "__MACOSX")))
             if not inner and not files:
-                yield Problem(_place(dataset, Path(folder)), "holds nothing", "fill it, or remove it", wrong=False)
+                yield warning(dataset.place(Path(folder)), "holds nothing", "fill it, or remove it")
             masks: list[str] = []
             images: list[str] = []
             for path in (Path(folder) / name for name in sorted(files) if not name.startswith(".")):
-                where, bare = _place(dataset, path), path.with_name(MASK_STEM.sub("", path.stem))
+                where, bare = dataset.place(path), path.with_name(MASK_STEM.sub("", path.stem))
                 is_mask = bool(MASK_STEM.search(path.stem)) or not MASK_FOLDERS.isdisjoint(where.lower().split("/"))
                 of_normal = bare in normals or (is_mask and (bare.parent.name, bare.name) in names)
                 known = path in used or of_normal or any(fnmatch(where, one) for one in dataset.reader.left_alone)
                 if path.suffix.lower() in IMAGES and not known:
                     (masks if is_mask else images).append(where)
                 if is_mask and of_normal and path.suffix.lower() in decode.EXTENSIONS and _marks(path):
-                    yield Problem(where, "marks something, and its image is normal", "look which is right", wrong=False)
+                    yield warning(where, "marks something, and its image is normal", "look which is right")
             if masks:
                 yield Problem(masks[0], f"mask without an image{_more(masks)}", "add its image, or remove it")
             if images:
-                yield Problem(images[0], f"not read{_more(images)}", "see docs/layouts.md for its place", wrong=False)
+                yield warning(images[0], f"not read{_more(images)}", "see docs/layouts.md for its place")
 
 
 def _marks(path: Path) -> bool:
@@ -60,7 +60,3 @@ def _marks(path: Path) -> bool:
 
 def _more(paths: list[str]) -> str:
     return f", as are {len(paths) - 1} more in its folder" if len(paths) > 1 else ""
-
-
-def _place(dataset: Dataset, path: Path) -> str:
-    return path.relative_to(dataset.root).as_posix()

@@ -1,7 +1,8 @@
 """A data folder looked through: counts, files that cannot be read, and truth that cannot be right."""
 
+import itertools
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, get_args
 from omnial_bench.data import cache, decode
 from omnial_bench.data.catalog import CATALOG
 from omnial_bench.data.dataset import Dataset, Truth, scan
-from omnial_bench.data.doubts import Problem, look_over, look_over_categories, look_over_pairs
+from omnial_bench.data.doubts import Problem, look_over, look_over_categories, look_over_pairs, warning
 from omnial_bench.data.duplicates import MOST
 from omnial_bench.data.inspection import Inspection, inspect
 from omnial_bench.data.levels import Cut, choose_cut, together
@@ -75,25 +76,22 @@ def verify(
     dataset = scan(root, categories, reader=reader, trusted=trusted, labels=labels)
     problems: list[Problem] = []
     seen: dict[bytes, Sample] = {}
-    counts, done = [], 0
+    counts, done = [], itertools.count(1)
 
     def tick() -> None:
-        nonlocal done
-        done += 1
         if tell is not None:
-            tell(done, len(dataset.samples))
+            tell(next(done), len(dataset.samples))
 
     for category in dataset.categories:
-        samples = [sample for sample in dataset.samples if sample.category == category]
         looks: list[Inspection] = []
         for split in get_args(Split):
             looks += _looks(dataset, dataset.part(split, category), size, tick)
-        values = [part for look in looks for part in look.values]
-        cut = choose_cut(together(values)) if values else Cut()
-        problems += _of_category(dataset, category, samples, cut)
-        problems += look_over(dataset, samples, looks, cut, size) + look_over_pairs(dataset, samples, looks)
-        problems += look_over_categories(dataset, samples, looks, seen)
-        problems += () if cut.wrong else look_over_masks(dataset, samples, looks, cut)
+        cut = _cut_of(looks)
+        problems += _of_category(dataset, category, looks, cut)
+        problems += look_over(dataset, looks, cut, size)
+        problems += look_over_pairs(dataset, looks)
+        problems += look_over_categories(dataset, looks, seen)
+        problems += () if cut.wrong else look_over_masks(dataset, looks, cut)
         counts.append(_count(dataset, category, cut))
     if labels != "image":
         problems += unread(dataset, whole=categories is None)
@@ -121,23 +119,24 @@ def _looks(
     looks: list[Inspection] = []
     whole = sum(sample.category == samples[0].category for sample in dataset.samples) <= MOST if samples else True
 
-    def fill(arrays: cache.Arrays) -> None:
-        looks.clear()
-        filling = Filling(arrays, size)
-
-        def look(index: int) -> Inspection:
-            found, drawn = inspect(samples[index], size, whole=whole)
-            if drawn is not None:
+    def look(filling: Filling | None = None) -> None:
+        def look_at(index: int) -> Inspection:
+            inspection, drawn = inspect(samples[index], size, whole=whole)
+            if filling is not None and drawn is not None:
                 filling.put(index, drawn)
-            return found
+            return inspection
 
-        for found in cache.streamed(look, range(len(samples))):
-            looks.append(found)
+        looks.clear()
+        for inspection in cache.streamed(look_at, range(len(samples))):
+            looks.append(inspection)
             tick()
-        values = [part for found in looks for part in found.values]
-        cut = choose_cut(together(values)) if values else Cut()
+
+    def fill(arrays: cache.Arrays) -> None:
+        filling = Filling(arrays, size)
+        look(filling)
+        cut = _cut_of(looks)
         bare = any(sample.label != "good" and not sample.masks for sample in samples)
-        if cut.wrong or any(found.unusable for found in looks) or (bare and dataset.labels == "pixel"):
+        if cut.wrong or any(inspection.unusable for inspection in looks) or (bare and dataset.labels == "pixel"):
             raise _Unfit
         filling.end(cut)
 
@@ -145,52 +144,43 @@ def _looks(
         with suppress(_Unfit):
             dataset.decoded(samples, size, fill)
     if len(looks) != len(samples):
-        for found in cache.streamed(lambda sample: inspect(sample, size, whole=whole)[0], samples):
-            looks.append(found)
-            tick()
+        look()
     return looks
 
 
-FEW = {"training images": 20, "normal test images": 5, "anomalous test images": 5}
-"""Fewer than these are told, for figures made with them would say little."""
+def _cut_of(looks: Sequence[Inspection]) -> Cut:
+    values = [part for look in looks for part in look.values]
+    return choose_cut(together(values)) if values else Cut()
 
 
-def _of_category(dataset: Dataset, category: str, samples: Sequence[Sample], cut: Cut) -> list[Problem]:
-    """Masks that mean nothing or belong to no image, and too few images of a kind."""
-    problems = []
+def _of_category(dataset: Dataset, category: str, looks: Sequence[Inspection], cut: Cut) -> Iterator[Problem]:
+    """Masks that mean nothing or belong to no image, and too few images of a kind: figures would say little."""
     if cut.wrong:
-        problems.append(Problem(category, f"cannot use its masks: {cut.wrong.partition('; ')[0]}", _remedy(cut.wrong)))
+        what, _, remedy = cut.wrong.partition("; ")
+        yield Problem(category, f"cannot use its masks: {what}", remedy)
+    samples = [look.sample for look in looks]
+    tests = [sample.label == "good" for sample in samples if sample.split == "test"]
     kinds = {
-        "training images": [one for one in samples if one.split == "train"],
-        "normal test images": [one for one in samples if one.split == "test" and one.label == "good"],
-        "anomalous test images": [one for one in samples if one.label != "good"],
+        "training images": (len(samples) - len(tests), 20, "train"),
+        "normal test images": (sum(tests), 5, "test"),
+        "anomalous test images": (sum(sample.label != "good" for sample in samples), 5, ""),
     }
-    places = {"training images": "train", "normal test images": "test"}
-    for what, some in kinds.items():
-        place = dataset.reader.normals.format(category=category, split=places[what]) if what in places else category
-        if not some:
-            problems.append(Problem(place, f"no {what}", "add some", wrong=what in places))
-        elif len(some) < FEW[what]:
-            remedy = f"add some: {FEW[what]} are few already"
-            problems.append(Problem(place, f"only {len(some)} {what}", remedy, wrong=False))
-    return problems + [
-        Problem(
-            category, f"{label!r}, a name of normal images, is read as a defect", "see docs/layouts.md for its place"
-        )
-        for label in sorted({sample.label for sample in samples})
-        if label != "good" and label.casefold() in NORMAL
-    ]
-
-
-def _remedy(wrong: str) -> str:
-    return wrong.partition("; ")[2]
+    for what, (count, few, split) in kinds.items():
+        place = dataset.reader.normals.format(category=category, split=split) if split else category
+        if not count:
+            yield Problem(place, f"no {what}", "add some", wrong=bool(split))
+        elif count < few:
+            yield warning(place, f"only {count} {what}", f"add some: {few} are few already")
+    for label in sorted({sample.label for sample in samples}):
+        if label != "good" and label.casefold() in NORMAL:
+            what = f"{label!r}, a name of normal images, is read as a defect"
+            yield Problem(category, what, "see docs/layouts.md for its place")
 
 
 def _count(dataset: Dataset, category: str, cut: Cut) -> Count:
     counts = dataset.counts()[category]
     defects = {name: number for name, number in counts["test"].items() if name != "good"}
-    entry = CATALOG.get(dataset.name)
-    known = entry.categories.get(category) if entry else None
+    known = CATALOG[dataset.name].categories.get(category) if dataset.name in CATALOG else None
     return Count(
         category=category,
         train=sum(counts["train"].values()),
