@@ -150,7 +150,7 @@ def doors(root: Path) -> dict[str, tuple[Any, str, Callable[[Path], object]]]:
             document, "write_report",
             lambda out: CliRunner().invoke(cli, ["report", str(out)], catch_exceptions=False, standalone_mode=False),
         ),
-        "draw": (toy, "in_parallel", lambda out: draw_toy(out)),
+        "draw": (toy, "streamed", lambda out: draw_toy(out)),
     }  # fmt: skip
 
 

@@ -75,17 +75,15 @@ def remember(name: str, decided_by: Sequence[Any], make: Callable[[], Mapping[st
     A damaged file is set aside and made again; a folder that cannot be written costs a warning and nothing else.
     """
     path = cache_folder() / f"{name}-{_digest(decided_by)}.safetensors"
-    found = _read(path)
-    if found is not None:
+    if (found := _read(path)) is not None:
         return found
     from safetensors.torch import save_file
 
     tensors = {key: tensor.contiguous() for key, tensor in make().items()}
+    checksum = _checksum({key: tensor.numpy() for key, tensor in tensors.items()})
     try:
         with _writing(), files.whole(path, apart=True) as aside:
-            save_file(
-                tensors, aside, metadata={"crc32": _checksum({key: tensor.numpy() for key, tensor in tensors.items()})}
-            )
+            save_file(tensors, aside, metadata={"crc32": checksum})
     except (UserError, OSError, SafetensorError) as error:
         log.warning("%s is not kept in the cache: %s", path.name, error)
     return tensors
@@ -97,25 +95,22 @@ def remember_arrays(
     """As `remember`, for arrays of zeros that are laid out on the disk, so that `fill`, which writes into them, may
     write more than memory holds. What it raises is raised."""
     path = cache_folder() / f"{name}-{_digest(decided_by)}.safetensors"
-    found = _read(path)
+    if (found := _read(path)) is not None:
+        return found
     raised: list[BaseException] = []
-    if found is None:
-        try:
-            with _writing(), files.whole(path) as aside, _laid_out(aside, fields) as arrays:
-                try:
-                    fill(arrays)
-                except BaseException as error:
-                    raised.append(error)
-                    raise
-            found = _read(path)
-        except (UserError, OSError) as error:
-            if raised:
+    try:
+        with _writing(), files.whole(path) as aside, _laid_out(aside, fields) as arrays:
+            try:
+                fill(arrays)
+            except BaseException as error:
+                raised.append(error)
                 raise
-            log.warning("%s is not kept in the cache: %s", path.name, error)
-    return _in_memory(fields, fill) if found is None else found
-
-
-def _in_memory(fields: Mapping[str, Array], fill: Callable[[Arrays], None]) -> dict[str, Tensor]:
+        if (found := _read(path)) is not None:
+            return found
+    except (UserError, OSError) as error:
+        if raised:
+            raise
+        log.warning("%s is not kept in the cache: %s", path.name, error)
     import torch
 
     arrays = {key: np.zeros(shape, dtype) for key, (dtype, shape) in fields.items()}
@@ -191,14 +186,9 @@ def _writing() -> Iterator[None]:
         yield
 
 
-def in_parallel(work: Callable[[Item], Value], items: Sequence[Item]) -> list[Value]:
-    """`work` on every item, in order, in threads: decoding and hashing leave the interpreter lock. First error wins."""
-    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as pool:
-        return list(pool.map(work, items))
-
-
 def streamed(work: Callable[[Item], Value], items: Sequence[Item]) -> Iterator[Value]:
-    """As `in_parallel`, but each result as soon as those before it are there, so that few are in memory at once."""
+    """`work` on every item, in order, in threads: decoding and hashing leave the interpreter lock. Few results wait in
+    memory; the first error wins."""
     workers = min(16, os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=workers) as pool:
         ahead: deque[Future[Value]] = deque()

@@ -51,6 +51,8 @@ class Dataset:
     of images alone."""
     labels: Truth = "pixel"
     """`image` where no masks are read: what is anomalous is known of images alone."""
+    _hashes: dict[str, dict[str, str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Of the categories that were asked for: files are looked at once a process."""
 
     def place(self, path: Path) -> str:
         """A file's path below the root."""
@@ -77,24 +79,18 @@ class Dataset:
             return found
         return {path: hashlib.sha256(f"{digest}\0{own[path]}".encode()).hexdigest() for path, digest in found.items()}
 
-    @cached_property
-    def _known(self) -> dict[str, dict[str, str]]:
-        """The hashes of each category that was asked for: files are looked at once a process."""
-        return {}
-
     def hashes(self, category: str) -> dict[str, str]:
         """SHA-256 of each image and mask of a category, by its path below the root."""
-        if category not in self._known:
-            self._known[category] = self._hashed(category)
-        return self._known[category]
+        if category not in self._hashes:
+            own = {path for one in self.samples if one.category == category for path in (one.image, *one.masks)}
+            paths = sorted(own, key=lambda path: path.parts)
 
-    def _hashed(self, category: str) -> dict[str, str]:
-        own = {path for one in self.samples if one.category == category for path in (one.image, *one.masks)}
-        paths = sorted(own, key=lambda path: path.parts)
-        stamps = cache.file_stamps(self.root, paths)
-        text = cache.remember_text(f"{category}-hashes", stamps, lambda: json.dumps(_hashes(self.root, paths)))
-        found: dict[str, str] = json.loads(text)
-        return found
+            def make() -> str:
+                return json.dumps(dict(zip(map(self.place, paths), cache.streamed(files.sha256, paths), strict=True)))
+
+            text = cache.remember_text(f"{category}-hashes", cache.file_stamps(self.root, paths), make)
+            self._hashes[category] = json.loads(text)
+        return self._hashes[category]
 
     def counts(self) -> dict[str, dict[str, dict[str, int]]]:
         """Number of images by category, split and defect."""
@@ -117,18 +113,16 @@ class Dataset:
         chosen = self.categories if categories is None else check_categories(categories, self.categories)
         parts = [self._load(split, category, size) for category in chosen]
         samples = [sample for part_samples, _ in parts for sample in part_samples]
-        images = [tensors["images"] for _, tensors in parts]
-        if not any("masks" in tensors for _, tensors in parts):
+        if any("masks" in tensors for _, tensors in parts):
+            masks = _joined(
+                tensors["masks"] if "masks" in tensors else torch.zeros((len(part), *size), dtype=torch.bool)
+                for part, tensors in parts
+            )
+        else:
             # Normals only: one row of zeros seen many times, not a byte a pixel.
             masks = torch.zeros((1, *size), dtype=torch.bool).expand(len(samples), *size)
-        else:
-            full = [
-                tensors["masks"] if "masks" in tensors else torch.zeros((len(found), *size), dtype=torch.bool)
-                for found, tensors in parts
-            ]
-            masks = full[0] if len(full) == 1 else torch.cat(full)
         return Images(
-            images=images[0] if len(images) == 1 else torch.cat(images),
+            images=_joined(tensors["images"] for _, tensors in parts),
             masks=masks,
             categories=tuple(sample.category for sample in samples),
             defects=tuple(sample.label for sample in samples),
@@ -144,17 +138,17 @@ class Dataset:
             return [(sample, 0.0, False, 0.0) for sample in samples if sample.label != "good"]
         masks = tensors["masks"]
         frame = (masks[:, [0, -1]].float().mean((1, 2)) + masks[:, :, [0, -1]].float().mean((1, 2))) / 2
-        every = zip(
-            samples, tensors["areas"].tolist(), masks.flatten(1).any(1).tolist(), frame.tolist(), strict=True
-        )  # fmt: skip
+        left, areas = masks.flatten(1).any(1).tolist(), tensors["areas"].tolist()
+        every = zip(samples, areas, left, frame.tolist(), strict=True)
         return [mark for mark in every if mark[0].label != "good"]
 
     def _load(self, split: Split, category: str, size: tuple[int, int]) -> tuple[list[Sample], dict[str, torch.Tensor]]:
         samples = self.part(split, category)
         if not samples:
+            place = self.root / category / split
             raise UserError(
-                f"category {category!r} has no {split} images; expected some in "
-                f"{self.root / category / split}; add them or leave the category out"
+                f"category {category!r} has no {split} images; expected some in {place}; add them or leave the "
+                "category out"
             )
         self.require_masks(samples)
         return samples, self.decoded(samples, size, lambda arrays: fill(arrays, samples, size))
@@ -185,24 +179,9 @@ class Dataset:
                 )
 
 
-def find_dataset(
-    root: Path,
-    categories: Sequence[str] | None = None,
-    *,
-    name: str | None = None,
-    reader: str | Reader | None = None,
-    trusted: Collection[str] = (),
-    labels: Truth | None = None,
-) -> Dataset:
-    """The data set in `root`, restricted to `categories` where given; its name is guessed from them unless given.
-
-    `labels` are as of `scan`.
-
-    It is read by the reader of its layout, or by `reader`: a name of READERS, one of `trusted`,
-    `package.module:object`, or a Reader. UserError, one line, where the folder is missing, empty or in another layout,
-    for an unknown category, for code that is not trusted, and where a defect image has no mask.
-    """
-    dataset = scan(root, categories, name=name, reader=reader, trusted=trusted, labels=labels)
+def find_dataset(root: Path, categories: Sequence[str] | None = None, **settings: Any) -> Dataset:
+    """As `scan`, with its settings; UserError where a defect image has no mask as well."""
+    dataset = scan(root, categories, **settings)
     dataset.require_masks(dataset.samples)
     return dataset
 
@@ -216,7 +195,11 @@ def scan(
     trusted: Collection[str] = (),
     labels: Truth | None = None,
 ) -> Dataset:
-    """As `find_dataset`, but masks may be missing.
+    """The data set in `root`, restricted to `categories` where given; its name is guessed from them unless given.
+
+    It is read by the reader of its layout, or by `reader`: a name of READERS, one of `trusted`,
+    `package.module:object`, or a Reader. UserError, one line, where the folder is missing, empty or in another layout,
+    for an unknown category, and for code that is not trusted.
 
     With `labels` of `image` no mask is read; None takes them so where the whole folder has no mask and an anomalous
     image. UserError for `pixel` there.
@@ -274,10 +257,8 @@ def check_categories(wanted: Sequence[str], known: Sequence[str]) -> tuple[str, 
 def _check_distinct(samples: Sequence[Sample]) -> None:
     seen: dict[str, Path] = {}
     for sample in samples:
-        if sample.id in seen:
-            raise UserError(
-                f"two images have one name, {seen[sample.id]} and {sample.image.name}; rename or remove one"
-            )
+        if (first := seen.get(sample.id)) is not None:
+            raise UserError(f"two images have one name, {first} and {sample.image.name}; rename or remove one")
         seen[sample.id] = sample.image
 
 
@@ -288,9 +269,12 @@ def _check_names(root: Path, paths: Iterable[Path]) -> None:
             raise UserError(f"cannot use {root / path}: its name holds characters that cannot be printed; rename it")
 
 
-def _hashes(root: Path, paths: Sequence[Path]) -> dict[str, str]:
-    hashes = cache.in_parallel(files.sha256, paths)
-    return {path.relative_to(root).as_posix(): digest for path, digest in zip(paths, hashes, strict=True)}
+def _joined(parts: Iterable[torch.Tensor]) -> torch.Tensor:
+    """One part alone is not copied."""
+    import torch
+
+    first, *others = parts
+    return torch.cat([first, *others]) if others else first
 
 
 def fingerprint_of(digests: Mapping[str, str]) -> str:

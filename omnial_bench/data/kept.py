@@ -1,6 +1,7 @@
 """What lies in the cache of decoded images: shown, and emptied."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from omnial_bench.data.cache import cache_folder, sweep_cache
@@ -21,12 +22,12 @@ class Kept:
 
 def contents() -> list[Kept]:
     """What the cache holds, the largest first."""
-    kinds: dict[str, tuple[int, int]] = {}
-    for match, size in _files().values():
-        files, total = kinds.get(match, (0, 0))
-        kinds[match] = files + 1, total + size
-    kept = [Kept(what=what, files=files, size=size) for what, (files, size) in kinds.items()]
-    return sorted(kept, key=lambda one: (-one.size, one.what))
+    files, sizes = Counter[str](), Counter[str]()
+    for what, size in _files().values():
+        files[what] += 1
+        sizes[what] += size
+    kinds = [Kept(what=what, files=files[what], size=size) for what, size in sizes.items()]
+    return sorted(kinds, key=lambda kind: (-kind.size, kind.what))
 
 
 def empty() -> tuple[int, int]:

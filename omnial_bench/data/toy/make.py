@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from omnial_bench.data.cache import in_parallel
+from omnial_bench.data.cache import streamed
 from omnial_bench.data.toy.canvas import Canvas, Draw
 from omnial_bench.data.toy.objects import cap, gear
 from omnial_bench.data.toy.surfaces import brushed, weave
@@ -91,7 +91,7 @@ def draw_toy(
         sweep(root, deep=False)
         _claim(root, {**settings, "seed": seed})
         with swept(root):
-            in_parallel(work, jobs)
+            list(streamed(work, jobs))
 
 
 def draw_image(
