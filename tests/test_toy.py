@@ -124,7 +124,7 @@ def test_distance_and_side_of_a_line() -> None:
 def test_dome_slopes_are_its_derivatives_and_it_ends_at_its_edge() -> None:
     canvas = Canvas(400, 1)
     height, along_x, along_y = dome(canvas.x, canvas.y, (0.1, -0.2), (0.5, 0.3), 0.4)
-    rows, columns = np.gradient(height.astype(np.float64), canvas.pixel)
+    rows, columns = np.gradient(height.astype(np.float64), 2 / canvas.size)
     # The slopes reach 5; central differences are off by h / 4 times the jump of the curvature at the edge.
     assert np.abs(columns - along_x).max() < 0.12 and np.abs(rows - along_y).max() < 0.12
     assert np.abs(along_y).max() > 2

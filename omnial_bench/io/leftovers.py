@@ -22,18 +22,18 @@ def swept(*folders: Path, deep: bool = True, workers: Path | None = None) -> Ite
 
     For one who is alone there, with workers of his own: they share the folder `workers`, and are waited for.
     """
-    _clean(folders, deep, workers)
+
+    def clean() -> None:
+        if workers is not None:
+            wait_until_left(workers, PATIENCE)
+        for folder in folders:
+            sweep(folder, deep=deep)
+
+    clean()
     try:
         yield
     finally:
-        _clean(folders, deep, workers)
-
-
-def _clean(folders: tuple[Path, ...], deep: bool, workers: Path | None) -> None:
-    if workers is not None:
-        wait_until_left(workers, PATIENCE)
-    for folder in folders:
-        sweep(folder, deep=deep)
+        clean()
 
 
 def sweep(folder: Path, *, deep: bool = True, spared: float = 0.0) -> None:
@@ -55,17 +55,13 @@ def sweep(folder: Path, *, deep: bool = True, spared: float = 0.0) -> None:
                 if inner and occupied(path):
                     continue
                 if _LEFT_OVER.fullmatch(entry.name):
-                    _remove(path, inner, older_than)
+                    # Another process may have removed it by now.
+                    with suppress(OSError):
+                        if older_than and time.time() - path.lstat().st_mtime < older_than:
+                            continue
+                        if inner:
+                            shutil.rmtree(path, ignore_errors=True)
+                        else:
+                            path.unlink()
                 elif inner and deep:
                     pending.append(path)
-
-
-def _remove(path: Path, folder: bool, older_than: float) -> None:
-    # Another process may have removed it by now.
-    with suppress(OSError):
-        if older_than and time.time() - path.lstat().st_mtime < older_than:
-            return
-        if folder:
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink()

@@ -33,30 +33,37 @@ def whole(path: Path, *, apart: bool = False) -> Iterator[Path]:
     make_folder(path.parent)
     part = aside = beside(path, "part")
     try:
-        if apart:
-            part.mkdir()
-            aside = part / path.name
-        aside.touch()
-        mode = aside.stat().st_mode
-        yield aside
-        # Some libraries put a private file in its place; others on the machine are to read it like any other.
-        aside.chmod(mode)
-        with aside.open("rb+") as file:
-            os.fsync(file.fileno())
-        if path.is_dir() and not path.is_symlink():
-            log.warning("a folder has the place of a file, it is kept as %s", set_aside(path))
-        aside.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        # What comes out of a write names no file.
-        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
+        with _naming(path):
+            if apart:
+                part.mkdir()
+                aside = part / path.name
+            aside.touch()
+            mode = aside.stat().st_mode
+            yield aside
+            # Some libraries put a private file in its place; others on the machine are to read it like any other.
+            aside.chmod(mode)
+            with aside.open("rb+") as file:
+                os.fsync(file.fileno())
+            if path.is_dir() and not path.is_symlink():
+                log.warning("a folder has the place of a file, it is kept as %s", set_aside(path))
+            aside.replace(path)
+            sync_folder(path.parent)
     finally:
         if apart:
             shutil.rmtree(part, ignore_errors=True)
         else:
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have an OSError name the file: what comes out of a write or a sync names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
 
 
 def beside(path: Path, kind: str) -> Path:
@@ -89,30 +96,27 @@ def sync_folder(path: Path) -> None:
         # Windows opens no folders.
         return
     try:
-        os.fsync(folder)
+        with _naming(path):
+            os.fsync(folder)
     except OSError as error:
         if error.errno not in _CANNOT_SYNC:
-            raise OSError(error.errno, error.strerror, str(path)) from error
+            raise
     finally:
         os.close(folder)
 
 
-def sync_tree(folder: Path, threads: int = 8) -> None:
+def sync_tree(folder: Path) -> None:
     """Have every file and folder below `folder` outlive a power cut."""
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(_sync_file, [path for path in folder.rglob("*") if path.is_file()]))
-    for inner in [path for path in folder.rglob("*") if path.is_dir()]:
-        sync_folder(inner)
-    sync_folder(folder)
+    inner = list(folder.rglob("*"))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(_sync_file, [path for path in inner if path.is_file()]))
+    for path in [*(path for path in inner if path.is_dir()), folder]:
+        sync_folder(path)
 
 
 def _sync_file(path: Path) -> None:
-    try:
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-    except OSError as error:
-        # What comes out of a sync names no file.
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    with _naming(path), path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -127,10 +131,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def without_none(value: Any) -> Any:
     """JSON values without the empty entries of their tables, at any depth: TOML has no null."""
-    return json.loads(
-        json.dumps(value),
-        object_hook=lambda table: {key: inner for key, inner in table.items() if inner is not None},
-    )
+    return json.loads(json.dumps(value), object_hook=lambda table: {k: v for k, v in table.items() if v is not None})
 
 
 def make_folder(path: Path) -> Path:

@@ -37,19 +37,11 @@ class Pixels(NamedTuple):
         """Those at `places` (rising), `chosen` of the anomalous ones among them."""
         positive = torch.searchsorted(places, self.positive[chosen])
         overlap, anomalous = (part if part is None else part[chosen] for part in (self.overlap, self.anomalous))
-        return Pixels(
-            self.keys.index_select(0, places),
-            positive,
-            overlap,
-            self.mass if self.mass is None else self.mass[places],
-            anomalous,
-        )
+        mass = self.mass if self.mass is None else self.mass[places]
+        return Pixels(self.keys.index_select(0, places), positive, overlap, mass, anomalous)
 
     def to(self, device: torch.device) -> "Pixels":
-        keys, positive, *others = self
-        assert keys is not None and positive is not None
-        moved = (part if part is None else part.to(device) for part in others)
-        return Pixels(keys.to(device), positive.to(device), *moved)
+        return Pixels._make(part if part is None else part.to(device) for part in self)
 
 
 class AnomalousBins(NamedTuple):

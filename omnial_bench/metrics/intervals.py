@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from omnial_bench.types import located
@@ -86,7 +86,7 @@ class Intervals:
         tables: dict[str, Counting] = {"image": self._images(anomalous)}
         if self._pixels:
             positive, negative = self._histograms()
-            if min(_images_with(positive), _images_with(negative)) >= FEWEST:
+            if min(int(table.any(1).sum()) for table in (positive, negative)) >= FEWEST:
                 tables["pixel"] = lambda draws: (draws @ positive, draws @ negative)
         if min(anomalous.sum(), (~anomalous).sum()) < FEWEST:
             del tables["image"]
@@ -146,11 +146,6 @@ def wilson(hits: int, n: int) -> Interval:
     return middle - half, middle + half
 
 
-def _images_with(table: Float[Tensor, "n k"]) -> int:
-    """Images that have something of a kind."""
-    return int(table.any(1).sum())
-
-
 def _draws(anomalous: Bool[Tensor, " n"]) -> UInt8[Tensor, "d n"]:
     """How often each draw holds each image; the first draw holds each once."""
     generator = torch.Generator().manual_seed(0)
@@ -160,9 +155,7 @@ def _draws(anomalous: Bool[Tensor, " n"]) -> UInt8[Tensor, "d n"]:
         if len(members):
             # One kind after the other, and of each as many draws at a time as fit: the numbers are the same.
             for part in torch.split(counts[1:], max(1, PART // len(members))):
-                picks: Int64[Tensor, "d m"] = torch.randint(
-                    len(members), (len(part), len(members)), generator=generator
-                )
+                picks = torch.randint(len(members), (len(part), len(members)), generator=generator)
                 drawn = part.new_zeros(picks.shape)
                 part[:, members] = drawn.scatter_add_(1, picks, torch.ones_like(drawn))
     return counts

@@ -52,39 +52,25 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "image_auroc": Metric(
-        name="image_auroc", title="Image AUROC", kind="image", swap=lambda anomalous, normal: 1 / (anomalous * normal)
-    ),
-    "image_ap": Metric(
-        name="image_ap", title="Image AP", kind="image", chance=True, swap=lambda anomalous, _: 1 / (2 * anomalous)
-    ),
-    "image_f1max": Metric(
-        name="image_f1max", title="Image F1max", kind="image", swap=lambda anomalous, _: 1 / (2 * anomalous + 1)
-    ),
-    "image_missed": Metric(
-        name="image_missed",
-        title="Missed defects",
-        kind="image",
-        better="lower",
-        swap=lambda anomalous, _: 1 / anomalous,
-    ),
-    "image_false_alarms": Metric(
-        name="image_false_alarms", title="False alarms", kind="image", better="lower", swap=lambda _, normal: 1 / normal
-    ),
-    "image_false_alarms_held": Metric(
-        name="image_false_alarms_held", title="False alarms, as set", kind="image", better="lower"
-    ),
-    "pixel_auroc": Metric(name="pixel_auroc", title="Pixel AUROC", kind="pixel"),
-    "pixel_ap": Metric(name="pixel_ap", title="Pixel AP", kind="pixel", chance=True),
-    "pixel_f1max": Metric(name="pixel_f1max", title="Pixel F1max", kind="pixel"),
-    "pixel_aupro": Metric(name="pixel_aupro", title="Pixel AUPRO", kind="pixel"),
-    # A thousand decibels are more than any PSNR that is finite.
-    "psnr": Metric(
-        name="psnr", title="PSNR", kind="reconstruction", unit="dB", low=-1000, high=1000, anew=0.5, same=0.02
-    ),
-    "ssim": Metric(name="ssim", title="SSIM", kind="reconstruction", unit="", low=-1),
+    metric.name: metric
+    for metric in (
+        Metric(name="image_auroc", title="Image AUROC", kind="image", swap=lambda bad, good: 1 / (bad * good)),
+        Metric(name="image_ap", title="Image AP", kind="image", chance=True, swap=lambda bad, _: 1 / (2 * bad)),
+        Metric(name="image_f1max", title="Image F1max", kind="image", swap=lambda bad, _: 1 / (2 * bad + 1)),
+        Metric(name="image_missed", title="Missed defects", kind="image", better="lower", swap=lambda bad, _: 1 / bad),
+        Metric(
+            name="image_false_alarms", title="False alarms", kind="image", better="lower", swap=lambda _, good: 1 / good
+        ),
+        Metric(name="image_false_alarms_held", title="False alarms, as set", kind="image", better="lower"),
+        Metric(name="pixel_auroc", title="Pixel AUROC", kind="pixel"),
+        Metric(name="pixel_ap", title="Pixel AP", kind="pixel", chance=True),
+        Metric(name="pixel_f1max", title="Pixel F1max", kind="pixel"),
+        Metric(name="pixel_aupro", title="Pixel AUPRO", kind="pixel"),
+        # A thousand decibels are more than any PSNR that is finite.
+        Metric(name="psnr", title="PSNR", kind="reconstruction", unit="dB", low=-1000, high=1000, anew=0.5, same=0.02),
+        Metric(name="ssim", title="SSIM", kind="reconstruction", unit="", low=-1),
+    )
 }
-
 
 DESCRIBED = ("title", "kind", "unit", "low", "high", "better")
 """What a run folder says of metrics from elsewhere."""

@@ -27,20 +27,18 @@ class Canvas:
     size: int
     factor: int
 
+    @property
+    def side(self) -> int:
+        return self.size * self.factor
+
     @cached_property
     def x(self) -> Field:
-        side = self.size * self.factor
-        line = (np.arange(side, dtype=np.float32) + 0.5) * (2 / side) - 1
-        return np.broadcast_to(line, (side, side))
+        line = (np.arange(self.side, dtype=np.float32) + 0.5) * (2 / self.side) - 1
+        return np.broadcast_to(line, (self.side, self.side))
 
     @cached_property
     def y(self) -> Field:
         return self.x.T
-
-    @property
-    def pixel(self) -> float:
-        """Width of a final pixel."""
-        return 2 / self.size
 
     def reduce(self, image: Field) -> Field:
         """Means over `factor` by `factor` points: the anti-aliased image."""
@@ -51,8 +49,7 @@ class Canvas:
         """Smooth unevenness: standard normal values on `cells` (rows, columns) of a coarse grid, interpolated."""
         rows, columns = (cells, cells) if isinstance(cells, int) else cells
         coarse = Image.fromarray(rng.standard_normal((rows, columns)).astype(np.float32))
-        side = self.size * self.factor
-        return np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC))
+        return np.asarray(coarse.resize((self.side, self.side), Image.Resampling.BICUBIC))
 
 
 Draw = Callable[[Canvas, np.random.Generator, str, np.random.Generator], Field]
@@ -60,8 +57,7 @@ Draw = Callable[[Canvas, np.random.Generator, str, np.random.Generator], Field]
 
 
 def flat(canvas: Canvas, colour: Colour) -> Field:
-    side = canvas.size * canvas.factor
-    return np.broadcast_to(np.asarray(colour, np.float32), (side, side, 3)).copy()
+    return np.broadcast_to(np.asarray(colour, np.float32), (canvas.side, canvas.side, 3)).copy()
 
 
 def paint(image: Field, cover: Cover | Field, colour: Colour | Field) -> None:
@@ -134,11 +130,9 @@ def jagged(rng: np.random.Generator, start: Point, end: Point, pieces: int, roug
 
 def curve(start: Point, bend: Point, end: Point, pieces: int = 14) -> list[Point]:
     """A quadratic Bezier curve as a chain of points."""
-    points = []
-    for t in np.linspace(0, 1, pieces + 1):
-        a, b, c = (1 - t) ** 2, 2 * t * (1 - t), t * t
-        points.append(tuple(float(a * start[k] + b * bend[k] + c * end[k]) for k in (0, 1)))
-    return [(p[0], p[1]) for p in points]
+    weights = [((1 - t) ** 2, 2 * t * (1 - t), t * t) for t in np.linspace(0, 1, pieces + 1)]
+    axes = [[float(a * start[k] + b * bend[k] + c * end[k]) for a, b, c in weights] for k in (0, 1)]
+    return list(zip(*axes, strict=True))
 
 
 def blob(rng: np.random.Generator, x: Field, y: Field, centre: Point, radius: float, discs: int = 14) -> Cover:

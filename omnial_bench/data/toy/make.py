@@ -4,11 +4,11 @@ Its defects are things that happen to a part (a tooth breaks, a thread is pulled
 foreign textures, so that detectors meet at the test what their training synthesis did not show them.
 """
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -39,14 +39,12 @@ class Subject:
     defects: tuple[str, ...]
 
 
-SUBJECTS: Mapping[str, Subject] = MappingProxyType(
-    {
-        "brushed": Subject(brushed, ("dent", "gouge", "pitting")),
-        "cap": Subject(cap, ("dent", "misprint", "scratch")),
-        "gear": Subject(gear, ("broken_tooth", "crack", "rust")),
-        "weave": Subject(weave, ("fibre", "hole", "pulled_thread")),
-    }
-)
+SUBJECTS: Mapping[str, Subject] = {
+    "brushed": Subject(brushed, ("dent", "gouge", "pitting")),
+    "cap": Subject(cap, ("dent", "misprint", "scratch")),
+    "gear": Subject(gear, ("broken_tooth", "crack", "rust")),
+    "weave": Subject(weave, ("fibre", "hole", "pulled_thread")),
+}
 
 
 def draw_toy(
@@ -60,20 +58,19 @@ def draw_toy(
     """
     if not 32 <= size <= 1024:
         raise UserError(f"expected an image size from 32 to 1024 pixels, got {size}; try 64")
-    for name, count in (("train", train), ("test_good", test_good), ("test_defect", test_defect)):
+    counts = {"train": train, "test_good": test_good, "test_defect": test_defect}
+    for name, count in counts.items():
         if count < 1:
             raise UserError(f"expected at least one image for {name}, got {count}")
     if seed < 0:
         raise UserError(f"expected a seed of at least 0, got {seed}")
     check_links(root)
-    settings = {"version": VERSION, "size": size, "train": train, "test_good": test_good, "test_defect": test_defect}
     jobs: list[tuple[str, str, str, int, int]] = []
     for category, subject in SUBJECTS.items():
-        jobs += [(category, "train", "good", index, index) for index in range(train)]
-        jobs += [(category, "test", "good", index, train + index) for index in range(test_good)]
-        for number, defect in enumerate(subject.defects):
-            first = train + test_good + number * test_defect
-            jobs += [(category, "test", defect, index, first + index) for index in range(test_defect)]
+        part = itertools.count()
+        kinds = [("train", "good", train), ("test", "good", test_good)]
+        kinds += [("test", defect, test_defect) for defect in subject.defects]
+        jobs += [(category, split, kind, index, next(part)) for split, kind, count in kinds for index in range(count)]
     canvas = Canvas(size, 4 if size <= 128 else 2)
 
     def work(job: tuple[str, str, str, int, int]) -> None:
@@ -89,7 +86,7 @@ def draw_toy(
 
     with claimed(files.make_folder(root), alone=True):
         sweep(root, deep=False)
-        _claim(root, {**settings, "seed": seed})
+        _claim(root, {"version": VERSION, "size": size, **counts, "seed": seed})
         with swept(root):
             list(streamed(work, jobs))
 
@@ -128,16 +125,16 @@ def _expose(
 
 def _claim(root: Path, settings: dict[str, int]) -> None:
     marker = root / MARKER
-    if any(path.name != CLAIM for path in root.iterdir()):
-        try:
-            drawn = json.loads(marker.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            drawn = None
-        if drawn != settings:
-            what = "a toy data set drawn otherwise" if isinstance(drawn, dict) else "other files"
-            raise UserError(f"expected an empty or new folder, {root} holds {what}; choose another folder")
+    if all(path.name == CLAIM for path in root.iterdir()):
+        files.write_json(marker, settings)
         return
-    files.write_json(marker, settings)
+    try:
+        drawn = json.loads(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        drawn = None
+    if drawn != settings:
+        what = "a toy data set drawn otherwise" if isinstance(drawn, dict) else "other files"
+        raise UserError(f"expected an empty or new folder, {root} holds {what}; choose another folder")
 
 
 def _save(path: Path, pixels: npt.NDArray[np.uint8]) -> None:

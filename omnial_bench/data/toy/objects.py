@@ -40,10 +40,7 @@ def gear(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.
     if defect == "broken_tooth":
         body, edge = _break_teeth(flaw, body, r, theta)
 
-    side = canvas.size * canvas.factor
-    shift = round(0.045 * side)
-    shadow = uniform_filter(np.roll(body, (shift, shift // 2), (0, 1)).astype(np.float32), max(1, round(0.03 * side)))
-    image *= (1 - 0.6 * shadow)[..., None]
+    image *= (1 - 0.6 * _shadow(canvas, body, 0.045, 0.03))[..., None]
 
     # Turned steel mirrors the light in two opposite fans; chamfers catch it on the side that faces it.
     toward = cosine(theta + angle - light)
@@ -63,6 +60,13 @@ def gear(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.
         _crack(flaw, steel, u, v)
     paint(image, body, steel)
     return image
+
+
+def _shadow(canvas: Canvas, body: Cover, offset: float, blur: float) -> Field:
+    """Of a body, moved down and to the right; in shares of the frame."""
+    shift = round(offset * canvas.side)
+    moved = np.roll(body, (shift, shift // 2), (0, 1)).astype(np.float32)
+    return np.asarray(uniform_filter(moved, max(1, round(blur * canvas.side))))
 
 
 def _gear_outline(u: Field, v: Field, r: Field, theta: Double) -> Cover:
@@ -123,10 +127,7 @@ def cap(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random.G
     flute = cosine(FLUTES * theta)
     body = r < 0.84 * (1 + 0.035 * flute)
 
-    side = canvas.size * canvas.factor
-    shift = round(0.05 * side)
-    shadow = uniform_filter(np.roll(body, (shift, shift // 2), (0, 1)).astype(np.float32), max(1, round(0.04 * side)))
-    image *= (1 - 0.45 * shadow)[..., None]
+    image *= (1 - 0.45 * _shadow(canvas, body, 0.05, 0.04))[..., None]
 
     # A low dome: the light falls off across the top, and the fluted skirt turns away from it.
     lu, lv = np.cos(light - angle), np.sin(light - angle)

@@ -39,10 +39,8 @@ def weave(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random
     warp, weft = np.abs(a) < HALF, np.abs(b) < HALF
     if defect == "hole":
         warp, weft = _hole(flaw, warp, weft, i, j, u, v)
-    pulled = int(flaw.integers(-3, 4)) if defect == "pulled_thread" else None
-    start = float(flaw.uniform(-0.35, 0.35)) if pulled is not None else 0.0
-    length = float(flaw.uniform(0.45, 0.6)) if pulled is not None else 0.0
-    if pulled is not None:
+    if defect == "pulled_thread":
+        pulled, start, length = int(flaw.integers(-3, 4)), flaw.uniform(-0.35, 0.35), flaw.uniform(0.45, 0.6)
         warp = warp & ~((i == pulled) & (np.abs(v - start) < length))
     over = (i + j) % 2 == 0
 
@@ -53,7 +51,7 @@ def weave(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random
     warp_colour, weft_colour = tint((0.88, 0.80, 0.64), warp_light), tint((0.22, 0.38, 0.66), weft_light)
     paint(image, weft, weft_colour)
     paint(image, warp & (over | ~weft), warp_colour)
-    if pulled is not None:
+    if defect == "pulled_thread":
         _pulled_thread(flaw, image, (pulled + 0.5) * SPACING, start, length, u, v)
     if defect == "fibre":
         _fibre(flaw, image, u, v)
