@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -59,7 +59,21 @@ Batch = Annotated[int, Field(ge=1, le=65536)]
 """Images a training step."""
 
 
-class Training(Record):
+class Sealed(Record):
+    """A record without a default that is newer than checkpoints are: their checksums hold it as it was written."""
+
+    _newer: ClassVar[str]
+    """A key that is left out where it has its default."""
+
+    @model_serializer(mode="wrap")
+    def _table(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        table: dict[str, Any] = write(self)
+        if table.get(self._newer) == type(self).model_fields[self._newer].default:
+            del table[self._newer]
+        return table
+
+
+class Training(Sealed):
     """How a detector is trained. The budget is `epochs` passes over the normals, and at most `max_iterations` steps."""
 
     epochs: Annotated[float, Field(gt=0)] = 700
@@ -73,15 +87,10 @@ class Training(Record):
     gamma: float = 0.2
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Fraction of the training normals held out for validation on synthetic anomalies."""
-
-    @model_serializer(mode="wrap")
-    def _table(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without a default that is newer than checkpoints are: their checksums hold the recipe as it was written."""
-        table: dict[str, Any] = write(self)
-        return {name: value for name, value in table.items() if (name, value) != ("draw", "random")}
+    _newer = "draw"
 
 
-class Recipe(Record):
+class Recipe(Sealed):
     """One detector, ready to be built and trained."""
 
     detector: str
@@ -93,12 +102,7 @@ class Recipe(Record):
     """Keyword settings of the detector's class, checked by it."""
     defence: dict[str, Any] = {}
     """What stands around the trained detector: its `name`, of DEFENCES or `package.module:object`, and its keywords."""
-
-    @model_serializer(mode="wrap")
-    def _table(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without a default that is newer than checkpoints are, as of Training."""
-        table: dict[str, Any] = write(self)
-        return {name: value for name, value in table.items() if name != "defence" or value}
+    _newer = "defence"
 
 
 class Preset(Record):

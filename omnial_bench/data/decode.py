@@ -27,10 +27,8 @@ Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Size = tuple[int, int]
 
-# What Pillow's decoders are known to raise on damaged files.
-_DAMAGE = (
-    OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, AssertionError, struct.error, zlib.error,
-)  # fmt: skip
+_DAMAGE = OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, AssertionError, struct.error, zlib.error
+"""What Pillow's decoders are known to raise on damaged files."""
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -136,10 +134,9 @@ def _decoding(path: Path) -> Iterator[None]:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(_too_large(path)) from error
-    except UnidentifiedImageError as error:
-        raise UserError(f"cannot decode {path}: it is in no known image format; replace the file") from error
     except _DAMAGE as error:
-        reason = line_of(error) or type(error).__name__
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "it is in no known image format" if unknown else line_of(error) or type(error).__name__
         raise UserError(f"cannot decode {path}: {reason}; replace the file") from error
 
 
@@ -151,7 +148,4 @@ def _from_16_bit(image: Image.Image, path: Path) -> Image.Image:
     levels = np.asarray(image)
     if levels.min() < 0 or levels.max() > 65535:
         raise UserError(f"cannot use {path}: expected grey levels up to 65535, got {levels.max()}; convert it to PNG")
-    levels = levels.astype(np.uint32)
-    levels += 128
-    levels //= 257
-    return Image.fromarray(levels.astype(np.uint8))
+    return Image.fromarray(((levels.astype(np.uint32) + 128) // 257).astype(np.uint8))

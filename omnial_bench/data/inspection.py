@@ -101,9 +101,7 @@ def inspect(sample: Sample, size: decode.Size, *, whole: bool = True) -> tuple[I
             for above, (mask, share) in masks.items()
         },
     )  # fmt: skip
-    if pixels is None or unusable:
-        return look, None
-    return look, Drawn(pixels=pixels, values=values, masks=masks)
+    return look, None if pixels is None or unusable else Drawn(pixels=pixels, values=values, masks=masks)
 
 
 def _light(pixels: decode.Bytes) -> tuple[float, ...]:

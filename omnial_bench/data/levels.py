@@ -7,8 +7,7 @@ filter left. Of the first two every level but 0 is anomalous, of the third the u
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -47,14 +46,6 @@ class Values:
     lossy: int = 0
     """Files of JPEG with a level above 0."""
 
-    def __add__(self, other: Values) -> Values:
-        return Values(
-            counts=tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)),
-            flat=self.flat + other.flat, files=self.files + other.files, marked=self.marked + other.marked,
-            faint=self.faint + other.faint, grey=self.grey + other.grey, inverted=self.inverted + other.inverted,
-            lossy=self.lossy + other.lossy,
-        )  # fmt: skip
-
     @property
     def low(self) -> int:
         """Pixels that one cut calls anomalous and the other normal."""
@@ -86,7 +77,11 @@ def read_levels(path: Path, *, original: decode.Size | None = None) -> Levels:
     """
     image = decode.open_image(path)
     if original is not None and original != (image.height, image.width):
-        raise UserError(_other_size(image, path, original))
+        remedy = "give the mask that was drawn on this image"
+        if original == (image.width, image.height):
+            remedy = "it was drawn on the image as a viewer turns it: turn it back, or store the image turned"
+        expected = f"expected its image's {original[1]}x{original[0]}"
+        raise UserError(f"mask {path} is {image.width}x{image.height}, {expected}; {remedy}")
     if (orientation := decode.orientation_of(image)) != 1:
         raise UserError(f"mask {path}: its EXIF says orientation {orientation}, which is not applied; store it turned")
     pixels = _pixels(image, path)
@@ -114,25 +109,17 @@ def _pixels(image: Image.Image, path: Path) -> Levels:
     return pixels[..., :3]
 
 
-def _other_size(image: Image.Image, path: Path, original: decode.Size) -> str:
-    size = f"mask {path} is {image.width}x{image.height}, expected its image's {original[1]}x{original[0]}"
-    if original == (image.width, image.height):
-        return f"{size}; it was drawn on the image as a viewer turns it: turn it back, or store the image turned"
-    return f"{size}; give the mask that was drawn on this image"
-
-
 def _varies(pixels: Levels) -> bool:
     return bool((pixels != pixels[:1, :1]).any())
 
 
 def _from_wide(pixels: npt.NDArray[np.generic], path: Path) -> Levels:
     """More than 8 bits to 8."""
-    exact = pixels.astype(np.float64)
+    exact, floating = pixels.astype(np.float64), pixels.dtype.kind == "f"
     low, top = float(exact.min()), float(exact.max())
-    fraction = pixels.dtype.kind == "f" and top <= 1
-    if not (low >= 0 and top <= (255 if pixels.dtype.kind == "f" else 65535)):
+    if not (low >= 0 and top <= (255 if floating else 65535)):
         raise UserError(f"cannot use mask {path}: its values go from {low:g} to {top:g}; save it as black and white")
-    scaled = exact * 255 if fraction else exact / 257 if top > 255 else exact
+    scaled = exact * 255 if floating and top <= 1 else exact / 257 if top > 255 else exact
     return np.where(exact > 0, scaled.round().clip(1, 255), 0).astype(np.uint8)
 
 
@@ -145,17 +132,14 @@ def measure(levels: Levels, path: Path | None = None) -> Values:
     border = np.concatenate((levels[0], levels[-1], levels[:, 0], levels[:, -1]))
     inverted = levels.size / 2 < marked < levels.size and float((border > above).mean()) > 0.9
     low = sum(counts[1 : HALF + 1]) > 0
+    lossy = False
+    if top > 0 and path is not None:
+        with path.open("rb") as file:
+            lossy = file.read(3) == b"\xff\xd8\xff"
     return Values(
         counts=tuple(counts), flat=_flat(levels) if low else 0, marked=int(top > 0), faint=int(0 < top <= HALF),
-        grey=int(sum(counts[1:255]) > 0), inverted=int(inverted),
-        lossy=int(top > 0 and path is not None and _is_jpeg(path)),
+        grey=int(sum(counts[1:255]) > 0), inverted=int(inverted), lossy=int(lossy),
     )  # fmt: skip
-
-
-def _is_jpeg(path: Path) -> bool:
-    """Whatever it is called."""
-    with path.open("rb") as file:
-        return file.read(3) == b"\xff\xd8\xff"
 
 
 def _flat(levels: Levels) -> int:
@@ -173,7 +157,9 @@ NONE = Values(counts=(0,) * 256, files=0)
 
 def together(parts: Iterable[Values]) -> Values:
     """The values of several masks; none are no files."""
-    return reduce(Values.__add__, parts, NONE)
+    parts = (NONE, *parts)
+    numbers = {field.name: sum(getattr(part, field.name) for part in parts) for field in fields(Values)[1:]}
+    return Values(counts=tuple(map(sum, zip(*(part.counts for part in parts), strict=True))), **numbers)
 
 
 def choose_cut(values: Values) -> Cut:
@@ -210,5 +196,5 @@ def choose_cut(values: Values) -> Cut:
 
 
 def _listed(levels: list[int]) -> str:
-    shown = [str(level) for level in (0, *levels)]
-    return ", ".join(shown) if len(shown) <= 6 else f"{', '.join(shown[:4])}, ... {shown[-1]}"
+    shown = list(map(str, (0, *levels)))
+    return ", ".join(shown if len(shown) <= 6 else [*shown[:4], f"... {shown[-1]}"])
