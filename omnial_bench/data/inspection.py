@@ -39,9 +39,8 @@ class Inspection:
     sample: Sample
     size: decode.Size = (0, 0)
     mode: str = ""
-    """Pillow's name of what its pixels are."""
+    """Pillow's name of what its pixels are, as `format` of what the file is."""
     format: str = ""
-    """Pillow's name of what the file is."""
     few_colours: bool = False
     """No more than `FEW_COLOURS`, as masks have."""
     orientation: int = 1

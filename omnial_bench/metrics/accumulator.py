@@ -16,6 +16,8 @@ from omnial_bench.types import located
 
 TITLE, UNIT = 40, 10
 """Characters at the most."""
+Maps, Masks = Float[torch.Tensor, "b h w"], Bool[torch.Tensor, "b h w"]
+Scores, Labels = Float[torch.Tensor, " b"], Bool[torch.Tensor, " b"]
 
 
 class Accumulator(ABC):
@@ -27,15 +29,9 @@ class Accumulator(ABC):
     metric: ClassVar[Metric]
 
     @abstractmethod
-    def update(
-        self,
-        maps: Float[torch.Tensor, "b h w"],
-        masks: Bool[torch.Tensor, "b h w"],
-        scores: Float[torch.Tensor, " b"],
-        labels: Bool[torch.Tensor, " b"],
-    ) -> None:
-        """Take a batch: anomaly maps and image scores, higher where more anomalous, and the truth of pixels and images
-        (True = anomalous), all on one device."""
+    def update(self, maps: Maps, masks: Masks, scores: Scores, labels: Labels) -> None:
+        """Take a batch: anomaly maps `b h w` and image scores `b`, higher where more anomalous, and the truth of pixels
+        and images (True = anomalous), all on one device."""
 
     @abstractmethod
     def compute(self) -> float | None:
@@ -103,13 +99,7 @@ class Gathering:
         """The names of those that look at pixels."""
         return [metric.name for metric, _ in self._each if metric.kind == "pixel"]
 
-    def update(
-        self,
-        maps: Float[torch.Tensor, "b h w"],
-        masks: Bool[torch.Tensor, "b h w"],
-        scores: Float[torch.Tensor, " b"],
-        labels: Bool[torch.Tensor, " b"],
-    ) -> None:
+    def update(self, maps: Maps, masks: Masks, scores: Scores, labels: Labels) -> None:
         """Show a batch to all of them, to those that look at pixels without the images whose defects are not marked;
         UserError, one line, where one fails."""
         device = maps.device

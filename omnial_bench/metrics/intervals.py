@@ -39,8 +39,8 @@ class Intervals:
     """
 
     def __init__(self) -> None:
-        self._pixels: list[Tensor] = []
-        self._of: list[tuple[int, bool, float]] = []
+        self._pixels: list[tuple[Tensor, int, bool, float]] = []
+        """Kept pixels with their image, whether they are anomalous, and how many each stands for."""
         self._scores: list[Tensor] = []
         self._anomalous: list[Tensor] = []
         self.count = 0
@@ -55,7 +55,7 @@ class Intervals:
         """Take maps with their masks, image scores and image labels, on any device."""
         first, self.count = self.count, self.count + len(maps)
         if self.count > MOST:
-            self._pixels, self._of, self._scores, self._anomalous = [], [], [], []
+            self._pixels, self._scores, self._anomalous = [], [], []
             return
         self._scores.append(scores.double().cpu())
         self._anomalous.append(anomalous.cpu())
@@ -66,8 +66,7 @@ class Intervals:
                 if len(pixels):
                     step = max(1, len(pixels) // KEPT)
                     sample = pixels[::step].float().contiguous()
-                    self._pixels.append(sample)
-                    self._of.append((number, kind, len(pixels) / len(sample)))
+                    self._pixels.append((sample, number, kind, len(pixels) / len(sample)))
 
     def compute(self) -> dict[str, Interval]:
         """Low and high of `pixel_auroc`, `pixel_ap`, `image_auroc` and `image_ap`, as far off the figure of all images
@@ -115,7 +114,7 @@ class Intervals:
         either kind: where the lowest anomalous pixel lies above all normal ones, no bin holds both."""
         edges = torch.cat([self._levels(kind) for kind in (True, False)]).sort().values
         tables = torch.zeros(2, self.count, len(edges) + 1, dtype=torch.float64)
-        for pixels, (image, kind, weight) in zip(self._pixels, self._of, strict=True):
+        for pixels, image, kind, weight in self._pixels:
             bins = len(edges) - torch.searchsorted(edges, pixels, right=True)
             weights = torch.full(bins.shape, weight, dtype=torch.float32).double()
             tables[int(kind), image] = torch.bincount(bins, weights, len(edges) + 1)
@@ -123,7 +122,7 @@ class Intervals:
 
     def _levels(self, kind: bool) -> Float[Tensor, " k"]:
         """The lowest kept pixel of a kind, and others in steps of as many ranks."""
-        own = [pixels for pixels, (_, own_kind, _) in zip(self._pixels, self._of, strict=True) if own_kind == kind]
+        own = [pixels for pixels, _, own_kind, _ in self._pixels if own_kind == kind]
         if not own:
             return torch.empty(0)
         order = torch.from_numpy(np.sort(torch.cat(own).numpy()))

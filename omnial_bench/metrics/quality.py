@@ -18,19 +18,12 @@ def psnr(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"]) -> Float[Tens
     return -10 * torch.log10((a - b).square().flatten(1).mean(1))
 
 
-def ssim(
-    a: Float[Tensor, "b c h w"],
-    b: Float[Tensor, "b c h w"],
-    *,
-    window: int = 11,
-    sigma: float = 1.5,
-    data_range: float = 1.0,
-) -> Float[Tensor, " b"]:
+def ssim(a: Float[Tensor, "b c h w"], b: Float[Tensor, "b c h w"], *, data_range: float = 1.0) -> Float[Tensor, " b"]:
     """Structural similarity of each pair in [-1, 1], the mean over channels and all windows inside the frame.
 
     As Wang et al. (2004, Eq. 13) and scikit-image with Gaussian weights. Raises UserError for shapes.
     """
-    return ssim_map(a, b, window=window, sigma=sigma, data_range=data_range, padding="none").flatten(1).mean(1)
+    return ssim_map(a, b, data_range=data_range, padding="none").flatten(1).mean(1)
 
 
 def ssim_map(
