@@ -71,10 +71,8 @@ def _keys(kind: Any, path: tuple[int | str, ...]) -> list[str]:
         if part in inner:
             kind = inner[str(part)].annotation
         kind = next((a for a in getattr(kind, "__args__", ()) if isinstance(a, type) and issubclass(a, Record)), kind)
-    names = getattr(kind, "model_fields", None) or (
-        [field.name for field in fields(kind)] if is_dataclass(kind) else []
-    )
-    return [f"{prefix}.{name}" if prefix else name for name in names]
+    own = [field.name for field in fields(kind)] if is_dataclass(kind) else []
+    return [f"{prefix}.{name}" if prefix else name for name in getattr(kind, "model_fields", None) or own]
 
 
 def records_folder(kind: str) -> Path:
@@ -110,8 +108,8 @@ def _read(kind: Kind, what: str, name_or_path: str) -> tuple[dict[str, Any], str
             f"expected a detector's record, got the code {name_or_path!r}; write a TOML file with "
             f"detector = {name_or_path!r} and give its path, as models/README.md says"[:300]
         )
-    if name_or_path not in record_names(kind):
-        raise unknown(what, name_or_path, record_names(kind))
+    if name_or_path not in (known := record_names(kind)):
+        raise unknown(what, name_or_path, known)
     return read_toml(records_folder(kind) / f"{name_or_path}.toml"), f"{kind}/{name_or_path}.toml"
 
 
@@ -131,18 +129,14 @@ def read_plan(name_or_path: str) -> Plan:
 
 def read_backbone(name: str) -> BackboneRecord:
     """A backbone's record by name (models/backbones/)."""
-    if name not in record_names("models/backbones"):
-        raise unknown("backbone", name, record_names("models/backbones"))
+    if name not in (known := record_names("models/backbones")):
+        raise unknown("backbone", name, known)
     return parse(BackboneRecord, *_read("models/backbones", "backbone", name))
 
 
-def read_detector(name_or_path: str) -> DetectorRecord:
-    """A detector's record by name (models/) or by the path of a TOML file, with what its base gives."""
-    return _derived(name_or_path, ())
-
-
-def _derived(name_or_path: str, heirs: tuple[Path, ...]) -> DetectorRecord:
-    """`heirs` are the files of the records that start from this one."""
+def read_detector(name_or_path: str, heirs: tuple[Path, ...] = ()) -> DetectorRecord:
+    """A detector's record by name (models/) or by the path of a TOML file, with what its base gives; `heirs` are the
+    files of the records that start from this one."""
     table, where = _read("models", "detector", name_or_path)
     base = table.get("base")
     if isinstance(base, str):
@@ -151,8 +145,7 @@ def _derived(name_or_path: str, heirs: tuple[Path, ...]) -> DetectorRecord:
         line = (*heirs, _file_of(name_or_path))
         if _file_of(base) in line:
             raise UserError(f"{where}: base {base!r} leads back to this record; name another one")
-        inherited = _derived(base, line).model_dump(exclude_none=True)
-        own = table.get("options", {})
+        inherited, own = read_detector(base, line).model_dump(exclude_none=True), table.get("options", {})
         options = {**inherited["options"], **own} if isinstance(own, dict) else own
         table = {**inherited, **table, "options": options}
     return parse(DetectorRecord, table, where)
@@ -161,8 +154,7 @@ def _derived(name_or_path: str, heirs: tuple[Path, ...]) -> DetectorRecord:
 def _file_of(name_or_path: str) -> Path:
     """The one path of a detector's record, however it is written."""
     path = Path(name_or_path)
-    path = path if path.suffix == ".toml" else records_folder("models") / f"{name_or_path}.toml"
-    return Path(os.path.realpath(path))
+    return Path(os.path.realpath(path if path.suffix == ".toml" else records_folder("models") / f"{name_or_path}.toml"))
 
 
 def read_recipe(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 
@@ -84,13 +85,7 @@ def _texture(*counts: int) -> Category:
 
 WHOLE = ForegroundRule()
 AUTO = ForegroundRule(method="auto")
-_OTSU_DARK = ForegroundRule(method="otsu", side="dark", close=6, open=6)
-_OTSU_DARK_FILLED = ForegroundRule(method="otsu", side="dark", close=6, open=6, fill_holes=True)
-_OTSU_BRIGHT_FILLED = ForegroundRule(method="otsu", side="bright", close=6, open=6, fill_holes=True)
-_TRIANGLE = ForegroundRule(method="triangle", side="bright", close=6, open=6)
-_TRIANGLE_FILLED = ForegroundRule(method="triangle", side="bright", close=6, open=6, fill_holes=True)
-_BOTTLE = ForegroundRule(method="otsu", side="dark", close=6, open=6, fill_holes=True, largest=True)
-_SCREW = ForegroundRule(method="multi_otsu", side="dark", close=6, open=6, fill_holes=True)
+_MVTEC = partial(ForegroundRule, close=6, open=6)
 _VISA_BRIGHT = ForegroundRule(method="otsu", side="bright", close=3, open=3)
 _VISA_BOARD = ForegroundRule(method="triangle", side="bright", channel="blue", close=8, open=3)
 
@@ -113,21 +108,21 @@ MVTEC_AD = Entry(
         terms="https://creativecommons.org/licenses/by-nc-sa/4.0/",
     ),
     categories={
-        "bottle": _object(_BOTTLE, 209, 20, 63),
+        "bottle": _object(_MVTEC(method="otsu", fill_holes=True, largest=True), 209, 20, 63),
         "cable": _object(WHOLE, 224, 58, 92),
-        "capsule": _object(_OTSU_DARK_FILLED, 219, 23, 109),
+        "capsule": _object(_MVTEC(method="otsu", fill_holes=True), 219, 23, 109),
         "carpet": _texture(280, 28, 89),
         "grid": _texture(264, 21, 57),
-        "hazelnut": _object(_TRIANGLE_FILLED, 391, 40, 70),
+        "hazelnut": _object(_MVTEC(method="triangle", side="bright", fill_holes=True), 391, 40, 70),
         "leather": _texture(245, 32, 92),
-        "metal_nut": _object(_TRIANGLE, 220, 22, 93),
-        "pill": _object(_OTSU_BRIGHT_FILLED, 267, 26, 141),
-        "screw": _object(_SCREW, 320, 41, 119),
+        "metal_nut": _object(_MVTEC(method="triangle", side="bright"), 220, 22, 93),
+        "pill": _object(_MVTEC(method="otsu", side="bright", fill_holes=True), 267, 26, 141),
+        "screw": _object(_MVTEC(method="multi_otsu", fill_holes=True), 320, 41, 119),
         "tile": _texture(230, 33, 84),
-        "toothbrush": _object(_TRIANGLE, 60, 12, 30),
+        "toothbrush": _object(_MVTEC(method="triangle", side="bright"), 60, 12, 30),
         "transistor": _object(AUTO, 213, 60, 40),
         "wood": _texture(247, 19, 60),
-        "zipper": _object(_OTSU_DARK, 240, 32, 119),
+        "zipper": _object(_MVTEC(method="otsu"), 240, 32, 119),
     },
 )
 

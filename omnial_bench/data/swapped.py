@@ -28,7 +28,7 @@ their kinds of defect, this says nothing, and on noise in 2 of 2,280 cases; of t
 or both in 46 of 100 cases, and never another: the rest lie over each other, or on what small copies do not show. Where
 all masks of a kind lie under the next one's name, it says so in 15 of 18."""
 LAID_FEW, LAID_MOSTLY, LAID_CLEARLY, LAID_SURELY = 10, 0.8, 0.1, 5.0
-"""Images that must tell masks from the same ones laid otherwise; the share of these in which the mask fits better so; by
+"""Images that must tell masks from the same ones laid otherwise; the share of these in which the mask fits better; by
 how much further up the pixels that it marks then rank on average; and how many standard errors that is. Of five
 categories of MVTec AD and 750 parts of them, of 10 to 30 images, this names none, and of 1,500 parts whose masks were
 laid over normal images 2; of these categories' masks, laid in each of the ways below, it names 98 of 110, of twenty

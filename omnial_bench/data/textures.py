@@ -63,7 +63,6 @@ def _from_folder(folder: Path, size: tuple[int, int], limit: int | None, seed: i
 
     def make() -> dict[str, Tensor]:
         pixels = np.empty((len(paths), 3, *size), np.uint8)
-
         for index, (image, _) in enumerate(cache.streamed(lambda path: decode.read_image(path, size), paths)):
             pixels[index] = image.transpose(2, 0, 1)
         return {"images": torch.from_numpy(pixels)}

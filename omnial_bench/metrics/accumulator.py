@@ -16,8 +16,10 @@ from omnial_bench.types import located
 
 TITLE, UNIT = 40, 10
 """Characters at the most."""
-Maps, Masks = Float[torch.Tensor, "b h w"], Bool[torch.Tensor, "b h w"]
-Scores, Labels = Float[torch.Tensor, " b"], Bool[torch.Tensor, " b"]
+Maps = Float[torch.Tensor, "b h w"]
+Masks = Bool[torch.Tensor, "b h w"]
+Scores = Float[torch.Tensor, " b"]
+Labels = Bool[torch.Tensor, " b"]
 
 
 class Accumulator(ABC):

@@ -77,11 +77,9 @@ def inner_name(folder: Path, image: Path) -> str:
 
 
 def splits_by_hash(root: Path, images: Sequence[Path]) -> dict[Path, Split]:
-    """Which of all normal images in `root` that no split is known of are for the test, at least one.
-
-    Those whose paths below `root` have the smallest hashes: no draw, so the same wherever the folder lies, and no
-    sequence, in which neighbours are alike.
-    """
+    """The normal images in `root` that no split is known of, at least one of them for the test: those whose paths below
+    `root` have the smallest hashes. No draw, so the same wherever the folder lies, and no sequence, in which neighbours
+    are alike."""
     by_hash = sorted(images, key=lambda path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest())
     tests = set(by_hash[: max(1, len(images) // TEST_SHARE)])
     return {image: "test" if image in tests else "train" for image in images}
@@ -93,12 +91,12 @@ def by_category(
     is_category: Callable[[Path], bool],
     *,
     needed: Sequence[str],
-    parts: Sequence[str],
+    parts: Sequence[str] = (),
     kind: str = "category",
     sign: str = "",
 ) -> Reader:
     """The reader of a layout with a folder a category, of which one must have all that is `needed`; what the first
-    lacks of its `parts` is told where none has. In the data set a file called `sign` makes a category as well."""
+    lacks of that, or of all its `parts`, is told where none has. In the data set a file `sign` makes a category too."""
 
     def categories(root: Path) -> list[str]:
         return [path.name for path in folders(root) if is_category(path) or (sign and (path / sign).is_file())]
@@ -109,7 +107,7 @@ def by_category(
     def hint(root: Path) -> str:
         if is_category(root):
             return f"this is one {kind} of {title}, try its parent folder {root.resolve().parent}"
-        lacks = [" and ".join(missing(root / name, parts)) for name in categories(root)[:1]]
+        lacks = [" and ".join(missing(root / name, parts or needed)) for name in categories(root)[:1]]
         return f"looks like {title}: expected {lacks[0]}" if lacks else ""
 
     return Reader(

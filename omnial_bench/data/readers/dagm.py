@@ -52,7 +52,7 @@ def _listed(table: Path) -> set[str]:
 
 
 READER = replace(
-    by_category("DAGM", _read_category, _is_category, needed=(*SPLITS,), parts=(*SPLITS,), kind="class"),
+    by_category("DAGM", _read_category, _is_category, needed=tuple(SPLITS), kind="class"),
     looked_for=f"Class<n>/{{Train,Test}}/*.PNG and Label/<stem>{SUFFIX}.PNG beside them",
     mask_of=lambda sample: f"{sample.image.parent / 'Label' / sample.image.stem}{SUFFIX}.PNG",
     left_alone=("*/Train/*",), normals="{category}/{split}",

@@ -85,12 +85,7 @@ def _sample(image: Path, category: str, split: Split, mask: Path, bad: bool, nam
 def _judged(
     root: Path, category: str, files: Iterable[Path], suffix: str, title: str
 ) -> Iterator[tuple[Path, Path, bool]]:
-    """Each image among some files, its mask beside it, and whether that marks a pixel, by the levels of all masks;
-    these are decoded once, and the answers remembered.
-
-    UserError for one that is missing or cannot be decoded, for levels that have no right cut, and where none marks
-    anything.
-    """
+    """Each image among some files, its mask beside it, and whether that marks a pixel, by the levels of all masks."""
     ending, by_stem, pairs = Path(suffix).stem, {path.with_suffix(""): path for path in files}, {}
     for stem, image in by_stem.items():
         if not stem.name.endswith(ending):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from omnial_bench.data.readers import aitex, dagm, kolektor, magnetic_tile, mvtec, mvtec_ad2, mvtec_loco, real_iad, visa
+from omnial_bench.data.readers import aitex, dagm, kolektor, magnetic_tile, mvtec, real_iad, visa
 from omnial_bench.data.readers import folders as plain
 from omnial_bench.data.readers.base import Reader, Sample, folders
 from omnial_bench.data.unpack import inside
@@ -16,8 +16,8 @@ from omnial_bench.trust import code_of, guarded, is_foreign, load
 
 READERS: dict[str, Reader] = {
     "real_iad": real_iad.READER,
-    "mvtec_ad2": mvtec_ad2.READER,
-    "mvtec_loco": mvtec_loco.READER,
+    "mvtec_ad2": mvtec.AD2,
+    "mvtec_loco": mvtec.LOCO,
     "btad": mvtec.BTAD,
     "visa_original": visa.READER,
     "magnetic_tile": magnetic_tile.READER,
