@@ -11,10 +11,6 @@ from PIL import Image
 
 Field = npt.NDArray[np.float32]
 """One number a point, `s s`."""
-Double = npt.NDArray[np.float64]
-"""As a field. Angles and what is made of them are of this kind: NumPy's arctan2, power and exp have other last digits
-with AVX-512 than without, and its sine and cosine without FMA. In single precision that moved a grey level in one
-image of 200; rounded from double precision it cannot, but for one value in 2^29."""
 Cover = npt.NDArray[np.bool_]
 Colour = tuple[float, float, float]
 Point = tuple[float, float]
@@ -82,26 +78,6 @@ def turn(x: Field, y: Field, angle: float, centre: Point = (0.0, 0.0), scale: fl
     return cos * u + sin * v, cos * v - sin * u
 
 
-def polar(u: Field, v: Field) -> tuple[Field, Double]:
-    """Distance from the centre and angle in radians."""
-    return np.hypot(u, v), np.arctan2(v.astype(np.float64), u.astype(np.float64))
-
-
-def cosine(angle: Field | Double) -> Double:
-    """Of radians."""
-    return np.cos(angle.astype(np.float64))
-
-
-def sine(angle: Field | Double) -> Double:
-    """Of radians."""
-    return np.sin(angle.astype(np.float64))
-
-
-def bell(x: Field) -> Double:
-    """exp(-x^2)."""
-    return np.exp(-(x.astype(np.float64) ** 2))
-
-
 def distance_to_line(x: Field, y: Field, points: Sequence[Point]) -> tuple[Field, Field]:
     """Distance to a chain of straight pieces, and the signed side of the nearest piece (positive on one side)."""
     best = np.full(x.shape, np.inf, np.float32)
@@ -126,23 +102,6 @@ def jagged(rng: np.random.Generator, start: Point, end: Point, pieces: int, roug
     stray[[0, -1]] = 0
     steps = np.linspace(0, 1, pieces + 1)
     return [(float(p[0]), float(p[1])) for p in np.asarray(start) + steps[:, None] * ahead + stray[:, None] * across]
-
-
-def curve(start: Point, bend: Point, end: Point, pieces: int = 14) -> list[Point]:
-    """A quadratic Bezier curve as a chain of points."""
-    weights = [((1 - t) ** 2, 2 * t * (1 - t), t * t) for t in np.linspace(0, 1, pieces + 1)]
-    axes = [[float(a * start[k] + b * bend[k] + c * end[k]) for a, b, c in weights] for k in (0, 1)]
-    return list(zip(*axes, strict=True))
-
-
-def blob(rng: np.random.Generator, x: Field, y: Field, centre: Point, radius: float, discs: int = 14) -> Cover:
-    """An irregular patch: discs that touch around `centre`, about `radius` in all."""
-    cover = np.zeros(x.shape, bool)
-    for _ in range(discs):
-        angle, reach, size = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.65), rng.uniform(0.25, 0.55)
-        cx, cy = centre[0] + radius * reach * np.cos(angle), centre[1] + radius * reach * np.sin(angle)
-        cover |= (x - cx) ** 2 + (y - cy) ** 2 < (radius * size) ** 2
-    return cover
 
 
 def dome(x: Field, y: Field, centre: Point, radii: Point, angle: float = 0.0) -> tuple[Field, Field, Field]:

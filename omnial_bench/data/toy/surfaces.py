@@ -2,21 +2,7 @@
 
 import numpy as np
 
-from omnial_bench.data.toy.canvas import (
-    Canvas,
-    Cover,
-    Field,
-    bell,
-    cosine,
-    curve,
-    distance_to_line,
-    dome,
-    flat,
-    jagged,
-    paint,
-    tint,
-    turn,
-)
+from omnial_bench.data.toy.canvas import Canvas, Cover, Field, distance_to_line, dome, flat, jagged, paint, tint, turn
 
 SPACING = 0.155
 """Distance between threads: 13 across the frame, five pixels of a 64-pixel image."""
@@ -45,7 +31,8 @@ def weave(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.random
     over = (i + j) % 2 == 0
 
     image = flat(canvas, (0.09, 0.08, 0.09))
-    across, along = (cosine(np.pi * place).astype(np.float32) for place in (a, b))
+    # In double precision, as of `objects.Double`.
+    across, along = (np.cos((np.pi * place).astype(np.float64)).astype(np.float32) for place in (a, b))
     warp_light = _round(a) * (0.72 + 0.33 * along * np.where(over, 1, -0.3)) * shades[0][i % 64] + twist
     weft_light = _round(b) * (0.72 + 0.33 * across * np.where(over, -0.3, 1)) * shades[1][j % 64] + twist
     warp_colour, weft_colour = tint((0.88, 0.80, 0.64), warp_light), tint((0.22, 0.38, 0.66), weft_light)
@@ -95,7 +82,10 @@ def _fibre(flaw: np.random.Generator, image: Field, u: Field, v: Field) -> None:
     """A foreign fibre, dark red, that fell across the cloth."""
     a = flaw.uniform(0, 2 * np.pi)
     ends = [(flaw.uniform(0.4, 0.75) * np.cos(t), flaw.uniform(0.4, 0.75) * np.sin(t)) for t in (a, a + np.pi)]
-    line = curve(ends[0], tuple(flaw.uniform(-0.9, 0.9, 2)), ends[1])
+    # A quadratic Bezier curve.
+    (x0, y0), (x2, y2), (x1, y1) = *ends, flaw.uniform(-0.9, 0.9, 2)
+    weights = [((1 - t) ** 2, 2 * t * (1 - t), t * t) for t in np.linspace(0, 1, 15)]
+    line = [(float(p * x0 + q * x1 + r * x2), float(p * y0 + q * y1 + r * y2)) for p, q, r in weights]
     width = flaw.uniform(0.036, 0.050)
     shadow, _ = distance_to_line(u - 0.03, v - 0.03, line)
     paint(image, 0.5 * (shadow < width), (0.03, 0.03, 0.04))
@@ -108,7 +98,8 @@ def brushed(canvas: Canvas, rng: np.random.Generator, defect: str, flaw: np.rand
     sheen, tone = rng.uniform(-0.8, 0.8), rng.uniform(0.50, 0.58)
     x, y = turn(canvas.x, canvas.y, rng.normal(0, 0.02))
     coarse, fine = canvas.noise(rng, (64, 4)), canvas.noise(rng, (128, 12))
-    image = tone + 0.035 * coarse + 0.035 * fine + 0.10 * bell((y - sheen) / 0.5) + 0.03 * x
+    bell = np.exp(-(((y - sheen) / 0.5).astype(np.float64) ** 2))
+    image = tone + 0.035 * coarse + 0.035 * fine + 0.10 * bell + 0.03 * x
     if defect == "dent":
         centre, radius = tuple(flaw.uniform(-0.55, 0.55, 2)), flaw.uniform(0.24, 0.36)
         _, du, dv = dome(x, y, centre, (radius, radius * flaw.uniform(0.8, 1.0)), flaw.uniform(0, np.pi))
