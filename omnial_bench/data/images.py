@@ -36,26 +36,17 @@ class Images:
     def select(self, indices: Sequence[int]) -> "Images":
         """The images at `indices`, in that order."""
         chosen = torch.as_tensor(indices, dtype=torch.long)
-        return Images(
-            images=self.images[chosen],
-            masks=self.masks[chosen],
-            categories=tuple(self.categories[i] for i in indices),
-            defects=tuple(self.defects[i] for i in indices),
-            ids=tuple(self.ids[i] for i in indices),
-            references=None if self.references is None else self.references[chosen],
-        )
+        names = (self.categories, self.defects, self.ids)
+        categories, defects, ids = (tuple(group[index] for index in indices) for group in names)
+        references = None if self.references is None else self.references[chosen]
+        return Images(self.images[chosen], self.masks[chosen], categories, defects, ids, references)
 
     def batch(self, indices: Sequence[int], device: torch.device | str = "cpu") -> Batch:
         """The images at `indices` as float in [0, 1] on `device`."""
         part = self.select(indices)
-        return Batch(
-            images=to_float(part.images, device),
-            masks=part.masks.to(device),
-            categories=part.categories,
-            defects=part.defects,
-            ids=part.ids,
-            references=None if part.references is None else to_float(part.references, device),
-        )
+        images, masks = to_float(part.images, device), part.masks.to(device)
+        references = None if part.references is None else to_float(part.references, device)
+        return Batch(images, masks, part.categories, part.defects, part.ids, references)
 
     def batches(self, size: int, device: torch.device | str = "cpu") -> Iterator[Batch]:
         """All images in order, `size` at a time."""
