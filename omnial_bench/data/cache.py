@@ -75,8 +75,8 @@ def remember(name: str, decided_by: Sequence[Any], make: Callable[[], Mapping[st
     A damaged file is set aside and made again; a folder that cannot be written costs a warning and nothing else.
     """
     path = cache_folder() / f"{name}-{_digest(decided_by)}.safetensors"
-    if (found := _read(path)) is not None:
-        return found
+    if (cached := _read(path)) is not None:
+        return cached
     from safetensors.torch import save_file
 
     tensors = {key: tensor.contiguous() for key, tensor in make().items()}
@@ -95,8 +95,8 @@ def remember_arrays(
     """As `remember`, for arrays of zeros that are laid out on the disk, so that `fill`, which writes into them, may
     write more than memory holds. What it raises is raised."""
     path = cache_folder() / f"{name}-{_digest(decided_by)}.safetensors"
-    if (found := _read(path)) is not None:
-        return found
+    if (cached := _read(path)) is not None:
+        return cached
     raised: list[BaseException] = []
     try:
         with _writing(), files.whole(path) as aside, _laid_out(aside, fields) as arrays:
@@ -105,8 +105,8 @@ def remember_arrays(
             except BaseException as error:
                 raised.append(error)
                 raise
-        if (found := _read(path)) is not None:
-            return found
+        if (cached := _read(path)) is not None:
+            return cached
     except (UserError, OSError) as error:
         if raised:
             raise
@@ -157,9 +157,9 @@ def remember_text(name: str, decided_by: Sequence[Any], make: Callable[[], str])
     path = cache_folder() / f"{name}-{_digest(decided_by)}.json"
     if path.is_file():
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept["sha256"] == _digest([kept["text"]]):
-                return str(kept["text"])
+            cached = json.loads(path.read_text(encoding="utf-8"))
+            if cached["sha256"] == _digest([cached["text"]]):
+                return str(cached["text"])
             _set_aside(path, "its hash differs")
         except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             _set_aside(path, error)

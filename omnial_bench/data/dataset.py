@@ -72,18 +72,18 @@ class Dataset:
             self.place(path): sample.id
             for sample in self.samples
             if sample.split == split and sample.category in categories
-            for path in (sample.image, *sample.masks)
+            for path in sample.files
         }
-        found = {path: digest for name in categories for path, digest in self.hashes(name).items() if path in own}
+        hashes = {path: digest for name in categories for path, digest in self.hashes(name).items() if path in own}
         if not self.named_by:
-            return found
-        return {path: hashlib.sha256(f"{digest}\0{own[path]}".encode()).hexdigest() for path, digest in found.items()}
+            return hashes
+        return {path: hashlib.sha256(f"{digest}\0{own[path]}".encode()).hexdigest() for path, digest in hashes.items()}
 
     def hashes(self, category: str) -> dict[str, str]:
         """SHA-256 of each image and mask of a category, by its path below the root."""
         if category not in self._hashes:
-            own = {path for one in self.samples if one.category == category for path in (one.image, *one.masks)}
-            paths = sorted(own, key=lambda path: path.parts)
+            samples = [sample for sample in self.samples if sample.category == category]
+            paths = sorted({path for sample in samples for path in sample.files}, key=lambda path: path.parts)
 
             def make() -> str:
                 return json.dumps(dict(zip(map(self.place, paths), cache.streamed(files.sha256, paths), strict=True)))
@@ -162,8 +162,8 @@ class Dataset:
     ) -> dict[str, torch.Tensor]:
         """What a split is kept as, see `splits.fields_of`: from the cache, or from `filled`, which decodes."""
         category, split = samples[0].category, samples[0].split
-        paths = [path for sample in samples for path in (sample.image, *sample.masks)]
-        decided_by = [decode.VERSION, list(size), [one.id for one in samples], cache.file_stamps(self.root, paths)]
+        stamps = cache.file_stamps(self.root, (path for sample in samples for path in sample.files))
+        decided_by = [decode.VERSION, list(size), [sample.id for sample in samples], stamps]
         if self.named_by:
             decided_by.append([len(sample.masks) for sample in samples])
         name = f"{category}-{split}-{size[0]}x{size[1]}"
@@ -222,8 +222,8 @@ def scan(
         empty = root / chosen[0] if chosen and (root / chosen[0]).is_dir() else root
         raise UserError(f"no images in {root}: expected {read_by.reader.looked_for}; {content(empty)}")
     # As they lie, whatever order the reader gives: that of a folder differs between file systems.
-    samples.sort(key=lambda one: (one.category, one.split != "train", one.label, one.image.parts))
-    _check_names(root, (path.relative_to(root) for sample in samples for path in (sample.image, *sample.masks)))
+    samples.sort(key=lambda item: (item.category, item.split != "train", item.label, item.image.parts))
+    _check_names(root, (path.relative_to(root) for sample in samples for path in sample.files))
     _check_distinct(samples)
     return Dataset(
         name=name or guess_name(known), root=root, layout=read_by.name, reader=read_by.reader, categories=chosen,

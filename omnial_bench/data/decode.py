@@ -36,7 +36,7 @@ def image_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
-        names = [one.name for one in entries if Path(one.name).suffix.lower() in EXTENSIONS and one.is_file()]
+        names = [entry.name for entry in entries if Path(entry.name).suffix.lower() in EXTENSIONS and entry.is_file()]
     return [folder / name for name in sorted(names) if not name.startswith(".")]
 
 

@@ -175,8 +175,8 @@ def _apart(looks: Sequence[Inspection]) -> Iterator[Problem]:
 def look_over_pairs(dataset: Dataset, looks: Sequence[Inspection]) -> Iterator[Problem]:
     """Images that are there twice: wrong where one is trained on and the other tested, or they differ in label."""
     signatures = [look.signature for look in looks]
-    for one, other, likeness in pairs_alike(signatures):
-        first, second = looks[one].sample, looks[other].sample
+    for earlier, later, likeness in pairs_alike(signatures):
+        first, second = looks[earlier].sample, looks[later].sample
         what = f"{'the same as' if likeness == 1 else f'alike to {likeness:.4f} with'} {dataset.place(first.image)}"
         if first.split != second.split:
             what += ", which is trained on"

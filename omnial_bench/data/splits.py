@@ -49,14 +49,14 @@ def united(
     parts: Sequence[Levels], values: Sequence[Values], size: decode.Size
 ) -> dict[int, tuple[decode.Mask, float]]:
     """Under both cuts, what any of the masks marks at `size`, and the share of the pixels in the file."""
-    found: dict[int, tuple[decode.Mask, float]] = {}
+    masks: dict[int, tuple[decode.Mask, float]] = {}
     for above in (0, HALF) if parts else ():
         if above and not any(part.low for part in values):
-            found[above] = found[0]
+            masks[above] = masks[0]
         else:
             mask = reduce(np.logical_or, [part > above for part in parts])
-            found[above] = (decode.shrink_mask(mask, size), float(mask.mean()))
-    return found
+            masks[above] = (decode.shrink_mask(mask, size), float(mask.mean()))
+    return masks
 
 
 class Filling:

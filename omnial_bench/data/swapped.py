@@ -70,8 +70,8 @@ def look_over_masks(dataset: Dataset, looks: Sequence[Inspection], cut: Cut) -> 
                 path, fits = (dataset.place(some[at].sample.masks[0]) for at in (own, other))
                 what = f"its image differs from normal ones where {fits} marks, and not where it does"
                 yield warning(path, what, "look whose it is")
-    if of_all and not doubted and (found := misplaced(*map(np.concatenate, zip(*of_all, strict=True)))):
-        way, better, count = found
+    if of_all and not doubted and (better_way := misplaced(*map(np.concatenate, zip(*of_all, strict=True)))):
+        way, better, count = better_way
         what = f"its masks would fit {better} of {count} images better if they were {way}"
         yield warning(looks[0].sample.category, what, "look how they were made")
 
@@ -145,7 +145,7 @@ def misplaced(ranks: Floats, masks: Small) -> tuple[str, int, int] | None:
         return None
     # What all images have in one place, as the rim of a part that moves a little, says nothing of a mask.
     own = ranks - (ranks.sum(0) - ranks) / (len(ranks) - 1)
-    best, found = 0.0, None
+    best, best_way = 0.0, None
     for name, laid in _ways(masks):
         gains = _gains(own, masks, laid)
         better = int((gains > 0).sum())
@@ -153,8 +153,8 @@ def misplaced(ranks: Floats, masks: Small) -> tuple[str, int, int] | None:
             continue
         mean, error = float(gains.mean()), float(gains.std(ddof=1)) / len(gains) ** 0.5
         if mean >= max(LAID_CLEARLY, LAID_SURELY * error) and mean * len(gains) > best:
-            best, found = mean * len(gains), (name, better, len(gains))
-    return found
+            best, best_way = mean * len(gains), (name, better, len(gains))
+    return best_way
 
 
 def _gains(ranks: Floats, masks: Small, laid: Small) -> Floats:

@@ -27,7 +27,7 @@ def unread(dataset: Dataset, *, whole: bool) -> Iterator[Problem]:
     their own folders are looked through.
     """
     places = [path for path in (dataset.root / name for name in dataset.categories) if path.is_dir()]
-    used = {path for sample in dataset.samples for path in (sample.image, *sample.masks)}
+    used = {path for sample in dataset.samples for path in sample.files}
     normals = {sample.image.with_suffix("") for sample in dataset.samples if sample.label == "good"}
     names = {(path.parent.name, path.name) for path in normals}
     for place in [dataset.root] if whole else places:
@@ -41,7 +41,9 @@ def unread(dataset: Dataset, *, whole: bool) -> Iterator[Problem]:
                 where, bare = dataset.place(path), path.with_name(MASK_STEM.sub("", path.stem))
                 is_mask = bool(MASK_STEM.search(path.stem)) or not MASK_FOLDERS.isdisjoint(where.lower().split("/"))
                 of_normal = bare in normals or (is_mask and (bare.parent.name, bare.name) in names)
-                known = path in used or of_normal or any(fnmatch(where, one) for one in dataset.reader.left_alone)
+                known = (
+                    path in used or of_normal or any(fnmatch(where, pattern) for pattern in dataset.reader.left_alone)
+                )
                 if path.suffix.lower() in IMAGES and not known:
                     (masks if is_mask else images).append(where)
                 if is_mask and of_normal and path.suffix.lower() in decode.EXTENSIONS and _marks(path):

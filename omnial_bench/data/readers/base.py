@@ -30,6 +30,10 @@ class Sample:
     Empty: none, and of a normal image all of them."""
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.image, *self.masks)
+
+    @property
     def id(self) -> str:
         return f"{self.category}/{self.split}/{self.label}/{self.name or self.image.stem}"
 

@@ -72,8 +72,8 @@ def _read_table(table: Path, folder: Path) -> Iterator[Sample]:
 
 
 def _entry(table: Path, folder: Path, entry: Any) -> tuple[str, Path, Path | None]:
-    told = entry if isinstance(entry, dict) else {}
-    kind, image, mask = (told.get(key) for key in ("anomaly_class", "image_path", "mask_path"))
+    fields = entry if isinstance(entry, dict) else {}
+    kind, image, mask = (fields.get(key) for key in ("anomaly_class", "image_path", "mask_path"))
     name = inside(kind) if isinstance(kind, str) else None
     if name is None or len(name.parts) != 1 or not isinstance(image, str) or not isinstance(mask, str | None):
         raise UserError(f"{table}: expected anomaly_class, image_path and mask_path, got {str(entry)[:200]}; mend it")
