@@ -9,9 +9,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
@@ -25,7 +23,7 @@ Paradigm = Literal["unified", "separate"]
 class Record(BaseModel):
     """A frozen table whose unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = {"frozen": True, "extra": "forbid", "allow_inf_nan": False}
 
 
 def _fraction(most: str, expected: str) -> BeforeValidator:
@@ -87,7 +85,7 @@ class Training(Sealed):
     gamma: float = 0.2
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Fraction of the training normals held out for validation on synthetic anomalies."""
-    _newer = "draw"
+    _newer: ClassVar[str] = "draw"
 
 
 class Recipe(Sealed):
@@ -102,7 +100,7 @@ class Recipe(Sealed):
     """Keyword settings of the detector's class, checked by it."""
     defence: dict[str, Any] = {}
     """What stands around the trained detector: its `name`, of DEFENCES or `package.module:object`, and its keywords."""
-    _newer = "defence"
+    _newer: ClassVar[str] = "defence"
 
 
 class Preset(Record):
@@ -150,7 +148,7 @@ class Threat(Record):
     """Starts, of which each image keeps the strongest result."""
     options: dict[str, Any] = {}
     """Settings of the attack's own, checked by it."""
-    _trusted: bool = PrivateAttr(default=False)
+    _trusted: bool = False
 
     @property
     def trusted(self) -> bool:
