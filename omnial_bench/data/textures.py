@@ -63,8 +63,11 @@ def _from_folder(folder: Path, size: tuple[int, int], limit: int | None, seed: i
 
     def make() -> dict[str, Tensor]:
         pixels = np.empty((len(paths), 3, *size), np.uint8)
-        for index, (image, _) in enumerate(cache.streamed(lambda path: decode.read_image(path, size), paths)):
-            pixels[index] = image.transpose(2, 0, 1)
+
+        def read(index: int) -> None:
+            pixels[index] = decode.read_image(paths[index], size)[0].transpose(2, 0, 1)
+
+        list(cache.streamed(read, range(len(paths))))
         return {"images": torch.from_numpy(pixels)}
 
     decided_by = [decode.VERSION, list(size), cache.file_stamps(folder, paths)]
