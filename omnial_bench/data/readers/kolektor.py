@@ -13,6 +13,7 @@ trained on.
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from omnial_bench.data import cache, decode
@@ -39,9 +40,9 @@ def _read_first(root: Path) -> Iterator[Sample]:
     items = _commutators(root)
     splits = splits_by_hash(root, items)
     files = [path for item in items for path in decode.image_files(item)]
-    for image, mask, bad in _judged(root, "kolektorsdd", files, "_label.bmp", "KolektorSDD"):
-        split = "test" if bad else splits[image.parent]
-        yield _sample(image, "kolektorsdd", split, mask, bad, name=f"{image.parent.name}_{image.stem}")
+    for sample in _judged(root, files, "_label.bmp", "KolektorSDD"):
+        split = "test" if sample.masks else splits[sample.image.parent]
+        yield replace(sample, split=split, name=f"{sample.image.parent.name}_{sample.image.stem}")
 
 
 def _hint_first(root: Path) -> str:
@@ -56,15 +57,16 @@ def _lacks_masks(root: Path) -> list[str]:
 
 
 def _read_second(root: Path) -> Iterator[Sample]:
-    left_out = 0
     # The published archive holds an image that was copied by mistake, `10301 (copy).png`.
     files = [path for split in SPLITS for path in decode.image_files(root / split) if "(copy)" not in path.stem]
-    for image, mask, bad in _judged(root, "kolektorsdd2", files, "_GT.png", "KolektorSDD2"):
-        split: Split = "train" if image.parent.name == "train" else "test"
-        if bad and split == "train":
-            left_out += 1
+    left_out = 0
+    for sample in _judged(root, files, "_GT.png", "KolektorSDD2"):
+        if sample.image.parent.name == "test":
+            yield sample
+        elif not sample.masks:
+            yield replace(sample, split="train")
         else:
-            yield _sample(image, "kolektorsdd2", split, mask, bad)
+            left_out += 1
     if left_out:
         log.info("%d anomalous images in %s are left out of training", left_out, root / "train")
 
@@ -77,15 +79,8 @@ def _hint_second(root: Path) -> str:
     return f"looks like KolektorSDD2: expected {lacks[0]}/*_GT.png, found {has}/*_GT.png only"
 
 
-def _sample(image: Path, category: str, split: Split, mask: Path, bad: bool, name: str = "") -> Sample:
-    label, masks = ("defect", (mask,)) if bad else ("good", ())
-    return Sample(image=image, category=category, split=split, label=label, masks=masks, name=name)
-
-
-def _judged(
-    root: Path, category: str, files: Iterable[Path], suffix: str, title: str
-) -> Iterator[tuple[Path, Path, bool]]:
-    """Each image among some files, its mask beside it, and whether that marks a pixel, by the levels of all masks."""
+def _judged(root: Path, files: Iterable[Path], suffix: str, title: str) -> Iterator[Sample]:
+    """Each image among some files, for the test: a defect where its mask marks a pixel, by the levels of all masks."""
     ending, by_stem, pairs = Path(suffix).stem, {path.with_suffix(""): path for path in files}, {}
     for stem, image in by_stem.items():
         if not stem.name.endswith(ending):
@@ -102,8 +97,11 @@ def _judged(
             raise UserError(f"cannot tell normal images from others by the {len(masks)} masks in {root}: {wrong}")
         return "".join("01"[mark] for mark in marks)
 
+    category = title.casefold()
     answers = cache.remember_text(f"{category}-labels", [VERSION, cache.file_stamps(root, masks)], decide)
-    return ((*pair, answer == "1") for pair, answer in zip(pairs.items(), answers, strict=True))
+    for (image, mask), answer in zip(pairs.items(), answers, strict=True):
+        label, truth = ("defect", (mask,)) if answer == "1" else ("good", ())
+        yield Sample(image=image, category=category, split="test", label=label, masks=truth)
 
 
 KOLEKTORSDD = Reader(
