@@ -14,8 +14,6 @@ from omnial_bench.results import AT_THRESHOLD
 
 PAIRS = {"": ("image_auroc", "pixel_auroc"), "_threshold": AT_THRESHOLD}
 """The metrics that stand in one table, by the end of its name."""
-ACROSS = 4
-"""Panels side by side."""
 Kinds = dict[str, dict[int, Condition]]
 """The condition at each severity of each kind, 0 before any corruption."""
 
@@ -44,10 +42,10 @@ def corruption_table(campaign: Campaign, end: str = "") -> Table | None:
     kinds = kinds_of(suite)
     levels = sorted({level for conditions in kinds.values() for level in conditions})
     rows = Rows(values)
-    for kind, model in product(kinds, values.models):
+    for (kind, shown), model in product(kinds.items(), values.models):
         rows.add(panel=kind, **facts_of(values, model))
         for metric, level in product(metrics, levels):
-            rows.put(f"{metric}_{level}", model, kinds[kind].get(level), metric)
+            rows.put(f"{metric}_{level}", model, shown.get(level), metric)
     columns = [Column("model", "Model", style="text")]
     for metric, level in product(metrics, levels):
         columns.append(Column(f"{metric}_{level}", str(level), METRIC_TITLES[metric], bare=True))
@@ -67,7 +65,7 @@ def corruption_figures(campaign: Campaign) -> list[Drawing]:
     kinds = {kind: shown for kind, shown in kinds_of(suite).items() if len(shown) > 2} if suite else {}
     drawings = []
     for metric in (name for pair in pairs_in(campaign).values() for name in pair if kinds):
-        with panels(len(kinds), ACROSS, 1.45, 0.7, sharex=True, sharey=True) as (figure, places):
+        with panels(len(kinds), 4, 1.45, 0.7, sharex=True, sharey=True) as (figure, places):
             for axes, (kind, shown) in zip(places, kinds.items(), strict=True):
                 if metric in AUROC_WORDS:
                     axes.axhline(50, **CHANCE_LINE)

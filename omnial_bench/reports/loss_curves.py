@@ -72,10 +72,8 @@ def _curves(campaign: Campaign, trial: Trial) -> pd.DataFrame:
     attempts, points = campaign.attempts_under(trial), list[tuple[str, int, float]]()
     for model in campaign.values.models:
         rows = model.rows_in(attempts[attempts["losses"] != ""])
-        curves = [
-            [fmean(step) for step in zip(*map(losses_of, part["losses"]), strict=False)]
-            for _, part in rows.groupby("seed")
-        ]
+        parts = [map(losses_of, part["losses"]) for _, part in rows.groupby("seed")]
+        curves = [list(map(fmean, zip(*losses, strict=False))) for losses in parts]
         means = [*zip(*(curve for curve in curves if len(curve) > 1), strict=False)]
         # One more than there are steps: first comes the value of the random start.
         for step, reached in enumerate(means, start=0 if len(means) > trial.steps else 1):
@@ -105,9 +103,8 @@ def training(logs: Mapping[str, pd.DataFrame], values: Values) -> Drawing | None
                 sns.lineplot(x=log["iteration"], y=smooth, estimator=None, ax=upper, **line | {"marker": ""})
                 known = 100 * log["validation_ap"].dropna() if "validation_ap" in log else ()
                 if len(known):
-                    sns.lineplot(
-                        x=log["iteration"], y=known, estimator=None, ax=lower, **line | {"ms": 2.5, "mew": 0.8}
-                    )
+                    line |= {"ms": 2.5, "mew": 0.8}
+                    sns.lineplot(x=log["iteration"], y=known, estimator=None, ax=lower, **line)
             upper.set(title=values.titles.of_detector(detector), xlabel="", ylabel="training loss", yscale="log")
             upper.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             upper.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -1,6 +1,7 @@
 """The source x target matrix: every model on the images of every other, as a heat map and a table. No torch here."""
 
 import math
+from collections import Counter
 from itertools import product
 
 import pandas as pd
@@ -78,7 +79,8 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
 def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> Table:
     """The matrix with pixel AP too, and the spread over seeds."""
     values = campaign.values
-    keys = {model: _key(model, values) for model in values.models}
+    twins = Counter(model.name for model in values.models)
+    keys = {model: model.name if twins[model.name] == 1 else f"{model.name}-{model.preset}" for model in values.models}
     rows, diagonal = Rows(values, campaign), set()
     lines = [("none", _BEFORE)] if evaluation.control else []
     lines += [(source, values.titles.of_model(source)) for source in sources_of(trial, values)]
@@ -99,11 +101,6 @@ def transfer_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> 
     caption += spread_words(values, trial.conditions, "±:")
     caption += " Bold: the model attacked itself, through this figure's kind."
     return rows.table(f"transfer_{trial.set}", caption, columns, frozenset(diagonal & rows.bounds))
-
-
-def _key(model: Model, values: Values) -> str:
-    twins = sum(other.name == model.name for other in values.models)
-    return model.name if twins == 1 else f"{model.name}-{model.preset}"
 
 
 def _caption(values: Values, evaluation: Evaluation, trial: Trial, metrics: str) -> str:

@@ -213,7 +213,7 @@ class Values:
         rows = self.get(model, condition, metric, category) - self.get(other, condition, metric, category)
         return gap if all(map(math.isfinite, gap)) and math.isclose(gap.difference, rows, abs_tol=1e-9) else None
 
-    def seeds_of(self, conditions: Iterable[Condition]) -> tuple[int, ...]:
+    def seeds_of(self, conditions: Iterable[Condition | None]) -> tuple[int, ...]:
         """The seeds that have a figure under any of the conditions."""
         wanted = set(conditions)
         under = [figures for (_, condition, *_), figures in self._figures.items() if condition in wanted]

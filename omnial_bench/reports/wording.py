@@ -63,7 +63,7 @@ def number_words(values: Values, condition: Condition | None) -> str:
 
 def count_words(values: Values, conditions: Iterable[Condition | None]) -> str:
     """Number of images and seeds behind the figures under these conditions."""
-    known = list(filter(None, conditions))
+    known = list(conditions)
     return f"{_ends(_counts(values, known) or {0})} images, {seed_words(values, known)}"
 
 
@@ -71,7 +71,7 @@ def _counts(values: Values, conditions: Iterable[Condition | None]) -> set[int]:
     return {values.total(condition, model) for condition in conditions if condition for model in values.models} - {0}
 
 
-def seed_words(values: Values, conditions: Iterable[Condition]) -> str:
+def seed_words(values: Values, conditions: Iterable[Condition | None]) -> str:
     """Seeds behind the figures under these conditions."""
     seeds = values.seeds_of(conditions)
     return f"one seed ({seeds[0]})" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(map(str, seeds))})"
@@ -79,7 +79,7 @@ def seed_words(values: Values, conditions: Iterable[Condition]) -> str:
 
 def spread_words(values: Values, conditions: Iterable[Condition | None], shown: str) -> str:
     """What stands for the spread where there are several seeds; nothing for one."""
-    several = len(values.seeds_of(filter(None, conditions))) > 1
+    several = len(values.seeds_of(conditions)) > 1
     return f" {shown} one standard deviation over the seeds." if several else ""
 
 
