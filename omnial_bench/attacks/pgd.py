@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from omnial_bench.attacks.aim import Masks, Objective, PerImage
 from omnial_bench.attacks.dense import DenseAttack
 from omnial_bench.attacks.objectives import balanced
-from omnial_bench.attacks.settings import TOGETHER, first_step
+from omnial_bench.attacks.settings import TOGETHER
+from omnial_bench.attacks.threats import first_step
 from omnial_bench.attacks.victim import Lookout
 from omnial_bench.errors import UserError
 from omnial_bench.types import RGB, ThreatModel

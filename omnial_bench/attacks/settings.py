@@ -1,10 +1,9 @@
-"""What the record of a threat can say of each attack alone, and what follows from a record without a detector.
+"""What the record of a threat can say of each attack alone, and the labels that follow from it.
 
 No torch here: a mistake in a suite is told before it is imported, and an attack's own file when it is built.
 """
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -145,12 +144,6 @@ CORRUPTIONS: dict[str, Severities] = {
 }
 """How much each corruption does at each severity, chosen for a line with a camera that is fixed: what lamps, lenses,
 belts and cables do within a shift, not what a photographer does. docs/protocol.md says what each means at a plant."""
-
-
-def first_step(eps: Fraction, steps: int, *, decay: bool = False) -> Fraction:
-    """2.5 eps / steps (Madry et al., ICLR 2018); with decay eps / 2, or more where so few steps would not add up to
-    2.5 eps."""
-    return max(eps / 2, 5 * eps / (steps + 1)) if decay else Fraction(5, 2) * eps / steps
 
 
 def patch_label(threat: Threat) -> str:

@@ -23,12 +23,18 @@ if TYPE_CHECKING:
     from omnial_bench.types import Goal, Norm, ThreatModel
 
 
+def first_step(eps: Fraction, steps: int, *, decay: bool = False) -> Fraction:
+    """2.5 eps / steps (Madry et al., ICLR 2018); with decay eps / 2, or more where so few steps would not add up to
+    2.5 eps."""
+    return max(eps / 2, 5 * eps / (steps + 1)) if decay else Fraction(5, 2) * eps / steps
+
+
 def _common_step(threat: Threat) -> Fraction:
-    return settings.first_step(threat.eps, threat.steps)
+    return first_step(threat.eps, threat.steps)
 
 
 def _pgd_step(threat: Threat) -> Fraction:
-    return settings.first_step(threat.eps, threat.steps, decay=options_of(threat).decay)
+    return first_step(threat.eps, threat.steps, decay=options_of(threat).decay)
 
 
 @dataclass(frozen=True, kw_only=True)
