@@ -46,7 +46,6 @@ class Corruption(RecordAttack):
         return CORRUPTIONS[self.attack].sizes[self.options.severity - 1]
 
     def forward(self, images: RGB, labels: Masks, where: Masks | None = None) -> RGB:
-        """The corrupted images, in float32, in [0, 1]; equal to `images` outside of `where`."""
         clean, _, region = self.inputs(images, labels, where)
         corrupted = KINDS[self.attack](clean, self.size, self.generator).clamp(0, 1)
         return torch.where(region[:, None], corrupted, clean)

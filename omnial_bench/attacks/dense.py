@@ -24,7 +24,8 @@ class DenseAttack(Attack):  # type: ignore[misc]
     """An attack on a victim inside a ball, with its objective and random numbers from a CPU generator.
 
     Goal `any` raises the objective against the labels, which are the truth; the other goals lower it towards the
-    labels, which are then target maps.
+    labels, which are then target maps. `forward` gives the images attacked, in float32, inside the ball and [0, 1];
+    with `where`, equal to those given outside of it.
     """
 
     def __init__(

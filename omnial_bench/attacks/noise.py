@@ -14,7 +14,6 @@ class Noise(RecordAttack):
     """
 
     def forward(self, images: RGB, labels: Masks, where: Masks | None = None) -> RGB:
-        """The images with noise, in float32, inside the ball and [0, 1]; equal to `images` outside of `where`."""
         clean, _, region = self.inputs(images, labels, where)
         noise = self.threat.draw(clean.shape, self.generator).to(clean.device)
         noise = noise * region[:, None]

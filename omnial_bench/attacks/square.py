@@ -33,7 +33,6 @@ class Square(RecordAttack):
     """
 
     def forward(self, images: RGB, labels: Masks, where: Masks | None = None) -> RGB:
-        """The attacked images, in float32, inside the ball and [0, 1]; equal to `images` outside of `where`."""
         clean, truth, region = self.inputs(images, labels, where)
         box, propose = box_of(region), self._bumps if self.threat.norm == "l2" else self._corners
         loss = self.model.value(clean, truth, self.objective, towards=self.targeted)

@@ -19,7 +19,6 @@ class Universal(RecordAttack):
     """
 
     def forward(self, images: RGB, labels: Masks, where: Masks | None = None) -> RGB:
-        """The images with the change, in float32, inside the ball and [0, 1]; equal to `images` outside of `where`."""
         clean, truth, region = self.inputs(images, labels, where)
         region = region[:, None]
         change = torch.zeros_like(clean[:1])
