@@ -272,28 +272,28 @@ OPTIONS: Mapping[str, type[Any]] = {
     "patchcore": PatchCoreOptions, "patchsvdd": PatchSVDDOptions, "rd4ad": RD4ADOptions, "simplenet": SimpleNetOptions,
     "stfpm": STFPMOptions, "uniad": UniADOptions,
 }  # fmt: skip
-"""By the detector's name in `registry.DETECTORS`."""
 
 
 def check_options(recipe: Recipe) -> None:
     """UserError for a detector that is not there, an option that it has not, or a size that it cannot take."""
     if recipe.detector not in OPTIONS:
         raise unknown("detector", recipe.detector, OPTIONS)
-    check_fit(parse(OPTIONS[recipe.detector], recipe.options, f"options of {recipe.detector}"), recipe.size)
+    options_of(recipe, OPTIONS[recipe.detector])
 
 
-def check_fit(options: object, size: tuple[int, int]) -> None:
-    """UserError for a size, height and width, that networks of these options cannot take."""
+def options_of(recipe: Recipe, kind: type[Any]) -> Any:
+    """The recipe's options; UserError as of `check_options`."""
+    options = parse(kind, recipe.options, f"options of {recipe.detector}")
     if isinstance(options, Options):
-        check_sides(size, options.multiple)
+        check_sides(recipe.size, options.multiple)
+    return options
 
 
 def check_sides(size: Sequence[int], multiple: int) -> None:
     """UserError where height or width is no multiple of what the poolings need."""
     height, width = size
     if height % multiple or width % multiple:
-        near = [max(1, round(side / multiple)) * multiple for side in (height, width)]
+        near = "x".join(str(max(1, round(side / multiple)) * multiple) for side in size)
         raise UserError(
-            f"expected a network height and width that {multiple} divides, got {height}x{width}; "
-            f"try {near[0]}x{near[1]}"
+            f"expected a network height and width that {multiple} divides, got {height}x{width}; try {near}"
         )

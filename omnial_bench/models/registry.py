@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from omnial_bench.config import load as reading
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, unknown
 from omnial_bench.models.cutpaste import CutPaste
@@ -16,7 +15,7 @@ from omnial_bench.models.gaussian import FilterGaussian
 from omnial_bench.models.jnld import JNLD
 from omnial_bench.models.mkd import MKD
 from omnial_bench.models.omnial import OmniAL
-from omnial_bench.models.options import OPTIONS, check_fit
+from omnial_bench.models.options import OPTIONS, options_of
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import check_detector
 from omnial_bench.models.padim import PaDiM
@@ -93,9 +92,7 @@ def _chosen(recipe: Recipe) -> tuple[Callable[[Any], Detector], Any]:
     if recipe.detector not in DETECTORS:
         raise unknown("detector", recipe.detector, DETECTORS)
     kind, options = DETECTORS[recipe.detector]
-    chosen = reading.parse(options, recipe.options, f"options of {recipe.detector}")
-    check_fit(chosen, recipe.size)
-    return kind, chosen
+    return kind, options_of(recipe, options)
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:
