@@ -74,10 +74,11 @@ def inspect(sample: Sample, size: decode.Size, *, whole: bool = True) -> tuple[I
         pixels = decode.resized(image, size)
         # A filter that treats left and right alike, so that a mirrored image has the mirrored signature.
         small = image.resize((SIGNATURE, SIGNATURE), Image.Resampling.HAMMING, reducing_gap=2).convert("L").tobytes()
+        grain = float(np.abs(np.diff(pixels.astype(np.int16), axis=1)).mean())
         seen = {
             "size": (image.height, image.width), "mode": opened.mode, "format": opened.format or "",
             "orientation": decode.orientation_of(opened), "few_colours": image.getcolors(FEW_COLOURS) is not None,
-            "levels": (min(small), max(small)), "light": _light(pixels),
+            "levels": (min(small), max(small)), "light": (*pixels.mean((0, 1)).tolist(), grain),
             "black_rows": sum(not any(small[at : at + SIGNATURE]) for at in range(0, SIGNATURE**2, SIGNATURE)),
             "signature": b"" if min(small) == max(small) else small if whole else hashlib.sha256(small).digest(),
         }  # fmt: skip
@@ -101,11 +102,6 @@ def inspect(sample: Sample, size: decode.Size, *, whole: bool = True) -> tuple[I
         },
     )  # fmt: skip
     return look, None if pixels is None or unusable else Drawn(pixels=pixels, values=values, masks=masks)
-
-
-def _light(pixels: decode.Bytes) -> tuple[float, ...]:
-    grain = np.abs(np.diff(pixels.astype(np.int16), axis=1)).mean()
-    return *pixels.mean((0, 1)).tolist(), float(grain)
 
 
 def _small(mask: decode.Mask) -> bytes:
