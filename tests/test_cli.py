@@ -22,7 +22,7 @@ from omnial_bench.cli.main import COMMANDS, SECTIONS
 from omnial_bench.config.load import record_names
 from omnial_bench.io.whole import write_text
 from omnial_bench.models import gradient
-from omnial_bench.pipeline import steps, train_task
+from omnial_bench.pipeline import train_and_attack, train_task
 from omnial_bench.results import COLUMNS
 
 PLAN = """
@@ -46,11 +46,11 @@ def ready(mini: Path) -> Path:
 @pytest.fixture(scope="module")
 def finished(ready: Path) -> Path:
     """The same with a trained `model` and its `sets`."""
-    said = steps.train_models(
+    said = train_and_attack.train_models(
         str(ready / "mini.toml"), data=ready / "data", categories=["cap"], paradigm="unified", preset="tiny",
         textures=None, out=ready / "model", device="cpu", precision="32-true", seed=0, watch=lambda _: None,
     )  # fmt: skip
-    steps.attack_models(
+    train_and_attack.attack_models(
         str(ready / "two.toml"), [str(said[0])], data=ready / "data", categories=None, limit=None, out=ready / "sets",
         device="cpu", precision="32-true", seed=0, watch=lambda _: None,
     )  # fmt: skip

@@ -28,7 +28,7 @@ from omnial_bench.models import gradient
 from omnial_bench.models.checkpoint import write_tensors
 from omnial_bench.models.unfinished import STATE
 from omnial_bench.pipeline import score_models as assessment
-from omnial_bench.pipeline import steps, train_task
+from omnial_bench.pipeline import train_and_attack, train_task
 from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.run_plan import run
 from omnial_bench.pipeline.score_models import assess
@@ -137,7 +137,7 @@ def doors(root: Path) -> dict[str, tuple[Any, str, Callable[[Path], object]]]:
             train_task, "train", lambda out: train_models("mini.toml", paradigm="separate", out=out.parent, **train)
         ),
         "attack": (
-            steps, "build_sets",
+            train_and_attack, "build_sets",
             lambda out: attack_models(
                 "sets.toml", [model], data=data, categories=None, limit=None, out=out, trusted=trusted, **how
             ),
