@@ -38,8 +38,9 @@ class Images:
         chosen = torch.as_tensor(indices, dtype=torch.long)
         names = (self.categories, self.defects, self.ids)
         categories, defects, ids = (tuple(group[index] for index in indices) for group in names)
+        conditions = tuple(self.conditions[index] for index in indices if self.conditions)
         references = None if self.references is None else self.references[chosen]
-        return Images(self.images[chosen], self.masks[chosen], categories, defects, ids, references)
+        return Images(self.images[chosen], self.masks[chosen], categories, defects, ids, references, conditions)
 
     def batch(self, indices: Sequence[int], device: torch.device | str = "cpu") -> Batch:
         """The images at `indices` as float in [0, 1] on `device`."""

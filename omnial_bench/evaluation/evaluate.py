@@ -92,12 +92,13 @@ def evaluate(
 
 
 def spread(images: Images, limit: int | None, generator: torch.Generator) -> Images:
-    """At most `limit` images in their order, taken in turn from every defect and the normal ones; drawn by chance
-    within each."""
+    """At most `limit` images in their order, taken in turn from every defect and the normal ones, of each condition of
+    the data set; drawn by chance within each."""
     if limit is None or limit >= len(images):
         return images
     order = torch.randperm(len(images), generator=generator).tolist()
-    groups = [[index for index in order if images.defects[index] == name] for name in sorted(set(images.defects))]
+    kinds = list(zip(images.defects, images.conditions or images.defects, strict=True))
+    groups = [[index for index in order if kinds[index] == kind] for kind in sorted(set(kinds))]
     turns = [group[turn] for turn in range(len(images)) for group in groups if turn < len(group)]
     return images.select(sorted(turns[:limit]))
 

@@ -1,4 +1,4 @@
-"""A detector on images -> rows: a category of the clean test split, each condition of it apart, or a set."""
+"""A detector on images -> rows: a category of the clean test split, a set or attacked images, each condition apart."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -66,10 +66,27 @@ def score(
     return rows
 
 
-def score_target(target: Target, images: Images, labels: Labels, category: str, **settings: Any) -> list[Result]:
-    """`score` of a target, with its own metrics and thresholds."""
+def score_target(
+    target: Target,
+    images: Images,
+    labels: Labels,
+    category: str,
+    *,
+    viewer: Viewer | None = None,
+    **settings: Any,
+) -> list[Result]:
+    """`score` of a target, with its own metrics and thresholds; after the rows of all images those of each condition
+    that the data set names."""
+    apart = _Apart(images, target, category)
+
+    def look(part: Batch, prediction: Prediction) -> None:
+        apart(part, prediction)
+        if viewer is not None:
+            viewer(part, prediction)
+
     own: dict[str, Any] = {"metrics": target.metrics, "alarms": target.alarms(category)}
-    return score(target.detector, images, labels, category, **own, **settings)
+    rows = score(target.detector, images, labels, category, viewer=look, **own, **settings)
+    return rows + apart.rows(labels, category)
 
 
 def score_category(
@@ -92,15 +109,8 @@ def score_category(
         originals = dict(zip(wanted, adversarial.originals(category)[chosen], strict=True)) if adversarial else {}
         keeper = Keeper(out, model=target.model, name=labels.set, wanted=wanted, originals=originals)
     drawn = outcome.drawn if adversarial is None else None
-    apart = _Apart(images, target, category)
-
-    def look(part: Batch, prediction: Prediction) -> None:
-        apart(part, prediction)
-        if keeper is not None:
-            keeper(part, prediction)
-
-    outcome.rows.extend(score_target(target, images, labels, category, device=device, viewer=look, drawn=drawn))
-    outcome.rows.extend(apart.rows(labels, category))
+    rows = score_target(target, images, labels, category, device=device, viewer=keeper, drawn=drawn)
+    outcome.rows.extend(rows)
     outcome.examples.extend(keeper.examples if keeper else ())
     return outcome
 
@@ -127,6 +137,6 @@ class _Apart:
                 tally.add(maps, part.masks[chosen], scores, part.anomalous[chosen.cpu()])
 
     def rows(self, labels: Labels, category: str) -> list[Result]:
-        """Rows of the set `clean/<condition>`."""
+        """Rows of the sets `<set>/<condition>`."""
         named = ((replace(labels, set=f"{labels.set}/{name}"), tally) for name, tally in self.tallies.items())
         return [row for condition, tally in named for row in tally.rows(condition, category)]

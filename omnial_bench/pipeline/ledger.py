@@ -209,8 +209,9 @@ def check_rows(path: Path, names: Sequence[tuple[str, ...]], sets: Sequence[str]
         return
     for values in known.to_dict("records"):
         # A condition's rows go with those of all images.
-        again = values["category"] == "mean" or _name({**values, "set": values["set"].partition("/")[0]}) in names
-        if not again and not (values["set"] in sets and tuple(str(values[column]) for column in MODEL) in models):
+        whole = {**values, "set": values["set"].partition("/")[0]}
+        again = values["category"] == "mean" or _name(whole) in names
+        if not again and not (whole["set"] in sets and tuple(str(values[column]) for column in MODEL) in models):
             text = row_text(_name(values))
             raise UserError(f"{path} holds other rows, {text}, which would be lost; choose another folder")
 

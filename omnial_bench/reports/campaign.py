@@ -138,7 +138,9 @@ def campaign_of(run: Path, rows: pd.DataFrame, *, seed: int | None = None) -> Ca
     if evaluations and fixed.empty:
         # A run of test suites alone: their images before any attack are the test split.
         controls = [each.control.set for each in evaluations if each.control]
-        fixed = rows[rows["set"] == (controls or [evaluations[0].trials[0].set])[0]].assign(set="clean")
+        whole = (controls or [evaluations[0].trials[0].set])[0]
+        fixed = rows[rows["set"].str.partition("/")[0] == whole]
+        fixed = fixed.assign(set=fixed["set"].str.replace(whole, "clean", n=1, regex=False))
     recorded = unlearnt_of(health), read_differences(run), environment.detectors
     evaluations = tuple(replace(each, heading=environment.suites.get(each.name, "")) for each in evaluations)
     return Campaign(Values(rows, *recorded), Values(fixed, *recorded), evaluations, attempts, health, environment)

@@ -8,7 +8,8 @@ from itertools import product
 import pandas as pd
 
 from omnial_bench.config.load import records_folder
-from omnial_bench.reports.conditions import Model, panels_of
+from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.conditions import Condition, Model, panels_of
 from omnial_bench.reports.model_rows import Rows
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.values import MEAN, METRIC_TITLES, Values
@@ -96,27 +97,33 @@ def by_category(values: Values, metric: str) -> Table:
     return Table(f"by_category_{metric}", caption, frame, tuple(columns), letters=marks)
 
 
-def by_condition(values: Values) -> Table | None:
+def by_condition(values: Values, campaign: Campaign | None = None) -> Table | None:
     """The clean test under each condition of the data set, a block a metric, models side by side, and the mean over the
-    conditions."""
-    rows = Rows(values)
+    conditions; with a campaign each model attacked itself, as the metric is read under attack."""
+    rows = Rows(values, campaign)
+    shown: dict[Condition, None] = {}
     for metric in values.headline:
         panel = {"panel": METRIC_TITLES[metric], "metric": metric}
-        for condition in values.parts:
+        parts = values.parts_of(campaign.against(metric) if campaign else values.clean)
+        shown |= dict.fromkeys(parts)
+        for condition in parts:
             rows.add(**panel, kind="condition", condition=condition.part.replace("_", " "))
             for model in values.models:
                 rows.put(model.name, model, condition, metric)
-        row = rows.add(**panel, kind="mean", condition="mean")
-        for model in values.models:
-            figures = [values.get(model, condition, metric) for condition in values.parts]
-            row[model.name] = sum(figures) / len(figures)
+        if parts:
+            row = rows.add(**panel, kind="mean", condition="mean")
+            for model in values.models:
+                row[model.name] = sum(values.get(model, condition, metric) for condition in parts) / len(parts)
     columns = [Column("condition", "Condition", style="text")]
     columns += [model_column(values, model) for model in values.models]
+    sets = ", ".join(dict.fromkeys(each.set.partition("/")[0] for each in shown))
+    what = f"Each model attacked itself ({sets}), the images" if campaign else "The clean test"
     caption = (
-        f"The clean test under each condition of {values.dataset}, with the normal images that were taken under it or, "
-        f"where none were, with all of them. Per cent, {mean_words(values)}; {count_words(values, values.parts)}."
+        f"{what} under each condition of {values.dataset}, with the normal images that were taken under it or, "
+        f"where none were, with all of them. Per cent, {mean_words(values)}; {count_words(values, tuple(shown))}."
     )
-    return rows.table("by_condition", caption, columns) if rows.records else None
+    name = "attacked_by_condition" if campaign else "by_condition"
+    return rows.table(name, caption, columns) if rows.records else None
 
 
 def panel_comparison(values: Values) -> Table | None:

@@ -44,7 +44,7 @@ def parts(run: Path, campaign: Campaign, *, opened: str) -> Iterator[Part]:
     for metric in HEADLINE:
         if metric in values.metrics and values.clean:
             yield Part("Clean test by category", by_category(values, metric), f"{metric} by category")
-    if values.parts:
+    if values.parts_of(values.clean):
         yield Part("Clean test by condition", by_condition(values), "the clean test by condition: no AUROC")
     if panels := panel_comparison(values):
         yield Part("Clean test by category", panels, "")
@@ -62,6 +62,8 @@ def _under_suites(campaign: Campaign) -> Iterator[Part]:
         yield Part(section, white_box_table(campaign), lacking)
     if {"hide", "fabricate"} <= set(campaign.goals):
         yield Part(section, goals_figure(campaign), "hide and fabricate side by side: no AUROC in the rows")
+    if attacked := by_condition(campaign.values, campaign):
+        yield Part(section, attacked, "")
     section = "Robustness against size"
     for name, suite, curve in curves(campaign):
         yield Part(section, curve_figure(campaign, name, suite, curve), f"{name}: none of its metrics in the rows")

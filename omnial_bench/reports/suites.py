@@ -167,7 +167,7 @@ def split(rows: pd.DataFrame, attempts: pd.DataFrame) -> tuple[pd.DataFrame, tup
     member = {name: suite for suite, names in suites.items() for name in names}
     # A fixed set may share its name with a threat: rows on the mean of several sources are a set's.
     several = rows["source"].str.contains("+", regex=False)
-    fixed = rows[~rows["set"].isin(member) | several].reset_index(drop=True)
+    fixed = rows[~rows["set"].str.partition("/")[0].isin(member) | several].reset_index(drop=True)
     evaluations = tuple(_evaluation(suite, names, conditions, attempts) for suite, names in suites.items())
     return fixed, evaluations
 

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from statistics import fmean, stdev
 from typing import NamedTuple
@@ -97,8 +98,7 @@ class Values:
         self.attacks = tuple(each for each in self.conditions if each.attacked)
         self.sets = tuple(each for each in self.attacks if not each.white_box)
         """The attacks that are fixed sets."""
-        self.parts = tuple(each for each in every if each.part)
-        """The clean test under each condition of the data set, apart."""
+        self._parts = tuple(each for each in every if each.part)
         self.categories: tuple[str, ...] = tuple(sorted(set(rows["category"]) - {MEAN}))
         self.intervals = bool(rows[["low", "high"]].notna().all(axis=1).any())
         """Whether any row has an interval over images."""
@@ -111,6 +111,10 @@ class Values:
             name for name in self.metrics if name in HEADLINE or (name in AT_THRESHOLD and name in defined)
         )
         """The metrics of the first tables: those at a threshold only where there is one."""
+
+    def parts_of(self, whole: Condition | None) -> tuple[Condition, ...]:
+        """The same images under each condition of the data set, apart."""
+        return tuple(each for each in self._parts if whole and each == replace(whole, set=f"{whole.set}/{each.part}"))
 
     @cached_property
     def partial(self) -> bool:
