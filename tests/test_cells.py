@@ -56,11 +56,6 @@ def test_cells(text: str, cell: str) -> None:
     assert (escape(text), unescape(cell)) == (cell, text)
 
 
-@given(one=TEXTS, other=TEXTS)
-def test_no_two_texts_become_one(one: str, other: str) -> None:
-    assert (escape(one) == escape(other)) == (one == other)
-
-
 @given(cells=st.lists(st.tuples(LINES, LINES), min_size=1), name=LINES)
 def test_a_table_comes_back_from_its_file(
     tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[str, str]], name: str

@@ -188,20 +188,6 @@ def damage(pattern: str, content: bytes | None = b"none") -> Callable[[Path], No
     return apply
 
 
-def remove(folder: str) -> Callable[[Path], None]:
-    return lambda place: shutil.rmtree(place / folder)
-
-
-def empty(place: Path) -> None:
-    shutil.rmtree(place / "data")
-    (place / "data").mkdir()
-
-
-def other_layout(place: Path) -> None:
-    shutil.rmtree(place / "data")
-    (place / "data/images/part").mkdir(parents=True)
-
-
 def small_mask(place: Path) -> None:
     path = sorted((place / "data/cap/ground_truth").rglob("*.png"))[-1]
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(path)
@@ -228,12 +214,7 @@ SCORE = "score model --data data --set sets/pgd-8 --out out"
 
 MISTAKES: list[tuple[Callable[[Path], None], str, str]] = [
     # names
-    (nothing, "rnu plan.toml", "unknown command 'rnu'; did you mean 'run'?"),
-    (nothing, "run --data data --out out", "Missing argument 'PLAN'"),
-    (nothing, "run demo.tml --data data --out out", "unknown plan 'demo.tml'; did you mean 'demo'?"),
     (change("plan.toml", "title", "= title"), RUN, "plan.toml is not valid TOML"),
-    (change("plan.toml", '"tiny"', '"tinny"'), RUN, "unknown preset of mini.toml 'tinny'; did you mean 'tiny'?"),
-    (nothing, f"{ATTACK} --category gaer", "did you mean 'gear'?"),
     (nothing, "show detectors omnial --preset smal", "did you mean 'small'?"),
     (nothing, "show attacks papr", "did you mean 'paper'?"),
     (change("plan.toml", '["two.toml"]', '["paper", "two.toml"]'), RUN, "different names, 'unattacked' is there twice"),
@@ -246,18 +227,8 @@ MISTAKES: list[tuple[Callable[[Path], None], str, str]] = [
     (nothing, f"{RUN} --device tpu", "unknown device 'tpu'"),
     (nothing, f"{TRAIN} --device cuda:99", "device 'cuda:99' is not there"),
     (nothing, f"{TRAIN} --device cpu --precision 16-mixed", "try bf16-mixed"),
-    (nothing, f"{RUN} --precision 64", "Invalid value for '--precision'"),
-    (nothing, f"{RUN} --seed -1", "Invalid value for '--seed'"),
     # data
-    *[
-        (apply, line, words)
-        for line in (RUN, TRAIN, ATTACK, SCORE, "data verify data")
-        for apply, words in (
-            (remove("data"), "no data folder at data"),
-            (empty, "the folder is empty"),
-            (other_layout, "looked for <category>/train/good/*"),
-        )
-    ],
+    (nothing, "data verify nowhere", "no data folder at nowhere"),
     (damage("data/cap/train/good/*"), RUN, "cannot decode data/cap/train/good/004.png"),
     (damage("data/cap/test/good/*"), RUN, "cannot decode data/cap/test/good/001.png"),
     (damage("data/cap/train/good/*"), TRAIN, "cannot decode data/cap/train/good/004.png"),
@@ -266,17 +237,14 @@ MISTAKES: list[tuple[Callable[[Path], None], str, str]] = [
     (damage("data/cap/ground_truth/*/*"), RUN, "cannot decode data/cap/ground_truth/"),
     (damage("data/cap/ground_truth/*/*", None), RUN, "no mask for data/cap/test/"),
     (small_mask, RUN, "is 6x5, expected its image's 32x32"),
-    (small_mask, SCORE, "is 6x5, expected its image's 32x32"),
     (no_normals, RUN, "category 'cap' has no train images"),
     (nothing, f"{TRAIN} --textures model", "no images in model"),
     # checkpoints
     (damage("model/*.safetensors", b"\x10" * 99), SCORE, "no whole safetensors file"),
     (damage("model/*.safetensors", b"\x10" * 99), ATTACK, "no whole safetensors file"),
     (change("model/recipe.toml", '"draem"', '"jnld"'), ATTACK, "the weights of another detector than jnld"),
-    (nothing, "score model/typo --data data --out out", "no checkpoint at model/typo"),
     # adversarial sets
     (damage("sets/pgd-8/cap/test/*/*.png"), SCORE, "is not the file of the manifest"),
-    (nothing, "score model --data data --set sets --out out", "expected an adversarial set at sets"),
     # where to write
     *[
         (nothing, line.replace("--out out", "--out plan.toml/out"), "cannot write to plan.toml/out")

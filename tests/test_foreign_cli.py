@@ -130,13 +130,20 @@ def odd():
 SIZE = "--size 32x32 --device cpu"
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("drawn")
+    draw_toy(root / "data", size=32, train=20, test_good=3, test_defect=1)
+    return root
+
+
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> Iterator[Command]:
+def command(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> Iterator[Command]:
     """Runs a line of the command in a folder with data and the module above."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(drawn / "cache"))
     monkeypatch.syspath_prepend(str(tmp_path))
-    draw_toy(tmp_path / "data", size=32, train=20, test_good=3, test_defect=1)
+    (tmp_path / "data").symlink_to(drawn / "data")
     (tmp_path / "means.py").write_text(CODE, encoding="utf-8")
     (tmp_path / "leaving.py").write_text("raise SystemExit(0)", encoding="utf-8")
     (tmp_path / "odd.py").write_text("class Odd(BaseException): ...\nraise Odd('at import')", encoding="utf-8")

@@ -72,17 +72,17 @@ class TestCheckpoint:
             assess(Request(data=tmp_path, out=tmp_path / "out", checkpoints=(str(tmp_path / "model"),)))
         assert not made.exists()
 
-    @pytest.mark.parametrize("name", ["/../../../out", "a/b", "a\\b", "", "a\nb"])
     @pytest.mark.parametrize("field", ["detector", "model", "categories"])
-    def test_names_lead_into_no_folder(self, tmp_path: Path, field: str, name: str) -> None:
-        with pytest.raises(ValidationError):
-            trained(tmp_path / "model", **{field: (name,) if field == "categories" else name})
-        trained(tmp_path / "model")
-        record = tomllib.loads((tmp_path / "model" / RECIPE).read_text(encoding="utf-8"))
-        record["provenance"][field] = [name] if field == "categories" else name
-        write_text(tmp_path / "model" / RECIPE, tomli_w.dumps(record))
-        with pytest.raises(UserError, match=field):
-            load(tmp_path / "model")
+    def test_names_lead_into_no_folder(self, tmp_path: Path, field: str) -> None:
+        trained(tmp_path)
+        record = tomllib.loads((tmp_path / RECIPE).read_text(encoding="utf-8"))
+        for name in ("/../../../out", "a/b", "a\\b", "", "a\nb"):
+            record["provenance"][field] = [name] if field == "categories" else name
+            with pytest.raises(ValidationError):
+                Provenance(**record["provenance"])
+            write_text(tmp_path / RECIPE, tomli_w.dumps(record))
+            with pytest.raises(UserError, match=field):
+                load(tmp_path)
 
     def test_layers_may_share_weights(self, tmp_path: Path) -> None:
         weight = torch.rand(3)
@@ -142,14 +142,6 @@ class TestReport:
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
         with pytest.raises(UserError, match="more than 500 pixels"):
             write_report(run, ["md"])
-
-
-def test_a_command_line_holds_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    from omnial_bench.provenance import command_line
-
-    words = ["omnial-bench", "run", "p", "--mirror", "sftp://me:sec@ret@host/run", "--mirror=s3://key:pass@bucket/run"]
-    monkeypatch.setattr("sys.argv", words)
-    assert command_line() == "omnial-bench run p --mirror sftp://host/run --mirror=s3://bucket/run"
 
 
 def test_what_others_make_of_images_is_made_again_with_them(

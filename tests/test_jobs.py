@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.io.whole import write_text
 from omnial_bench.pipeline.executor import PRELOAD
 from omnial_bench.pipeline.task_cache import read_note, write_note
-from omnial_bench.processes import THREADS, Each, crew, flow, threads_of
+from omnial_bench.processes import THREADS, Each, crew, threads_of
 from omnial_bench.progress import Progress, Watch
 
 News = list[tuple[str, int, int, str]]
@@ -141,31 +141,6 @@ def test_a_task_begins_when_what_it_needs_is_done(tmp_path: Path, two: Each) -> 
     needs = [{list(names).index(other) for other in others} for others in names.values()]
     ends = dict(zip(names, two(after, tasks, needs), strict=True))
     assert all(ends[name] > ends[other] for name, others in names.items() for other in others)
-
-
-class Counted:
-    """An engine that ends one task at a time, the last one first."""
-
-    def __init__(self) -> None:
-        self.at_once: list[int] = []
-
-    def submit(self, _: object, task: str) -> str:
-        return task
-
-    def first(self, running: Collection[str]) -> list[str]:
-        self.at_once.append(len(running))
-        return [max(running)]
-
-    def value(self, handle: str) -> str:
-        return handle.upper()
-
-
-def test_flow_gives_out_all_that_is_ready_and_tells_what_is_done() -> None:
-    engine, told = Counted(), []
-    values = flow(engine, add, ["a", "b", "c"], [(), (), (0, 1)], lambda *news: told.append(news))
-    assert values == ["A", "B", "C"]
-    assert engine.at_once == [2, 1, 1]
-    assert told == [(1, "B"), (0, "A"), (2, "C")]
 
 
 def test_threads_do_not_depend_on_how_many_processes_there_are() -> None:

@@ -1,5 +1,6 @@
 """A run that is kept at a URL: another machine goes on from there, and takes nothing that is damaged."""
 
+import hashlib
 import json
 import shutil
 import time
@@ -10,13 +11,14 @@ from pathlib import Path
 
 import fsspec
 import pytest
+import tomli_w
+from conftest import Command
 from fsspec.implementations.local import LocalFileSystem
 from tiny_study import SELF
 
-from omnial_bench.cli.main import main
 from omnial_bench.config.schema import Plan
 from omnial_bench.errors import UserError
-from omnial_bench.io.whole import sha256, write_text
+from omnial_bench.io.whole import sha256, without_none, write_text
 from omnial_bench.models import gradient
 from omnial_bench.pipeline import mirror
 from omnial_bench.pipeline.mirror import INDEX, Mirror
@@ -83,16 +85,14 @@ def test_all_that_a_run_leaves_lies_at_the_url(first: Path, copy: Path) -> None:
     assert {"report.md", "results.csv", "models/mini-unified/checkpoint.safetensors"} <= set(files(copy))
 
 
-def test_another_machine_does_nothing_again(mini: Path, first: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_machine_brings_what_is_done_and_does_nothing_again(
+    mini: Path, first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert all(one.done for one in dry_run(plan(mini), settings(mini, "second")) if one.task.kind != "report")
     forbid(monkeypatch, *KINDS)
     # The report is not written again either.
     run(plan(mini), settings(mini, "second"), report=lambda _: pytest.fail("written again"))
     assert files(mini / "second", but=("environment.json", LOG)) == files(first, but=("environment.json", LOG))
-
-
-def test_a_dry_run_brings_what_is_done(mini: Path, first: Path) -> None:
-    assert first.is_dir()
-    assert all(one.done for one in dry_run(plan(mini), settings(mini, "dry")) if one.task.kind != "report")
 
 
 @pytest.mark.parametrize(
@@ -107,24 +107,22 @@ def test_a_dry_run_brings_what_is_done(mini: Path, first: Path) -> None:
 )
 @pytest.mark.parametrize("how", ["gone", "other"])
 def test_what_is_damaged_there_is_made_again_and_mended(
-    mini: Path, first: Path, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str,
-    again: set[type], how: str, caplog: pytest.LogCaptureFixture,
+    mini: Path, first: Path, copy: Path, monkeypatch: pytest.MonkeyPatch, damaged: str, again: set[type], how: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     content = (copy / damaged).read_bytes()
     (copy / damaged).unlink()
     if how != "gone":
         (copy / damaged).write_bytes(content[:-9] + b"x" * 9)
     forbid(monkeypatch, *(KINDS - again))
-    url = copy.as_uri()
     shutil.rmtree(mini / "mended", ignore_errors=True)
-    run(plan(mini), settings(mini, "mended", url))
+    run(plan(mini), settings(mini, "mended", copy.as_uri()))
     assert (mini / "mended" / "results.csv").read_bytes() == (first / "results.csv").read_bytes()
     assert damaged in caplog.text or how == "gone"
     ends = ("checkpoint.safetensors", "manifest.json", "results.csv")
     assert {n: h for n, h in files(copy).items() if n.endswith(ends)} == {
         n: h for n, h in files(first).items() if n.endswith(ends)
     }
-    assert tmp_path.is_dir()
 
 
 @pytest.mark.parametrize("name", ["checkpoint.safetensors", "recipe.toml", "log.csv"])
@@ -273,21 +271,27 @@ def test_what_other_libraries_raise_is_one_line(mini: Path, tmp_path: Path, monk
         run(plan(mini), settings(mini, "unreached", one.url))
 
 
-@pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "C:/out.txt", "a\\..\\out.txt", ""])
-def test_no_path_leaves_the_folder(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
-    there = tmp_path / "there"
-    (there / INDEX).mkdir(parents=True)
-    (tmp_path / "out.txt").write_text("theirs")
-    (there / INDEX / "task.json").write_text(json.dumps({name: sha256(tmp_path / "out.txt")}))
-    assert not Mirror(there.as_uri(), tmp_path / "here").fetch("task")
-    assert "damaged" in caplog.text and not files(tmp_path / "here")
+OUTSIDE = ("../out.txt", "/etc/out.txt", "a/../../out.txt", "C:/out.txt", "a\\..\\out.txt", "")
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', "[" * 100_000, "\ud800"])
-def test_an_index_that_is_none(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"a": 1}',
+        "[" * 100_000,
+        "\ud800",
+        *(json.dumps({name: hashlib.sha256(b"theirs").hexdigest()}) for name in OUTSIDE),
+    ],
+)
+def test_an_index_that_is_none_or_leaves_the_folder(tmp_path: Path, text: str, caplog) -> None:
     (tmp_path / "there" / INDEX).mkdir(parents=True)
+    (tmp_path / "out.txt").write_text("theirs")
     (tmp_path / "there" / INDEX / "task.json").write_text(text, errors="surrogatepass")
     assert not Mirror((tmp_path / "there").as_uri(), tmp_path / "here").fetch("task")
+    assert "damaged" in caplog.text and not files(tmp_path / "here")
 
 
 def test_only_what_changed_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,17 +310,11 @@ def test_only_what_changed_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert sent == ["a", "b", index, "b", index]
 
 
-def test_a_url_that_nothing_opens(mini: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="nosuch"):
-        Mirror("nosuch://bucket", mini).check()
-    words = f"run {mini / 'mini.toml'} --data {mini / 'data'} --out {mini / 'no'} --device cpu --mirror nosuch://bucket"
-    text = f'name = "m"\ntitle = "M"\ndataset = "toy"\ncategories = ["cap"]\ndetectors = ["{mini / "mini.toml"}"]\n'
-    (mini / "plan.toml").write_text(text + 'preset = "tiny"\nsuites = []\n')
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
-        patch.setattr("sys.argv", ["omnial-bench", *words.replace("mini.toml", "plan.toml").split()])
-        main()
-    said = capsys.readouterr().err
-    assert end.value.code == 2 and said.count("\n") == 1 and "nosuch" in said and not (mini / "no").exists()
+def test_a_url_that_nothing_opens(mini: Path, command: Command) -> None:
+    write_text(mini / "plan.toml", tomli_w.dumps(without_none(plan(mini).model_dump(mode="json"))))
+    words = f"run {mini}/plan.toml --data {mini}/data --out {mini}/no --device cpu --mirror nosuch://bucket"
+    status, _, said = command(words)
+    assert (status, said.count("\n")) == (2, 1) and "nosuch" in said and not (mini / "no").exists()
 
 
 def test_several_processes_of_a_machine_bring_the_same_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,19 @@ from omnial_bench import provenance
 from omnial_bench.pipeline.tasks import BUILDING_CODE, EVALUATION_CODE, SCORING_CODE, TRAINING_CODE
 
 
-def test_the_command_line_names_no_place_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(sys, "argv", [str(tmp_path / "omnial-bench"), "run", "demo", "--data", str(tmp_path / "mvtec")])
-    assert provenance.command_line() == "omnial-bench run demo --data mvtec"
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--data", str(Path.cwd() / "mvtec")], "--data mvtec"),
+        (["--mirror", "sftp://me:sec@ret@host/run"], "--mirror sftp://host/run"),
+        (["--mirror=s3://key:pass@bucket/run"], "--mirror=s3://bucket/run"),
+    ],
+)
+def test_the_command_line_names_no_place_of_the_machine_and_no_password(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(Path.cwd() / "omnial-bench"), "run", "demo", *words])
+    assert provenance.command_line() == f"omnial-bench run demo {said}"
 
 
 def test_code_versions_tell_parts_apart_and_repeat() -> None:

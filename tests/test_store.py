@@ -77,25 +77,19 @@ def test_json_has_no_nan_and_one_order(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.json"]
 
 
-def test_files_of_earlier_versions_have_no_intervals(tmp_path: Path) -> None:
+def test_files_of_earlier_versions_have_no_intervals_and_do_not_say_what_attacked(tmp_path: Path) -> None:
+    intervals, told = ["low", "high"], ["attack", "norm", "eps", "goal"]
     write_rows(tmp_path / "results.csv", fake_rows())
-    table = pd.read_csv(tmp_path / "results.csv", dtype=str).drop(columns=["low", "high"])
-    table.to_csv(tmp_path / "results.csv", index=False)
+    table = pd.read_csv(tmp_path / "results.csv", dtype=str, keep_default_na=False)
+    assert list(table.columns[-4:]) == told and set(table["eps"]) == {"", "4/255", "8/255"}
+    table.drop(columns=[*intervals, *told]).to_csv(tmp_path / "results.csv", index=False)
     rows = read_rows(tmp_path)
-    assert list(rows.columns) == list(COLUMNS) and rows[["low", "high"]].isna().all(axis=None)
+    assert list(rows.columns) == list(COLUMNS) and rows[intervals].isna().all(axis=None)
+    assert set(rows[told].to_numpy().ravel()) == {""}
     table.assign(low="about 0.4").to_csv(tmp_path / "results.csv", index=False)
     with pytest.raises(UserError, match="no number") as caught:
         read_rows(tmp_path)
     assert "\n" not in str(caught.value)
-
-
-def test_files_of_earlier_versions_do_not_say_what_attacked(tmp_path: Path) -> None:
-    told = ["attack", "norm", "eps", "goal"]
-    write_rows(tmp_path / "results.csv", fake_rows())
-    table = pd.read_csv(tmp_path / "results.csv", dtype=str, keep_default_na=False)
-    assert list(table.columns[-4:]) == told and set(table["eps"]) == {"", "4/255", "8/255"}
-    table.drop(columns=told).to_csv(tmp_path / "results.csv", index=False)
-    assert set(read_rows(tmp_path)[told].to_numpy().ravel()) == {""}
 
 
 @pytest.mark.parametrize("eps", ["8/0", "-1/255", "1e-99999999", "8 / 255", "eight", "1/255/2", "inf"])
@@ -165,12 +159,6 @@ def test_what_is_no_table_of_rows_is_refused(tmp_path: Path, text: str | None, w
     with pytest.raises(UserError) as caught:
         read_rows(tmp_path)
     assert words in str(caught.value)
-
-
-def test_a_folder_in_the_place_of_a_file_is_set_aside(tmp_path: Path) -> None:
-    (tmp_path / "a.txt" / "inner").mkdir(parents=True)
-    files.write_text(tmp_path / "a.txt", "text")
-    assert (tmp_path / "a.txt").read_text() == "text" and (tmp_path / "a.txt.damaged" / "inner").is_dir()
 
 
 def test_what_is_damaged_is_kept_under_another_name_once(tmp_path: Path) -> None:

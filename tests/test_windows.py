@@ -45,60 +45,40 @@ os.open, os.rename, os.replace = open_file, renamed("rename"), renamed("replace"
 """
 
 
-def on_windows(code: str, folder: Path) -> str:
-    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-    done = subprocess.run(
-        [sys.executable, "-c", LIKE_WINDOWS + code], cwd=folder, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMNIAL_BENCH_CACHE": str(folder / "cache")},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_the_command_line_starts_draws_and_verifies(tmp_path: Path) -> None:
-    shown = on_windows(
-        """
-from omnial_bench.cli.main import cli
-from omnial_bench.data.toy.make import draw_toy
-cli(["--help"], standalone_mode=False)
-draw_toy(Path("data"), size=32, train=1, test_good=1, test_defect=1)
-cli(["data", "verify", "data"], standalone_mode=False)
-""",
-        tmp_path,
-    )
-    assert "Usage:" in shown and "every image can be read" in shown
-
-
-def test_a_run_trains_builds_sets_and_scores(tmp_path: Path) -> None:
-    on_windows(
-        """
-from omnial_bench.config.load import read_plan
-from omnial_bench.pipeline.run_plan import run
-from tiny_study import prepare, settings
-prepare(Path())
-run(read_plan("plan.toml"), settings("out"))
-""",
-        tmp_path,
-    )
-    assert (tmp_path / "out" / "results.csv").is_file()
-
-
-def test_an_archive_is_unpacked_and_put_in_place(tmp_path: Path) -> None:
-    on_windows(
-        """
+WORK = """
 import hashlib, tarfile
 from dataclasses import replace
+
+from omnial_bench.cli.main import cli
+from omnial_bench.config.load import read_plan
 from omnial_bench.data.catalog import DTD
 from omnial_bench.data.download import obtain
+from omnial_bench.pipeline.run_plan import run
+from tiny_study import prepare, settings
+
+cli(["--help"], standalone_mode=False)
+prepare(Path())
+cli(["data", "verify", "data"], standalone_mode=False)
+run(read_plan("plan.toml"), settings("out"))
+
 Path("dtd").mkdir()
 Path("dtd/a.jpg").write_bytes(b"image")
 with tarfile.open("a.tar", "w") as tar:
     tar.add("dtd")
 content = Path("a.tar").read_bytes()
 digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-Path("out").mkdir()
-assert obtain(replace(DTD.archive, file="a.tar", size=len(content), digest=digest), Path("out"))
-""",
-        tmp_path,
-    )
-    assert (tmp_path / "out" / "a.jpg").read_bytes() == b"image"
+Path("textures").mkdir()
+assert obtain(replace(DTD.archive, file="a.tar", size=len(content), digest=digest), Path("textures"))
+"""
+
+
+def test_a_folder_is_verified_a_plan_runs_and_an_archive_is_unpacked(tmp_path: Path) -> None:
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    done = subprocess.run(
+        [sys.executable, "-c", LIKE_WINDOWS + WORK], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMNIAL_BENCH_CACHE": str(tmp_path / "cache")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout and "every image can be read" in done.stdout
+    assert (tmp_path / "out" / "results.csv").is_file()
+    assert (tmp_path / "textures" / "a.jpg").read_bytes() == b"image"
