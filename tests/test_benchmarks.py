@@ -16,12 +16,8 @@ from benchmarks.measure import alone, memory_handed_back, ratio_of, reached, sid
 
 def test_ratios_and_goals() -> None:
     assert (ratio_of(2, 8, "theirs / ours"), ratio_of(2, 8, "ours / theirs"), ratio_of(2, 8, "share")) == (4, 0.25, 0.2)
-    assert (reached(4, ">= 4"), reached(4, ">= 5"), reached(1.05, "<= 1.05"), reached(1.0, "")) == (
-        True,
-        False,
-        True,
-        None,
-    )
+    goals = [(4, ">= 4"), (4, ">= 5"), (1.05, "<= 1.05"), (1.0, "")]
+    assert [reached(ratio, goal) for ratio, goal in goals] == [True, False, True, None]
 
 
 def test_both_sides_take_turns_and_the_ratio_is_of_one_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,16 +4,15 @@ import csv
 import io
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import Command
 from fake_run import fake_attempts, fake_campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnial_bench.cli.main import main
 from omnial_bench.errors import is_printable
 from omnial_bench.evaluation.examples import Example, write_index
 from omnial_bench.io.csv import csv_text, escape, unescape
@@ -99,7 +98,7 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
             table["losses"] = "-0.5 -0.25"
         write_text(run / f"{name}.csv", csv_text(table.replace(STRANGE)))
     index = pd.read_csv(run / "examples" / "index.csv", dtype=str, keep_default_na=False)
-    shown = index.replace(STRANGE).replace({"model": {f"draem-{name}": f"+cmd-{name}" for name in ("unified",)}})
+    shown = index.replace(STRANGE).replace({"model": {"draem-unified": "+cmd-unified"}})
     write_index(run, (Example(**row) for row in shown.to_dict("records")))
     write_log(run / "models" / "draem-unified", [{"iteration": 1, "loss": -0.5, "=SUM(A1)": -0.5}])
     return run
@@ -129,9 +128,7 @@ def test_what_is_read_back_is_what_was_written(strange: Path) -> None:
     assert fake_attempts().columns.tolist() == attempts.columns.drop("size").tolist()
 
 
-def test_a_run_of_such_names_equals_a_baseline_of_them(
-    strange: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_of_such_names_equals_a_baseline_of_them(strange: Path, tmp_path: Path, command: Command) -> None:
     """One that this version writes, and one that an earlier one wrote, without apostrophes."""
     shutil.copy(strange / "results.csv", tmp_path / "now.csv")
     read_rows(strange).to_csv(tmp_path / "before.csv", index=False)
@@ -140,9 +137,5 @@ def test_a_run_of_such_names_equals_a_baseline_of_them(
     # An apostrophe that an earlier version wrote as it was is one too few.
     assert set(judged.loc[judged["verdict"] != "unmoved", "set"]) == {"'-none", "-none"}
     assert "=SUM(A1)" in set(judged.loc[judged["verdict"] == "unmoved", "category"])
-    monkeypatch.setattr(
-        sys, "argv", ["check", "check", str(strange), "--baseline", str(tmp_path / "n.csv"), "--update"]
-    )
-    with pytest.raises(SystemExit) as caught:
-        main()
-    assert not caught.value.code and (tmp_path / "n.csv").read_bytes() == (strange / "results.csv").read_bytes()
+    assert command(f"check {strange} --baseline {tmp_path}/n.csv --update").status == 0
+    assert (tmp_path / "n.csv").read_bytes() == (strange / "results.csv").read_bytes()

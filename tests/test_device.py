@@ -36,8 +36,5 @@ def test_a_fabric_is_quiet_in_a_process_that_makes_its_first() -> None:
 
 
 def test_attacks_never_compute_in_float16() -> None:
-    assert [attack_dtype(precision) for precision in ("32-true", "bf16-mixed", "16-mixed")] == [
-        None,
-        torch.bfloat16,
-        torch.bfloat16,
-    ]
+    found = [attack_dtype(precision) for precision in ("32-true", "bf16-mixed", "16-mixed")]
+    assert found == [None, torch.bfloat16, torch.bfloat16]

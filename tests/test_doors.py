@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import tomli_w
 import torch
-from click.testing import CliRunner, Result
+from conftest import Command
 from linear_detector import Linear
 
 import omnial_bench as ob
@@ -23,7 +23,6 @@ from omnial_bench.attacks.sets.sealed import load_set
 from omnial_bench.attacks.specs import Spec
 from omnial_bench.attacks.threats import aim_of, check_suite, kind_of
 from omnial_bench.attacks.victim import victim
-from omnial_bench.cli.main import cli
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.io.whole import write_text
@@ -172,16 +171,6 @@ def attacked(one: Threat, where: torch.Tensor | None = None) -> tuple[torch.Tens
         return attack(images, masks, where) - images, attack
 
 
-def invoke(*words: str) -> Result:
-    return CliRunner().invoke(cli, words)
-
-
-def line(result: Result) -> str:
-    assert isinstance(result.exception, ob.UserError), result.exception or result.output
-    assert "\n" not in str(result.exception)
-    return str(result.exception)
-
-
 @pytest.mark.usefixtures("place")
 def test_it_attacks_inside_its_ball_and_says_how_it_went() -> None:
     change, attack = attacked(threat())
@@ -265,23 +254,18 @@ def test_no_file_trusts_its_own_code(place: Path) -> None:
     assert pickle.loads(pickle.dumps(one)).trusted and not pickle.loads(pickle.dumps(suite.threats[0])).trusted
 
 
-def test_a_run_wants_trust_looks_without_importing_and_keys_hold_the_code(place: Path) -> None:
-    words = ("run", "plan.toml", "--data", "data", "--out", "out", "--device", "cpu")
-    attack, metric = ("--trust", PUSH), ("--trust", SHARE)
-    for trust, missing in (((), PUSH), (metric, PUSH), (attack, SHARE)):
-        assert line(invoke(*words, *trust)).endswith(f"add --trust {missing}")
+def test_a_run_wants_trust_looks_without_importing_and_keys_hold_the_code(place: Path, command: Command) -> None:
+    line, attack, metric = "run plan.toml --data data --out out --device cpu", f"--trust {PUSH}", f"--trust {SHARE}"
+    for trust, missing in (("", PUSH), (metric, PUSH), (attack, SHARE)):
+        status, _, said = command(f"{line} {trust}")
+        assert (status, said.count("\n")) == (2, 1) and said.endswith(f"add --trust {missing}\n")
     assert not (place / "out").exists()
     sys.modules.pop("traced_doors", None)
     (place / "imported").unlink()
-    for looked in (
-        invoke(*words, "--dry-run"),
-        invoke("show", "attacks", "push.toml"),
-        invoke("show", "plans", "plan.toml"),
-    ):
-        assert looked.exit_code == 0, looked.exception
+    for looking in (f"{line} --dry-run", "show attacks push.toml", "show plans plan.toml"):
+        assert command(looking).status == 0
     assert not (place / "imported").exists()
-    done = invoke(*words, *attack, *metric)
-    assert done.exit_code == 0, done.exception
+    assert command(f"{line} {attack} {metric}").status == 0
     rows, attempts = read_rows(place / "out"), pd.read_csv(place / "out/attacks.csv")
     assert set(rows.loc[rows["metric"] == "share", "set"]) == {"clean", "push-set", "push-unattacked", "push-any"}
     assert rows.loc[rows["metric"] == "share", "value"].between(0, 1).all()
@@ -293,7 +277,7 @@ def test_a_run_wants_trust_looks_without_importing_and_keys_hold_the_code(place:
     text = (place / "out/report.md").read_text(encoding="utf-8")
     assert "Share above 0 (lower is better)" in text and "Not known here" not in text
     write_text(place / "traced_doors.py", CODE + "\nlater = 1\n")
-    listed = {one["name"]: one for one in json.loads(invoke(*words, "--dry-run", "--json").output)}
+    listed = {one["name"]: one for one in json.loads(command(f"{line} --dry-run --json").out)}
     due = {name: one["why"] for name, one in listed.items() if one["status"] == "due"}
     assert {"train-mini-unified"} == set(listed) - set(due)
     assert due["set-push-set"] == ["attacks changed"]
@@ -318,10 +302,8 @@ def test_from_python(place: Path) -> None:
     assert set(shares["set"]) == {"clean", "push-unattacked", "push-any"} and shares["value"].notna().all()
     assert found.loc[found["metric"] == "undefined", "value"].isna().all()
     assert set(found.health.loc[found.health["check"] == "loss moves", "status"]) == {"passed"}
-    assert set(json.loads((place / "kept/environment.json").read_text(encoding="utf-8"))["metrics"]) == {
-        "share",
-        "undefined",
-    }
+    environment = json.loads((place / "kept/environment.json").read_text(encoding="utf-8"))
+    assert set(environment["metrics"]) == {"share", "undefined"}
 
 
 @pytest.mark.parametrize(

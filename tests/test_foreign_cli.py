@@ -151,7 +151,7 @@ def command(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comman
     sys.modules.pop("means", None)
 
 
-def done(said: Said) -> None:
+def check(said: Said) -> None:
     assert said.status == 0, said.err
 
 
@@ -163,12 +163,8 @@ def refused(said: Said) -> str:
 
 
 def test_names_options_and_a_network_for_each_category(command: Command) -> None:
-    done(
-        command(
-            f"score --detector near=means:Mean --option side=16 --paradigm separate --category cap --category weave "
-            f"--data data --white-box quick --limit 4 --out out {SIZE}"
-        )
-    )
+    line = "score --detector near=means:Mean --option side=16 --paradigm separate --category cap --category weave"
+    check(command(f"{line} --data data --white-box quick --limit 4 --out out {SIZE}"))
     rows = read_rows(Path("out"))
     assert set(zip(rows["detector"], rows["paradigm"], strict=True)) == {("near", "separate")}
     assert set(rows["category"]) == {"cap", "weave", "mean"}
@@ -179,29 +175,21 @@ def test_names_options_and_a_network_for_each_category(command: Command) -> None
 
 
 def test_two_detectors_attack_each_other(command: Command) -> None:
-    done(
-        command(
-            f"score --detector a=means:Mean --detector b=means:Bank --category cap --data data --white-box transfer "
-            f"--limit 4 --out out {SIZE}"
-        )
-    )
+    line = "score --detector a=means:Mean --detector b=means:Bank --category cap --data data --white-box transfer"
+    check(command(f"{line} --limit 4 --out out {SIZE}"))
     rows = read_rows(Path("out"))
     attacked = rows[(rows["set"] != "clean") & (rows["source"] != "none")]
     pairs = set(zip(attacked["source"], attacked["detector"], strict=True))
     assert pairs == {("self", "a"), ("self", "b"), ("a-unified", "b"), ("b-unified", "a")}
-    done(command("report out --format md"))
+    check(command("report out --format md"))
     assert "transfer" in Path("out/report.md").read_text(encoding="utf-8").lower()
 
 
 def test_sets_are_built_on_them_and_scored(command: Command) -> None:
-    done(
-        command(
-            f"attack paper --detector a=means:Mean --detector b=means:Bank --category cap --data data --limit 5 "
-            f"--out sets {SIZE}"
-        )
-    )
+    line = "attack paper --detector a=means:Mean --detector b=means:Bank --category cap --data data --limit 5"
+    check(command(f"{line} --out sets {SIZE}"))
     (one, *_) = sorted(Path("sets").iterdir())
-    done(command(f"score --detector b=means:Bank --category cap --data data --set {one} --out out {SIZE}"))
+    check(command(f"score --detector b=means:Bank --category cap --data data --set {one} --out out {SIZE}"))
     rows = read_rows(Path("out"))
     assert set(rows[rows["set"] == one.name]["source"]) <= {"a-unified+b-unified", "none"}
     said = refused(command(f"attack paper --detector a=means:Mean --paradigm separate --data data --out other {SIZE}"))
@@ -223,10 +211,7 @@ def test_sets_are_built_on_them_and_scored(command: Command) -> None:
         ("--detector means:Nothing", "cannot load the detector 'means:Nothing'"),
         ("--detector means:Mean --held-out nowhere", "no folder of held_out images"),
         ("--detector means:Exit", "Exit failed on 8 float32 images of 32x32 in [0, 1]: SystemExit: 0"),
-        (
-            "--detector means:Wants",
-            "Wants asks for backbone, layers, which are not known; give --option backbone=",
-        ),
+        ("--detector means:Wants", "Wants asks for backbone, layers, which are not known; give --option backbone="),
         ("--detector means.py:Mean", "expected package.module:object, as it is imported"),
         ("means:Mean", "or a module of your own with --detector"),
         ("--detector means:odd", "means:odd failed to build: Odd: an odd one"),
@@ -244,10 +229,10 @@ def test_mistakes_are_one_line(command: Command, words: str, line: str) -> None:
 
 def test_checks_that_fail_and_rows_that_are_replaced_are_told(command: Command, caplog) -> None:
     line = f"score --detector means:Level --category cap --data data --white-box quick --limit 4 --out out {SIZE}"
-    done(command(line))
+    check(command(line))
     first = caplog.messages
     caplog.clear()
-    done(command(line))
+    check(command(line))
     checks = (
         "level unified fails checks (loss rises, no zero gradients), which puts figures in doubt: "
         f"{Path('out/health.csv')} says which and why"
@@ -318,7 +303,7 @@ def test_a_detector_in_a_plan_is_source_and_target_or_one_line(command: Command,
     if says:
         assert FAILURES[says] in refused(said)
         return
-    done(said)
+    check(said)
     rows = read_rows(Path("out"))
     pairs = set(zip(rows["source"], rows["paradigm"], rows["set"], strict=True))
     assert {("made-separate-cap", "unified", "pgd-8"), ("made-unified", "separate", "transfer-mi")} <= pairs
@@ -390,8 +375,8 @@ def test_kept_on_disk_it_comes_back_the_same(command: Command, tmp_path: Path, n
     with torch.no_grad():
         torch.testing.assert_close(again(images).log_odds, detector(images).log_odds)
     assert "add --trust" in refused(command("score kept --data data --out out --device cpu"))
-    done(command(f"score kept --trust {factory} --data data --out out --device cpu"))
-    done(command(f"score --detector mine={factory} --category cap --data data --out own {SIZE}"))
+    check(command(f"score kept --trust {factory} --data data --out out --device cpu"))
+    check(command(f"score --detector mine={factory} --category cap --data data --out own {SIZE}"))
     columns = ["category", "metric"]
     values = [read_rows(tmp_path / where).set_index(columns)["value"] for where in ("out", "own")]
     pd.testing.assert_series_equal(*values)

@@ -58,7 +58,7 @@ import sys
 
 from omnial_bench.cli.main import main
 
-sys.argv = ["omnial-bench", "--version"]
+sys.argv = ["omnial-bench", "--help"]
 try:
     main()
 except SystemExit:

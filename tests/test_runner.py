@@ -45,7 +45,7 @@ def place(mini: Path) -> Path:
 
 def plan(place: Path, **changes: object) -> Plan:
     table = {
-        "name": "mini", "title": "Mini", "dataset": "toy", "categories": ("cap", "weave"), "preset": "tiny", "limit": 4,
+        "name": "mini", "title": "Mini", "dataset": "toy", "categories": ("cap", "weave"), "preset": "tiny", "limit": 3,
         "detectors": (str(place / "mini.toml"),), "suites": (str(place / "paper.toml"),),
     }  # fmt: skip
     return Plan.model_validate(table | changes)
@@ -86,9 +86,9 @@ class TestRows:
         found = list(rows[["detector", "paradigm", "category", "set", "metric"]].itertuples(index=False, name=None))
         assert len(found) == len(expected)
         assert set(found) == expected
-        # Of the few images that the unified model holds out none is of weave, which has no threshold then.
+        # Of the few images that the unified model holds out none is of cap, which has no threshold then.
         undefined = rows.loc[rows["value"].isna(), ["paradigm", "category", "metric"]].drop_duplicates()
-        assert set(undefined.itertuples(index=False, name=None)) == {("unified", "weave", name) for name in NAMES}
+        assert set(undefined.itertuples(index=False, name=None)) == {("unified", "cap", name) for name in NAMES}
         assert set(rows["run"]) == {Workspace(plan(place), settings(place, place / "run")).run}
 
     def test_threat_and_source_are_stated(self, place: Path) -> None:
@@ -110,9 +110,9 @@ class TestRows:
         rows = read_rows(place / "run")
         counted = rows[(rows["set"] != "clean") & (rows["category"] != "mean")]
         shares = counted["metric"].isin(NAMES)
-        assert set(counted.loc[~shares, "n"]) == {4}
+        assert set(counted.loc[~shares, "n"]) == {3}
         apart = counted[counted["metric"].isin(NAMES[:2])].groupby(["paradigm", "category", "set"])["n"].sum()
-        assert set(apart) == {4}
+        assert set(apart) == {3}
 
 
 def _pairs(part: pd.DataFrame) -> list[tuple[str, str]]:
@@ -309,13 +309,13 @@ class TestDryRun:
         assert said == ((reason,) if known else ("made by other code or settings",))
 
     def test_another_limit_concerns_the_sets(self, place: Path, copied: Path) -> None:
-        found = self.why(plan(place, limit=3), settings(place, copied))
+        found = self.why(plan(place, limit=2), settings(place, copied))
         assert set(found) == {
             *(f"set {name}" for name in SETS[1:]),
             *(title for model in MODELS for name in SETS[1:] for title in scores_of(model, name)),
             "report",
         }
-        assert found["set pgd-8"] == ("suite changed (limit 4 to 3)",)
+        assert found["set pgd-8"] == ("suite changed (limit 3 to 2)",)
         assert found["score mini-unified on pgd-8, cap"] == ("depends on set pgd-8, which is due",)
 
     def test_what_is_missing_or_damaged_is_named(self, place: Path, copied: Path) -> None:

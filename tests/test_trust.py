@@ -10,17 +10,15 @@ from pathlib import Path
 import pytest
 import tomli_w
 import torch
-from click.testing import CliRunner, Result
+from conftest import Command
 from torch import nn
 
 import omnial_bench as ob
 from omnial_bench.attacks.threats import NoOptions
-from omnial_bench.cli.main import cli
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import write_text
 from omnial_bench.models import registry
-from omnial_bench.models.checkpoint import examine, load, read_provenance, save
 from omnial_bench.models.outside.foreign import make
 from omnial_bench.models.registry import build
 from omnial_bench.pipeline.train_and_attack import train_models
@@ -84,20 +82,13 @@ def place(mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.delitem(sys.modules, "traced_detector", raising=False)
 
 
-def trained(place: Path, name: str = NAME) -> Path:
-    """A finished training whose recipe names code, without that code having been run."""
-    folder = place / "model"
+def train(place: Path) -> None:
+    """A finished training in `model`, whose recipe names code that no process has imported any more."""
     train_models(
         "own.toml", data=place / "data", categories=["cap"], paradigm="unified", preset="tiny", textures=None,
-        out=folder, device="cpu", precision="32-true", seed=0, watch=lambda _: None, trusted=[NAME],
+        out=place / "model", device="cpu", precision="32-true", seed=0, watch=lambda _: None, trusted=[NAME],
     )  # fmt: skip
-    stored = examine(folder)
-    provenance = read_provenance(folder)
-    assert provenance is not None
-    recipe = stored.recipe.model_copy(update={"detector": name})
-    save(folder, load(folder, trusted=[NAME]).detector, recipe, provenance)
     forget(place)
-    return folder
 
 
 def forget(place: Path) -> None:
@@ -110,77 +101,62 @@ def nothing_ran(place: Path) -> bool:
     return not any((place / trace).exists() for trace in ("imported", "built", "run"))
 
 
-def invoke(*words: str) -> Result:
-    return CliRunner().invoke(cli, words)
-
-
 COMMANDS = {
-    "run": ("run", "own-plan.toml", "--data", "data", "--out", "out", "--device", "cpu"),
-    "train": ("train", "own.toml", "--data", "data", "--preset", "tiny", "--out", "out", "--device", "cpu"),
-    "attack": ("attack", "two.toml", "--source", "model", "--data", "data", "--out", "out", "--device", "cpu"),
-    "score": ("score", "model", "--data", "data", "--out", "out", "--device", "cpu"),
+    "run": "run own-plan.toml --data data --out out --device cpu",
+    "train": "train own.toml --data data --preset tiny --out out --device cpu",
+    "attack": "attack two.toml --source model --data data --out out --device cpu",
+    "score": "score model --data data --out out --device cpu",
 }
 
 
-def refused_until_trusted(place: Path, command: str) -> None:
+def check_trust(place: Path, command: Command, line: str) -> None:
     """A command runs only what its own line trusts."""
-    words = COMMANDS[command]
-    for other in ((), ("--trust", "traced_detector:other"), ("--trust", "traced_detector")):
-        refused = invoke(*words, *other)
-        assert isinstance(refused.exception, UserError)
-        line = str(refused.exception)
-        assert f"asks to run the code {NAME}; if you know and trust it, add --trust {NAME}" in line
-        assert "\n" not in line and nothing_ran(place) and not (place / "out").exists()
-    done = invoke(*words, "--trust", NAME)
-    assert done.exit_code == 0, done.exception
+    for other in ("", "--trust traced_detector:other", "--trust traced_detector"):
+        status, _, said = command(f"{line} {other}")
+        assert f"asks to run the code {NAME}; if you know and trust it, add --trust {NAME}" in said
+        assert (status, said.count("\n")) == (2, 1) and nothing_ran(place) and not (place / "out").exists()
+    assert command(f"{line} --trust {NAME}").status == 0
     assert (place / "built").exists()
 
 
-@pytest.mark.parametrize("command", ["train", "attack", "score"])
-def test_a_command_runs_only_what_its_own_line_trusts(place: Path, command: str) -> None:
-    if command in ("attack", "score"):
-        trained(place)
-    refused_until_trusted(place, command)
+@pytest.mark.parametrize("name", ["train", "attack", "score"])
+def test_a_command_runs_only_what_its_own_line_trusts(place: Path, command: Command, name: str) -> None:
+    if name != "train":
+        train(place)
+    check_trust(place, command, COMMANDS[name])
 
 
-@pytest.mark.parametrize("command", ["run", "train"])
-def test_the_standard_library_is_never_a_detector(place: Path, command: str) -> None:
-    words = [word.replace("own", "shell") for word in COMMANDS[command]]
-    for trust in ((), ("--trust", "os:system")):
-        refused = invoke(*words, *trust)
-        assert isinstance(refused.exception, UserError) and "standard library" in str(refused.exception)
-        assert nothing_ran(place)
+@pytest.mark.parametrize("name", ["run", "train"])
+def test_the_standard_library_is_never_a_detector(place: Path, command: Command, name: str) -> None:
+    for trust in ("", "--trust os:system"):
+        status, _, said = command(f"{COMMANDS[name].replace('own', 'shell')} {trust}")
+        assert status == 2 and "standard library" in said and nothing_ran(place)
 
 
 @pytest.mark.parametrize("kind", ["own", "shell"])
-def test_looking_never_builds(place: Path, kind: str) -> None:
+def test_looking_never_builds(place: Path, command: Command, kind: str) -> None:
     for line in (f"detectors {kind}.toml --preset tiny", f"detectors {kind}.toml", f"plans {kind}-plan.toml"):
-        shown = invoke("show", *line.split())
-        assert shown.exit_code == 0, shown.exception
-    facts = json.loads(invoke("show", "detectors", f"{kind}.toml", "--preset", "tiny", "--json").stdout)
-    assert facts[0]["parameters"] is facts[0]["flops"] is None and facts[0]["size"] == [32, 32]
-    for trust in ((), ("--trust", NAME)):
-        listed = invoke("run", f"{kind}-plan.toml", "--data", "data", "--out", "out", "--dry-run", *trust)
-        if kind == "own":
-            assert listed.exit_code == 0, listed.exception
-            assert "due" in listed.output
-        else:
-            assert isinstance(listed.exception, UserError) and "standard library" in str(listed.exception)
+        assert command(f"show {line}").status == 0
+    (facts,) = json.loads(command(f"show detectors {kind}.toml --preset tiny --json").out)
+    assert facts["parameters"] is facts["flops"] is None and facts["size"] == [32, 32]
+    for trust in ("", f"--trust {NAME}"):
+        status, shown, said = command(f"run {kind}-plan.toml --data data --out out --dry-run {trust}")
+        assert (status == 0 and "due" in shown) if kind == "own" else (status == 2 and "standard library" in said)
     assert nothing_ran(place) and not (place / "out").exists()
 
 
-def test_a_run_does_so_too_and_a_dry_run_over_it_never_builds(place: Path) -> None:
-    refused_until_trusted(place, "run")
+def test_a_run_does_so_too_and_a_dry_run_over_it_never_builds(place: Path, command: Command) -> None:
+    line = COMMANDS["run"]
+    check_trust(place, command, line)
     forget(place)
-    listed = invoke("run", "own-plan.toml", "--data", "data", "--out", "out", "--device", "cpu", "--dry-run")
-    assert listed.exit_code == 0 and ", 0 due" in listed.output
-    assert nothing_ran(place)
+    status, listed, _ = command(f"{line} --dry-run")
+    assert status == 0 and ", 0 due" in listed and nothing_ran(place)
     # A recipe of the run that was changed to name other code is no reason either.
     path = next((place / "out/models").glob("*/recipe.toml"))
     write_text(path, path.read_text(encoding="utf-8").replace(NAME, "os:system"))
-    listed = invoke("run", "own-plan.toml", "--data", "data", "--out", "out", "--device", "cpu", "--dry-run")
-    assert listed.exit_code == 0 and "damaged" in listed.output and nothing_ran(place)
-    assert invoke("report", "out", "--format", "md").exit_code == 0 and nothing_ran(place)
+    status, listed, _ = command(f"{line} --dry-run")
+    assert status == 0 and "damaged" in listed and nothing_ran(place)
+    assert command("report out --format md").status == 0 and nothing_ran(place)
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
-from click.testing import CliRunner
+from conftest import Command
 
-from omnial_bench.cli.main import cli
 from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.results import ATTEMPT_COLUMNS, read_rows
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/your-detector.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+pytestmark = pytest.mark.usefixtures("one_thread")
 (CODE,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -29,10 +28,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
     draw_toy(tmp_path / "demo-run/data", size=64, train=16, test_good=4, test_defect=2)
     (tmp_path / "gaussian.py").write_text(CODE, encoding="utf-8")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield tmp_path
-    torch.set_num_threads(threads)
     sys.modules.pop("gaussian", None)
 
 
@@ -57,20 +53,12 @@ def test_the_readme_prints_every_set_once_as_it_says(place: Path, capsys: pytest
     assert names(capsys.readouterr().out) == names(printed)
 
 
-def test_the_command_line_does_the_same(place: Path) -> None:
-    words = [
-        "score",
-        "--detector",
-        "gaussian:PixelGaussian",
-        "--data",
-        "demo-run/data",
-        "--category",
-        "cap",
-        "--size",
-        "64x64",
-    ]
-    done = CliRunner().invoke(cli, [*words, "--white-box", "quick", "--limit", "4", "--out", "run", "--device", "cpu"])
-    assert done.exit_code == 0, done.output
+def test_the_command_line_does_the_same(place: Path, command: Command) -> None:
+    done = command(
+        "score --detector gaussian:PixelGaussian --data demo-run/data --category cap --size 64x64 --white-box quick "
+        "--limit 4 --out run --device cpu"
+    )
+    assert done.status == 0, done.err
     rows = read_rows(place / "run")
     assert set(rows["detector"]) == {"pixelgaussian"}
     figures = rows[(rows["category"] == "cap") & (rows["metric"] == "pixel_auroc")].set_index("set")["value"]
@@ -81,6 +69,5 @@ def test_the_command_line_does_the_same(place: Path) -> None:
     assert list(attempts.columns) == list(ATTEMPT_COLUMNS)
     assert (place / "run/health.csv").is_file()
     assert (place / "run/environment.json").is_file()
-    reported = CliRunner().invoke(cli, ["report", "run", "--format", "md"])
-    assert reported.exit_code == 0, reported.output
+    assert command("report run --format md").status == 0
     assert "quick-any" in (place / "run/report.md").read_text(encoding="utf-8")
