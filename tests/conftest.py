@@ -50,6 +50,16 @@ eps = "8/255"
 steps = 2
 """
 
+PLAN = """
+name = "mini"
+title = "Mini"
+dataset = "toy"
+categories = ["cap"]
+detectors = ["mini.toml"]
+preset = "tiny"
+suites = ["two.toml"]
+"""
+
 # Several processes share the cores. OMP_NUM_THREADS=2 runs all that does not set it itself with two threads.
 torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
 # Of several processes none is to work alone at the end: a process takes a file at a time, these first.
@@ -109,12 +119,12 @@ def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mini(tmp_path_factory: pytest.TempPathFactory, toy_data: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A folder for one test file: `data`, the record `mini.toml`, the suite `two.toml`, a cache; one thread."""
+    """A folder for one test file: `data`, the record `mini.toml`, `two.toml` and `plan.toml`, a cache; one thread."""
     request.getfixturevalue("one_thread")
     root = tmp_path_factory.mktemp("mini")
     shutil.copytree(toy_data, root / "data")
-    write_text(root / "mini.toml", RECORD)
-    write_text(root / "two.toml", SUITE)
+    for name, text in (("mini", RECORD), ("two", SUITE), ("plan", PLAN)):
+        write_text(root / f"{name}.toml", text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMNIAL_BENCH_CACHE", str(root / "cache"))
         yield root

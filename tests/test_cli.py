@@ -20,50 +20,29 @@ from PIL import Image
 
 from omnial_bench.cli.main import COMMANDS, SECTIONS
 from omnial_bench.config.load import record_names
-from omnial_bench.io.whole import write_text
 from omnial_bench.models import gradient
 from omnial_bench.pipeline import train_and_attack, train_task
 from omnial_bench.results import COLUMNS
 
-PLAN = """
-name = "mini"
-title = "Mini"
-dataset = "toy"
-categories = ["cap"]
-detectors = ["mini.toml"]
-preset = "tiny"
-suites = ["two.toml"]
-"""
-
 
 @pytest.fixture(scope="module")
-def ready(mini: Path) -> Path:
-    """A folder with `data`, records and a plan; never changed."""
-    write_text(mini / "plan.toml", PLAN)
-    return mini
-
-
-@pytest.fixture(scope="module")
-def finished(ready: Path) -> Path:
-    """The same with a trained `model` and its `sets`."""
+def finished(mini: Path) -> Path:
+    """A folder with `data`, records, a plan, a trained `model` and its `sets`; never changed."""
     said = train_and_attack.train_models(
-        str(ready / "mini.toml"), data=ready / "data", categories=["cap"], paradigm="unified", preset="tiny",
-        textures=None, out=ready / "model", device="cpu", precision="32-true", seed=0, watch=lambda _: None,
+        str(mini / "mini.toml"), data=mini / "data", categories=["cap"], paradigm="unified", preset="tiny",
+        textures=None, out=mini / "model", device="cpu", precision="32-true", seed=0, watch=lambda _: None,
     )  # fmt: skip
     train_and_attack.attack_models(
-        str(ready / "two.toml"), [str(said[0])], data=ready / "data", categories=None, limit=None, out=ready / "sets",
+        str(mini / "two.toml"), [str(said[0])], data=mini / "data", categories=None, limit=None, out=mini / "sets",
         device="cpu", precision="32-true", seed=0, watch=lambda _: None,
     )  # fmt: skip
-    return ready
+    return mini
 
 
 @pytest.fixture
 def place(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it to spoil, which is the working folder."""
-    for name in ("data", "model", "sets"):
-        shutil.copytree(finished / name, tmp_path / name)
-    for path in finished.glob("*.toml"):
-        shutil.copy(path, tmp_path)
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

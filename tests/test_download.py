@@ -80,25 +80,19 @@ def send(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: o
     handler.wfile.write(body)
 
 
-def whole(handler: BaseHTTPRequestHandler, content: bytes) -> None:
-    """A good server: the part asked for, or everything."""
-    start = start_of(handler)
-    if start:
-        send(handler, 206, content[start:], Content_Range=f"bytes {start}-{len(content) - 1}/{len(content)}")
-    else:
-        send(handler, 200, content)
-
-
-def cut(after: int) -> Answer:
-    """As `whole`, but the connection ends after so many bytes."""
+def cut(after: int | None) -> Answer:
+    """The part asked for, or everything; but the connection ends after so many bytes."""
 
     def answer(handler: BaseHTTPRequestHandler, content: bytes) -> None:
         start = start_of(handler)
         headers = {"Content_Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
-        body = content[start : start + after]
+        body = content[start:][:after]
         send(handler, 206 if start else 200, body, Content_Length=len(content) - start, **headers)
 
     return answer
+
+
+whole = cut(None)
 
 
 def ignore_range(handler: BaseHTTPRequestHandler, content: bytes) -> None:

@@ -415,16 +415,13 @@ def test_environments_of_a_new_baseline(place: Path, content: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def trained(place: Path) -> Iterator[Path]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def trained(place: Path, one_thread: None) -> Path:  # noqa: ARG001
     recipe = Recipe(detector="draem", preset="tiny", size=(32, 32), options={"width": 2, "loc_width": 2, "pooling": 5})
     about = checkpoint.provenance_of(
         "draem", "unified", ["cap"], dataset="toy", data_fingerprint="f", seed=0, precision="32-true", key="k"
     )
     checkpoint.save(place / "model", build(recipe), recipe, about(3))
-    yield place / "model"
-    torch.set_num_threads(threads)
+    return place / "model"
 
 
 def whole_model(found: checkpoint.Trained) -> None:

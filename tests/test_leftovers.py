@@ -3,18 +3,16 @@
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import click
 import pytest
-from click.testing import CliRunner
+from conftest import Command
 from safetensors.torch import save_file
 from tiny_study import leave, left_in, prepare, settings
 
-from omnial_bench.cli.main import cli
 from omnial_bench.config.load import read_plan
 from omnial_bench.data import cache
 from omnial_bench.data.toy import make as toy
@@ -27,13 +25,7 @@ from omnial_bench.io.whole import beside, whole
 from omnial_bench.models import gradient
 from omnial_bench.models.checkpoint import write_tensors
 from omnial_bench.models.unfinished import STATE
-from omnial_bench.pipeline import score_models as assessment
-from omnial_bench.pipeline import train_and_attack, train_task
-from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.run_plan import run
-from omnial_bench.pipeline.score_models import assess
-from omnial_bench.pipeline.train_and_attack import attack_models, train_models
-from omnial_bench.reports import document
 
 JOBS = 3
 """More than the cores of the machines that test this."""
@@ -125,40 +117,28 @@ def test_a_save_of_a_finished_training_goes_and_one_of_another_stays(place: Plac
     assert left_in(out) == [out / "models" / "of-another-plan" / STATE]
 
 
-def doors(root: Path) -> dict[str, tuple[Any, str, Callable[[Path], object]]]:
-    """What works in a folder: the function that does the work there, and a call that comes to it."""
-    data, how = root / "data", {"device": "cpu", "precision": "32-true", "seed": 0, "watch": lambda _: None}
-    train = {"data": data, "categories": ["cap"], "preset": "tiny", "textures": None, **how}
-    train["trusted"] = trusted = ("tiny_study:small",)
-    model = str(root / "undisturbed" / "models" / "mini-unified")
-    return {
-        "train": (train_task, "train", lambda out: train_models("mini.toml", paradigm="unified", out=out, **train)),
-        "train apart": (
-            train_task, "train", lambda out: train_models("mini.toml", paradigm="separate", out=out.parent, **train)
-        ),
-        "attack": (
-            train_and_attack, "build_sets",
-            lambda out: attack_models(
-                "sets.toml", [model], data=data, categories=None, limit=None, out=out, trusted=trusted, **how
-            ),
-        ),
-        "score": (
-            assessment, "_assessed",
-            lambda out: assess(Request(data=data, out=out, checkpoints=(model,), trusted=trusted, device="cpu")),
-        ),
-        "report": (
-            document, "write_report",
-            lambda out: CliRunner().invoke(cli, ["report", str(out)], catch_exceptions=False, standalone_mode=False),
-        ),
-        "draw": (toy, "streamed", lambda out: draw_toy(out)),
-    }  # fmt: skip
+TRAIN = "train mini.toml --data data --category cap --preset tiny"
+OPENED = "--device cpu --trust tiny_study:small"
+MODEL = "undisturbed/models/mini-unified"
+DOORS = {
+    "train": ("pipeline.train_task.train", f"{TRAIN} {OPENED} --out {{out}}"),
+    "train apart": ("pipeline.train_task.train", f"{TRAIN} {OPENED} --paradigm separate --out {{out.parent}}"),
+    "attack": (
+        "pipeline.train_and_attack.build_sets", f"attack sets.toml --source {MODEL} --data data {OPENED} --out {{out}}",
+    ),
+    "score": ("pipeline.score_models._assessed", f"score {MODEL} --data data {OPENED} --out {{out}}"),
+    "report": ("reports.document.write_report", "report {out}"),
+    "draw": ("data.toy.make.streamed", "data toy {out}"),
+}  # fmt: skip
+"""What works in a folder: the function that does the work there, and a command that comes to it."""
 
 
-@pytest.mark.parametrize("name", ["train", "train apart", "attack", "score", "report", "draw"])
+@pytest.mark.usefixtures("place")
+@pytest.mark.parametrize("name", DOORS)
 def test_every_step_begins_and_ends_clean(
-    place: Place, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, command: Command
 ) -> None:
-    module, function, call = doors(place.root)[name]
+    function, line = DOORS[name]
     out = tmp_path / "mini-separate-cap"
     out.mkdir()
     if name == "draw":
@@ -174,16 +154,16 @@ def test_every_step_begins_and_ends_clean(
 
     beside(out / "log.csv", "part").write_text("half")
     beside(out / "pgd-8", "old").mkdir()
-    monkeypatch.setattr(module, function, work)
-    with pytest.raises((KeyboardInterrupt, click.Abort)):
-        call(out)
+    monkeypatch.setattr(f"omnial_bench.{function}", work)
+    status, _, said = command(line.format(out=out))
+    assert status == 2 and said.startswith("interrupted")
     assert seen == [[]] and left_in(out) == []
 
 
-def test_a_report_of_a_run_at_work_is_refused(place: Place) -> None:
+def test_a_report_of_a_run_at_work_is_refused(place: Place, command: Command) -> None:
     with lock.locked(place.root / "undisturbed"):
-        answer = CliRunner().invoke(cli, ["report", "undisturbed"])
-        assert isinstance(answer.exception, UserError) and "undisturbed is in use by process" in str(answer.exception)
+        status, _, said = command("report undisturbed")
+        assert status == 2 and "undisturbed is in use by process" in said
         with pytest.raises(UserError, match="undisturbed is in use by process"):
             draw_toy(place.root / "undisturbed" / "data")
 

@@ -9,7 +9,6 @@ from fake_run import fake_run
 
 from omnial_bench.errors import UserError
 from omnial_bench.io.links import check_links
-from omnial_bench.io.whole import write_text
 from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.score_models import assess
 from omnial_bench.pipeline.train_and_attack import train_models
@@ -19,15 +18,6 @@ PARTS = (
     "tables", "figures", "models", f"models/{MODEL}", "sets", f"sets/{SET}", f"sets/{SET}/cap", ".tasks", "examples",
     "results.csv", "report.md", "plan.toml", ".lock", "models/nothing",
 )  # fmt: skip
-PLAN = """
-name = "linked"
-title = "Linked"
-dataset = "toy"
-categories = ["cap"]
-detectors = ["mini.toml"]
-preset = "tiny"
-suites = ["two.toml"]
-"""
 RUN_DOORS = (
     "run plan.toml --data data --out RUN", "run plan.toml --data data --out RUN --dry-run", "demo --out RUN",
     "report RUN", "check RUN --baseline good.csv", "check RUN --baseline good.csv --update",
@@ -53,9 +43,8 @@ STEP_DOORS = [
 @pytest.fixture
 def place(mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working folder with data, records and a baseline; `outside` is what no link may lead to."""
-    for name in ("data", "mini.toml", "two.toml"):
+    for name in ("data", "mini.toml", "two.toml", "plan.toml"):
         (tmp_path / name).symlink_to(mini / name)
-    write_text(tmp_path / "plan.toml", PLAN)
     (tmp_path / "outside" / "deep").mkdir(parents=True)
     (tmp_path / "outside" / "file").write_text("mine")
     monkeypatch.chdir(tmp_path)
