@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from benchmarks import __main__ as main
 from benchmarks import metrics, published
-from benchmarks.measure import alone, memory_handed_back, ratio_of, reached, side_by_side
+from benchmarks.measure import alone, ratio_of, reached, side_by_side
 
 
 def test_ratios_and_goals() -> None:
@@ -46,11 +45,6 @@ def test_the_table_has_every_row_and_note() -> None:
     text = main.markdown([row], "about")
     assert "| sleeping | - | float32 |" in text
     assert "<= 9: met" in text and "AP 1.0e-09" in text and "- sleeping: as said." in text
-
-
-def test_memory_is_kept_again_afterwards() -> None:
-    with memory_handed_back():
-        torch.ones(2**20)
 
 
 def test_references_agree_with_each_other() -> None:

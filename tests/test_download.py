@@ -509,11 +509,8 @@ def test_the_command_shows_what_it_fetches_and_what_comes_next(known: Server, tm
     assert again.stdout.splitlines()[-1].startswith(f"MVTec AD was already in {folder}; next: ")
     assert len(known.ranges) == 1
     as_json = json.loads(invoke(name, "--accept-licence", "--out", folder, "--json").stdout)
-    assert (as_json["folder"], as_json["fetched"], as_json["archive"]["size"]) == (
-        str(folder),
-        False,
-        len(known.content),
-    )
+    assert (as_json["folder"], as_json["fetched"]) == (str(folder), False)
+    assert as_json["archive"]["size"] == len(known.content)
 
 
 def test_nothing_is_fetched_before_the_licence_is_accepted(known: Server, tmp_path: Path) -> None:
@@ -536,8 +533,6 @@ def test_textures_name_the_option_that_takes_them(
 def test_another_place_of_the_same_file(known: Server, tmp_path: Path) -> None:
     shown = invoke("mvtec", "--accept-licence", "--out", tmp_path / "out", "--url", known.url + "?mirror")
     assert shown.exit_code == 0 and f"{known.url}?mirror" in shown.stdout
-    wrong = invoke("mvtec", "--accept-licence", "--out", tmp_path / "b", "--url", "file:///etc/passwd")
-    assert isinstance(wrong.exception, UserError)
 
 
 def test_every_archive_is_known_by_a_sha256() -> None:

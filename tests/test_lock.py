@@ -104,8 +104,6 @@ def test_a_claimed_folder_is_not_abandoned(tmp_path: Path) -> None:
         assert not abandoned(folder)
     assert abandoned(folder)
     assert not abandoned(tmp_path / "nowhere")
-    with claimed(folder, alone=True), pytest.raises(UserError, match="in use by another"), claimed(folder, alone=True):
-        pass
     assert not list(folder.iterdir())
 
 
@@ -118,6 +116,8 @@ def test_one_at_a_time_in_a_run_and_in_its_folders(tmp_path: Path) -> None:
                 pass
         with claimed(inner):
             pass
+    with claimed(inner, alone=True), pytest.raises(UserError, match="in use by another"), claimed(inner, alone=True):
+        pass
     with claimed(tmp_path, alone=True), pytest.raises(UserError, match="in use by another"), locked(tmp_path):
         pass
     with locked(tmp_path):

@@ -390,19 +390,6 @@ def changed_plan(place: Path, out: Path, change: str) -> tuple[Plan, Settings]:
 
 
 class TestKeys:
-    def test_a_detector_from_outside_is_another_with_its_file(self, place: Path, tmp_path: Path, monkeypatch) -> None:
-        monkeypatch.syspath_prepend(tmp_path)
-        record, code = tmp_path / "own.toml", tmp_path / "own_detector.py"
-        write_text(record, RECORD.replace('"draem"', '"own_detector:make"').split("options")[0])
-        write_text(code, "import torch\n\ndef make() -> torch.nn.Module:\n    return torch.nn.Identity()\n")
-        workspace = Workspace(plan(place, detectors=(str(record),)), settings(place, tmp_path / "run"))
-        before = workspace.training(workspace.models[0])
-        assert workspace.training(workspace.models[0]).key == before.key
-        write_text(code, code.read_text() + "# Changed.\n")
-        after = workspace.training(workspace.models[0])
-        assert after.key != before.key
-        assert workspace.cache.changes(before.values, after) == ("detector changed",)
-
     def test_other_weights_are_other_sets_and_scores(self, place: Path, copied: Path) -> None:
         workspace = Workspace(plan(place), settings(place, copied))
         model = workspace.models[0]

@@ -14,11 +14,10 @@ from omnial_bench.errors import UserError
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.models.checkpoint import load
 from omnial_bench.pipeline import train_task
-from omnial_bench.pipeline.model_tasks import Scoring
 from omnial_bench.pipeline.request import Request
 from omnial_bench.pipeline.score_models import assess
 from omnial_bench.pipeline.train_and_attack import attack_models, train_models
-from omnial_bench.results import COLUMNS, UNFINISHED, read_rows
+from omnial_bench.results import COLUMNS, read_rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -143,21 +142,6 @@ class TestScore:
         assert [news for news in told if news[0] == "run"] == [
             ("run", n + 1, 6, title) for n, title in enumerate(titles)
         ]
-
-    def test_rows_lie_there_where_it_is_stopped(self, place: Path, tmp_path: Path, monkeypatch) -> None:
-        asked, of_task = [], Scoring.run
-
-        def stop(task: Scoring, *given: Any) -> Any:
-            asked.append(task)
-            if len(asked) == 2:
-                raise KeyboardInterrupt
-            return of_task(task, *given)
-
-        monkeypatch.setattr(Scoring, "run", stop)
-        with pytest.raises(KeyboardInterrupt):
-            score(place, tmp_path, ["one", "two"])
-        assert set(read_rows(tmp_path)["detector"]) == {"mini"}
-        assert json.loads((tmp_path / UNFINISHED).read_text())["done"] == 1
 
     def test_the_seed_of_the_rows_can_be_given(self, place: Path, tmp_path: Path) -> None:
         assert set(score(place, tmp_path, ["one", "two"], seed=7)["seed"]) == {7}

@@ -151,6 +151,10 @@ def test_a_run_does_so_too_and_a_dry_run_over_it_never_builds(place: Path, comma
     forget(place)
     status, listed, _ = command(f"{line} --dry-run")
     assert status == 0 and ", 0 due" in listed and nothing_ran(place)
+    write_text(place / "traced_detector.py", CODE + "# Changed.\n")
+    (first, *_) = json.loads(command(f"{line} --dry-run --json").out)
+    assert first["why"] == ["detector changed"] and nothing_ran(place)
+    write_text(place / "traced_detector.py", CODE)
     # A recipe of the run that was changed to name other code is no reason either.
     path = next((place / "out/models").glob("*/recipe.toml"))
     write_text(path, path.read_text(encoding="utf-8").replace(NAME, "os:system"))
