@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
@@ -38,6 +38,20 @@ class Place(NamedTuple):
     """What an undisturbed run takes."""
     rows: bytes
 
+    def finish(self, name: str, **how: Any) -> None:
+        """Run to the end, with the rows of the undisturbed run, all whole and nothing beside."""
+        status, _, said = self.nursery.run(name, **how)
+        assert (status, said) == (0, "")
+        self.check(self.root / name)
+
+    def check(self, out: Path) -> None:
+        assert (out / "results.csv").read_bytes() == self.rows
+        for path in (out / "models").iterdir():
+            load(path, trusted=["tiny_study:small"])
+        for path in (out / "sets").iterdir():
+            load_set(path)
+        assert left_in(out) == [] and not list(out.rglob("*.damaged"))
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
@@ -56,16 +70,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield Place(root, born, seconds, rows)
 
 
-def check(out: Path, rows: bytes) -> None:
-    """What a run leaves is the undisturbed run's, whole, and nothing else lies about."""
-    assert (out / "results.csv").read_bytes() == rows
-    for path in (out / "models").iterdir():
-        load(path, trusted=["tiny_study:small"])
-    for path in (out / "sets").iterdir():
-        load_set(path)
-    assert left_in(out) == [] and not list(out.rglob("*.damaged"))
-
-
 def moments(kills: int, name: str) -> list[float]:
     """Fractions of an undisturbed run, spread over all of it and drawn within each part."""
     chance = random.Random(f"{name} {kills}")
@@ -77,9 +81,7 @@ def test_a_killed_run_goes_on_to_the_same_rows(place: Place, moment: float) -> N
     name = f"killed-{moment:.6f}"
     status, _, said = place.nursery.run(name, kill_after=moment * place.seconds)
     assert status in (-9, 0), said
-    status, _, said = place.nursery.run(name)
-    assert (status, said) == (0, "")
-    check(place.root / name, place.rows)
+    place.finish(name)
 
 
 def test_a_run_that_is_killed_again_and_again_ends_too(place: Place) -> None:
@@ -88,9 +90,7 @@ def test_a_run_that_is_killed_again_and_again_ends_too(place: Place) -> None:
     for turn, moment in enumerate(sorted(moments(max(1, KILLS // 4), "again"))):
         # Workers take seconds to begin, in which nothing happens.
         place.nursery.run("again", jobs=2, kill_after=4 + moment * place.seconds, kill_group=turn % 2 == 1)
-    status, _, said = place.nursery.run("again", jobs=2)
-    assert (status, said) == (0, "")
-    check(place.root / "again", place.rows)
+    place.finish("again", jobs=2)
 
 
 def test_a_run_that_is_killed_while_it_writes_its_report(place: Place) -> None:
@@ -98,7 +98,7 @@ def test_a_run_that_is_killed_while_it_writes_its_report(place: Place) -> None:
     that as well, only that it is there."""
 
     def left(name: str) -> dict[str, bytes]:
-        check(place.root / name, place.rows)
+        place.check(place.root / name)
         paths = [path for pattern in REPORT_FILES for path in (place.root / name).glob(pattern) if path.is_file()]
         found = {path.relative_to(place.root / name).as_posix(): path.read_bytes() for path in paths}
         return {file: re.sub(rb"20..-..-..T..:..:..|%PDF(?s:.*)", b"", content) for file, content in found.items()}
@@ -117,8 +117,7 @@ def test_a_run_that_is_killed_while_it_writes_its_report(place: Place) -> None:
     for moment in moments(max(1, KILLS // 10), "report"):
         name = f"report-{moment:.6f}"
         report(name, kill_after=moment * seconds)
-        status, _, said = report(name)
-        assert (status, said) == (0, "")
+        place.finish(name, document=True)
         assert left(name) == whole
 
 
@@ -128,9 +127,7 @@ def test_a_disk_that_is_full_from_some_sync_on(place: Place, after: int) -> None
     status, _, said = place.nursery.run(name, full_after=after)
     assert status == 1
     assert "OSError: [Errno 28] No space left on device: " in said.splitlines()[-1]
-    status, _, said = place.nursery.run(name)
-    assert (status, said) == (0, "")
-    check(place.root / name, place.rows)
+    place.finish(name)
 
 
 def test_a_second_process_is_sent_away(
@@ -159,7 +156,7 @@ def test_a_second_process_is_sent_away(
         (place.root / "go").touch()
         status, _, said = place.nursery.end()
     assert (status, said) == (0, "")
-    check(place.root / "twice", place.rows)
+    place.check(place.root / "twice")
 
 
 @pytest.fixture(scope="module")
