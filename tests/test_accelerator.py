@@ -10,7 +10,7 @@ from benchmarks import accelerator
 
 @pytest.mark.slow
 def test_a_few_seconds_give_rates_and_rows_of_every_detector(tmp_path: Path) -> None:
-    accelerator.main(["--short", "--minutes", "0.002", "--device", "cpu", "--out", str(tmp_path)])
+    accelerator.main(["--short", "--minutes", "0.02", "--device", "cpu", "--out", str(tmp_path)])
     rates, rows = pd.read_csv(tmp_path / "rates.csv"), pd.read_csv(tmp_path / "results.csv")
     assert set(rates["detector"]) == set(rows["detector"]) == set(accelerator.DETECTORS)
     assert (rates.groupby("detector")["figure"].count() == 4).all()

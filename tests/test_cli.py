@@ -99,6 +99,7 @@ class TestSteps:
         folder = place / "new/mini-separate-cap"
         assert {"checkpoint.safetensors", "recipe.toml", "log.csv"} == set(contents(folder))
         assert "seed = 3" in (folder / "recipe.toml").read_text()
+        # With its speeds, which another training would write otherwise.
         before = contents(folder)
         assert command(line).status == 0
         assert contents(folder) == before

@@ -109,20 +109,14 @@ class TestReport:
     def run(self, tmp_path: Path) -> Path:
         return fake_run(tmp_path / "deep" / "er" / "run", size=(32, 32))
 
-    def rename(self, run: Path, detector: str, old: str, new: str) -> None:
-        """Another name for a detector's paradigm, wherever rows and images name it."""
-        rows = read_rows(run)
-        mine = rows["detector"] == detector
-        rows.loc[mine, "paradigm"] = rows.loc[mine, "paradigm"].replace(old, new)
-        write_rows(run / "results.csv", rows)
-        index = pd.read_csv(run / "examples" / "index.csv", dtype=str, keep_default_na=False)
-        index["model"] = index["model"].str.replace(f"{detector}-{old}", f"{detector}-{new}", regex=False)
-        index.to_csv(run / "examples" / "index.csv", index=False)
-
     def test_names_are_text_and_lead_nowhere(self, run: Path, tmp_path: Path) -> None:
         names = ("x)<img src=x onerror=alert(1)>", "/../../../outside", "$\\bad$")
+        rows, index = read_rows(run), pd.read_csv(run / "examples" / "index.csv", dtype=str, keep_default_na=False)
         for detector, name in zip(DETECTORS, names, strict=True):
-            self.rename(run, detector, "separate", name)
+            rows.loc[(rows["detector"] == detector) & (rows["paradigm"] == "separate"), "paradigm"] = name
+            index["model"] = index["model"].str.replace(f"{detector}-separate", f"{detector}-{name}", regex=False)
+        write_rows(run / "results.csv", rows)
+        index.to_csv(run / "examples" / "index.csv", index=False)
         before = {path for path in tmp_path.rglob("*") if run not in path.parents}
         write_report(run, ["md", "html"])
         assert {path for path in tmp_path.rglob("*") if run not in path.parents} == before

@@ -25,14 +25,6 @@ def test_the_command_line_names_no_place_of_the_machine_and_no_password(
     assert provenance.command_line() == f"omnial-bench run demo {said}"
 
 
-def test_code_versions_tell_parts_apart_and_repeat() -> None:
-    scoring, building = provenance.code_version("evaluation.scoring"), provenance.code_version("attacks.sets.build")
-    assert len({scoring, building, provenance.code_version()}) == 3
-    assert provenance.code_version("evaluation.scoring", "attacks.sets.build") not in (scoring, building)
-    provenance.code_version.cache_clear()
-    assert provenance.code_version("evaluation.scoring") == scoring
-
-
 def test_a_change_counts_in_every_task_that_reaches_it_and_in_no_other(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

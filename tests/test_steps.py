@@ -60,15 +60,6 @@ def score(place: Path, out: Path, checkpoints: list[str], **changes: Any) -> pd.
 
 
 class TestTrain:
-    def test_a_finished_training_is_not_done_again(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def never(*_: object, **__: object) -> None:
-            raise AssertionError("trained again")
-
-        monkeypatch.setattr(train_task, "train", never)
-        before = contents(place / "one")
-        assert train(place, place / "one", categories=["cap"]) == [place / "one"]
-        assert contents(place / "one") == before
-
     @pytest.mark.parametrize("change", [{"seed": 2}, {"categories": ["weave"]}, {"precision": "bf16-mixed"}])
     def test_another_training_is_never_lost(self, place: Path, change: dict[str, Any]) -> None:
         before = contents(place / "one")
@@ -162,11 +153,10 @@ class TestScore:
         for folder in (tmp_path / "data/cap/test").iterdir():
             if folder.name != "good":
                 shutil.rmtree(folder)
-        rows = score(place, tmp_path / "out", ["one"], data=tmp_path / "data").set_index(["category", "metric"])[
-            "value"
-        ]
+        rows = score(place, tmp_path / "out", ["one"], data=tmp_path / "data")
+        values = rows.set_index(["category", "metric"])["value"]
         for category in ("cap", "mean"):
-            undefined = rows[category].isna()
+            undefined = values[category].isna()
             there = {"psnr", "ssim", "image_false_alarms", "image_false_alarms_held"}
             assert set(undefined[~undefined].index) == there
             assert {"image_auroc", "pixel_auroc", "pixel_ap", "pixel_aupro"} <= set(undefined[undefined].index)

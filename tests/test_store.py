@@ -118,13 +118,6 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pyt
             function(tmp_path)
 
 
-def test_checking_a_folder_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for path in (tmp_path / "a" / "b", Path("c"), Path()):
-        check_folder(path)
-    assert names(tmp_path) == []
-
-
 def test_rows_come_back_to_the_bit(tmp_path: Path) -> None:
     rows = fake_rows()
     rows.loc[0, "value"] = math.nan
