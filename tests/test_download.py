@@ -1,7 +1,6 @@
 import hashlib
 import io
 import json
-import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import requests
 from click.testing import CliRunner, Result
+from conftest import contents, pack
 from PIL import Image
 
 from omnial_bench.cli.data import data
@@ -140,27 +140,13 @@ VISA = {
 DTD = {"dtd/images/banded/banded_0001.jpg": image(0, "JPEG"), "dtd/labels/train1.txt": b"banded"}
 
 
-def packed(files: dict[str, bytes]) -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return file.getvalue()
-
-
 def publish(server: Server, files: dict[str, bytes], name: str) -> Archive:
     """The catalogue's archive with small content of its kind on the server."""
-    server.content = packed(files)
+    server.content = pack(files)
     known = obtainable()[name].archive
     assert known is not None
     digest = f"sha256:{hashlib.sha256(server.content).hexdigest()}"
     return replace(known, file="file.tar", url=server.url, size=len(server.content), digest=digest)
-
-
-def names(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def fail(archive: Archive, folder: Path, match: str) -> None:
@@ -183,7 +169,7 @@ def put_part(folder: Path, content: bytes = b"") -> Path:
 def test_a_data_set_is_fetched_unpacked_and_not_fetched_again(server: Server, tmp_path: Path) -> None:
     told: list[tuple[int, int, str]] = []
     assert obtain(server.archive, tmp_path / "out", tell=lambda *news: told.append(news))
-    assert names(tmp_path / "out") == set(MVTEC) | {download.RECORD}
+    assert set(contents(tmp_path / "out")) == set(MVTEC) | {download.RECORD}
     assert list(dict.fromkeys(step for *_, step in told)) == ["fetching", "checking", "unpacking"]
     assert all(done <= total for done, total, _ in told)
     assert verify(tmp_path / "out").problems == ()
@@ -195,7 +181,7 @@ def test_a_data_set_is_fetched_unpacked_and_not_fetched_again(server: Server, tm
 
 def test_visa_comes_in_its_one_class_layout(server: Server, tmp_path: Path) -> None:
     obtain(publish(server, VISA, "visa"), tmp_path / "out")
-    assert names(tmp_path / "out") == {
+    assert set(contents(tmp_path / "out")) == {
         "candle/train/good/0000.JPG", "candle/test/good/0001.JPG", "candle/test/bad/000.JPG",
         "candle/ground_truth/bad/000.png", "split_csv/1cls.csv", download.RECORD,
     }  # fmt: skip
@@ -205,7 +191,7 @@ def test_visa_comes_in_its_one_class_layout(server: Server, tmp_path: Path) -> N
 
 def test_textures_come_without_the_folder_around_them(server: Server, tmp_path: Path) -> None:
     obtain(publish(server, DTD, "dtd"), tmp_path / "out")
-    assert names(tmp_path / "out") == {"images/banded/banded_0001.jpg", "labels/train1.txt", download.RECORD}
+    assert set(contents(tmp_path / "out")) == {"images/banded/banded_0001.jpg", "labels/train1.txt", download.RECORD}
     archive = publish(server, {"else/a.jpg": b"1"}, "dtd")
     with pytest.raises(UserError, match="has no folder 'dtd' in it"):
         obtain(archive, tmp_path / "other/out")
@@ -483,7 +469,7 @@ def known(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     """The catalogue with small archives that lie on the server."""
     entry = replace(CATALOG["mvtec_ad"], archive=server.archive)
     source = replace(TEXTURES["dtd"], archive=replace(publish(server, DTD, "dtd"), file="dtd.tar"))
-    server.content = packed(MVTEC)
+    server.content = pack(MVTEC)
     monkeypatch.setattr(catalog, "CATALOG", {**CATALOG, "mvtec_ad": entry})
     monkeypatch.setattr(catalog, "TEXTURES", {"dtd": source})
     return server
@@ -524,7 +510,7 @@ def test_textures_name_the_option_that_takes_them(
     known: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    known.content = packed(DTD)
+    known.content = pack(DTD)
     shown = invoke("dtd", "--accept-licence")
     assert shown.stdout.splitlines()[-1].endswith("run PLAN --data ROOT --textures datasets/dtd --out RUN")
     assert (tmp_path / "datasets/dtd/images/banded/banded_0001.jpg").is_file()

@@ -5,7 +5,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from conftest import contents
+from conftest import contents, pack
 
 from omnial_bench.data import unpack as module
 from omnial_bench.data.unpack import Tell, inside, sweep, unheard, whole_folder
@@ -13,19 +13,6 @@ from omnial_bench.errors import UserError
 
 MOST = 1 << 20
 FILES = {"a/train/good/000.png": b"one", "a/test/cut/000.png": b"", "readme.txt": b"x" * 70_000}
-
-
-def packed(files: dict[str, bytes] = FILES, mode: str = "w", **changes: object) -> bytes:
-    """A tar file; `changes` are attributes given to every member."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode=mode) as archive:  # type: ignore[call-overload]
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            for key, value in changes.items():
-                setattr(info, key, value)
-            archive.addfile(info, io.BytesIO(content))
-    return file.getvalue()
 
 
 def write(folder: Path, content: bytes) -> Path:
@@ -67,7 +54,7 @@ def test_tar_files_of_every_kind(tmp_path: Path, mode: str, layout: int) -> None
 
 def test_progress_goes_to_the_length_of_the_archive(tmp_path: Path) -> None:
     told: list[tuple[int, int, str]] = []
-    unpack(write(tmp_path, packed()), tmp_path / "out", tell=lambda *news: told.append(news))
+    unpack(write(tmp_path, pack(FILES)), tmp_path / "out", tell=lambda *news: told.append(news))
     assert {step for *_, step in told} == {"unpacking"} and len(told) >= 3
     assert all(0 <= done <= total for done, total, _ in told) and told[-1][0] == told[-1][1]
 
@@ -94,18 +81,18 @@ BAD_NAMES = [
 LINKS = [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.CONTTYPE, b"Q"]
 SPARSE = {"GNU.sparse.map": "0,1", "GNU.sparse.size": "1000"}
 REFUSED: list[tuple[bytes, str]] = [
-    *((packed({"good.png": b"1", name: b"2"}), "is no plain path inside the folder") for name in BAD_NAMES),
-    *((packed({"a": b""}, type=kind, linkname="/etc/passwd"), "neither a file nor a folder") for kind in LINKS),
-    (packed({"a": b"1"}, pax_headers=SPARSE), "neither a file nor a folder"),
-    (packed({".": b"1"}), "two of its members have the name '.'"),
-    (packed({"a/b": b"1", "a//b": b"2"}), "two of its members have the name 'a//b'"),
-    (packed({"a/b": b"1", "a": b"2"}), "two of its members have the name 'a'"),
-    (packed({"a": b"1", "a/b": b"2"}), "both a file and a folder"),
-    (packed({f"{number}.png": bytes(600_000) for number in range(2)}, "w:xz"), "it holds more than 1,048,576 bytes"),
-    (packed({str(number): b"" for number in range(1001)}), "or 1,000 members"),
+    *((pack({"good.png": b"1", name: b"2"}), "is no plain path inside the folder") for name in BAD_NAMES),
+    *((pack({"a": b""}, type=kind, linkname="/etc/passwd"), "neither a file nor a folder") for kind in LINKS),
+    (pack({"a": b"1"}, pax_headers=SPARSE), "neither a file nor a folder"),
+    (pack({".": b"1"}), "two of its members have the name '.'"),
+    (pack({"a/b": b"1", "a//b": b"2"}), "two of its members have the name 'a//b'"),
+    (pack({"a/b": b"1", "a": b"2"}), "two of its members have the name 'a'"),
+    (pack({"a": b"1", "a/b": b"2"}), "both a file and a folder"),
+    (pack({f"{number}.png": bytes(600_000) for number in range(2)}, "w:xz"), "it holds more than 1,048,576 bytes"),
+    (pack({str(number): b"" for number in range(1001)}), "or 1,000 members"),
     (huge_size() + bytes(2048), "it holds more than 1,048,576 bytes"),
     (negative_size() + bytes(2048), "holds more than|no tar file or damaged"),
-    (packed({}), "it holds nothing"),
+    (pack({}), "it holds nothing"),
     *(
         (content, "no tar file or damaged|holds nothing")
         for content in (b"", b"<html>not found</html>", b"\x1f\x8b", gzip.compress(b"hello"), os.urandom(5000))
@@ -125,7 +112,7 @@ def test_names_that_stay_inside() -> None:
 
 
 def test_as_much_as_is_allowed(tmp_path: Path) -> None:
-    bomb = packed({f"{number}.png": bytes(600_000) for number in range(2)}, "w:xz")
+    bomb = pack({f"{number}.png": bytes(600_000) for number in range(2)}, "w:xz")
     assert len(bomb) < 2000
     unpack(write(tmp_path, bomb), tmp_path / "out", most_bytes=1_200_000)
 
@@ -134,14 +121,14 @@ def test_as_much_as_is_allowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
 def test_archives_cut_off_anywhere(tmp_path: Path, mode: str, share: float) -> None:
     files = {f"{n}.png": os.urandom(3000) for n in range(12)}
-    content = packed(files, mode)
+    content = pack(files, mode)
     end = 12 * 3584 if mode == "w" else len(content)
     refuse(content[: int(share * end)], tmp_path, "no tar file or damaged")
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
 def test_damage_at_any_byte_is_one_line_or_nothing(tmp_path: Path, mode: str) -> None:
-    content = packed(FILES, mode)
+    content = pack(FILES, mode)
     for place in range(0, len(content), max(1, len(content) // 120)):
         path = write(tmp_path, content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
         folder = tmp_path / str(place)
@@ -155,11 +142,11 @@ def test_damage_at_any_byte_is_one_line_or_nothing(tmp_path: Path, mode: str) ->
 
 def test_a_python_without_the_filter_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.sys, "version_info", (3, 11, 3, "final", 0))
-    refuse(packed(), tmp_path, "expected Python 3.11.4 or later")
+    refuse(pack(FILES), tmp_path, "expected Python 3.11.4 or later")
 
 
 def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
-    archive = write(tmp_path, packed())
+    archive = write(tmp_path, pack(FILES))
     (tmp_path / "out").mkdir()
     unpack(archive, tmp_path / "out")
     before = contents(tmp_path / "out")
@@ -173,7 +160,7 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_unpacking_leaves_nothing_that_looks_whole(tmp_path: Path, monkeypatch) -> None:
-    archive = write(tmp_path, packed())
+    archive = write(tmp_path, pack(FILES))
 
     def interrupt(*_: object) -> None:
         assert any(tmp_path.glob(".out.*.part")) and not (tmp_path / "out").exists()
