@@ -138,7 +138,7 @@ class TestAgain:
         environment = json.loads((copied / "environment.json").read_text(encoding="utf-8"))
         write_text(copied / "environment.json", json.dumps(environment | {"started": "then", "device": "other"}))
         told: list[str] = []
-        run(plan(place), settings(place, copied), watch=lambda name: told.append(name))
+        run(plan(place), settings(place, copied), watch=told.append)
         assert times(copied, TRAINED, BUILT, SCORED) == before
         assert told == ["run"]
         assert (copied / "results.csv").read_bytes() == (place / "run" / "results.csv").read_bytes()
@@ -571,10 +571,7 @@ class TestOnTheSpot:
         write_text(tmp_path / "short.toml", tomli_w.dumps(suite))
         short, two = plan(place, suites=(str(tmp_path / "short.toml"), *suites), test_limit=3), tmp_path / "two"
 
-        def watch(name: str) -> None:
-            told.add(name)
-
-        run(short, settings(place, two, jobs=2), watch=watch)
+        run(short, settings(place, two, jobs=2), watch=told.add)
         left_out = set(SETS) - {"clean", "pgd-8"}
         for name in ("results.csv", "attacks.csv", "health.csv", "examples/index.csv"):
             first, second = (pd.read_csv(out / name, dtype=str) for out in (one, two))
