@@ -2,8 +2,10 @@
 
 import csv
 import json
-from itertools import combinations
+from collections.abc import Iterator, Sequence
+from itertools import combinations, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from PIL import Image
 
 from omnial_bench.io.whole import write_json, write_text
 from omnial_bench.metrics.metric import METRICS
+from omnial_bench.reports.table import Table
 from omnial_bench.results import HEADLINE, Difference, Result, differences_frame, frame, write_rows
 
 DETECTORS = ("draem", "jnld", "omnial")
@@ -30,38 +33,42 @@ def fake_rows(
 ) -> pd.DataFrame:
     """Plausible rows: sets hurt more with eps, sources (unified) more than the rest, chance levels beside AP."""
     attacked = set(source.split("+"))
+    images = (*counts, sum(counts))
     rows = []
-    for d, detector in enumerate(detectors):
-        for paradigm in PARADIGMS:
-            for name, threat in {"clean": "none", **sets}.items():
-                hit = HIT.get(name, 0.2) * (1.0 if paradigm == "unified" else 0.55) * (1.2 - 0.2 * d)
-                table = {}
-                for c, category in enumerate(categories):
-                    base = 0.82 + 0.05 * d - 0.06 * c + (0.02 if paradigm == "separate" else 0)
-                    figures = dict.fromkeys(METRICS, 0.0)
-                    for m, metric in enumerate(METRICS):
-                        figures[metric] = min(0.998, base + 0.012 * (m % 4) - hit)
-                    figures["pixel_ap"] = base - 0.35 - 0.7 * hit + (0.15 if name != "clean" else 0)
-                    figures["psnr"], figures["ssim"] = 31.0 + d - 14 * hit, 0.93 + 0.01 * d - 0.6 * hit
-                    figures["image_ap_chance"] = 63 / 83 if name == "clean" else 0.8
-                    figures["pixel_ap_chance"] = 0.031 if name == "clean" else 0.062
-                    table[category] = figures
-                table["mean"] = {k: float(np.mean([table[c][k] for c in categories])) for k in figures}
-                images = dict(zip((*categories, "mean"), (*counts, sum(counts)), strict=True))
-                facts = {"detector": detector, "paradigm": paradigm, "preset": "small", "dataset": dataset}
-                facts |= {"set": name, "threat": threat, "source": source if threat != "none" else "none"}
-                for category, figures in table.items():
-                    own = attacked & {f"{detector}-{paradigm}", f"{detector}-{paradigm}-{category}"}
-                    aim = "none" if threat == "none" else "pixel" if own else "other"
-                    n = images[category] if name == "clean" else 40
-                    rows += [
-                        Result(
-                            **facts, **_ball(threat, "pgd"), category=category, metric=metric, value=value, n=n, seed=0,
-                            run="abc123", aim=aim,
-                        )
-                        for metric, value in figures.items()
-                    ]  # fmt: skip
+    models = product(enumerate(detectors), PARADIGMS)
+    for ((d, detector), paradigm), (name, threat) in product(models, {"clean": "none", **sets}.items()):
+        hit = HIT.get(name, 0.2) * (1.0 if paradigm == "unified" else 0.55) * (1.2 - 0.2 * d)
+        table = {}
+        for c, category in enumerate(categories):
+            base = 0.82 + 0.05 * d - 0.06 * c + (0.02 if paradigm == "separate" else 0)
+            table[category] = {
+                **{metric: min(0.998, base + 0.012 * (m % 4) - hit) for m, metric in enumerate(METRICS)},
+                "pixel_ap": base - 0.35 - 0.7 * hit + (0.15 if name != "clean" else 0),
+                "psnr": 31.0 + d - 14 * hit, "ssim": 0.93 + 0.01 * d - 0.6 * hit,
+                "image_ap_chance": 63 / 83 if name == "clean" else 0.8,
+                "pixel_ap_chance": 0.031 if name == "clean" else 0.062,
+            }  # fmt: skip
+        own = [bool(attacked & {f"{detector}-{paradigm}", f"{detector}-{paradigm}-{c}"}) for c in (*categories, "mean")]
+        aims = ["none" if threat == "none" else "pixel" if mine else "other" for mine in own]
+        rows += _results(
+            table, images if name == "clean" else [40] * len(images), aims, detector=detector, paradigm=paradigm,
+            dataset=dataset, set=name, threat=threat, source=source if threat != "none" else "none", seed=0,
+            **_ball(threat, "pgd"),
+        )  # fmt: skip
     return frame(rows)
+
+
+def _results(
+    table: dict[str, dict[str, float]], counts: Sequence[int], aims: Sequence[str], **facts: Any
+) -> Iterator[Result]:
+    """Rows of a model on a set: each category's figures and their means, of so many images, attacked for these aims."""
+    names = next(iter(table.values()))
+    table = {**table, "mean": {name: float(np.mean([part[name] for part in table.values()])) for name in names}}
+    for (category, figures), n, aim in zip(table.items(), counts, aims, strict=True):
+        for metric, value in figures.items():
+            yield Result(
+                **facts, category=category, metric=metric, value=value, n=n, aim=aim, preset="small", run="abc123"
+            )
 
 
 def _ball(threat: str, attack: str) -> dict[str, str]:
@@ -205,41 +212,28 @@ def fake_suites(*, seeds: tuple[int, ...] = (0,), n: int = 32) -> pd.DataFrame:
     """Plausible rows of the test suites white-box, curve, worst-case, transfer and corruptions, with their controls."""
     rows = []
     attacks = {attack[1]: attack[3] for attack in ATTACKS} | {"transfer-pgd": "pgd"}
-    for seed in seeds:
-        for d, detector in enumerate(DETECTORS):
-            for p, paradigm in enumerate(PARADIGMS):
-                tough = 1.0 - 0.12 * d - 0.1 * p
-                shown = [(f"{suite}-unattacked", "none", "none", 0.0) for suite in _SUITES]
-                shown += [(name, label, "self", hit * tough) for _, name, label, *_, hit in ATTACKS]
-                shown.append(("worst-case-worst", "worst of 5", "self", 0.85 * tough))
-                for s, other in enumerate(DETECTORS):
-                    for q, kind in enumerate(PARADIGMS):
-                        same = (s, q) == (d, p)
-                        source = "self" if same else f"{other}-{kind}"
-                        shown.append(
-                            ("transfer-pgd", "linf 8/255", source, (0.6 if same else 0.2 + 0.05 * (s == d)) * tough)
-                        )
-                shown += [
-                    (f"{name}-{step}", f"{name} severity {step}", "self", 0.03 * step * (1 + k / 4) * tough)
-                    for k, name in enumerate(CORRUPTIONS)
-                    for step in range(1, 6)
-                ]
-                model = {"detector": detector, "paradigm": paradigm, "preset": "small", "dataset": "mvtec_ad"}
-                for name, threat, source, hit in shown:
-                    table = {c: _suite_figures(d, k, name, hit, seed) for k, c in enumerate(("bottle", "grid"))}
-                    table["mean"] = {
-                        key: float(np.mean([part[key] for part in table.values()])) for key in table["grid"]
-                    }
-                    facts = {"set": name, "threat": threat, "source": source, "seed": seed, "run": "abc123"}
-                    facts |= _ball(threat, attacks.get(name, name.rpartition("-")[0]))
-                    rows += [
-                        Result(
-                            **model, **facts, category=category, metric=metric, value=value, aim=_aim(name, source),
-                            n=2 * n if category == "mean" else n,
-                        )
-                        for category, figures in table.items()
-                        for metric, value in figures.items()
-                    ]  # fmt: skip
+    models = list(product(enumerate(DETECTORS), enumerate(PARADIGMS)))
+    for seed, ((d, detector), (p, paradigm)) in product(seeds, models):
+        tough = 1.0 - 0.12 * d - 0.1 * p
+        shown = [(f"{suite}-unattacked", "none", "none", 0.0) for suite in _SUITES]
+        shown += [(name, label, "self", hit * tough) for _, name, label, *_, hit in ATTACKS]
+        shown.append(("worst-case-worst", "worst of 5", "self", 0.85 * tough))
+        for (s, other), (q, kind) in models:
+            same = (s, q) == (d, p)
+            hit = 0.6 if same else 0.2 + 0.05 * (s == d)
+            shown.append(("transfer-pgd", "linf 8/255", "self" if same else f"{other}-{kind}", hit * tough))
+        shown += [
+            (f"{name}-{step}", f"{name} severity {step}", "self", 0.03 * step * (1 + k / 4) * tough)
+            for k, name in enumerate(CORRUPTIONS)
+            for step in range(1, 6)
+        ]
+        for name, threat, source, hit in shown:
+            rows += _results(
+                {c: _suite_figures(d, k, name, hit, seed) for k, c in enumerate(("bottle", "grid"))},
+                (n, n, 2 * n), [_aim(name, source)] * 3, detector=detector, paradigm=paradigm, dataset="mvtec_ad",
+                set=name, threat=threat, source=source, seed=seed,
+                **_ball(threat, attacks.get(name, name.rpartition("-")[0])),
+            )  # fmt: skip
     return frame(rows)
 
 
@@ -267,46 +261,43 @@ def _suite_figures(d: int, c: int, name: str, hit: float, seed: int) -> dict[str
 def fake_attempts(*, seeds: tuple[int, ...] = (0,), n: int = 32) -> pd.DataFrame:
     """attacks.csv of the same suites."""
     rows = []
-    transfers = [("transfer", "transfer-pgd", "linf 8/255", "pgd", "balanced", "any", 8, "frame", 10, 0.6)]
-    for seed in seeds:
-        for d, detector in enumerate(DETECTORS):
-            for paradigm in PARADIGMS:
-                for category in ("bottle", "grid"):
-                    for suite, name, _, attack, objective, goal, eps, where, steps, hit in (*ATTACKS, *transfers):
-                        low, high = LOSS[goal]
-                        reach = low + (high - low) * (hit + 0.05 * d)
-                        count = 0 if attack == "square" else steps
-                        losses = [reach + (low - reach) * float(np.exp(-i / 4)) for i in range(count)]
-                        rows.append({
-                            "suite": suite, "set": name, "detector": detector, "paradigm": paradigm,
-                            "category": category, "source": "self", "attack": attack, "objective": objective,
-                            "goal": goal, "norm": "linf", "eps": f"{eps}/255", "where": where, "steps": steps,
-                            "restarts": 1, "n": n,
-                            "attacked": n if goal == "any" else n // 2, "flat": "" if attack == "square" else 0,
-                            "largest_change": eps, "losses": " ".join(repr(loss) for loss in losses),
-                            "direction": "up" if goal == "any" else "down", "seed": seed, "run": "abc123",
-                        })  # fmt: skip
+    transfer = ("transfer", "transfer-pgd", "linf 8/255", "pgd", "balanced", "any", 8, "frame", 10, 0.6)
+    models = product(seeds, enumerate(DETECTORS), PARADIGMS, ("bottle", "grid"))
+    for (seed, (d, detector), paradigm, category), threat in product(models, (*ATTACKS, transfer)):
+        suite, name, _, attack, objective, goal, eps, where, steps, hit = threat
+        low, high = LOSS[goal]
+        reach = low + (high - low) * (hit + 0.05 * d)
+        losses = [reach + (low - reach) * float(np.exp(-i / 4)) for i in range(0 if attack == "square" else steps)]
+        rows.append({
+            "suite": suite, "set": name, "detector": detector, "paradigm": paradigm, "category": category,
+            "source": "self", "attack": attack, "objective": objective, "goal": goal, "norm": "linf",
+            "eps": f"{eps}/255", "where": where, "steps": steps, "restarts": 1, "n": n,
+            "attacked": n if goal == "any" else n // 2, "flat": "" if attack == "square" else 0,
+            "largest_change": eps, "losses": " ".join(map(repr, losses)),
+            "direction": "up" if goal == "any" else "down", "seed": seed, "run": "abc123",
+        })  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def fake_health() -> pd.DataFrame:
     """health.csv: Square beats PGD for DRAEM unified, noise does for JNLD separate, one check is not run for JNLD."""
     rows = []
-    for detector in DETECTORS:
-        for paradigm in PARADIGMS:
-            for k, check in enumerate(CHECKS):
-                ran = not (check == "no zero gradients" and detector == "jnld")
-                failed = check == "Square does not beat PGD" and (detector, paradigm) == ("draem", "unified")
-                failed |= check == "PGD beats noise" and (detector, paradigm) == ("jnld", "separate")
-                figure, reference = 0.521 if failed else 0.12 + 0.03 * k, 0.41 + 0.01 * k
-                status = "not run" if not ran else "failed" if failed else "passed"
-                note = f"pixel AUROC {figure:.3f} under white-box-any, {reference:.3f} under health-other"
-                rows.append({
-                    "check": check, "detector": detector, "paradigm": paradigm, "category": "mean",
-                    "set": "" if not ran else "white-box-any" if check != "more steps change little" else "health-long",
-                    "figure": figure if ran else "", "reference": reference if ran else "", "status": status,
-                    "note": note if ran else "needs an attack that takes a gradient, as in suite white-box",
-                })  # fmt: skip
+    for detector, paradigm, (k, check) in product(DETECTORS, PARADIGMS, enumerate(CHECKS)):
+        failed = (check, detector, paradigm) in (
+            ("Square does not beat PGD", "draem", "unified"), ("PGD beats noise", "jnld", "separate"),
+        )  # fmt: skip
+        row = {"check": check, "detector": detector, "paradigm": paradigm, "category": "mean"}
+        if check == "no zero gradients" and detector == "jnld":
+            note = "needs an attack that takes a gradient, as in suite white-box"
+            row |= {"set": "", "figure": "", "reference": "", "status": "not run", "note": note}
+        else:
+            figure, reference = 0.521 if failed else 0.12 + 0.03 * k, 0.41 + 0.01 * k
+            row |= {
+                "set": "health-long" if check == "more steps change little" else "white-box-any", "figure": figure,
+                "reference": reference, "status": "failed" if failed else "passed",
+                "note": f"pixel AUROC {figure:.3f} under white-box-any, {reference:.3f} under health-other",
+            }  # fmt: skip
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -336,10 +327,20 @@ def fake_campaign(run: Path, *, size: tuple[int, int] = (96, 96), seeds: tuple[i
     for index, part in enumerate(fixed):
         part["value"] += 0.01 * index * part["metric"].isin(["image_auroc", "pixel_auroc", "pixel_ap"])
     write_rows(run / "results.csv", pd.concat([*fixed, fake_suites(seeds=seeds)], ignore_index=True))
-    write_text(run / "attacks.csv", fake_attempts(seeds=seeds).to_csv(index=False, lineterminator="\n"))
-    write_text(run / "health.csv", fake_health().to_csv(index=False, lineterminator="\n"))
+    write_records(run, attacks=fake_attempts(seeds=seeds))
     _extremes(run / "examples")
     return run
+
+
+def write_records(run: Path, **tables: pd.DataFrame) -> None:
+    """attacks.csv and health.csv, as invented or as given, and what other tables are given."""
+    for name, table in {"attacks": fake_attempts(), "health": fake_health(), **tables}.items():
+        write_text(run / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+
+
+def cells(table: Table) -> list[list[str]]:
+    """What a reader sees in the cells of a table."""
+    return [[cell.text for cell in line] for _, line, _ in table.lines()]
 
 
 def _extremes(folder: Path) -> None:

@@ -1,0 +1,337 @@
+"""What a report concludes: every word follows the rows, and what is doubted, tied or undefined is said to be so."""
+
+import math
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from campaigns import (
+    WHITE_BOX,
+    campaign,
+    compared,
+    failing,
+    invented_rows,
+    marked,
+    raised,
+    said,
+    sentences,
+    several,
+    unlearnt,
+)
+from fake_run import DETECTORS, PARADIGMS, cells, fake_attempts, fake_differences, fake_health, fake_rows, fake_suites
+
+from omnial_bench.errors import UserError
+from omnial_bench.io.whole import write_text
+from omnial_bench.reports import findings, lessons, opening, plots, white_box
+from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.document import write_report
+from omnial_bench.reports.headline import pairs_table
+from omnial_bench.reports.making import health_table
+from omnial_bench.reports.origins import unlearnt_of
+from omnial_bench.reports.table import to_latex, to_markdown
+from omnial_bench.reports.values import Values
+from omnial_bench.results import read_differences, write_rows
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    return invented_rows()
+
+
+@pytest.fixture(scope="module")
+def made() -> Campaign:
+    return campaign()
+
+
+def test_what_was_learnt_follows_the_rows(made: Campaign) -> None:
+    for begins, *parts in (
+        (
+            WHITE_BOX, "most pixel AUROC is kept by OmniAL separate (91.5\u00a0→\u00a042.0\u00a0%)",
+            "least by DRAEM unified (83.5\u00a0→\u00a08.5\u00a0%)", "64 images, one seed (0)",
+            "all 6 models at or below chance (50\u00a0%); most image AUROC, its score attacked, is kept by",
+        ),
+        ("growing eps", "from 4/255 on for DRAEM unified"),
+        ("under the fixed set pgd-8 → white-box", "DRAEM unified \u221237.2\u00a0→\u00a0\u221275.0"),
+        (
+            "overstates", "pgd-8 overstates the robustness of 6 of 6", "most that of DRAEM separate (transfer): ",
+        ),
+        (
+            "By goal", "missed defects (hide) cost more pixel AUROC for 6 of 6 models and false alarms (fabricate) for "
+            "0",
+        ),
+        ("worst of 5", "worst of 5 attacks leaves between 0.5\u00a0% (DRAEM unified)", "pixel AUROC and between"),
+        ("any other source", "6 of 6 models"),
+        ("health checks", "2 of 64 health checks of the attacks failed"),
+    ):  # fmt: skip
+        sentence = said(made, begins)
+        assert [part for part in parts if part not in sentence] == []
+
+
+@pytest.mark.parametrize("source", ["omnial-separate", "omnial-separate-grid", "elsewhere-unified"])
+def test_transfer_leaves_out_what_was_made_on_the_model_itself(rows: pd.DataFrame, source: str) -> None:
+    moved = rows["set"] == "transfer-pgd"
+    extra = rows[moved & (rows["source"] == "draem-unified") & (rows["detector"] == "omnial")]
+    extra = raised(extra.assign(source=source, aim=""), 0.02, "pixel_auroc")
+    made = campaign(pd.concat([rows[~(moved & (rows["source"] == source))], extra], ignore_index=True))
+    sentence = said(made, "any other source")
+    # OmniAL unified met images of another model that take it lower; OmniAL separate met its own, where it is named.
+    assert "OmniAL unified" in sentence
+    assert ("OmniAL separate" in sentence) == (source == "elsewhere-unified")
+
+
+def test_nothing_is_concluded_on_a_model_that_has_not_learnt() -> None:
+    made = campaign(health=unlearnt(("omnial", "separate", "grid"), ("draem", "unified", "mean")))
+    first = opening.opening(made)
+    assert first.finding[1] == (
+        "DRAEM unified and OmniAL separate (grid) have not learnt, by the health check of that name: nothing is "
+        "concluded on them."
+    )
+    told = [*first.finding[:1], *first.sure, *lessons.lessons(made), *findings.findings(made.fixed)]
+    concluded = [line for line in told if "Below 75" not in line and "not carry over" not in line]
+    # Beside the checks that failed, no sentence names either.
+    assert not [line for line in concluded if "DRAEM unified" in line or "OmniAL separate" in line]
+    assert "all 4 models at or below chance" in first.finding[0] and "of 4 models" in said(made, "overstates")
+    assert "2 of 64 health checks of the attacks failed" in said(made, "health checks")
+    for table in (first.table, white_box.white_box_table(made)):
+        names = {model for model, _ in marked(table, strong=True)}
+        assert names and not names & {"DRAEM unified", "OmniAL separate"}
+        assert any("Check failed: has learnt" in text for _, text in table.notes)
+    assert "has learnt" in list(health_table(made).frame["check"])
+
+
+@pytest.mark.parametrize(
+    ("category", "note", "where"),
+    [
+        ("all", "SSIM 0.13 on grid; pixel AP 0.031 on metal_nut, where chance is 0.030: no", ("grid", "metal_nut")),
+        ("all", "SSIM 0.13 on grid; pixel AP 0.031 on grid, where chance is 0.030; it has not learnt", ("grid",)),
+        ("all", "something else", ()),
+        ("bottle", "something else", ("bottle",)),
+        ("mean", "", ()),
+    ],
+)  # fmt: skip
+def test_where_a_model_has_not_learnt_is_told(category: str, note: str, where: tuple[str, ...]) -> None:
+    row = {"check": "has learnt", "detector": "jnld", "paradigm": "unified", "category": category, "note": note}
+    assert unlearnt_of(pd.DataFrame([{**row, "status": "failed"}])) == {("jnld", "unified"): where}
+    assert unlearnt_of(pd.DataFrame([{**row, "status": "passed"}])) == {}
+
+
+def test_where_no_model_has_learnt_that_is_the_finding() -> None:
+    everyone = [(*model, "mean") for model in product(DETECTORS, PARADIGMS)]
+    made = campaign(health=unlearnt(*everyone))
+    first = opening.opening(made)
+    assert len(first.finding) == 1 and first.finding[0].endswith("so nothing is concluded on robustness.")
+    assert not first.sure and not first.table.strong
+    told = " ".join(lessons.lessons(made))
+    assert not [model for model in made.values.models if made.values.label(model) in told]
+    everyone.remove(("jnld", "unified", "mean"))
+    alone = opening.opening(campaign(health=unlearnt(*everyone)))
+    assert alone.finding[0].startswith("No model that has learnt is robust: under")
+
+
+def test_a_run_of_fixed_sets_alone_heeds_the_check_too(tmp_path: Path) -> None:
+    write_rows(tmp_path / "results.csv", fake_rows())
+    health = unlearnt(("omnial", "separate", "grid"), health=fake_health().head(0))
+    write_text(tmp_path / "health.csv", health.to_csv(index=False))
+    write_report(tmp_path, ("md",))
+    text = (tmp_path / "report.md").read_text("utf-8")
+    line = next(each for each in text.splitlines() if "What was found" in each)
+    assert "On the fixed set pgd-8 (8/255, made on mean loss over" in line and "OmniAL separate (grid) has not" in line
+    assert "kept by OmniAL separate" not in line
+    assert text.count("| OmniAL separate<sup>a</sup> |") == 5 and "<sup>a</sup> OmniAL separate (grid) has not" in text
+
+
+@pytest.mark.parametrize(("width", "words"), [(0.3, "overlap, so their order may be chance"), (0.01, "lie apart")])
+def test_intervals_say_how_sure_the_order_is(made: Campaign, rows: pd.DataFrame, width: float, words: str) -> None:
+    assert not any("interval" in line for line in sentences(made))
+    made = campaign(rows.assign(low=rows["value"] - width, high=rows["value"] + width))
+    first = opening.opening(made)
+    assert words in first.sure[0] and first.sure[0].startswith("Of the 95\u00a0% intervals over images, in pixel AUROC")
+    assert "Brackets: 95 % interval over images" in first.table.caption
+    shown = made.values.get(made.values.models[0], made.goals["any"].own, "pixel_auroc")
+    row = list(first.table.frame["metric"]).index("pixel_auroc")
+    wanted = f"{100 * shown:.1f} [{100 * (shown - width):.1f}, {100 * (shown + width):.1f}]".replace("[-", "[\u2212")
+    assert cells(first.table)[row][2] == wanted
+    assert first.table.columns[2].heading == "any harm,\nn = 64"
+
+
+@pytest.mark.parametrize(
+    ("width", "pixel", "image"),
+    [
+        (0.01, "(32.5 to 34.5)", "(25.4 to 27.4)"),
+        (0.06, "(27.5 to 39.5)", "(20.4 to 32.4), not told apart from OmniAL unified"),
+        (0.19, "(14.5 to 52.5), not told apart from JNLD separate and OmniAL unified", "(7.4 to 45.4), not told "
+         "apart from JNLD unified, JNLD separate and OmniAL unified"),
+        (0.4, "(\u22126.5 to 73.5), not told apart from any other",
+         "(\u221213.6 to 66.4), not told apart from any other"),
+    ],
+)  # fmt: skip
+def test_differences_on_the_same_images_say_who_is_told_apart(width: float, pixel: str, image: str) -> None:
+    assert opening.opening(compared(width)).sure[0] == (
+        "On the same images (paired 95\u00a0% intervals) in pixel AUROC OmniAL separate keeps 33.5 points more than "
+        f"DRAEM unified {pixel}; in image AUROC OmniAL separate keeps 26.4 points more than DRAEM unified {image}."
+    )
+
+
+def test_a_difference_that_is_not_that_of_the_rows_is_not_told(rows: pd.DataFrame) -> None:
+    differences = fake_differences(rows, 0.01, ("white-box-any",))
+    right = campaign(rows.copy(), differences=differences)
+    wrong = campaign(
+        raised(rows, 0.5, "pixel_auroc", set="white-box-any", detector="omnial", paradigm="separate"),
+        differences=differences,
+    )
+    one, other = (
+        each for each in right.values.models if right.values.label(each) in ("OmniAL separate", "JNLD unified")
+    )
+    condition = right.goals["any"].own
+    assert right.values.gap(one, other, condition, "pixel_auroc") is not None
+    for pair in ((one, other), (other, one)):
+        assert wrong.values.gap(*pair, condition, "pixel_auroc") is None
+
+
+def test_models_that_have_not_learnt_are_in_no_pair() -> None:
+    made = compared(0.2, health=unlearnt(("omnial", "separate", "grid"), ("draem", "unified", "mean")))
+    table = pairs_table(made)
+    assert not table.frame["model"].str.contains("OmniAL separate|DRAEM unified").any()
+    assert "OmniAL separate (grid) have not learnt" in table.caption
+    told = [opening.opening(made).sure[0], findings.best_clean(made.fixed)]
+    assert not any(name in line for line in told for name in ("OmniAL separate", "DRAEM unified"))
+
+
+def test_the_table_of_pairs_is_signed_and_bold_where_they_are_apart(rows: pd.DataFrame) -> None:
+    table = pairs_table(compared(0.06))
+    assert len(table.frame) == 15 and "Of 6 models only the pairs" in table.caption
+    assert cells(table)[0] == [
+        "OmniAL separate \u2212 OmniAL unified", "+2.0 [\u22124.0, +8.0]", "+5.4 [\u22120.6, +11.4]",
+    ]  # fmt: skip
+    for row, record in enumerate(table.frame.to_dict("records")):
+        for key in ("clean", "attacked"):
+            assert ((row, key) in table.strong) == (record[f"{key}_low"] > 0 or record[f"{key}_high"] < 0)
+    # Two checks failed, of JNLD separate and of DRAEM unified.
+    assert {pair.split(" \u2212 ")[1] for pair, _ in marked(table)} == {"JNLD separate", "DRAEM unified"}
+    assert len(table.notes) == 2
+    few = pairs_table(compared(0.06, rows[rows["paradigm"] == "unified"]))
+    assert len(few.frame) == 9 and "only the pairs" not in few.caption
+    assert to_latex(few) and to_markdown(few)
+
+
+def test_seeds_average_a_difference_and_a_missing_interval_leaves_it_out(tmp_path: Path) -> None:
+    seeds = (0, 1)
+    made = compared(0.06, several(seeds), attacks=fake_attempts(seeds=seeds))
+    one, other = made.values.models[:2]
+    gap, back = (made.values.gap(*pair, made.goals["any"].own, "pixel_auroc") for pair in ((one, other), (other, one)))
+    assert gap.high - gap.low == pytest.approx(0.12) and back == pytest.approx((-gap[0], -gap[2], -gap[1]))
+    assert pairs_table(made) is not None
+    none = compared(math.nan)
+    assert pairs_table(none) is None and "paired" not in " ".join(sentences(none))
+    broken = (
+        fake_differences(invented_rows(), 0.1, ("clean",)).astype({"difference": "object"}).assign(difference="much")
+    )
+    write_text(tmp_path / "differences.csv", broken.to_csv(index=False))
+    with pytest.raises(UserError, match="no number"):
+        read_differences(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("value", "where", "words"),
+    [
+        (
+            0.415, {"detector": "omnial", "paradigm": "unified"},
+            "kept by OmniAL separate (91.5\u00a0→\u00a042.0\u00a0%) and OmniAL unified (91.5\u00a0→\u00a041.5\u00a0%)",
+        ),
+        (0.085, {"detector": "jnld"}, "and least by 3 models (8.5\u00a0%)"),
+        (0.3, {}, "all 6 models are left within a point of one another in pixel AUROC (30.0\u00a0%)"),
+        (
+            0.8, {"detector": "omnial"},
+            "all but OmniAL unified and OmniAL separate at or below chance (50\u00a0%); most image AUROC",
+        ),
+    ],
+)  # fmt: skip
+def test_ties_and_what_does_not_fall_are_told(
+    rows: pd.DataFrame, value: float, where: dict[str, str], words: str
+) -> None:
+    made = campaign(raised(rows, value, "pixel_auroc", set="white-box-any", **where))
+    assert words in said(made, WHITE_BOX)
+    if value == 0.8:
+        gap = said(made, "under the fixed set")
+        assert "white-box takes less than the fixed set from OmniAL unified, which it leaves at 80.0\u00a0%" in gap
+        assert "4 of 6 models" in said(made, "overstates")
+
+
+def test_models_that_others_or_another_goal_harm_more_are_counted(rows: pd.DataFrame) -> None:
+    rows = raised(rows, 0.01, "pixel_auroc", set="transfer-pgd", source="jnld-unified", detector="draem")
+    made = campaign(raised(rows, 0.1, "pixel_auroc", set="white-box-fabricate", detector="jnld"))
+    assert "for 4 of 6 models" in said(made, "any other source")
+    goals = said(made, "By goal")
+    assert "missed defects (hide) cost more pixel AUROC for 4 of 6 models and false alarms (fabricate) for 2" in goals
+    # Both goals were after pixels, so that nothing is said of the ranking of images.
+    assert "image AUROC" not in goals
+
+
+def test_one_model_alone(rows: pd.DataFrame) -> None:
+    made = campaign(rows[(rows["detector"] == "jnld") & (rows["paradigm"] == "unified")])
+    assert said(made, WHITE_BOX).startswith(
+        "No model is robust: under white-box attack at 8/255 (64 images, one seed (0)) pixel AUROC moves for JNLD "
+        "unified (87.5\u00a0→\u00a021.5\u00a0%), at or below chance (50\u00a0%); image AUROC, its score attacked, "
+    )
+    assert " 1 of 1 " not in " ".join(sentences(made))
+    assert "overstates the robustness of JNLD unified (" in said(made, "overstates")
+    assert "the model's own attack takes pixel AUROC at least as low as any other" in said(made, "In transfer")
+    assert "by" in said(made, "By goal")
+    assert white_box.white_box_table(made) is not None and plots.goals_figure(made) is not None
+
+
+def test_no_figure_gives_no_finding(rows: pd.DataFrame) -> None:
+    made = campaign(rows.assign(value=math.nan))
+    first = opening.opening(made)
+    assert first.finding[0] == "The rows define no figure by which anything could be concluded."
+    assert "DRAEM unified (bottle, Clean test)" in findings.findings(made.fixed)[-1]
+    assert lessons.lessons(made) == []
+
+
+def test_the_same_is_said_once(made: Campaign, tmp_path: Path) -> None:
+    """One seed is no reason to say it twice, and a finding does not come again among what the rows say."""
+    said_of_seeds = [line for line in findings.limits(made.fixed) + lessons.caveats(made) if "noise" in line]
+    assert len(said_of_seeds) == 1
+    write_rows(tmp_path / "results.csv", fake_rows(sets={}, detectors=("jnld",)))
+    write_report(tmp_path, ("md",))
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text.count("has the highest") == 1 and "## What the rows say" not in text
+
+
+def test_equal_figures_share_the_first_place() -> None:
+    rows = raised(fake_rows(), 1.0, "image_auroc", set="clean")
+    for lower, words in (
+        ("", "all 6 models have the highest image AUROC (100.0\u00a0%)"),
+        ("draem", "4 models have the highest image AUROC"),
+        ("jnld", "OmniAL unified and OmniAL separate have the highest image AUROC"),
+    ):
+        rows = raised(rows, 0.9, "image_auroc", set="clean", detector=lower) if lower else rows
+        assert words in findings.best_clean(Values(rows))
+
+
+def test_one_category_has_no_mean_of_its_own() -> None:
+    rows = fake_rows(categories=("grid",), counts=(78,), detectors=("jnld",))
+    rows.loc[(rows["metric"] == "pixel_auroc") & (rows["set"] == "clean"), "value"] = 0.6
+    low = findings.findings(Values(rows))[0]
+    assert "JNLD unified (grid 60.0\u00a0%) and JNLD separate (grid 60.0\u00a0%)" in low
+
+
+def test_health_in_words(made: Campaign) -> None:
+    passed = campaign(health=failing(alone=True))
+    assert "All 64 health checks of the attacks passed; 2 were not run." in sentences(passed)
+    none = campaign(health=fake_health().head(0))
+    assert not any("health checks" in sentence for sentence in sentences(none))
+    assert any("No health check was run" in sentence for sentence in lessons.caveats(none))
+    assert any("no zero gradients" in sentence for sentence in lessons.caveats(made))
+
+
+def test_suites_alone_take_their_control_for_the_clean_test(tmp_path: Path) -> None:
+    made = campaign(fake_suites())
+    assert made.fixed.clean is not None and made.fixed.attacks == () and made.fixed_set is None
+    assert not any("fixed set" in sentence for sentence in sentences(made))
+    write_rows(tmp_path / "results.csv", fake_suites())
+    write_text(tmp_path / "attacks.csv", fake_attempts().to_csv(index=False))
+    write_report(tmp_path, ("md",))
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "What was found" in text and "no health.csv" in text and "Fixed sets" not in text
