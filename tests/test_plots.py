@@ -16,29 +16,19 @@ from omnial_bench.reports.origins import Loss, MadeSet
 from omnial_bench.reports.values import Values
 
 
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """What is shown in cells from here on."""
-    cells: list[np.ndarray] = []
-    show = Grid.show
-
-    def noted(self: Grid, row: int, column: int, image: np.ndarray | None, **how: Any) -> None:
-        cells.extend([] if image is None else [image])
-        show(self, row, column, image, **how)
-
-    monkeypatch.setattr(Grid, "show", noted)
-    return cells
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> example_images.Examples:
+    return example_images.Examples(fake_run(tmp_path_factory.mktemp("run"), size=(32, 40)) / "examples")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fake_run(tmp_path_factory.mktemp("run"), size=(32, 40))
+def values() -> Values:
+    return Values(fake_rows())
 
 
-def test_a_figure_has_the_same_bytes_twice_and_no_date(tmp_path: Path) -> None:
+def test_a_figure_has_the_same_bytes_twice_and_no_date(values: Values, tmp_path: Path) -> None:
     for folder in ("a", "b"):
-        drawing = plots.reconstruction(Values(fake_rows()))
-        style.save(drawing, tmp_path / folder)
+        style.save(plots.reconstruction(values), tmp_path / folder)
     for name in ("reconstruction.png", "reconstruction.svg"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     assert "<dc:date>" not in (tmp_path / "a" / "reconstruction.svg").read_text(encoding="utf-8")
@@ -46,14 +36,12 @@ def test_a_figure_has_the_same_bytes_twice_and_no_date(tmp_path: Path) -> None:
         assert image.width == pytest.approx(style.DOUBLE * 200, abs=1)
 
 
-def test_bars_are_as_high_as_the_rows() -> None:
-    values = Values(fake_rows())
-    drawing = plots.localisation(values)
-    bars = [patch.get_height() for patch in drawing.figure.axes[1].patches]
+def test_bars_are_as_high_as_the_rows(values: Values) -> None:
+    bars = plots.localisation(values).figure.axes[1].patches
     pairs = [(model, condition) for condition in values.conditions for model in values.models]
-    assert bars == pytest.approx([100 * values.get(*pair, "pixel_ap") for pair in pairs])
-    clean = [patch.get_facecolor() == (1, 1, 1, 1) for patch in drawing.figure.axes[1].patches]
-    assert clean == [condition.clean for _, condition in pairs]
+    heights = [100 * values.get(*pair, "pixel_ap") for pair in pairs]
+    assert [bar.get_height() for bar in bars] == pytest.approx(heights)
+    assert [bar.get_facecolor() == (1, 1, 1, 1) for bar in bars] == [condition.clean for _, condition in pairs]
 
 
 def test_a_bar_without_a_figure_leaves_the_others_in_their_place() -> None:
@@ -68,29 +56,23 @@ def test_a_bar_without_a_figure_leaves_the_others_in_their_place() -> None:
 def test_seeds_are_averaged_with_their_spread_and_an_undefined_one_leaves_no_mean() -> None:
     seeds = [fake_rows().assign(seed=seed, value=lambda rows, by=0.01 * seed: rows["value"] - by) for seed in (0, 1, 2)]
     values = Values(pd.concat(seeds, ignore_index=True))
-    drawing = plots.localisation(values)
-    axes, model = drawing.figure.axes[0], values.models[0]
-    assert axes.patches[0].get_height() == pytest.approx(100 * values.get(model, values.clean, "pixel_auroc"))
+    axes, figure = plots.localisation(values).figure.axes[0], (values.models[0], values.clean, "pixel_auroc")
+    assert axes.patches[0].get_height() == pytest.approx(100 * values.get(*figure))
     low, high = axes.lines[0].get_ydata()
-    assert (
-        (high - low) / 2 == pytest.approx(100 * values.spread(model, values.clean, "pixel_auroc")) == pytest.approx(1)
-    )
+    assert [(high - low) / 2, 100 * values.spread(*figure)] == pytest.approx([1, 1])
     seeds[1] = seeds[1].assign(value=np.nan)
-    assert Values(pd.concat(seeds, ignore_index=True)).each(model, values.clean, "pixel_auroc") == []
+    assert Values(pd.concat(seeds, ignore_index=True)).each(*figure) == []
 
 
-def test_heat_map_shows_changes_in_points() -> None:
-    values = Values(fake_rows())
-    drawing = plots.drops(values)
-    shown = np.asarray(drawing.figure.axes[0].collections[0].get_array())
+def test_heat_map_shows_changes_in_points(values: Values) -> None:
+    axes = plots.drops(values).figure.axes[0]
     wanted = [
         [100 * values.change(m, c, "pixel_ap", name) for c in values.attacks for m in values.models]
         for name in values.categories
     ]
-    np.testing.assert_allclose(shown, wanted)
-    assert [text.get_text() for text in drawing.figure.axes[0].texts] == [
-        f"{round(value)}".replace("-", "\u2212") for row in wanted for value in row
-    ]
+    np.testing.assert_allclose(np.asarray(axes.collections[0].get_array()), wanted)
+    numbers = [f"{round(value)}".replace("-", "\u2212") for row in wanted for value in row]
+    assert [text.get_text() for text in axes.texts] == numbers
 
 
 def test_numbers_stand_out_from_their_cells_and_a_cell_without_one_is_left_blank() -> None:
@@ -101,46 +83,45 @@ def test_numbers_stand_out_from_their_cells_and_a_cell_without_one_is_left_blank
     assert said == [("\u2212100", "white"), ("0", "black"), ("0", "black"), ("50", "black"), ("100", "white")]
 
 
-def test_drawing_leaves_no_trace_in_the_process() -> None:
+def test_drawing_leaves_no_trace_in_the_process(values: Values) -> None:
     import matplotlib as mpl
     from matplotlib import pyplot
 
-    before = {name: value for name, value in mpl.rcParams.items() if name != "backend"}
-    made = [plots.localisation(Values(fake_rows())), plots.drops(Values(fake_rows()))]
-    assert all(made) and pyplot.get_fignums() == []
-    assert {name: value for name, value in mpl.rcParams.items() if name != "backend"} == before
+    def settings() -> dict[str, Any]:
+        return {name: value for name, value in mpl.rcParams.items() if name != "backend"}
+
+    before = settings()
+    assert plots.localisation(values) and plots.drops(values)
+    assert pyplot.get_fignums() == [] and settings() == before
 
 
-def test_a_detector_has_its_marker_in_every_figure() -> None:
-    values = Values(fake_rows())
-    scatter = plots.reconstruction(values)
+def test_a_detector_has_its_marker_in_every_figure(values: Values) -> None:
     log = pd.DataFrame({"iteration": [1, 2], "loss": [2.0, 1.0], "validation_ap": [0.1, 0.2]})
     curve = loss_curves.training({f"{name}-unified": log for name in values.detectors}, values)
-    ends = [line.get_marker() for line in scatter.figure.axes[0].lines]
+    ends = [line.get_marker() for line in plots.reconstruction(values).figure.axes[0].lines]
     assert ends == ["o", "o", "s", "s", "^", "^"]
     assert [axes.lines[0].get_marker() for axes in curve.figure.axes[3:]] == ["o", "s", "^"]
 
 
-def test_nothing_to_draw() -> None:
+def test_nothing_to_draw(values: Values, tmp_path: Path) -> None:
     rows = fake_rows(sets={})
-    values = Values(rows[rows["metric"] == "image_auroc"])
-    assert plots.reconstruction(values) is None and plots.localisation(values) is None and plots.drops(values) is None
-    assert (
-        loss_curves.training({}, values) is None
-        and loss_curves.training({"draem-unified": pd.DataFrame()}, values) is None
-    )
-    assert loss_curves.attack_loss({"pgd-4": MadeSet()}, Values(fake_rows())) is None
+    few = Values(rows[rows["metric"] == "image_auroc"])
+    assert [draw(few) for draw in (plots.reconstruction, plots.localisation, plots.drops)] == [None] * 3
+    assert [loss_curves.training(logs, few) for logs in ({}, {"draem-unified": pd.DataFrame()})] == [None] * 2
+    assert loss_curves.attack_loss({"pgd-4": MadeSet()}, values) is None
+    none = example_images.Examples(tmp_path)
+    for draw in (example_images.gallery, example_images.detections, example_images.under_attack):
+        assert not draw(none, values)
 
 
-def test_a_log_without_validation_and_a_loss_of_each_set() -> None:
-    values = Values(fake_rows())
+def test_a_log_without_validation_and_a_loss_of_each_set(values: Values) -> None:
     log = pd.DataFrame({"iteration": [1, 2, 3], "loss": [2.0, 1.0, 0.5]})
-    drawing = loss_curves.training({"draem-separate-bottle": log}, values)
-    assert len(drawing.figure.axes) == 1 and "pixel AP" not in drawing.caption
-    unknown = loss_curves.training({"draem-unified": log.assign(validation_ap=np.nan)}, values)
-    assert [len(axes.lines) for axes in unknown.figure.axes] == [1]
-    known = loss_curves.training({"draem-unified": log.assign(validation_ap=[np.nan, 0.5, 0.6])}, values)
-    assert [len(axes.lines) for axes in known.figure.axes] == [1, 1] and "pixel AP" in known.caption
+    for given, lines in (
+        (log, [1]), (log.assign(validation_ap=np.nan), [1]), (log.assign(validation_ap=[np.nan, 0.5, 0.6]), [1, 1]),
+    ):  # fmt: skip
+        drawing = loss_curves.training({"draem-separate-bottle": given}, values)
+        assert [len(axes.lines) for axes in drawing.figure.axes] == lines
+        assert ("pixel AP" in drawing.caption) == (len(lines) == 2)
     fitted = pd.DataFrame({"iteration": [0], "loss": [np.nan]})
     assert loss_curves.training({"draem-unified": fitted}, values) is None
     beside = loss_curves.training({"draem-unified": fitted, "jnld-unified": log}, values)
@@ -154,9 +135,13 @@ def test_colours_stay_with_the_detector() -> None:
     assert style.colour("x", ("x", "y")) != style.colour("y", ("x", "y"))
 
 
-def test_figures_under_attack_state_the_factor(run: Path) -> None:
-    examples = example_images.Examples(run / "examples")
-    drawings = example_images.under_attack(examples, Values(fake_rows()))
+def test_under_attack_the_change_is_centred_on_grey_and_amplified(
+    examples: example_images.Examples, values: Values, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[np.ndarray | None] = []
+    show = Grid.show
+    monkeypatch.setattr(Grid, "show", lambda *given, **how: (shown.append(given[3]), show(*given, **how))[1])
+    drawings = example_images.under_attack(examples, values)
     assert [drawing.name for drawing in drawings] == [
         f"pictures_attack_{paradigm}_{category}"
         for paradigm in ("unified", "separate")
@@ -165,15 +150,10 @@ def test_figures_under_attack_state_the_factor(run: Path) -> None:
     assert "\u00d7 15" in drawings[0].caption
     words = [text.get_text() for text in drawings[0].figure.axes[0].texts]
     assert {"change \u00d7 15", "OmniAL", "Control"} <= set(words)
-
-
-def test_the_shown_perturbation_is_centred_on_grey_and_amplified(run: Path, shown: list[np.ndarray]) -> None:
-    examples = example_images.Examples(run / "examples")
     rows = examples.rows(set="pgd-8", model="draem-unified", category="bottle")
-    after, before = examples.image(rows, "input"), examples.image(rows, "original")
-    example_images.under_attack(examples, Values(fake_rows()))
-    wanted = np.clip(128 + 15 * (after.astype(int) - before.astype(int)), 0, 255)
-    assert any(image.shape == wanted.shape and (image == wanted).all() for image in shown)
+    after, before = (examples.image(rows, role).astype(int) for role in ("input", "original"))
+    wanted = np.clip(128 + 15 * (after - before), 0, 255)
+    assert any(image is not None and np.array_equal(image, wanted) for image in shown)
 
 
 @pytest.mark.parametrize("scale", [False, True], ids=["grey levels", "map"])
@@ -198,22 +178,12 @@ def test_a_file_shows_every_pixel_of_a_cell(tmp_path: Path, scale: bool) -> None
     assert (file[0] == 255).all() and (file[int((top + grid.height) * style.DPI) + 2] == 255).all()
 
 
-def test_clean_detections_and_galleries(run: Path) -> None:
-    examples, values = example_images.Examples(run / "examples"), Values(fake_rows())
-    assert [drawing.name for drawing in example_images.detections(examples, values)] == [
-        "pictures_clean_unified",
-        "pictures_clean_separate",
-    ]
-    shown = example_images.gallery(examples, values)
-    assert [drawing.name for drawing in shown] == ["synthesis_draem", "synthesis_jnld", "synthesis_omnial"]
-    heads = [text.get_text() for text in shown[2].figure.axes[0].texts]
+def test_clean_detections_and_galleries(examples: example_images.Examples, values: Values) -> None:
+    detections, galleries = (draw(examples, values) for draw in (example_images.detections, example_images.gallery))
+    assert [drawing.name for drawing in detections] == ["pictures_clean_unified", "pictures_clean_separate"]
+    assert [drawing.name for drawing in galleries] == ["synthesis_draem", "synthesis_jnld", "synthesis_omnial"]
+    heads = [text.get_text() for text in galleries[2].figure.axes[0].texts]
     assert [name for name in heads if name in example_images.PANELS] == list(example_images.PANELS)
-
-
-def test_no_examples_no_figures(tmp_path: Path) -> None:
-    examples, values = example_images.Examples(tmp_path), Values(fake_rows())
-    assert not example_images.gallery(examples, values) + example_images.detections(examples, values)
-    assert not example_images.under_attack(examples, values)
 
 
 @pytest.mark.parametrize(("path", "said"), [("../secret.png", "outside"), ("gone.png", "cannot read")])
