@@ -1,8 +1,7 @@
 """A run folder drawn by numpy: rows, logs, manifests and example images as the benchmark leaves them."""
 
-import csv
-import json
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -23,20 +22,25 @@ SOURCE = "draem-unified+jnld-unified+omnial-unified"
 HIT = {"clean": 0.0, "unattacked": 0.0, "pgd-4": 0.16, "pgd-8": 0.31, "pgd-8-targeted": 0.42}
 
 
-def fake_rows(
+def fake_rows(*, sets: dict[str, str] = SETS, **how: Any) -> pd.DataFrame:
+    """Plausible rows: sets hurt more with eps, sources (unified) more than the rest, chance levels beside AP."""
+    return _rows(tuple(sets.items()), **how).copy()
+
+
+@cache
+def _rows(
+    sets: tuple[tuple[str, str], ...],
     categories: tuple[str, ...] = ("bottle", "grid"),
     counts: tuple[int, ...] = (83, 78),
     dataset: str = "mvtec_ad",
     detectors: tuple[str, ...] = DETECTORS,
-    sets: dict[str, str] = SETS,
     source: str = SOURCE,
 ) -> pd.DataFrame:
-    """Plausible rows: sets hurt more with eps, sources (unified) more than the rest, chance levels beside AP."""
     attacked = set(source.split("+"))
     images = (*counts, sum(counts))
     rows = []
     models = product(enumerate(detectors), PARADIGMS)
-    for ((d, detector), paradigm), (name, threat) in product(models, {"clean": "none", **sets}.items()):
+    for ((d, detector), paradigm), (name, threat) in product(models, (("clean", "none"), *sets)):
         hit = HIT.get(name, 0.2) * (1.0 if paradigm == "unified" else 0.55) * (1.2 - 0.2 * d)
         table = {}
         for c, category in enumerate(categories):
@@ -80,7 +84,7 @@ def _ball(threat: str, attack: str) -> dict[str, str]:
     return {**told, "norm": norm, "eps": eps} if norm in ("linf", "l2") else told | {"goal": "any"}
 
 
-def fake_run(run: Path, *, size: tuple[int, int] = (96, 96), notice: str | None = "Images: invented.") -> Path:
+def fake_run(run: Path, *, size: tuple[int, int] = (96, 96)) -> Path:
     """A whole run folder under `run`; images are `size` (height, width)."""
     random = np.random.default_rng(0)
     write_rows(run / "results.csv", fake_rows())
@@ -97,7 +101,7 @@ preset = "small"
         "platform": "Linux-6.1-x86_64", "device": "cpu", "precision": "32-true", "commit": "0123456789abcdef",
         "command": "omnial-bench run plans/fake.toml --data data_*_[x] --out $RUN", "seed": 0,
         "started": "2026-01-02T03:04:05Z", "dataset": {"name": "mvtec_ad", "fingerprint": "f" * 64, "root": "data"},
-        "data_notice": notice,
+        "data_notice": "Images: invented.",
     }  # fmt: skip
     write_json(run / "environment.json", environment)
     for detector in DETECTORS:
@@ -122,22 +126,16 @@ def _log(path: Path, random: np.random.Generator) -> None:
 
 
 def _manifest(path: Path, name: str, label: str) -> None:
-    sources = [{"name": part, "sha256": "0" * 64} for part in SOURCE.split("+")] if label != "none" else []
+    """What a report and a check read of one."""
     up = -1 if "targeted" in name else 1
-    steps = [1.2 + up * HIT[name] * 2 * (1 - np.exp(-i / 3)) for i in range(10)] if label != "none" else []
+    steps = [1.2 + up * HIT[name] * 2 * (1 - float(np.exp(-i / 3))) for i in range(10)] if label != "none" else []
     threat = {
         "name": name, "attack": "pgd", "objective": "balanced", "goal": "any", "norm": "linf", "eps": "8/255",
         "where": "frame", "steps": 10, "step_size": None, "restarts": 1, "options": {},
     }  # fmt: skip
-    manifest = {
-        "suite": "paper", "threat": threat, "label": label, "sources": sources, "seed": 0,
-        "dataset": "mvtec_ad", "data_fingerprint": "f" * 64, "size": [96, 96],
-        "loss": {"steps": [float(s) for s in steps]},
-        "counts": {"bottle": {"good": 8, "synthetic": 32}, "grid": {"good": 8, "synthetic": 32}},
-        "largest_change": {"none": 0, "linf 4/255": 4}.get(label, 8), "versions": {}, "files": {},
-    }  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(manifest), encoding="utf-8")
+    counts = {category: {"good": 8, "synthetic": 32} for category in ("bottle", "grid")}
+    largest = {"none": 0, "linf 4/255": 4}.get(label, 8)
+    write_json(path, {"threat": threat, "loss": {"steps": steps}, "counts": counts, "largest_change": largest})
 
 
 def _examples(folder: Path, size: tuple[int, int], random: np.random.Generator) -> None:
@@ -146,41 +144,33 @@ def _examples(folder: Path, size: tuple[int, int], random: np.random.Generator) 
     y, x = np.mgrid[0:h, 0:w]
     truth = ((y - h * 0.4) ** 2 + (x - w * 0.6) ** 2 < (h * 0.15) ** 2).astype(np.uint8) * 255
 
-    def put(image: np.ndarray, *row: str) -> None:
-        path = "/".join(row[:3]) + f"/{row[3]}-{row[4].replace('/', '_')}-{row[5]}.png"
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(folder / path)
-        index.append((*row, path))
+    def put(images: dict[str, np.ndarray], *row: str) -> None:
+        for role, image in images.items():
+            path = "/".join(row[:3]) + f"/{row[3]}-{row[4].replace('/', '_')}-{role}.png"
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.clip(image, 0, 255).astype(np.uint8)).save(folder / path)
+            index.append((*row, role, path))
 
-    for c, category in enumerate(("bottle", "grid")):
+    for (c, category), detector in product(enumerate(("bottle", "grid")), DETECTORS):
         waves = np.sin(x / (5 + 3 * c)) * np.sin(y / (9 - 3 * c))
         clean = np.stack([128 + 60 * waves, 120 + 50 * waves, 90 + 30 * waves], axis=-1)
         spoiled = np.where(truth[..., None] > 0, 255 - clean, clean)
-        for detector in DETECTORS:
-            panels = ("left", "right", "top", "bottom", "all") if detector == "omnial" else ("all",)
-            for panel in panels:
-                labels = np.where(truth > 0, 85 * (1 + (x + y) // 9 % 3), 0)
-                row = (detector, "synthesis", category, panel, f"{category}/train/good/000")
-                put(spoiled, *row[:2], *row[2:4], row[4], "input")
-                put(labels, *row, "truth")
-                put(clean, *row, "clean")
-            for paradigm in PARADIGMS:
-                for name in ("clean", *SETS):
-                    defect = "broken" if name == "clean" else "synthetic"
-                    row = (f"{detector}-{paradigm}", name, category, defect, f"{category}/test/{defect}/000")
-                    levels = 0 if name in ("clean", "unattacked") else 4 if name == "pgd-4" else 8
-                    noise = levels * random.choice([-1, 1], size=(h, w, 3))
-                    put(spoiled + noise, *row, "input")
-                    put(truth, *row, "truth")
-                    put(clean + 6 * random.standard_normal(clean.shape), *row, "reconstruction")
-                    put(np.clip(truth * 0.8 + 12 * levels * random.random((h, w)), 0, 255), *row, "map")
-                    if name != "clean":
-                        put(spoiled, *row, "original")
-                        put(clean, *row, "clean")
-    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("model", "set", "category", "defect", "id", "role", "path"))
-        writer.writerows(index)
+        for panel in ("left", "right", "top", "bottom", "all") if detector == "omnial" else ("all",):
+            labels = np.where(truth > 0, 85 * (1 + (x + y) // 9 % 3), 0)
+            images = {"input": spoiled, "truth": labels, "clean": clean}
+            put(images, detector, "synthesis", category, panel, f"{category}/train/good/000")
+        for paradigm, name in product(PARADIGMS, ("clean", *SETS)):
+            defect = "broken" if name == "clean" else "synthetic"
+            levels = 0 if name in ("clean", "unattacked") else 4 if name == "pgd-4" else 8
+            images = {
+                "input": spoiled + levels * random.choice([-1, 1], size=(h, w, 3)), "truth": truth,
+                "reconstruction": clean + 6 * random.standard_normal(clean.shape),
+                "map": np.clip(truth * 0.8 + 12 * levels * random.random((h, w)), 0, 255),
+            }  # fmt: skip
+            images |= {} if name == "clean" else {"original": spoiled, "clean": clean}
+            put(images, f"{detector}-{paradigm}", name, category, defect, f"{category}/test/{defect}/000")
+    names = ["model", "set", "category", "defect", "id", "role", "path"]
+    write_text(folder / "index.csv", pd.DataFrame(index, columns=names).to_csv(index=False, lineterminator="\n"))
 
 
 LOSS = {"any": (0.7, 1.9), "hide": (1.4, 0.2), "fabricate": (1.2, 0.15)}
@@ -208,7 +198,7 @@ ATTACKS = (
 )  # fmt: skip
 
 
-def fake_suites(*, seeds: tuple[int, ...] = (0,), n: int = 32) -> pd.DataFrame:
+def fake_suites(*, seeds: tuple[int, ...] = (0,)) -> pd.DataFrame:
     """Plausible rows of the test suites white-box, curve, worst-case, transfer and corruptions, with their controls."""
     rows = []
     attacks = {attack[1]: attack[3] for attack in ATTACKS} | {"transfer-pgd": "pgd"}
@@ -230,7 +220,7 @@ def fake_suites(*, seeds: tuple[int, ...] = (0,), n: int = 32) -> pd.DataFrame:
         for name, threat, source, hit in shown:
             rows += _results(
                 {c: _suite_figures(d, k, name, hit, seed) for k, c in enumerate(("bottle", "grid"))},
-                (n, n, 2 * n), [_aim(name, source)] * 3, detector=detector, paradigm=paradigm, dataset="mvtec_ad",
+                (32, 32, 64), [_aim(name, source)] * 3, detector=detector, paradigm=paradigm, dataset="mvtec_ad",
                 set=name, threat=threat, source=source, seed=seed,
                 **_ball(threat, attacks.get(name, name.rpartition("-")[0])),
             )  # fmt: skip
@@ -320,14 +310,11 @@ def fake_differences(rows: pd.DataFrame, width: float, sets: tuple[str, ...]) ->
     return differences_frame(found)
 
 
-def fake_campaign(run: Path, *, size: tuple[int, int] = (96, 96), seeds: tuple[int, ...] = (0,)) -> Path:
+def fake_campaign(run: Path, *, size: tuple[int, int] = (96, 96)) -> Path:
     """A run folder with test suites beside the fixed sets: rows, attacks.csv, health.csv, images with notes."""
     fake_run(run, size=size)
-    fixed = [fake_rows().assign(seed=seed) for seed in seeds]
-    for index, part in enumerate(fixed):
-        part["value"] += 0.01 * index * part["metric"].isin(["image_auroc", "pixel_auroc", "pixel_ap"])
-    write_rows(run / "results.csv", pd.concat([*fixed, fake_suites(seeds=seeds)], ignore_index=True))
-    write_records(run, attacks=fake_attempts(seeds=seeds))
+    write_rows(run / "results.csv", pd.concat([fake_rows(), fake_suites()], ignore_index=True))
+    write_records(run)
     _extremes(run / "examples")
     return run
 

@@ -26,11 +26,7 @@ def image_draws(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return tally.draws()["image_auroc"]
 
 
-def drawn(name: str, scores: torch.Tensor, labels: torch.Tensor) -> Drawn:
-    return kept(name, image_draws(scores, labels))
-
-
-def kept(name: str, draws: torch.Tensor) -> Drawn:
+def drawn(name: str, draws: torch.Tensor) -> Drawn:
     return replace(EMPTY, detector=name, value=float(draws[0]), deviations=text_of(draws))
 
 
@@ -39,15 +35,13 @@ def one(*parts: Drawn) -> Difference:
     return found
 
 
-def width(row: Difference) -> float:
-    assert row.low is not None and row.high is not None
-    return row.high - row.low
+def noisy(generator: torch.Generator, labels: torch.Tensor) -> torch.Tensor:
+    """The draws of a detector that finds the anomalous images by one spread of its noise."""
+    return image_draws(torch.randn(len(labels), generator=generator) + labels, labels)
 
 
 def test_a_model_against_itself_is_nothing_to_the_last_digit() -> None:
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(30) % 2 == 0
-    mine = drawn("a", torch.randn(30, generator=generator) + labels, labels)
+    mine = drawn("a", noisy(torch.Generator().manual_seed(0), torch.arange(30) % 2 == 0))
     row = one(mine, replace(mine, detector="b"))
     assert (row.difference, row.low, row.high) == (0.0, 0.0, 0.0)
 
@@ -65,39 +59,33 @@ def test_of_a_hundred_paired_intervals_some_ninety_five_hold_the_truth() -> None
             for shift in shifts
         ]
         draws = [image_draws(each, labels) for each in scores]
-        row = one(kept("a", draws[0]), kept("b", draws[1]))
-        assert row.low is not None and row.high is not None
+        row = one(*(drawn(name, each) for name, each in zip("ab", draws, strict=True)))
         held += row.low <= first - second <= row.high
-        apart = [ends_of(each) for each in draws]
-        ratios.append(width(row) / math.hypot(*(high - low for low, high in apart)))
+        apart = math.hypot(*(high - low for low, high in map(ends_of, draws)))
+        ratios.append((row.high - row.low) / apart)
     assert 0.90 * repeats <= held <= 0.985 * repeats
     # The variance of a difference is 2 (1 - correlation) of that of one: here 0.8, so less than half as wide.
     assert sum(ratios) / repeats < 0.6
 
 
 def test_half_precision_moves_no_end_that_is_printed() -> None:
-    generator = torch.Generator().manual_seed(2)
-    labels = torch.arange(40) % 2 == 0
-    first, second = (torch.randn(40, generator=generator) + labels for _ in range(2))
-    draws = image_draws(first, labels) - image_draws(second, labels)
-    low, high = ends_of(draws)
-    row = one(drawn("a", first, labels), drawn("b", second, labels))
-    assert row.low == pytest.approx(row.difference + low, abs=4e-4)
-    assert row.high == pytest.approx(row.difference + high, abs=4e-4)
+    generator, labels = torch.Generator().manual_seed(2), torch.arange(40) % 2 == 0
+    first, second = (noisy(generator, labels) for _ in range(2))
+    row = one(drawn("a", first), drawn("b", second))
+    ends = [row.difference + end for end in ends_of(first - second)]
+    assert [row.low, row.high] == pytest.approx(ends, abs=4e-4)
 
 
 def test_distances_of_classes_add_as_squares_and_means_need_the_same_classes() -> None:
-    generator = torch.Generator().manual_seed(3)
-    labels = torch.arange(24) % 2 == 0
+    generator, labels = torch.Generator().manual_seed(3), torch.arange(24) % 2 == 0
     parts = [
-        replace(drawn(name, torch.randn(24, generator=generator) + labels, labels), category=category)
+        replace(drawn(name, noisy(generator, labels)), category=category)
         for name in ("a", "b")
         for category in ("cap", "tile")
     ]
     cap, tile, mean = differences(parts)
     assert (cap.category, tile.category, mean.category, mean.n) == ("cap", "tile", "mean", 16)
     assert mean.difference == pytest.approx((cap.difference + tile.difference) / 2)
-    assert cap.low is not None and tile.low is not None and mean.low is not None
     below = math.hypot(cap.difference - cap.low, tile.difference - tile.low) / 2
     assert mean.difference - mean.low == pytest.approx(below)
     assert [row.category for row in differences(parts[:-1])] == ["cap"]

@@ -1,7 +1,6 @@
-"""The report: three formats from one context, the same bytes twice, nothing of the text read as markup, no torch."""
+"""The report: three formats from one context, nothing of the text read as markup, no torch."""
 
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -87,16 +86,6 @@ def test_pdf_is_whole(run: Path) -> None:
     pdf = (run / "report.pdf").read_bytes()
     assert pdf.startswith(b"%PDF-") and pdf.rstrip().endswith(b"%%EOF")
     assert not list(run.glob(".*")) and not list(run.glob("*.typ")) and not list(run.glob("data.json"))
-
-
-def test_the_same_rows_give_the_same_bytes(run: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    shutil.copytree(run, again)
-    write_report(again, ("md", "pdf"))
-    made = [path for path in run.rglob("*") if path.is_file() and path.parts[len(run.parts)] in ("figures", "tables")]
-    assert len(made) > 30
-    for path in [*made, run / "report.md", run / "report.pdf"]:
-        assert (again / path.relative_to(run)).read_bytes() == path.read_bytes(), path
 
 
 def test_rows_alone_make_a_report_that_says_what_it_lacks(tmp_path: Path) -> None:

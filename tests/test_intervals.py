@@ -1,5 +1,7 @@
 """Intervals over images, against the plain bootstrap and cases known by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -40,16 +42,12 @@ def test_it_is_the_plain_bootstrap_over_images() -> None:
             pair = truth[rows].flatten().numpy(), score[rows].flatten().numpy()
             values[f"{what}_auroc"].append(roc_auc_score(*pair))
             values[f"{what}_ap"].append(average_precision_score(*pair))
-    exact = {
-        f"{what}_{name}": figure(truth.flatten().numpy(), score.flatten().numpy())
-        for what, truth, score in (("pixel", masks, maps), ("image", labels, scores))
-        for name, figure in (("auroc", roc_auc_score), ("ap", average_precision_score))
-    }
     for name, (low, high) in found(maps, masks, scores, labels).items():
-        ends = np.quantile(values[name], [0.025, 0.975])
-        width = ends[1] - ends[0]
-        assert abs(exact[name] + low - ends[0]) < 0.25 * width, name
-        assert abs(exact[name] + high - ends[1]) < 0.25 * width, name
+        first, last = np.quantile(values[name], [0.025, 0.975])
+        truth, score = (masks, maps) if name.startswith("pixel") else (labels, scores)
+        figure = roc_auc_score if name.endswith("auroc") else average_precision_score
+        exact = figure(truth.flatten().numpy(), score.flatten().numpy())
+        assert [exact + low, exact + high] == pytest.approx([first, last], abs=0.25 * (last - first)), name
 
 
 def test_a_perfect_detector_has_no_width_and_neither_has_chance_of_ties() -> None:
@@ -73,8 +71,8 @@ def test_anomalous_images_with_empty_masks_are_drawn_like_others() -> None:
 
 def test_a_single_image_of_a_kind_has_no_spread_that_could_be_told() -> None:
     maps, masks, scores, labels = drawn(9, 1.5)
-    labels[1:] = False
-    masks[1:] = False
+    for marks in (labels, masks):
+        marks[1:] = False
     assert found(maps, masks, scores, labels) == {}
 
 
@@ -88,28 +86,22 @@ def test_where_a_kind_is_missing_there_is_none(monkeypatch: pytest.MonkeyPatch) 
     assert found(*drawn(8, 1.0)) == {}
 
 
-def test_distances_to_the_ends_of_a_mean_add_as_squares() -> None:
-    def row(category: str, value: float | None, low: float | None, high: float | None) -> Result:
-        return Result(
-            detector="a", paradigm="unified", preset="tiny", dataset="toy", category=category, set="s", threat="",
-            source="self", metric="pixel_auroc", value=value, n=5, seed=0, run="r", low=low, high=high,
-        )  # fmt: skip
+def row(category: str, value: float | None = 0.5, **facts: Any) -> Result:
+    return Result(
+        detector="a", paradigm="separate", preset="tiny", dataset="toy", category=category, set="s", threat="",
+        source="self", metric="pixel_auroc", value=value, n=5, seed=0, run="r", **facts,
+    )  # fmt: skip
 
-    *_, mean = with_means([row("a", 0.5, 0.44, 0.53), row("b", 0.7, 0.62, 0.74), row("c", None, None, None)])
-    assert (mean.category, mean.value) == ("mean", pytest.approx(0.6))
-    assert (mean.low, mean.high) == (pytest.approx(0.55), pytest.approx(0.625))
-    *_, mean = with_means([row("a", 0.5, 0.4, 0.6), row("b", 0.7, None, None)])
+
+def test_distances_to_the_ends_of_a_mean_add_as_squares() -> None:
+    *_, mean = with_means([row("a", 0.5, low=0.44, high=0.53), row("b", 0.7, low=0.62, high=0.74), row("c", None)])
+    assert mean.category == "mean"
+    assert (mean.value, mean.low, mean.high) == pytest.approx((0.6, 0.55, 0.625))
+    *_, mean = with_means([row("a", 0.5, low=0.4, high=0.6), row("b", 0.7)])
     assert mean.low is None and mean.high is None
 
 
 def test_a_mean_over_images_of_its_own_and_of_others_is_of_others() -> None:
     """A separate model that is the source of one category's images alone: no bound for the mean."""
-
-    def row(category: str, aim: str) -> Result:
-        return Result(
-            detector="a", paradigm="separate", preset="tiny", dataset="toy", category=category, set="s", threat="",
-            source="a-separate-a", metric="pixel_auroc", value=0.5, n=5, seed=0, run="r", aim=aim,
-        )  # fmt: skip
-
-    assert with_means([row("a", "pixel"), row("b", "pixel")])[-1].aim == "pixel"
-    assert with_means([row("a", "pixel"), row("b", "other")])[-1].aim == "other"
+    for other in ("pixel", "other"):
+        assert with_means([row("a", aim="pixel"), row("b", aim=other)])[-1].aim == other

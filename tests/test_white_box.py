@@ -1,14 +1,12 @@
 """Models attacked on the spot: which images, which rows, and what the worst of several attacks is."""
 
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from masked import Honest
-from one_task import remembered
 from torch import Tensor, nn
 
 from omnial_bench.attacks.aim import Rivals
@@ -24,7 +22,6 @@ from omnial_bench.evaluation.target import Labels, Outcome, Target
 from omnial_bench.evaluation.worst import Harm
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.models.outside.adapter import Adapted
-from omnial_bench.results import Result
 from omnial_bench.types import Detector, Prediction
 
 SIDE = 24
@@ -72,49 +69,49 @@ def suite(*threats: Threat, **settings: object) -> Suite:
     return Suite(name="wb", title="t", **{"against": "self", "threats": threats, **settings})  # type: ignore[arg-type]
 
 
+FIRST, RANKS = threat("a"), threat("a", objective="ranking")
+HIDE, INVENT = threat("hide", goal="hide"), threat("invent", goal="fabricate")
+SHORT = Threat(name="short", eps="8/255", steps=1, step_size="1/255", random_start=False)  # type: ignore[arg-type]
+"""One step of an eighth of its ball."""
+
+
 def target(module: nn.Module | None = None, **labels: str) -> Target:
     return Target(detector=Adapted(module or Bright()), labels=replace(LABELS, **labels))  # type: ignore[arg-type]
 
 
-def values(rows: list[Result], name: str, metric: str, detector: str = "bright") -> float:
-    (row,) = (r for r in rows if (r.set, r.metric, r.detector) == (name, metric, detector))
+def attacked(*threats: Threat, given: Target | None = None, images: Images | None = None, **how: Any) -> Outcome:
+    """What evaluate finds with seed 0; `how` goes to the suite."""
+    return evaluate(given or target(), suite(*threats, **how), images or clean_images(), "cap", seed=0)
+
+
+def value(found: Outcome, name: str, metric: str = "pixel_auroc", detector: str = "bright") -> float:
+    (row,) = (r for r in found.rows if (r.set, r.metric, r.detector) == (name, metric, detector))
     assert row.value is not None
     return row.value
 
 
 class TestRows:
     def test_every_threat_and_the_images_before_it_are_scored(self) -> None:
-        threats = (
-            threat("any", options={"decay": True}), threat("hide", goal="hide"), threat("invent", goal="fabricate"),
-        )  # fmt: skip
-        found = evaluate(target(), suite(*threats), clean_images(), "cap", seed=0)
-        said = {(row.set, row.threat, row.source) for row in found.rows}
+        found = attacked(threat("any", options={"decay": True}), HIDE, INVENT)
+        said = {(row.set, row.threat, row.source, row.attack, row.norm, row.eps, row.goal) for row in found.rows}
         assert said == {
-            ("wb-unattacked", "none", "none"),
-            ("any", "linf 8/255", "self"),
-            ("hide", "linf 8/255 hide", "self"),
-            ("invent", "linf 8/255 fabricate", "self"),
-        }
-        assert {(row.set, row.attack, row.norm, row.eps, row.goal) for row in found.rows} == {
-            ("wb-unattacked", "", "", "", ""),
-            *((name, "pgd", "linf", "8/255", goal) for name, goal in (("any", "any"), ("hide", "hide"))),
-            ("invent", "pgd", "linf", "8/255", "fabricate"),
+            ("wb-unattacked", "none", "none", "", "", "", ""),
+            ("any", "linf 8/255", "self", "pgd", "linf", "8/255", "any"),
+            ("hide", "linf 8/255 hide", "self", "pgd", "linf", "8/255", "hide"),
+            ("invent", "linf 8/255 fabricate", "self", "pgd", "linf", "8/255", "fabricate"),
         }
         assert {row.metric for row in found.rows if row.set == "any"} >= set(METRICS)
-        assert {row.n for row in found.rows if row.metric == "pixel_auroc"} == {9}
-        assert {row.n for row in found.rows if row.metric == "psnr"} == {3}
-        assert [(one.set, one.attacked, one.flat, one.direction) for one in found.attempts] == [
-            ("any", 9, 0, "up"), ("hide", 6, 0, "down"), ("invent", 3, 0, "down"),
+        for metric, n in (("pixel_auroc", 9), ("psnr", 3)):
+            assert {row.n for row in found.rows if row.metric == metric} == {n}
+        assert [(one.set, one.attacked, one.flat, one.direction, one.options) for one in found.attempts] == [
+            ("any", 9, 0, "up", "decay"), ("hide", 6, 0, "down", ""), ("invent", 3, 0, "down", ""),
         ]  # fmt: skip
         assert {one.largest_change for one in found.attempts} == {8.0}
-        assert [one.options for one in found.attempts] == ["decay", "", ""]
         for one in found.attempts:
             first, *_, last = (float(loss) for loss in one.losses.split())
             assert last > first if one.direction == "up" else last < first
-
-    def test_reconstructions_are_held_against_the_image_before_the_attack(self) -> None:
-        found = evaluate(target(), suite(threat("any")), clean_images(), "cap", seed=0)
-        assert values(found.rows, "any", "psnr") < values(found.rows, "wb-unattacked", "psnr")
+        # Reconstructions are held against the image before the attack.
+        assert value(found, "any", "psnr") < value(found, "wb-unattacked", "psnr")
 
     def test_the_same_seed_gives_the_same_rows(self) -> None:
         one, two, other = (
@@ -127,52 +124,42 @@ class TestRows:
     def test_what_comes_after_a_corruption_is_measured_from_its_images_and_their_truth(self) -> None:
         """The square moves by a pixel and a half and is found as before; the balls around the moved images are kept,
         though these lie far from where they were."""
-        move = {"eps": "1", "attack": "shift", "options": {"severity": 5}}
-        threats = [
-            Threat(name="far", steps=1, **move), threat("still", eps="1/255", after="far"), threat("pgd", after="far"),
-        ]  # fmt: skip
-        images = clean_images()
-        found = evaluate(target(), suite(*threats), images, "cap", seed=0)
-        assert values(found.rows, "far", "pixel_auroc") == pytest.approx(
-            values(found.rows, "wb-unattacked", "pixel_auroc"), abs=0.01
-        )
-        figures = [values(found.rows, name, "pixel_auroc") for name in ("far", "still", "pgd")]
+        far = Threat(name="far", steps=1, eps="1", attack="shift", options={"severity": 5})  # type: ignore[arg-type]
+        found = attacked(far, threat("still", eps="1/255", after="far"), threat("pgd", after="far"))
+        figures = [value(found, name) for name in ("far", "still", "pgd")]
+        assert figures[0] == pytest.approx(value(found, "wb-unattacked"), abs=0.01)
         assert figures == sorted(figures, reverse=True) and figures[0] > figures[1]
-        assert [one.largest_change for one in found.attempts] == [found.attempts[0].largest_change, 1.0, 8.0]
+        assert [one.largest_change for one in found.attempts][1:] == [1.0, 8.0]
         assert [one.options for one in found.attempts] == ["severity = 5", "after = far", "after = far"]
-        assert {row.threat for row in found.rows if row.set == "pgd"} == {"linf 8/255 after far"}
-        assert {row.eps for row in found.rows if row.set == "pgd"} == {"8/255"}
+        assert {(row.threat, row.eps) for row in found.rows if row.set == "pgd"} == {
+            ("linf 8/255 after far", "8/255"),
+        }  # fmt: skip
 
 
 class TestWorst:
     def test_it_is_no_better_than_any_of_them(self) -> None:
-        threats = (
-            threat("any"),
-            threat("hide", goal="hide"),
-            threat("invent", goal="fabricate"),
-            threat("weak", "1/255"),
-        )
-        found = evaluate(target(), suite(*threats, worst=True), clean_images(), "cap", seed=0)
+        threats = (FIRST, HIDE, INVENT, threat("weak", "1/255"))
+        found = attacked(*threats, worst=True)
         for metric in ("image_auroc", "image_ap", "pixel_auroc"):
-            assert values(found.rows, "wb-worst", metric) <= min(values(found.rows, t.name, metric) for t in threats)
-        (label,) = {row.threat for row in found.rows if row.set == "wb-worst"}
-        assert label == "worst of 4"
-        assert not [row for row in found.rows if row.set == "wb-worst" and row.metric in ("psnr", "ssim")]
+            assert value(found, "wb-worst", metric) <= min(value(found, each.name, metric) for each in threats)
+        worst = [row for row in found.rows if row.set == "wb-worst"]
+        assert {row.threat for row in worst} == {"worst of 4"}
+        assert not {row.metric for row in worst} & {"psnr", "ssim"}
+
+    def test_it_takes_the_worst_of_every_image(self) -> None:
+        threats = (threat("hide", "26/255", goal="hide"), threat("invent", "26/255", goal="fabricate"))
+        found = attacked(*threats, worst=True)
+        both, *each = (value(found, name, "image_auroc") for name in ("wb-worst", "hide", "invent"))
+        assert both < min(each)
 
     def test_any_harm_is_never_weaker_than_another_goal_or_objective_of_its_ball(self) -> None:
         """A first attack of one short step, parts of several: image by image the worse, and in its own ball alone."""
-        short = Threat(name="short", eps="8/255", steps=1, step_size="1/255", random_start=False)  # type: ignore[arg-type]
-        parts = (threat("hide", goal="hide"), threat("invent", goal="fabricate"), threat("line", objective="linear"))
+        parts = (HIDE, INVENT, threat("line", objective="linear"))
         others = (threat("large", "16/255", goal="hide"), threat("other", norm="l2", eps="9", goal="hide"))
-        alone = evaluate(target(), suite(short), clean_images(), "cap", seed=0)
-        whole = evaluate(target(), suite(short, *parts), clean_images(), "cap", seed=0)
-        least = min(values(whole.rows, part.name, "pixel_auroc") for part in parts)
-        figure = values(whole.rows, "short", "pixel_auroc")
-        assert figure <= least < values(alone.rows, "short", "pixel_auroc")
-        for apart in (suite(short, *others), suite(short, *parts, composed=False)):
-            rows = evaluate(target(), apart, clean_images(), "cap", seed=0).rows
-            assert values(rows, "short", "pixel_auroc") == values(alone.rows, "short", "pixel_auroc")
-        assert [row for row in alone.rows if row.set == "short"] != [row for row in whole.rows if row.set == "short"]
+        alone, whole = attacked(SHORT), attacked(SHORT, *parts)
+        assert value(whole, "short") <= min(value(whole, part.name) for part in parts) < value(alone, "short")
+        for apart in (attacked(SHORT, *others), attacked(SHORT, *parts, composed=False)):
+            assert value(apart, "short") == value(alone, "short")
 
     @pytest.mark.parametrize("changes", [{"attack": "apgd"}, {"where": "foreground"}])
     def test_another_attack_and_the_foreground_alone_are_parts_of_any_harm(
@@ -182,43 +169,29 @@ class TestWorst:
         monkeypatch.setattr(
             "omnial_bench.evaluation.attempt.foreground", lambda images, _: torch.ones_like(images[:, 0]).bool()
         )
-        short = Threat(name="short", eps="8/255", steps=1, step_size="1/255", random_start=False)  # type: ignore[arg-type]
-        part = threat("part", **changes)
-        rows = evaluate(target(), suite(short, part), clean_images(), "cap", seed=0).rows
-        assert values(rows, "short", "pixel_auroc") <= values(rows, "part", "pixel_auroc")
-        strong, weak = threat("strong"), short.model_copy(update={"name": "weak", "where": "foreground"})
-        rows = evaluate(target(), suite(weak, strong), clean_images(), "cap", seed=0).rows
-        assert values(rows, "weak", "pixel_auroc") > values(rows, "strong", "pixel_auroc")
+        found = attacked(SHORT, threat("part", **changes))
+        assert value(found, "short") <= value(found, "part")
+        found = attacked(SHORT.model_copy(update={"name": "weak", "where": "foreground"}), threat("strong"))
+        assert value(found, "weak") > value(found, "strong")
 
     @pytest.mark.parametrize("changes", [{"attack": "square"}, {"attack": "fgsm", "steps": 1}, {"steps": 6}])
     def test_what_an_attack_is_compared_with_is_no_part_of_it(self, changes: dict[str, object]) -> None:
-        short = Threat(name="short", eps="8/255", steps=1, step_size="1/255", random_start=False)  # type: ignore[arg-type]
         part = threat("part").model_copy(update=changes)
-        alone, both = (
-            evaluate(target(), suite(*them), clean_images(), "cap", seed=0) for them in ((short,), (short, part))
-        )
-        assert values(both.rows, "short", "pixel_auroc") == values(alone.rows, "short", "pixel_auroc")
+        assert value(attacked(SHORT, part), "short") == value(attacked(SHORT), "short")
 
     def test_the_score_is_the_worse_of_both_attacks_image_by_image(self) -> None:
-        score = threat("score", objective="image_score")
-        rows = evaluate(target(), suite(score, threat("hide", goal="hide")), clean_images(), "cap", seed=0).rows
-        assert values(rows, "score", "image_auroc") <= values(rows, "hide", "image_auroc")
-
-    def test_it_takes_the_worst_of_every_image(self) -> None:
-        threats = (threat("hide", "26/255", goal="hide"), threat("invent", "26/255", goal="fabricate"))
-        found = evaluate(target(), suite(*threats, worst=True), clean_images(), "cap", seed=0)
-        both = values(found.rows, "wb-worst", "image_auroc")
-        assert both < values(found.rows, "hide", "image_auroc")
-        assert both < values(found.rows, "invent", "image_auroc")
+        found = attacked(threat("score", objective="image_score"), HIDE)
+        assert value(found, "score", "image_auroc") <= value(found, "hide", "image_auroc")
 
     def test_harm_is_the_share_of_wrong_pairs(self) -> None:
         masks = torch.tensor([[[True, False, False, False]]])
         harm = Harm(torch.tensor([[[0.5, 0.1, 0.2, 0.9]]]), masks)
         # The anomalous pixel lies under one of three normal ones; one of three normal pixels lies over it.
-        assert harm(torch.tensor([[[0.5, 0.1, 0.2, 0.9]]]), masks).item() == pytest.approx(1 / 3 + 1 / 3)
-        assert harm(torch.tensor([[[0.0, 0.0, 0.0, 0.0]]]), masks).item() == pytest.approx(1)
-        assert harm(torch.tensor([[[2.0, 0.0, 0.0, 0.0]]]), masks).item() == 0
-        assert harm(torch.tensor([[[0.0, 2.0, 2.0, 2.0]]]), masks).item() == 2
+        for odds, share in (
+            ([0.5, 0.1, 0.2, 0.9], 1 / 3 + 1 / 3), ([0.0, 0.0, 0.0, 0.0], 1), ([2.0, 0.0, 0.0, 0.0], 0),
+            ([0.0, 2.0, 2.0, 2.0], 2),
+        ):  # fmt: skip
+            assert harm(torch.tensor([[odds]]), masks).item() == pytest.approx(share)
 
 
 class TestTransfer:
@@ -230,9 +203,9 @@ class TestTransfer:
             ("bright", "wb-unattacked", "none"), ("bright", "any", "self"), ("red", "any", "bright-unified"),
         }  # fmt: skip
         assert [one.source for one in found.attempts] == ["bright-unified"]
-        clean = evaluate(other, suite(threat("none", eps="0")), clean_images(), "cap", seed=0)
-        before = values(clean.rows, "wb-unattacked", "pixel_auroc", "red")
-        assert values(found.rows, "any", "pixel_auroc", "red") < before
+        clean = attacked(threat("none", eps="0"), given=other)
+        before = value(clean, "wb-unattacked", detector="red")
+        assert value(found, "any", detector="red") < before
 
 
 class Counting(Bright):
@@ -262,8 +235,7 @@ class TestStart:
         first = threat("first", **short)
         parts = first, threat("on", start="first", **short), first.model_copy(update={"name": "first", "steps": 6})
         images = by_kind(16)
-        two = evaluate(target(), suite(*parts[:2]), images, "cap", seed=0)
-        six = evaluate(target(), suite(parts[2]), images, "cap", seed=0)
+        two, six = attacked(*parts[:2], images=images), attacked(parts[2], images=images)
         losses = [[float(word) for word in one.losses.split()] for one in (*two.attempts, *six.attempts)]
         # Between the two parts lies the rounding to bytes, of at most half a grey level.
         at_random, *further = losses[1]
@@ -278,7 +250,7 @@ class TestStart:
         monkeypatch.setattr(Rivals, "of", lambda *parts: seen.append(parts) or original(*parts))
         for start in ({}, {"start": "first"}):
             threats = threat("first", objective="linear"), threat("on", objective="pooled", **start)
-            evaluate(target(), suite(*threats), clean_images(), "cap", seed=0)
+            attacked(*threats)
         (before, same, _), (again, begun, stirred) = seen
         assert same is before
         for (odds, truth), (alike, _), (moved, _), (noisy, _) in zip(before, again, begun, stirred, strict=True):
@@ -319,7 +291,7 @@ def test_the_gradient_of_an_image_score_is_held_against_forward_passes_as_well(b
     threats = threat("any"), threat("score", objective="image_score", **begins)
     told = []
     for module in (Bright(), Apart(cut=False), Apart(cut=True)):
-        found = evaluate(target(module), suite(*threats, slopes=True), clean_images(), "cap", seed=0)
+        found = attacked(*threats, given=target(module), slopes=True)
         told.append([None if one.agreement is None else one.agreement > WHOLE for one in found.attempts])
     assert told == [[True, None], [True, True], [True, False]]
 
@@ -327,47 +299,40 @@ def test_the_gradient_of_an_image_score_is_held_against_forward_passes_as_well(b
 class TestPasses:
     """Attack and score: what passes the network, and what need not pass it again."""
 
-    def passed(self, *threats: Threat, **settings: object) -> dict[bool, int]:
+    @pytest.mark.parametrize(
+        ("threats", "with_gradient", "without"),
+        [
+            # The last step's image is scored as bytes, which no step has seen: that pass is the score's alone.
+            ([FIRST], 3 * 60, 60 + 60),
+            ([threat("best", options={"best": True})], 3 * 60, 60 + 60 + 60),
+            ([FIRST.model_copy(update={"attack": "noise", "steps": 1})], 0, 120),
+            # An objective looks at all images and at these under a small noise, once for a ball, also where it aims at
+            # a part; where an attack begins, and with noise, for what goes on. Another ball has a noise of its own.
+            ([RANKS], 3 * 60, 60 + 60 + 2 * 60),
+            ([RANKS, threat("b", where="foreground", objective="ranking")], 6 * 60, 60 + 2 * 60 + 2 * 60),
+            ([RANKS, threat("c", "4/255", objective="ranking")], 6 * 60, 60 + 2 * 60 + 3 * 60),
+            # What goes on stands in the corner of its ball, and looks at each image once.
+            ([RANKS, threat("on", objective="pooled", start="a")], 4 * 60, 60 + 2 * 60 + 4 * 60),
+            # Not again at what is seen in choosing where to begin: at the random start, and in the corner where the one
+            # before has come, from where it can move no further.
+            ([FIRST, threat("score", objective="image_score", start="a")], 3 * 60 + 2 * 60, 60 + 2 * 60),
+            # In batches of 16 the 20 normal images fill one and share one: `hide` leaves 16, `fabricate` 28 alone.
+            ([HIDE], 3 * 40, 60 + 44),
+            ([INVENT], 3 * 20, 60 + 32),
+            ([threat("none", eps="0")], 0, 60),
+            ([FIRST, HIDE], 3 * 100, 60 + 60 + 44),
+        ],
+    )
+    def test_an_image_passes_no_more_often_than_it_must(
+        self, threats: list[Threat], with_gradient: int, without: int
+    ) -> None:
         counting = Counting()
-        evaluate(target(counting), suite(*threats, **settings), by_kind(), "cap", seed=0)
-        return counting.passed
-
-    def test_an_attack_takes_one_pass_a_step_and_the_score_one_more(self) -> None:
-        """The last step's image is scored as bytes, which no step has seen: that pass is the score's alone."""
-        assert self.passed(threat("any")) == {True: 3 * 60, False: 60 + 60}
-        assert self.passed(threat("best", options={"best": True})) == {True: 3 * 60, False: 60 + 60 + 60}
-        assert self.passed(threat("noise").model_copy(update={"attack": "noise", "steps": 1})) == {True: 0, False: 120}
-
-    def test_what_an_objective_looks_at_besides_is_looked_at_once_for_a_ball(self) -> None:
-        """All images and these under a small noise, for the first; where an attack begins, and with noise, for what
-        goes on. One that aims at a part sees all too; another ball has a noise of its own."""
-        ranks = {"objective": "ranking"}
-        first, other = threat("a", **ranks), threat("b", where="foreground", **ranks)
-        assert self.passed(first) == {True: 3 * 60, False: 60 + 60 + 2 * 60}
-        assert self.passed(first, other) == {True: 6 * 60, False: 60 + 2 * 60 + 2 * 60}
-        assert self.passed(first, threat("c", "4/255", **ranks)) == {True: 6 * 60, False: 60 + 2 * 60 + 3 * 60}
-        on = threat("on", objective="pooled", start="a")
-        # What goes on stands in the corner of its ball, and looks at each image once.
-        assert self.passed(first, on) == {True: 4 * 60, False: 60 + 2 * 60 + 4 * 60}
-
-    def test_what_is_seen_in_choosing_where_to_begin_is_not_looked_at_again(self) -> None:
-        """At the random start and in the corner where the one before has come, from where it can move no further."""
-        first, score = threat("any"), threat("score", objective="image_score", start="any")
-        assert self.passed(first) == {True: 3 * 60, False: 60 + 60}
-        assert self.passed(first, score) == {True: 3 * 60 + 2 * 60, False: 60 + 2 * 60}
-
-    def test_batches_that_a_goal_leaves_alone_do_not_pass_again(self) -> None:
-        """In batches of 16 the 20 normal images fill one and share one: `hide` leaves 16, `fabricate` 28 alone."""
-        assert self.passed(threat("hide", goal="hide")) == {True: 3 * 40, False: 60 + 44}
-        assert self.passed(threat("invent", goal="fabricate")) == {True: 3 * 20, False: 60 + 32}
-        assert self.passed(threat("none", eps="0")) == {True: 0, False: 60}
-
-    def test_the_worst_of_all_threats_needs_no_pass_of_its_own(self) -> None:
-        threats = (threat("any"), threat("hide", goal="hide"))
-        assert self.passed(*threats, worst=True) == self.passed(*threats) == {True: 3 * 100, False: 60 + 60 + 44}
+        # The worst of several threats needs no pass of its own.
+        attacked(*threats, given=target(counting), images=by_kind(), worst=len(threats) > 1)
+        assert counting.passed == {True: with_gradient, False: without}
 
     def test_no_row_is_moved_by_it(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        threats = (threat("any"), threat("hide", goal="hide"), threat("invent", goal="fabricate"), threat("no", "0"))
+        threats = (FIRST, HIDE, INVENT, threat("no", "0"))
         for detector in (Adapted(Bright()), Honest()):
             found = []
             for alike in (_alike, lambda *_: frozenset()):
@@ -396,7 +361,7 @@ class TestImages:
             "omnial_bench.evaluation.attempt._measure",
             lambda _, images, before: seen.append(images != before.images) or 8.0,
         )
-        evaluate(target(), suite(threat("fg", where="foreground"), threat("frame")), clean_images(), "cap", seed=0)
+        attacked(threat("fg", where="foreground"), threat("frame"))
         inside, everywhere = seen
         assert inside[..., :12].any() and not inside[..., 12:].any()
         assert everywhere[..., 12:].any()
@@ -407,15 +372,15 @@ class TestImages:
         assert {one.role for one in found.examples} == {"input", "original", "truth", "map", "reconstruction"}
         assert all((tmp_path / "examples" / one.path).is_file() for one in found.examples)
 
-    def test_a_image_outside_its_ball_is_refused(self) -> None:
+    def test_an_image_outside_its_ball_is_refused(self) -> None:
         before = clean_images(2)
         images = before.images.clone()
-        images[1, 0, 0, 0] += 9
+        images[1, 0, 0, 0] += 8
+        for ball in (threat("pgd"), threat("pgd", eps="1/2", norm="l2")):
+            assert _measure(ball, images, before) == 8
+        images[1, 0, 0, 0] += 1
         with pytest.raises(UserError, match=r"within linf 8/255 of its original"):
             _measure(threat("pgd"), images, before)
-        images[1, 0, 0, 0] -= 1
-        assert _measure(threat("pgd"), images, before) == 8
-        assert _measure(threat("pgd", eps="1/2", norm="l2"), images, before) == 8
 
 
 class Odd(Detector):
@@ -430,48 +395,25 @@ class Odd(Detector):
         return Prediction(self.change(logits), pooling=1)  # type: ignore[operator]
 
 
-class TestMistakes:
-    @pytest.mark.parametrize(
-        ("change", "message"),
-        [
-            (lambda logits: logits * torch.nan, "NaN|infinite|finite"),
-            (lambda logits: logits * torch.inf, "NaN|infinite|finite"),
-            (lambda logits: logits[..., ::2, ::2], "12x12|(12, 12)"),
-            (lambda logits: logits.detach(), "gradient"),
-        ],
-    )
-    @pytest.mark.parametrize("objective", ["balanced", "pooled", "ranking"])
-    def test_a_detector_that_cannot_be_attacked_is_one_line(self, change: object, message: str, objective: str) -> None:
-        odd = Target(detector=Odd(change), labels=LABELS)
-        with pytest.raises(UserError, match=message) as caught:
-            evaluate(odd, suite(threat("any", objective=objective)), clean_images(), "cap", seed=0)
-        assert "\n" not in str(caught.value)
-
-
-class TestRemembered:
-    def test_a_task_is_done_once_and_again_when_its_images_are_gone_or_damaged(self, tmp_path: Path) -> None:
-        made: list[int] = []
-
-        def make() -> Outcome:
-            made.append(1)
-            return evaluate(target(), suite(threat("any")), clean_images(), "cap", seed=0, out=tmp_path)
-
-        first, again = (remembered(tmp_path, "t", make) for _ in range(2))
-        assert first == again and len(made) == 1
-        image = tmp_path / "examples" / first.examples[0].path
-        image.unlink()
-        remembered(tmp_path, "t", make)
-        assert len(made) == 2
-        image.write_bytes(image.read_bytes()[:-9])
-        remembered(tmp_path, "t", make)
-        assert len(made) == 3 and image.with_name(f"{image.name}.damaged").is_file()
-        remembered(tmp_path, "t", make, seed=1)
-        assert len(made) == 4
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda logits: logits * torch.nan, "NaN|infinite|finite"),
+        (lambda logits: logits * torch.inf, "NaN|infinite|finite"),
+        (lambda logits: logits[..., ::2, ::2], "12x12|(12, 12)"),
+        (lambda logits: logits.detach(), "gradient"),
+    ],
+)
+@pytest.mark.parametrize("objective", ["balanced", "pooled", "ranking"])
+def test_a_detector_that_cannot_be_attacked_is_one_line(change: object, message: str, objective: str) -> None:
+    odd = Target(detector=Odd(change), labels=LABELS)
+    with pytest.raises(UserError, match=message) as caught:
+        attacked(threat("any", objective=objective), given=odd)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_eps_of_an_attempt_is_written_in_grey_levels() -> None:
-    found = evaluate(target(), suite(threat("a", "16/255"), threat("b", "1/3")), clean_images(3), "cap", seed=0)
-    assert [Fraction(one.eps) for one in found.attempts] == [Fraction(16, 255), Fraction(1, 3)]
+    found = attacked(threat("a", "16/255"), threat("b", "1/3"), images=clean_images(3))
     assert [one.eps for one in found.attempts] == ["16/255", "85/255"]
 
 

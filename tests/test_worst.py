@@ -26,9 +26,7 @@ def chosen(maps: list[torch.Tensor], masks: torch.Tensor) -> float:
 
 
 def area(maps: torch.Tensor, masks: torch.Tensor) -> float:
-    found = auroc(maps.flatten(), masks.flatten())
-    assert found is not None
-    return found
+    return auroc(maps.flatten(), masks.flatten())
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -53,9 +51,10 @@ def test_a_stronger_attack_counts_beyond_the_range_before_it() -> None:
 
 def test_image_scores_are_the_lowest_of_a_defect_and_the_highest_of_a_good_part() -> None:
     masks = torch.tensor([[[True]], [[False]]])
-    worst = Worst(torch.zeros(2, 1, 1), torch.tensor([0.5, 0.5]), masks, torch.tensor([True, False]))
-    worst.update(torch.zeros(2, 1, 1), torch.tensor([0.1, 0.2]))
-    worst.update(torch.zeros(2, 1, 1), torch.tensor([0.3, 0.9]))
+    maps = torch.zeros(2, 1, 1)
+    worst = Worst(maps, torch.tensor([0.5, 0.5]), masks, torch.tensor([True, False]))
+    for scores in ([0.1, 0.2], [0.3, 0.9]):
+        worst.update(maps, torch.tensor(scores))
     torch.testing.assert_close(worst.scores, torch.tensor([0.1, 0.9]))
 
 
