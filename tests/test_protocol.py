@@ -17,7 +17,6 @@ from fake_run import fake_rows, fake_run
 from omnial_bench.cli.check import check
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import sha256, write_json, write_text
-from omnial_bench.reports.protocol import protocol_of
 from omnial_bench.results import read_rows, write_rows
 
 ATTEMPT = "suite,set,attack,objective,goal,norm,eps,where,steps,restarts,options\n"
@@ -219,16 +218,6 @@ def test_a_baseline_of_another_protocol_is_refused_with_what_differs(
     assert invoke(run / "results.csv", "--baseline", base).exit_code == 0
     assert invoke(run, "--baseline", base, "--update").exit_code == 0
     assert invoke(run, "--baseline", base).exit_code == 0
-
-
-def test_a_protocol_is_read_from_what_a_run_leaves(run: Path) -> None:
-    protocol = protocol_of(run)
-    assert protocol["threats"]["quick-any"] == {
-        "attack": "pgd", "objective": "balanced", "goal": "any", "norm": "linf", "eps": "8/255", "where": "frame",
-        "steps": "10", "restarts": "1", "options": "decay",
-    }  # fmt: skip
-    assert protocol["threats"]["pgd-8"]["attack"] == "pgd"
-    assert protocol_of(run / "results.csv") == {}
 
 
 def test_sets_of_one_side_alone_are_no_other_protocol(run: Path, base: Path) -> None:
