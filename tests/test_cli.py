@@ -223,6 +223,7 @@ MISTAKES: list[tuple[Callable[[Path], None], str, str]] = [
         (nothing, line.replace("--out out", "--out plan.toml/out"), "cannot write to plan.toml/out")
         for line in (RUN, TRAIN, ATTACK, SCORE, "demo --out out")
     ],
+    (nothing, RUN.replace("--out out", "--out s3://bucket/run"), "expected a folder, got the URL s3://bucket/run"),
     (nothing, "data toy plan.toml/out", "cannot write to plan.toml/out"),
     (nothing, TRAIN.replace("--out out", "--out model --seed 1"), "model holds a finished training"),
     (nothing, "report nowhere", "no results at nowhere"),

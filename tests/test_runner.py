@@ -348,29 +348,23 @@ class TestDryRun:
         assert found["set pgd-4"] == ("code changed",)
 
 
-class TestCommand:
-    """`run --dry-run`, and options that do not go together."""
-
-    @pytest.fixture
-    def given(self, place: Path, tmp_path: Path) -> str:
-        write_text(tmp_path / "plan.toml", tomli_w.dumps(without_none(plan(place).model_dump(mode="json"))))
-        return f"run {tmp_path / 'plan.toml'} --data {place / 'data'} --device cpu"
-
-    def test_tasks_are_listed(self, copied: Path, given: str, command: Command) -> None:
-        weights = copied / "models" / "mini-separate-cap" / "checkpoint.safetensors"
-        weights.unlink()
-        before = contents(copied)
-        status, out, err = command(f"{given} --out {copied} --dry-run")
-        assert (status, err) == (0, "")
-        assert out.splitlines()[-1] == "28 tasks: 21 done, 7 due"
-        assert "depends on train mini-separate-cap, which is due" in " ".join(out.split())
-        rows = json.loads(command(f"{given} --out {copied} --dry-run --json").out)
-        assert [row["task"] for row in rows if row["status"] == "due"] == [
-            "train mini-separate-cap", *(f"score mini-separate-cap on {name}" for name in SETS), "report",
-        ]  # fmt: skip
-        assert rows[1]["why"] == [f"{weights} is missing"]
-        assert rows[7]["needs"] == ["train-mini-unified"]
-        assert contents(copied) == before
+def test_the_command_lists_tasks(place: Path, copied: Path, command: Command) -> None:
+    write_text(place / "plan.toml", tomli_w.dumps(without_none(plan(place).model_dump(mode="json"))))
+    line = f"run {place}/plan.toml --data {place}/data --device cpu --out {copied} --dry-run"
+    weights = copied / "models" / "mini-separate-cap" / "checkpoint.safetensors"
+    weights.unlink()
+    before = contents(copied)
+    status, out, err = command(line)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[-1] == "28 tasks: 21 done, 7 due"
+    assert "depends on train mini-separate-cap, which is due" in " ".join(out.split())
+    rows = json.loads(command(f"{line} --json").out)
+    assert [row["task"] for row in rows if row["status"] == "due"] == [
+        "train mini-separate-cap", *(f"score mini-separate-cap on {name}" for name in SETS), "report",
+    ]  # fmt: skip
+    assert rows[1]["why"] == [f"{weights} is missing"]
+    assert rows[7]["needs"] == ["train-mini-unified"]
+    assert contents(copied) == before
 
 
 def changed_plan(place: Path, out: Path, change: str) -> tuple[Plan, Settings]:
