@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -259,10 +260,8 @@ def test_a_full_disk_is_one_line(command: Command, place: Path, monkeypatch: pyt
 
 
 def test_room_is_asked_for_where_there_is_none(command: Command, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device", str(place / "out"))
-
-    monkeypatch.setattr(train_task, "train", full)
+    full = OSError(28, "No space left on device", str(place / "out"))
+    monkeypatch.setattr(train_task, "train", Mock(side_effect=full))
     said = command(TRAIN)
     assert said.status == 2
     assert said.err == f"error: No space left on device: {place / 'out'}; make room and give the same command again\n"

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -243,10 +244,7 @@ def test_checks_that_fail_and_rows_that_are_replaced_are_told(command: Command, 
 def test_an_interrupt_says_that_detectors_from_elsewhere_begin_anew(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("omnial_bench.pipeline.score_models.assess", stopped)
+    monkeypatch.setattr("omnial_bench.pipeline.score_models.assess", Mock(side_effect=KeyboardInterrupt))
     said = command(f"score --detector means:Mean --category cap --data data --out out {SIZE}")
     assert said == Said(
         2, "", "interrupted; what is done stays, the same command scores detectors from elsewhere from the beginning\n"

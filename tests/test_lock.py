@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -153,10 +154,7 @@ def test_a_lock_file_of_another_program_keeps_nobody_out(tmp_path: Path) -> None
 
 
 def test_a_file_system_without_locks_is_a_warning(tmp_path: Path, monkeypatch, caplog) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(38, "Function not implemented")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(38, "Function not implemented")))
     with locked(tmp_path):
         assert not abandoned(tmp_path)
     assert "see to it that one run at a time uses the folder" in caplog.text

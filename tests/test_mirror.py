@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import fsspec
 import pytest
@@ -73,11 +74,8 @@ KINDS = {Training, Building, Scoring, Attacking}
 
 
 def forbid(patch: pytest.MonkeyPatch, *names: type) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("done again")
-
     for name in names:
-        patch.setattr(name, "run", refuse)
+        patch.setattr(name, "run", Mock(side_effect=AssertionError("done again")))
 
 
 def test_all_that_a_run_leaves_lies_at_the_url(first: Path, copy: Path) -> None:
@@ -186,11 +184,7 @@ def test_a_copy_is_there_until_the_next_one_is_whole(tmp_path: Path, monkeypatch
     write_text(path, "first")
     here.save("it", path)
     write_text(path, "second")
-
-    def die(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(LocalFileSystem, "pipe_file", die)
+    monkeypatch.setattr(LocalFileSystem, "pipe_file", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         here.save("it", path)
     monkeypatch.setattr(LocalFileSystem, "pipe_file", pipe)
@@ -234,11 +228,7 @@ def test_a_training_goes_on_while_the_url_cannot_be_reached(mini: Path, tmp_path
     one.save("training.saved", mini / "state")
     assert "goes on without a copy" in caplog.text and "no keys were found" in caplog.text
     monkeypatch.undo()
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(LocalFileSystem, "put_file", full)
+    monkeypatch.setattr(LocalFileSystem, "put_file", Mock(side_effect=OSError(28, "No space left on device")))
     one.save("other.saved", mini / "state")
     assert "No space left on device" in caplog.text
 
@@ -249,11 +239,8 @@ def refuse(patch: pytest.MonkeyPatch) -> None:
     class NoKeysError(Exception):
         pass
 
-    def raising(*_: object, **__: object) -> None:
-        raise NoKeysError("no keys were found")
-
     for name in ("exists", "cat_file", "get_file", "put_file", "makedirs", "rm_file"):
-        patch.setattr(LocalFileSystem, name, raising)
+        patch.setattr(LocalFileSystem, name, Mock(side_effect=NoKeysError("no keys were found")))
 
 
 def test_what_other_libraries_raise_is_one_line(mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
