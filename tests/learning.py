@@ -1,15 +1,35 @@
-"""What tests of detectors share: images of noise, a few steps on one batch, and a gradient held against differences."""
+"""What tests of detectors share: narrow networks, images of noise, a few steps on one batch, and a gradient held
+against differences."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from omnial_bench.models.blocks import initialise
+from omnial_bench.models.registry import DETECTORS
 from omnial_bench.types import GradientTrained, Synthetic
+
+
+def tiny(name: str, **options: Any) -> Any:
+    """A narrow detector of two networks, in training mode."""
+    kind, options_of = DETECTORS[name]
+    detector = kind(options_of(**{"width": 4, "loc_width": 4, "pooling": 5} | options))  # type: ignore[operator]
+    initialise(detector, torch.Generator().manual_seed(0))
+    return detector
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def batch(classes: int = 4) -> Synthetic:
+    """Two images, the first with a band of each class of defect."""
+    labels = torch.zeros(2, 32, 32, dtype=torch.int64)
+    for level in range(1, classes):
+        labels[0, 8 * level - 8 : 8 * level] = level
+    return Synthetic(noise(2, 3, 32, 32), noise(2, 3, 32, 32, seed=1), labels, 0.3 * noise(2, 1, 32, 32, seed=2))
 
 
 def totals_of(detector: GradientTrained, batch: Synthetic, terms: list[str], steps: int = 8) -> list[float]:

@@ -1,58 +1,15 @@
-"""DRAEM: the published layers, the published state layout, its training step."""
+"""DRAEM: the published layers and the layout of the published states."""
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 import pytest
 import torch
-from learning import noise, totals_of
-from torch import nn
+from learning import noise, tiny
 from torch.nn import functional as F
 
-from omnial_bench.config import load as reading
 from omnial_bench.errors import UserError
-from omnial_bench.models import draem
-from omnial_bench.models.blocks import initialise
 from omnial_bench.models.draem import DRAEM, Options, load_official
-from omnial_bench.types import Synthetic
-
-
-def tiny(**options: Any) -> DRAEM:
-    detector = DRAEM(Options(**{"width": 4, "loc_width": 4, "pooling": 5} | options))
-    initialise(detector, torch.Generator().manual_seed(0))
-    return detector
-
-
-def batch(size: int = 32) -> Synthetic:
-    labels = torch.zeros(2, size, size, dtype=torch.int64)
-    labels[0, :8, :8] = 1
-    return Synthetic(noise(2, 3, size, size), noise(2, 3, size, size, seed=1), labels)
-
-
-RECONSTRUCTION = [
-    (3, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512), (512, 1024), (1024, 1024), (1024, 1024),
-    (1024, 1024), (1024, 1024), (1024, 1024), (1024, 512), (512, 512), (512, 512), (512, 256), (256, 256), (256, 256),
-    (256, 128), (128, 128), (128, 128), (128, 128), (128, 3),
-]  # fmt: skip
-LOCALISATION = [
-    (6, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 512), (512, 512), (512, 512), (512, 512),
-    (512, 512), (512, 512), (512, 512), (1024, 512), (512, 512), (512, 256), (768, 256), (256, 256), (256, 128),
-    (384, 128), (128, 128), (128, 64), (192, 64), (64, 64), (64, 64), (128, 64), (64, 64), (64, 2),
-]  # fmt: skip
-
-
-def test_paper_widths_give_the_published_layers_in_order() -> None:
-    with torch.device("meta"):
-        detector = DRAEM(Options())
-    for network, layers, parameters in (
-        (detector.reconstruction, RECONSTRUCTION, 69_048_579),
-        (detector.localisation, LOCALISATION, 28_374_146),
-    ):
-        convolutions = [part for part in network.modules() if isinstance(part, nn.Conv2d)]
-        assert [(part.in_channels, part.out_channels) for part in convolutions] == layers
-        assert {(part.kernel_size, part.padding) for part in convolutions} == {((3, 3), (1, 1))}
-        assert sum(part.numel() for part in network.parameters()) == parameters
 
 
 def blocks(prefix: str, start: int, widths: list[tuple[int, int]]) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -136,18 +93,22 @@ def published_forward(
     return reconstruction, F.conv2d(x, weight, bias, padding=1)
 
 
-def test_the_published_layout_fits_the_paper_preset() -> None:
+def test_the_paper_preset_has_the_published_layout_and_counts() -> None:
     with torch.device("meta"):
         detector = DRAEM(Options())
         first = {name: torch.empty(shape) for name, shape in published_reconstruction(128).items()}
         second = {name: torch.empty(shape) for name, shape in published_localisation(64).items()}
     load_official(detector, first, second)
-    assert len(first) == len(detector.reconstruction.state_dict())
-    assert len(second) == len(detector.localisation.state_dict())
+    for network, state, parameters in (
+        (detector.reconstruction, first, 69_048_579),
+        (detector.localisation, second, 28_374_146),
+    ):
+        assert len(state) == len(network.state_dict())
+        assert sum(part.numel() for part in network.parameters()) == parameters
 
 
 def test_a_published_state_gives_the_published_outputs() -> None:
-    detector = tiny().eval()
+    detector = tiny("draem").eval()
     first, second = generated(published_reconstruction(4), 1), generated(published_localisation(4), 2)
     load_official(detector, first, second)
     images = noise(1, 3, 32, 64)
@@ -162,7 +123,7 @@ def test_a_published_state_gives_the_published_outputs() -> None:
 
 
 def test_a_state_of_another_layout_is_refused_and_nothing_is_loaded() -> None:
-    detector = tiny()
+    detector = tiny("draem")
     before = {name: value.clone() for name, value in detector.state_dict().items()}
     first, second = generated(published_reconstruction(4), 1), generated(published_localisation(4), 2)
     short = {name: value for name, value in second.items() if name != "decoder_segment.up_b.1.bias"}
@@ -173,53 +134,3 @@ def test_a_state_of_another_layout_is_refused_and_nothing_is_loaded() -> None:
     with pytest.raises(UserError, match=r"encoder\.block1\.0\.weight of shape \(4, 3, 3, 3\), got \(8, 3, 3, 3\)"):
         load_official(detector, generated(published_reconstruction(8), 1), second)
     assert all(torch.equal(value, before[name]) for name, value in detector.state_dict().items())
-
-
-def test_forward_gives_float32_logits_and_reconstruction() -> None:
-    detector = tiny()
-    for images in (noise(2, 3, 32, 64), noise(3, 3, 64, 32)):
-        prediction = detector(images)
-        assert prediction.logits.shape == (len(images), 2, *images.shape[2:])
-        assert prediction.reconstruction.shape == images.shape
-        assert (prediction.smoothing, prediction.pooling) == (1, 5)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        prediction = detector(noise(2, 3, 32, 32))
-    assert prediction.logits.dtype == prediction.reconstruction.dtype == torch.float32
-
-
-def test_the_gradient_reaches_the_image_through_each_branch() -> None:
-    images = noise(1, 3, 32, 32).requires_grad_()
-    for blocked in (slice(0, 3), slice(3, 6)):
-        detector = tiny().eval()
-        with torch.no_grad():
-            detector.localisation.encoder.stages[0][0][0].weight[:, blocked] = 0
-            for part in detector.modules():  # the published spread leaves a net this narrow almost flat
-                if isinstance(part, nn.Conv2d):
-                    part.weight.mul_(10)
-        (gradient,) = torch.autograd.grad(detector(images).log_odds.sum(), images)
-        assert (gradient != 0).float().mean() > 0.5
-
-
-def test_a_size_that_32_does_not_divide_is_refused() -> None:
-    with pytest.raises(UserError, match="got 48x64"):
-        tiny()(noise(1, 3, 48, 64))
-
-
-def test_training_lowers_the_loss_of_a_batch() -> None:
-    totals = totals_of(tiny(), batch(), ["mse", "ssim", "focal"])
-    assert totals[-1] < 0.8 * totals[0]
-
-
-def test_synthesis_gets_the_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: dict[str, Any] = {}
-    monkeypatch.setattr(draem.synthesis, "synthesize", lambda *_, **switches: seen.update(switches) or batch())
-    tiny(panels=True, anomalous=0.25).synthesize(noise(2, 3, 32, 32), noise(2, 3, 32, 32), torch.Generator())
-    assert seen == {"panels": True, "anomalous": 0.25, "rotation": 0.3}
-
-
-def test_options_are_checked() -> None:
-    paper = Options(width=128, loc_width=64, anomalous=0.5, panels=False, smoothing=1, pooling=21)
-    assert reading.parse(Options, {}, "here") == paper
-    for table, words in (({"widht": 8}, "did you mean 'width'"), ({"pooling": 4}, "odd"), ({"width": 0}, "width")):
-        with pytest.raises(UserError, match=words):
-            reading.parse(Options, table, "here")
