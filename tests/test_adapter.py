@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Callable
 from typing import Any
 from unittest.mock import Mock
 
@@ -120,6 +119,10 @@ def test_a_prediction_and_a_detector_pass_as_they_are() -> None:
         (lambda grey: (grey, torch.ones(len(grey))), "expected image scores that differ"),
         (lambda grey: grey * torch.nan, "expected finite anomaly maps"),
         (lambda grey: (grey, grey.flatten(1).amax(1) / 0), "expected finite image scores"),
+        (lambda grey: grey.squeeze(), r"expected an anomaly map .*, got a tensor of shape \(8, 10\)"),
+        (lambda grey: grey.mean((1, 2))[:, None, None], "of more than one value an image"),
+        (lambda grey: (grey, 0.5), "got float; return the map first"),
+        (lambda grey: grey.half() @ grey, r"float32 images of 8x10 in \[0, 1\]: RuntimeError: .* \(--size\)"),
     ],
 )
 def test_anything_else_is_refused_in_one_line(make: object, message: str) -> None:
@@ -228,23 +231,6 @@ def test_a_module_that_mixes_the_images_of_a_batch_is_warned_of(together: bool, 
     with caplog.at_level(logging.WARNING):
         adapt(Stretched(together), [IMAGES])
     assert ("Stretched says something else of an image when others lie beside it" in caplog.text) == together
-
-
-@pytest.mark.parametrize(
-    ("forward", "said"),
-    [
-        (lambda images: images.mean(1).squeeze(), r"expected an anomaly map .*, got a tensor of shape \(8, 10\)"),
-        (lambda images: images.mean((1, 2, 3))[:, None, None], "of more than one value an image"),
-        (lambda images: (images.mean(1), 0.5), "got float; return the map first"),
-        (lambda images: images.half() @ images, r"float32 images of 8x10 in \[0, 1\]: RuntimeError: .* \(--size\)"),
-    ],
-    ids=["squeezed", "one value an image", "a number for a score", "another precision"],
-)  # fmt: skip
-def test_what_a_module_says_wrong_is_told_with_what_to_do(forward: Callable[[Tensor], object], said: str) -> None:
-    module = nn.Module()
-    module.forward = forward  # type: ignore[method-assign]
-    with pytest.raises(UserError, match=said):
-        adapt(module, [IMAGES])
 
 
 class Dropping(nn.Sequential):

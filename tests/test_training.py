@@ -279,6 +279,7 @@ class TestHeldOut:
         passes = [every[start : start + NORMALS] for start in range(0, 3 * NORMALS, NORMALS)]
         assert all(sorted(one) == list(range(NORMALS)) for one in passes)
         assert passes[0] != passes[1] != passes[2]
+        assert pd.read_csv(tmp_path / "epoch" / LOG)["validation_ap"].isna().all()
         seen.clear()
         run(tmp_path / "random", recipe(batch=8, epochs=3, max_iterations=None, validation=0.0))
         assert len(set(list(chain(*seen))[:NORMALS])) < NORMALS
@@ -289,10 +290,6 @@ class TestHeldOut:
         assert all(len(step) == batch for step in steps)
         passes = torch.cat(steps).reshape(-1, count)
         assert torch.equal(passes.sort(1).values, torch.arange(count).expand(4 * batch, count))
-
-    def test_nothing_held_out_is_nothing_validated(self, tmp_path: Path) -> None:
-        run(tmp_path, recipe(max_iterations=1, validation=0.0))
-        assert pd.read_csv(tmp_path / LOG)["validation_ap"].isna().all()
 
 
 def test_the_default_draw_leaves_recipes_as_they_were_written() -> None:
