@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from omnial_bench.models.blocks import initialise
 from omnial_bench.models.registry import DETECTORS
@@ -30,6 +30,13 @@ def batch(classes: int = 4) -> Synthetic:
     for level in range(1, classes):
         labels[0, 8 * level - 8 : 8 * level] = level
     return Synthetic(noise(2, 3, 32, 32), noise(2, 3, 32, 32, seed=1), labels, 0.3 * noise(2, 1, 32, 32, seed=2))
+
+
+class Bright(nn.Module):
+    """A module from elsewhere: what is brighter is more anomalous."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean(1)
 
 
 def totals_of(detector: GradientTrained, batch: Synthetic, terms: list[str], steps: int = 8) -> list[float]:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from learning import Bright
 from torch import Tensor, nn
 
 import omnial_bench as ob
@@ -42,11 +43,6 @@ class Bank(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         distance = (images[:, None] - self.normals).square().sum(2)
         return (distance.amin(1) + 1e-6).sqrt() + self.bright * images.mean(1)
-
-
-class Bright(nn.Module):
-    def forward(self, images: Tensor) -> Tensor:
-        return images.mean(1)
 
 
 @pytest.fixture(scope="module")
@@ -260,13 +256,6 @@ def test_two_detectors_are_compared_on_the_same_images(data: Path) -> None:
         ob.compare(found[0], found[0])
 
 
-def test_one_module_is_no_network_for_each_category(data: Path) -> None:
-    with pytest.raises(ob.UserError, match="expected a factory, which makes a module for each of 2 categories"):
-        ob.benchmark(Bright(), data, **QUICK, categories=["cap", "weave"], paradigm="separate")
-    with pytest.raises(ob.UserError, match="paradigm unified or separate, got 'joint'"):
-        ob.benchmark(Bright(), data, **QUICK, paradigm="joint")  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(
     ("given", "line"),
     [
@@ -293,17 +282,21 @@ def test_one_module_is_no_network_for_each_category(data: Path) -> None:
         ({"preset": "a\nb"}, "expected a preset of one line"),
         ({"precision": "fp8"}, "unknown precision 'fp8'; expected 32-true"),
         ({"held_out": [1, 2]}, "expected held_out images as a tensor or a folder, got list"),
+        ({"paradigm": "joint"}, "paradigm unified or separate, got 'joint'"),
+        (
+            {"paradigm": "separate", "categories": ["cap", "weave"]},
+            "expected a factory, which makes a module for each of 2 categories",
+        ),
+        ({"data": None}, "expected the folder of a data set, got None"),
     ],
 )
 def test_what_is_given_is_looked_at_first(data: Path, given: dict[str, Any], line: str) -> None:
     with pytest.raises(ob.UserError, match=line) as caught:
-        ob.benchmark(Bright(), data, **QUICK | {"categories": ["cap"]} | given)
+        ob.benchmark(Bright(), **{"data": data, "categories": ["cap"]} | QUICK | given)
     assert "\n" not in str(caught.value)
 
 
-def test_no_data_and_no_seed_are_one_line(data: Path) -> None:
-    with pytest.raises(ob.UserError, match="expected the folder of a data set, got None"):
-        ob.benchmark(Bright(), None, **QUICK)  # type: ignore[arg-type]
+def test_a_detector_of_a_module_wants_a_seed_too(data: Path) -> None:
     with pytest.raises(ob.UserError, match="expected a seed from 0"):
         ob.adapt_module(Bank, data, categories=["cap"], size=(SIDE, SIDE), seed=-1)
 

@@ -14,8 +14,7 @@ from torch.nn import functional as F
 from omnial_bench.config.load import read_backbone, record_names
 from omnial_bench.errors import UserError
 from omnial_bench.models import weights
-from omnial_bench.models.backbone import Backbone, Levels, untrained
-from omnial_bench.models.networks import ConvNorm
+from omnial_bench.models.backbone import Backbone, untrained
 from omnial_bench.models.weights import renamed
 
 pytestmark = pytest.mark.usefixtures("one_thread", "cache")
@@ -192,13 +191,6 @@ def test_freezing_changes_no_feature(tmp_path: Path, name: str, strides: list[in
     features = plain.eval().requires_grad_(False)((images - backbone.mean) / backbone.std)
     for frozen, expected in zip(backbone(images), features, strict=True):
         torch.testing.assert_close(frozen, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
-
-
-def test_levels_end_at_their_last_tap_and_learn() -> None:
-    student = untrained("lite0", [4, 8])
-    assert isinstance(student, Levels) and len(student.network) == 6
-    assert all(part.weight.requires_grad for part in student.modules() if isinstance(part, nn.Conv2d))
-    assert isinstance(student.network.stem, ConvNorm)
 
 
 def test_names_of_a_head_have_no_place_and_strange_ones_do_no_harm() -> None:

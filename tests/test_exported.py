@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tiny_onnx
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import omnial_bench as ob
 from omnial_bench.config.load import read_suite
@@ -42,13 +42,6 @@ def test_without_onnxruntime_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
         ob.from_onnx(tiny_onnx.bright(tmp_path / "m.onnx"))
 
 
-class Bright(nn.Module):
-    """The same in torch, to make sets on."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        return images.mean(1)
-
-
 class TestWithRuntime:
     @pytest.fixture(autouse=True)
     def needs(self) -> None:
@@ -73,27 +66,22 @@ class TestWithRuntime:
         assert weights_of(one) != weights_of(other)
 
     @pytest.mark.parametrize(
-        ("sides", "line"),
+        ("sides", "kind", "line"),
         [
-            (("b", 32, 32, 3), "expected images with the 3 channels first"),
-            (("b", 1, 32, 32), "expected images with the 3 channels first"),
-            ((3, 32, 32), r"expected one float32 input of shape \(b, 3, h, w\)"),
+            (("b", 32, 32, 3), tiny_onnx.FLOAT, "expected images with the 3 channels first"),
+            (("b", 1, 32, 32), tiny_onnx.FLOAT, "expected images with the 3 channels first"),
+            ((3, 32, 32), tiny_onnx.FLOAT, r"expected one float32 input of shape \(b, 3, h, w\)"),
+            (("b", 3, "h", "w"), tiny_onnx.INT64, r"one float32 input .*, got images tensor\(int64\) bx3xhxw"),
         ],
     )
-    def test_inputs_that_will_not_do(self, tmp_path: Path, sides: tiny_onnx.Sides, line: str) -> None:
-        outputs = [tiny_onnx.value_info("out", tiny_onnx.FLOAT, sides)]
-        inputs = [tiny_onnx.value_info("images", tiny_onnx.FLOAT, sides)]
+    def test_inputs_that_will_not_do(self, tmp_path: Path, sides: tiny_onnx.Sides, kind: int, line: str) -> None:
+        inputs, outputs = ([tiny_onnx.value_info(name, kind, sides)] for name in ("images", "out"))
         path = tiny_onnx.write(tmp_path / "m.onnx", [tiny_onnx.node("Identity", ["images"], "out")], inputs, outputs)
         with pytest.raises(ob.UserError, match=line):
             ob.from_onnx(path)
 
-    def test_integer_images_two_inputs_and_other_files(self, tmp_path: Path) -> None:
-        kind, sides = tiny_onnx.INT64, ("b", 3, "h", "w")
-        identity = tiny_onnx.node("Identity", ["images"], "out")
-        whole = [tiny_onnx.value_info("images", kind, sides)]
-        path = tiny_onnx.write(tmp_path / "i.onnx", [identity], whole, [tiny_onnx.value_info("out", kind, sides)])
-        with pytest.raises(ob.UserError, match=r"expected one float32 input .*, got images tensor\(int64\) bx3xhxw"):
-            ob.from_onnx(path)
+    def test_two_inputs_and_other_files(self, tmp_path: Path) -> None:
+        sides = ("b", 3, "h", "w")
         values = [tiny_onnx.value_info(name, tiny_onnx.FLOAT, sides) for name in ("images", "more", "out")]
         added = tiny_onnx.node("Add", ["images", "more"], "out")
         path = tiny_onnx.write(tmp_path / "two.onnx", [added], values[:2], values[2:])
@@ -146,7 +134,7 @@ class TestWithRuntime:
         monkeypatch.chdir(tmp_path)
         monkeypatch.syspath_prepend(str(tmp_path))
         Path("bright.py").write_text(
-            "from omnial_bench import from_onnx\nfrom test_exported import Bright\n\n\n"
+            "from omnial_bench import from_onnx\nfrom learning import Bright\n\n\n"
             "def torch_one():\n    return Bright()\n\n\ndef exported():\n    return from_onnx('m.onnx')\n"
         )
         tiny_onnx.bright(Path("m.onnx"))

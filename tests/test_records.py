@@ -61,21 +61,30 @@ def test_an_unknown_key_inside_a_list_is_named_with_its_place() -> None:
     )
 
 
-@pytest.mark.parametrize("eps", ["8", "-1/255", 1.01, "256/255"])
-def test_eps_outside_0_to_1_is_refused(eps: object) -> None:
-    message = refusal(Suite, {**SUITE, "threats": [{"name": "pgd", "eps": eps}]})
-    assert "threats.0.eps: expected a size from 0 to 1" in message
-    assert f"got {eps!r}" in message
+@pytest.mark.parametrize(
+    ("eps", "norm", "value"),
+    [
+        ("0", "linf", 0),
+        ("8/255", "linf", Fraction(8, 255)),
+        (1, "linf", 1),
+        (0.5, "l2", Fraction(1, 2)),
+        ("5", "l2", 5),
+    ],
+)
+def test_eps_is_an_exact_fraction_and_a_length_may_pass_1(eps: object, norm: str, value: Fraction) -> None:
+    threats = [{"name": "pgd", "eps": eps, "norm": norm}]
+    assert parse(Suite, {**SUITE, "threats": threats}, "x").threats[0].eps == value
 
 
-@pytest.mark.parametrize(("eps", "value"), [("0", 0), ("8/255", Fraction(8, 255)), (1, 1), (0.5, Fraction(1, 2))])
-def test_eps_is_an_exact_fraction(eps: object, value: Fraction) -> None:
-    assert parse(Suite, {**SUITE, "threats": [{"name": "pgd", "eps": eps}]}, "x").threats[0].eps == value
-
-
-@pytest.mark.parametrize("eps", ["1/0", "8:255", "nan", [8, 255], True])
-def test_eps_that_is_no_number_is_refused(eps: object) -> None:
-    assert "expected a number or a fraction" in refusal(Suite, {**SUITE, "threats": [{"name": "pgd", "eps": eps}]})
+@pytest.mark.parametrize(
+    ("eps", "norm", "words"),
+    [(eps, "linf", "threats.0.eps: expected a size from 0 to 1") for eps in ("8", "-1/255", 1.01, "256/255", "5")]
+    + [("7096", "l2", "threats.0.eps: expected a size from 0 to 1")]
+    + [(eps, "linf", "expected a number or a fraction") for eps in ("1/0", "8:255", "nan", [8, 255], True)],
+)
+def test_eps_that_is_no_size_is_refused(eps: object, norm: str, words: str) -> None:
+    message = refusal(Suite, {**SUITE, "threats": [{"name": "pgd", "eps": eps, "norm": norm}]})
+    assert words in message and f"got {eps!r}" in message
 
 
 @pytest.mark.parametrize(
@@ -196,10 +205,3 @@ def test_panels_are_the_only_difference_of_the_panel_records(name: str, preset: 
     detector = skeleton(panels)
     assert detector.options.panels
     assert not skeleton(plain).options.panels
-
-
-def test_a_length_in_l2_may_pass_1() -> None:
-    longer = {"name": "pgd", "eps": "5", "norm": "l2"}
-    assert parse(Suite, {**SUITE, "threats": [longer]}, "x").threats[0].eps == 5
-    for wrong in ({**longer, "norm": "linf"}, {**longer, "eps": "7096"}):
-        assert "threats.0.eps: expected a size from 0 to 1" in refusal(Suite, {**SUITE, "threats": [wrong]})

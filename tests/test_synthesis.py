@@ -290,12 +290,6 @@ class TestTextures:
         assert torch.allclose(turn_hue(x, torch.zeros(2, 1, 1, 1)), x, atol=1e-6)
         assert torch.allclose(turn_hue(x, torch.full((2, 1, 1, 1), 1 / 3)), x[:, [2, 0, 1]], atol=1e-5)
 
-    def test_rotation_by_a_right_angle(self) -> None:
-        x = torch.rand(1, 3, 16, 16, generator=generator())
-        turned = rotate(x, torch.tensor([math.pi / 2]))
-        both = (torch.rot90(x, 1, (2, 3)), torch.rot90(x, -1, (2, 3)))
-        assert any(torch.allclose(turned, one, atol=1e-4) for one in both)
-
 
 class TestRecipes:
     def test_draem_changes_only_the_mask_and_shows_at_least_a_fifth_of_the_texture(self) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from learning import Bright
 from PIL import Image
-from torch import Tensor
 
 import omnial_bench as ob
 from omnial_bench.attacks.attacking import aims
@@ -31,11 +31,6 @@ def caps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if path.is_dir() and path.name != "cap":
             shutil.rmtree(path)
     return tmp_path / "toy"
-
-
-class Bright(torch.nn.Module):
-    def forward(self, images: Tensor) -> Tensor:
-        return images.mean(1)
 
 
 def figures(root: Path, **given: object) -> dict[tuple[str, str], Any]:
