@@ -6,10 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from omnial_bench.attacks.aim import Aim, Objective
+from omnial_bench.attacks.building import build_attack
+from omnial_bench.attacks.dense import DenseAttack
+from omnial_bench.attacks.victim import victim
 from omnial_bench.config.schema import Threat
-from omnial_bench.types import Detector, Prediction
+from omnial_bench.types import Detector, Prediction, ThreatModel
 
 EPS = 8 / 255
+LINF = ThreatModel(eps=Fraction(8, 255))
 
 
 def of_odds(odds: Tensor) -> Prediction:
@@ -83,3 +87,26 @@ def share(objective: Objective, detector: Linear, images: Tensor, attacked: Tens
     best = worst(images, labels if goal == "any" else ~labels, detector.weight, float(eps))
     before, after, most = (objective(detector(x), Aim(labels, x)).detach() for x in (images, attacked, best))
     return (after - before) / (most - before)
+
+
+def run_attack(name: str, detector: Detector, images: Tensor, labels: Tensor, where=None, seed=0, **settings):
+    """What the attack of a record makes of the images, and the attack."""
+    with victim([detector]) as target:
+        attack = build_attack(target, threat(name, **settings), torch.Generator().manual_seed(seed))
+        return attack(images, labels, where), attack
+
+
+def climb(
+    kind: type[DenseAttack],
+    detector: Detector,
+    images: Tensor,
+    labels: Tensor,
+    ball=LINF,
+    where=None,
+    seed=0,
+    **settings,
+):
+    """The same of an attack by gradient with settings that no record holds."""
+    with victim([detector]) as target:
+        attack = kind(target, ball, generator=torch.Generator().manual_seed(seed), **settings)
+        return attack(images, labels, where), attack

@@ -6,14 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from linear_detector import Linear, threat
+from linear_detector import Linear, run_attack
 from scipy.ndimage import gaussian_filter
 from torch.nn import functional as F
 
-from omnial_bench.attacks.building import build_attack
 from omnial_bench.attacks.corruptions import GAMMA, STREAK
 from omnial_bench.attacks.settings import CORRUPTIONS
-from omnial_bench.attacks.victim import victim
 from omnial_bench.errors import UserError
 
 STILL, MOVING = ([name for name, kind in CORRUPTIONS.items() if kind.moves == moves] for moves in (False, True))
@@ -29,20 +27,18 @@ def scenes(n: int = 3, side: int = 48) -> torch.Tensor:
     return ((tint + 0.3 * waves[:, None] + grain).clamp(0, 1) * 255).round() / 255
 
 
-def run(kind, images, where=None, severity=3, seed=0, labels=None, **settings):
-    """The attack after one call, and what it made."""
+def run(kind, images, severity=3, labels=None, **settings):
+    """What it made, and the attack."""
     detector = Linear(images.shape[-1])
     labels = torch.zeros_like(images[:, 0], dtype=torch.bool) if labels is None else labels
-    with victim([detector]) as target:
-        record = threat(kind, **{"eps": 1, "steps": 1, "options": {"severity": severity}, **settings})
-        attack = build_attack(target, record, torch.Generator().manual_seed(seed))
-        corrupted = attack(images, labels, where)
+    record = {"eps": 1, "steps": 1, "options": {"severity": severity}, **settings}
+    corrupted, attack = run_attack(kind, detector, images, labels, **record)
     assert (detector.shown, attack.losses, attack.flat) == ([], [], None)
-    return attack, corrupted
+    return corrupted, attack
 
 
 def corrupt(*given, **settings):
-    return run(*given, **settings)[1]
+    return run(*given, **settings)[0]
 
 
 def size(kind, severity=3) -> float:
@@ -71,16 +67,14 @@ def test_more_severe_is_further_away(kind) -> None:
 def test_images_stay_images_and_apart(kind) -> None:
     images = scenes()
     corrupted = corrupt(kind, images, severity=5)
-    assert corrupted.shape == images.shape
-    assert corrupted.dtype == torch.float32
-    assert corrupted.min() >= 0
-    assert corrupted.max() <= 1
+    assert corrupted.shape == images.shape and corrupted.dtype == torch.float32
+    assert corrupted.min() >= 0 and corrupted.max() <= 1
     assert torch.equal(corrupted, corrupt(kind, images, severity=5))
     assert torch.allclose(corrupted[:1], corrupt(kind, images[:1], severity=5), atol=1e-6)
 
 
 def test_noise_has_its_deviation() -> None:
-    images = torch.full((4, 3, 48, 48), 0.5)
+    images = constant(n=4, side=48)
     noise = corrupt("gaussian_noise", images) - images
     assert noise.std().item() == pytest.approx(0.06, rel=0.02)
     assert noise.mean().abs() < 0.001
@@ -161,7 +155,7 @@ def test_what_moves_takes_its_truth_along(kind) -> None:
     severity says, and either way by chance; a constant image has no black border."""
     images, labels = torch.zeros(32, 3, 256, 256), torch.zeros(32, 256, 256, dtype=torch.bool)
     images[:, :, 40:60, 120:140], labels[:, 40:60, 120:140] = 1, True
-    attack, moved = run(kind, images, labels=labels, severity=5)
+    moved, attack = run(kind, images, labels=labels, severity=5)
     assert ((moved[:, 0] > 0.5) != attack.truth).flatten(1).sum(1).max() <= 20
     at = torch.arange(256.0)
     places = torch.stack([(attack.truth.sum(axis) * at).sum(1) / attack.truth.sum((1, 2)) for axis in (1, 2)], 1)
@@ -181,7 +175,7 @@ def test_a_shift_mirrors_the_frame_and_leaves_a_lost_defect_where_it_was() -> No
     assert set(hits) == {0, 1, 2, 3}
     labels = torch.zeros(16, 256, 256, dtype=torch.bool)
     labels[:, 100:104, 252:] = True
-    attack, moved = run("shift", image.repeat(16, 1, 1, 1), labels=labels, severity=5)
+    moved, attack = run("shift", image.repeat(16, 1, 1, 1), labels=labels, severity=5)
     lost = torch.tensor(hits) == 0
     assert torch.equal(attack.truth[lost], labels[lost]) and torch.equal(moved[lost], image.expand_as(moved)[lost])
     assert attack.truth.flatten(1).any(1).all()

@@ -2,27 +2,18 @@
 
 import gc
 import weakref
+from functools import partial
 
 import pytest
 import torch
-import torchattacks
-from linear_detector import EPS, Linear, blocks, clean_images, share, threat
+from linear_detector import EPS, Linear, blocks, clean_images, run_attack, share
 
 from omnial_bench.attacks.aim import Aim
 from omnial_bench.attacks.boxes import Box, box_of, filled, placed
-from omnial_bench.attacks.building import build_attack
-from omnial_bench.attacks.levels import keeps, quantise
 from omnial_bench.attacks.objectives import balanced
-from omnial_bench.attacks.settings import SquareOptions as Options
-from omnial_bench.attacks.square import Square, _bumps, moved, tiled
-from omnial_bench.attacks.threats import threat_model
-from omnial_bench.attacks.victim import victim
+from omnial_bench.attacks.square import _bumps, moved, tiled
 
-
-def square(detector, images, labels, where=None, seed=0, options=None, **settings):
-    with victim([detector]) as target:
-        attack = Square(target, threat("square", **settings), torch.Generator().manual_seed(seed), options or Options())
-        return attack(images, labels, where), attack
+square = partial(run_attack, "square")
 
 
 @pytest.mark.parametrize(
@@ -35,9 +26,6 @@ def test_comes_near_the_optimum_of_a_linear_detector(goal, steps, least) -> None
     reached = share(balanced, detector, images, attacked, labels, goal)
     assert (reached >= least).all()
     assert (reached <= 1 + 1e-5).all()
-    assert (attacked - images).abs().max() <= EPS + 1e-6
-    assert attacked.min() >= 0
-    assert attacked.max() <= 1
     assert len(attack.losses) == steps
     assert attack.losses == sorted(attack.losses, reverse=goal != "any")
 
@@ -48,21 +36,11 @@ def test_l2_goes_far_on_a_linear_detector_inside_the_ball(goal, steps, least) ->
     detector, (images, labels) = Linear(), clean_images()
     settings = {"norm": "l2", "eps": "1/4", "goal": goal}
     attacked, attack = square(detector, images, labels, steps=steps, **settings)
-    with victim([detector]) as target:
-        strong = build_attack(target, threat("pgd", steps=50, **settings), torch.Generator().manual_seed(0))
-        best = strong(images, labels)
+    best, _ = run_attack("pgd", detector, images, labels, steps=50, **settings)
     before, after, most = (balanced(detector(x), Aim(labels, x)).detach() for x in (images, attacked, best))
     reached = (after - before) / (most - before)
-    assert (reached >= least).all()
-    assert (reached <= 1).all()
-    ball = threat_model(threat("square", **settings))
-    assert (ball.distance(attacked, images) <= 0.25 + 1e-6).all()
-    assert attacked.min() >= 0
-    assert attacked.max() <= 1
+    assert (reached >= least).all() and (reached <= 1).all()
     assert attack.losses == sorted(attack.losses, reverse=goal != "any")
-    originals = (images * 255).round().to(torch.uint8)
-    saved = quantise(attacked, originals, ball)
-    assert all(keeps(ball, one, other) for one, other in zip(saved.numpy(), originals.numpy(), strict=True))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -72,7 +50,7 @@ def test_each_image_keeps_what_did_it_harm(norm) -> None:
     harms = []
     for steps in (20, 40, 80):
         # One size of squares, so that the longer searches begin as the shorter ones did.
-        attacked, _ = square(detector, images, labels, steps=steps, norm=norm, options=Options(area=1e-9))
+        attacked, _ = square(detector, images, labels, steps=steps, norm=norm, options={"area": 1e-9})
         harms.append(balanced(detector(attacked), Aim(labels, attacked)).detach())
     assert (harms[1] > harms[0]).all()
     assert (harms[2] > harms[1]).all()
@@ -92,18 +70,10 @@ def test_first_query_is_stripes_at_the_corners_of_the_ball() -> None:
     attacked, _ = square(Linear(), images, labels, steps=1)
     change = attacked - images
     kept = (change != 0).flatten(1).any(1)
-    assert kept.any()
-    assert not kept.all()
+    assert kept.any() and not kept.all()
     assert torch.equal(change[kept], change[kept][:, :, :1].expand(-1, -1, 8, -1))
     assert torch.allclose(change[kept].abs(), torch.tensor(EPS), atol=1e-6)
     assert change[kept][:, :, 0].unique(dim=0).shape[0] == int(kept.sum())
-
-
-def test_squares_alone_without_a_random_start() -> None:
-    images, labels = torch.full((4, 3, 8, 8), 0.5), torch.zeros(4, 8, 8, dtype=torch.bool)
-    attacked, _ = square(Linear(), images, labels, steps=1, random_start=False, options=Options(area=0.25))
-    for image in (attacked != images).any(1):
-        assert int(image.sum()) in (0, 16)
 
 
 def test_squares_shrink_by_the_paper_s_schedule() -> None:
@@ -134,22 +104,18 @@ def test_region_bounds_the_change_and_takes_all_squares(start, norm, least) -> N
     assert moved[where].float().mean() > least
 
 
-def test_stands_where_an_attack_of_torchattacks_stands(capsys) -> None:
-    """Nothing is printed, and neither attack nor detector outlives its last use, also before garbage is collected."""
-    images, labels = clean_images()
+def test_neither_attack_nor_detector_outlives_its_last_use() -> None:
+    """Also before garbage is collected."""
     detector = Linear()
     gc.collect()
     gc.disable()
     try:
-        _, attack = square(detector, images, labels, steps=2, goal="hide")
-        assert isinstance(attack, torchattacks.attack.Attack)
-        assert attack.targeted
+        _, attack = square(detector, *clean_images(), steps=2, goal="hide")
         seen = weakref.ref(detector)
         del detector, attack
         assert seen() is None
     finally:
         gc.enable()
-    assert capsys.readouterr().out == ""
 
 
 def test_bumps_by_hand() -> None:

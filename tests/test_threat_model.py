@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 import torchattacks
-from linear_detector import EPS, Linear, clean_images, threat
+from linear_detector import EPS, Linear, clean_images, run_attack, threat
 
 from omnial_bench.attacks.attacking import aims
 from omnial_bench.attacks.building import build_attack
 from omnial_bench.attacks.levels import keeps, largest_change, quantise
-from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.settings import CORRUPTIONS
-from omnial_bench.attacks.threats import check_suite, check_threat, columns_of, label_of, step_size, threat_model
+from omnial_bench.attacks.threats import check_suite, columns_of, label_of, step_size, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.load import parse, read_suite
 from omnial_bench.config.schema import Suite, Threat
@@ -62,28 +61,6 @@ def test_a_threat_of_several_severities_or_origins_stands_for_one_each() -> None
     assert parse(Suite, suite.model_dump(), "again") == suite
 
 
-@pytest.mark.parametrize(
-    ("threats", "settings", "message"),
-    [
-        ([{"name": "p", "eps": "8/255", "after": "q"}], {}, "after to name an earlier .* got q; leave it out"),
-        ([{"name": "b", "attack": "jpeg", "severities": [2]}, {"name": "p", "eps": 1, "after": "b"}], {}, "try b-2"),
-        ([{"name": "r", "attack": "rotation", "severities": [3]}], {"worst": True}, "takes no worst over its threats"),
-        ([{"name": "r", "attack": "shift", "severities": [3]}], {"against": "sources"}, "attacks test images"),
-        ([{"name": "r", "attack": "shift", "severities": [3], "where": "foreground"}], {}, "where = frame for shift"),
-        ([{"name": "b", "attack": "blur", "severities": [6]}], {}, "threat b-6: severity"),
-        ([{"name": "b", "attack": "blur", "severities": [2, 2]}], {}, "threat names repeat"),
-        ([{"name": "b", "attack": "blur", "severities": 2}], {}, "unknown key 'threats.0.severities'"),
-        ([{"name": "b", "severities": [2], "options": 1}], {}, "unknown key 'threats.0.severities'"),
-        ([{"severities": [2]}], {}, "unknown key 'threats.0.severities'"),
-    ],
-)  # fmt: skip
-def test_corruptions_that_do_not_fit_are_one_line(threats, settings, message) -> None:
-    table = {"name": "s", "title": "s", "against": "self", "threats": threats} | settings
-    with pytest.raises(UserError, match=message) as raised:
-        check_suite(parse(Suite, table, "s.toml"))
-    assert "\n" not in str(raised.value)
-
-
 def test_projection_by_hand() -> None:
     clean = torch.zeros(1, 3, 1, 1)
     clean[0, :, 0, 0] = torch.tensor([0.5, 0.02, 0.99])
@@ -127,9 +104,7 @@ def test_bytes_keep_a_whole_number_of_levels(levels) -> None:
 
 def test_bytes_of_a_fractional_bound_are_held_to_the_level_below() -> None:
     originals = torch.full((1, 3, 4, 4), 100, dtype=torch.uint8)
-    threat = ThreatModel(eps=Fraction(3, 510))
-    saved = quantise(to_float(originals) + 1.5 / 255, originals, threat)
-    assert (saved == 101).all()
+    assert (quantise(to_float(originals) + 1.5 / 255, originals, ThreatModel(eps=Fraction(3, 510))) == 101).all()
 
 
 def test_a_bound_that_is_passed_by_one_level_is_seen() -> None:
@@ -186,61 +161,59 @@ def test_paper_suite_holds_the_three_sets_and_their_control() -> None:
         assert step_size(one) == (Fraction(5, 2) * one.eps / 10 if one.eps else None)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "hint"),
-    [
-        ({"attack": "pdg"}, "pgd"),
-        ({"objective": "balance"}, "balanced"),
-        ({"eps": "1/510"}, "1/255"),
-        ({"options": {"bets": True}}, "'best'"),
-        ({"options": {"together": 0}}, "together"),
-        ({"attack": "apgd", "options": {"rho": 2}}, "rho"),
-        ({"attack": "ti", "options": {"kernel": 6}}, "odd side"),
-        ({"attack": "square", "step_size": "1/255"}, "expected no step_size for square, .* got 1/255; leave it out"),
-        ({"attack": "noise", "steps": 1, "step_size": "1/255"}, "no step_size for noise"),
-        ({"attack": "blur", "eps": "1", "steps": 1, "step_size": "1/255"}, "no step_size for blur"),
-        ({"attack": "fgsm"}, "steps = 1 for fgsm, got 10"),
-        ({"attack": "fgsm", "steps": 1, "restarts": 2}, "restarts = 1 for fgsm, got 2"),
-        ({"attack": "fgsm", "steps": 1, "options": {"best": True}}, "unknown key 'best'"),
-    ],
+PGD = {"name": "first", "eps": "8/255"}
+WRONG: tuple[tuple[dict[str, object], str], ...] = (
+    ({"attack": "pdg"}, "pgd"),
+    ({"objective": "balance"}, "balanced"),
+    ({"eps": "1/510"}, "1/255"),
+    ({"options": {"bets": True}}, "'best'"),
+    ({"options": {"together": 0}}, "together"),
+    ({"attack": "apgd", "options": {"rho": 2}}, "rho"),
+    ({"attack": "square", "step_size": "1/255"}, "expected no step_size for square, .* got 1/255; leave it out"),
+    ({"attack": "noise", "steps": 1, "step_size": "1/255"}, "no step_size for noise"),
+    ({"attack": "blur", "eps": "1", "steps": 1, "step_size": "1/255"}, "no step_size for blur"),
+    ({"attack": "fgsm"}, "steps = 1 for fgsm, got 10"),
+    ({"attack": "fgsm", "steps": 1, "restarts": 2}, "restarts = 1 for fgsm, got 2"),
+    ({"attack": "fgsm", "steps": 1, "options": {"best": True}}, "unknown key 'best'"),
+    ({"step_size": "0"}, "step_size above 0"),
+    ({"norm": "l1"}, r"norm: .*'linf' or 'l2', got 'l1'"),
+    ({"step_size": "8"}, "step_size: expected a size from 0 to 5/2, .* 8/255, got '8'"),
+    ({"step_size": "-1/255"}, "step_size: expected a size from 0 to 5/2"),
+    ({"start": "none"}, "expected start to name an earlier threat of the same norm, eps, where and after"),
+    ({"start": "first", "eps": "4/255"}, "expected start to name an earlier threat"),
+    ({"start": "odd"}, "expected start to name an earlier threat"),
+    ({"start": "first", "attack": "square"}, "expected no start for square"),
+    ({"start": "first", "restarts": 2}, "expected no start for pgd with 2 restarts"),
+    *(
+        (
+            {"attack": name, "norm": "l2", "eps": "1", "steps": 1},
+            f"expected norm linf for {name}, got l2; try norm = 'linf'",
+        )
+        for name in ("minimal", "patch", *CORRUPTIONS)
+    ),
 )
-def test_suite_that_cannot_be_run_is_refused(wrong, hint) -> None:
-    odd = Threat.model_validate({"name": "odd", "eps": "8/255"} | wrong)
-    with pytest.raises(UserError, match=hint):
-        check_suite(Suite(name="s", title="s", threats=(odd,)))
-
-
-BY_GRADIENT = ("apgd", "di", "fgsm", "mi", "pgd", "ti")
-
-
-def built(attack: str, images, labels, where=None, **settings):
-    """A record's attack on the linear detector, and what it made."""
-    record = threat(attack, **({"steps": 1} if attack == "fgsm" else {}), **settings)
-    with victim([Linear()]) as target:
-        made = build_attack(target, record, torch.Generator().manual_seed(0))
-        return made, made(images, labels, where)
-
-
-IN_BOTH_NORMS = (*BY_GRADIENT, "noise", "square", "universal")
-IN_ONE_STEP = ("fgsm", "noise", *CORRUPTIONS)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "message"),
+    ("threats", "settings", "message"),
     [
-        ("norm", "l1", r"norm: .*'linf' or 'l2', got 'l1'"),
-        ("step_size", "2", None),
-        ("step_size", "8", "step_size: expected a size from 0 to 5/2, .* 8/255, got '8'"),
-        ("step_size", "-1/255", "step_size: expected a size from 0 to 5/2"),
+        *(([PGD, PGD | {"name": "odd"} | wrong], {}, hint) for wrong, hint in WRONG),
+        ([{"name": "p", "eps": "8/255", "after": "q"}], {}, "after to name an earlier .* got q; leave it out"),
+        ([{"name": "b", "attack": "jpeg", "severities": [2]}, {"name": "p", "eps": 1, "after": "b"}], {}, "try b-2"),
+        ([{"name": "r", "attack": "rotation", "severities": [3]}], {"worst": True}, "takes no worst over its threats"),
+        ([{"name": "r", "attack": "shift", "severities": [3]}], {"against": "sources"}, "attacks test images"),
+        ([{"name": "r", "attack": "shift", "severities": [3], "where": "foreground"}], {}, "where = frame for shift"),
+        ([{"name": "b", "attack": "blur", "severities": [6]}], {}, "threat b-6: severity"),
+        ([{"name": "b", "attack": "blur", "severities": [2, 2]}], {}, "threat names repeat"),
+        ([{"name": "b", "attack": "blur", "severities": 2}], {}, "unknown key 'threats.0.severities'"),
+        ([{"name": "b", "severities": [2], "options": 1}], {}, "unknown key 'threats.0.severities'"),
+        ([{"severities": [2]}], {}, "unknown key 'threats.0.severities'"),
     ],
-)
-def test_a_size_or_norm_that_makes_no_sense_is_one_line(key, value, message) -> None:
-    table = {"name": "t", "eps": "1", key: value}
-    if message is None:
-        assert parse(Threat, table, "threat").step_size == 2
-        return
+)  # fmt: skip
+def test_a_suite_that_cannot_be_run_is_refused_in_one_line(threats, settings, message) -> None:
+    table = {"name": "s", "title": "s", "against": "self", "threats": threats} | settings
     with pytest.raises(UserError, match=message) as raised:
-        parse(Threat, table, "threat")
+        check_suite(parse(Suite, table, "s.toml"))
     assert "\n" not in str(raised.value)
 
 
@@ -248,7 +221,7 @@ def test_a_size_or_norm_that_makes_no_sense_is_one_line(key, value, message) -> 
 def test_fgsm_is_one_step_of_eps_from_the_image(norm) -> None:
     images, labels = clean_images()
     images = 0.2 + 0.6 * images
-    _, attacked = built("fgsm", images, labels, norm=norm)
+    attacked, _ = run_attack("fgsm", Linear(), images, labels, norm=norm, steps=1)
     if norm == "linf":
         with victim([Linear()]) as target:
             expected = torchattacks.FGSM(target, eps=8 / 255)(images, labels.long())
@@ -263,39 +236,33 @@ def test_fgsm_is_one_step_of_eps_from_the_image(norm) -> None:
 @pytest.mark.parametrize("given", [None, "3/255"])
 def test_step_size_is_what_the_attack_takes(name, given) -> None:
     record = threat(name, step_size=given)
-    with victim([Linear()]) as target:
-        attack = build_attack(target, record, torch.Generator())
-    assert attack.alpha == float(step_size(record))
+    assert built(name, step_size=given).alpha == float(step_size(record))
     assert given is None or step_size(record) == Fraction(3, 255)
 
 
-@pytest.mark.parametrize("name", ["square", "noise", *CORRUPTIONS])
-def test_what_takes_no_step_has_no_step_size(name) -> None:
-    assert step_size(threat(name)) is None
+def built(name: str, **settings):
+    """A record's attack on the linear detector."""
+    with victim([Linear()]) as target:
+        return build_attack(target, threat(name, **settings), torch.Generator())
+
+
+def test_what_takes_no_step_has_no_step_size() -> None:
+    assert {step_size(threat(name)) for name in ("square", "noise", *CORRUPTIONS)} == {None}
     assert step_size(threat("pgd", eps=0)) is None
     assert step_size(threat("fgsm", steps=1)) == Fraction(8, 255)
 
 
-def test_settings_of_the_record_reach_the_attack() -> None:
-    images, labels = clean_images(1)
-    attack, _ = built("pgd", images, labels, restarts=3, options={"best": True, "together": 5}, random_start=False)
-    assert isinstance(attack, DensePGD)
-    assert (attack.restarts, attack.best, attack.together, attack.random_start) == (3, True, 5, False)
-    assert attack.alpha == float(step_size(threat("pgd")))
-    plain, _ = built("pgd", images, labels)
-    assert (plain.restarts, plain.best, plain.decay) == (1, False, False)
-    falling, _ = built("pgd", images, labels, options={"decay": True})
-    assert falling.decay
-    assert falling.alpha == float(step_size(threat("pgd", options={"decay": True}))) == 4 / 255
-    adaptive, _ = built("apgd", images, labels, options={"rho": 0.5})
-    assert (adaptive.rho, adaptive.alpha) == (0.5, 16 / 255)
-    given, _ = built("apgd", images, labels, step_size="4/255")
-    assert given.alpha == 4 / 255
-    smooth, _ = built("ti", images, labels, options={"kernel": 5})
-    assert (smooth.kernel, smooth.momentum, smooth.diversity) == (5, 1.0, 0.0)
-
-
-def test_a_step_of_nothing_is_refused() -> None:
-    still = Threat.model_validate({"name": "still", "eps": "8/255", "step_size": "0"})
-    with pytest.raises(UserError, match="step_size above 0"):
-        check_threat(still)
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("pgd", {}, {"restarts": 1, "best": False, "decay": False}),
+        ("pgd", {"restarts": 3, "random_start": False, "options": {"best": True, "together": 5}},
+         {"restarts": 3, "random_start": False, "best": True, "together": 5}),
+        ("pgd", {"options": {"decay": True}}, {"decay": True, "alpha": 4 / 255}),
+        ("apgd", {"options": {"rho": 0.5}}, {"rho": 0.5, "alpha": 16 / 255}),
+        ("ti", {"options": {"kernel": 5}}, {"kernel": 5, "momentum": 1.0, "diversity": 0.0}),
+    ],
+)  # fmt: skip
+def test_settings_of_the_record_reach_the_attack(name, settings, expected) -> None:
+    attack = built(name, **settings)
+    assert {key: getattr(attack, key) for key in expected} == expected
