@@ -45,15 +45,6 @@ class Quantised(Honest):
         return self.compare(rounded, rounded)
 
 
-class Saturated(Honest):
-    """Probabilities so sure of themselves that they are clamped, and a clamp's gradient is zero."""
-
-    def forward(self, images: Tensor) -> Prediction:
-        honest = super().forward(images)
-        odds = torch.logit(torch.sigmoid(1000 * honest.log_odds).clamp(1e-6, 1 - 1e-6))
-        return Prediction(torch.stack((torch.zeros_like(odds), odds), 1), honest.reconstruction, pooling=5)
-
-
 class Cut(Honest):
     """The coarse image, the reconstruction, is detached: what is left of the gradient points the right way for fine
     changes, and attacks succeed."""
@@ -62,26 +53,30 @@ class Cut(Honest):
         return self.compare(images, images.detach())
 
 
+def bent(honest: Prediction, bend: Callable[[Tensor], Tensor]) -> Prediction:
+    odds = bend(honest.log_odds)
+    return Prediction(torch.stack((torch.zeros_like(odds), odds), 1), honest.reconstruction, pooling=5)
+
+
+class Saturated(Honest):
+    """Probabilities so sure of themselves that they are clamped, and a clamp's gradient is zero."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        return bent(super().forward(images), lambda odds: (1000 * odds).sigmoid().clamp(1e-6, 1 - 1e-6).logit())
+
+
 class Floored(Honest):
     """Scores are cut off from below, so that most normal pixels have no gradient; all others have theirs, and whole."""
 
     def forward(self, images: Tensor) -> Prediction:
-        return self.cut(super().forward(images), lambda odds: odds.clamp_min(-1.9))
-
-    @staticmethod
-    def cut(honest: Prediction, bend: Callable[[Tensor], Tensor]) -> Prediction:
-        odds = bend(honest.log_odds)
-        return Prediction(torch.stack((torch.zeros_like(odds), odds), 1), honest.reconstruction, pooling=5)
+        return bent(super().forward(images), lambda odds: odds.clamp_min(-1.9))
 
 
-class Capped(Floored):
+class Capped(Honest):
     """The same from above: of a third of the anomalous pixels the score has rounded to its last value."""
 
     def forward(self, images: Tensor) -> Prediction:
-        return self.cut(Honest.forward(self, images), lambda odds: odds.clamp_max(5.5))
-
-
-MASKED: dict[str, type[Honest]] = {"detached": Detached, "quantised": Quantised, "saturated": Saturated}
+        return bent(super().forward(images), lambda odds: odds.clamp_max(5.5))
 
 
 def blur(images: Tensor, side: int) -> Tensor:

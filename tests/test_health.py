@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from masked import MASKED, SIDE, Capped, Cut, Floored, Honest, toy_images
+from masked import SIDE, Capped, Cut, Detached, Floored, Honest, Quantised, Saturated, toy_images
 
 import omnial_bench as ob
 from omnial_bench.attacks.building import BUILDERS
@@ -128,10 +128,8 @@ def test_figures(check: str, cases: dict[str, Case], status: str, judged: tuple[
     assert found["status"] == status, found["note"]
     assert found["category"] == "mean"
     if judged is None:
-        assert pd.isna(found["figure"])
-        assert pd.isna(found["reference"])
-        assert found["note"].startswith("needs ")
-        assert "suite" in found["note"]
+        assert pd.isna(found["figure"]) and pd.isna(found["reference"])
+        assert found["note"].startswith("needs ") and "suite" in found["note"]
     else:
         assert (found["set"], found["figure"], found["reference"]) == (judged[0], *map(pytest.approx, judged[1:]))
         assert ("in doubt" in found["note"]) == (status == "failed")
@@ -141,8 +139,7 @@ def test_figures(check: str, cases: dict[str, Case], status: str, judged: tuple[
 def test_an_attack_that_helps_is_seen_against_no_attack_too(control: float, status: str) -> None:
     rows = [result("health-unattacked", control, source="none"), result("a", 0.7), result("p", 0.6)]
     found = one(checked(rows, [attempt("a", eps="4/255"), attempt("p")]), "larger eps never helps")
-    assert found["status"] == status
-    assert found["set"] == "a" if status == "failed" else "p"
+    assert (found["status"], found["set"]) == (status, "a" if status == "failed" else "p")
     assert ("no attack" in found["note"]) == (status == "failed")
 
 
@@ -155,49 +152,78 @@ def test_transfer(transferred: float, n: int, status: str) -> None:
     found = one(checked(rows, [attempt("t", suite="transfer")]), "white-box beats transfer")
     assert found["status"] == status
     if status == "failed":
-        assert (found["figure"], found["reference"]) == (0.4, 0.1)
-        assert "from c " in found["note"]
+        assert (found["figure"], found["reference"]) == (0.4, 0.1) and "from c " in found["note"]
 
 
 def test_white_box_and_transfer_may_lie_in_two_suites() -> None:
-    rows = [result("w", 0.4), result("t", 0.1, source="b-unified")]
     attempts = [attempt("w", suite="white-box"), attempt("t", suite="transfer", detector="b", source="b-unified")]
-    found = checked(rows, attempts)
+    found = checked([result("w", 0.4), result("t", 0.1, source="b-unified")], attempts)
     assert one(found[found["detector"] == "a"], "white-box beats transfer")["status"] == "failed"
 
 
+LOSSES: tuple[tuple[str, Settings, str, float | None], ...] = (
+    ("0 1 2 3 4 5", {}, "passed", 1.0),
+    ("5 4 3 2 1 0", {}, "failed", 0.0),
+    ("5 4 3 2 1 0", HIDE, "passed", 1.0),
+    ("0 1 2 3 4 5", HIDE, "failed", 0.0),
+    ("1 1 1 1 1 1", {}, "failed", 0.0),
+    ("0 5 4.6 4.9 4.5 4.8", {}, "passed", 1.0),
+    ("0 5 4 5 4 5", {}, "failed", 0.6),
+    ("0 5 5 5 5 -1", {}, "failed", 0.8),
+    ("0 3 2 4", {"steps": 4}, "passed", 2 / 3),
+    ("0 3 2 1", {"steps": 4}, "failed", 1 / 3),
+    ("0 1 2 3 2 5", {}, "passed", 0.8),
+    ("5 4 3 2 1 0", {"eps": "64/255"}, "not run", None),
+    ("5 4 3 2 1 0", {"eps": "1", "norm": "l2"}, "failed", 0.0),
+    ("5 4 3 2 1 0", {"attack": "apgd"}, "not run", None),
+    ("5 4 3 2 1 0", {"objective": "segpgd"}, "not run", None),
+    ("5 4 3 2 1 0", {"attacked": 0}, "not run", None),
+    ("5", {"steps": 1}, "not run", None),
+    # The first is of the random start, the second of the other attack's images, in which all may be won.
+    ("-9 5 4 5 5", {"options": "start = q", "objective": "image_score", "steps": 4}, "passed", 1),
+    ("-9 5 -8 -7 -6", {"options": "start = q", "objective": "image_score", "steps": 4}, "passed", 1),
+    ("-9 5 -8 -9 -10", {"options": "start = q", "objective": "image_score", "steps": 4}, "failed", 1 / 3),
+    ("", {"attack": "noise", "flat": None}, "not run", None),
+)
+BOUNDS: tuple[tuple[Settings, str, float | None], ...] = (
+    ({"largest_change": 8}, "passed", 8),
+    ({"largest_change": 9}, "failed", 9),
+    ({"largest_change": 2, "eps": "2/255"}, "passed", 2),
+    ({"largest_change": 3, "eps": "2/255"}, "failed", 3),
+    ({"largest_change": 127.5, "eps": "1/2", "norm": "l2"}, "passed", 127.5),
+    ({"largest_change": 127.6, "eps": "1/2", "norm": "l2"}, "failed", 127.6),
+    ({"largest_change": 300, "eps": "1", "norm": "l2"}, "failed", 300),
+    ({"largest_change": 255, "eps": "1", "attack": "patch"}, "not run", None),
+    ({"largest_change": 0, "attacked": 0}, "not run", None),
+)
+# Those of three attempts; gradients are summed, of the others the worst counts.
+COUNTS: tuple[tuple[str, str, tuple[float | None, ...], str, float | None], ...] = (
+    ("no zero gradients", "flat", (0, 0, 0), "passed", 0),
+    ("no zero gradients", "flat", (0, 1, 2), "failed", 0.1),
+    ("no zero gradients", "flat", (None, None, None), "not run", None),
+    ("scores do not saturate", "saturated", (None, 0.001, 0.02), "passed", 0.02),
+    ("scores do not saturate", "saturated", (0.021, 0.001, 0.0), "failed", 0.021),
+    ("scores do not saturate", "saturated", (None, None, None), "not run", None),
+    ("gradient is whole", "agreement", (None, 0.99, 0.98), "passed", 0.98),
+    ("gradient is whole", "agreement", (0.99, 0.979, 0.99), "failed", 0.979),
+    ("gradient is whole", "agreement", (None, None, None), "not run", None),
+)
+
+
 @pytest.mark.parametrize(
-    ("losses", "changes", "status", "share"),
+    ("check", "attempts", "status", "figure"),
     [
-        ("0 1 2 3 4 5", {}, "passed", 1.0),
-        ("5 4 3 2 1 0", {}, "failed", 0.0),
-        ("5 4 3 2 1 0", HIDE, "passed", 1.0),
-        ("0 1 2 3 4 5", HIDE, "failed", 0.0),
-        ("1 1 1 1 1 1", {}, "failed", 0.0),
-        ("0 5 4.6 4.9 4.5 4.8", {}, "passed", 1.0),
-        ("0 5 4 5 4 5", {}, "failed", 0.6),
-        ("0 5 5 5 5 -1", {}, "failed", 0.8),
-        ("0 3 2 4", {"steps": 4}, "passed", 2 / 3),
-        ("0 3 2 1", {"steps": 4}, "failed", 1 / 3),
-        ("0 1 2 3 2 5", {}, "passed", 0.8),
-        ("5 4 3 2 1 0", {"eps": "64/255"}, "not run", None),
-        ("5 4 3 2 1 0", {"eps": "1", "norm": "l2"}, "failed", 0.0),
-        ("5 4 3 2 1 0", {"attack": "apgd"}, "not run", None),
-        ("5 4 3 2 1 0", {"objective": "segpgd"}, "not run", None),
-        ("5 4 3 2 1 0", {"attacked": 0}, "not run", None),
-        ("5", {"steps": 1}, "not run", None),
-        # The first is of the random start, the second of the other attack's images, in which all may be won.
-        ("-9 5 4 5 5", {"options": "start = q", "objective": "image_score", "steps": 4}, "passed", 1),
-        ("-9 5 -8 -7 -6", {"options": "start = q", "objective": "image_score", "steps": 4}, "passed", 1),
-        ("-9 5 -8 -9 -10", {"options": "start = q", "objective": "image_score", "steps": 4}, "failed", 1 / 3),
-        ("", {"attack": "noise", "flat": None}, "not run", None),
+        *(("loss rises", ({"losses": losses, **changes},), *found) for losses, changes, *found in LOSSES),
+        *(("bound holds", (changes,), *found) for changes, *found in BOUNDS),
+        *((check, tuple({name: value} for value in values), *found) for check, name, values, *found in COUNTS),
     ],
 )
-def test_losses(losses: str, changes: Settings, status: str, share: float | None) -> None:
-    found = one(checked([], [attempt("p", losses=losses, **changes)]), "loss rises")
+def test_what_attempts_tell(check: str, attempts: tuple[Settings, ...], status: str, figure: float | None) -> None:
+    found = one(checked([], [attempt(name, **each) for name, each in zip("pqr", attempts, strict=False)]), check)
     assert found["status"] == status
-    assert found["category"] == ("mean" if share is None else "all")
-    assert (pd.isna(found["figure"]) and share is None) or found["figure"] == pytest.approx(share)
+    assert found["category"] == ("mean" if figure is None else "all")
+    assert (pd.isna(found["figure"]) and figure is None) or found["figure"] == pytest.approx(figure)
+    assert check != "no zero gradients" or status != "failed" or (found["set"] == "r" and "3 of 30" in found["note"])
 
 
 def test_a_score_that_nothing_moves_is_named() -> None:
@@ -221,41 +247,6 @@ def test_losses_are_weighted_by_attacked_images_and_the_worst_threat_is_shown() 
     found = one(checked([], many), "loss rises")
     assert (found["status"], found["set"]) == ("failed", "p")
     assert "loss 1.625 to 0.375" in found["note"]
-
-
-@pytest.mark.parametrize(
-    ("flat", "status", "share"),
-    [((0, 0, 0), "passed", 0.0), ((0, 1, 2), "failed", 0.1), ((None, None, None), "not run", None)],
-)
-def test_zero_gradients_are_summed(flat: tuple[int | None, ...], status: str, share: float | None) -> None:
-    attempts = [attempt(name, flat=count) for name, count in zip("pqr", flat, strict=True)]
-    found = one(checked([], [*attempts, attempt("s", attack="square", flat=None)]), "no zero gradients")
-    assert found["status"] == status
-    assert (pd.isna(found["figure"]) and share is None) or found["figure"] == pytest.approx(share)
-    if status == "failed":
-        assert found["set"] == "r"
-        assert "3 of 30" in found["note"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "status"),
-    [
-        ({"largest_change": 8}, "passed"),
-        ({"largest_change": 9}, "failed"),
-        ({"largest_change": 2, "eps": "2/255"}, "passed"),
-        ({"largest_change": 3, "eps": "2/255"}, "failed"),
-        ({"largest_change": 127.5, "eps": "1/2", "norm": "l2"}, "passed"),
-        ({"largest_change": 127.6, "eps": "1/2", "norm": "l2"}, "failed"),
-        ({"largest_change": 300, "eps": "1", "norm": "l2"}, "failed"),
-        ({"largest_change": 255, "eps": "1", "attack": "patch"}, "not run"),
-        ({"largest_change": 0, "attacked": 0}, "not run"),
-    ],
-)
-def test_bound(changes: Settings, status: str) -> None:
-    found = one(checked([], [attempt("p", **changes)]), "bound holds")
-    assert found["status"] == status
-    if status != "not run":
-        assert found["figure"] == changes["largest_change"]
 
 
 def test_every_model_gets_every_check_where_nothing_was_attacked() -> None:
@@ -355,14 +346,9 @@ def test_steps_that_stand_still_are_told_of_any_attack() -> None:
 
 def test_every_attack_says_what_it_is() -> None:
     assert {name for name, kind in ATTACKS.items() if kind.spec == Spec()} == set(CORRUPTIONS)
-    assert set(BUILDERS) == set(ATTACKS)
-    assert set(AIMS) == set(OBJECTIVES)
-
-
-def test_names_exist() -> None:
-    """A check that asks for a name which nothing has would never be run."""
-    assert set(DENSE) | set(REWEIGHTED) <= set(OBJECTIVES)
-    assert {"pgd", "noise", "square"} <= set(ATTACKS)
+    assert set(BUILDERS) == set(ATTACKS) and set(AIMS) == set(OBJECTIVES)
+    # A check that asks for a name which nothing has would never be run.
+    assert set(DENSE) | set(REWEIGHTED) <= set(OBJECTIVES) and {"pgd", "noise", "square"} <= set(ATTACKS)
 
 
 @cache
@@ -372,7 +358,7 @@ def examined(name: str) -> pd.DataFrame:
         Labels(detector=each, paradigm="unified", preset="", dataset="toy", seed=0, run="r") for each in ("other", name)
     ]
     first = "quantised" if name == "honest" else "honest"
-    kinds = {"honest": Honest, "cut": Cut, "floored": Floored, "capped": Capped, **MASKED}
+    kinds = {kind.__name__.lower(): kind for kind in (Honest, Detached, Quantised, Saturated, Cut, Floored, Capped)}
     other, own = (Target(detector=kinds[k](), labels=one) for k, one in zip((first, name), labels, strict=True))
     images = toy_images()
     found = Outcome()
@@ -380,12 +366,8 @@ def examined(name: str) -> pd.DataFrame:
         found.extend(evaluate(own, read_suite(suite), images, "noise", seed=0))
     found.extend(evaluate(other, read_suite("transfer"), images, "noise", [own], seed=0))
     table = health(frame(with_means(found.rows)), attempts_frame(found.attempts))
-    return table[table["detector"] == name]
-
-
-def told(name: str) -> pd.DataFrame:
-    """Without the check of training, for nothing here was trained."""
-    return examined(name)[examined(name)["check"] != "has learnt"]
+    # Nothing here was trained.
+    return table[(table["detector"] == name) & (table["check"] != "has learnt")]
 
 
 def failed(name: str) -> set[str]:
@@ -394,45 +376,35 @@ def failed(name: str) -> set[str]:
 
 
 def test_an_honest_detector_fails_nothing() -> None:
-    assert set(told("honest")["status"]) == {"passed"}
+    assert set(examined("honest")["status"]) == {"passed"}
 
 
-@pytest.mark.parametrize("name", MASKED)
-def test_masked_detectors_work_and_are_caught(name: str) -> None:
-    assert {"white-box beats transfer", "huge eps breaks", "Square does not beat PGD"} <= failed(name)
-    assert not set(told(name)["status"]) & {"not run"}
+TRACES = {
+    "detached": {"gradient is whole"},
+    "quantised": {"gradient is whole", "no zero gradients"},
+    "saturated": {"no zero gradients"},
+}
 
 
-def test_a_detached_reconstruction_is_caught_although_attacks_succeed() -> None:
-    # The second needs another model; alone with this one, nothing else would tell.
-    assert failed("cut") == {"gradient is whole", "white-box beats transfer"}
-
-
-@pytest.mark.parametrize("name", ["floored", "capped"])
-def test_scores_that_are_cut_off_are_caught_by_their_check_alone(name: str) -> None:
-    assert failed(name) == {"scores do not saturate"}
-
-
-@pytest.mark.parametrize(
-    ("shares", "status", "figure"),
-    [((0.001, 0.02), "passed", 0.02), ((0.03, 0.001), "failed", 0.03), ((None, 0.0), "passed", 0.0)],
-)
-def test_the_largest_share_at_an_end_counts(shares: tuple[float | None, ...], status: str, figure: float) -> None:
-    attempts = [attempt(name, saturated=value) for name, value in zip("pq", shares, strict=True)]
-    found = one(checked([], attempts), "scores do not saturate")
-    assert (found["status"], found["figure"], found["reference"]) == (status, figure, 0.02)
-    assert one(checked([], [attempt("p")]), "scores do not saturate")["status"] == "not run"
+@pytest.mark.parametrize("name", TRACES)
+def test_masked_detectors_work_and_are_caught_and_each_leaves_its_own_trace(name: str) -> None:
+    caught = failed(name)
+    assert {"white-box beats transfer", "huge eps breaks", "Square does not beat PGD", *TRACES[name]} <= caught
+    assert name != "detached" or "no zero gradients" not in caught
+    assert "not run" not in set(examined(name)["status"])
 
 
 @pytest.mark.parametrize(
-    ("agreements", "status", "figure"),
-    [((0.99, 0.985), "passed", 0.985), ((0.99, 0.97), "failed", 0.97), ((None, 0.99), "passed", 0.99)],
+    ("name", "checks"),
+    [
+        # Attacks succeed; the second needs another model, and alone with this one nothing else would tell.
+        ("cut", {"gradient is whole", "white-box beats transfer"}),
+        ("floored", {"scores do not saturate"}),
+        ("capped", {"scores do not saturate"}),
+    ],
 )
-def test_the_least_agreement_counts(agreements: tuple[float | None, ...], status: str, figure: float) -> None:
-    attempts = [attempt(name, agreement=value) for name, value in zip("pq", agreements, strict=True)]
-    found = one(checked([], attempts), "gradient is whole")
-    assert (found["status"], found["figure"], found["reference"]) == (status, figure, 0.98)
-    assert one(checked([], [attempt("p")]), "gradient is whole")["status"] == "not run"
+def test_other_faults_are_caught_by_their_checks_alone(name: str, checks: set[str]) -> None:
+    assert failed(name) == checks
 
 
 def test_a_module_in_hand_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,11 +412,4 @@ def test_a_module_in_hand_is_warned_of(tmp_path: Path, monkeypatch: pytest.Monke
     draw_toy(tmp_path / "data", size=SIDE, train=8, test_good=2, test_defect=1)
     settings: Settings = {"suite": "health", "categories": ["cap"], "size": (SIDE, SIDE), "limit": 4, "device": "cpu"}
     with pytest.warns(UserWarning, match=r"^masked: .*no zero gradients"):
-        ob.benchmark(MASKED["quantised"](), tmp_path / "data", name="masked", **settings)
-
-
-def test_each_mask_leaves_its_own_trace() -> None:
-    assert "no zero gradients" not in failed("detached")
-    assert "gradient is whole" in failed("detached") & failed("quantised")
-    assert {"no zero gradients", "huge eps breaks"} <= failed("quantised")
-    assert {"no zero gradients", "huge eps breaks"} <= failed("saturated")
+        ob.benchmark(Quantised(), tmp_path / "data", name="masked", **settings)

@@ -34,6 +34,12 @@ def brute_force(scores: Tensor, masks: Tensor, limit: float) -> float:
     return float(np.trapezoid(y_cut, x_cut) / limit)
 
 
+def area(scores: Tensor, masks: Tensor, **settings: float) -> float | None:
+    regions = Regions(**settings)
+    regions.update(scores, masks)
+    return regions.compute()
+
+
 def drawn(seed: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     masks = torch.zeros(6, 24, 24, dtype=torch.bool)
@@ -71,9 +77,7 @@ def test_by_hand_on_four_by_four() -> None:
 def test_perfect_constant_and_reversed_maps() -> None:
     _, masks = drawn(0)
     for scores, expected in ((masks.float(), 1.0), (torch.zeros(masks.shape), 0.15), (-masks.float(), 0.0)):
-        regions = Regions()
-        regions.update(scores, masks)
-        assert regions.compute() == pytest.approx(expected, abs=1e-12)
+        assert area(scores, masks) == pytest.approx(expected, abs=1e-12)
 
 
 def test_small_regions_count_as_much_as_large_ones() -> None:
@@ -84,13 +88,8 @@ def test_small_regions_count_as_much_as_large_ones() -> None:
     found[0, :8] = 1.0
     missed = -found
     missed[0, 15, 15] = 1.0
-    results = []
-    for scores in (found, missed):
-        regions = Regions(limit=1.0)
-        regions.update(scores, masks)
-        results.append(regions.compute())
     # The other region is level with all that is normal (1/2 + 1/4), or below it (1/2).
-    assert results == pytest.approx([0.75, 0.5])
+    assert [area(scores, masks, limit=1.0) for scores in (found, missed)] == pytest.approx([0.75, 0.5])
 
 
 def test_chunks_and_merges_change_nothing() -> None:
@@ -120,9 +119,7 @@ def test_beyond_capacity_the_stated_bound_holds() -> None:
 
 def test_undefined_without_regions_or_without_normal_pixels() -> None:
     for masks in (torch.zeros(2, 4, 4).bool(), torch.ones(2, 4, 4).bool()):
-        regions = Regions()
-        regions.update(torch.rand(2, 4, 4), masks)
-        assert regions.compute() is None
+        assert area(torch.rand(2, 4, 4), masks) is None
     assert Regions().compute() is None
 
 
