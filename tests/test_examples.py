@@ -2,11 +2,13 @@
 
 import csv
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from marked_images import mark_images
 from PIL import Image
 
 from omnial_bench.data.images import Images
@@ -15,16 +17,6 @@ from omnial_bench.synthesis.masks import PANELS
 from omnial_bench.types import Prediction
 
 SIZE = (32, 40)
-
-
-def clean_images(defects: tuple[str, ...], category: str = "cap", *, referenced: bool = False) -> Images:
-    count, generator = len(defects), torch.Generator().manual_seed(1)
-    images = torch.randint(0, 256, (count, 3, *SIZE), generator=generator, dtype=torch.uint8)
-    masks = torch.zeros(count, *SIZE, dtype=torch.bool)
-    for index, defect in enumerate(defects):
-        masks[index, 3:9, 5:8] = defect != "good"
-    ids = tuple(f"{category}/test/{defect}/{index:03}" for index, defect in enumerate(defects))
-    return Images(images, masks, (category,) * count, defects, ids, 255 - images if referenced else None)
 
 
 def opened(root: Path, example: Example) -> np.ndarray:
@@ -43,7 +35,7 @@ def opened(root: Path, example: Example) -> np.ndarray:
     ],
 )
 def test_one_of_each_of_two_defects_and_a_normal_one(defects: tuple[str, ...], chosen: list[int]) -> None:
-    assert choose(clean_images(defects)) == chosen
+    assert choose(mark_images(defects, SIZE)) == chosen
 
 
 class TestKeeper:
@@ -59,11 +51,10 @@ class TestKeeper:
         return keeper.examples
 
     def test_roles_of_a_clean_image(self, tmp_path: Path) -> None:
-        given = clean_images(("hole", "hole", "good"))
+        given = mark_images(("hole", "hole", "good"), SIZE)
         kept = self.kept(tmp_path, given)
-        assert {(one.id, one.role) for one in kept} == {
-            (given.ids[index], role) for index in (0, 2) for role in ("input", "truth", "map", "reconstruction")
-        }
+        roles = ("input", "truth", "map", "reconstruction")
+        assert {(one.id, one.role) for one in kept} == {*product(given.ids[::2], roles)}
         assert {(one.model, one.set, one.category) for one in kept} == {("draem-unified", "clean", "cap")}
         shown = {one.role: opened(tmp_path, one) for one in kept if one.id == given.ids[0]}
         rows = given.images[0].permute(1, 2, 0).numpy()
@@ -71,13 +62,10 @@ class TestKeeper:
         assert np.array_equal(shown["truth"], given.masks[0].numpy() * np.uint8(255))
         assert np.allclose(shown["reconstruction"], np.clip(rows * 1.5, 0, 255), atol=0.5001)
         assert (shown["map"] == round(255 / (1 + np.exp(-2.0)))).all()
-
-    def test_without_a_reconstruction_there_is_none(self, tmp_path: Path) -> None:
-        kept = self.kept(tmp_path, clean_images(("hole", "hole", "good")), reconstructs=False)
-        assert {one.role for one in kept} == {"input", "truth", "map"}
+        assert {one.role for one in self.kept(tmp_path, given, reconstructs=False)} == {"input", "truth", "map"}
 
     def test_of_an_attacked_image_also_what_it_was(self, tmp_path: Path) -> None:
-        given = clean_images(("synthetic", "synthetic", "good"), referenced=True)
+        given = mark_images(("synthetic", "synthetic", "good"), SIZE, referenced=True)
         kept = self.kept(tmp_path, given, attacked=True)
         assert {one.role for one in kept} == {"input", "truth", "map", "reconstruction", "original", "clean"}
         for one in kept:
@@ -89,15 +77,12 @@ class TestKeeper:
 
 
 def test_the_gallery_has_every_panel_with_its_labels(tmp_path: Path) -> None:
-    noise = clean_images(("good",) * 2)
-    normals, textures = replace(noise, images=100 + noise.images // 32), noise.images
+    noise = mark_images(("good",) * 2, SIZE)
+    normals, textures = replace(noise, images=100 + noise.images // 32), 3 * (noise.images - 60)
     kept = gallery(tmp_path, normals, textures, seed=0, categories=["cap"], detector="omnial")
-    assert [(one.defect, one.role) for one in kept] == [
-        (panel, role) for panel in PANELS for role in ("input", "truth", "clean")
-    ]
-    assert {(one.model, one.set, one.category, one.id) for one in kept} == {
-        ("omnial", "synthesis", "cap", normals.ids[0])
-    }
+    assert [(one.defect, one.role) for one in kept] == [*product(PANELS, ("input", "truth", "clean"))]
+    said = {(one.model, one.set, one.category, one.id) for one in kept}
+    assert said == {("omnial", "synthesis", "cap", normals.ids[0])}
     sound = normals.images[0].permute(1, 2, 0).numpy()
     for spoiled, labels, clean in zip(kept[::3], kept[1::3], kept[2::3], strict=True):
         assert np.array_equal(opened(tmp_path, clean), sound)

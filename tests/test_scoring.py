@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from marked_images import mark_images
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
-from omnial_bench.data.images import Images
 from omnial_bench.evaluation.class_means import with_means
 from omnial_bench.evaluation.scoring import score, score_category
 from omnial_bench.evaluation.tally import _say
@@ -19,7 +19,6 @@ from omnial_bench.metrics.alarms import NAMES
 from omnial_bench.results import Result
 from omnial_bench.types import Batch, Detector, Prediction
 
-SIDE = 24
 DEFECTS = ("hole", "good", "good", "scratch", "good")
 LABELS = Labels(detector="hand", paradigm="unified", preset="tiny", dataset="toy", seed=3, run="r")
 
@@ -37,19 +36,6 @@ class ByHand(Detector):
         return Prediction(logits, images * self.darker if self.reconstructs else None, smoothing=3, pooling=5)
 
 
-def clean_images(defects: tuple[str, ...] = DEFECTS, *, referenced: bool = False) -> Images:
-    generator, count = torch.Generator().manual_seed(5), len(defects)
-    images = torch.randint(0, 200, (count, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8)
-    masks = torch.zeros(count, SIDE, SIDE, dtype=torch.bool)
-    for index, defect in enumerate(defects):
-        if defect != "good":
-            masks[index, 4 : 9 + index, 6:12] = True
-            images[index, 0][masks[index]] += 40
-    references = torch.randint(0, 256, images.shape, generator=generator, dtype=torch.uint8) if referenced else None
-    ids = tuple(f"cap/test/{defect}/{index:03}" for index, defect in enumerate(defects))
-    return Images(images, masks, ("cap",) * count, defects, ids, references)
-
-
 def values(rows: list[Result]) -> dict[str, float | None]:
     return {row.metric: row.value for row in rows}
 
@@ -60,7 +46,7 @@ def box(maps: np.ndarray, side: int) -> np.ndarray:
 
 
 def test_ranking_figures_are_scikit_learns() -> None:
-    given = clean_images()
+    given = mark_images(DEFECTS)
     red = given.images[:, 0].double().numpy() / 255
     probability = 1 / (1 + np.exp(-(4 * red - 2)))
     truth, anomalous = given.masks.numpy().ravel(), np.array([defect != "good" for defect in DEFECTS])
@@ -75,17 +61,15 @@ def test_ranking_figures_are_scikit_learns() -> None:
     assert found["image_ap"] == pytest.approx(average_precision_score(anomalous, scores))
     assert found["image_ap_chance"] == pytest.approx(2 / 5)
     assert 0 < found["pixel_aupro"] < 1
-    assert {(row.detector, row.dataset, row.category, row.set, row.threat, row.source) for row in rows} == {
-        ("hand", "toy", "cap", "clean", "none", "none")
-    }
-    assert len(rows) == 14
-    assert {(row.seed, row.run) for row in rows} == {(3, "r")}
+    said = {(row.detector, row.dataset, row.category, row.set, row.threat, row.source) for row in rows}
+    assert said == {("hand", "toy", "cap", "clean", "none", "none")}
+    assert len(rows) == 14 and {(row.seed, row.run) for row in rows} == {(3, "r")}
 
 
 @pytest.mark.parametrize("referenced", [False, True])
 def test_reconstruction_is_compared_with_the_clean_normal(referenced: bool) -> None:
     """With the image itself where there is nothing else, and then over good images alone."""
-    given = clean_images(referenced=referenced)
+    given = mark_images(DEFECTS, referenced=referenced)
     images = given.images.permute(0, 2, 3, 1).numpy() / 255
     references = images if given.references is None else given.references.permute(0, 2, 3, 1).numpy() / 255
     chosen = [index for index, defect in enumerate(DEFECTS) if referenced or defect == "good"]
@@ -115,7 +99,7 @@ def afresh() -> None:
 @pytest.mark.usefixtures("afresh")
 @pytest.mark.parametrize("defects", [("good", "good"), ("hole", "hole")])
 def test_without_one_kind_of_image_its_figures_are_undefined(defects: tuple[str, ...], caplog) -> None:
-    found = values(score(ByHand(), clean_images(defects), LABELS, "cap"))
+    found = values(score(ByHand(), mark_images(defects), LABELS, "cap"))
     assert all(found[f"image_{name}"] is None for name in ("auroc", "ap", "f1max", "ap_chance"))
     assert "hand on cap: image_auroc" in caplog.text
     if "good" in defects:
@@ -129,20 +113,19 @@ def test_without_one_kind_of_image_its_figures_are_undefined(defects: tuple[str,
         assert "no normal image" in caplog.text
     # What is undefined on one set is so on the others, where it is not said again.
     caplog.clear()
-    score(ByHand(), clean_images(defects), replace(LABELS, set="other"), "cap")
+    score(ByHand(), mark_images(defects), replace(LABELS, set="other"), "cap")
     assert not caplog.records
 
 
 @pytest.mark.usefixtures("afresh")
 def test_a_perfect_reconstruction_has_no_psnr(caplog: pytest.LogCaptureFixture) -> None:
-    found = values(score(ByHand(darker=1.0), clean_images(), LABELS, "cap"))
-    assert found["psnr"] is None
-    assert found["ssim"] == pytest.approx(1.0)
+    found = values(score(ByHand(darker=1.0), mark_images(DEFECTS), LABELS, "cap"))
+    assert found["psnr"] is None and found["ssim"] == pytest.approx(1.0)
     assert "psnr undefined, an image is reconstructed without any error" in caplog.text
 
 
 def test_no_reconstruction_no_quality() -> None:
-    found = values(score(ByHand(reconstructs=False), clean_images(), LABELS, "cap"))
+    found = values(score(ByHand(reconstructs=False), mark_images(DEFECTS), LABELS, "cap"))
     assert found["psnr"] is found["ssim"] is None
     assert found["pixel_auroc"] is not None
 
@@ -153,10 +136,10 @@ def test_a_viewer_sees_every_image_with_its_prediction() -> None:
     def viewer(batch: Batch, prediction: Prediction) -> None:
         seen.update(zip(batch.ids, prediction.anomaly_map, strict=True))
 
-    given = clean_images()
+    given = mark_images(DEFECTS)
     score(ByHand(), given, LABELS, "cap", batch=2, viewer=viewer)
     assert tuple(seen) == given.ids
-    assert all(one.shape == (SIDE, SIDE) for one in seen.values())
+    assert all(one.shape == (24, 24) for one in seen.values())
 
 
 def row(category: str, value: float | None, **changes: object) -> Result:
@@ -169,9 +152,7 @@ class TestMeans:
         rows = [row("a", 0.2, n=100), row("b", None, n=7), row("c", 0.5, n=3)]
         *kept, mean = with_means(rows)
         assert kept == rows
-        assert mean.category == "mean"
-        assert mean.value == pytest.approx(0.35)
-        assert mean.n == 103
+        assert (mean.category, mean.value, mean.n) == ("mean", pytest.approx(0.35), 103)
 
     def test_none_where_no_category_has_a_figure(self) -> None:
         mean = with_means([row("a", None), row("b", None)])[-1]
@@ -200,7 +181,7 @@ class TestMeans:
 
 def test_a_condition_is_scored_as_if_there_were_no_other() -> None:
     """With the normal images that are of it or of all; anomalous ones of no condition are in none."""
-    images = clean_images(("hole", "good", "good", "scratch", "good", "hole"))
+    images = mark_images(("hole", "good", "good", "scratch", "good", "hole"))
     named = replace(images, conditions=("dim", "dim", "", "lit", "lit", ""))
     found = score_category(Target(detector=ByHand(), labels=LABELS), named, "cap").rows
     assert {row.set for row in found} == {"clean", "clean/dim", "clean/lit"}

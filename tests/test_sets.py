@@ -31,17 +31,16 @@ HEIGHT, WIDTH = 32, 40
 
 
 class OneLayer(Detector):
-    def __init__(self, seed: int = 0, side: int | None = None) -> None:
+    def __init__(self, seed: int = 0) -> None:
         super().__init__()
         self.layer = nn.Conv2d(3, 4, 3, padding=1)
         with torch.no_grad():
             generator = torch.Generator().manual_seed(seed)
             self.layer.weight.copy_(torch.randn(self.layer.weight.shape, generator=generator))
             self.layer.bias.zero_()
-        self.side = side
 
     def forward(self, images: Tensor) -> Prediction:
-        return Prediction(self.layer(images)[..., : self.side, : self.side])
+        return Prediction(self.layer(images))
 
 
 def normals(counts: dict[str, int]) -> Images:
@@ -87,24 +86,20 @@ def test_split_is_exact(n, limit, want) -> None:
 
 def test_composition() -> None:
     made = composed(cap=10, weave=5)
-    clean_images = made.images
-    kinds = list(zip(clean_images.categories, clean_images.defects, strict=True))
+    images = made.images
+    kinds = list(zip(images.categories, images.defects, strict=True))
     assert {kind: kinds.count(kind) for kind in kinds} == {
         ("cap", "good"): 2, ("cap", "synthetic"): 8, ("weave", "good"): 1, ("weave", "synthetic"): 4,
     }  # fmt: skip
-    assert len(set(clean_images.ids)) == 15
-    assert clean_images.ids[0].startswith("cap/test/good/")
-    synthetic = torch.tensor([defect == "synthetic" for defect in clean_images.defects])
-    changed = (clean_images.images != clean_images.references).any(1)
-    assert not changed[~synthetic].any()
-    assert changed.flatten(1).any(1)[synthetic].all()
-    assert clean_images.masks.flatten(1).any(1).tolist() == synthetic.tolist()
-    assert (made.regions.flatten(1).any(1) == ~synthetic).all()
-    objects = torch.tensor([name == "cap" for name in clean_images.categories])
+    assert len(set(images.ids)) == 15 and images.ids[0].startswith("cap/test/good/")
+    synthetic = torch.tensor([defect == "synthetic" for defect in images.defects])
+    changed = (images.images != images.references).any(1)
+    for marked, where in ((changed, synthetic), (images.masks, synthetic), (made.regions, ~synthetic)):
+        assert torch.equal(marked.flatten(1).any(1), where)
+        assert not marked[~made.objects].any()
+    objects = torch.tensor([name == "cap" for name in images.categories])
     assert made.objects[~objects].all()
     assert made.objects[objects].float().mean() == pytest.approx(np.pi * 144 / (HEIGHT * WIDTH), rel=0.05)
-    for outside in (changed, clean_images.masks, made.regions):
-        assert not outside[~made.objects].any()
 
 
 def test_references_are_the_normals_they_come_from() -> None:
@@ -123,17 +118,14 @@ def test_a_category_does_not_depend_on_the_others() -> None:
 
 def test_a_flat_image_on_which_nothing_can_be_seen_is_logged(caplog) -> None:
     source = normals({"weave": 2})
-    flat = replace(source, images=torch.zeros_like(source.images))
-    made = compose(flat, seed=0, dataset="toy")
+    made = compose(replace(source, images=torch.zeros_like(source.images)), seed=0, dataset="toy")
     assert not made.images.masks.any()
     assert "no visible anomaly" in caplog.text
 
 
 def test_given_textures_are_used() -> None:
-    clean = torch.zeros(4, 3, HEIGHT, WIDTH, dtype=torch.uint8)
-    everywhere = torch.ones(4, HEIGHT, WIDTH, dtype=torch.bool)
-    red = torch.zeros(1, 3, HEIGHT, WIDTH, dtype=torch.uint8)
-    red[:, 0] = 255
+    clean, everywhere = torch.zeros(4, 3, HEIGHT, WIDTH).byte(), torch.ones(4, HEIGHT, WIDTH).bool()
+    red = torch.tensor([255, 0, 0]).byte().view(1, 3, 1, 1).expand(1, 3, HEIGHT, WIDTH)
     images, masks = add_anomalies(clean, everywhere, red, torch.Generator().manual_seed(0))
     assert masks.flatten(1).any(1).all()
     assert (images[:, 0] > images[:, 2])[masks].float().mean() > 0.9
@@ -142,19 +134,17 @@ def test_given_textures_are_used() -> None:
 @pytest.mark.parametrize(
     "threat",
     [
-        {"eps": "4/255", "goal": "any"},
         {"eps": "8/255", "goal": "target"},
-        {"eps": "8/255", "goal": "any", "where": "foreground"},
+        {"eps": "8/255", "where": "foreground"},
         {"eps": "1/2", "norm": "l2"},
         {"eps": "3/510"},
     ],
     ids=str,
 )
 def test_round_trip_keeps_the_bound(tmp_path, threat) -> None:
-    made = composed()
+    made, eps = composed(), float(Fraction(threat["eps"]))
     (folder,) = build(tmp_path, {"name": "t", "steps": 3} | threat, made=made)
     opened = load_set(folder)
-    eps = float(Fraction(threat["eps"]))
     for category in opened.categories:
         clean_images = opened.load(category)
         rows = [made.images.ids.index(name) for name in clean_images.ids]
@@ -166,8 +156,7 @@ def test_round_trip_keeps_the_bound(tmp_path, threat) -> None:
         if threat.get("norm") == "l2":
             assert ((change / 255).flatten(1).norm(dim=1) <= eps + 1e-6).all()
         else:
-            assert change.max() == int(255 * eps)
-            assert opened.manifest.largest_change == int(255 * eps)
+            assert change.max() == opened.manifest.largest_change == int(255 * eps)
         if threat.get("where") == "foreground":
             assert not change.any(1)[~made.objects[rows]].any()
 
@@ -182,8 +171,8 @@ def test_manifest_says_how_the_set_came_to_be(tmp_path) -> None:
     assert table["counts"] == {"cap": {"good": 1, "synthetic": 4}, "weave": {"good": 1, "synthetic": 4}}
     assert (table["seed"], table["dataset"], table["data_fingerprint"]) == (3, "toy", "f00d")
     assert Fraction(table["threat"]["step_size"]) == Fraction(5, 255)
-    assert len(table["loss"]["steps"]) == 4
-    assert table["loss"]["steps"][-1] > table["loss"]["steps"][0]
+    first, *_, last = steps = table["loss"]["steps"]
+    assert len(steps) == 4 and last > first
     assert len(table["files"]) == 2 * (2 + 4 * 4)
     for name, entry in table["files"].items():
         assert sha256(folder / name) == entry["sha256"]
@@ -198,11 +187,8 @@ def test_manifest_says_how_the_set_came_to_be(tmp_path) -> None:
     [
         ({"attack": "apgd"}, Fraction(16, 255)),
         ({"attack": "apgd", "step_size": "3/255"}, Fraction(3, 255)),
-        ({"attack": "fgsm", "steps": 1}, Fraction(8, 255)),
         ({"eps": "1", "steps": 1}, Fraction(5, 2)),
         ({"attack": "noise", "steps": 1}, None),
-        ({"attack": "square"}, None),
-        ({"attack": "jpeg", "eps": "1", "steps": 1}, None),
         ({"eps": "0"}, None),
     ],
 )
@@ -218,8 +204,8 @@ def test_control_is_the_same_images_before_the_attack(tmp_path) -> None:
     made = composed()
     folders = build(tmp_path, {"name": "unattacked", "eps": "0"}, {"name": "t", "eps": "8/255", "steps": 1}, made=made)
     control, attacked = (load_set(folder) for folder in folders)
-    assert (control.label, control.source, control.manifest.largest_change) == ("none", "none", 0)
-    assert control.manifest.loss.steps == ()
+    assert (control.label, control.source) == ("none", "none")
+    assert (control.manifest.largest_change, control.manifest.loss.steps) == (0, ())
     for category in control.categories:
         assert torch.equal(control.load(category).images, attacked.originals(category))
         assert not torch.equal(control.load(category).images, attacked.load(category).images)
@@ -240,10 +226,9 @@ def test_attack_does_what_its_goal_says(tmp_path) -> None:
     for category in ("cap", "weave"):
         clean_images = load_set(folder).load(category)
         rows = [made.images.ids.index(name) for name in clean_images.ids]
-        target = made.regions[rows]
         with torch.no_grad():
             before, after = (
-                balanced(model(images), Aim(target, images))
+                balanced(model(images), Aim(made.regions[rows], images))
                 for images in (made.images.batch(rows).images, clean_images.batch(range(len(rows))).images)
             )
         assert (after < before).all()
@@ -294,19 +279,12 @@ def test_set_that_exceeds_its_bound_is_refused(tmp_path, monkeypatch) -> None:
 
 
 def test_what_is_no_set_is_not_replaced(tmp_path) -> None:
-    (tmp_path / "pgd-8").mkdir()
-    (tmp_path / "pgd-8" / "thesis.txt").write_text("kept")
+    thesis = tmp_path / "pgd-8" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("kept")
     with pytest.raises(UserError, match="something else"):
         build(tmp_path)
-    assert (tmp_path / "pgd-8" / "thesis.txt").read_text() == "kept"
-
-
-def test_detectors_of_another_size_or_none_are_refused(tmp_path) -> None:
-    with pytest.raises(UserError, match="16x16 map for 32x40 images"):
-        build(tmp_path, models={"one": OneLayer(1), "small": OneLayer(2, side=16)})
-    with pytest.raises(UserError, match="at least one detector"):
-        build(tmp_path, models={})
-    assert list(tmp_path.iterdir()) == []
+    assert thesis.read_text() == "kept"
 
 
 @pytest.fixture(scope="module")
@@ -354,10 +332,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "key": (edited(lambda table, _: table.update(lable=table.pop("label"))), "label"),
     "absolute": (renamed("/{}"), "expected a path inside the set"),
     "upwards": (renamed("weave/../../x.png"), "expected a path inside the set"),
-    "unpaired": (
-        edited(lambda table, name: table["files"].pop(name.replace("test", "clean"))),
-        "missing in its manifest",
-    ),
+    "unpaired": (edited(lambda table, name: table["files"].pop(name.replace("test", "clean"))), "missing in its man"),
     "largest": (edited(lambda table, _: table.update(largest_change=200)), "as the largest change, its files say"),
     "counts": (edited(lambda table, _: table["counts"]["weave"].update(good=9)), "weave counts"),
     "link": (linked, "expected a path inside the set"),
@@ -375,18 +350,16 @@ def test_damaged_set_is_refused(tmp_path, whole_set, what) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("claim", ["eps", "change"])
-def test_what_a_manifest_claims_of_the_attack_is_measured(tmp_path, whole_set, claim) -> None:
-    folder = shutil.copytree(whole_set, tmp_path / "set")
-    assert load_set(folder).load("weave").images.shape[1:] == (3, HEIGHT, WIDTH)
-    table = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+def understated(table: Any, _: str) -> None:
     attacked = {name: file for name, file in table["files"].items() if file["change"]}
-    if claim == "eps":
-        table["threat"]["eps"] = "1/255"
-    else:
-        next(file for name, file in attacked.items() if name.startswith("weave/"))["change"] -= 1
-        table["largest_change"] = max(file["change"] for file in attacked.values())
-    (folder / "manifest.json").write_text(json.dumps(table), encoding="utf-8")
+    next(file for name, file in attacked.items() if name.startswith("weave/"))["change"] -= 1
+    table["largest_change"] = max(file["change"] for file in attacked.values())
+
+
+@pytest.mark.parametrize("claim", [lambda table, _: table["threat"].update(eps="1/255"), understated])
+def test_what_a_manifest_claims_of_the_attack_is_measured(tmp_path, whole_set, claim) -> None:
+    assert load_set(whole_set).load("weave").images.shape[1:] == (3, HEIGHT, WIDTH)
+    edited(claim)(folder := shutil.copytree(whole_set, tmp_path / "set"))
     with pytest.raises(UserError, match=r"weave/test/.* from the image before the attack, the manifest says"):
         load_set(folder).load("weave")
 

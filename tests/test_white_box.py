@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from marked_images import mark_images
 from masked import Honest
 from torch import Tensor, nn
 
 from omnial_bench.attacks.aim import Rivals
 from omnial_bench.attacks.attacking import Looks
 from omnial_bench.attacks.conduct import WHOLE
-from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
@@ -22,7 +22,7 @@ from omnial_bench.evaluation.target import Labels, Outcome, Target
 from omnial_bench.evaluation.worst import Harm
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.models.outside.adapter import Adapted
-from omnial_bench.types import Detector, Prediction
+from omnial_bench.types import Prediction
 
 SIDE = 24
 LABELS = Labels(detector="bright", paradigm="unified", preset="given", dataset="none", seed=3, run="r")
@@ -49,16 +49,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def clean_images(n: int = 9) -> Images:
-    """Noise with a brighter square in all but every third one."""
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(60, 140, (n, 3, SIDE, SIDE), generator=generator)
-    masks = torch.zeros(n, SIDE, SIDE, dtype=torch.bool)
-    defects = tuple("good" if index % 3 == 0 else ("spot", "blot")[index % 2] for index in range(n))
-    for index, defect in enumerate(defects):
-        if defect != "good":
-            masks[index, 4:10, 5:12] = True
-    images = (images + 45 * masks[:, None]).to(torch.uint8)
-    return Images(images, masks, ("cap",) * n, defects, tuple(f"cap/test/{d}/{i:03}" for i, d in enumerate(defects)))
+    """Every third one is good."""
+    return mark_images(tuple("good" if index % 3 == 0 else ("spot", "blot")[index % 2] for index in range(n)))
 
 
 def threat(name: str, eps: str = "8/255", **settings: object) -> Threat:
@@ -258,20 +250,6 @@ class TestStart:
             torch.testing.assert_close(moved - odds, 20 * 8 / 255 * (1 - 2 * truth.float()), atol=1e-4, rtol=0)
             assert 0 < (noisy - moved).abs().max() < 20 * 0.5 / 255 + 1e-4
 
-    @pytest.mark.parametrize(
-        ("second", "why"),
-        [
-            ({"start": "none"}, "expected start to name an earlier threat of the same norm, eps, where and after"),
-            ({"start": "first", "eps": "4/255"}, "expected start to name an earlier threat"),
-            ({"start": "second"}, "expected start to name an earlier threat"),
-            ({"start": "first", "attack": "square"}, "expected no start for square"),
-            ({"start": "first", "restarts": 2}, "expected no start for pgd with 2 restarts"),
-        ],
-    )
-    def test_a_start_that_cannot_be_is_told(self, second: dict[str, Any], why: str) -> None:
-        with pytest.raises(UserError, match=why):
-            check_suite(suite(threat("first"), threat("second", **second)))
-
 
 class Apart(nn.Module):
     """A map, and an image score of another branch, of which a part is cut off where that is asked for."""
@@ -383,18 +361,6 @@ class TestImages:
             _measure(threat("pgd"), images, before)
 
 
-class Odd(Detector):
-    """A detector whose map is made by `change` from an honest one."""
-
-    def __init__(self, change: object) -> None:
-        super().__init__()
-        self.inner, self.change = Bright(), change
-
-    def forward(self, images: Tensor) -> Prediction:
-        logits = self.inner(images).logits
-        return Prediction(self.change(logits), pooling=1)  # type: ignore[operator]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -405,10 +371,13 @@ class Odd(Detector):
     ],
 )
 @pytest.mark.parametrize("objective", ["balanced", "pooled", "ranking"])
-def test_a_detector_that_cannot_be_attacked_is_one_line(change: object, message: str, objective: str) -> None:
-    odd = Target(detector=Odd(change), labels=LABELS)
+def test_a_detector_that_cannot_be_attacked_is_one_line(change: Any, message: str, objective: str) -> None:
+    class Odd(Bright):
+        def forward(self, images: Tensor) -> Prediction:
+            return Prediction(change(super().forward(images).logits), pooling=1)
+
     with pytest.raises(UserError, match=message) as caught:
-        attacked(threat("any", objective=objective), given=odd)
+        attacked(threat("any", objective=objective), given=target(Odd()))
     assert "\n" not in str(caught.value)
 
 
