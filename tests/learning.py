@@ -1,14 +1,19 @@
-"""What tests of detectors share: narrow networks, images of noise, a few steps on one batch, and a gradient held
-against differences."""
+"""What tests of detectors share: narrow networks, images of noise, a few steps, and a gradient held against
+differences."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from omnial_bench.config.schema import Recipe, Training
+from omnial_bench.data.images import Images
 from omnial_bench.models.blocks import initialise
+from omnial_bench.models.checkpoint import provenance_of
 from omnial_bench.models.registry import DETECTORS
+from omnial_bench.models.training import train
 from omnial_bench.types import GradientTrained, Synthetic
 
 
@@ -30,6 +35,27 @@ def batch(classes: int = 4) -> Synthetic:
     for level in range(1, classes):
         labels[0, 8 * level - 8 : 8 * level] = level
     return Synthetic(noise(2, 3, 32, 32), noise(2, 3, 32, 32, seed=1), labels, 0.3 * noise(2, 1, 32, 32, seed=2))
+
+
+def narrow(detector: str, side: int, **settings: Any) -> Recipe:
+    """A recipe for a few steps with a narrow detector."""
+    budget = Training.model_validate({"epochs": 50, "batch": 4, **settings})
+    options = {"width": 4, "loc_width": 4, "pooling": 5}
+    return Recipe(detector=detector, preset="tiny", size=(side, side), training=budget, options=options)
+
+
+def trained(
+    out: Path, recipe: Recipe, images: Tensor, textures: Tensor, *, seed: int = 0, key: str = "key", **how: Any
+) -> dict[str, Tensor]:
+    """The weights of a training on these normals, which is written to `out`."""
+    n, names = len(images), tuple(f"cap/train/good/{index:03}" for index in range(len(images)))
+    masks = torch.zeros(n, *images.shape[2:], dtype=torch.bool)
+    normals = Images(images, masks, ("cap",) * n, ("good",) * n, names)
+    provenance = provenance_of(
+        "draem", "unified", ["cap"], dataset="toy", data_fingerprint="f", seed=seed, precision="32-true", key=key
+    )
+    how = {"out": out, "provenance": provenance, "seed": seed, "device": "cpu", **how}
+    return train(recipe, normals, textures, **how).state_dict()
 
 
 class Bright(nn.Module):

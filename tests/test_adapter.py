@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -137,33 +136,18 @@ def test_maps_of_other_floats_come_back_as_float32(kind: torch.dtype) -> None:
     assert made.log_odds.dtype == made.image_score.dtype == torch.float32
 
 
-class Unready(Returns):
-    """A module that fails in what is asked of it beside its forward."""
-
-    def __init__(self, failing: str) -> None:
-        super().__init__(lambda grey: grey)
-        self.failing = failing
-
-    def train(self, mode: bool = True) -> None:  # type: ignore[override]
-        """Returns nothing, where torch's own returns the module."""
-        if self.failing == "eval":
-            raise ValueError("no eval")
-        super().train(mode)
-
-    def named_buffers(self, *rest: Any, **more: Any) -> Any:
-        if self.failing == "buffers":
-            raise OSError(5)
-        return super().named_buffers(*rest, **more)
-
-
 @pytest.mark.parametrize(
-    ("failing", "line"),
-    [("eval", "Unready failed to go to eval mode: ValueError: no eval"), ("buffers", "failed to name its parameters")],
+    ("method", "error", "line"),
+    [
+        ("train", ValueError("no eval"), "Returns failed to go to eval mode: ValueError: no eval"),
+        ("named_buffers", OSError(5), "failed to name its parameters"),
+    ],
 )
-def test_a_module_that_is_not_ready_is_one_line(failing: str, line: str) -> None:
+def test_a_module_that_is_not_ready_is_one_line(method: str, error: Exception, line: str) -> None:
+    module = Returns(lambda grey: grey)
+    setattr(module, method, Mock(side_effect=error))
     with pytest.raises(UserError, match=line):
-        adapt(Unready(failing), [IMAGES])
-    assert adapt(Unready(""), [IMAGES])(IMAGES).log_odds.shape == (8, 8, 10)
+        adapt(module, [IMAGES])
 
 
 class Silent(RuntimeError):
@@ -213,24 +197,15 @@ def test_images_stay_as_they_are_and_parameters_have_values() -> None:
         adapt(Lazy(), [IMAGES])
 
 
-class Stretched(nn.Module):
-    """A map from the least to the largest value of all images, or of each."""
-
-    def __init__(self, together: bool) -> None:
-        super().__init__()
-        self.together = together
-
-    def forward(self, images: Tensor) -> Tensor:
-        maps = images.mean(1)
-        of = (0, 1, 2) if self.together else (1, 2)
-        return (maps - maps.amin(of, keepdim=True)) / (maps.amax(of, keepdim=True) - maps.amin(of, keepdim=True))
-
-
 @pytest.mark.parametrize("together", [True, False])
 def test_a_module_that_mixes_the_images_of_a_batch_is_warned_of(together: bool, caplog) -> None:
+    """By the least and the largest value of all images in place of each one's."""
+    of = (0, 1, 2) if together else (1, 2)
     with caplog.at_level(logging.WARNING):
-        adapt(Stretched(together), [IMAGES])
-    assert ("Stretched says something else of an image when others lie beside it" in caplog.text) == together
+        adapt(
+            Returns(lambda grey: (grey - grey.amin(of, True)) / (grey.amax(of, True) - grey.amin(of, True))), [IMAGES]
+        )
+    assert ("Returns says something else of an image when others lie beside it" in caplog.text) == together
 
 
 class Dropping(nn.Sequential):
@@ -240,13 +215,13 @@ class Dropping(nn.Sequential):
         super().__init__(nn.Conv2d(3, 1, 1), nn.BatchNorm2d(1), nn.Dropout(0.5))
         self.stays = stays
 
-    def train(self, mode: bool = True) -> "Dropping":
+    def train(self, mode: bool = True) -> None:  # type: ignore[override]
+        """Returns nothing, where torch's own returns the module."""
         super().train(mode or self.stays)
-        return self
 
 
 @pytest.mark.parametrize("stays", [True, False])
 def test_a_module_in_training_mode_is_put_right_or_warned_of(stays: bool, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        adapt(Dropping(stays).train(), [IMAGES])
+        adapt(Dropping(stays), [IMAGES])
     assert ("Dropping says something else of the same images" in caplog.text) == stays

@@ -34,10 +34,6 @@ def recipe(name: str, **options: Any) -> Recipe:
     return tiny.model_copy(update={"options": {**tiny.options, **options}})
 
 
-def taught(name: str) -> set[str]:
-    return {f"block{number}" for number in range(5, 11)} if name == "padim-spd-lite" else set()
-
-
 def fitted(name: str, **options: Any) -> Any:
     chosen = recipe(name, **options)
     detector = build(chosen)
@@ -58,7 +54,8 @@ def test_a_checkpoint_holds_what_was_learnt_and_of_the_backbone_a_hash(tmp_path:
     backbone = detector.padim.backbone if name == "padim-spd-lite" else detector.backbone
     state = backbone.state_dict()
     # SPD teaches blocks 5 to 10, which lie behind stride 8.
-    assert {part.split(".")[2] for part in state if "." in part} == taught(name)
+    taught = {f"block{number}" for number in range(5, 11)} if name == "padim-spd-lite" else set()
+    assert {part.split(".")[2] for part in state if "." in part} == taught
     torch.testing.assert_close(
         backbone(images)[0], Backbone("lite0", backbone.strides[:1])(images)[0], rtol=0, atol=1e-4
     )
@@ -122,8 +119,3 @@ def test_what_gives_no_gaussian_is_one_line(options: dict[str, Any], count: int,
         with torch.no_grad():
             detector.fit([normals(count) / 255], torch.Generator())
     assert words in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_a_size_that_its_places_do_not_divide_is_one_line() -> None:
-    with pytest.raises(UserError, match="that 16 divides, got 40x48"):
-        build(recipe("padim").model_copy(update={"size": (40, 48)}))

@@ -104,6 +104,7 @@ def test_bad_recipes_are_one_line() -> None:
         (recipe("draem", wdth=3), "options of draem: unknown key 'wdth'; did you mean 'width'?"),
         (recipe("draem", size=(64, 72), width=4), "got 64x72"),
         (recipe("omnial", size=(64, 66), width=4), "got 64x66"),
+        (recipe("padim", size=(40, 48)), "that 16 divides, got 40x48"),
     ]
     for bad, words in cases:
         with pytest.raises(UserError) as caught:

@@ -9,27 +9,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from learning import narrow, trained
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from shared_detectors import DIES_AT
 from torch import Tensor, distributed, nn
 
 from omnial_bench.config.load import read_plan
-from omnial_bench.config.schema import Recipe, Training
-from omnial_bench.data.images import Images
+from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError
 from omnial_bench.models import gradient, training
-from omnial_bench.models.checkpoint import RECIPE, load, provenance_of
+from omnial_bench.models.checkpoint import RECIPE, load
 from omnial_bench.models.distributed import SharedNorm, extremes, mean_of, ranks, share, share_norms
 from omnial_bench.models.losses import value_range
-from omnial_bench.models.training import LOG, train
+from omnial_bench.models.training import LOG
 from omnial_bench.models.unfinished import STATE
 from omnial_bench.pipeline.plan import Settings, check_plan
 from omnial_bench.processes import Each, crew
-from omnial_bench.progress import Progress
 from omnial_bench.runtime import fabric
 from omnial_bench.types import Synthetic
 
-SIDE, STEPS, BATCH = 64, 3, 4
+SIDE, STEPS = 64, 3
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -138,11 +137,7 @@ def test_shares_are_parts_of_one_size() -> None:
 
 
 def recipe(detector: str, **settings: object) -> Recipe:
-    budget = Training.model_validate(
-        {"epochs": 50, "max_iterations": STEPS, "batch": BATCH, "validation": 0.4, **settings}
-    )
-    options = {"width": 4, "loc_width": 4, "pooling": 5}
-    return Recipe(detector=detector, preset="tiny", size=(SIDE, SIDE), training=budget, options=options)
+    return narrow(detector, SIDE, **{"max_iterations": STEPS, "validation": 0.4, **settings})
 
 
 def bytes_of(seed: int, count: int) -> Tensor:
@@ -150,25 +145,12 @@ def bytes_of(seed: int, count: int) -> Tensor:
     return nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bilinear").to(torch.uint8)
 
 
-def run(
-    out: Path, made: Recipe, *, each: Each | None = None, devices: int = 1, progress: Progress | None = None,
-    recompute: bool = False,
-) -> dict[str, Tensor]:  # fmt: skip
+def run(out: Path, made: Recipe, *, each: Each | None = None, **how: Any) -> dict[str, Tensor]:
     """Train; several devices are the processes of `each` where these are given."""
-    ids = tuple(f"cap/train/good/{index}" for index in range(12))
-    masks = torch.zeros(12, SIDE, SIDE, dtype=torch.bool)
-    normals = Images(bytes_of(7, 12), masks, ("cap",) * 12, ("good",) * 12, ids)
-
-    provenance = provenance_of(
-        "draem", "unified", ["cap"], dataset="toy", data_fingerprint="f", seed=0, precision="32-true", key="key"
-    )
     with pytest.MonkeyPatch.context() as patch:
         if each is not None:
             patch.setattr(training, "crew", lambda *_, **__: nullcontext(each))
-        return train(
-            made, normals, bytes_of(8, 5), out=out, provenance=provenance, device="cpu", devices=devices,
-            progress=progress, recompute=recompute, trusted=[made.detector],
-        ).state_dict()  # fmt: skip
+        return trained(out, made, bytes_of(7, 12), bytes_of(8, 5), trusted=[made.detector], **how)
 
 
 def curve(out: Path) -> pd.DataFrame:

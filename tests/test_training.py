@@ -9,19 +9,19 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from learning import narrow, trained
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from omnial_bench.config.load import parse
 from omnial_bench.config.schema import Recipe, Training
-from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import without_none, write_text
 from omnial_bench.models import gradient
-from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, load, provenance_of, read_tensors, write_tensors
+from omnial_bench.models.checkpoint import RECIPE, WEIGHTS, load, read_tensors, write_tensors
 from omnial_bench.models.draem import DRAEM
 from omnial_bench.models.schedule import by_epoch, iterations_of, learning_rate, split_normals
-from omnial_bench.models.training import LOG, is_trained, train
+from omnial_bench.models.training import LOG, is_trained
 from omnial_bench.models.unfinished import STATE
 from omnial_bench.progress import Progress
 from omnial_bench.runtime import Precision
@@ -35,31 +35,22 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def recipe(detector: str = "draem", **settings: object) -> Recipe:
-    budget = Training.model_validate({"epochs": 50, "max_iterations": STEPS, "batch": 4, "lr": 1e-3, **settings})
-    options = {"width": 4, "loc_width": 4, "pooling": 5}
-    return Recipe(detector=detector, preset="tiny", size=(32, 32), training=budget, options=options)
+    return narrow(detector, 32, **{"max_iterations": STEPS, "lr": 1e-3, **settings})
 
 
-def normals() -> Images:
+def normals() -> Tensor:
     """Each image can be told from the others by its first pixel."""
     images = torch.randint(0, 256, (NORMALS, 3, 32, 32), generator=torch.Generator().manual_seed(7), dtype=torch.uint8)
     images[:, :, 0, 0] = torch.arange(NORMALS, dtype=torch.uint8)[:, None]
-    ids = tuple(f"cap/train/good/{index:03}" for index in range(NORMALS))
-    masks = torch.zeros(NORMALS, 32, 32, dtype=torch.bool)
-    return Images(images, masks, ("cap",) * NORMALS, ("good",) * NORMALS, ids)
+    return images
 
 
 def textures() -> Tensor:
     return torch.randint(0, 256, (5, 3, 32, 32), generator=torch.Generator().manual_seed(8), dtype=torch.uint8)
 
 
-def run(out: Path, made: Recipe | None = None, *, seed: int = 0, key: str = "key", **how: Any) -> dict[str, Tensor]:
-    provenance = provenance_of(
-        "draem", "unified", ["cap"], dataset="toy", data_fingerprint="f", seed=seed, precision="32-true", key=key
-    )
-    return train(
-        made or recipe(), normals(), textures(), out=out, provenance=provenance, seed=seed, device="cpu", **how
-    ).state_dict()
+def run(out: Path, made: Recipe | None = None, **how: Any) -> dict[str, Tensor]:
+    return trained(out, made or recipe(), normals(), textures(), **how)
 
 
 def stopped(out: Path, made: Recipe | None = None, *, at: int, key: str = "key") -> None:

@@ -17,10 +17,16 @@ JNLD_TERMS = ["mse_image", "mse_jnd", "focal"]
 
 
 @pytest.mark.parametrize(
-    ("name", "classes", "smoothing", "multiple"), [("draem", 2, 1, 32), ("jnld", 4, 1, 32), ("omnial", 4, 5, 4)]
-)
-def test_forward_gives_float32_logits_and_an_image(name: str, classes: int, smoothing: int, multiple: int) -> None:
-    detector = tiny(name)
+    ("name", "options", "classes", "smoothing", "multiple"),
+    [
+        ("draem", {}, 2, 1, 32), ("jnld", {}, 4, 1, 32), ("jnld", {"classes": 2}, 2, 1, 32),
+        ("omnial", {"smoothing": 3}, 4, 3, 4),
+    ],
+)  # fmt: skip
+def test_forward_gives_float32_logits_and_an_image(
+    name: str, options: dict[str, int], classes: int, smoothing: int, multiple: int
+) -> None:
+    detector = tiny(name, **options)
     for images, autocast in ((noise(2, 3, 32, 64), False), (noise(3, 3, 64, 32), False), (noise(2, 3, 32, 32), True)):
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
             prediction = detector(images)
