@@ -42,70 +42,53 @@ class InferenceBatch(NamedTuple):
     pred_mask: Tensor | None = None
 
 
+Extract = Callable[[nn.Module, Tensor], Tensor]
+
+
+def in_no_grad(extractor: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return extractor(images)  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def decorated_and_detached(extractor: nn.Module, images: Tensor) -> Tensor:
+    return extractor(images).detach().data  # type: ignore[no-any-return]
+
+
+@torch.inference_mode()
+def in_inference_mode(extractor: nn.Module, images: Tensor) -> Tensor:
+    return extractor(images)  # type: ignore[no-any-return]
+
+
+def by_numpy(extractor: nn.Module, images: Tensor) -> Tensor:
+    return torch.from_numpy(extractor(images).detach().numpy().copy())
+
+
 class Distance(nn.Module):
     """As PaDiM and PatchCore: the extractor alone in no_grad, so that nothing of the gradient is left."""
 
-    def __init__(self) -> None:
+    def __init__(self, extract: Extract = in_no_grad) -> None:
         super().__init__()
-        self.extractor = features()
+        self.extractor, self.cut = features(), extract
         self.register_buffer("mean", self.extractor(NORMALS).mean(0))
 
     def extract(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            found: Tensor = self.extractor(images)
-        return found
+        return self.cut(self.extractor, images)
 
     def forward(self, images: Tensor) -> InferenceBatch:
         maps = (self.extract(images) - self.mean).square().sum(1, keepdim=True)
         return InferenceBatch(anomaly_map=maps, pred_score=maps.amax((-2, -1)))
 
 
-class Decorated(Distance):
-    """By a decorator, and detached on top."""
-
-    @torch.no_grad()
-    def extract(self, images: Tensor) -> Tensor:
-        found: Tensor = self.extractor(images)
-        return found.detach().data
-
-
 class Teacher(Distance):
     """As STFPM: one branch of two is cut, which leaves a gradient, but not that of the map."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, extract: Extract = in_no_grad) -> None:
+        super().__init__(extract)
         self.student = nn.Conv2d(3, 8, 1).requires_grad_(False)
 
     def forward(self, images: Tensor) -> InferenceBatch:
         return InferenceBatch(anomaly_map=(4 * self.extract(images) - self.student(images)).square().mean(1))
-
-
-class Inference(Distance):
-    def extract(self, images: Tensor) -> Tensor:
-        with torch.inference_mode():
-            found: Tensor = self.extractor(images)
-        return found
-
-
-class Numpy(Distance):
-    def extract(self, images: Tensor) -> Tensor:
-        return torch.from_numpy(self.extractor(images).detach().numpy().copy())
-
-
-class Flags(Distance):
-    """Legal for a tensor that is cut, and for no other."""
-
-    def extract(self, images: Tensor) -> Tensor:
-        found: Tensor = self.extractor(images).detach()
-        found.requires_grad = False
-        return found
-
-
-class HalfNumpy(Teacher):
-    """The cut branch leaves torch through a list of numbers, which no mode sees."""
-
-    def extract(self, images: Tensor) -> Tensor:
-        return torch.tensor(self.extractor(images).tolist())
 
 
 class Lost(torch.autograd.Function):
@@ -120,26 +103,16 @@ class Lost(torch.autograd.Function):
         return gradient
 
 
-class WrongBackward(Distance):
-    def extract(self, images: Tensor) -> Tensor:
-        found: Tensor = Lost.apply(4 * self.extractor(images))
-        return found
-
-
-class Rounded(Distance):
-    def extract(self, images: Tensor) -> Tensor:
-        found: Tensor = self.extractor((4 * images).round() / 4)
-        return found
-
-
 def adapted(model: nn.Module) -> ob.Detector:
     return adapt(model, [NORMALS])
 
 
-@pytest.mark.parametrize("make", [Distance, Decorated, Teacher])
-def test_what_is_cut_is_restored_and_says_the_same(make: Callable[[], nn.Module]) -> None:
+@pytest.mark.parametrize(
+    ("make", "extract"), [(Distance, in_no_grad), (Distance, decorated_and_detached), (Teacher, in_no_grad)]
+)
+def test_what_is_cut_is_restored_and_says_the_same(make: type[Distance], extract: Extract) -> None:
     torch.manual_seed(0)
-    model = make()
+    model = make(extract)
     whole = ob.from_anomalib(model)
     cut = adapted(whole.module)  # type: ignore[arg-type]
     with pytest.raises(ob.UserError, match=f"the gradient of {make.__name__} cannot be restored"):
@@ -174,26 +147,36 @@ def test_without_a_gradient_asked_for_nothing_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "why"),
+    ("make", "extract", "why"),
     [
-        (Inference, "cannot be restored: (its output does not depend on it|Inference tensors)"),
-        (Numpy, r"Can't call numpy\(\) on Tensor that requires grad"),
-        (Flags, "cannot be restored: you can only change requires_grad flags of leaf variables"),
-        (HalfNumpy, "agree to a cosine of"),
-        (WrongBackward, "agree to a cosine of"),
-        (Rounded, "its output does not move when its input does|agree to a cosine of"),
+        (Distance, in_inference_mode, "cannot be restored: (its output does not depend on it|Inference tensors)"),
+        (Distance, by_numpy, r"Can't call numpy\(\) on Tensor that requires grad"),
+        # Legal for a tensor that is cut, and for no other.
+        (
+            Distance,
+            lambda net, x: net(x).detach().requires_grad_(False),
+            "cannot be restored: you can only change requires_grad flags of leaf variables",
+        ),
+        # The cut branch leaves torch through a list of numbers, which no mode sees.
+        (Teacher, lambda net, x: torch.tensor(net(x).tolist()), "agree to a cosine of"),
+        (Distance, lambda net, x: Lost.apply(4 * net(x)), "agree to a cosine of"),
+        (
+            Distance,
+            lambda net, x: net((4 * x).round() / 4),
+            "its output does not move when its input does|agree to a cosine of",
+        ),
     ],
 )
-def test_what_cannot_be_restored_is_refused_with_the_reason(make: Callable[[], nn.Module], why: str) -> None:
+def test_what_cannot_be_restored_is_refused_with_the_reason(make: type[Distance], extract: Extract, why: str) -> None:
     torch.manual_seed(0)
-    detector = adapted(ob.from_anomalib(make()))
+    detector = adapted(ob.from_anomalib(make(extract)))
     with pytest.raises(ob.UserError, match=why) as caught:
         check_gradient(detector, NORMALS[:2])
     assert "\n" not in str(caught.value) and make.__name__ in str(caught.value)
 
 
 def test_on_request_it_is_attacked_by_forward_passes_alone() -> None:
-    module = ob.from_anomalib(Numpy(), gradient=False)
+    module = ob.from_anomalib(Distance(by_numpy), gradient=False)
     assert isinstance(module, ForwardOnly)
     detector = adapted(module)
     images = smooth(2, 1).requires_grad_()
