@@ -115,6 +115,14 @@ def pack(files: dict[str, bytes], mode: str = "w", **changes: object) -> bytes:
     return file.getvalue()
 
 
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a test decodes is kept in a folder of its own, outside what it looks at."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Torch with one thread in all of a file, its fixtures too: another number may give other bits."""

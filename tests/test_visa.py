@@ -1,52 +1,19 @@
 import logging
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from small_images import MARKED, VISA, publish_visa
 
 from omnial_bench.data.dataset import find_dataset
 from omnial_bench.data.readers.visa import one_class
 from omnial_bench.data.verify import verify
 from omnial_bench.errors import UserError
 
-TABLE = """object,split,label,image,mask
-candle,train,normal,candle/Data/Images/Normal/0003.JPG,
-candle,train,normal,candle/Data/Images/Normal/0000.JPG,
-candle,test,normal,candle/Data/Images/Normal/0001.JPG,
-candle,test,anomaly,candle/Data/Images/Anomaly/000.JPG,candle/Data/Masks/Anomaly/000.png
-pcb1,train,normal,pcb1/Data/Images/Normal/0000.JPG,
-pcb1,test,normal,pcb1/Data/Images/Normal/0002.JPG,
-pcb1,test,anomaly,pcb1/Data/Images/Anomaly/001.JPG,pcb1/Data/Masks/Anomaly/001.png
-"""
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
-def published(root: Path, table: str = TABLE) -> Path:
-    """A small VisA as its authors publish it: images of 6x8, masks of class numbers."""
-    for number, row in enumerate(TABLE.splitlines()[1:]):
-        image, mask = (root / part for part in row.split(",")[3:])
-        image.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.random.default_rng(number).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(image, format="JPEG")
-        if row.endswith(".png"):
-            mask.parent.mkdir(parents=True, exist_ok=True)
-            levels = np.zeros((6, 8), np.uint8)
-            levels[1, 2:5] = (1, 2, 7)
-            Image.fromarray(levels).save(mask)
-    (root / "candle/image_anno.csv").write_text("image,label,mask\n")
-    (root / "LICENSE-DATASET").write_text("CC BY 4.0\n")
-    (root / "split_csv").mkdir()
-    (root / "split_csv/1cls.csv").write_text(table)
-    return root
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_the_official_table_decides_where_a_image_lies(tmp_path: Path) -> None:
-    raw = published(tmp_path / "raw")
+    raw = publish_visa(tmp_path / "raw")
     bytes_before = {path.read_bytes() for path in raw.rglob("*") if path.suffix in (".JPG", ".png")}
     assert one_class(raw, tmp_path / "out") == 7
     found = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
@@ -59,21 +26,28 @@ def test_the_official_table_decides_where_a_image_lies(tmp_path: Path) -> None:
     assert bytes_before == {p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.suffix in (".JPG", ".png")}
 
 
-def test_the_result_is_read_as_visa_with_every_class_number_anomalous(tmp_path: Path) -> None:
-    one_class(published(tmp_path / "raw"), tmp_path / "out")
-    dataset = find_dataset(tmp_path / "out")
-    assert (dataset.name, dataset.layout, dataset.categories) == ("visa", "visa", ("candle", "pcb1"))
-    masks = dataset.load("test", ["candle"], (6, 8)).masks
-    assert masks[0].nonzero().tolist() == [[1, 2], [1, 3], [1, 4]] and not masks[1].any()
+def test_the_result_is_read_as_what_was_published_is(tmp_path: Path) -> None:
+    raw = publish_visa(tmp_path / "raw")
+    before = find_dataset(raw)
+    shown = before.load("test", None, (4, 6))
+    one_class(raw, tmp_path / "out")
+    after = find_dataset(tmp_path / "out")
+    assert (before.name, before.layout) == ("visa", "visa_original")
+    assert (after.name, after.layout, after.categories) == ("visa", "visa", ("candle", "pcb1"))
+    assert [sample.id for sample in after.samples] == [sample.id for sample in before.samples]
+    masks = after.load("test", None, (4, 6)).masks
+    assert (masks == shown.masks).all()
+    # Every number of a class is anomalous.
+    assert list(map(tuple, masks[0].nonzero().tolist())) == MARKED and not masks[1].any()
     checked = verify(tmp_path / "out")
     assert checked.problems == ()
     assert [(c.train, c.test_good, c.test_defect) for c in checked.counts] == [(2, 1, 1), (1, 1, 1)]
 
 
 def test_images_of_no_split_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    table = "".join(line for line in TABLE.splitlines(keepends=True) if "0003" not in line)
+    table = "".join(line for line in VISA.splitlines(keepends=True) if "0003" not in line)
     with caplog.at_level(logging.WARNING):
-        assert one_class(published(tmp_path / "raw", table), tmp_path / "out") == 6
+        assert one_class(publish_visa(tmp_path / "raw", table), tmp_path / "out") == 6
     assert "1 images" in caplog.text and not (tmp_path / "out/candle/train/good/0003.JPG").exists()
 
 
@@ -102,11 +76,10 @@ MISTAKES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_wrong_table_moves_nothing(tmp_path: Path, name: str) -> None:
-    old, new, message = MISTAKES[name]
-    assert old in TABLE
-    raw = published(tmp_path / "raw", TABLE.replace(old, new))
+@pytest.mark.parametrize(("old", "new", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_a_wrong_table_moves_nothing(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in VISA
+    raw = publish_visa(tmp_path / "raw", VISA.replace(old, new))
     before = sorted(raw.rglob("*"))
     with pytest.raises(UserError, match=message) as raised:
         one_class(raw, tmp_path / "out")
@@ -114,38 +87,31 @@ def test_a_wrong_table_moves_nothing(tmp_path: Path, name: str) -> None:
     assert sorted(raw.rglob("*")) == before and not (tmp_path / "out").exists()
 
 
-def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
-    raw = published(tmp_path / "raw")
+def test_a_table_that_cannot_be_read_and_one_of_other_line_ends_that_can(tmp_path: Path) -> None:
+    raw = publish_visa(tmp_path / "raw")
     table = raw / "split_csv/1cls.csv"
     for content, message in [
-        (TABLE.splitlines()[0].encode(), "names no images"),
+        (VISA.splitlines()[0].encode(), "names no images"),
         (b"", "has the columns ;"),
         (b"\xff\xfe\0", "cannot read .* as a table"),
-        (TABLE.encode() + b'"' + b"x" * 200_000, "cannot read .* as a table"),
+        (VISA.encode() + b'"' + b"x" * 200_000, "cannot read .* as a table"),
     ]:
         table.write_bytes(content)
         with pytest.raises(UserError, match=message):
             one_class(raw, tmp_path / "out")
+    table.write_bytes(b"\xef\xbb\xbf" + VISA.encode().replace(b"\n", b"\r\n"))
+    assert len(find_dataset(raw).samples) == 7
     table.unlink()
     with pytest.raises(UserError, match="no split table at"):
         one_class(raw, tmp_path / "out")
 
 
-def test_a_link_is_no_image(tmp_path: Path) -> None:
-    raw = published(tmp_path / "raw")
-    image = raw / "candle/Data/Images/Normal/0003.JPG"
-    image.rename(tmp_path / "elsewhere.JPG")
-    image.symlink_to(tmp_path / "elsewhere.JPG")
+@pytest.mark.parametrize("linked", ["candle/Data/Images/Normal/0003.JPG", "candle/Data/Images/Normal"])
+def test_a_link_is_no_image_and_a_folder_behind_one_is_not_emptied(tmp_path: Path, linked: str) -> None:
+    raw, elsewhere = publish_visa(tmp_path / "raw"), tmp_path / "elsewhere"
+    (raw / linked).rename(elsewhere)
+    (raw / linked).symlink_to(elsewhere)
+    before = sorted(raw.rglob("*")), sorted(elsewhere.rglob("*"))
     with pytest.raises(UserError, match="which is not in"):
         one_class(raw, tmp_path / "out")
-
-
-def test_a_folder_behind_a_link_is_not_emptied(tmp_path: Path) -> None:
-    raw = published(tmp_path / "raw")
-    folder = raw / "candle/Data/Images/Normal"
-    folder.rename(tmp_path / "elsewhere")
-    folder.symlink_to(tmp_path / "elsewhere")
-    before = sorted(path.name for path in (tmp_path / "elsewhere").iterdir())
-    with pytest.raises(UserError, match="which is not in"):
-        one_class(raw, tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == before
+    assert (sorted(raw.rglob("*")), sorted(elsewhere.rglob("*"))) == before
