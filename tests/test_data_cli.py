@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from small_images import save
 
 from omnial_bench.cli.data import data
 from omnial_bench.data.catalog import CATALOG
@@ -12,11 +13,7 @@ from omnial_bench.data.dataset import find_dataset
 from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.errors import UserError
 
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Path:
-    draw_toy(tmp_path / "toy", size=32, train=2, test_good=1, test_defect=1)
-    return tmp_path / "toy"
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def invoke(*arguments: object) -> Result:
@@ -46,49 +43,43 @@ def test_download_says_where_to_obtain_it() -> None:
     assert "did you mean 'visa'" in user_error(invoke("download", "vissa"))
 
 
-def test_verify_passes_a_sound_folder(toy: Path) -> None:
-    shown = invoke("verify", toy)
+def test_verify_passes_a_sound_folder(toy_data: Path) -> None:
+    shown = invoke("verify", toy_data)
     assert shown.exit_code == 0 and "broken_tooth 1" in shown.output
-    found = json.loads(invoke("verify", toy, "--json").output)
+    found = json.loads(invoke("verify", toy_data, "--json").output)
     assert found["problems"] == [] and found["name"] == "toy"
     assert [c["category"] for c in found["counts"]] == ["brushed", "cap", "gear", "weave"]
     assert found["counts"][2] == {
-        "category": "gear", "train": 2, "test_good": 1, "test_defect": 3,
+        "category": "gear", "train": 5, "test_good": 2, "test_defect": 3,
         "defects": {"broken_tooth": 1, "crack": 1, "rust": 1}, "published": [None, None, None],
         "masks": "levels 0, 255: anomalous is all but 0",
     }  # fmt: skip
+    # Of one category alone.
+    alone = invoke("verify", toy_data, "--category", "brushed")
+    assert alone.exit_code == 0 and "only 5 training images" in alone.output and "cap" not in alone.output
+    assert "did you mean 'brushed'" in user_error(invoke("verify", toy_data, "--category", "brush"))
 
 
-def test_verify_finds_each_kind_of_problem(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (toy / "cap/train/good/001.png").write_bytes(b"not an image")
-    (toy / "cap/ground_truth/dent/000_mask.png").unlink()
-    Image.fromarray(np.zeros((5, 6), np.uint8)).save(toy / "gear/ground_truth/rust/000_mask.png")
-    Image.fromarray(np.zeros((5, 6), np.uint8)).save(toy / "gear/ground_truth/rust/777_mask.png")
-    (toy / "weave/test/good/000.png").unlink()
-    found = invoke("verify", toy, "--json")
+def test_verify_lists_problems_and_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_toy(tmp_path, size=32, train=2, test_good=1, test_defect=1)
+    (tmp_path / "cap/train/good/001.png").write_bytes(b"not an image")
+    (tmp_path / "cap/ground_truth/dent/000_mask.png").unlink()
+    (tmp_path / "weave/test/good/000.png").unlink()
+    found = invoke("verify", tmp_path, "--json")
     problems = {problem["path"]: problem["what"] for problem in json.loads(found.output)["problems"]}
-    assert found.exit_code == 1
-    assert "cannot decode: it is in no known" in problems.pop("cap/train/good/001.png")
-    assert problems.pop("cap/test/dent/000.png") == "no mask in ground_truth/dent"
-    assert "mask is 6x5, expected its image's 32x32" in problems.pop("gear/ground_truth/rust/000_mask.png")
-    assert problems.pop("gear/ground_truth/rust/777_mask.png") == "mask without an image"
-    assert problems.pop("weave/test/good") == "no normal test images"
-    assert not problems
-    shown = invoke("verify", toy)
-    assert shown.exit_code == 1 and "problems: 5" in shown.output, shown.output
-    monkeypatch.setattr("omnial_bench.cli.data_verify.SHOWN", 3)
-    assert "and 2 more problems, all of them with --json" in invoke("verify", toy).output
-    # Of one category alone, and with warnings alone.
-    alone = invoke("verify", toy, "--category", "brushed")
-    assert alone.exit_code == 0 and "only 2 training images" in alone.output and "cap" not in alone.output
-    assert "did you mean 'brushed'" in user_error(invoke("verify", toy, "--category", "brush"))
+    assert found.exit_code == 1 and "cannot decode: it is in no known" in problems.pop("cap/train/good/001.png")
+    assert problems == {
+        "cap/test/dent/000.png": "no mask in ground_truth/dent", "weave/test/good": "no normal test images",
+    }  # fmt: skip
+    shown = invoke("verify", tmp_path)
+    assert shown.exit_code == 1 and "problems: 3" in shown.output, shown.output
+    monkeypatch.setattr("omnial_bench.cli.data_verify.SHOWN", 1)
+    assert "and 2 more problems, all of them with --json" in invoke("verify", tmp_path).output
 
 
 def test_verify_shows_what_differs_from_the_published_counts(tmp_path: Path) -> None:
     for part in ("train", "test"):
-        path = tmp_path / "bottle" / part / "good/000.png"
-        path.parent.mkdir(parents=True)
-        Image.fromarray(np.zeros((5, 6), np.uint8)).save(path)
+        save(tmp_path / "bottle" / part / "good/000.png", np.zeros((5, 6), np.uint8))
     shown = invoke("verify", tmp_path)
     assert shown.exit_code == 0
     assert "bottle, 1 of 209 train, 1 of 20 test good, 0 of 63 test defect" in " ".join(shown.output.split())
@@ -106,14 +97,13 @@ def test_toy_draws_a_folder_that_verifies(tmp_path: Path, monkeypatch: pytest.Mo
     assert "expected an image size" in user_error(invoke("toy", tmp_path / "large", "--size", 9999))
 
 
-def test_the_cache_is_shown_and_emptied(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path / "cache"))
+def test_the_cache_is_shown_and_emptied(toy_data: Path, own_cache: Path) -> None:
     assert "0 files, 0 bytes kept" in " ".join(invoke("cache").output.split())
-    find_dataset(toy).load("train", ["cap"], (32, 32))
-    (tmp_path / "cache/notes.json").write_text("of somebody else")
-    (tmp_path / "cache/.cap.safetensors.0123abcd.part").touch()
+    find_dataset(toy_data).load("train", ["cap"], (32, 32))
+    (own_cache / "notes.json").write_text("of somebody else")
+    (own_cache / ".cap.safetensors.0123abcd.part").touch()
     told = json.loads(invoke("cache", "--json").output)
     assert [(one["what"], one["files"]) for one in told["kept"]] == [("cap-train-32x32", 1)]
-    assert told["kept"][0]["size"] > 2 * 3 * 32 * 32 and "cap-train-32x32" in invoke("cache").output
+    assert told["kept"][0]["size"] > 5 * 3 * 32 * 32 and "cap-train-32x32" in invoke("cache").output
     assert "removed" in invoke("cache", "--empty").output
-    assert [path.name for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"] == ["notes.json"]
+    assert [path.name for path in own_cache.iterdir() if path.suffix != ".lock"] == ["notes.json"]

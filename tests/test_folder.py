@@ -8,25 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_images import noise, save
 
 from omnial_bench.data import cache, decode
 from omnial_bench.data.dataset import find_dataset, scan
 from omnial_bench.errors import UserError
 
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
-def save(path: Path, pixels: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return path
-
-
-def noise(seed: int, *shape: int) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def square(side: int = 8) -> np.ndarray:
@@ -48,33 +36,19 @@ def mvtec(tmp_path: Path) -> Path:
     return root
 
 
-def test_mvtec_layout_gives_images_masks_and_names(mvtec: Path) -> None:
+def test_mvtec_layout_gives_images_masks_and_names_and_what_lies_beside_is_none(mvtec: Path) -> None:
     dataset = find_dataset(mvtec)
     assert (dataset.name, dataset.layout, dataset.categories) == ("mvtec_ad", "mvtec", ("bottle", "grid"))
     assert dataset.counts()["grid"] == {"train": {"good": 3}, "test": {"cut": 1, "good": 1}}
     test = dataset.load("test", None, (8, 8))
     assert test.ids == ("bottle/test/cut/000", "bottle/test/good/000", "grid/test/cut/000", "grid/test/good/000")
-    assert test.masks.sum((1, 2)).tolist() == [16, 0, 16, 0]
-    assert test.masks[0, :4, :4].all()
-    train = dataset.load("train", ["grid"], (8, 8))
+    assert test.masks.sum((1, 2)).tolist() == [16, 0, 16, 0] and test.masks[0, :4, :4].all()
+    train = dataset.load("train", ["bottle"], (8, 8))
     assert train.defects == ("good",) * 3 and not train.masks.any()
-
-
-def test_visa_layout_counts_any_non_zero_value_as_anomalous(tmp_path: Path) -> None:
-    save(tmp_path / "candle/train/good/0001.JPG", noise(0, 8, 12, 3))
-    save(tmp_path / "candle/test/good/0002.JPG", noise(1, 8, 12, 3))
-    save(tmp_path / "candle/test/bad/000.JPG", noise(2, 8, 12, 3))
-    levels = np.zeros((8, 12), np.uint8)
-    levels[2, 3:6] = (1, 2, 7)
-    save(tmp_path / "candle/ground_truth/bad/000.png", levels)
-    dataset = find_dataset(tmp_path)
-    assert (dataset.name, dataset.layout) == ("visa", "visa")
-    assert dataset.load("test", ["candle"], (8, 12)).masks[0].nonzero().tolist() == [[2, 3], [2, 4], [2, 5]]
-
-
-def test_a_image_of_network_size_passes_through_to_the_bit(mvtec: Path) -> None:
-    images = find_dataset(mvtec).load("train", ["bottle"], (8, 8)).images
-    assert np.array_equal(images[1].permute(1, 2, 0).numpy(), noise(1, 8, 8, 3))
+    # An image of the network's size passes through to the bit.
+    assert np.array_equal(train.images[1].permute(1, 2, 0).numpy(), noise(1, 8, 8, 3))
+    with pytest.raises(UserError, match="is not a folder"):
+        find_dataset(mvtec / "readme.txt")
 
 
 def test_non_square_size_and_area_averaging_downscale(mvtec: Path) -> None:
@@ -96,6 +70,9 @@ def test_masks_are_cut_at_half_of_a_pixel() -> None:
 def test_every_kind_of_pixel_becomes_rgb_bytes(tmp_path: Path) -> None:
     grey, rgb = noise(0, 6, 5), noise(1, 6, 5, 3)
     three = np.stack([grey] * 3, -1)
+    palette = Image.fromarray(grey % 4)
+    palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]])
     cases = {
         "grey.png": (Image.fromarray(grey), three),
         "rgba.png": (Image.fromarray(np.concatenate([rgb, grey[..., None]], -1)), rgb),
@@ -103,11 +80,8 @@ def test_every_kind_of_pixel_becomes_rgb_bytes(tmp_path: Path) -> None:
         "16.tif": (Image.fromarray(grey.astype(np.uint16) * 257), three),
         "32.tif": (Image.fromarray(grey.astype(np.int32) * 257), three),
         "one.png": (Image.fromarray(grey > 127), np.where(three > 127, 255, 0)),
+        "palette.png": (palette, colours[grey % 4]),
     }
-    palette = Image.fromarray(grey % 4, mode=None)
-    palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
-    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]])
-    cases["palette.png"] = (palette, colours[grey % 4])
     for name, (image, expected) in cases.items():
         image.save(tmp_path / name)
         pixels, size = decode.read_image(tmp_path / name)
@@ -123,9 +97,8 @@ def test_images_that_cannot_be_used_are_named(mvtec: Path, tmp_path: Path, monke
     victim.write_text("not an image")
     with pytest.raises(UserError, match=r"cannot decode .*001\.png: it is in no known image format"):
         find_dataset(mvtec).load("train", None, (8, 8))
-    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(UserError, match="floating point"):
-        decode.read_image(tmp_path / "float.tif")
+        decode.read_image(save(tmp_path / "float.tif", np.zeros((4, 4), np.float32)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
     with pytest.raises(UserError, match="more than 50 pixels"):
         decode.read_image(mvtec / "bottle/train/good/000.png")
@@ -156,11 +129,6 @@ def test_a_category_without_anomalies_or_without_training_images(mvtec: Path) ->
     assert dataset.load("test", ["grid"], (8, 8)).defects == ("good",)
     with pytest.raises(UserError, match="category 'bottle' has no train images"):
         dataset.load("train", None, (8, 8))
-
-
-def test_a_file_is_no_data_set(mvtec: Path) -> None:
-    with pytest.raises(UserError, match="is not a folder"):
-        find_dataset(mvtec / "readme.txt")
 
 
 @pytest.mark.parametrize(

@@ -7,30 +7,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from small_images import noise, save
 
 from omnial_bench.data.dataset import find_dataset
-from omnial_bench.data.levels import choose_cut, measure, read_levels, together
+from omnial_bench.data.levels import choose_cut, measure, together
 from omnial_bench.data.verify import verify
 from omnial_bench.errors import UserError
 
 SIDE = 64
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def drawn(number: int) -> np.ndarray:
     """Where the defect of one of four images is: a disc, a thin scratch, a corner, a speck."""
     image = Image.new("1", (SIDE, SIDE))
     pen = ImageDraw.Draw(image)
-    (
-        lambda: pen.ellipse((9, 14, 30, 41), fill=1),
-        lambda: pen.line((4, 50, 55, 20), fill=1),
-        lambda: pen.rectangle((50, 0, 63, 12), fill=1),
-        lambda: pen.point(((33, 21), (34, 21)), fill=1),
-    )[number]()
+    shape, places = (
+        (pen.ellipse, (9, 14, 30, 41)),
+        (pen.line, (4, 50, 55, 20)),
+        (pen.rectangle, (50, 0, 63, 12)),
+        (pen.point, ((33, 21), (34, 21))),
+    )[number]
+    shape(places, fill=1)
     return np.asarray(image)
 
 
@@ -64,11 +62,8 @@ def indexed(truth: np.ndarray, palette: list[int], *, swapped: bool = False) -> 
     return image
 
 
-def opaque(truth: np.ndarray, _: int) -> Image.Image:
-    """A frame around the mark is a little darker, which is alpha alone."""
-    pixels = np.zeros((*truth.shape, 4), np.uint8)
-    pixels[..., :3], pixels[..., 3] = truth[..., None] * 255, 255
-    return Image.fromarray(pixels)
+def layered(colour: np.ndarray, alpha: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.dstack([*[np.broadcast_to(colour, alpha.shape)] * 3, alpha]).astype(np.uint8))
 
 
 Drawing = Callable[[np.ndarray, int], Image.Image | np.ndarray]
@@ -82,7 +77,9 @@ WAYS: dict[str, tuple[Drawing, str]] = {
     "{0, 85, 255}": (lambda truth, number: truth * (85, 255)[number % 2], "levels 0, 85, 255, as of classes"),
     "some {0, 1}, some {0, 255}": (lambda truth, number: truth * (255, 1, 255, 1)[number], "levels 0, 1, 255, as of"),
     "one colour": (lambda truth, _: painted(truth, (200, 0, 0)), "levels 0, 200: anomalous is all but 0"),
-    "alpha is opaque": (opaque, "levels 0, 255: anomalous is all but 0"),
+    "alpha is opaque": (
+        lambda truth, _: layered(truth * 255, np.full(truth.shape, 255)), "levels 0, 255: anomalous is all but 0",
+    ),
     "palette": (lambda truth, _: indexed(truth, [0, 0, 0, 64, 0, 0]), "levels 0, 255: anomalous is all but 0"),
     "palette, white first": (
         lambda truth, _: indexed(truth, [255, 255, 255, 0, 0, 0], swapped=True), "levels 0, 255: anomalous is all but",
@@ -96,29 +93,23 @@ WAYS: dict[str, tuple[Drawing, str]] = {
 }  # fmt: skip
 
 
-def saved(path: Path, drawing: Image.Image | np.ndarray, name: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not isinstance(drawing, Image.Image):
-        drawing = Image.fromarray(drawing if drawing.dtype == np.uint16 else drawing.astype(np.uint8))
-    path = path.with_suffix({"floating point": ".tif", "JPEG": ".jpg"}.get(name, ".png"))
-    drawing.save(path, quality=95)
-    return path
-
-
-def bolts(root: Path, draw: Drawing, name: str = "") -> Path:
+def bolts(root: Path, draw: Drawing, suffix: str = ".png") -> Path:
     """Plain folders of four anomalous images whose masks are drawn one way, and normal ones."""
     for number in range(4):
-        pixels = np.random.default_rng(number).integers(0, 256, (2, SIDE, SIDE, 3))
-        saved(root / f"bolt/ok/{number}.png", pixels[0], "")
-        saved(root / f"bolt/burr/{number}.png", pixels[1], "")
-        saved(root / f"bolt/burr/{number}_mask.png", draw(drawn(number), number), name)
+        normal, anomalous = noise(number, 2, SIDE, SIDE, 3)
+        save(root / f"bolt/ok/{number}.png", normal)
+        save(root / f"bolt/burr/{number}.png", anomalous)
+        mask = draw(drawn(number), number)
+        if not isinstance(mask, Image.Image) and mask.dtype != np.uint16:
+            mask = mask.astype(np.uint8)
+        save(root / f"bolt/burr/{number}_mask{suffix}", mask, quality=95)
     return root
 
 
 @pytest.mark.parametrize("name", WAYS)
 def test_every_way_of_drawing_is_read_as_it_was_meant(tmp_path: Path, name: str) -> None:
     draw, words = WAYS[name]
-    root = bolts(tmp_path, draw, name)
+    root = bolts(tmp_path, draw, {"floating point": ".tif", "JPEG": ".jpg"}.get(name, ".png"))
     masks = find_dataset(root).load("test", None, (SIDE, SIDE)).masks
     for number in range(4):
         assert np.array_equal(masks[number].numpy(), drawn(number)), number
@@ -128,35 +119,36 @@ def test_every_way_of_drawing_is_read_as_it_was_meant(tmp_path: Path, name: str)
 
 def test_masks_that_a_filter_made_smaller_are_cut_where_half_is_marked(tmp_path: Path) -> None:
     masks = find_dataset(bolts(tmp_path, smaller)).load("test", None, (SIDE, SIDE)).masks
-    assert (
-        masks[0].sum() == (np.asarray(smaller(drawn(0), 0)) > 127).sum() < (np.asarray(smaller(drawn(0), 0)) > 0).sum()
-    )
-
-
-def photograph(truth: np.ndarray, number: int) -> np.ndarray:
-    return np.random.default_rng(number).integers(0, 256, truth.shape)
-
-
-def hidden(truth: np.ndarray, _: int) -> Image.Image:
-    pixels = np.full((*truth.shape, 4), 255, np.uint8)
-    pixels[..., 3] = truth * 200
-    return Image.fromarray(pixels)
+    levels = np.asarray(smaller(drawn(0), 0))
+    assert masks[0].sum() == (levels > 127).sum() < (levels > 0).sum()
 
 
 @pytest.mark.parametrize(
-    ("draw", "message"),
+    ("draw", "suffix", "message"),
     [
-        (lambda truth, n: truth * (2 + n), "levels 0, 1, 2, 3, .* in . JPEG files, which smear the numbers of classes"),
-        (lambda truth, n: as_jpeg(truth, 0, (90, 250, 90, 255)[n]), "grey levels from 1 to 255, which are neither"),
-        (lambda truth, _: ~truth * 255, "3 of 4 masks mark the frame .* invert them"),
-        (lambda truth, _: ~truth * 1, "as inverted ones do; invert them"),
-        (photograph, "255 grey levels from 1 to 255, which are neither classes nor"),
-        (hidden, "mask .*_mask.png has one colour, and its marks in the alpha channel; save it as black and white"),
-        (lambda truth, _: Image.fromarray(truth * np.float32("nan")), "cannot use mask .*its values go from nan"),
+        (
+            lambda truth, n: truth * (2 + n),
+            ".jpg",
+            "levels 0, 1, 2, .* in . JPEG files, which smear the numbers of cla",
+        ),
+        (lambda truth, n: as_jpeg(truth, 0, (90, 250, 90, 255)[n]), ".png", "grey levels from 1 to 255, which are nei"),
+        (lambda truth, _: ~truth * 255, ".png", "3 of 4 masks mark the frame .* invert them"),
+        (lambda truth, _: ~truth * 1, ".png", "as inverted ones do; invert them"),
+        (lambda _, n: noise(n, SIDE, SIDE), ".png", "255 grey levels from 1 to 255, which are neither classes nor"),
+        (
+            lambda truth, _: layered(np.uint8(255), truth * 200),
+            ".png",
+            "mask .*_mask.png has one colour, and its marks",
+        ),
+        (
+            lambda truth, _: Image.fromarray(truth * np.float32("nan")),
+            ".tif",
+            "cannot use mask .*its values go from nan",
+        ),
     ],
 )
-def test_what_cannot_be_the_truth_is_refused(tmp_path: Path, draw: Drawing, message: str) -> None:
-    root = bolts(tmp_path, draw, "floating point" if "nan" in message else "JPEG" if "JPEG" in message else "")
+def test_what_cannot_be_the_truth_is_refused(tmp_path: Path, draw: Drawing, suffix: str, message: str) -> None:
+    root = bolts(tmp_path, draw, suffix)
     with pytest.raises(UserError, match=message) as raised:
         find_dataset(root).load("test", None, (SIDE, SIDE))
     assert "\n" not in str(raised.value)
@@ -169,11 +161,3 @@ def test_one_file_does_not_decide() -> None:
     sharp = [measure(noisy(drawn(number % 3), number).astype(np.uint8)) for number in range(12)]
     assert choose_cut(faint).above == 0 and choose_cut(together([faint, *sharp])).above == 127
     assert choose_cut(together([faint, faint, *sharp])).wrong
-
-
-def test_a_mask_of_the_turned_image_is_named(tmp_path: Path) -> None:
-    path = saved(tmp_path / "m.png", np.zeros((5, 9)), "")
-    with pytest.raises(
-        UserError, match=r"m\.png is 9x5, expected its image's 5x9; it was drawn on the image as a viewer"
-    ):
-        read_levels(path, original=(9, 5))
