@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import contents
-from PIL import Image
 from skimage.filters import threshold_otsu
 
 from omnial_bench.data.catalog import TOY
 from omnial_bench.data.dataset import find_dataset
-from omnial_bench.data.toy.canvas import Canvas, distance_to_line, dome
+from omnial_bench.data.decode import open_image
+from omnial_bench.data.toy.canvas import Canvas
 from omnial_bench.data.toy.make import SUBJECTS, draw_image, draw_toy
 from omnial_bench.errors import UserError
 
@@ -24,8 +24,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_the_folder_is_a_sound_data_set_of_four_categories(toy: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("OMNIAL_BENCH_CACHE", str(tmp_path))
+@pytest.mark.usefixtures("own_cache")
+def test_the_folder_is_a_sound_data_set_of_four_categories_one_of_them_grey(toy: Path) -> None:
     dataset = find_dataset(toy)
     assert (dataset.name, dataset.layout, set(dataset.categories)) == ("toy", "mvtec", set(TOY.categories))
     for category, parts in dataset.counts().items():
@@ -33,13 +33,7 @@ def test_the_folder_is_a_sound_data_set_of_four_categories(toy: Path, tmp_path: 
         assert len(SUBJECTS[category].defects) >= 3
     test = dataset.load("test", None, (32, 32))
     assert (test.masks.flatten(1).any(1) == test.batch(range(len(test))).anomalous).all()
-
-
-def test_one_texture_is_grey(toy: Path) -> None:
-    modes = {}
-    for category in SUBJECTS:
-        with Image.open(toy / category / "train/good/000.png") as image:
-            modes[category] = image.mode
+    modes = {category: open_image(toy / category / "train/good/000.png").mode for category in SUBJECTS}
     assert modes == {"brushed": "L", "cap": "RGB", "gear": "RGB", "weave": "RGB"}
 
 
@@ -105,27 +99,3 @@ def test_bad_settings_and_foreign_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(UserError, match="holds other files"):
         draw_toy(tmp_path)
-
-
-def test_reduce_takes_means_and_keeps_colours() -> None:
-    canvas = Canvas(2, 2)
-    points = np.arange(16, dtype=np.float32).reshape(4, 4)
-    assert canvas.reduce(points).tolist() == [[2.5, 4.5], [10.5, 12.5]]
-    assert canvas.x[0].tolist() == [-0.75, -0.25, 0.25, 0.75] == canvas.y[:, 0].tolist()
-
-
-def test_distance_and_side_of_a_line() -> None:
-    x, y = np.array([[0.0, 2.0, 0.5]], np.float32), np.array([[1.0, 0.0, -0.25]], np.float32)
-    away, side = distance_to_line(x, y, [(-1.0, 0.0), (1.0, 0.0)])
-    assert away.tolist() == [[1.0, 1.0, 0.25]]
-    assert side.tolist() == [[-2.0, 0.0, 0.5]] or side[0, 0] * side[0, 2] < 0
-
-
-def test_dome_slopes_are_its_derivatives_and_it_ends_at_its_edge() -> None:
-    canvas = Canvas(400, 1)
-    height, along_x, along_y = dome(canvas.x, canvas.y, (0.1, -0.2), (0.5, 0.3), 0.4)
-    rows, columns = np.gradient(height.astype(np.float64), 2 / canvas.size)
-    # The slopes reach 5; central differences are off by h / 4 times the jump of the curvature at the edge.
-    assert np.abs(columns - along_x).max() < 0.12 and np.abs(rows - along_y).max() < 0.12
-    assert np.abs(along_y).max() > 2
-    assert height.max() == pytest.approx(1, abs=1e-3) and height[0].max() == 0 == along_x[0].max()
