@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from omnial_bench.types import Detector as Detector
     from omnial_bench.types import GradientTrained as GradientTrained
     from omnial_bench.types import Prediction as Prediction
+    from omnial_bench.types import Synthetic as Synthetic
     from omnial_bench.types import ThreatModel as ThreatModel
 
 _HOMES = {
@@ -39,6 +40,7 @@ _HOMES = {
     "Spec": "attacks.specs",
     "Reader": "data.readers.base",
     "Sample": "data.readers.base",
+    "Synthetic": "types",
     "ThreatModel": "types",
     "UserError": "errors",
     "adapt_module": "pipeline.own_detector",

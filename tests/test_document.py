@@ -48,7 +48,7 @@ def test_markdown_says_source_limits_and_provenance(run: Path) -> None:
     assert "training normals of the detectors" in text and "no white-box figure" in text
     assert text.rstrip().splitlines()[-1].startswith("How to cite: The omnial-bench authors, omnial-bench 0.1.0:")
     assert "0123456789abcdef" in text and "torch 2.11.0" in text
-    images = [path for path in run.glob("figures/*.png") if path.name.startswith(("pictures_", "synthesis_"))]
+    images = [path for path in run.glob("figures/*.png") if path.name.startswith(("images_", "synthesis_"))]
     assert text.count("Images: invented.") == len(images) + 1
 
 

@@ -140,7 +140,7 @@ def test_under_attack_the_change_is_centred_on_grey_and_amplified(
     monkeypatch.setattr(Grid, "show", lambda *given, **how: (shown.append(given[3]), show(*given, **how))[1])
     drawings = example_images.under_attack(examples, values)
     assert [drawing.name for drawing in drawings] == [
-        f"pictures_attack_{paradigm}_{category}"
+        f"images_attack_{paradigm}_{category}"
         for paradigm in ("unified", "separate")
         for category in ("bottle", "grid")
     ]
@@ -177,7 +177,7 @@ def test_a_file_shows_every_pixel_of_a_cell(tmp_path: Path, scale: bool) -> None
 
 def test_clean_detections_and_galleries(examples: example_images.Examples, values: Values) -> None:
     detections, galleries = (draw(examples, values) for draw in (example_images.detections, example_images.gallery))
-    assert [drawing.name for drawing in detections] == ["pictures_clean_unified", "pictures_clean_separate"]
+    assert [drawing.name for drawing in detections] == ["images_clean_unified", "images_clean_separate"]
     assert [drawing.name for drawing in galleries] == ["synthesis_draem", "synthesis_jnld", "synthesis_omnial"]
     heads = [text.get_text() for text in galleries[2].figure.axes[0].texts]
     assert [name for name in heads if name in example_images.PANELS] == list(example_images.PANELS)

@@ -107,11 +107,12 @@ def follow(place: Path, section: str) -> list[str]:
     return [call(words) for words in recipe.commands]
 
 
-def test_a_detector_by_fit(place: Path) -> None:
-    follow(place, "A detector by fit")
+@pytest.mark.parametrize(("learns", "name"), [("fit", "places"), ("gradient", "blend")])
+def test_a_detector(place: Path, learns: str, name: str) -> None:
+    follow(place, f"A detector by {learns}")
     rows = read_rows(place / "scored")
     means = rows[(rows["category"] == "mean") & (rows["metric"] == "pixel_auroc")].set_index("set")["value"]
-    assert set(rows["detector"]) == {"places"} and rows["value"].notna().any()
+    assert set(rows["detector"]) == {name} and rows["value"].notna().any()
     assert means["quick-any"] < means["quick-noise"] - 0.01 and means["quick-any"] < means["quick-unattacked"] - 0.01
 
 

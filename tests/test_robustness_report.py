@@ -304,7 +304,7 @@ def test_strongest_and_weakest_stand_in_one_row(
     monkeypatch.setattr(Grid, "show", lambda *given, **how: (shown[-1].append(given[3]), show(*given, **how))[1])
     drawings = extremes.extremes(examples, made)
     assert [drawing.name for drawing in drawings] == [
-        f"pictures_extremes_white-box-{goal}_{paradigm}"
+        f"images_extremes_white-box-{goal}_{paradigm}"
         for goal, paradigm in product(("any", "hide", "fabricate"), ("unified", "separate"))
     ]
     assert "\u00d7 15" in drawings[0].caption

@@ -75,7 +75,7 @@ def test_without_the_kept_images_all_but_their_figures_is_the_same(small: Path) 
     left_out: list[str] = []
     write_report(bare, ("md",), tell=left_out.append)
     lost = {path.name for path in (run / "figures").iterdir()} - {path.name for path in (bare / "figures").iterdir()}
-    assert lost and all(name.startswith(("pictures_", "synthesis_")) for name in lost)
+    assert lost and all(name.startswith(("images_", "synthesis_")) for name in lost)
     assert len([line for line in left_out if "examples/" in line]) == 4
     for table in (run / "tables").iterdir():
         assert (bare / "tables" / table.name).read_bytes() == table.read_bytes()

@@ -114,7 +114,7 @@ def loss_moves(model: Model) -> Verdict:
         and not option_in(row["options"], "start")
     ]
     if not known:
-        return not_run("an attack of several steps, as in suite quick")
+        return not_run("an attack of several steps that gives its losses, as in suite quick")
     still = [(name, count) for name, moved, count in known if moved == 0]
     share = sum(count for _, count in still) / sum(count for *_, count in known)
     worst = still[0][0] if still else ""

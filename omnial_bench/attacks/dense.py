@@ -1,4 +1,4 @@
-"""torchattacks' Attack for dense predictions, without its traps: what the attacks that are not its PGD derive from."""
+"""torchattacks' Attack for dense predictions, without its traps: what all but attacks from elsewhere derive from."""
 
 import io
 import math

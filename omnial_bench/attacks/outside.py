@@ -89,7 +89,7 @@ class Attack(ABC):
 
 
 class Admitted:
-    """An attack from elsewhere at work on a victim; as `threats.BuiltAttack`, and what it gives is measured."""
+    """An attack from elsewhere at work on a victim; as `building.BuiltAttack`, and what it gives is measured."""
 
     def __init__(self, name: str, attack: Attack, victim: Victim, budget: Budget, generator: torch.Generator) -> None:
         self.name, self.attack, self.victim, self.budget, self.generator = name, attack, victim, budget, generator

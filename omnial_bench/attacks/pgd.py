@@ -32,7 +32,7 @@ class Climb:
 
 
 class DensePGD(DenseAttack):
-    """torchattacks' PGD with the objective, the ball and the random numbers handed in.
+    """PGD as an Attack of torchattacks, with the objective, the ball and the random numbers handed in.
 
     `model` is a Victim, or a module from images to logits (b, 2, h, w) as torchattacks' own takes it.
     Goal `any` raises the objective against the labels, which are the truth; the other goals lower it towards the

@@ -202,10 +202,11 @@ def _check_start(suite: Suite, threat: Threat, earlier: Sequence[Threat]) -> Non
     """UserError for a start that is no earlier threat of the same ball and place, or an attack that takes none."""
     alike = [(one.norm, one.eps, one.where, one.after, one.name) for one in earlier]
     mine = (threat.norm, threat.eps, threat.where, threat.after, threat.start)
-    if suite.against == "sources" or mine not in alike:
+    _check_on_test(suite, threat, "start")
+    if mine not in alike:
         raise UserError(
             f"threat {threat.name}: expected start to name an earlier threat of the same norm, eps, where and after, "
-            f"in a suite that attacks test images, got {threat.start}; leave it out for a random start"
+            f"got {threat.start}; leave it out for a random start"
         )
     if not spec_in(threat.attack, "").bound or threat.restarts > 1:
         raise UserError(
@@ -214,14 +215,37 @@ def _check_start(suite: Suite, threat: Threat, earlier: Sequence[Threat]) -> Non
         )
 
 
+def _check_on_test(suite: Suite, threat: Threat, key: str) -> None:
+    if suite.against == "sources":
+        raise UserError(
+            f'threat {threat.name}: expected no {key} in a suite with against = "sources", whose sets are each made of '
+            'the images as they are; write against = "self" or leave it out'
+        )
+
+
+def check_sealable(suite: Suite) -> None:
+    """UserError for a suite that `check_suite` refuses, and for one of which a threat goes on from another's images or
+    moves their truth: a set is made of its images as they are."""
+    check_suite(suite)
+    for threat in suite.threats:
+        given = [f"{key} = {value}" for key, value in (("start", threat.start), ("after", threat.after)) if value]
+        given += [threat.attack] if not is_foreign(threat.attack) and kind_of(threat).moves else []
+        if given:
+            raise UserError(
+                f"threat {threat.name}: expected no {given[0]} in sets, which are each made of the images as they are; "
+                f"attack the models themselves with `score --white-box {suite.name}`, or give a suite without it"
+            )
+
+
 def _check_corruption(suite: Suite, threat: Threat, earlier: Sequence[Threat]) -> None:
     """UserError for an `after` that is no earlier corruption, or images that move where their truth cannot."""
     if threat.after is not None:
+        _check_on_test(suite, threat, "after")
         names = [one.name for one in earlier if one.attack in CORRUPTIONS]
-        if suite.against == "sources" or threat.after not in names:
+        if threat.after not in names:
             raise UserError(
-                f"threat {threat.name}: expected after to name an earlier corruption, in a suite that attacks test "
-                f"images, got {threat.after}; {f'try {names[0]}' if names else 'leave it out'}"
+                f"threat {threat.name}: expected after to name an earlier corruption, got {threat.after}; "
+                f"{f'try {names[0]}' if names else 'leave it out'}"
             )
     moves = not is_foreign(threat.attack) and kind_of(threat).moves
     if moves and (suite.against == "sources" or suite.worst):

@@ -118,7 +118,7 @@ def _figure(run: Path, drawing: Drawing, numbers: Counter[str], notice: str) -> 
     save(drawing, run / "figures")
     numbers["figure"] += 1
     # Plots are sharpest as vectors; images are pixels either way, and smaller as one PNG.
-    vector = not drawing.name.startswith(("pictures_", "synthesis_"))
+    vector = not drawing.name.startswith(("images_", "synthesis_"))
     return {
         "kind": "figure",
         "number": numbers["figure"],

@@ -127,7 +127,7 @@ def detections(examples: Examples, values: Values) -> list[Drawing]:
             f"Clean test images, {paradigm} models: input with the contour of the ground truth (green), then each "
             "detector's reconstruction and anomaly map, a probability on the same scale [0, 1] throughout."
         )
-        name = f"pictures_clean_{paradigm}{part}"
+        name = f"images_clean_{paradigm}{part}"
         drawings.append(Drawing(name, caption, f"Detections of {paradigm} models.", figure))
     return drawings
 
@@ -151,7 +151,7 @@ def under_attack(examples: Examples, values: Values) -> list[Drawing]:
                 f"{factor if amplify else ''}then each detector's reconstruction and anomaly map on the same scale "
                 f"[0, 1]. {set_words(values)}"
             )
-            name = f"pictures_attack_{paradigm}_{re.sub(r'[^A-Za-z0-9-]+', '-', category)}{part}"
+            name = f"images_attack_{paradigm}_{re.sub(r'[^A-Za-z0-9-]+', '-', category)}{part}"
             drawings.append(Drawing(name, caption, f"{category} before and under attack.", figure))
     return drawings
 

@@ -45,7 +45,7 @@ def extremes(examples: Examples, campaign: Campaign) -> list[Drawing]:
                 f"the contour of the ground truth (green); the change {TIMES} {amplify}, centred on grey; the anomaly "
                 "map of the attacked image, on the same scale [0, 1] throughout. Nothing is averaged."
             )
-            name = f"pictures_extremes_{re.sub(r'[^A-Za-z0-9.-]+', '-', trial.set)}_{paradigm}{part}"
+            name = f"images_extremes_{re.sub(r'[^A-Za-z0-9.-]+', '-', trial.set)}_{paradigm}{part}"
             drawings.append(Drawing(name, caption, f"Images that {trial.set} harmed most and least.", figure))
     return drawings
 

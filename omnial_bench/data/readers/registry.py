@@ -151,7 +151,7 @@ def _mistake(root: Path, sample: object) -> str | None:
     if not isinstance(sample.image, Path) or not listed:
         return f"expected image and masks as paths, got {sample.image!r} and {sample.masks!r}"
     for path in sample.files:
-        if not path.is_relative_to(root) or ".." in path.parts:
+        if not path.is_relative_to(root) or ".." in path.relative_to(root).parts:
             return f"{path} does not lie in {root}; make its paths from the folder that it is given"
         if not path.is_file():
             return f"it gives {path}, where there is no file"
