@@ -196,12 +196,14 @@ def test_a_data_set(place: Path) -> None:
     environment = json.loads((place / "scores/environment.json").read_text(encoding="utf-8"))
     assert made is not None and made.reader == environment["dataset"]["reader"]
     assert made.reader["name"] == READER and len(made.reader["code"]) == 64
+    # The way to the data may lead out of the folder, what lies in it may not.
+    assert call(f"data verify ../{place.name}/photos --reader {READER} --trust {READER}")
 
 
 UNTRUSTED = {
     "verify": "data verify photos",
     "train": "train draem --preset tiny --data photos --out out",
-    "attack": "attack quick --detector anything:made --data photos --out out",
+    "attack": "attack paper --detector anything:made --data photos --out out",
     "score": "score --detector anything:made --data photos --out out",
     "run": "run plan.toml --data photos --out out",
     "dry run": "run plan.toml --data photos --out out --dry-run",

@@ -11,7 +11,6 @@ from torch.nn.parameter import is_lazy
 
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, line_of
-from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.calibration import LEAST, Scale, scale_of, to_log_odds
 from omnial_bench.models.outside.gradients import named
@@ -25,7 +24,6 @@ UNSTEADY = 1e-2
 takes in another order move less."""
 NEEDS = "; it is to take any number of them: convert them in its forward, and give the size that it needs (--size)"
 """Of a module that failed on its images: what most often mends it."""
-UNFITTED = "; it has learnt nothing yet: call its fit first, or load it from a checkpoint"
 
 Output = Prediction | tuple[Tensor, Tensor | None]
 """What a module says of images: a Prediction, or a map (b, h, w) of the images' size with a score (b) or None."""
@@ -121,10 +119,8 @@ def _tried(module: nn.Module, images: Tensor) -> object:
     except BaseException as error:
         if isinstance(error, RuntimeError) and images.requires_grad and "requires grad" in line_of(error):
             raise
-        unfitted = any(isinstance(part, Fitted) and None in part._buffers.values() for part in module.modules())
         raise UserError(
-            f"{named(module)} failed on {_shown(images)}: {type(error).__name__}: {line_of(error)}"[:300]
-            + (UNFITTED if unfitted else NEEDS)
+            f"{named(module)} failed on {_shown(images)}: {type(error).__name__}: {line_of(error)}"[:300] + NEEDS
         ) from error
 
 
