@@ -47,6 +47,7 @@ class Bank(ob.Fitted):
             raise KeyError("no\\nkey")
         if self.says == "stopped":
             raise KeyboardInterrupt
+        assert {normals: "a key"} and normals == normals
         first = torch.cat(list(normals))
         assert all(torch.equal(one, other) for one, other in zip(torch.cat(list(normals)), first))
         assert not torch.is_grad_enabled() and not self.training

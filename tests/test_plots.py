@@ -198,3 +198,11 @@ def test_an_index_without_its_columns(tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_text("model,set\n", encoding="utf-8")
     with pytest.raises(UserError, match="'category'"):
         example_images.Examples(tmp_path)
+
+
+def test_long_titles_leave_room_for_the_heat_maps(tmp_path: Path) -> None:
+    """Where they take all of it, matplotlib warns, which is an error here."""
+    titles = {name: f"{name}: the mean and the spread of each pixel" for name in ("draem", "jnld", "omnial")}
+    values = Values(fake_rows(categories=("bottle",), counts=(83,)), titles=titles)
+    for drawing in (plots.drops(values), plots.localisation(values), plots.reconstruction(values)):
+        style.save(drawing, tmp_path)

@@ -1,6 +1,7 @@
 """Layouts on small drawn trees: each is found by itself, read with its labels and masks, and says what it lacks."""
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -453,3 +454,9 @@ def test_real_iad_in_two_sizes_is_refused(tmp_path: Path) -> None:
     (root / "realiad_512").mkdir()
     with pytest.raises(UserError, match="several sizes, realiad_256, realiad_512: keep one"):
         find_dataset(root)
+
+
+def test_a_reader_of_the_users_goes_to_other_processes() -> None:
+    layout = Reader(matches=Path.is_dir, read=Path.iterdir)
+    again = pickle.loads(pickle.dumps(layout))
+    assert again == layout and again.hint(Path()) == "" and again.mask_of(None) == "one from its reader"

@@ -113,7 +113,11 @@ def remember_arrays(
         log.warning("%s is not kept in the cache: %s", path.name, error)
     import torch
 
-    arrays = {key: np.zeros(shape, dtype) for key, (dtype, shape) in fields.items()}
+    try:
+        arrays = {key: np.zeros(shape, dtype) for key, (dtype, shape) in fields.items()}
+    except MemoryError as error:
+        shape = " x ".join(str(length) for length in max((shape for _, shape in fields.values()), key=math.prod))
+        raise UserError(f"expected images that memory can hold, got {shape} values; try a smaller size") from error
     fill(arrays)
     return {key: torch.from_numpy(array) for key, array in arrays.items()}
 

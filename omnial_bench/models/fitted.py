@@ -17,7 +17,7 @@ from omnial_bench.progress import Progress
 from omnial_bench.types import RGB, Detector, Prediction
 
 
-@dataclass
+@dataclass(eq=False)
 class Normals:
     """Batches of normal images on a device, all in order as often as they are gone through, or those at places drawn;
     bytes in memory, floats where they are asked for.

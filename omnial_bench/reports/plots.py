@@ -100,12 +100,13 @@ def drops(values: Values) -> Drawing | None:
         lines = [[100 * values.change(*pair, metric, name) for pair in pairs] for name in values.categories]
         tables[metric] = pd.DataFrame(lines, index=list(values.categories))
     reach = max(1.0, *(float(table.abs().max().max()) for table in tables.values()))
-    with panels(len(metrics), 1, 0.42 + 0.2 * len(values.categories), 1.3, sharex=True) as (figure, rows):
+    labels = [values.label(model) for model, _ in pairs]
+    # A letter of the labels that stand upright below takes about 0.06 inches.
+    rest = max(1.3, 0.6 + 0.06 * max(map(len, labels)))
+    with panels(len(metrics), 1, 0.42 + 0.2 * len(values.categories), rest, sharex=True) as (figure, rows):
         for axes, (metric, table) in zip(rows, tables.items(), strict=True):
-            image = heat(
-                axes, table, -reach, reach, digits=0 if len(pairs) <= 24 else None,
-                xticklabels=[values.label(model) for model, _ in pairs],
-            )  # fmt: skip
+            digits = 0 if len(pairs) <= 24 else None
+            image = heat(axes, table, -reach, reach, digits=digits, xticklabels=labels)
             axes.set_title(METRIC_TITLES[metric], loc="left")
             for edge in range(1, len(values.attacks)):
                 axes.axvline(edge * len(values.models), color="white", lw=3)

@@ -38,6 +38,15 @@ class Sample:
         return f"{self.category}/{self.split}/{self.label}/{self.name or self.image.stem}"
 
 
+def _no_hint(root: Path) -> str:  # noqa: ARG001
+    return ""
+
+
+def _any_place(sample: Sample) -> str:  # noqa: ARG001
+    return "one from its reader"
+
+
+# Its defaults are functions with a name, for lambdas cannot be sent to another process.
 @dataclass(frozen=True, kw_only=True)
 class Reader:
     """How a layout is told from others and read; only the first two are asked of a reader from elsewhere."""
@@ -48,11 +57,11 @@ class Reader:
     """Its samples, of all categories, in any order."""
     looked_for: str = "what its reader matches"
     """The layout in words, for messages."""
-    hint: Callable[[Path], str] = lambda _: ""
+    hint: Callable[[Path], str] = _no_hint
     """What a folder lacks, or where else to look, where it almost matches; empty for every other."""
     categories: Callable[[Path], Iterable[str]] | None = None
     """The categories that folders name, which may be empty; None: those of the samples."""
-    mask_of: Callable[[Sample], str] = lambda _: "one from its reader"
+    mask_of: Callable[[Sample], str] = _any_place
     """Where the mask of an anomalous image is looked for."""
     left_alone: tuple[str, ...] = ("*",)
     """Patterns of the paths of files that are not read on purpose."""
