@@ -24,12 +24,12 @@ SHOWN = 100
         help="Height x width of the network, at which a defect may vanish.",
     ),
     click.option(
-        "--foreground", "picture", type=click.Path(path_type=Path), metavar="FILE",
+        "--foreground", "outlines", type=click.Path(path_type=Path), metavar="FILE",
         help="Draw into a new PNG file where anomalies of adversarial sets may lie.",
     ),
     flags.trust, flags.no_seed, flags.as_json,
 )  # fmt: skip
-def verify(folder: Path, as_json: bool, categories: tuple[str, ...], picture: Path | None, **given: Any) -> None:
+def verify(folder: Path, as_json: bool, categories: tuple[str, ...], outlines: Path | None, **given: Any) -> None:
     """Say how DIR is read, count its images, and look for files that cannot be used and truth that cannot be right.
 
     Exit 1 where a figure would be wrong with them, 0 with warnings or none.
@@ -44,7 +44,7 @@ def verify(folder: Path, as_json: bool, categories: tuple[str, ...], picture: Pa
         if show is not None:
             show("images", 0, None)
         found = look_through(folder, categories or None, tell=show and partial(show, "images"), **given)
-    for line in _drawn(folder, categories, picture, **given) if picture else ():
+    for line in _drawn(folder, categories, outlines, **given) if outlines else ():
         click.echo(f"foreground of {printable(line)}", err=as_json)
     if as_json:
         click.echo(json.dumps(found.as_json(), indent=2))
@@ -88,12 +88,12 @@ def verify(folder: Path, as_json: bool, categories: tuple[str, ...], picture: Pa
 
 
 def _drawn(
-    folder: Path, categories: tuple[str, ...], picture: Path, *, size: tuple[int, int], **given: Any
+    folder: Path, categories: tuple[str, ...], outlines: Path, *, size: tuple[int, int], **given: Any
 ) -> list[str]:
-    """The picture of the foregrounds, and what it shows."""
+    """Draw the foregrounds, and say what is shown."""
     from omnial_bench.data.dataset import scan
     from omnial_bench.synthesis.foreground import draw_foregrounds
 
-    if picture.exists():
-        raise UserError(f"{picture} is there already and would be lost; give another name")
-    return draw_foregrounds(scan(folder, categories or None, **given), picture, size)
+    if outlines.exists():
+        raise UserError(f"{outlines} is there already and would be lost; give another name")
+    return draw_foregrounds(scan(folder, categories or None, **given), outlines, size)

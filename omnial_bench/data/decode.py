@@ -32,7 +32,7 @@ _DAMAGE = OSError, SyntaxError, ValueError, TypeError, IndexError, EOFError, Ass
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files directly in `folder`, sorted by name; hidden files are left out, and one that is missing has none."""
+    """Image files directly in `folder`, sorted by name, without hidden ones; none where it is missing."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:

@@ -69,8 +69,8 @@ class Intervals:
                     self._pixels.append((sample, number, kind, len(pixels) / len(sample)))
 
     def compute(self) -> dict[str, Interval]:
-        """Low and high of `pixel_auroc`, `pixel_ap`, `image_auroc` and `image_ap`, as far off the figure of all images
-        as the draws were; a figure that lacks a kind has none."""
+        """The bootstrap intervals of `pixel_auroc`, `pixel_ap`, `image_auroc` and `image_ap`; None for a figure that
+        needs normal and anomalous images and has one kind alone."""
         return {name: ends_of(values) for name, values in self.draws().items()}
 
     def draws(self) -> dict[str, Float[Tensor, " d"]]:

@@ -48,7 +48,7 @@ def _place_of(name: str, digest: str) -> str:
 
 @dataclass(frozen=True)
 class Mirror:
-    """`folder` of this machine and the place of its files at any URL that fsspec opens; made without a connection."""
+    """Copies files of a run folder to a URL that fsspec opens, and back; making one opens no connection."""
 
     url: str
     folder: Path

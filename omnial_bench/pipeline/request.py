@@ -98,8 +98,9 @@ class Desk:
     @cached_property
     def names(self) -> dict[str, str | Wanted]:
         """What is asked for, checkpoints by their paths, by the names of the models."""
-        request, own = self.request, self.request.detectors and self.request.paradigm == "separate"
-        categories = request.dataset(request.categories).categories if own else ()
+        request = self.request
+        one_each = request.detectors and request.paradigm == "separate"
+        categories = request.dataset(request.categories).categories if one_each else ()
         asked: list[str | Wanted] = [*request.checkpoints, *request.wanted(categories)]
         return dict(zip(_distinct([self._name(model) for model in asked]), asked, strict=True))
 
@@ -123,10 +124,10 @@ class Desk:
         model = self._from_elsewhere(asked) if isinstance(asked, Wanted) else self._trained(asked)
         if not self.defence:
             return model
-        target, own = model.target, self.defence["name"]
-        detector = defended(target.detector, self.defence, trusted=[own], where="the command").eval()
+        target, name = model.target, self.defence["name"]
+        detector = defended(target.detector, self.defence, trusted=[name], where="the command").eval()
         check_detector(detector.to(self.device), model.size, self.device)
-        labels = replace(target.labels, detector=f"{target.labels.detector}-{own.rpartition(':')[2].lower()}")
+        labels = replace(target.labels, detector=f"{target.labels.detector}-{name.rpartition(':')[2].lower()}")
         return model._replace(target=replace(target, detector=detector, labels=labels))
 
     def target(self, model: str) -> Target:
@@ -171,7 +172,7 @@ class Desk:
         return RequestedModel(target, origin.categories, trained.recipe.size, dataset)
 
     def _from_elsewhere(self, wanted: Wanted) -> RequestedModel:
-        request, own = self.request, () if wanted.category is None else (wanted.category,)
+        request, only = self.request, () if wanted.category is None else (wanted.category,)
         dataset = request.dataset(request.categories)
         detector = request.build(wanted, dataset, device=self.device, seed=self.seed)
         labels = Labels(
@@ -179,7 +180,7 @@ class Desk:
             run=provenance.key_of(detector=wanted.factory, options=request.options, data=dataset.fingerprint)[:8],
             weights=weights_of(detector)[:DIGITS],
         )  # fmt: skip
-        return RequestedModel(self._target(detector, labels, own), own or dataset.categories, request.size, dataset)
+        return RequestedModel(self._target(detector, labels, only), only or dataset.categories, request.size, dataset)
 
     def _target(self, detector: Detector, labels: Labels, categories: tuple[str, ...]) -> Target:
         return Target(

@@ -94,7 +94,7 @@ class Rows:
             self.letters[len(self.records) - 1, key] = ",".join(sorted(letters))
 
     def add_chance(self, shown: Mapping[str, Condition | None], **facts: Any) -> None:
-        """A row of the chance levels of `metric`, one of the facts, where any is known."""
+        """A row with the chance level of `facts["metric"]` under each condition, unless all are undefined."""
         levels = {key: self.values.chance(condition, facts["metric"]) for key, condition in shown.items() if condition}
         if not all(math.isnan(level) for level in levels.values()):
             self.add(**facts, kind="chance", model="chance level", **levels)

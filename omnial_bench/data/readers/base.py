@@ -70,7 +70,7 @@ class Reader:
 
 
 def folders(path: Path) -> list[Path]:
-    """The folders directly in one, sorted by name; hidden ones are left out, and one that is missing has none."""
+    """The folders directly in a folder, sorted by name, without hidden ones; none where it is missing."""
     inner = path.iterdir() if path.is_dir() else ()
     return sorted(entry for entry in inner if entry.is_dir() and not entry.name.startswith("."))
 
