@@ -11,6 +11,7 @@ from conftest import contents
 
 import omnial_bench as ob
 from omnial_bench.errors import UserError
+from omnial_bench.evaluation import tally
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.models.checkpoint import load
 from omnial_bench.pipeline import train_task
@@ -153,6 +154,8 @@ class TestScore:
         for folder in (tmp_path / "data/cap/test").iterdir():
             if folder.name != "good":
                 shutil.rmtree(folder)
+        # Another test of this process may have been told.
+        tally._say.cache_clear()
         rows = score(place, tmp_path / "out", ["one"], data=tmp_path / "data")
         values = rows.set_index(["category", "metric"])["value"]
         for category in ("cap", "mean"):
