@@ -32,8 +32,8 @@ def lines(folder: Path) -> int:
     return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in folder.rglob("*.py"))
 
 
-def seconds(checkout: Path, place: Path, *words: str) -> float:
-    """Of one command by the clock, with an empty cache; RuntimeError where it fails."""
+def seconds(checkout: Path, place: Path, *words: str, statuses: Sequence[int] = (0,)) -> float:
+    """Of one command by the clock, with an empty cache; RuntimeError where it ends otherwise than in `statuses`."""
     environment = {
         **os.environ, "PYTHONPATH": str(checkout), "OMNIAL_BENCH_CACHE": tempfile.mkdtemp(dir=place),
     }  # fmt: skip
@@ -41,7 +41,7 @@ def seconds(checkout: Path, place: Path, *words: str) -> float:
     done = subprocess.run(
         [sys.executable, *words], cwd=checkout, env=environment, capture_output=True, text=True, check=False
     )
-    if done.returncode:
+    if done.returncode not in statuses:
         raise RuntimeError(f"{' '.join(words)} in {checkout}: status {done.returncode}: {done.stdout[-800:]}")
     return time.perf_counter() - began
 
@@ -52,7 +52,9 @@ def demo(checkout: Path, place: Path) -> float:
 
 def tests(checkout: Path, place: Path) -> float:
     marked = "slow" in (checkout / "pyproject.toml").read_text(encoding="utf-8")
-    return seconds(checkout, place, "-m", "pytest", "--basetemp", str(place / "tests"), *TESTS[marked])
+    words = "-m", "pytest", "--basetemp", str(place / "tests"), *TESTS[marked]
+    # In the environment of today some tests of a former build fail, which takes no less time.
+    return seconds(checkout, place, *words, statuses=(0, 1))
 
 
 def main() -> None:
