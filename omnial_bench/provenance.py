@@ -11,7 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("omnial-bench", "torch", "torchattacks", "lightning-fabric", "numpy", "pillow", "scikit-image", "scipy")
+PACKAGES = (
+    "omnial-bench", "torch", "torchattacks", "lightning-fabric", "numpy", "pillow", "scikit-image", "scikit-learn",
+    "scipy",
+)  # fmt: skip
 
 
 def versions() -> dict[str, str]:

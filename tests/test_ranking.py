@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from torch import Tensor
 
 from omnial_bench.errors import UserError
+from omnial_bench.metrics.image_ranking import ImageRanking
 from omnial_bench.metrics.ranking import Ranking, RankingScores, auroc, average_precision, f1max
 
 
@@ -54,6 +55,21 @@ def test_stream_equals_scikit_learn(shape: str, shift: float) -> None:
     odds, labels = drawn(20_000, shift=shift)
     scores = SHAPES[shape](odds)
     assert figures(streamed(scores, labels)) == pytest.approx(reference(scores, labels), abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_image_scores_have_the_figures_of_pixels(shape: str) -> None:
+    odds, labels = drawn(90, prevalence=0.4)
+    ranking, scores = ImageRanking(), SHAPES[shape](odds)
+    assert figures(ranking.compute()) == (None, None, None)
+    for some, truth in zip(scores.split(16), labels.split(16), strict=True):
+        ranking.update(some, truth)
+    assert astuple(ranking.compute()) == pytest.approx(astuple(streamed(scores, labels)), abs=1e-12)
+    normal = ImageRanking()
+    normal.update(scores[~labels], labels[~labels])
+    assert astuple(normal.compute()) == (None, None, None, 0.0, 0, int((~labels).sum()))
+    with pytest.raises(UserError, match="got NaN in 1 of 2"):
+        normal.update(torch.tensor([0.0, torch.nan]), torch.tensor([True, False]))
 
 
 def test_exact_functions_equal_scikit_learn_in_double_precision() -> None:

@@ -14,10 +14,11 @@ from omnial_bench.evaluation.differences import Drawn, hash_of, text_of
 from omnial_bench.evaluation.target import Labels
 from omnial_bench.metrics.accumulator import Gathering, Metrics
 from omnial_bench.metrics.alarms import NAMES, Alarms
+from omnial_bench.metrics.image_ranking import ImageRanking
 from omnial_bench.metrics.intervals import Intervals, ends_of
 from omnial_bench.metrics.metric import METRICS, kind_of
 from omnial_bench.metrics.quality import psnr, ssim
-from omnial_bench.metrics.ranking import Ranking, RankingScores
+from omnial_bench.metrics.ranking import RankingScores
 from omnial_bench.metrics.regions import Regions
 from omnial_bench.results import Result
 from omnial_bench.types import Batch, Prediction, located
@@ -40,7 +41,7 @@ class Tally:
         reference a normal image. `maps_only`: they are not looked at. `metrics` from elsewhere come after all others.
         `alarms` counts at a threshold; None: there is none.
         """
-        self.images, self.regions, self.normals_only = Ranking(), Regions(), normals_only
+        self.images, self.regions, self.normals_only = ImageRanking(), Regions(), normals_only
         self.count, self.located = 0, 0
         """All images, and those of whose pixels it is known which are anomalous."""
         self.intervals, self.outside = Intervals(), Gathering(metrics)

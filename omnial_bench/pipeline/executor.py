@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PRELOAD = (
     "omnial_bench.pipeline.workspace", "omnial_bench.pipeline.score_models", "omnial_bench.attacks.building",
-    "scipy.ndimage", "skimage.filters",
+    "scipy.ndimage", "skimage.filters", "sklearn.metrics",
 )  # fmt: skip
 """What tasks import: before their processes are begun, it costs each of them next to nothing."""
 
