@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -128,6 +129,35 @@ def test_a_disk_that_is_full_from_some_sync_on(place: Place, after: int) -> None
     assert status == 1
     assert "OSError: [Errno 28] No space left on device: " in said.splitlines()[-1]
     place.finish(name)
+
+
+def mount(folder: Path, options: str) -> bool:
+    """Whether a file system in memory could be mounted, which root may do and others may not."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    try:
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("share", [0.9 * moment for moment in moments(max(1, KILLS // 10), "room")])
+def test_a_file_system_that_fills(place: Place, share: float) -> None:
+    """Of the room that a run takes there is but a share; where none can be mounted, syncs fail from some one on."""
+    folder = place.root / f"disk-{share}"
+    folder.mkdir()
+    needed = sum(path.stat().st_blocks * 512 for path in (place.root / "first").rglob("*"))
+    mounted = mount(folder, f"size={int(share * needed)}")
+    try:
+        # The report's place in the order of a run is its end: there must be too little room before it.
+        status, _, said = place.nursery.run(
+            f"{folder.name}/run", **({} if mounted else {"full_after": int(share * 60)})
+        )  # fmt: skip
+        assert status == 1 and "No space left on device" in said.splitlines()[-1]
+        assert not mounted or mount(folder, "remount,size=64m")
+        place.finish(f"{folder.name}/run")
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_second_process_is_sent_away(
