@@ -40,9 +40,10 @@ def line_of(error: BaseException) -> str:
         return ""
 
 
-def unknown(what: str, got: str, known: Iterable[str]) -> UserError:
-    """The error for a name that does not exist, with the closest known one."""
+def unknown(what: str, got: str, known: Iterable[str], *, then: str = "") -> UserError:
+    """The error for a name that does not exist, with the closest known one, and a sentence on what else there is."""
     names = sorted(known)
     close = get_close_matches(got, names, n=1, cutoff=0.4)
     hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
-    return UserError(f"unknown {what} {got!r}; {hint}")
+    more = f"{'' if close else '.'} {then}" if then else ""
+    return UserError(f"unknown {what} {got!r}; {hint}{more}")

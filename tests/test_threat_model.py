@@ -12,7 +12,7 @@ from omnial_bench.attacks.attacking import aims
 from omnial_bench.attacks.building import build_attack
 from omnial_bench.attacks.levels import keeps, largest_change, quantise
 from omnial_bench.attacks.settings import CORRUPTIONS
-from omnial_bench.attacks.threats import check_sealable, check_suite, columns_of, label_of, step_size, threat_model
+from omnial_bench.attacks.threats import check_suite, columns_of, label_of, step_size, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.load import parse, read_suite
 from omnial_bench.config.schema import Suite, Threat
@@ -203,7 +203,7 @@ WRONG: tuple[tuple[dict[str, object], str], ...] = (
         ([{"name": "r", "attack": "rotation", "severities": [3]}], {"worst": True}, "takes no worst over its threats"),
         ([{"name": "r", "attack": "shift", "severities": [3]}], {"against": "sources"}, "attacks test images"),
         ([{"name": "r", "attack": "shift", "severities": [3], "where": "foreground"}], {}, "where = frame for shift"),
-        ([PGD, PGD | {"name": "on", "start": PGD["name"]}], {"against": "sources"}, 'no start in .* against = "self"'),
+        ([PGD, PGD | {"name": "on", "start": PGD["name"]}], {"against": "sources"}, 'no start = .*against = "self"'),
         ([{"name": "b", "attack": "blur", "severities": [6]}], {}, "threat b-6: severity"),
         ([{"name": "b", "attack": "blur", "severities": [2, 2]}], {}, "threat names repeat"),
         ([{"name": "b", "attack": "blur", "severities": 2}], {}, "unknown key 'threats.0.severities'"),
@@ -230,7 +230,7 @@ def test_a_set_is_made_of_its_images_as_they_are(threats, given) -> None:
     suite = parse(Suite, {"name": "s", "title": "s", "against": "self", "threats": threats}, "s.toml")
     check_suite(suite)
     with pytest.raises(UserError, match=f"expected no {given} in sets.*score --white-box s"):
-        check_sealable(suite)
+        check_suite(suite, as_sets=True)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -201,10 +201,10 @@ def judged(good: bool, note: str, doubt: str, **values: Any) -> Verdict:
 
 def not_above(pairs: Iterable[tuple[Figure, Figure]], *, slack: float = SLACK, why: str, needs: str) -> Verdict:
     """Whether the first of each pair is at most the second, and `slack`; the pair that lies furthest off is shown."""
-    found = list(pairs)
-    if not found:
+    compared = list(pairs)
+    if not compared:
         return not_run(needs)
-    one, other = max(found, key=lambda pair: pair[0].value - pair[1].value)
+    one, other = max(compared, key=lambda pair: pair[0].value - pair[1].value)
     return judged(
         one.value <= other.value + slack,
         f"{TITLE} {one.value:.3f} under {one}, {other.value:.3f} under {other}",

@@ -179,16 +179,19 @@ def step_size(threat: Threat) -> Fraction | None:
     return own(threat) if threat.step_size is None else threat.step_size
 
 
-def check_suite(suite: Suite, *, looking: bool = False) -> list[str]:
-    """Raise UserError where a threat of the suite does not exist or does not fit.
+def check_suite(suite: Suite, *, looking: bool = False, as_sets: bool = False) -> list[str]:
+    """Raise UserError where a threat of the suite does not exist or does not fit; `as_sets` also where one goes on from
+    another's images or moves their truth, which a suite against sources may never.
 
     Code from elsewhere is imported where the user trusts it and refused where not; who is only `looking` is given the
     names of what a run would have to trust, and nothing is imported.
     """
     wanted = []
     for index, threat in enumerate(suite.threats):
+        if as_sets or suite.against == "sources":
+            _check_alone(suite, threat)
         if threat.start is not None:
-            _check_start(suite, threat, suite.threats[:index])
+            _check_start(threat, suite.threats[:index])
         if looking and is_foreign(threat.attack):
             check_trust(threat.attack, [threat.attack], f"threat {threat.name} of suite {suite.name}", "attack")
             wanted += [] if threat.trusted else [threat.attack]
@@ -198,11 +201,10 @@ def check_suite(suite: Suite, *, looking: bool = False) -> list[str]:
     return wanted
 
 
-def _check_start(suite: Suite, threat: Threat, earlier: Sequence[Threat]) -> None:
+def _check_start(threat: Threat, earlier: Sequence[Threat]) -> None:
     """UserError for a start that is no earlier threat of the same ball and place, or an attack that takes none."""
     alike = [(one.norm, one.eps, one.where, one.after, one.name) for one in earlier]
     mine = (threat.norm, threat.eps, threat.where, threat.after, threat.start)
-    _check_on_test(suite, threat, "start")
     if mine not in alike:
         raise UserError(
             f"threat {threat.name}: expected start to name an earlier threat of the same norm, eps, where and after, "
@@ -215,43 +217,35 @@ def _check_start(suite: Suite, threat: Threat, earlier: Sequence[Threat]) -> Non
         )
 
 
-def _check_on_test(suite: Suite, threat: Threat, key: str) -> None:
-    if suite.against == "sources":
+def _check_alone(suite: Suite, threat: Threat) -> None:
+    """UserError for a threat that no set can hold: each is made of its images as they are, under their own truth."""
+    given = [f"{key} = {value}" for key, value in (("start", threat.start), ("after", threat.after)) if value]
+    given += [threat.attack] if _moves(threat) else []
+    if given:
         raise UserError(
-            f'threat {threat.name}: expected no {key} in a suite with against = "sources", whose sets are each made of '
-            'the images as they are; write against = "self" or leave it out'
+            f"threat {threat.name}: expected no {given[0]} in sets, which are each made of the images as they are; "
+            'leave it out, or take a suite that attacks test images (against = "self") with '
+            f"`score --white-box {suite.name}`"
         )
 
 
-def check_sealable(suite: Suite) -> None:
-    """UserError for a suite that `check_suite` refuses, and for one of which a threat goes on from another's images or
-    moves their truth: a set is made of its images as they are."""
-    check_suite(suite)
-    for threat in suite.threats:
-        given = [f"{key} = {value}" for key, value in (("start", threat.start), ("after", threat.after)) if value]
-        given += [threat.attack] if not is_foreign(threat.attack) and kind_of(threat).moves else []
-        if given:
-            raise UserError(
-                f"threat {threat.name}: expected no {given[0]} in sets, which are each made of the images as they are; "
-                f"attack the models themselves with `score --white-box {suite.name}`, or give a suite without it"
-            )
+def _moves(threat: Threat) -> bool:
+    return not is_foreign(threat.attack) and kind_of(threat).moves
 
 
 def _check_corruption(suite: Suite, threat: Threat, earlier: Sequence[Threat]) -> None:
     """UserError for an `after` that is no earlier corruption, or images that move where their truth cannot."""
     if threat.after is not None:
-        _check_on_test(suite, threat, "after")
         names = [one.name for one in earlier if one.attack in CORRUPTIONS]
         if threat.after not in names:
             raise UserError(
                 f"threat {threat.name}: expected after to name an earlier corruption, got {threat.after}; "
                 f"{f'try {names[0]}' if names else 'leave it out'}"
             )
-    moves = not is_foreign(threat.attack) and kind_of(threat).moves
-    if moves and (suite.against == "sources" or suite.worst):
+    if suite.worst and _moves(threat):
         raise UserError(
-            f"threat {threat.name}: expected {threat.attack}, with which the truth moves, in a suite that attacks test "
-            "images and takes no worst over its threats; try another corruption"
+            f"threat {threat.name}: expected {threat.attack}, with which the truth moves, in a suite that takes no "
+            "worst over its threats; try another corruption"
         )
 
 

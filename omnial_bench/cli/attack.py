@@ -29,7 +29,7 @@ def attack(suite: str, sources: tuple[str, ...], categories: tuple[str, ...], **
     from omnial_bench.pipeline.early import check_attacked
 
     where = {name: given[name] for name in ("data", "out", "reader")}
-    check_attacked([suite], sources, (), categories=categories, **where)
+    check_attacked([suite], sources, (), categories=categories, as_sets=True, **where)
     # After it, for it brings torch along.
     from omnial_bench.pipeline.own_detector import Elsewhere
     from omnial_bench.pipeline.train_and_attack import attack_models

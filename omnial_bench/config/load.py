@@ -109,7 +109,7 @@ def _read(kind: Kind, what: str, name_or_path: str) -> tuple[dict[str, Any], str
             f"detector = {name_or_path!r} and give its path, as models/README.md says"[:300]
         )
     if name_or_path not in (known := record_names(kind)):
-        raise UserError(f"{unknown(what, name_or_path, known)} Or give the path of a TOML file")
+        raise unknown(what, name_or_path, known, then="Or give the path of a TOML file")
     return read_toml(records_folder(kind) / f"{name_or_path}.toml"), f"{kind}/{name_or_path}.toml"
 
 
@@ -163,8 +163,8 @@ def read_recipe(
     """A detector's recipe at a preset; `size` (height, width) and `batch` replace the preset's."""
     record = read_detector(name_or_path)
     if preset not in record.presets:
-        named = "; say which with --preset or, in a plan, preset"
-        raise UserError(f"{unknown(f'preset of {name_or_path}', preset, record.presets)}{named}")
+        named = "Say which with --preset or, in a plan, preset"
+        raise unknown(f"preset of {name_or_path}", preset, record.presets, then=named)
     chosen = record.presets[preset]
     training = chosen.training.model_copy(update={} if batch is None else {"batch": batch})
     return Recipe(

@@ -39,10 +39,18 @@ def check_train(
 
 
 def check_attacked(
-    suites: Names, checkpoints: Names, sets: Paths, *, data: Path, out: Path, categories: Names, reader: str | None
+    suites: Names,
+    checkpoints: Names,
+    sets: Paths,
+    *,
+    data: Path,
+    out: Path,
+    categories: Names,
+    reader: str | None,
+    as_sets: bool = False,
 ) -> None:
-    """UserError as of `check_run`, and for a checkpoint or a set that is not there."""
-    _check_suites(suites)
+    """UserError as of `check_run`, and for a checkpoint or a set that is not there; `as_sets` as of `check_suite`."""
+    _check_suites(suites, as_sets=as_sets)
     try:
         check_links(out)
     except UserError:
@@ -55,9 +63,9 @@ def check_attacked(
     check_root(data, categories, reader=reader)
 
 
-def _check_suites(names: Names) -> None:
+def _check_suites(names: Names, *, as_sets: bool = False) -> None:
     for name in names:
-        check_suite(read_suite(name), looking=True)
+        check_suite(read_suite(name), looking=True, as_sets=as_sets)
 
 
 def _check_training(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from omnial_bench.attacks.sets.build import build_sets, compose
-from omnial_bench.attacks.threats import check_sealable
+from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.load import read_recipe, read_suite
 from omnial_bench.config.schema import Paradigm
 from omnial_bench.data.dataset import scan
@@ -120,7 +120,7 @@ def attack_models(
     UserError where one of these is a link or holds one.
     """
     suite = read_suite(suite_name, trusted)
-    check_sealable(suite)
+    check_suite(suite, as_sets=True)
     check_links(out, [threat.name for threat in suite.threats])
     if not (sources or own.detectors):
         raise UserError("expected a source or a detector to attack, got none; name one")

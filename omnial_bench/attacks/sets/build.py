@@ -25,7 +25,7 @@ from omnial_bench.attacks.sets.manifest import (
 )
 from omnial_bench.attacks.sets.png import from_rows, read_png, to_rows, write_png
 from omnial_bench.attacks.sets.sealed import AdversarialSet, load_set, sealed
-from omnial_bench.attacks.threats import aim_of, check_sealable, label_of, step_size, threat_model
+from omnial_bench.attacks.threats import aim_of, check_suite, label_of, step_size, threat_model
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
@@ -60,7 +60,7 @@ def build_sets(
     attack or objective, no models, maps of another size, a folder that cannot be written or is no set, and a saved file
     that exceeds eps.
     """
-    check_sealable(suite)
+    check_suite(suite, as_sets=True)
     make_folder(out)
     models = [model.to(device) for model in victim_models.values()]
     images = composed.images
