@@ -9,8 +9,8 @@ from torch import Tensor
 
 from omnial_bench.attacks.aim import Aim
 from omnial_bench.attacks.apgd import DenseAPGD, checkpoints
+from omnial_bench.attacks.directions import ascent
 from omnial_bench.attacks.objectives import balanced
-from omnial_bench.attacks.pgd import ascent
 from omnial_bench.attacks.victim import victim
 from omnial_bench.types import Detector, ThreatModel
 

@@ -20,6 +20,7 @@ from omnial_bench.attacks.objectives import (
     pooled,
     ranking,
     reconstruction,
+    score,
     segpgd,
 )
 from omnial_bench.attacks.ranks import BEYOND, STRAIGHT, WIDTH, straightened
@@ -92,7 +93,8 @@ def test_images_do_not_mix(objective, towards) -> None:
 
     def both(rows: slice) -> tuple[torch.Tensor, ...]:
         part = {name: one[rows].clone().requires_grad_(True) for name, one in maps.items()}
-        shown = prediction(5 * part["odds"] - 2, reconstruction=part["reconstruction"], pooling=3)
+        odds = 5 * part["odds"] - 2 + part["images"].square().mean(1)
+        shown = prediction(odds, reconstruction=part["reconstruction"], pooling=3)
         value = objective(shown, Aim(truth[rows], part["images"], towards, 0.4, rivals=field))
         assert value.shape == (len(part["odds"]),)
         slopes = torch.autograd.grad(value.sum(), list(part.values()), allow_unused=True)
@@ -148,25 +150,63 @@ def test_slopes_are_finite_and_not_lost_where_probabilities_saturate(objective) 
         assert torch.isfinite(found).all() and (found[still] != 0).all()
 
 
-def test_image_score_is_the_score_that_ranks_images() -> None:
+@pytest.mark.parametrize("objective", [score, image_score])
+def test_an_image_is_ranked_by_its_score(objective) -> None:
     odds = torch.stack((ODDS[0], ODDS[0] - 4))
     truth = torch.stack((TRUTH[0], torch.zeros_like(TRUTH[0])))
     shown = prediction(odds, pooling=1)
-    assert image_score(shown, aim(truth)).tolist() == pytest.approx([-2, -2])
+    assert objective(shown, aim(truth)).tolist() == pytest.approx([-2, -2])
     own = Prediction(shown.logits, score=torch.tensor([3.0, 1.0]))
-    assert image_score(own, aim(truth)).tolist() == pytest.approx([-3, 1])
+    assert objective(own, aim(truth)).tolist() == pytest.approx([-3, 1])
 
 
-def test_image_score_has_a_gradient_however_sure_the_score() -> None:
+def test_a_score_has_a_gradient_however_sure_it_is() -> None:
     truth = torch.ones(1, 4, 4, dtype=torch.bool)
-    assert slope(image_score, torch.full((1, 4, 4), 400.0), truth, pooling=1).any()
+    assert slope(score, torch.full((1, 4, 4), 400.0), truth, pooling=1).any()
 
 
-def test_image_score_moves_the_pixels_of_the_best_window_alone() -> None:
+def test_a_score_moves_the_pixels_of_the_best_window_alone() -> None:
     odds = ODDS.clone()
     odds[0, :3, 1:] = 2
-    found = slope(image_score, odds, TRUTH, pooling=3)
+    found = slope(score, odds, TRUTH, pooling=3)
     assert torch.equal(found < 0, odds > 1) and torch.equal(found != 0, odds > 1)
+
+
+def led_by_image_score(odds: torch.Tensor, truth: torch.Tensor, towards: bool = False, **rest) -> torch.Tensor:
+    """Gradient to images whose first channel is the log-odds."""
+    images = torch.zeros(len(odds), 3, *odds.shape[1:])
+    images[:, 0] = odds
+    images.requires_grad_(True)
+    shown = prediction(images[:, 0], pooling=1, **{name: made(images) for name, made in rest.items()})
+    value = image_score(shown, aim(truth, images=images, towards=towards))
+    assert torch.equal(value, score(shown, aim(truth, images=images, towards=towards)))
+    (found,) = torch.autograd.grad(value.sum(), images)
+    assert not found[:, 2].any()
+    return found
+
+
+def test_a_score_falls_with_all_that_is_high_and_rises_at_its_highest() -> None:
+    """Towards a label it is the other way about. The value is that of the score alone."""
+    odds = torch.where(TRUTH, torch.tensor([3.0]), ODDS).expand(2, 4, 4) + torch.rand(2, 4, 4)
+    defect, good = torch.ones(1, 4, 4, dtype=torch.bool), torch.zeros(1, 4, 4, dtype=torch.bool)
+    highest = odds[0].flatten().argmax()
+    for truth, towards in ((torch.cat((defect, good)), False), (torch.cat((good, defect)), True)):
+        falls, rises = led_by_image_score(odds, truth, towards)[:, 0].flatten(1)
+        turned = 1 if towards else -1
+        assert (turned * falls > 0).all() and falls.abs().argmax() == highest
+        assert falls[odds[0].flatten() > 3].abs().min() > falls[odds[0].flatten() < 2].abs().max()
+        assert -turned * rises[odds[1].flatten().argmax()] > 0 and rises.count_nonzero() == 1
+
+
+def test_a_score_that_is_none_of_the_maps_falls_along_its_own_gradient_in_whatever_unit() -> None:
+    """The mean of another channel, times a millionth or a million."""
+    found = [
+        led_by_image_score(ODDS, TRUTH, score=lambda images, unit=unit: unit * images[:, 1].flatten(1).mean(1))
+        for unit in (1e-6, 1.0, 1e6)
+    ]  # fmt: skip
+    for one in found:
+        assert torch.allclose(one, found[0], rtol=1e-4) and (one[:, 1] < 0).all()
+        assert one[:, 1].sum().item() == pytest.approx(one[:, 0].sum().item()) == pytest.approx(-1)
 
 
 def test_reconstruction_is_high_where_defects_are_copied_and_normal_pixels_are_not() -> None:

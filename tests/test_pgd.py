@@ -13,6 +13,7 @@ from linear_detector import EPS, LINF, Linear, clean_images, climb, share, summe
 from torch import Tensor, nn
 
 from omnial_bench.attacks.aim import Aim, Rivals
+from omnial_bench.attacks.directions import ascent, gathered
 from omnial_bench.attacks.objectives import (
     balanced,
     cross_entropy,
@@ -20,9 +21,10 @@ from omnial_bench.attacks.objectives import (
     joint,
     linear,
     reconstruction,
+    score,
     segpgd,
 )
-from omnial_bench.attacks.pgd import DensePGD, ascent, first_step, gathered
+from omnial_bench.attacks.pgd import DensePGD, first_step
 from omnial_bench.attacks.victim import Victim, as_victim, victim
 from omnial_bench.errors import UserError
 from omnial_bench.models.outside.adapter import Adapted
@@ -76,6 +78,29 @@ def test_reaches_the_optimum_of_the_image_score(objective, goal, kind) -> None:
     attacked, _ = attack(Linear(), images, truth, ThreatModel(eps=Fraction(8, 255), goal=goal), objective=objective)
     reached = share(objective, Linear(), images, attacked, truth, goal)
     assert (reached >= 0.99).all() and (reached <= 1 + 1e-5).all()
+
+
+class Highest(Linear):
+    """Every pixel's colour counts alike; the image score is the highest pixel's log-odds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.ones_(self.weight)
+
+    def forward(self, images: Tensor) -> Prediction:
+        return Prediction(super().forward(images).logits, pooling=1)
+
+
+@pytest.mark.parametrize("goal", ["any", "hide"])
+def test_a_score_that_one_pixel_decides_falls_as_far_as_it_can(goal) -> None:
+    """Where it has fallen, another pixel is the highest: along the score's own gradient the next step lowers that."""
+    images, truth = 0.5 + 0.02 * clean_images()[0], torch.full((4, 8, 8), goal == "any")
+    ball = ThreatModel(eps=Fraction(8, 255), goal=goal)
+    whole, alone = (
+        share(score, Highest(), images, attack(Highest(), images, truth, ball, objective=one)[0], truth, goal)
+        for one in (image_score, score)
+    )
+    assert (whole >= 0.99).all() and (alone < 0.7).all()
 
 
 class Repairing(Linear):

@@ -8,7 +8,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from omnial_bench.attacks.aim import PerImage
-from omnial_bench.attacks.pgd import Climb, DensePGD, ascent, keep, within
+from omnial_bench.attacks.directions import ascent, within
+from omnial_bench.attacks.pgd import Climb, DensePGD, keep
 from omnial_bench.attacks.settings import FIRST_STEP
 from omnial_bench.attacks.victim import Lookout, Victim
 from omnial_bench.types import RGB, ThreatModel

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from omnial_bench.attacks.aim import Masks, PerImage
 from omnial_bench.attacks.dense import RecordAttack
-from omnial_bench.attacks.pgd import within
+from omnial_bench.attacks.directions import within
 from omnial_bench.errors import UserError
 from omnial_bench.types import RGB
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.attacks.aim import Aim, PerImage, log_odds_of_wrong, means_apart
+from omnial_bench.attacks.aim import Aim, PerImage, Rivals, log_odds_of_wrong, means_apart
 from omnial_bench.errors import UserError
 from omnial_bench.types import Prediction
 
@@ -43,10 +43,7 @@ def ranking(prediction: Prediction, aim: Aim) -> PerImage:
     of the gradient as they are; the deviation, the bend and the weights have no gradient.
     """
     ranked = prediction.score_map
-    plain = _standard(ranked)
-    if aim.rivals is not None:
-        plain = (plain + _standard(aim.rivals.unit(ranked))) / 2
-    odds = STRAIGHT * straightened(ranked) + (1 - STRAIGHT) * plain
+    odds = _read(ranked, aim.rivals)
     truth = aim.truth.flatten(1)
     pixels, anomalous = truth.shape[1], truth.sum(1, keepdim=True)
     # The anomalous pixels first, each kind in reading order; `first` says of each place whether it holds one.
@@ -64,6 +61,20 @@ def ranking(prediction: Prediction, aim: Aim) -> PerImage:
         paired = paired + means_apart(cost, first) / (2 * PARTNERS)
     both = (anomalous > 0) & (anomalous < pixels)
     return torch.where(both.squeeze(1), paired, _alone(ranked, odds, aim))
+
+
+def peak(ranked: Float[Tensor, "b h w"], rivals: Rivals | None = None) -> PerImage:
+    """A soft maximum of what ranks an image's pixels, read as `ranking` reads it: log-sum-exp at one standard deviation
+    of the map, in which every place that is high has a share."""
+    return torch.logsumexp(_read(ranked, rivals).flatten(1), 1)
+
+
+def _read(ranked: Float[Tensor, "b h w"], rivals: Rivals | None) -> Float[Tensor, "b h w"]:
+    """What ranks pixels in standard deviations of its map: straightened, in the unit of the rivals, and as it is."""
+    plain = _standard(ranked)
+    if rivals is not None:
+        plain = (plain + _standard(rivals.unit(ranked))) / 2
+    return STRAIGHT * straightened(ranked) + (1 - STRAIGHT) * plain
 
 
 def _standard(scores: Float[Tensor, "b h w"]) -> Float[Tensor, "b h w"]:

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnial_bench.attacks.aim import Masks, PerImage
-from omnial_bench.attacks.pgd import DensePGD, gathered
+from omnial_bench.attacks.directions import gathered
+from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.victim import Lookout
 from omnial_bench.types import RGB
 

@@ -1,0 +1,59 @@
+"""Where a gradient leads: its length taken off, inside a region, in a threat's norm, and of several at once."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from omnial_bench.attacks.aim import PerImage
+from omnial_bench.types import RGB, ThreatModel
+
+
+def ascent(gradient: RGB, threat: ThreatModel) -> RGB:
+    """The direction of steepest ascent of length 1 in the threat's norm; 0 where there is no gradient."""
+    if threat.norm == "linf":
+        return gradient.sign()
+    direction = scaled(gradient)
+    length: Tensor = direction.flatten(1).norm(dim=1)[:, None, None, None]
+    return direction / length.clamp_min(1)
+
+
+def gathered(direction: RGB, gradient: RGB, momentum: float) -> RGB:
+    """A share of the direction before and the gradient of length 1 in L1, an image at a time: MI-FGSM's (Dong et al.,
+    CVPR 2018)."""
+    return momentum * direction + _of_length_one(gradient)
+
+
+def led(value: PerImage, leads: Sequence[PerImage], images: RGB) -> PerImage:
+    """`value`, but with the gradients of `leads` to the images, each of length 1 in L1, added up: numbers of whatever
+    units lead alike. As it is where it has no gradient, or none to the images is asked for."""
+    if not (value.requires_grad and images.requires_grad):
+        return value
+    way = torch.zeros_like(images)
+    for lead in leads:
+        (slope,) = torch.autograd.grad(lead.sum(), images, retain_graph=True, allow_unused=True)
+        if slope is not None:
+            way += _of_length_one(slope)
+    along = (way * images).flatten(1).sum(1)
+    return value.detach() + (along - along.detach())
+
+
+def within(change: RGB, region: Bool[Tensor, "b 1 h w"] | None) -> RGB:
+    """The change inside the region alone; everywhere for None."""
+    return change if region is None else change * region
+
+
+def scaled(gradient: RGB) -> RGB:
+    """Each image's gradient over its largest value; 0 where there is none.
+
+    The square of what is left of a saturated detector's gradient, 1e-22 perhaps, is 0 in float32: without this its
+    length would be 0, and the detector would look robust.
+    """
+    largest = gradient.abs().flatten(1).amax(1)[:, None, None, None]
+    return torch.where(largest > 0, gradient / largest, 0)
+
+
+def _of_length_one(gradient: RGB) -> RGB:
+    gradient = scaled(gradient)
+    return gradient / gradient.abs().flatten(1).sum(1)[:, None, None, None].clamp_min(1)
