@@ -317,7 +317,9 @@ def test_what_is_saved_makes_a_report_and_holds_the_same_rows(data: Path, tmp_pa
     report = (out / "report.md").read_text(encoding="utf-8")
     assert "quick-any" in report and ": Quick look: PGD at 8/255 on sixteen images a category" in report
     # Again into the same folder: nothing is lost, for these rows replace themselves; another name's would be.
+    caplog.clear()
     ob.benchmark(Bank, data, **QUICK | {"name": "kept"}, categories=["cap"], save=out)
+    assert "psnr and ssim are undefined" in caplog.text
     with pytest.raises(ob.UserError, match=r"holds other rows, kept unified cap .*, which would be lost"):
         ob.benchmark(Bank, data, **QUICK, categories=["cap"], save=out)
 

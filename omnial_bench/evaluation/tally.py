@@ -153,8 +153,13 @@ class Tally:
 
 @cache
 def _say(line: str) -> None:
-    """Once a process, for what is so on one set is so on all."""
+    """Once, for what is so on one set is so on all."""
     log.warning("%s", line)
+
+
+def say_anew() -> None:
+    """Lets what has been said be said once more: in a notebook, of the next detector."""
+    _say.cache_clear()
 
 
 def _figures(what: str, scores: RankingScores) -> dict[str, float | None]:

@@ -19,6 +19,7 @@ from omnial_bench.data.readers.base import Reader
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.evaluation.class_means import with_means
 from omnial_bench.evaluation.differences import Drawn, differences
+from omnial_bench.evaluation.tally import say_anew
 from omnial_bench.evaluation.target import Labels
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import check_folder
@@ -147,6 +148,7 @@ def benchmark(
             "module; give a function that makes it, or one category"
         )
     look_through(dataset, ("train", "test"), size)
+    say_anew()
     unshown = nullcontext(lambda task: partial(progress, task) if callable(progress) else None)
     with watching(notebook=True) if progress is True else unshown as watch, _modes_kept(detector):
         site = Site(
