@@ -77,8 +77,8 @@ def image_score(prediction: Prediction, aim: Aim) -> PerImage:
     """The value of `score`; where it is to fall, the gradient of it and that of the map's `peak`, of one length each.
 
     What moves pixel figures need not move image figures: a score is the highest of its map, one place decides. So it
-    rises along its own gradient, and hardly falls: of a hundred places that are high, a step lowers one. Thirteen steps at
-    8/255 took PatchCore's on broken bottles from 25 to 19, and to 9 along both. A score that is none of the map's
+    rises along its own gradient, and hardly falls: of a hundred places that are high, a step lowers one. Thirteen steps
+    at 8/255 took PatchCore's on broken bottles from 25 to 19, and to 9 along both. A score that is none of the map's
     falls along its own.
     """
     value = score(prediction, aim)
