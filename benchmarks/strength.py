@@ -14,6 +14,8 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from omnial_bench.attacks.aim import Objective
+from omnial_bench.attacks.objectives import image_score
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Suite, Threat
@@ -34,7 +36,8 @@ ASKED = (("any", "pixel_auroc"), ("score", "image_auroc"))
 
 
 def former() -> Suite:
-    """The suite as it was: fifty steps each, on `balanced`, and every figure that of one attack alone."""
+    """The suite as it was: fifty steps each, on `balanced`, and every figure that of one attack alone; on the score, as
+    `image_score` is raised now."""
     changes: dict[str, dict[str, Any]] = {
         "hide": {"goal": "hide"}, "fabricate": {"goal": "fabricate"}, "foreground": {"where": "foreground"},
         "score": {"objective": "image_score"},
@@ -47,20 +50,27 @@ def former() -> Suite:
 
 
 class Counted:
-    """Counts the images that pass forward and back while it is entered; forward alone is a third of that."""
+    """Counts the images that pass forward and back while it is entered; forward alone is a third of that, and the
+    second way back of `image_score` two thirds."""
 
     def __enter__(self) -> "Counted":
-        self.thirds, self._plain = 0, Victim.predictions
+        self.thirds, self._plain, self._slope = 0, Victim.predictions, Victim.gradient
 
         def counting(victim: Victim, images: Tensor) -> Iterator[Prediction]:
             self.thirds += len(images) * (3 if images.requires_grad else 1)
             yield from self._plain(victim, images)
 
+        def sloping(victim: Victim, images: Tensor, truth: Tensor, objective: Objective, **rest: Any) -> Any:
+            self.thirds += 2 * len(images) * (objective is image_score)
+            return self._slope(victim, images, truth, objective, **rest)
+
         Victim.predictions = counting  # type: ignore[method-assign]
+        Victim.gradient = sloping  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:
         Victim.predictions = self._plain  # type: ignore[method-assign]
+        Victim.gradient = self._slope  # type: ignore[method-assign]
 
     @property
     def images(self) -> float:
