@@ -12,7 +12,7 @@ import torchattacks
 from linear_detector import EPS, LINF, Linear, clean_images, climb, share, summed
 from torch import Tensor, nn
 
-from omnial_bench.attacks.aim import Aim, Rivals
+from omnial_bench.attacks.aim import Aim, Objective, Rivals
 from omnial_bench.attacks.directions import ascent, gathered
 from omnial_bench.attacks.objectives import (
     balanced,
@@ -101,6 +101,22 @@ def test_a_score_that_one_pixel_decides_falls_as_far_as_it_can(goal) -> None:
         for one in (image_score, score)
     )
     assert (whole >= 0.99).all() and (alone < 0.7).all()
+
+
+class Detached(Linear):
+    """A map without a gradient beside a score that has one."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        logits = super().forward(images).logits
+        return Prediction(logits.detach(), score=logits[:, 1].flatten(1).mean(1))
+
+
+def test_a_score_beside_a_map_without_a_gradient_falls_along_its_own() -> None:
+    (images, _), truth = clean_images(), torch.ones(4, 8, 8, dtype=torch.bool)
+    attacked, _ = attack(Detached(), images, truth, objective=image_score)
+    assert (share(score, Detached(), images, attacked, truth, "any") >= 0.99).all()
+    with pytest.raises(UserError, match="expected a gradient from the output of Detached"):
+        attack(Detached(), images, truth, objective=balanced)
 
 
 class Repairing(Linear):
@@ -445,10 +461,13 @@ def undefined(detector: Linear, images: Tensor, after: int = 0) -> Tensor:
         (Convolution(side=4), "4x4 map for 8x8 images"),
     ],
 )
-def test_a_detector_that_cannot_be_attacked_is_named_by_its_own_class(detector, what) -> None:
+@pytest.mark.parametrize("objective", [balanced, image_score])
+def test_a_detector_that_cannot_be_attacked_is_named_by_its_own_class(detector, what, objective) -> None:
     images, truth = clean_images()
+    if isinstance(detector, Linear):
+        detector.shown.clear()
     with pytest.raises(UserError, match=what) as caught:
-        attack(detector, images, truth)
+        attack(detector, images, truth, objective=objective, momentum=0.5)
     assert "\n" not in str(caught.value)
 
 
@@ -529,8 +548,9 @@ def test_where_it_goes_on_no_image_begins_without_a_slope() -> None:
         assert pgd.flat == len(images)
 
 
+@pytest.mark.parametrize("objective", [balanced, image_score])
 @pytest.mark.parametrize("error", [ValueError("two\nlines"), SystemExit(0), RuntimeError("odd"), AssertionError()])
-def test_a_detector_that_fails_on_the_way_back_is_one_line(error: BaseException) -> None:
+def test_a_detector_that_fails_on_the_way_back_is_one_line(error: BaseException, objective: Objective) -> None:
     def fail(_: Tensor) -> None:
         raise error
 
@@ -542,5 +562,5 @@ def test_a_detector_that_fails_on_the_way_back_is_one_line(error: BaseException)
 
     told = f"Made failed on the way back from its output to the images: {type(error).__name__}: "
     with pytest.raises(UserError, match=told) as caught:
-        attack(Made(stumbling), *clean_images())
+        attack(Made(stumbling), *clean_images(), objective=objective)
     assert "\n" not in str(caught.value)

@@ -22,19 +22,26 @@ def ascent(gradient: RGB, threat: ThreatModel) -> RGB:
 def gathered(direction: RGB, gradient: RGB, momentum: float) -> RGB:
     """A share of the direction before and the gradient of length 1 in L1, an image at a time: MI-FGSM's (Dong et al.,
     CVPR 2018)."""
-    return momentum * direction + _of_length_one(gradient)
+    gradient = scaled(gradient)
+    size = gradient.abs().flatten(1).sum(1)[:, None, None, None]
+    return momentum * direction + gradient / size.clamp_min(1)
 
 
-def led(value: PerImage, leads: Sequence[PerImage], images: RGB) -> PerImage:
-    """`value`, but with the gradients of `leads` to the images, each of length 1 in L1, added up: numbers of whatever
-    units lead alike. As it is where it has no gradient, or none to the images is asked for."""
+def led(value: PerImage, others: Sequence[PerImage], images: RGB) -> PerImage:
+    """`value`, but with the gradients of it and of `others` to the images, each of length 1, added up: numbers of
+    whatever units lead alike. Others without a gradient do not lead. As it is where it has none itself."""
     if not (value.requires_grad and images.requires_grad):
         return value
-    way = torch.zeros_like(images)
-    for lead in leads:
+    way: Tensor = torch.zeros_like(images)
+    for lead in (value, *(other for other in others if other.requires_grad)):
         (slope,) = torch.autograd.grad(lead.sum(), images, retain_graph=True, allow_unused=True)
-        if slope is not None:
-            way += _of_length_one(slope)
+        if slope is None:
+            if lead is value:
+                return value
+            continue
+        slope = scaled(slope)
+        length = slope.flatten(1).norm(dim=1)[:, None, None, None]
+        way += slope / length.clamp_min(1)
     along = (way * images).flatten(1).sum(1)
     return value.detach() + (along - along.detach())
 
@@ -45,15 +52,10 @@ def within(change: RGB, region: Bool[Tensor, "b 1 h w"] | None) -> RGB:
 
 
 def scaled(gradient: RGB) -> RGB:
-    """Each image's gradient over its largest value; 0 where there is none.
+    """Each image's gradient over its largest value; 0 where there is none, NaN where it is not finite.
 
     The square of what is left of a saturated detector's gradient, 1e-22 perhaps, is 0 in float32: without this its
     length would be 0, and the detector would look robust.
     """
     largest = gradient.abs().flatten(1).amax(1)[:, None, None, None]
-    return torch.where(largest > 0, gradient / largest, 0)
-
-
-def _of_length_one(gradient: RGB) -> RGB:
-    gradient = scaled(gradient)
-    return gradient / gradient.abs().flatten(1).sum(1)[:, None, None, None].clamp_min(1)
+    return torch.where(largest == 0, 0.0, gradient / largest)

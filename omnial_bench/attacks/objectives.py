@@ -78,16 +78,15 @@ def image_score(prediction: Prediction, aim: Aim) -> PerImage:
 
     What moves pixel figures need not move image figures: a score is the highest of its map, one place decides. So it
     rises along its own gradient, and hardly falls: of a hundred places that are high, a step lowers one. Thirteen steps
-    at 8/255 took PatchCore's on broken bottles from 25 to 19, and to 9 along both. A score that is none of the map's
-    falls along its own.
+    at 8/255 took PatchCore's on broken bottles from 25 to 19, and to 8 along both. A score that is none of the map's
+    falls along its own, by a tenth less than it would alone.
     """
     value = score(prediction, aim)
     falls = aim.truth.flatten(1).any(1) ^ aim.towards
-    leads = [value]
-    if value.requires_grad and falls.any():
-        peaks = torch.where(falls, peak(prediction.score_map, aim.rivals), 0.0)
-        leads.append(peaks if aim.towards else -peaks)
-    return led(value, leads, aim.images)
+    if not (value.requires_grad and falls.any()):
+        return led(value, (), aim.images)
+    peaks = torch.where(falls, peak(prediction.score_map, aim.rivals), 0.0)
+    return led(value, (peaks if aim.towards else -peaks,), aim.images)
 
 
 def reconstruction(prediction: Prediction, aim: Aim) -> PerImage:

@@ -89,8 +89,10 @@ class Victim(nn.Module):
         loss, gradient = torch.zeros_like(images[:, 0, 0, 0]), torch.zeros_like(images)
         with torch.enable_grad():
             for detector, rivals, prediction in zip(self.detectors, self.rivals, self.predictions(images), strict=True):
-                one = objective(prediction, replace(aim, rivals=rivals))
-                found = _gradient(one, images, detector)
+                with _on_the_way_back(detector):
+                    # Some objectives go back by themselves.
+                    one = objective(prediction, replace(aim, rivals=rivals))
+                    found = _gradient(one, images, detector)
                 if progress == 0:
                     _require_finite(detector, logits=prediction.logits, gradient=found)
                 gradient += found
@@ -185,13 +187,21 @@ def as_victim(model: nn.Module) -> Victim:
 
 def _gradient(loss: PerImage, images: RGB, detector: nn.Module) -> RGB:
     """The gradient to the images; UserError where the detector, or what the objective takes of it, has none."""
-    if not loss.requires_grad:
+    found = torch.autograd.grad(loss.sum(), images, allow_unused=True)[0] if loss.requires_grad else None
+    if found is None:
         raise _no_gradient(detector, "its output does not depend on it")
+    gradient: Tensor = found
+    return gradient
+
+
+@contextmanager
+def _on_the_way_back(detector: nn.Module) -> Iterator[None]:
+    """UserError in place of what a detector's hooks and backward passes fail with: somebody else's may do so in any
+    way, as its forward may."""
     try:
-        (found,) = torch.autograd.grad(loss.sum(), images, allow_unused=True)
+        yield
     except (UserError, KeyboardInterrupt, torch.OutOfMemoryError):
         raise
-    # Somebody else's hooks and backward passes may fail in any way, as its forward may.
     except BaseException as error:
         why = line_of(error)
         if isinstance(error, RuntimeError) and any(word in why for word in ("grad", "derivative", "backward")):
@@ -201,10 +211,6 @@ def _gradient(loss: PerImage, images: RGB, detector: nn.Module) -> RGB:
                 :300
             ]
         ) from error
-    if found is None:
-        raise _no_gradient(detector, "its output does not depend on it")
-    gradient: Tensor = found
-    return gradient
 
 
 def _no_gradient(detector: nn.Module, why: str) -> UserError:
