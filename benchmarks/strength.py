@@ -15,7 +15,7 @@ import pandas as pd
 from torch import Tensor
 
 from omnial_bench.attacks.aim import Objective
-from omnial_bench.attacks.objectives import image_score
+from omnial_bench.attacks.objectives import peaks
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Suite, Threat
@@ -36,8 +36,7 @@ ASKED = (("any", "pixel_auroc"), ("score", "image_auroc"))
 
 
 def former() -> Suite:
-    """The suite as it was: fifty steps each, on `balanced`, and every figure that of one attack alone; on the score, as
-    `image_score` is raised now."""
+    """The suite as it was: fifty steps each, on `balanced`, and every figure that of one attack alone."""
     changes: dict[str, dict[str, Any]] = {
         "hide": {"goal": "hide"}, "fabricate": {"goal": "fabricate"}, "foreground": {"where": "foreground"},
         "score": {"objective": "image_score"},
@@ -51,7 +50,7 @@ def former() -> Suite:
 
 class Counted:
     """Counts the images that pass forward and back while it is entered; forward alone is a third of that, and the
-    second way back of `image_score` two thirds."""
+    second way back of `peaks` two thirds."""
 
     def __enter__(self) -> "Counted":
         self.thirds, self._plain, self._slope = 0, Victim.predictions, Victim.gradient
@@ -61,7 +60,7 @@ class Counted:
             yield from self._plain(victim, images)
 
         def sloping(victim: Victim, images: Tensor, truth: Tensor, objective: Objective, **rest: Any) -> Any:
-            self.thirds += 2 * len(images) * (objective is image_score)
+            self.thirds += 2 * len(images) * (objective is peaks)
             return self._slope(victim, images, truth, objective, **rest)
 
         Victim.predictions = counting  # type: ignore[method-assign]

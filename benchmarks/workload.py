@@ -18,7 +18,7 @@ from omnial_bench.pipeline.plan import Model, models_of, sources_of
 TRAINING, PASS = 3, 2
 """Forward passes that a training image costs (backwards to weights and inputs is twice forwards), and an attack's
 pass (backwards to the input alone)."""
-LED = "image_score"
+LED = "peaks"
 """The objective that goes backwards twice a pass: from the score, and from the map's peak."""
 
 

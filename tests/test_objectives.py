@@ -17,10 +17,10 @@ from omnial_bench.attacks.objectives import (
     image_score,
     joint,
     linear,
+    peaks,
     pooled,
     ranking,
     reconstruction,
-    score,
     segpgd,
 )
 from omnial_bench.attacks.ranks import BEYOND, STRAIGHT, WIDTH, straightened
@@ -150,7 +150,7 @@ def test_slopes_are_finite_and_not_lost_where_probabilities_saturate(objective) 
         assert torch.isfinite(found).all() and (found[still] != 0).all()
 
 
-@pytest.mark.parametrize("objective", [score, image_score])
+@pytest.mark.parametrize("objective", [image_score, peaks])
 def test_an_image_is_ranked_by_its_score(objective) -> None:
     odds = torch.stack((ODDS[0], ODDS[0] - 4))
     truth = torch.stack((TRUTH[0], torch.zeros_like(TRUTH[0])))
@@ -162,24 +162,24 @@ def test_an_image_is_ranked_by_its_score(objective) -> None:
 
 def test_a_score_has_a_gradient_however_sure_it_is() -> None:
     truth = torch.ones(1, 4, 4, dtype=torch.bool)
-    assert slope(score, torch.full((1, 4, 4), 400.0), truth, pooling=1).any()
+    assert slope(image_score, torch.full((1, 4, 4), 400.0), truth, pooling=1).any()
 
 
 def test_a_score_moves_the_pixels_of_the_best_window_alone() -> None:
     odds = ODDS.clone()
     odds[0, :3, 1:] = 2
-    found = slope(score, odds, TRUTH, pooling=3)
+    found = slope(image_score, odds, TRUTH, pooling=3)
     assert torch.equal(found < 0, odds > 1) and torch.equal(found != 0, odds > 1)
 
 
-def led_by_image_score(odds: torch.Tensor, truth: torch.Tensor, towards: bool = False, **rest) -> torch.Tensor:
+def led_by_peaks(odds: torch.Tensor, truth: torch.Tensor, towards: bool = False, **rest) -> torch.Tensor:
     """Gradient to images whose first channel is the log-odds."""
     images = torch.zeros(len(odds), 3, *odds.shape[1:])
     images[:, 0] = odds
     images.requires_grad_(True)
     shown = prediction(images[:, 0], pooling=1, **{name: made(images) for name, made in rest.items()})
-    value = image_score(shown, aim(truth, images=images, towards=towards))
-    assert torch.equal(value, score(shown, aim(truth, images=images, towards=towards)))
+    value = peaks(shown, aim(truth, images=images, towards=towards))
+    assert torch.equal(value, image_score(shown, aim(truth, images=images, towards=towards)))
     (found,) = torch.autograd.grad(value.sum(), images)
     assert not found[:, 2].any()
     return found
@@ -192,7 +192,7 @@ def test_a_score_falls_with_all_that_is_high_and_rises_at_its_highest() -> None:
     defect, good = torch.ones(1, 4, 4, dtype=torch.bool), torch.zeros(1, 4, 4, dtype=torch.bool)
     highest = odds[0].flatten().argmax()
     for truth, towards in ((torch.cat((defect, good)), False), (torch.cat((good, defect)), True)):
-        falls, rises = led_by_image_score(odds, truth, towards)[:, 0].flatten(1)
+        falls, rises = led_by_peaks(odds, truth, towards)[:, 0].flatten(1)
         turned = 1 if towards else -1
         assert (turned * falls > 0).all() and falls.abs().argmax() == highest
         assert falls[TRUTH.flatten()].abs().min() > falls[~TRUTH.flatten()].abs().max()
@@ -202,7 +202,7 @@ def test_a_score_falls_with_all_that_is_high_and_rises_at_its_highest() -> None:
 def test_a_score_that_is_none_of_the_maps_falls_along_its_own_gradient_in_whatever_unit() -> None:
     """The mean of another channel, times a millionth or a million."""
     found = [
-        led_by_image_score(ODDS, TRUTH, score=lambda images, unit=unit: unit * images[:, 1].flatten(1).mean(1))
+        led_by_peaks(ODDS, TRUTH, score=lambda images, unit=unit: unit * images[:, 1].flatten(1).mean(1))
         for unit in (1e-6, 1.0, 1e6)
     ]  # fmt: skip
     for one in found:

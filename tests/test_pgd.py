@@ -20,8 +20,8 @@ from omnial_bench.attacks.objectives import (
     image_score,
     joint,
     linear,
+    peaks,
     reconstruction,
-    score,
     segpgd,
 )
 from omnial_bench.attacks.pgd import DensePGD, first_step
@@ -97,8 +97,8 @@ def test_a_score_that_one_pixel_decides_falls_as_far_as_it_can(goal) -> None:
     images, truth = 0.5 + 0.02 * clean_images()[0], torch.full((4, 8, 8), goal == "any")
     ball = ThreatModel(eps=Fraction(8, 255), goal=goal)
     whole, alone = (
-        share(score, Highest(), images, attack(Highest(), images, truth, ball, objective=one)[0], truth, goal)
-        for one in (image_score, score)
+        share(image_score, Highest(), images, attack(Highest(), images, truth, ball, objective=one)[0], truth, goal)
+        for one in (peaks, image_score)
     )
     assert (whole >= 0.99).all() and (alone < 0.7).all()
 
@@ -113,8 +113,8 @@ class Detached(Linear):
 
 def test_a_score_beside_a_map_without_a_gradient_falls_along_its_own() -> None:
     (images, _), truth = clean_images(), torch.ones(4, 8, 8, dtype=torch.bool)
-    attacked, _ = attack(Detached(), images, truth, objective=image_score)
-    assert (share(score, Detached(), images, attacked, truth, "any") >= 0.99).all()
+    attacked, _ = attack(Detached(), images, truth, objective=peaks)
+    assert (share(image_score, Detached(), images, attacked, truth, "any") >= 0.99).all()
     with pytest.raises(UserError, match="expected a gradient from the output of Detached"):
         attack(Detached(), images, truth, objective=balanced)
 
@@ -461,7 +461,7 @@ def undefined(detector: Linear, images: Tensor, after: int = 0) -> Tensor:
         (Convolution(side=4), "4x4 map for 8x8 images"),
     ],
 )
-@pytest.mark.parametrize("objective", [balanced, image_score])
+@pytest.mark.parametrize("objective", [balanced, peaks])
 def test_a_detector_that_cannot_be_attacked_is_named_by_its_own_class(detector, what, objective) -> None:
     images, truth = clean_images()
     if isinstance(detector, Linear):
@@ -548,7 +548,7 @@ def test_where_it_goes_on_no_image_begins_without_a_slope() -> None:
         assert pgd.flat == len(images)
 
 
-@pytest.mark.parametrize("objective", [balanced, image_score])
+@pytest.mark.parametrize("objective", [balanced, peaks])
 @pytest.mark.parametrize("error", [ValueError("two\nlines"), SystemExit(0), RuntimeError("odd"), AssertionError()])
 def test_a_detector_that_fails_on_the_way_back_is_one_line(error: BaseException, objective: Objective) -> None:
     def fail(_: Tensor) -> None:

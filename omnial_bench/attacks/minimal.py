@@ -10,6 +10,7 @@ from torch import Tensor
 from omnial_bench.attacks.aim import Masks, PerImage
 from omnial_bench.attacks.dense import RecordAttack
 from omnial_bench.attacks.directions import within
+from omnial_bench.attacks.objectives import peaks
 from omnial_bench.errors import UserError
 from omnial_bench.types import RGB
 
@@ -28,7 +29,8 @@ class Minimal(RecordAttack):
     on a logarithmic scale, until the smallest that crossed is within a factor `within` of the largest that did not, or
     after `steps` passes in all. An image that is done costs none.
 
-    No losses are kept, for the images of a step are at different radii.
+    It goes along the gradients of `peaks`, whose value is the score. No losses are kept, for the images of a step are
+    at different radii.
 
     `sizes` are the smallest radii of the last call in pixel units: 0 for an image on that side already, infinite where
     eps does not take it across. Returned is what crossed at the largest radius that was tried.
@@ -56,7 +58,7 @@ class Minimal(RecordAttack):
             rows = active.nonzero()[:, 0]
             if not len(rows):
                 break
-            loss, slope = self.model.gradient(attacked[rows], target[rows], self.objective, towards=self.targeted)
+            loss, slope = self.model.gradient(attacked[rows], target[rows], peaks, towards=self.targeted)
             crossed = self._is_across(loss, target[rows])
             if step == 0:
                 self.flat = int(((slope == 0).flatten(1).all(1) & ~crossed).sum())

@@ -64,29 +64,30 @@ def linear(prediction: Prediction, aim: Aim) -> PerImage:
     return means_apart(log_odds_of_wrong(prediction.log_odds, aim.truth), aim.apart)
 
 
-def score(prediction: Prediction, aim: Aim) -> PerImage:
+def image_score(prediction: Prediction, aim: Aim) -> PerImage:
     """The score that ranks images, negative where it should be high; an image is anomalous if a pixel of it is.
 
-    Not its cross-entropy, which climbs the same way but has no gradient where a score is sure beyond log-odds of 100.
+    What moves pixel figures need not move image figures: the score is a pooled maximum, one place decides. Not its
+    cross-entropy, which climbs the same way but has no gradient where a score is sure beyond log-odds of 100.
     """
     label = aim.truth.flatten(1).any(1)
     return torch.where(label, -prediction.image_score, prediction.image_score)
 
 
-def image_score(prediction: Prediction, aim: Aim) -> PerImage:
-    """The value of `score`; where it is to fall, the gradient of it and that of the map's `peak`, of one length each.
+def peaks(prediction: Prediction, aim: Aim) -> PerImage:
+    """The value of `image_score`; where it is to fall, the gradient of it and that of the map's `peak`, each of length
+    1.
 
-    What moves pixel figures need not move image figures: a score is the highest of its map, one place decides. So it
-    rises along its own gradient, and hardly falls: of a hundred places that are high, a step lowers one. Thirteen steps
-    at 8/255 took PatchCore's on broken bottles from 25 to 19, and to 8 along both. A score that is none of the map's
-    falls along its own, by a tenth less than it would alone.
+    A score that is the highest of its map rises along its own gradient, and hardly falls: of a hundred places that are
+    high, a step lowers one. Thirteen steps at 8/255 took PatchCore's on broken bottles from 25 to 19, and to 8 along
+    both. A score of another kind falls along both too, but less than along its own.
     """
-    value = score(prediction, aim)
+    value = image_score(prediction, aim)
     falls = aim.truth.flatten(1).any(1) ^ aim.towards
     if not (value.requires_grad and falls.any()):
         return led(value, (), aim.images)
-    peaks = torch.where(falls, peak(prediction.score_map, aim.rivals), 0.0)
-    return led(value, (peaks if aim.towards else -peaks,), aim.images)
+    highest = torch.where(falls, peak(prediction.score_map, aim.rivals), 0.0)
+    return led(value, (highest if aim.towards else -highest,), aim.images)
 
 
 def reconstruction(prediction: Prediction, aim: Aim) -> PerImage:
@@ -109,7 +110,7 @@ def joint(prediction: Prediction, aim: Aim) -> PerImage:
 
     A squared difference is about a hundredth where a reconstruction is poor; tenfold, that is a tenth of a nat.
     """
-    total = balanced(prediction, aim) + F.softplus(score(prediction, aim))
+    total = balanced(prediction, aim) + F.softplus(image_score(prediction, aim))
     return total if prediction.reconstruction is None else total + 10 * reconstruction(prediction, aim)
 
 
@@ -141,6 +142,7 @@ OBJECTIVES: dict[str, Objective] = {
     "image_score": image_score,
     "joint": joint,
     "linear": linear,
+    "peaks": peaks,
     "pooled": pooled,
     "ranking": ranking,
     "reconstruction": reconstruction,

@@ -38,6 +38,7 @@ AIMS: dict[str, str] = {
     "image_score": "image",
     "joint": "image+pixel+reconstruction",
     "linear": "pixel",
+    "peaks": "image",
     "pooled": "pixel",
     "ranking": "pixel",
     "reconstruction": "reconstruction",

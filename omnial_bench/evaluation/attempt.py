@@ -10,7 +10,7 @@ from torch import Tensor
 
 from omnial_bench.attacks.attacking import Part
 from omnial_bench.attacks.levels import keeps, largest_change
-from omnial_bench.attacks.objectives import linear, score
+from omnial_bench.attacks.objectives import image_score, linear
 from omnial_bench.attacks.sets.compose import Composed, generator_for
 from omnial_bench.attacks.slopes import agreement
 from omnial_bench.attacks.threats import aim_of, eps_text, kind_of, threat_model
@@ -100,10 +100,10 @@ def check_slopes(
     for it.
     """
     part = images.batch(range(min(HELD, len(images))), device)
-    places = (examined(attempts, suite), linear), (examined(attempts, suite, "image"), score)
+    places = (examined(attempts, suite), linear), (examined(attempts, suite, "image"), image_score)
     with victim([model]) as target, torch.no_grad():
         for at, objective in places:
-            if at is None or (objective is score and next(target.predictions(part.images)).score is None):
+            if at is None or (objective is image_score and next(target.predictions(part.images)).score is None):
                 continue
             cosine = agreement(target, part.images, part.masks, objective, generator_for(seed, "slopes", category))
             known = [each for each in (attempts[at].agreement, cosine) if each is not None]

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from omnial_bench.attacks.conduct import WHOLE
-from omnial_bench.attacks.objectives import balanced, score
+from omnial_bench.attacks.objectives import balanced, image_score
 from omnial_bench.attacks.slopes import agreement
 from omnial_bench.attacks.threats import kind_of
 from omnial_bench.attacks.victim import victim
@@ -46,7 +46,7 @@ def check_gradient(detector: Detector, images: Float[Tensor, "b 3 h w"]) -> floa
     name = named(detector.module) if isinstance(detector, Adapted) else type(detector).__name__
     truth = torch.zeros(len(images), *images.shape[2:], dtype=torch.bool, device=images.device)
     cosines = []
-    for objective in (balanced, score):
+    for objective in (balanced, image_score):
         try:
             with victim([detector]) as target:
                 cosine = agreement(target, images, truth, objective, torch.Generator().manual_seed(0))

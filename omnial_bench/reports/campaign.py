@@ -12,7 +12,7 @@ from omnial_bench.reports.suites import RANKING, Evaluation, Trial, split
 from omnial_bench.reports.values import Values
 from omnial_bench.results import read_differences
 
-_KINDS = {RANKING: "image", "joint": "image+pixel+reconstruction", "reconstruction": "reconstruction"}
+_KINDS = {RANKING: "image", "peaks": "image", "joint": "image+pixel+reconstruction", "reconstruction": "reconstruction"}
 """The kinds of metric that an objective goes for, where rows do not tell; others go for pixels."""
 
 

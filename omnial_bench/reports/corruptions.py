@@ -6,7 +6,7 @@ from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.model_rows import Rows, facts_of
 from omnial_bench.reports.style import CHANCE_LINE, Drawing, draw_lines, legend, lines_of, panels
-from omnial_bench.reports.suites import RANKING, Evaluation, Trial
+from omnial_bench.reports.suites import ON_SCORES, Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.values import METRIC_TITLES
 from omnial_bench.reports.wording import AUROC_WORDS, count_words, mean_words, spread_words
@@ -119,7 +119,7 @@ def corruptions_attacked(suite: Evaluation) -> dict[str, Trial]:
 
 def four(suite: Evaluation, corrupted: Trial, metric: str) -> dict[str, Condition | None]:
     """The conditions before and after a corruption, without and with the attack that is after a metric."""
-    aimed = [each for each in suite.trials if (each.objective == RANKING) == metric.startswith("image_")]
+    aimed = [each for each in suite.trials if (each.objective in ON_SCORES) == metric.startswith("image_")]
     both = next((each for each in aimed if each.after == corrupted.set), None)
     alone = next((each for each in suite.own if both and each in aimed and each.words == both.words), None)
     places = {"attacked": alone, "corrupted": corrupted, "both": both}

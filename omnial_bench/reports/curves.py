@@ -9,7 +9,7 @@ from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.model_rows import Rows, facts_of
 from omnial_bench.reports.style import CHANCE_LINE, DOUBLE, SINGLE, Drawing, draw_lines, legend, lines_of, panels
-from omnial_bench.reports.suites import RANKING, Evaluation, Trial
+from omnial_bench.reports.suites import ON_SCORES, Evaluation, Trial
 from omnial_bench.reports.table import Column, Table
 from omnial_bench.reports.values import METRIC_TITLES, Values
 from omnial_bench.reports.wording import count_words, mean_words, spread_words
@@ -118,7 +118,7 @@ def _chance(values: Values, points: dict[float, Condition], metric: str) -> floa
 
 
 def _bound_words(curve: Curve, values: Values) -> str:
-    if "image_auroc" not in values.metrics or curve[-1].objective in ("", RANKING):
+    if "image_auroc" not in values.metrics or curve[-1].objective in {"", *ON_SCORES}:
         return ""
     return " This attack is after pixels: image AUROC under it is no bound, and may rise with eps."
 

@@ -20,6 +20,8 @@ ATTACK_TITLES = {
 GOALS = ("any", "hide", "fabricate")
 RANKING = "image_score"
 """The objective that is after the score that ranks images."""
+ON_SCORES = frozenset({RANKING, "peaks"})
+"""All that are after an image score."""
 CORRUPTIONS = "corruptions"
 """The suite that common corruptions belong to where attacks.csv does not say."""
 _CONTROL, _WORST = "-unattacked", "-worst"
@@ -148,7 +150,7 @@ class Evaluation:
         trials = sorted(self.own, key=lambda each: (-common[each.attack], each.attack != "pgd", -each.steps))
         by_goal: dict[str, Trial] = {}
         for trial in trials:
-            on_pixels = trial.objective != RANKING and not trial.goes_on
+            on_pixels = trial.objective not in ON_SCORES and not trial.goes_on
             if on_pixels and trial.size == size and trial.where == "frame" and trial.goal in GOALS:
                 by_goal.setdefault(trial.goal, trial)
         return by_goal
