@@ -18,8 +18,6 @@ from omnial_bench.pipeline.plan import Model, models_of, sources_of
 TRAINING, PASS = 3, 2
 """Forward passes that a training image costs (backwards to weights and inputs is twice forwards), and an attack's
 pass (backwards to the input alone)."""
-LED = "peaks"
-"""The objective that goes backwards twice a pass: from the score, and from the map's peak."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +71,7 @@ def workload(plan: Plan, *, seeds: int = 1) -> list[Load]:
                     passes = sum(_attacked(threat, *pair) for pair in of_model.values())
                     by_gradient = kind_of(threat).spec.uses_gradient
                     in_tests += passes if by_gradient else 0
-                    more += passes if by_gradient and threat.objective == LED else 0
+                    more += passes if by_gradient and _goes_back_twice(threat) else 0
                     seen += 0 if by_gradient else passes
                 for category, pair in of_model.items():
                     seen += (1 + len(suite.threats) * (1 + _others(models, model, suite, category))) * sum(pair)
@@ -147,6 +145,11 @@ def _attacked(threat: Threat, normal: int, anomalous: int) -> int:
     chosen = {"hide": anomalous, "fabricate": normal}.get(threat.goal, normal + anomalous)
     either = threat.start is not None and threat.objective not in HELD_AGAINST_RIVALS
     return chosen * (threat.steps * threat.restarts + either)
+
+
+def _goes_back_twice(threat: Threat) -> bool:
+    """From the score, and from the map's peak."""
+    return threat.objective == "peaks" or threat.attack == "minimal"
 
 
 def _others(models: Iterable[Model], model: Model, suite: Suite, category: str) -> int:

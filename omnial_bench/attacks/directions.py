@@ -14,9 +14,7 @@ def ascent(gradient: RGB, threat: ThreatModel) -> RGB:
     """The direction of steepest ascent of length 1 in the threat's norm; 0 where there is no gradient."""
     if threat.norm == "linf":
         return gradient.sign()
-    direction = scaled(gradient)
-    length: Tensor = direction.flatten(1).norm(dim=1)[:, None, None, None]
-    return direction / length.clamp_min(1)
+    return _of_length_one(gradient)
 
 
 def gathered(direction: RGB, gradient: RGB, momentum: float) -> RGB:
@@ -35,13 +33,10 @@ def led(value: PerImage, others: Sequence[PerImage], images: RGB) -> PerImage:
     way: Tensor = torch.zeros_like(images)
     for lead in (value, *(other for other in others if other.requires_grad)):
         (slope,) = torch.autograd.grad(lead.sum(), images, retain_graph=True, allow_unused=True)
-        if slope is None:
-            if lead is value:
-                return value
-            continue
-        slope = scaled(slope)
-        length = slope.flatten(1).norm(dim=1)[:, None, None, None]
-        way += slope / length.clamp_min(1)
+        if slope is not None:
+            way += _of_length_one(slope)
+        elif lead is value:
+            return value
     along = (way * images).flatten(1).sum(1)
     return value.detach() + (along - along.detach())
 
@@ -59,3 +54,10 @@ def scaled(gradient: RGB) -> RGB:
     """
     largest = gradient.abs().flatten(1).amax(1)[:, None, None, None]
     return torch.where(largest == 0, 0.0, gradient / largest)
+
+
+def _of_length_one(gradient: RGB) -> RGB:
+    """Each image's gradient over its length in L2; 0 where there is none."""
+    direction = scaled(gradient)
+    length: Tensor = direction.flatten(1).norm(dim=1)[:, None, None, None]
+    return direction / length.clamp_min(1)

@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from omnial_bench.attacks.specs import AIMS
 from omnial_bench.metrics.metric import kind_of
 from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.origins import Environment, read_attempts, read_environment, read_health, unlearnt_of
 from omnial_bench.reports.suites import RANKING, Evaluation, Trial, split
 from omnial_bench.reports.values import Values
 from omnial_bench.results import read_differences
-
-_KINDS = {RANKING: "image", "peaks": "image", "joint": "image+pixel+reconstruction", "reconstruction": "reconstruction"}
-"""The kinds of metric that an objective goes for, where rows do not tell; others go for pixels."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Campaign:
         return worst or [trial for suite in self.evaluations for trial in suite.own if trial.own == condition]
 
     def _aims(self, condition: Condition) -> set[str]:
-        kinds = {_KINDS.get(trial.objective, "pixel") for trial in self._trials(condition) if trial.objective}
+        kinds = {AIMS.get(trial.objective, "pixel") for trial in self._trials(condition) if trial.objective}
         return {"+".join(sorted(kinds))} if kinds else set()
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from omnial_bench.attacks.evidence import option_in
+from omnial_bench.attacks.specs import AIMS
 from omnial_bench.reports.conditions import GOAL_ORDER, Condition
 from omnial_bench.reports.values import conditions_of
 
@@ -20,7 +21,7 @@ ATTACK_TITLES = {
 GOALS = ("any", "hide", "fabricate")
 RANKING = "image_score"
 """The objective that is after the score that ranks images."""
-ON_SCORES = frozenset({RANKING, "peaks"})
+ON_SCORES = frozenset(name for name, aim in AIMS.items() if aim == "image")
 """All that are after an image score."""
 CORRUPTIONS = "corruptions"
 """The suite that common corruptions belong to where attacks.csv does not say."""
