@@ -1,8 +1,9 @@
 """Which value of a setting a detector learns best with, by training normals alone: no test image is read.
 
-`python -m benchmarks.choice DATA DETECTOR KEY VALUE... [--category C]... [--seeds N]` fits the preset `small` to four
-fifths of each category's training normals with each value of an option or a training setting, and prints the pixel AP
-on the last fifth, half of it with OmniAL's synthetic anomalies.
+`python -m benchmarks.choice DATA DETECTOR KEY VALUE... [--category C]... [--seeds N] [--unified]` fits the preset
+`small` to four fifths of each category's training normals (of all of them with `--unified`: one model) with each value
+of an option or a training setting, and prints the pixel AP on the last fifth of each, half of it with OmniAL's synthetic
+anomalies.
 """
 
 import argparse
@@ -35,20 +36,27 @@ def set_value(recipe: Recipe, key: str, value: float) -> Recipe:
     return recipe.model_copy(update={"options": {**recipe.options, key: value}})
 
 
-def validate(recipe: Recipe, images: Tensor, textures: Tensor, seed: int) -> float:
+def validate(recipe: Recipe, images: dict[str, Tensor], textures: Tensor, seed: int) -> dict[str, float]:
+    """The pixel AP on what is held out of each category, of one model fitted to the rest of all."""
     generator = torch.Generator().manual_seed(seed)
-    chosen, held_out = split_normals(len(images), SHARE, generator)
-    shown = to_float(images[held_out])
-    sources = to_float(textures[torch.randint(len(textures), (len(shown),), generator=generator)])
-    batch: Synthetic = synthesize(shown, sources, generator, panels=False)
+    chosen, shown = [], {}
+    for category, normals in images.items():
+        kept, held_out = split_normals(len(normals), SHARE, generator)
+        chosen.append(normals[kept])
+        sources = to_float(textures[torch.randint(len(textures), (len(held_out),), generator=generator)])
+        shown[category] = synthesize(to_float(normals[held_out]), sources, generator, panels=False)
     detector = build(recipe, generator)
     assert isinstance(detector, Fitted)
-    fit_detector(detector, recipe, images[chosen], generator, device=torch.device("cpu"))
+    fit_detector(detector, recipe, torch.cat(chosen), generator, device=torch.device("cpu"))
+    return {category: precision(detector.eval(), batch) for category, batch in shown.items()}
+
+
+def precision(detector: Fitted, batch: Synthetic) -> float:
     with torch.no_grad():
-        maps = torch.cat([detector.eval()(part).score_map for part in batch.images.split(8)])
-    precision = average_precision(maps.flatten(), (batch.labels > 0).flatten())
-    assert precision is not None, "half of the images have an anomaly"
-    return precision
+        maps = torch.cat([detector(part).score_map for part in batch.images.split(8)])
+    found = average_precision(maps.flatten(), (batch.labels > 0).flatten())
+    assert found is not None, "half of the images have an anomaly"
+    return found
 
 
 def main() -> None:
@@ -59,15 +67,18 @@ def main() -> None:
     parser.add_argument("values", type=float, nargs="+")
     parser.add_argument("--category", action="append")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--unified", action="store_true")
     asked = parser.parse_args()
     recipe, console = read_recipe(asked.detector, "small"), Console()
     data, textures = find_dataset(asked.data, asked.category), load_textures(None, recipe.size)
-    for category in data.categories:
-        images = data.load("train", [category], recipe.size).images
+    images = {category: data.load("train", [category], recipe.size).images for category in data.categories}
+    groups = [images] if asked.unified else [{category: normals} for category, normals in images.items()]
+    for group in groups:
         for value in asked.values:
             changed = set_value(recipe, asked.key, value)
-            precisions = [validate(changed, images, textures, seed) for seed in range(asked.seeds)]
-            console.print(category, value, *(f"{ap:.3f}" for ap in precisions))
+            tried = [validate(changed, group, textures, seed) for seed in range(asked.seeds)]
+            for category in group:
+                console.print(category, value, *(f"{precisions[category]:.3f}" for precisions in tried))
 
 
 if __name__ == "__main__":

@@ -280,7 +280,7 @@ def test_an_interrupt_is_one_line_and_the_same_command_goes_on(command: Command,
 
         patch.setattr(train_task, "train", interrupted)
         said = command(line)
-    assert said == Said(2, "", "interrupted; what is done stays, the same command goes on from there\n")
+    assert said == Said(130, "", "interrupted; what is done stays, the same command goes on from there\n")
     first = contents(place / "out/mini-separate-cap")
     assert not (place / "out/mini-separate-gear").exists()
     assert command(line).status == 0
@@ -306,5 +306,5 @@ def test_an_interrupt_from_the_keyboard_or_a_scheduler_ends_the_process(place: P
             out, err = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert (process.returncode, out) == (2, "")
+    assert (process.returncode, out) == (130, "")
     assert err == "interrupted; what is done stays, the same command goes on from there\n"

@@ -242,7 +242,7 @@ def test_an_interrupt_says_that_detectors_from_elsewhere_begin_anew(
     monkeypatch.setattr("omnial_bench.pipeline.score_models.assess", Mock(side_effect=KeyboardInterrupt))
     said = command(f"score --detector means:Mean --category cap --data data --out out {SIZE}")
     assert said == Said(
-        2, "", "interrupted; what is done stays, the same command scores detectors from elsewhere from the beginning\n"
+        130, "", "interrupted; what is done stays, the same command scores detectors from elsewhere from the beginning\n"
     )
 
 

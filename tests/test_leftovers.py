@@ -152,7 +152,7 @@ def test_every_step_begins_and_ends_clean(
     beside(out / "pgd-8", "old").mkdir()
     monkeypatch.setattr(f"omnial_bench.{function}", work)
     status, _, said = command(line.format(out=out))
-    assert status == 2 and said.startswith("interrupted")
+    assert status == 130 and said.startswith("interrupted")
     assert seen == [[]] and left_in(out) == []
 
 

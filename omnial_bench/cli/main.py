@@ -67,7 +67,7 @@ def cli(verbose: bool) -> None:
 
 
 def main() -> None:
-    """Entry point: exit 0 done, 1 a check failed, 2 the input is wrong or work was interrupted (one line)."""
+    """Entry point: exit 0 done, 1 a check failed, 2 the input is wrong, 130 work was interrupted (one line)."""
     keep_freed_memory()
     # What a scheduler sends before it kills ends work as an interrupt does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -84,7 +84,7 @@ def main() -> None:
         # click raises one of its own from the interrupt.
         how = str(stop.__cause__ or stop) or "the same command goes on from there"
         click.echo(f"interrupted; what is done stays, {how}", err=True)
-        sys.exit(2)
+        sys.exit(130)
     except OSError as error:
         if error.errno is None:
             raise
