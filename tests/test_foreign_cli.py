@@ -241,9 +241,8 @@ def test_an_interrupt_says_that_detectors_from_elsewhere_begin_anew(
 ) -> None:
     monkeypatch.setattr("omnial_bench.pipeline.score_models.assess", Mock(side_effect=KeyboardInterrupt))
     said = command(f"score --detector means:Mean --category cap --data data --out out {SIZE}")
-    assert said == Said(
-        130, "", "interrupted; what is done stays, the same command scores detectors from elsewhere from the beginning\n"
-    )
+    line = "interrupted; what is done stays, the same command scores detectors from elsewhere from the beginning\n"
+    assert said == Said(130, "", line)
 
 
 @pytest.mark.parametrize("size", ["\uff13\uff12x32", "100000x100000", "0x32", "32x32x3"])
