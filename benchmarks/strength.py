@@ -14,8 +14,6 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from omnial_bench.attacks.aim import Objective
-from omnial_bench.attacks.objectives import peaks
 from omnial_bench.attacks.victim import Victim
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Suite, Threat
@@ -49,27 +47,20 @@ def former() -> Suite:
 
 
 class Counted:
-    """Counts the images that pass forward and back while it is entered; forward alone is a third of that, and the
-    second way back of `peaks` two thirds."""
+    """Counts the images that pass forward and back while it is entered; forward alone is a third of that."""
 
     def __enter__(self) -> "Counted":
-        self.thirds, self._plain, self._slope = 0, Victim.predictions, Victim.gradient
+        self.thirds, self._plain = 0, Victim.predictions
 
         def counting(victim: Victim, images: Tensor) -> Iterator[Prediction]:
             self.thirds += len(images) * (3 if images.requires_grad else 1)
             yield from self._plain(victim, images)
 
-        def sloping(victim: Victim, images: Tensor, truth: Tensor, objective: Objective, **rest: Any) -> Any:
-            self.thirds += 2 * len(images) * (objective is peaks)
-            return self._slope(victim, images, truth, objective, **rest)
-
         Victim.predictions = counting  # type: ignore[method-assign]
-        Victim.gradient = sloping  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:
         Victim.predictions = self._plain  # type: ignore[method-assign]
-        Victim.gradient = self._slope  # type: ignore[method-assign]
 
     @property
     def images(self) -> float:

@@ -53,7 +53,7 @@ def workload(plan: Plan, *, seeds: int = 1) -> list[Load]:
         steps = [iterations_of(model.recipe.training, _sum(counts, model, "train")) for model in own]
         trained = sum(step * model.recipe.training.batch for step, model in zip(steps, own, strict=True))
         among = sum(source.detector == name for source in sources)
-        in_sets, in_tests, seen, more = 0, 0, 0, 0
+        in_sets, in_tests, seen = 0, 0, 0
         for suite in suites:
             images = [_images(plan, suite, counts[category]) for category in plan.categories]
             if suite.against == "sources":
@@ -71,7 +71,6 @@ def workload(plan: Plan, *, seeds: int = 1) -> list[Load]:
                     passes = sum(_attacked(threat, *pair) for pair in of_model.values())
                     by_gradient = kind_of(threat).spec.uses_gradient
                     in_tests += passes if by_gradient else 0
-                    more += passes if by_gradient and _goes_back_twice(threat) else 0
                     seen += 0 if by_gradient else passes
                 for category, pair in of_model.items():
                     seen += (1 + len(suite.threats) * (1 + _others(models, model, suite, category))) * sum(pair)
@@ -79,7 +78,7 @@ def workload(plan: Plan, *, seeds: int = 1) -> list[Load]:
         flops = describe(own[0].recipe)["flops"]
         if flops is None:
             raise UserError(f"cannot count the work of {name}, whose code is not run; leave it out of the plan")
-        everything = TRAINING * trained + PASS * (in_sets + in_tests) + more + seen
+        everything = TRAINING * trained + PASS * (in_sets + in_tests) + seen
         rows.append(
             Load(
                 dataset=plan.dataset, detector=name, trainings=len(own) * seeds, steps=sum(steps) * seeds,
@@ -145,11 +144,6 @@ def _attacked(threat: Threat, normal: int, anomalous: int) -> int:
     chosen = {"hide": anomalous, "fabricate": normal}.get(threat.goal, normal + anomalous)
     either = threat.start is not None and threat.objective not in HELD_AGAINST_RIVALS
     return chosen * (threat.steps * threat.restarts + either)
-
-
-def _goes_back_twice(threat: Threat) -> bool:
-    """From the score, and from the map's peak."""
-    return threat.objective == "peaks" or threat.attack == "minimal"
 
 
 def _others(models: Iterable[Model], model: Model, suite: Suite, category: str) -> int:

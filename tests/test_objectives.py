@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import NormalDist
 
 import pytest
@@ -172,42 +173,22 @@ def test_a_score_moves_the_pixels_of_the_best_window_alone() -> None:
     assert torch.equal(found < 0, odds > 1) and torch.equal(found != 0, odds > 1)
 
 
-def led_by_peaks(odds: torch.Tensor, truth: torch.Tensor, towards: bool = False, **rest) -> torch.Tensor:
-    """Gradient to images whose first channel is the log-odds."""
-    images = torch.zeros(len(odds), 3, *odds.shape[1:])
-    images[:, 0] = odds
-    images.requires_grad_(True)
-    shown = prediction(images[:, 0], pooling=1, **{name: made(images) for name, made in rest.items()})
-    value = peaks(shown, aim(truth, images=images, towards=towards))
-    assert torch.equal(value, image_score(shown, aim(truth, images=images, towards=towards)))
-    (found,) = torch.autograd.grad(value.sum(), images)
-    assert not found[:, 2].any()
-    return found
-
-
-def test_a_score_falls_with_all_that_is_high_and_rises_at_its_highest() -> None:
-    """Towards a label it is the other way about. The value is that of the score alone."""
+def test_along_peaks_all_that_is_high_falls_or_rises_most_of_all_the_highest() -> None:
+    """Towards a label it is the other way about. The value is that of the score, whose gradient has no part in it."""
     noise = torch.rand(4, 4, generator=torch.Generator().manual_seed(0))
-    odds = (torch.where(TRUTH[0], torch.tensor(3.0), ODDS[0]) + noise).expand(2, 4, 4)
+    odds = (torch.where(TRUTH[0], torch.tensor(3.0), ODDS[0]) + noise).expand(2, 4, 4).clone().requires_grad_(True)
+    beside = torch.tensor([5.0, -1.0], requires_grad=True)
+    shown = replace(prediction(odds), score=beside)
     defect, good = torch.ones(1, 4, 4, dtype=torch.bool), torch.zeros(1, 4, 4, dtype=torch.bool)
-    highest = odds[0].flatten().argmax()
     for truth, towards in ((torch.cat((defect, good)), False), (torch.cat((good, defect)), True)):
-        falls, rises = led_by_peaks(odds, truth, towards)[:, 0].flatten(1)
-        turned = 1 if towards else -1
-        assert (turned * falls > 0).all() and falls.abs().argmax() == highest
-        assert falls[TRUTH.flatten()].abs().min() > falls[~TRUTH.flatten()].abs().max()
-        assert -turned * rises[odds[1].flatten().argmax()] > 0 and rises.count_nonzero() == 1
-
-
-def test_a_score_that_is_none_of_the_maps_falls_along_its_own_gradient_in_whatever_unit() -> None:
-    """The mean of another channel, times a millionth or a million."""
-    found = [
-        led_by_peaks(ODDS, TRUTH, score=lambda images, unit=unit: unit * images[:, 1].flatten(1).mean(1))
-        for unit in (1e-6, 1.0, 1e6)
-    ]  # fmt: skip
-    for one in found:
-        assert torch.allclose(one, found[0], rtol=1e-4) and (one[:, 1] < 0).all()
-        assert one[:, 1].norm().item() == pytest.approx(one[:, 0].norm().item()) == pytest.approx(1)
+        value = peaks(shown, aim(truth, towards=towards))
+        assert torch.equal(value, image_score(shown, aim(truth)))
+        turned = -value if towards else value
+        found, none = torch.autograd.grad(turned.sum(), (odds, beside), allow_unused=True)
+        falls, rises = found.flatten(1)
+        assert none is None and torch.allclose(falls, -rises)
+        assert (falls < 0).all() and falls.argmin() == odds[0].flatten().argmax()
+        assert falls[TRUTH.flatten()].max() < falls[~TRUTH.flatten()].min()
 
 
 def test_reconstruction_is_high_where_defects_are_copied_and_normal_pixels_are_not() -> None:

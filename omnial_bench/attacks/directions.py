@@ -1,12 +1,9 @@
-"""Where a gradient leads: its length taken off, inside a region, in a threat's norm, and of several at once."""
-
-from collections.abc import Sequence
+"""Where a gradient leads: its length taken off, inside a region, in a threat's norm."""
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from omnial_bench.attacks.aim import PerImage
 from omnial_bench.types import RGB, ThreatModel
 
 
@@ -14,7 +11,9 @@ def ascent(gradient: RGB, threat: ThreatModel) -> RGB:
     """The direction of steepest ascent of length 1 in the threat's norm; 0 where there is no gradient."""
     if threat.norm == "linf":
         return gradient.sign()
-    return _of_length_one(gradient)
+    direction = scaled(gradient)
+    length: Tensor = direction.flatten(1).norm(dim=1)[:, None, None, None]
+    return direction / length.clamp_min(1)
 
 
 def gathered(direction: RGB, gradient: RGB, momentum: float) -> RGB:
@@ -23,22 +22,6 @@ def gathered(direction: RGB, gradient: RGB, momentum: float) -> RGB:
     gradient = scaled(gradient)
     size = gradient.abs().flatten(1).sum(1)[:, None, None, None]
     return momentum * direction + gradient / size.clamp_min(1)
-
-
-def led(value: PerImage, others: Sequence[PerImage], images: RGB) -> PerImage:
-    """`value`, but with the gradients of it and of `others` to the images, each of length 1, added up: numbers of
-    whatever units lead alike. Others without a gradient do not lead. As it is where it has none itself."""
-    if not (value.requires_grad and images.requires_grad):
-        return value
-    way: Tensor = torch.zeros_like(images)
-    for lead in (value, *(other for other in others if other.requires_grad)):
-        (slope,) = torch.autograd.grad(lead.sum(), images, retain_graph=True, allow_unused=True)
-        if slope is not None:
-            way += _of_length_one(slope)
-        elif lead is value:
-            return value
-    along = (way * images).flatten(1).sum(1)
-    return value.detach() + (along - along.detach())
 
 
 def within(change: RGB, region: Bool[Tensor, "b 1 h w"] | None) -> RGB:
@@ -54,10 +37,3 @@ def scaled(gradient: RGB) -> RGB:
     """
     largest = gradient.abs().flatten(1).amax(1)[:, None, None, None]
     return torch.where(largest == 0, 0.0, gradient / largest)
-
-
-def _of_length_one(gradient: RGB) -> RGB:
-    """Each image's gradient over its length in L2; 0 where there is none."""
-    direction = scaled(gradient)
-    length: Tensor = direction.flatten(1).norm(dim=1)[:, None, None, None]
-    return direction / length.clamp_min(1)

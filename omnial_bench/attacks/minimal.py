@@ -7,30 +7,32 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from omnial_bench.attacks.aim import Masks, PerImage
+from omnial_bench.attacks.aim import Aim, Masks, Objective, PerImage
 from omnial_bench.attacks.dense import RecordAttack
 from omnial_bench.attacks.directions import within
-from omnial_bench.attacks.objectives import peaks
+from omnial_bench.attacks.objectives import image_score, peaks
 from omnial_bench.errors import UserError
-from omnial_bench.types import RGB
+from omnial_bench.types import RGB, Prediction
 
 FLOOR = 2.0**-9
 """Of eps: no smaller radius is told from none."""
 SHORTEST = 2.0**-4
 """Of a radius, what steps at it shrink to."""
+OPENING = 0.25
+"""Of eps, the first step at it: where steps go from corner to corner of the ball, what was high comes back."""
 
 
 class Minimal(RecordAttack):
     """Each image at a radius of its own: halved, in octaves, where the image crosses, and raised where it does not.
 
-    An image first has the whole eps, for half of the `steps` at the most. Where a step takes it across, the radius
-    between that and the largest without success is next, from the change that crossed, shrunk; where `patience` steps
-    do not, each shorter than the one before, the radius between it and the smallest with success is. Radii are halved
-    on a logarithmic scale, until the smallest that crossed is within a factor `within` of the largest that did not, or
-    after `steps` passes in all. An image that is done costs none.
+    An image first has the whole eps, for two fifths of the `steps` along the gradient of `peaks` at the most, and for
+    as many from the beginning along that of `image_score`; the one that takes it across is kept to. Where a step does,
+    the radius between that and the largest without success is next, from the change that crossed, shrunk; where
+    `patience` steps do not, each shorter than the one before, the radius between it and the smallest with success is.
+    Radii are halved on a logarithmic scale, until the smallest that crossed is within a factor `within` of the largest
+    that did not, or after `steps` passes in all. An image that is done costs none.
 
-    It goes along the gradients of `peaks`, whose value is the score. No losses are kept, for the images of a step are
-    at different radii.
+    No losses are kept, for the images of a step are at different radii.
 
     `sizes` are the smallest radii of the last call in pixel units: 0 for an image on that side already, infinite where
     eps does not take it across. Returned is what crossed at the largest radius that was tried.
@@ -53,16 +55,20 @@ class Minimal(RecordAttack):
         attacked, shown, crossing = clean.clone(), clean.clone(), clean.clone()
         radius, below, above = (clean.new_full((count,), size) for size in (eps, eps * FLOOR, math.inf))
         tries, active = torch.zeros_like(radius), torch.ones_like(radius, dtype=torch.bool)
-        patience = torch.full_like(radius, max(self.options.patience, self.steps // 2))
-        for step in range(self.steps):
+        by_map, still = torch.ones_like(active), torch.ones_like(active)
+        patience = torch.full_like(radius, max(self.options.patience, 2 * self.steps // 5))
+        for _ in range(self.steps):
             rows = active.nonzero()[:, 0]
             if not len(rows):
                 break
-            loss, slope = self.model.gradient(attacked[rows], target[rows], peaks, towards=self.targeted)
+            objective = _along(by_map[rows])
+            loss, slope = self.model.gradient(attacked[rows], target[rows], objective, towards=self.targeted)
             crossed = self._is_across(loss, target[rows])
-            if step == 0:
-                self.flat = int(((slope == 0).flatten(1).all(1) & ~crossed).sum())
-            won, lost = rows[crossed], rows[~crossed & (tries[rows] >= patience[rows])]
+            still[rows] &= (slope == 0).flatten(1).all(1)
+            over = ~crossed & (tries[rows] >= patience[rows])
+            anew = over & torch.isinf(above[rows]) & by_map[rows]
+            by_map[rows[anew]], attacked[rows[anew]], tries[rows[anew]] = False, clean[rows[anew]], 0
+            won, lost = rows[crossed], rows[over & ~anew]
             first = won[torch.isinf(above[won])]
             shown[first] = attacked[first]
             crossing[won] = attacked[won]
@@ -77,15 +83,16 @@ class Minimal(RecordAttack):
             tries[turned], patience[turned] = 0, self.options.patience
             shrink = (radius[turned] / above[turned])[:, None, None, None]
             attacked[turned] = clean[turned] + shrink * (crossing[turned] - clean[turned])
-            moving = active[rows]
+            moving = active[rows] & ~anew
             rows, slope = rows[moving], slope[moving]
-            length = (radius[rows] * SHORTEST ** (tries[rows] / patience[rows]))[:, None, None, None]
+            longest = radius[rows] * torch.where(torch.isinf(above[rows]), OPENING, 1.0)
+            length = (longest * SHORTEST ** (tries[rows] / patience[rows]))[:, None, None, None]
             move = self.sign * length * within(slope.sign(), region[rows, None])
             size = radius[rows, None, None, None]
             change = (attacked[rows] + move - clean[rows]).clamp(-size, size)
             attacked[rows] = (clean[rows] + change).clamp(0.0, 1.0)
             tries[rows] += 1
-        self.sizes = above.tolist()
+        self.sizes, self.flat = above.tolist(), int((still & torch.isinf(above)).sum())
         return shown
 
     def _is_across(self, loss: PerImage, target: Tensor) -> Bool[Tensor, " b"]:
@@ -94,3 +101,16 @@ class Minimal(RecordAttack):
         score = torch.where(anomalous, -loss, loss)
         across: Tensor = (score > self.model.threshold) == (anomalous if self.targeted else ~anomalous)
         return across
+
+
+def _along(by_map: Bool[Tensor, " b"]) -> Objective:
+    """The gradient of `peaks` for these images, that of `image_score` for the others; either has the score's value."""
+    if by_map.all():
+        return peaks
+    if not by_map.any():
+        return image_score
+
+    def mixed(prediction: Prediction, aim: Aim) -> PerImage:
+        return torch.where(by_map, peaks(prediction, aim), image_score(prediction, aim))
+
+    return mixed

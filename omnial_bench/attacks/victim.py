@@ -89,10 +89,8 @@ class Victim(nn.Module):
         loss, gradient = torch.zeros_like(images[:, 0, 0, 0]), torch.zeros_like(images)
         with torch.enable_grad():
             for detector, rivals, prediction in zip(self.detectors, self.rivals, self.predictions(images), strict=True):
-                with _on_the_way_back(detector):
-                    # Some objectives go back by themselves.
-                    one = objective(prediction, replace(aim, rivals=rivals))
-                    found = _gradient(one, images, detector)
+                one = objective(prediction, replace(aim, rivals=rivals))
+                found = _gradient(one, images, detector, prediction)
                 if progress == 0:
                     _require_finite(detector, logits=prediction.logits, gradient=found)
                 gradient += found
@@ -185,32 +183,32 @@ def as_victim(model: nn.Module) -> Victim:
     return found
 
 
-def _gradient(loss: PerImage, images: RGB, detector: nn.Module) -> RGB:
-    """The gradient to the images; UserError where the detector, or what the objective takes of it, has none."""
-    found = torch.autograd.grad(loss.sum(), images, allow_unused=True)[0] if loss.requires_grad else None
-    if found is None:
-        raise _no_gradient(detector, "its output does not depend on it")
-    gradient: Tensor = found
-    return gradient
-
-
-@contextmanager
-def _on_the_way_back(detector: nn.Module) -> Iterator[None]:
-    """UserError in place of what a detector's hooks and backward passes fail with: somebody else's may do so in any
-    way, as its forward may."""
+def _gradient(loss: PerImage, images: RGB, detector: nn.Module, prediction: Prediction) -> RGB:
+    """The gradient to the images; UserError where the detector, or what the objective takes of it, has none, and in
+    place of what somebody else's hooks and backward passes fail with, which may be anything, as in a forward."""
+    if not loss.requires_grad:
+        raise _no_gradient(detector, f"its {_cut(prediction)} does not depend on it")
     try:
-        yield
+        (found,) = torch.autograd.grad(loss.sum(), images, allow_unused=True)
     except (UserError, KeyboardInterrupt, torch.OutOfMemoryError):
         raise
     except BaseException as error:
         why = line_of(error)
-        if isinstance(error, RuntimeError) and any(word in why for word in ("grad", "derivative", "backward")):
+        if isinstance(error, RuntimeError) and ("not require grad" in why or "derivative" in why):
             raise _no_gradient(detector, why) from error
-        raise UserError(
-            f"{_named(detector)} failed on the way back from its output to the images: {type(error).__name__}: {why}"[
-                :300
-            ]
-        ) from error
+        line = f"{_named(detector)} failed on the way back from its output to the images: {type(error).__name__}: {why}"
+        raise UserError(f"{line[:240]}; mend it, or try the attack square, which needs no gradient") from error
+    if found is None:
+        raise _no_gradient(detector, f"its {_cut(prediction)} does not depend on it")
+    gradient: Tensor = found
+    return gradient
+
+
+def _cut(prediction: Prediction) -> str:
+    """What of it has no gradient."""
+    if not prediction.score_map.requires_grad:
+        return "map" if prediction.image_score.requires_grad else "output"
+    return "output" if prediction.image_score.requires_grad else "image score"
 
 
 def _no_gradient(detector: nn.Module, why: str) -> UserError:
