@@ -113,7 +113,8 @@ class Detached(Linear):
     def forward(self, images: Tensor) -> Prediction:
         logits = super().forward(images).logits
         score = logits[:, 1].flatten(1).amax(1)
-        return Prediction(logits.detach(), score=score) if self.cut == "map" else Prediction(logits, score=score.detach())
+        whole = self.cut != "map"
+        return Prediction(logits if whole else logits.detach(), score=score.detach() if whole else score)
 
 
 @pytest.mark.parametrize(
