@@ -35,6 +35,10 @@ REWEIGHTED = ("pooled", "ranking", "segpgd", "cospgd")
 the attack gains pixels."""
 
 
+OTHER_WAY = {"image_score": "peaks", "peaks": "image_score"}
+"""Objectives of one value, the score, along another gradient."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """The mean objective before each step of one threat, turned so that up is stronger. Of one that chose between a
@@ -83,19 +87,18 @@ def curves_of(attempts: pd.DataFrame) -> Iterator[Curve]:
 
 
 def loss_rises(model: Model) -> Verdict:
-    """PGD alone: adaptive attacks try steps that are too long, and those with random inputs have a noisy loss. Where
-    `peaks` is tried too, the score may come back from step to step along its own gradient, as one that is the highest
-    of its map does."""
+    """PGD alone: adaptive attacks try steps that are too long, and those with random inputs have a noisy loss. Of
+    `image_score` and `peaks` one is enough: along its own gradient a score that is the highest of its map comes back
+    from step to step, and along the map's one that the map does not show."""
     curves = list(curves_of(model.attempts))
     if not curves:
         return not_run("the losses of PGD of several steps below 64/255, as in suite white-box")
 
-    seconded = any(curve.objective == "peaks" for curve in curves)
-
     def rises(curve: Curve) -> bool:
-        free = seconded and curve.objective == "image_score"
-        return curve.risen and (free or curve.share >= RISING or curve.undone == 1)
+        return curve.risen and (curve.share >= RISING or curve.undone == 1)
 
+    risen = {curve.objective for curve in curves if rises(curve)}
+    curves = [curve for curve in curves if rises(curve) or OTHER_WAY.get(curve.objective, curve.objective) not in risen]
     curve = min(curves, key=lambda one: (rises(one), one.risen, one.share))
     return judged(
         rises(curve),
