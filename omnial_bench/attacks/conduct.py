@@ -98,7 +98,7 @@ def loss_rises(model: Model) -> Verdict:
         return curve.risen and (curve.share >= RISING or curve.undone == 1)
 
     risen = {curve.objective for curve in curves if rises(curve)}
-    curves = [curve for curve in curves if rises(curve) or OTHER_WAY.get(curve.objective, curve.objective) not in risen]
+    curves = [curve for curve in curves if rises(curve) or OTHER_WAY.get(curve.objective) not in risen]
     curve = min(curves, key=lambda one: (rises(one), one.risen, one.share))
     return judged(
         rises(curve),
