@@ -4,8 +4,8 @@
 #
 # A step in L2 is the gradient over its length. Both add a constant to that length, 1e-10 and 1e-7, so as not to divide
 # by 0. The gradient of a cross-entropy shrinks by e for each unit of the margin between the logits, and by the size of the batch
-# where the loss is its mean; float32 holds it exactly far below either constant. At a margin of 28 it is here half as long as
-# the first constant in a batch of one, and at one of 20 as long as the second: from there on a step is a small part of the step
+# where the loss is its mean; float32 can hold numbers far smaller than either constant. At a margin of 28 the length here is below
+# the first in a batch of one, and at one of 20 about the second: from there on a step is a small part of the step
 # that was asked for. So the robust accuracy of the same images under the same attack rises with the batch size. Nothing
 # tells it, for all steps are run. PGDL2 is put right by `eps_for_division=1e-30`. AutoPGD, of which the toolbox's AutoAttack is
 # made, has no such parameter. Attacks in L-infinity take the sign and have none of this.

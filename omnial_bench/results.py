@@ -82,7 +82,7 @@ class Attempt:
     attacked: int
     """Images that the goal attacks."""
     flat: int | None
-    """Attacked images whose gradient was zero everywhere at the start; None where the attack takes none."""
+    """Attacked images whose gradient was zero everywhere from the start on; None where the attack takes none."""
     largest_change: float
     """Measured on the bytes, in grey levels; for `l2` the greatest length, in grey levels."""
     direction: str

@@ -1,11 +1,12 @@
 """The smallest change across a threshold: of a linear score it is known in closed form."""
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
 import torch
-from linear_detector import Linear, clean_images, threat
+from linear_detector import EPS, Linear, clean_images, threat
 from torch import Tensor
 
 from omnial_bench.attacks.attacking import aims
@@ -18,15 +19,18 @@ WITHIN = 1.1
 
 
 class Scored(Linear):
-    """Its image score is the mean of its map, or the highest of it."""
+    """Its image score is the mean of its map, or the highest of it; one of the two may have no gradient."""
 
-    def __init__(self, pick: Callable[..., Tensor] = torch.mean) -> None:
+    def __init__(self, pick: Callable[..., Tensor] = torch.mean, cut: str = "") -> None:
         super().__init__()
-        self.pick = pick
+        self.pick, self.cut = pick, cut
 
     def forward(self, images: Tensor) -> Prediction:
         logits = super().forward(images).logits
-        return Prediction(logits, score=self.pick(logits[:, 1].flatten(1), 1))
+        score = self.pick(logits[:, 1].flatten(1), 1)
+        return Prediction(
+            logits.detach() if self.cut == "map" else logits, score=score.detach() if self.cut == "score" else score
+        )
 
 
 def smallest(images: Tensor, detector: Scored, threshold: float, sign: float) -> Tensor:
@@ -70,6 +74,44 @@ def test_it_is_within_a_step_of_the_closed_form(
     assert passes < 40 and (attacked - images).abs().max() <= 8 / 255 + 1e-6
     across = (detector(attacked).image_score > threshold) == (goal == "fabricate")
     assert across[near].all()
+
+
+def hidden(detector: Scored, images: Tensor, threshold: float, steps: int) -> tuple[Tensor, list[float]]:
+    record = threat("minimal", eps=Fraction(8, 255), goal="hide", objective="image_score", steps=steps)
+    with victim([detector], threshold=threshold) as target:
+        attack = build_attack(target, record, torch.Generator().manual_seed(0))
+        everywhere = torch.ones(len(images), 8, 8, dtype=torch.bool)
+        labels, _ = aims(record.goal, everywhere, everywhere, torch.ones(len(images), dtype=torch.bool))
+        return attack(images, labels), attack.sizes  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("steps", [3, 4, 5, 6, 8, 12, 16, 24, 40])
+def test_what_nothing_takes_across_is_returned_where_it_came_closest_though_steps_are_few(steps: int) -> None:
+    images, _ = clean_images()
+    attacked, sizes = hidden(Scored(), images, -1e9, steps)
+    worst = (images - EPS * Scored().weight.sign()).clamp(0, 1)
+    assert torch.isinf(torch.tensor(sizes)).all() and torch.allclose(attacked, worst, atol=1e-6)
+
+
+@pytest.mark.parametrize("cut", ["map", "score"])
+def test_either_gradient_will_do_whatever_images_are_beside(cut: str) -> None:
+    images, _ = clean_images(12)
+    threshold = float(Scored()(images).image_score.detach().median()) - 0.1
+    _, whole = hidden(Scored(), images, threshold, 40)
+    assert 0 < sum(map(math.isinf, whole)) < 12
+    _, found = hidden(Scored(cut=cut), images, threshold, 40)
+    assert found == pytest.approx(whole, rel=WITHIN - 1)
+    assert [hidden(Scored(cut=cut), image[None], threshold, 40)[1][0] for image in images] == pytest.approx(found)
+
+
+def test_a_score_that_is_no_number_on_the_way_hides_nothing() -> None:
+    def root(scores: Tensor, _: int) -> Tensor:
+        return scores.mean(1).sqrt()
+
+    images, _ = clean_images()
+    images = images[Scored()(images).image_score > 0]
+    with pytest.raises(UserError, match=r"expected finite (gradient|loss) from Scored, got NaN"):
+        hidden(Scored(root), images, -1.0, 40)
 
 
 def test_without_a_threshold_there_is_nothing_to_cross() -> None:

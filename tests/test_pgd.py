@@ -569,7 +569,7 @@ def test_a_detector_that_fails_on_the_way_back_is_one_line(error: BaseException,
             found.register_hook(fail)
         return found
 
-    told = f"Made failed on the way back from its output to the images: {type(error).__name__}: .*; mend it, or try "
+    told = f"Made failed on the way back from its output to the images: {type(error).__name__}:.*; mend it, or try "
     with pytest.raises(UserError, match=told) as caught:
         attack(Made(stumbling), *clean_images(), objective=objective)
     assert "\n" not in str(caught.value)

@@ -97,7 +97,7 @@ class Part(NamedTuple):
     """Mean objective before each step over the `weight` images that were attacked."""
     weight: int
     flat: int | None = None
-    """Attacked images whose gradient was zero everywhere at the start; None without a gradient."""
+    """Attacked images whose gradient was zero everywhere from the start on; None without a gradient."""
     masks: Masks | None = None
     """The truth where the images have moved in their frame; None: it is as it was."""
     sizes: tuple[float, ...] = ()

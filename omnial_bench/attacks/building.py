@@ -32,8 +32,8 @@ class BuiltAttack(Protocol):
     losses: list[float]
     """Mean objective of the last call over its images, before each step; empty where no step looks at one."""
     flat: int | None
-    """Images of the last call whose gradient was zero everywhere at the start, where an image whose weights are zero at
-    first alone does not count; None without a gradient."""
+    """Images of the last call whose gradient was zero everywhere from the start on, where an image whose weights are
+    zero at first alone does not count; None without a gradient."""
 
     def __call__(self, images: RGB, labels: Masks, where: Masks | None = None) -> RGB: ...
 

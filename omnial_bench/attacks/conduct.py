@@ -45,6 +45,7 @@ class Curve:
     random start and another's images, in which all may be won, it begins at the start and goes on with what its own
     steps led to."""
 
+    suite: str
     set: str
     objective: str
     losses: tuple[float, ...]
@@ -72,18 +73,18 @@ class Curve:
 
 def curves_of(attempts: pd.DataFrame) -> Iterator[Curve]:
     """One curve a threat: the categories' losses, weighted by their attacked images."""
-    groups: dict[tuple[str, str], list[tuple[int, list[float]]]] = {}
+    groups: dict[tuple[str, str, str], list[tuple[int, list[float]]]] = {}
     for row in records_of(attempts):
         steady = row["spec"].steady and row["objective"] not in REWEIGHTED
         # Of one loss more than steps the second is where the other's images lay.
         losses = row["losses"][:1] + row["losses"][2:] if len(row["losses"]) > row["steps"] else row["losses"]
         if steady and row["attacked"] and len(losses) > 1 and not is_huge(row["norm"], Fraction(row["eps"])):
             turned = [-loss if row["direction"] == "down" else loss for loss in losses]
-            groups.setdefault((row["set"], row["objective"]), []).append((row["attacked"], turned))
-    for (name, objective), parts in groups.items():
+            groups.setdefault((row["suite"], row["set"], row["objective"]), []).append((row["attacked"], turned))
+    for key, parts in groups.items():
         total = sum(weight for weight, _ in parts)
         steps = zip(*([weight / total * loss for loss in losses] for weight, losses in parts), strict=True)
-        yield Curve(name, objective, tuple(math.fsum(step) for step in steps))
+        yield Curve(*key, tuple(math.fsum(step) for step in steps))
 
 
 def loss_rises(model: Model) -> Verdict:
@@ -97,8 +98,8 @@ def loss_rises(model: Model) -> Verdict:
     def rises(curve: Curve) -> bool:
         return curve.risen and (curve.share >= RISING or curve.undone == 1)
 
-    risen = {curve.objective for curve in curves if rises(curve)}
-    curves = [curve for curve in curves if rises(curve) or OTHER_WAY.get(curve.objective) not in risen]
+    risen = {(curve.suite, curve.objective) for curve in curves if rises(curve)}
+    curves = [curve for curve in curves if rises(curve) or (curve.suite, OTHER_WAY.get(curve.objective)) not in risen]
     curve = min(curves, key=lambda one: (rises(one), one.risen, one.share))
     return judged(
         rises(curve),

@@ -18,24 +18,26 @@ FLOOR = 2.0**-9
 """Of eps: no smaller radius is told from none."""
 SHORTEST = 2.0**-4
 """Of a radius, what steps at it shrink to."""
-OPENING = 0.25
-"""Of eps, the first step at it: where steps go from corner to corner of the ball, what was high comes back."""
+OPENING = 4
+"""Steps as long as the first at eps that make eps: where steps go from corner to corner of the ball, what was high
+comes back."""
 
 
 class Minimal(RecordAttack):
     """Each image at a radius of its own: halved, in octaves, where the image crosses, and raised where it does not.
 
-    An image first has the whole eps, for two fifths of the `steps` along the gradient of `peaks` at the most, and for
+    An image first has the whole eps, for two fifths of the `steps` at the most along the gradient of `peaks`, and for
     as many from the beginning along that of `image_score`; the one that takes it across is kept to. Where a step does,
     the radius between that and the largest without success is next, from the change that crossed, shrunk; where
     `patience` steps do not, each shorter than the one before, the radius between it and the smallest with success is.
     Radii are halved on a logarithmic scale, until the smallest that crossed is within a factor `within` of the largest
-    that did not, or after `steps` passes in all. An image that is done costs none.
+    that did not, or after `steps` passes in all. An image that is done costs none. Where a detector has one of the two
+    gradients, that is the one.
 
     No losses are kept, for the images of a step are at different radii.
 
     `sizes` are the smallest radii of the last call in pixel units: 0 for an image on that side already, infinite where
-    eps does not take it across. Returned is what crossed at the largest radius that was tried.
+    eps does not take it across. Returned is what crossed at the largest radius that was tried, or else came closest.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -56,7 +58,9 @@ class Minimal(RecordAttack):
         radius, below, above = (clean.new_full((count,), size) for size in (eps, eps * FLOOR, math.inf))
         tries, active = torch.zeros_like(radius), torch.ones_like(radius, dtype=torch.bool)
         by_map, still = torch.ones_like(active), torch.ones_like(active)
-        patience = torch.full_like(radius, max(self.options.patience, 2 * self.steps // 5))
+        closest = clean.new_full((count,), -math.inf)
+        whole = max(1, min(2 * self.steps // 5, self.steps // 2 - 1))
+        patience = torch.full_like(radius, whole)
         for _ in range(self.steps):
             rows = active.nonzero()[:, 0]
             if not len(rows):
@@ -64,6 +68,8 @@ class Minimal(RecordAttack):
             objective = _along(by_map[rows])
             loss, slope = self.model.gradient(attacked[rows], target[rows], objective, towards=self.targeted)
             crossed = self._is_across(loss, target[rows])
+            closer = torch.isinf(above[rows]) & (self.sign * loss > closest[rows])
+            shown[rows[closer]], closest[rows[closer]] = attacked[rows[closer]], self.sign * loss[closer]
             still[rows] &= (slope == 0).flatten(1).all(1)
             over = ~crossed & (tries[rows] >= patience[rows])
             anew = over & torch.isinf(above[rows]) & by_map[rows]
@@ -74,8 +80,6 @@ class Minimal(RecordAttack):
             crossing[won] = attacked[won]
             above[won] = torch.minimum(radius[won], (attacked - clean)[won].abs().flatten(1).amax(1))
             below[lost] = radius[lost]
-            # As far as the last step of one that eps does not take across has come.
-            shown[lost] = torch.where(torch.isinf(above[lost])[:, None, None, None], attacked[lost], shown[lost])
             active = active & (above > self.options.within * below) & ~(torch.isinf(above) & (below >= eps))
             turned = torch.cat([won, lost])
             turned = turned[active[turned]]
@@ -85,7 +89,7 @@ class Minimal(RecordAttack):
             attacked[turned] = clean[turned] + shrink * (crossing[turned] - clean[turned])
             moving = active[rows] & ~anew
             rows, slope = rows[moving], slope[moving]
-            longest = radius[rows] * torch.where(torch.isinf(above[rows]), OPENING, 1.0)
+            longest = radius[rows] * torch.where(torch.isinf(above[rows]), min(1.0, OPENING / whole), 1.0)
             length = (longest * SHORTEST ** (tries[rows] / patience[rows]))[:, None, None, None]
             move = self.sign * length * within(slope.sign(), region[rows, None])
             size = radius[rows, None, None, None]
@@ -105,12 +109,12 @@ class Minimal(RecordAttack):
 
 def _along(by_map: Bool[Tensor, " b"]) -> Objective:
     """The gradient of `peaks` for these images, that of `image_score` for the others; either has the score's value."""
-    if by_map.all():
-        return peaks
-    if not by_map.any():
-        return image_score
 
-    def mixed(prediction: Prediction, aim: Aim) -> PerImage:
+    def chosen(prediction: Prediction, aim: Aim) -> PerImage:
+        if not prediction.score_map.requires_grad:
+            return image_score(prediction, aim)
+        if not prediction.image_score.requires_grad:
+            return peaks(prediction, aim)
         return torch.where(by_map, peaks(prediction, aim), image_score(prediction, aim))
 
-    return mixed
+    return chosen

@@ -77,7 +77,7 @@ def peaks(prediction: Prediction, aim: Aim) -> PerImage:
     """The value of `image_score`, with the gradient of the map's `peak` alone.
 
     A score that is the highest of its map falls hardly along its own gradient: of a hundred places that are high, a
-    step lowers one. Thirteen steps at 8/255 took PatchCore's on broken bottles from 25 to 19, and to 8 along this one.
+    step lowers one. Thirteen steps at 8/255 took PatchCore's on six broken bottles from 25 to 19, and to 8 along this.
     A score that the map does not show is none of this one's, but `image_score`'s.
     """
     highest = peak(prediction.score_map, aim.rivals)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from textwrap import shorten
 
 import torch
 from jaxtyping import Float, Int64
@@ -92,7 +93,7 @@ class Victim(nn.Module):
                 one = objective(prediction, replace(aim, rivals=rivals))
                 found = _gradient(one, images, detector, prediction)
                 if progress == 0:
-                    _require_finite(detector, logits=prediction.logits, gradient=found)
+                    _require_finite(detector, logits=prediction.logits, gradient=found, loss=one.detach())
                 gradient += found
                 loss += one.detach()
         return loss / len(self.detectors), gradient / len(self.detectors)
@@ -197,7 +198,8 @@ def _gradient(loss: PerImage, images: RGB, detector: nn.Module, prediction: Pred
         if isinstance(error, RuntimeError) and ("not require grad" in why or "derivative" in why):
             raise _no_gradient(detector, why) from error
         line = f"{_named(detector)} failed on the way back from its output to the images: {type(error).__name__}: {why}"
-        raise UserError(f"{line[:240]}; mend it, or try the attack square, which needs no gradient") from error
+        line = shorten(line, 280, placeholder=" ...")
+        raise UserError(f"{line}; mend it, or try the attack square, which needs no gradient") from error
     if found is None:
         raise _no_gradient(detector, f"its {_cut(prediction)} does not depend on it")
     gradient: Tensor = found
