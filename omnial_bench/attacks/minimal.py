@@ -27,7 +27,8 @@ class Minimal(RecordAttack):
     """Each image at a radius of its own: halved, in octaves, where the image crosses, and raised where it does not.
 
     An image first has the whole eps, for two fifths of the `steps` at the most along the gradient of `peaks`, and for
-    as many from the beginning along that of `image_score`; the one that takes it across is kept to. Where a step does,
+    as many from the beginning along that of `image_score`, the other way about where the score is to rise; the one
+    that takes it across is kept to. Where a step does,
     the radius between that and the largest without success is next, from the change that crossed, shrunk; where
     `patience` steps do not, each shorter than the one before, the radius between it and the smallest with success is.
     Radii are halved on a logarithmic scale, until the smallest that crossed is within a factor `within` of the largest
@@ -57,7 +58,8 @@ class Minimal(RecordAttack):
         attacked, shown, crossing = clean.clone(), clean.clone(), clean.clone()
         radius, below, above = (clean.new_full((count,), size) for size in (eps, eps * FLOOR, math.inf))
         tries, active = torch.zeros_like(radius), torch.ones_like(radius, dtype=torch.bool)
-        by_map, still = torch.ones_like(active), torch.ones_like(active)
+        by_map = ~self._is_to_rise(target)
+        turned_about, still = torch.zeros_like(active), torch.ones_like(active)
         closest = clean.new_full((count,), -math.inf)
         whole = max(1, min(2 * self.steps // 5, self.steps // 2 - 1))
         patience = torch.full_like(radius, whole)
@@ -72,8 +74,10 @@ class Minimal(RecordAttack):
             shown[rows[closer]], closest[rows[closer]] = attacked[rows[closer]], self.sign * loss[closer]
             still[rows] &= (slope == 0).flatten(1).all(1)
             over = ~crossed & (tries[rows] >= patience[rows])
-            anew = over & torch.isinf(above[rows]) & by_map[rows]
-            by_map[rows[anew]], attacked[rows[anew]], tries[rows[anew]] = False, clean[rows[anew]], 0
+            anew = over & torch.isinf(above[rows]) & ~turned_about[rows]
+            again = rows[anew]
+            by_map[again], turned_about[again] = ~by_map[again], True
+            attacked[again], tries[again] = clean[again], 0
             won, lost = rows[crossed], rows[over & ~anew]
             first = won[torch.isinf(above[won])]
             shown[first] = attacked[first]
@@ -101,10 +105,13 @@ class Minimal(RecordAttack):
 
     def _is_across(self, loss: PerImage, target: Tensor) -> Bool[Tensor, " b"]:
         """Whether the image score lies on the side that the attack wants, as the objective tells it."""
-        anomalous = (target == 1).flatten(1).any(1)
-        score = torch.where(anomalous, -loss, loss)
-        across: Tensor = (score > self.model.threshold) == (anomalous if self.targeted else ~anomalous)
+        score = torch.where((target == 1).flatten(1).any(1), -loss, loss)
+        across: Tensor = (score > self.model.threshold) == self._is_to_rise(target)
         return across
+
+    def _is_to_rise(self, target: Tensor) -> Bool[Tensor, " b"]:
+        anomalous = (target == 1).flatten(1).any(1)
+        return anomalous if self.targeted else ~anomalous
 
 
 def _along(by_map: Bool[Tensor, " b"]) -> Objective:
