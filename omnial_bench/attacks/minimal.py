@@ -28,12 +28,11 @@ class Minimal(RecordAttack):
 
     An image first has the whole eps, for two fifths of the `steps` at the most along the gradient of `peaks`, and for
     as many from the beginning along that of `image_score`, the other way about where the score is to rise; the one
-    that takes it across is kept to. Where a step does,
-    the radius between that and the largest without success is next, from the change that crossed, shrunk; where
-    `patience` steps do not, each shorter than the one before, the radius between it and the smallest with success is.
-    Radii are halved on a logarithmic scale, until the smallest that crossed is within a factor `within` of the largest
-    that did not, or after `steps` passes in all. An image that is done costs none. Where a detector has one of the two
-    gradients, that is the one.
+    that takes it across is kept to. Where a step does, the radius between that and the largest without success is next,
+    from the change that crossed, shrunk; where `patience` steps do not, each shorter than the one before, the radius
+    between it and the smallest with success is. Radii are halved on a logarithmic scale, until the smallest that
+    crossed is within a factor `within` of the largest that did not, or after `steps` passes in all. An image that is
+    done costs none. Where a detector has one of the two gradients, that is the one.
 
     No losses are kept, for the images of a step are at different radii.
 
@@ -79,8 +78,6 @@ class Minimal(RecordAttack):
             by_map[again], turned_about[again] = ~by_map[again], True
             attacked[again], tries[again] = clean[again], 0
             won, lost = rows[crossed], rows[over & ~anew]
-            first = won[torch.isinf(above[won])]
-            shown[first] = attacked[first]
             crossing[won] = attacked[won]
             above[won] = torch.minimum(radius[won], (attacked - clean)[won].abs().flatten(1).amax(1))
             below[lost] = radius[lost]
