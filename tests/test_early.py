@@ -35,6 +35,8 @@ MISTAKES = {
     "run threat.toml --data data": "unknown attack of threat a: 'pdg'",
     "run objective.toml --data data": "unknown objective 'balance'",
     "run setting.toml --data data": "unknown key 'bst'",
+    "run crossing.toml --data data": "got draem, which holds no normal images out at preset paper",
+    "run guarded.toml --data data": "got draem, which has a defence",
     "run good.toml --data data --textures nowhere": "no texture folder at nowhere",
     "run good.toml --data data --nosuch": "No such option",
     "run good.toml --data nowhere --dry-run": "no data folder at nowhere",
@@ -77,10 +79,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "option": ('["draem"]', '["own.toml"]'), "threat": ('["quick"]', '["threat-suite.toml"]'),
         "objective": ('["quick"]', '["objective-suite.toml"]'), "setting": ('["quick"]', '["setting-suite.toml"]'),
         "size": ('preset = "tiny"', 'preset = "paper"\nsize = [40, 40]'),
+        "guarded": (
+            'detectors = ["draem"]\npreset = "tiny"\nsuites = ["quick"]',
+            'detectors = ["guard.toml"]\npreset = "tiny"\nsuites = ["minimal"]',
+        ),
+        "crossing": ('preset = "tiny"\nsuites = ["quick"]', 'preset = "paper"\nsuites = ["quick", "minimal"]'),
     }  # fmt: skip
     for name, (old, new) in changed.items():
         (tmp_path / f"{name}.toml").write_text(PLAN.replace(old, new) if old else PLAN)
     (tmp_path / "own.toml").write_text('base = "draem"\noptions = {wdth = 4}\n')
+    (tmp_path / "guard.toml").write_text('base = "draem"\n[defence]\nname = "smoothing"\n')
     for name, keys in {
         "threat": 'attack = "pdg"', "objective": 'objective = "balance"', "setting": "options = {bst = true}",
     }.items():  # fmt: skip

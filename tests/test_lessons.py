@@ -31,6 +31,7 @@ from omnial_bench.reports.making import health_table
 from omnial_bench.reports.origins import unlearnt_of
 from omnial_bench.reports.table import to_latex, to_markdown
 from omnial_bench.reports.values import Values
+from omnial_bench.reports.wording import smallest_words
 from omnial_bench.results import read_differences, write_rows
 
 
@@ -78,6 +79,23 @@ def test_transfer_leaves_out_what_was_made_on_the_model_itself(rows: pd.DataFram
     # OmniAL unified met images of another model that take it lower; OmniAL separate met its own, where it is named.
     assert "OmniAL unified" in sentence
     assert ("OmniAL separate" in sentence) == (source == "elsewhere-unified")
+
+
+def test_smallest_changes_of_two_searches_are_told_apart() -> None:
+    attempts = fake_attempts()
+    fits = (attempts["goal"] == "hide") & (attempts["category"] == "bottle")
+    one = attempts[fits].drop_duplicates(["detector", "paradigm"]).assign(attack="minimal", suite="minimal")
+    near, far = (
+        one.assign(set=f"minimal-{eps}", eps=f"{eps}/255", sizes=sizes)
+        for eps, sizes in ((1, "0.5 inf inf"), (16, "0.5 4 inf"))
+    )
+    alone, both = (
+        smallest_words(campaign(attacks=pd.concat([attempts.assign(sizes=""), *found])))
+        for found in ([far], [near, far])
+    )
+    assert "to hide a defect 4 (0.5 to over 16) for DRAEM unified" in alone
+    assert "to hide a defect (minimal-1) over 1 (0.5 to over 1) for DRAEM unified" in both
+    assert "to hide a defect (minimal-16) 4 (0.5 to over 16) for DRAEM unified" in both
 
 
 def test_nothing_is_concluded_on_a_model_that_has_not_learnt() -> None:

@@ -7,13 +7,15 @@ from fractions import Fraction
 import pytest
 import torch
 from linear_detector import EPS, Linear, clean_images, threat
+from masked import toy_images
 from torch import Tensor
 
-from omnial_bench.attacks.attacking import aims
+from omnial_bench.attacks.attacking import Looks, aims, attack_images
 from omnial_bench.attacks.building import build_attack
+from omnial_bench.attacks.sets.compose import Composed
 from omnial_bench.attacks.victim import victim
 from omnial_bench.errors import UserError
-from omnial_bench.types import Prediction
+from omnial_bench.types import Detector, Prediction
 
 WITHIN = 1.1
 
@@ -21,8 +23,8 @@ WITHIN = 1.1
 class Scored(Linear):
     """Its image score is the mean of its map, or the highest of it; one of the two may have no gradient."""
 
-    def __init__(self, pick: Callable[..., Tensor] = torch.mean, cut: str = "") -> None:
-        super().__init__()
+    def __init__(self, pick: Callable[..., Tensor] = torch.mean, cut: str = "", side: int = 8) -> None:
+        super().__init__(side)
         self.pick, self.cut = pick, cut
 
     def forward(self, images: Tensor) -> Prediction:
@@ -76,19 +78,22 @@ def test_it_is_within_a_step_of_the_closed_form(
     assert across[near].all()
 
 
-def hidden(detector: Scored, images: Tensor, threshold: float, steps: int) -> tuple[Tensor, list[float]]:
-    record = threat("minimal", eps=Fraction(8, 255), goal="hide", objective="image_score", steps=steps)
+def searched(
+    detector: Detector, images: Tensor, threshold: float, steps: int, goal: str = "hide"
+) -> tuple[Tensor, list[float]]:
+    record = threat("minimal", eps=Fraction(8, 255), goal=goal, objective="image_score", steps=steps)
     with victim([detector], threshold=threshold) as target:
         attack = build_attack(target, record, torch.Generator().manual_seed(0))
-        everywhere = torch.ones(len(images), 8, 8, dtype=torch.bool)
-        labels, _ = aims(record.goal, everywhere, everywhere, torch.ones(len(images), dtype=torch.bool))
+        everywhere = torch.ones(len(images), *images.shape[2:], dtype=torch.bool)
+        anomalous = torch.full((len(images),), goal == "hide")
+        labels, _ = aims(record.goal, everywhere & anomalous[:, None, None], everywhere, anomalous)
         return attack(images, labels), attack.sizes  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("steps", [3, 4, 5, 6, 8, 12, 16, 24, 40])
+@pytest.mark.parametrize("steps", [4, 5, 6, 8, 12, 16, 24, 40])
 def test_what_nothing_takes_across_is_returned_where_it_came_closest_though_steps_are_few(steps: int) -> None:
     images, _ = clean_images()
-    attacked, sizes = hidden(Scored(), images, -1e9, steps)
+    attacked, sizes = searched(Scored(), images, -1e9, steps)
     worst = (images - EPS * Scored().weight.sign()).clamp(0, 1)
     assert torch.isinf(torch.tensor(sizes)).all() and torch.allclose(attacked, worst, atol=1e-6)
 
@@ -97,11 +102,39 @@ def test_what_nothing_takes_across_is_returned_where_it_came_closest_though_step
 def test_either_gradient_will_do_whatever_images_are_beside(cut: str) -> None:
     images, _ = clean_images(12)
     threshold = float(Scored()(images).image_score.detach().median()) - 0.1
-    _, whole = hidden(Scored(), images, threshold, 40)
+    _, whole = searched(Scored(), images, threshold, 40)
     assert 0 < sum(map(math.isinf, whole)) < 12
-    _, found = hidden(Scored(cut=cut), images, threshold, 40)
+    _, found = searched(Scored(cut=cut), images, threshold, 40)
     assert found == pytest.approx(whole, rel=WITHIN - 1)
-    assert [hidden(Scored(cut=cut), image[None], threshold, 40)[1][0] for image in images] == pytest.approx(found)
+    assert [searched(Scored(cut=cut), image[None], threshold, 40)[1][0] for image in images] == pytest.approx(found)
+
+
+class Apart(Linear):
+    """Its image score weighs the values as its map does up to their signs, of which a share are the map's."""
+
+    def __init__(self, alike: float) -> None:
+        super().__init__(16)
+        turned = torch.rand(self.weight.shape, generator=torch.Generator().manual_seed(1)) >= alike
+        self.own = self.weight.detach() * torch.where(turned, -0.05, 0.05)
+
+    def forward(self, images: Tensor) -> Prediction:
+        return Prediction(super().forward(images).logits, score=(images * self.own).flatten(1).sum(1))
+
+
+@pytest.mark.parametrize("alike", [1.0, 0.8, 0.6, 0.5])
+@pytest.mark.parametrize(("goal", "sign"), [("hide", -1.0), ("fabricate", 1.0)])
+def test_what_crosses_along_one_gradient_takes_no_more_than_along_the_other(
+    goal: str, sign: float, alike: float
+) -> None:
+    """Where both cross, the way that came first took up to five times what was needed."""
+    detector, (images, _) = Apart(alike), clean_images(8, 16)
+    images = 0.5 + 0.1 * (images - 0.5)
+    scores, most = detector(images).image_score.detach(), detector.own.abs().sum()
+    threshold = float(scores.mean() + sign * 2 / 255 * most)
+    need = (sign * (threshold - scores) / most).clamp_min(0)
+    found = torch.tensor(searched(detector, images, threshold, 40, goal)[1])
+    far = (need > 0) & (need < 6 / 255)
+    assert far.sum() > 2 and (found[far] > need[far] * (1 - 1e-4)).all() and (found[far] < 1.2 * need[far]).all()
 
 
 def test_a_score_that_is_no_number_on_the_way_hides_nothing() -> None:
@@ -111,7 +144,7 @@ def test_a_score_that_is_no_number_on_the_way_hides_nothing() -> None:
     images, _ = clean_images()
     images = images[Scored()(images).image_score > 0]
     with pytest.raises(UserError, match=r"expected finite (gradient|loss) from Scored, got NaN"):
-        hidden(Scored(root), images, -1.0, 40)
+        searched(Scored(root), images, -1.0, 40)
 
 
 def test_without_a_threshold_there_is_nothing_to_cross() -> None:
@@ -119,3 +152,18 @@ def test_without_a_threshold_there_is_nothing_to_cross() -> None:
     record = threat("minimal", goal="hide", objective="image_score", steps=4)
     with victim([Scored()]) as target, pytest.raises(UserError, match="expected a detector with a threshold"):
         build_attack(target, record, torch.Generator())(images, masks)
+
+
+def test_which_side_an_image_is_on_is_asked_in_float32() -> None:
+    class Noting(Scored):
+        def forward(self, images: Tensor) -> Prediction:
+            assert not torch.is_autocast_enabled("cpu")
+            return super().forward(images)
+
+    shown = toy_images()
+    everywhere = torch.ones_like(shown.masks)
+    side = shown.masks.shape[-1]
+    looks = Looks([Noting(side=side)], shown, seed=0, device="cpu", precision=torch.bfloat16)
+    record = threat("minimal", goal="hide", objective="image_score", steps=4)
+    parts = list(attack_images(looks, Composed(shown, everywhere, everywhere), record, threshold=-1e3))
+    assert sum(len(part.sizes) for part in parts) == sum(defect != "good" for defect in shown.defects)

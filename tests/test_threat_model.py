@@ -162,6 +162,7 @@ def test_paper_suite_holds_the_three_sets_and_their_control() -> None:
 
 
 PGD = {"name": "first", "eps": "8/255"}
+MINIMAL = {"attack": "minimal", "goal": "hide", "objective": "image_score", "eps": "8/255"}
 WRONG: tuple[tuple[dict[str, object], str], ...] = (
     ({"attack": "pdg"}, "pgd"),
     ({"objective": "balance"}, "balanced"),
@@ -176,6 +177,7 @@ WRONG: tuple[tuple[dict[str, object], str], ...] = (
     ({"attack": "fgsm", "steps": 1, "restarts": 2}, "restarts = 1 for fgsm, got 2"),
     ({"attack": "fgsm", "steps": 1, "options": {"best": True}}, "unknown key 'best'"),
     ({"step_size": "0"}, "step_size above 0"),
+    (MINIMAL | {"steps": 3}, "expected at least 4 steps for minimal, got 3"),
     ({"norm": "l1"}, r"norm: .*'linf' or 'l2', got 'l1'"),
     ({"step_size": "8"}, "step_size: expected a size from 0 to 5/2, .* 8/255, got '8'"),
     ({"step_size": "-1/255"}, "step_size: expected a size from 0 to 5/2"),
@@ -204,6 +206,7 @@ WRONG: tuple[tuple[dict[str, object], str], ...] = (
         ([{"name": "r", "attack": "shift", "severities": [3]}], {"against": "sources"}, "attacks test images"),
         ([{"name": "r", "attack": "shift", "severities": [3], "where": "foreground"}], {}, "where = frame for shift"),
         ([PGD, PGD | {"name": "on", "start": PGD["name"]}], {"against": "sources"}, 'no start = .*against = "self"'),
+        ([MINIMAL | {"name": "m"}], {"against": "each"}, 'expected minimal in a suite that attacks each model itself'),
         ([{"name": "b", "attack": "blur", "severities": [6]}], {}, "threat b-6: severity"),
         ([{"name": "b", "attack": "blur", "severities": [2, 2]}], {}, "threat names repeat"),
         ([{"name": "b", "attack": "blur", "severities": 2}], {}, "unknown key 'threats.0.severities'"),

@@ -137,7 +137,9 @@ def attack_images(
                 yield Part(rows, before, [], 0)
                 continue
             where = composed.objects[rows].to(device)[chosen] if threat.where == "foreground" else None
-            with victim(looks.models, precision=looks.precision, rivals=rivals, threshold=threshold) as target:
+            # Which side of the threshold an image is on is a question of scores, and these are float32.
+            precision = None if kind.sized else looks.precision
+            with victim(looks.models, precision=precision, rivals=rivals, threshold=threshold) as target:
                 attack = build_attack(target, threat, generator)
                 if begin is not None:
                     # Of PGD's family, as `check_suite` asks.

@@ -15,29 +15,34 @@ from omnial_bench.errors import UserError
 from omnial_bench.types import RGB, Prediction
 
 FLOOR = 2.0**-9
-"""Of eps: no smaller radius is told from none."""
+"""Of eps: the lower end at first. What is smaller is not told from it."""
 SHORTEST = 2.0**-4
 """Of a radius, what steps at it shrink to."""
+DOUBT = 0.8
+"""Of the smallest radius that crossed, where the other gradient is asked whether it takes less."""
+DOWN = 2.0**-4
+"""Of that radius, the lower end for the other gradient."""
 OPENING = 4
 """Steps as long as the first at eps that make eps: where steps go from corner to corner of the ball, what was high
 comes back."""
 
 
 class Minimal(RecordAttack):
-    """Each image at a radius of its own: halved, in octaves, where the image crosses, and raised where it does not.
+    """Each image at a radius of its own, between the largest at which nothing crossed and the smallest at which it did.
 
     An image first has the whole eps, for two fifths of the `steps` at the most along the gradient of `peaks`, and for
-    as many from the beginning along that of `image_score`, the other way about where the score is to rise; the one
-    that takes it across is kept to. Where a step does, the radius between that and the largest without success is next,
-    from the change that crossed, shrunk; where `patience` steps do not, each shorter than the one before, the radius
-    between it and the smallest with success is. Radii are halved on a logarithmic scale, until the smallest that
-    crossed is within a factor `within` of the largest that did not, or after `steps` passes in all. An image that is
-    done costs none. Where a detector has one of the two gradients, that is the one.
+    as many from the beginning along that of `image_score`, the other way about where the score is to rise; the first
+    that takes it across is kept to. The next radius is the geometric mean of both ends, the lower one `FLOOR` of eps
+    at first; its steps, each shorter than the one before, begin at the change that crossed last, shrunk to it. One step
+    across makes it the upper end; `patience` steps without, the lower one, for good. Where the upper end is within a
+    factor `within` of the lower, the other gradient is asked at `DOUBT` of it, and where that crosses, the search goes
+    on along that. It ends where neither takes less, or after `steps` passes in all; an image that is done costs none.
+    Where a detector has one of the two gradients, that is either.
 
     No losses are kept, for the images of a step are at different radii.
 
     `sizes` are the smallest radii of the last call in pixel units: 0 for an image on that side already, infinite where
-    eps does not take it across. Returned is what crossed at the largest radius that was tried, or else came closest.
+    eps does not take it across. Returned is what crossed at eps, by as little as a step took it, or else came closest.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -58,7 +63,7 @@ class Minimal(RecordAttack):
         radius, below, above = (clean.new_full((count,), size) for size in (eps, eps * FLOOR, math.inf))
         tries, active = torch.zeros_like(radius), torch.ones_like(radius, dtype=torch.bool)
         by_map = ~self._is_to_rise(target)
-        turned_about, still = torch.zeros_like(active), torch.ones_like(active)
+        turned_about, asked, still = torch.zeros_like(active), torch.zeros_like(active), torch.ones_like(active)
         closest = clean.new_full((count,), -math.inf)
         whole = max(1, min(2 * self.steps // 5, self.steps // 2 - 1))
         patience = torch.full_like(radius, whole)
@@ -80,11 +85,14 @@ class Minimal(RecordAttack):
             won, lost = rows[crossed], rows[over & ~anew]
             crossing[won] = attacked[won]
             above[won] = torch.minimum(radius[won], (attacked - clean)[won].abs().flatten(1).amax(1))
-            below[lost] = radius[lost]
-            active = active & (above > self.options.within * below) & ~(torch.isinf(above) & (below >= eps))
+            below[lost] = torch.where(asked[lost], above[lost], radius[lost])
+            asked[won] = False
             turned = torch.cat([won, lost])
+            doubted = turned[(above <= self.options.within * below)[turned] & ~asked[turned]]
+            by_map[doubted], asked[doubted], below[doubted] = ~by_map[doubted], True, above[doubted] * DOWN
+            active = active & (above > self.options.within * below) & ~(torch.isinf(above) & (below >= eps))
             turned = turned[active[turned]]
-            radius[turned] = (below[turned] * above[turned]).sqrt()
+            radius[turned] = torch.where(asked[turned], above[turned] * DOUBT, (below[turned] * above[turned]).sqrt())
             tries[turned], patience[turned] = 0, self.options.patience
             shrink = (radius[turned] / above[turned])[:, None, None, None]
             attacked[turned] = clean[turned] + shrink * (crossing[turned] - clean[turned])

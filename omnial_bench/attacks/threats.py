@@ -58,6 +58,8 @@ class Kind:
     """Whether the image moves in its frame, and its truth with it."""
     sized: bool = False
     """Whether it is after the smallest change of each image that crosses the detector's threshold, `sizes`."""
+    fewest: int = 1
+    """Steps that it takes at the least."""
     title: str = ""
     """What reports call it; empty where they know its name."""
     step: Callable[[Threat], Fraction] | None = _common_step
@@ -91,6 +93,8 @@ ATTACKS: dict[str, Kind] = {
         fixed={"objective": "image_score", "restarts": 1},
         step=None,
         sized=True,
+        # A look at the image, a step along either gradient, and a look after it.
+        fewest=4,
     ),
     "noise": Kind(spec=Spec(control=True), fixed={"steps": 1, "restarts": 1}, aims=False, step=None),
     "patch": Kind(
@@ -198,7 +202,18 @@ def check_suite(suite: Suite, *, looking: bool = False, as_sets: bool = False) -
         else:
             check_threat(threat)
         _check_corruption(suite, threat, suite.threats[:index])
+    if suite.against != "self" and (sized := sized_in(suite)):
+        raise UserError(
+            f"suite {suite.name}: expected {sized} in a suite that attacks each model itself, for it crosses that "
+            'model\'s threshold, got against = "{against}"; write against = "self"'.format(against=suite.against)
+        )
     return wanted
+
+
+def sized_in(suite: Suite) -> str:
+    """The attack of a suite that is after a detector's threshold, or nothing."""
+    own = (threat.attack for threat in suite.threats if not is_foreign(threat.attack))
+    return next((attack for attack in own if ATTACKS[attack].sized), "")
 
 
 def _check_start(threat: Threat, earlier: Sequence[Threat]) -> None:
@@ -271,6 +286,11 @@ def check_threat(threat: Threat) -> None:
                 f"threat {threat.name}: expected {key} = {value} for {threat.attack}, got {getattr(threat, key)}; "
                 f"write {key} = {value}, or try pgd"
             )
+    if threat.steps < kind.fewest:
+        raise UserError(
+            f"threat {threat.name}: expected at least {kind.fewest} steps for {threat.attack}, got {threat.steps}; "
+            "leave them out"
+        )
     if threat.step_size == 0 < threat.eps:
         raise UserError(f"threat {threat.name}: expected a step_size above 0, got 0; leave it out, or try eps / 4")
     if 0 < threat.eps < Fraction(1, 255):

@@ -7,16 +7,16 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from omnial_bench.attacks.sets.manifest import read_manifest
-from omnial_bench.attacks.threats import check_suite
+from omnial_bench.attacks.threats import check_suite, sized_in
 from omnial_bench.config.load import read_recipe, read_suite
-from omnial_bench.config.schema import Plan, Recipe
+from omnial_bench.config.schema import Plan, Recipe, Suite
 from omnial_bench.data.dataset import check_root
 from omnial_bench.data.textures import check_textures
 from omnial_bench.defences.registry import check_defence
 from omnial_bench.errors import UserError
 from omnial_bench.io.links import check_links
 from omnial_bench.models.finished import folder_of
-from omnial_bench.models.options import check_options
+from omnial_bench.models.options import OPTIONS, NetworksOptions, check_options
 
 Names = Collection[str]
 Paths = Collection[Path]
@@ -27,7 +27,8 @@ def check_run(plan: Plan, *, data: Path, out: Path, textures: Path | None) -> No
     for a link in `out`."""
     check_links(out)
     recipes = [read_recipe(name, plan.preset, size=plan.size, batch=plan.batch) for name in plan.detectors]
-    _check_suites(plan.suites)
+    suites = _check_suites(plan.suites)
+    _check_thresholds(suites, recipes)
     _check_training(recipes, data, plan.categories, textures, plan.reader)
 
 
@@ -63,9 +64,24 @@ def check_attacked(
     check_root(data, categories, reader=reader)
 
 
-def _check_suites(names: Names, *, as_sets: bool = False) -> None:
-    for name in names:
-        check_suite(read_suite(name), looking=True, as_sets=as_sets)
+def _check_suites(names: Names, *, as_sets: bool = False) -> list[Suite]:
+    suites = [read_suite(name) for name in names]
+    for suite in suites:
+        check_suite(suite, looking=True, as_sets=as_sets)
+    return suites
+
+
+def _check_thresholds(suites: Iterable[Suite], recipes: Iterable[Recipe]) -> None:
+    """UserError for a suite that is after the threshold of a detector that will have none."""
+    for suite in suites:
+        for recipe in recipes if sized_in(suite) else ():
+            learns_all = issubclass(OPTIONS.get(recipe.detector, object), NetworksOptions)
+            if recipe.defence or (learns_all and not recipe.training.validation):
+                why = "has a defence" if recipe.defence else f"holds no normal images out at preset {recipe.preset}"
+                raise UserError(
+                    f"suite {suite.name}: expected a detector with a threshold for the attack {sized_in(suite)}, got "
+                    f"{recipe.detector}, which {why}; leave one of the two out, or set validation above 0"
+                )
 
 
 def _check_training(

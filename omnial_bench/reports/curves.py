@@ -5,6 +5,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from omnial_bench.attacks.evidence import option_in
+from omnial_bench.attacks.threats import ATTACKS, Kind
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.model_rows import Rows, facts_of
@@ -48,7 +49,7 @@ def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: C
     caption = (
         f"Each metric against eps, {mean_words(values)}. Source: each model attacked itself (white-box), "
         f"{_attack_words(evaluation, curve)}; eps 0 is the clean value, the same images before any attack; "
-        f"{count_words(values, points.values())}.{spread_words(values, points.values(), 'Bars:')} Dotted: chance, "
+        f"{_count_words(values, points)}.{spread_words(values, points.values(), 'Bars:')} Dotted: chance, "
         "50 % for AUROC and the share of anomalous pixels for AP; the chance of AUPRO is not drawn. "
         "The axis of eps is linear up to its first size and then doubles at even steps." + _bound_words(curve, values)
     )
@@ -77,7 +78,7 @@ def curve_table(campaign: Campaign, name: str, evaluation: Evaluation, curve: Cu
     caption = (
         f"Each metric against eps {unit}, per cent, {mean_words(values)}. Each model attacked itself (white-box), "
         f"{_attack_words(evaluation, curve)}; eps 0: the same images before any attack; "
-        f"{count_words(values, points.values())}.{spread_words(values, points.values(), '±:')}"
+        f"{_count_words(values, points)}.{spread_words(values, points.values(), '±:')}"
     )
     return rows.table(name, caption + _bound_words(curve, values), columns)
 
@@ -117,6 +118,11 @@ def _chance(values: Values, points: dict[float, Condition], metric: str) -> floa
     return next((level for item in points.values() if not math.isnan(level := values.chance(item, metric))), math.nan)
 
 
+def _count_words(values: Values, points: dict[float, Condition]) -> str:
+    """Of the attacked points: a goal may leave images as they are, which the metrics of a curve then leave out."""
+    return count_words(values, [condition for condition in points.values() if condition.attacked])
+
+
 def _bound_words(curve: Curve, values: Values) -> str:
     if "image_auroc" not in values.metrics or curve[-1].objective in {"", *ON_SCORES}:
         return ""
@@ -135,6 +141,7 @@ def _attack_words(evaluation: Evaluation, curve: Curve) -> str:
         f"{longest.restarts} restarts" if longest.restarts > 1 else "",
         goal.get(longest.goal, f"goal {longest.goal}"),
         "" if longest.where == "frame" else longest.where,
+        "counted before a change is rounded to bytes" if ATTACKS.get(longest.attack, Kind()).sized else "",
         *(f"or {trial.objective} in {trial.steps} steps more, whichever harms an image most" for trial in further),
     ]
     return ", ".join(filter(None, parts))

@@ -170,23 +170,30 @@ def missed_words(campaign: Campaign) -> str:
 
 
 def smallest_words(campaign: Campaign) -> str:
-    """The median and the quartiles of the smallest changes that hide a defect, and that raise a false alarm."""
+    """The median and the quartiles of the smallest changes that hide a defect, and that raise a false alarm, of each
+    attack that looks for them."""
     values, attempts, clauses = campaign.values, campaign.attempts, []
-    searched = attempts.assign(sizes=attempts.get("sizes", ""))
+    searched = attempts[attempts.get("sizes", pd.Series("", attempts.index)) != ""]
     for goal, what in (("hide", "hide a defect"), ("fabricate", "raise a false alarm")):
-        each = []
-        for model in values.judged:
-            part = model.rows_in(searched[searched["goal"] == goal])
-            sizes = sorted(float(size) for text in part["sizes"] for size in text.split())
-            if sizes:
-                most = f"over {255 * part['size'].max():g}"
-                shown = [sizes[math.ceil(share * len(sizes)) - 1] for share in (0.25, 0.5, 0.75)]
-                low, middle, high = (f"{size:.2g}" if math.isfinite(size) else most for size in shown)
-                each.append(f"{middle} ({low} to {high}) for {values.label(model)}")
-        clauses += [f"to {what} {joined(each)}"] if each else []
+        threats = searched[searched["goal"] == goal].groupby(["suite", "set"], sort=False)
+        for (_, name), threat in threats:
+            each = []
+            for model in values.judged:
+                part = model.rows_in(threat)
+                sizes = sorted(float(size) for text in part["sizes"] for size in text.split())
+                if sizes:
+                    most = f"over {255 * part['size'].max():g}"
+                    shown = [sizes[math.ceil(share * len(sizes)) - 1] for share in (0.25, 0.5, 0.75)]
+                    low, middle, high = (f"{size:.2g}" if math.isfinite(size) else most for size in shown)
+                    each.append(f"{middle} ({low} to {high}) for {values.label(model)}")
+            which = f" ({name})" if len(threats) > 1 else ""
+            clauses += [f"to {what}{which} {joined(each)}"] if each else []
     if not clauses:
         return ""
-    return f"Smallest change in grey levels, median (quartiles), 0 where none is needed: {'; '.join(clauses)}."
+    return (
+        "Smallest change in grey levels over the images of all categories, median (quartiles), 0 where none is needed: "
+        f"{'; '.join(clauses)}."
+    )
 
 
 def threshold_words(values: Values) -> list[str]:
