@@ -2,11 +2,12 @@
 
 `python -m benchmarks.choice DATA DETECTOR KEY VALUE... [--category C]... [--seeds N] [--unified]` fits the preset
 `small` to four fifths of each category's training normals (of all of them with `--unified`: one model) with each value
-of an option or a training setting, and prints the pixel AP on the last fifth of each, half of it with OmniAL's
-synthetic anomalies.
+of an option or a training setting (a number, or a list of them as in `[8,16]`), and prints the pixel AP on the last fifth of
+each, half of it with OmniAL's synthetic anomalies.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -29,10 +30,9 @@ from omnial_bench.types import Synthetic
 SHARE = 0.2
 
 
-def set_value(recipe: Recipe, key: str, value: float) -> Recipe:
+def set_value(recipe: Recipe, key: str, value: float | list[float]) -> Recipe:
     if key in type(recipe.training).model_fields:
-        number = int(value) if value == int(value) else value
-        return recipe.model_copy(update={"training": recipe.training.model_copy(update={key: number})})
+        return recipe.model_copy(update={"training": recipe.training.model_copy(update={key: value})})
     return recipe.model_copy(update={"options": {**recipe.options, key: value}})
 
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("detector")
     parser.add_argument("key")
-    parser.add_argument("values", type=float, nargs="+")
+    parser.add_argument("values", type=json.loads, nargs="+")
     parser.add_argument("--category", action="append")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--unified", action="store_true")
@@ -78,7 +78,7 @@ def main() -> None:
             changed = set_value(recipe, asked.key, value)
             tried = [validate(changed, group, textures, seed) for seed in range(asked.seeds)]
             for category in group:
-                console.print(category, value, *(f"{precisions[category]:.3f}" for precisions in tried))
+                console.print(category, str(value), *(f"{precisions[category]:.3f}" for precisions in tried))
 
 
 if __name__ == "__main__":
