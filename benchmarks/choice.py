@@ -2,8 +2,8 @@
 
 `python -m benchmarks.choice DATA DETECTOR KEY VALUE... [--category C]... [--seeds N] [--unified]` fits the preset
 `small` to four fifths of each category's training normals (of all of them with `--unified`: one model) with each value
-of an option or a training setting (a number, or a list such as `[8,16]`), and prints the pixel AP on the last fifth of each,
-half of it with OmniAL's synthetic anomalies.
+of an option or a training setting, a number or a list such as `[8,16]`. It prints the pixel AP on the last fifth of
+each category, half of it with OmniAL's synthetic anomalies.
 """
 
 import argparse
