@@ -25,10 +25,12 @@ from omnial_bench.errors import UserError
 from omnial_bench.io.whole import write_text
 from omnial_bench.reports import findings, lessons, opening, plots, white_box
 from omnial_bench.reports.campaign import Campaign
+from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.document import write_report
 from omnial_bench.reports.headline import pairs_table
 from omnial_bench.reports.making import health_table
 from omnial_bench.reports.origins import unlearnt_of
+from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.table import to_latex, to_markdown
 from omnial_bench.reports.values import Values
 from omnial_bench.reports.wording import smallest_words
@@ -96,6 +98,20 @@ def test_smallest_changes_of_two_searches_are_told_apart() -> None:
     assert "to hide a defect 4 (0.5 to over 16) for DRAEM unified" in alone
     assert "to hide a defect (minimal-1) over 1 (0.5 to over 1) for DRAEM unified" in both
     assert "to hide a defect (minimal-16) 4 (0.5 to over 16) for DRAEM unified" in both
+
+
+def test_each_search_for_the_smallest_change_has_a_curve_of_its_own() -> None:
+    def trial(name: str, level: int, objective: str = "") -> Trial:
+        own = Condition(name, f"linf {level}/255 hide", "self", "minimal", "linf", level / 255, "hide")
+        steps = 40 if objective else 0
+        return Trial(name, (own,), "minimal", objective, "hide", "linf", level / 255, "frame", steps, 1)
+
+    searches = [trial(f"minimal-{name}-{level}", level) for name in ("near", "far") for level in (1, 2, 4)]
+    stopped = [trial(f"minimal-to-{level}", level, "image_score") for level in (1, 2, 4)]
+    found = Evaluation("minimal", None, (*searches, *stopped), None).curves
+    assert [[each.set for each in curve] for curve in found] == [
+        [f"minimal-{name}-{level}" for level in (1, 2, 4)] for name in ("near", "far")
+    ]
 
 
 def test_nothing_is_concluded_on_a_model_that_has_not_learnt() -> None:

@@ -206,7 +206,7 @@ WRONG: tuple[tuple[dict[str, object], str], ...] = (
         ([{"name": "r", "attack": "shift", "severities": [3]}], {"against": "sources"}, "attacks test images"),
         ([{"name": "r", "attack": "shift", "severities": [3], "where": "foreground"}], {}, "where = frame for shift"),
         ([PGD, PGD | {"name": "on", "start": PGD["name"]}], {"against": "sources"}, 'no start = .*against = "self"'),
-        ([MINIMAL | {"name": "m"}], {"against": "each"}, 'expected minimal in a suite that attacks each model itself'),
+        ([MINIMAL | {"name": "m", "steps": 40}], {"against": "sources"}, "expected no minimal in sets"),
         ([{"name": "b", "attack": "blur", "severities": [6]}], {}, "threat b-6: severity"),
         ([{"name": "b", "attack": "blur", "severities": [2, 2]}], {}, "threat names repeat"),
         ([{"name": "b", "attack": "blur", "severities": 2}], {}, "unknown key 'threats.0.severities'"),

@@ -15,7 +15,7 @@ from omnial_bench.errors import UserError
 from omnial_bench.types import RGB, Prediction
 
 FLOOR = 2.0**-9
-"""Of eps: the lower end at first. What is smaller is not told from it."""
+"""Of eps: the lower end at first."""
 SHORTEST = 2.0**-4
 """Of a radius, what steps at it shrink to."""
 DOUBT = 0.8
@@ -32,12 +32,13 @@ class Minimal(RecordAttack):
 
     An image first has the whole eps, for two fifths of the `steps` at the most along the gradient of `peaks`, and for
     as many from the beginning along that of `image_score`, the other way about where the score is to rise; the first
-    that takes it across is kept to. The next radius is the geometric mean of both ends, the lower one `FLOOR` of eps
-    at first; its steps, each shorter than the one before, begin at the change that crossed last, shrunk to it. One step
-    across makes it the upper end; `patience` steps without, the lower one, for good. Where the upper end is within a
-    factor `within` of the lower, the other gradient is asked at `DOUBT` of it, and where that crosses, the search goes
-    on along that. It ends where neither takes less, or after `steps` passes in all; an image that is done costs none.
-    Where a detector has one of the two gradients, that is either.
+    that takes it across leads. The next radius is the geometric mean of both ends, the lower one `FLOOR` of eps at
+    first; its steps, each shorter than the one before, begin at the change that crossed last, shrunk to it. One step
+    across makes it the upper end; `patience` steps without, the lower one. Where the upper end is within a factor
+    `within` of the lower, the other gradient is asked at `DOUBT` of it. Where that crosses, it leads, with `DOWN` of
+    the upper end for the lower, for what was too small along the one may do along the other; and then the first is
+    asked in its turn. The search ends where neither takes less, or after `steps` passes in all; an image that is done
+    costs none. Where a detector has one of the two gradients, that is either.
 
     No losses are kept, for the images of a step are at different radii.
 
@@ -56,7 +57,7 @@ class Minimal(RecordAttack):
         if not math.isfinite(self.model.threshold):
             raise UserError(
                 "expected a detector with a threshold for the attack minimal, got one without scores of held-out "
-                "normal images; train it with validation above 0, or give held_out images"
+                "normal images; hold more of them out (validation), or give held_out images"
             )
         eps, count = float(self.threat.eps), len(clean)
         attacked, shown, crossing = clean.clone(), clean.clone(), clean.clone()

@@ -58,7 +58,7 @@ class MinimalOptions(NoOptions):
     patience: Count = 4
     """Steps at a radius before it counts as too small."""
     within: Annotated[float, Field(gt=1, le=2)] = 1.1
-    """Factor between the radius that is found and the largest that was too small."""
+    """Factor between the radius that is found and the largest that was too small along the same gradient."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -185,7 +185,7 @@ def step_size(threat: Threat) -> Fraction | None:
 
 def check_suite(suite: Suite, *, looking: bool = False, as_sets: bool = False) -> list[str]:
     """Raise UserError where a threat of the suite does not exist or does not fit; `as_sets` also where one goes on from
-    another's images or moves their truth, which a suite against sources may never.
+    another's images, moves their truth or is after a threshold, which a suite against sources may never.
 
     Code from elsewhere is imported where the user trusts it and refused where not; who is only `looking` is given the
     names of what a run would have to trust, and nothing is imported.
@@ -202,18 +202,12 @@ def check_suite(suite: Suite, *, looking: bool = False, as_sets: bool = False) -
         else:
             check_threat(threat)
         _check_corruption(suite, threat, suite.threats[:index])
-    if suite.against != "self" and (sized := sized_in(suite)):
-        raise UserError(
-            f"suite {suite.name}: expected {sized} in a suite that attacks each model itself, for it crosses that "
-            'model\'s threshold, got against = "{against}"; write against = "self"'.format(against=suite.against)
-        )
     return wanted
 
 
 def sized_in(suite: Suite) -> str:
     """The attack of a suite that is after a detector's threshold, or nothing."""
-    own = (threat.attack for threat in suite.threats if not is_foreign(threat.attack))
-    return next((attack for attack in own if ATTACKS[attack].sized), "")
+    return next((threat.attack for threat in suite.threats if threat.eps and _sized(threat)), "")
 
 
 def _check_start(threat: Threat, earlier: Sequence[Threat]) -> None:
@@ -233,9 +227,10 @@ def _check_start(threat: Threat, earlier: Sequence[Threat]) -> None:
 
 
 def _check_alone(suite: Suite, threat: Threat) -> None:
-    """UserError for a threat that no set can hold: each is made of its images as they are, under their own truth."""
+    """UserError for a threat that no set can hold: each is made of its images as they are, under their own truth, and
+    on models that have no threshold in common."""
     given = [f"{key} = {value}" for key, value in (("start", threat.start), ("after", threat.after)) if value]
-    given += [threat.attack] if _moves(threat) else []
+    given += [threat.attack] if _moves(threat) or _sized(threat) else []
     if given:
         raise UserError(
             f"threat {threat.name}: expected no {given[0]} in sets, which are each made of the images as they are; "
@@ -246,6 +241,10 @@ def _check_alone(suite: Suite, threat: Threat) -> None:
 
 def _moves(threat: Threat) -> bool:
     return not is_foreign(threat.attack) and kind_of(threat).moves
+
+
+def _sized(threat: Threat) -> bool:
+    return not is_foreign(threat.attack) and kind_of(threat).sized
 
 
 def _check_corruption(suite: Suite, threat: Threat, earlier: Sequence[Threat]) -> None:
@@ -286,10 +285,10 @@ def check_threat(threat: Threat) -> None:
                 f"threat {threat.name}: expected {key} = {value} for {threat.attack}, got {getattr(threat, key)}; "
                 f"write {key} = {value}, or try pgd"
             )
-    if threat.steps < kind.fewest:
+    if threat.eps and threat.steps < kind.fewest:
         raise UserError(
             f"threat {threat.name}: expected at least {kind.fewest} steps for {threat.attack}, got {threat.steps}; "
-            "leave them out"
+            "write steps = 40"
         )
     if threat.step_size == 0 < threat.eps:
         raise UserError(f"threat {threat.name}: expected a step_size above 0, got 0; leave it out, or try eps / 4")

@@ -28,7 +28,8 @@ def check_run(plan: Plan, *, data: Path, out: Path, textures: Path | None) -> No
     check_links(out)
     recipes = [read_recipe(name, plan.preset, size=plan.size, batch=plan.batch) for name in plan.detectors]
     suites = _check_suites(plan.suites)
-    _check_thresholds(suites, recipes)
+    for name, recipe in zip(plan.detectors, recipes, strict=True):
+        _check_threshold(name, recipe, suites)
     _check_training(recipes, data, plan.categories, textures, plan.reader)
 
 
@@ -71,17 +72,23 @@ def _check_suites(names: Names, *, as_sets: bool = False) -> list[Suite]:
     return suites
 
 
-def _check_thresholds(suites: Iterable[Suite], recipes: Iterable[Recipe]) -> None:
-    """UserError for a suite that is after the threshold of a detector that will have none."""
-    for suite in suites:
-        for recipe in recipes if sized_in(suite) else ():
-            learns_all = issubclass(OPTIONS.get(recipe.detector, object), NetworksOptions)
-            if recipe.defence or (learns_all and not recipe.training.validation):
-                why = "has a defence" if recipe.defence else f"holds no normal images out at preset {recipe.preset}"
-                raise UserError(
-                    f"suite {suite.name}: expected a detector with a threshold for the attack {sized_in(suite)}, got "
-                    f"{recipe.detector}, which {why}; leave one of the two out, or set validation above 0"
-                )
+def _check_threshold(name: str, recipe: Recipe, suites: Iterable[Suite]) -> None:
+    """UserError for a suite that is after the threshold of a detector of here that will have none."""
+    after = next((suite for suite in suites if sized_in(suite)), None)
+    if after is None:
+        return
+    if recipe.defence and ":" not in recipe.defence.get("name", ""):
+        why = f"whose defence {recipe.defence.get('name')} changes its scores; leave one of the two out"
+    elif issubclass(OPTIONS.get(recipe.detector, object), NetworksOptions) and not recipe.training.validation:
+        why = (
+            f"which holds no normal images out; leave one of the two out, or write validation = 0.1 under training of "
+            f"preset {recipe.preset} in a record of your own"
+        )
+    else:
+        return
+    raise UserError(
+        f"suite {after.name}: expected detectors with a threshold for the attack {sized_in(after)}, got {name}, {why}"
+    )
 
 
 def _check_training(

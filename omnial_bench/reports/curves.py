@@ -5,7 +5,6 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from omnial_bench.attacks.evidence import option_in
-from omnial_bench.attacks.threats import ATTACKS, Kind
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.model_rows import Rows, facts_of
@@ -141,7 +140,7 @@ def _attack_words(evaluation: Evaluation, curve: Curve) -> str:
         f"{longest.restarts} restarts" if longest.restarts > 1 else "",
         goal.get(longest.goal, f"goal {longest.goal}"),
         "" if longest.where == "frame" else longest.where,
-        "counted before a change is rounded to bytes" if ATTACKS.get(longest.attack, Kind()).sized else "",
+        "counted before a change is rounded to bytes" if longest.by_size else "",
         *(f"or {trial.objective} in {trial.steps} steps more, whichever harms an image most" for trial in further),
     ]
     return ", ".join(filter(None, parts))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from omnial_bench.attacks.evidence import option_in
 from omnial_bench.attacks.specs import AIMS
+from omnial_bench.attacks.threats import ATTACKS, Kind
 from omnial_bench.reports.conditions import GOAL_ORDER, Condition
 from omnial_bench.reports.values import conditions_of
 
@@ -58,6 +59,20 @@ class Trial:
     def transferred(self) -> tuple[Condition, ...]:
         """Each model on the images of another one."""
         return tuple(condition for condition in self.conditions if condition.sources)
+
+    @property
+    def by_size(self) -> bool:
+        """Whether its rows are what a search for the smallest change found up to its size, and no attack's own."""
+        return self._searches and not self.objective
+
+    @property
+    def stops_across(self) -> bool:
+        """Whether it goes no further than across the threshold, whatever its size."""
+        return self._searches and bool(self.objective)
+
+    @property
+    def _searches(self) -> bool:
+        return ATTACKS.get(self.attack, Kind()).sized
 
     @property
     def size(self) -> str:
@@ -129,13 +144,15 @@ class Evaluation:
 
     @property
     def curves(self) -> tuple[tuple[Trial, ...], ...]:
-        """Threats that differ in eps alone, by rising eps: at least three sizes each."""
+        """Threats that differ in eps alone, by rising eps, and what each search for the smallest change found up to
+        each: at least three sizes each."""
         groups: dict[tuple[str, ...], dict[float, Trial]] = {}
         for trial in self.own:
             kind = (trial.attack, trial.objective, trial.goal, trial.norm, trial.where)
-            if trial.goes_on:
+            if trial.goes_on or trial.stops_across:
                 continue
-            sizes = groups.setdefault(kind, {})
+            search = trial.set.rpartition("-")[0] if trial.by_size else ""
+            sizes = groups.setdefault((*kind, search), {})
             if not math.isnan(trial.eps) and (trial.eps not in sizes or trial.steps > sizes[trial.eps].steps):
                 sizes[trial.eps] = trial
         return tuple(tuple(sizes[eps] for eps in sorted(sizes)) for sizes in groups.values() if len(sizes) >= 3)

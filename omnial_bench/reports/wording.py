@@ -191,7 +191,8 @@ def smallest_words(campaign: Campaign) -> str:
     if not clauses:
         return ""
     return (
-        "Smallest change in grey levels over the images of all categories, median (quartiles), 0 where none is needed: "
+        "Smallest change in grey levels over the images of all categories and seeds, median (quartiles), "
+        "0 where none is needed: "
         f"{'; '.join(clauses)}."
     )
 
