@@ -207,7 +207,7 @@ def check_suite(suite: Suite, *, looking: bool = False, as_sets: bool = False) -
 
 def sized_in(suite: Suite) -> str:
     """The attack of a suite that is after a detector's threshold, or nothing."""
-    return next((threat.attack for threat in suite.threats if threat.eps and _sized(threat)), "")
+    return next((threat.attack for threat in suite.threats if threat.eps and _here(threat).sized), "")
 
 
 def _check_start(threat: Threat, earlier: Sequence[Threat]) -> None:
@@ -230,7 +230,7 @@ def _check_alone(suite: Suite, threat: Threat) -> None:
     """UserError for a threat that no set can hold: each is made of its images as they are, under their own truth, and
     on models that have no threshold in common."""
     given = [f"{key} = {value}" for key, value in (("start", threat.start), ("after", threat.after)) if value]
-    given += [threat.attack] if _moves(threat) or _sized(threat) else []
+    given += [threat.attack] if _here(threat).moves or _here(threat).sized else []
     if given:
         raise UserError(
             f"threat {threat.name}: expected no {given[0]} in sets, which are each made of the images as they are; "
@@ -239,12 +239,9 @@ def _check_alone(suite: Suite, threat: Threat) -> None:
         )
 
 
-def _moves(threat: Threat) -> bool:
-    return not is_foreign(threat.attack) and kind_of(threat).moves
-
-
-def _sized(threat: Threat) -> bool:
-    return not is_foreign(threat.attack) and kind_of(threat).sized
+def _here(threat: Threat) -> Kind:
+    """Its kind; of code from elsewhere, which is not imported for it, one that says nothing."""
+    return Kind() if is_foreign(threat.attack) else kind_of(threat)
 
 
 def _check_corruption(suite: Suite, threat: Threat, earlier: Sequence[Threat]) -> None:
@@ -256,7 +253,7 @@ def _check_corruption(suite: Suite, threat: Threat, earlier: Sequence[Threat]) -
                 f"threat {threat.name}: expected after to name an earlier corruption, got {threat.after}; "
                 f"{f'try {names[0]}' if names else 'leave it out'}"
             )
-    if suite.worst and _moves(threat):
+    if suite.worst and _here(threat).moves:
         raise UserError(
             f"threat {threat.name}: expected {threat.attack}, with which the truth moves, in a suite that takes no "
             "worst over its threats; try another corruption"
