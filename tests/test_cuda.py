@@ -10,9 +10,10 @@ from masked import Honest, toy_images
 from omnial_bench.attacks.aim import Aim
 from omnial_bench.attacks.attacking import Looks, attack_images
 from omnial_bench.attacks.building import build_attack
+from omnial_bench.attacks.checks import check_threat
 from omnial_bench.attacks.objectives import OBJECTIVES
 from omnial_bench.attacks.sets.compose import Composed
-from omnial_bench.attacks.threats import ATTACKS, check_threat
+from omnial_bench.attacks.threats import ATTACKS
 from omnial_bench.attacks.victim import victim
 from omnial_bench.data.toy.make import draw_toy
 from omnial_bench.evaluation.scoring import score

@@ -19,9 +19,10 @@ from linear_detector import Linear
 
 import omnial_bench as ob
 from omnial_bench.attacks.building import build_attack
+from omnial_bench.attacks.checks import check_suite
 from omnial_bench.attacks.sets.sealed import load_set
 from omnial_bench.attacks.specs import Spec
-from omnial_bench.attacks.threats import aim_of, check_suite, kind_of
+from omnial_bench.attacks.threats import aim_of, kind_of
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Suite, Threat

@@ -10,9 +10,10 @@ from linear_detector import EPS, Linear, clean_images, run_attack, threat
 
 from omnial_bench.attacks.attacking import aims
 from omnial_bench.attacks.building import build_attack
+from omnial_bench.attacks.checks import check_suite
 from omnial_bench.attacks.levels import keeps, largest_change, quantise
 from omnial_bench.attacks.settings import CORRUPTIONS
-from omnial_bench.attacks.threats import check_suite, columns_of, label_of, step_size, threat_model
+from omnial_bench.attacks.threats import columns_of, label_of, step_size, threat_model
 from omnial_bench.attacks.victim import victim
 from omnial_bench.config.load import parse, read_suite
 from omnial_bench.config.schema import Suite, Threat

@@ -10,6 +10,7 @@ import torch
 from omnial_bench.attacks import outside
 from omnial_bench.attacks.aim import Masks
 from omnial_bench.attacks.apgd import DenseAPGD
+from omnial_bench.attacks.checks import check_threat
 from omnial_bench.attacks.corruptions import KINDS, MOVES, Corruption, Displacement
 from omnial_bench.attacks.minimal import Minimal
 from omnial_bench.attacks.noise import Noise
@@ -17,7 +18,7 @@ from omnial_bench.attacks.objectives import objective_named
 from omnial_bench.attacks.patch import Patch
 from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.square import Square
-from omnial_bench.attacks.threats import check_threat, options_of, step_size, threat_model
+from omnial_bench.attacks.threats import options_of, step_size, threat_model
 from omnial_bench.attacks.transfer import DenseTransfer
 from omnial_bench.attacks.universal import Universal
 from omnial_bench.attacks.victim import Victim

@@ -10,8 +10,8 @@ from typing import Any, get_args
 import pandas as pd
 from torch import Tensor, nn
 
+from omnial_bench.attacks.checks import check_suite
 from omnial_bench.attacks.health import doubts, health
-from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.load import read_suite
 from omnial_bench.config.schema import Paradigm
 from omnial_bench.data.dataset import Truth, find_dataset

@@ -6,8 +6,8 @@ All of it is looked at again where the work is done, to which code from elsewher
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from omnial_bench.attacks.checks import check_suite, sized_in
 from omnial_bench.attacks.sets.manifest import read_manifest
-from omnial_bench.attacks.threats import check_suite, sized_in
 from omnial_bench.config.load import read_recipe, read_suite
 from omnial_bench.config.schema import Plan, Recipe, Suite
 from omnial_bench.data.dataset import check_root
@@ -27,9 +27,10 @@ def check_run(plan: Plan, *, data: Path, out: Path, textures: Path | None) -> No
     for a link in `out`."""
     check_links(out)
     recipes = [read_recipe(name, plan.preset, size=plan.size, batch=plan.batch) for name in plan.detectors]
-    suites = _check_suites(plan.suites)
-    for name, recipe in zip(plan.detectors, recipes, strict=True):
-        _check_threshold(name, recipe, suites)
+    sized = next((suite for suite in _check_suites(plan.suites) if sized_in(suite)), None)
+    if sized is not None:
+        for name, recipe in zip(plan.detectors, recipes, strict=True):
+            _check_threshold(name, recipe, sized)
     _check_training(recipes, data, plan.categories, textures, plan.reader)
 
 
@@ -72,11 +73,8 @@ def _check_suites(names: Names, *, as_sets: bool = False) -> list[Suite]:
     return suites
 
 
-def _check_threshold(name: str, recipe: Recipe, suites: Iterable[Suite]) -> None:
-    """UserError for a suite that is after the threshold of a detector of here that will have none."""
-    after = next((suite for suite in suites if sized_in(suite)), None)
-    if after is None:
-        return
+def _check_threshold(name: str, recipe: Recipe, suite: Suite) -> None:
+    """UserError where a detector of here will have no threshold, which `suite` is after."""
     if recipe.defence and ":" not in recipe.defence.get("name", ""):
         why = f"whose defence {recipe.defence.get('name')} changes its scores; leave one of the two out"
     elif issubclass(OPTIONS.get(recipe.detector, object), NetworksOptions) and not recipe.training.validation:
@@ -87,7 +85,7 @@ def _check_threshold(name: str, recipe: Recipe, suites: Iterable[Suite]) -> None
     else:
         return
     raise UserError(
-        f"suite {after.name}: expected detectors with a threshold for the attack {sized_in(after)}, got {name}, {why}"
+        f"suite {suite.name}: expected detectors with a threshold for the attack {sized_in(suite)}, got {name}, {why}"
     )
 
 

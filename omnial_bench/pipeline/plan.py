@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omnial_bench.attacks.threats import check_suite
+from omnial_bench.attacks.checks import check_suite
 from omnial_bench.config.load import read_detector, read_recipe, read_suite
 from omnial_bench.config.schema import Paradigm, Plan, Recipe, Suite
 from omnial_bench.data.dataset import Dataset, Split, find_dataset

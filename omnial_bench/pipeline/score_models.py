@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 
-from omnial_bench.attacks.threats import check_suite
+from omnial_bench.attacks.checks import check_suite
 from omnial_bench.config.schema import Suite
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.examples import FOLDER as EXAMPLES

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from omnial_bench.attacks.checks import check_suite
 from omnial_bench.attacks.sets.build import build_sets, compose
-from omnial_bench.attacks.threats import check_suite
 from omnial_bench.config.load import read_recipe, read_suite
 from omnial_bench.config.schema import Paradigm
 from omnial_bench.data.dataset import scan

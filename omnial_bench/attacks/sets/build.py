@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from omnial_bench.attacks.attacking import Looks, attack_images
+from omnial_bench.attacks.checks import check_suite
 from omnial_bench.attacks.levels import keeps, largest_change
 from omnial_bench.attacks.sets.compose import Composed, compose
 from omnial_bench.attacks.sets.manifest import (
@@ -25,7 +26,7 @@ from omnial_bench.attacks.sets.manifest import (
 )
 from omnial_bench.attacks.sets.png import from_rows, read_png, to_rows, write_png
 from omnial_bench.attacks.sets.sealed import AdversarialSet, load_set, sealed
-from omnial_bench.attacks.threats import aim_of, check_suite, label_of, step_size, threat_model
+from omnial_bench.attacks.threats import aim_of, label_of, step_size, threat_model
 from omnial_bench.config.schema import Suite, Threat
 from omnial_bench.data.images import Images
 from omnial_bench.errors import UserError
