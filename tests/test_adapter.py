@@ -2,12 +2,14 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from omnial_bench.errors import UserError
 from omnial_bench.models.outside.adapter import adapt
@@ -78,6 +80,36 @@ def test_a_coarse_map_is_brought_to_the_images_size_and_the_gradient_goes_throug
     assert made.log_odds.shape == (8, 8, 10)
     made.log_odds.sum().backward()
     assert images.grad is not None and images.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "cut_off",
+    [
+        lambda shown: shown.clamp(0, 1),
+        lambda shown: F.hardtanh(shown, 0.0, 1.0),
+        lambda shown: F.relu6(6 * shown) / 6,
+        lambda shown: F.hardtanh((shown - 0.45) / 0.22, -0.45 / 0.22, 0.55 / 0.22) * 0.22,
+        lambda shown: torch.minimum(torch.maximum(shown, torch.zeros(())), torch.ones(())),
+    ],
+)
+def test_what_cuts_images_off_passes_the_gradient_of_black_and_white(cut_off: Callable[[Tensor], Tensor]) -> None:
+    """Each leaves an image in [0, 1] as it is; by themselves most have no gradient, or half of it, at 0 and 1."""
+    seen = []
+
+    def make(grey: Tensor) -> Tensor:
+        seen.append(grey.detach())
+        return cut_off(grey)
+
+    detector = adapt(Returns(make), [IMAGES])
+    images = (4 * IMAGES[:, :1] - 1.5).clamp(0, 1).repeat(1, 3, 1, 1).requires_grad_()
+    assert all((images == end).float().mean() > 0.2 for end in (0, 1))
+    (gradient,) = torch.autograd.grad(detector(images).log_odds.sum(), images)
+    torch.testing.assert_close(gradient, gradient[0, 0, 0, 0].expand_as(gradient), rtol=1e-4, atol=0)
+    assert (gradient > 0).all()
+    with torch.no_grad():
+        detector(images)
+    assert torch.equal(seen[-1], images.detach().mean(1))
+    torch.testing.assert_close(seen[-2], seen[-1], rtol=0, atol=2**-19)
 
 
 def test_a_prediction_and_a_detector_pass_as_they_are() -> None:

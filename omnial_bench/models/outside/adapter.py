@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 UNSTEADY = 1e-2
 """Of a map's standard deviation: by more no value may move when the same images are shown again. Sums that a GPU
 takes in another order move less."""
+OFF = 2.0**-20
+"""How far off 0 and 1 black and white pixels are held: a 4,000th of a grey level, and sixteen roundings of float32 at
+1, for what scales images before it cuts them off."""
 NEEDS = "; it is to take any number of them: convert them in its forward, and give the size that it needs (--size)"
 """Of a module that failed on its images: what most often mends it."""
 
@@ -56,10 +59,22 @@ class Adapted(Untrained):
 
     def forward(self, images: RGB) -> Prediction:
         """UserError where the module fails, or returns something else than it may."""
-        output = read(_tried(self.module, images), images)
+        shown = held_off(images) if images.requires_grad and torch.is_grad_enabled() else images
+        output = read(_tried(self.module, shown), images)
         if isinstance(output, Prediction):
             return output
         return to_log_odds(*output, self.threshold, self.temperature)
+
+
+def held_off(images: RGB) -> RGB:
+    """The images with black and white a hair inside, for a gradient at all of their pixels.
+
+    A module may cut its input off at 0 and 1. At the ends themselves `clamp` passes the gradient, `minimum` half of it,
+    and `hardtanh` and `relu6` none, so that of a part on a white background most pixels would stay where they are.
+    """
+    with torch.no_grad():
+        off = OFF * (images == 0).to(images.dtype) - OFF * (images == 1).to(images.dtype)
+    return images + off
 
 
 def adapt(module: nn.Module, normals: Iterable[RGB]) -> Detector:
