@@ -13,7 +13,17 @@ from fake_run import ATTACKS, cells, fake_attempts, fake_campaign, fake_health, 
 
 from omnial_bench.errors import UserError
 from omnial_bench.io.whole import write_json
-from omnial_bench.reports import curves, example_images, extremes, loss_curves, matrix, opening, plots, white_box
+from omnial_bench.reports import (
+    curves,
+    example_images,
+    extremes,
+    families,
+    loss_curves,
+    matrix,
+    opening,
+    plots,
+    white_box,
+)
 from omnial_bench.reports.campaign import Campaign, campaign_of
 from omnial_bench.reports.conditions import Condition
 from omnial_bench.reports.corruptions import corruption_figures, corruption_table, kinds_of, shifted_table
@@ -499,3 +509,51 @@ def test_the_report_leads_with_what_was_learnt_and_holds_every_part(rows: pd.Dat
     assert "What was found" in html and "<sup>a</sup> Check failed" in html
     # The table of the fixed sets stays with the clean test and the fixed sets.
     assert "| Model | Clean test, n = 161 | Control, n = 80 | 4/255, n = 80: value |" in text
+
+
+def of_families() -> pd.DataFrame:
+    """The invented rows, as if two of their detectors were of other families."""
+    rows = invented_rows()
+    for old, new in (("jnld", "padim"), ("omnial", "patchcore")):
+        rows["detector"] = rows["detector"].replace(old, new)
+        rows["source"] = rows["source"].str.replace(f"{old}-", f"{new}-")
+    met = (rows["source"] == "padim-unified") & (rows["detector"] == "patchcore") & (rows["metric"] == "pixel_auroc")
+    rows.loc[met, "value"] += 0.1
+    return rows
+
+
+def test_families_are_told_apart_and_what_carries_over_between_them() -> None:
+    made = campaign(of_families())
+    values, [(suite, trial)] = made.values, made.transfers
+    groups = families.families(values)
+    assert {name: {model.detector for model in models} for name, models in groups.items()} == {
+        "density": {"padim"}, "memory": {"patchcore"}, "reconstruction": {"draem"},
+    }  # fmt: skip
+    table = families.family_table(made, suite, trial)
+    assert table is not None
+    frame = table.frame.set_index("title")
+    for source, target in product(groups, repeat=2):
+        pairs = [
+            values.get(model, matrix.figure_of(trial, other.name, model), "pixel_auroc")
+            for other, model in product(groups[source], groups[target])
+            if other != model
+        ]
+        assert frame.loc[source, target] == pytest.approx(np.mean(pairs), nan_ok=True)
+    before = [values.get(model, suite.control, "pixel_auroc") for model in groups["memory"]]
+    assert frame.loc["before any attack", "memory"] == pytest.approx(np.mean(before))
+    off = {(a, b): frame.loc[a, b] for a, b in product(groups, repeat=2) if a != b}
+    low, high = min(off, key=off.__getitem__), max(off, key=off.__getitem__)
+    text = said(made, "From one family")
+    assert f"most from {low[0]} to {low[1]}, which keeps {100 * off[low]:.1f}" in text
+    assert f"least from {high[0]} to {high[1]} ({100 * off[high]:.1f}" in text
+    own = made.goals["any"].own
+    left = [values.get(model, own, "pixel_auroc") for model in groups["memory"]]
+    assert f"{100 * min(left):.1f} to {100 * max(left):.1f}" in said(made, "By family").partition("memory")[2]
+
+
+def test_of_one_family_nothing_is_compared() -> None:
+    made = campaign()
+    assert families.families(made.values) == {}
+    assert not [sentence for sentence in sentences(made) if "family" in sentence]
+    [(suite, trial)] = made.transfers
+    assert families.family_table(made, suite, trial) is None

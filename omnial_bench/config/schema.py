@@ -117,6 +117,8 @@ class DetectorRecord(Record):
     detector: str
     title: str
     source: str
+    family: str = ""
+    """What kind of detector it is, such as memory or reconstruction, for reports that compare kinds."""
     options: dict[str, Any] = {}
     """Laid over the options of every preset."""
     defence: dict[str, Any] = {}

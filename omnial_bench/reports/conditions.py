@@ -120,7 +120,7 @@ class Titles:
         self._titles = {name: f"{title} ({name})" if title in shared else title for name, title in titles.items()}
 
     def _plain(self, detector: str) -> str:
-        if title := self._recorded.get(detector) or _record_title(detector):
+        if title := self._recorded.get(detector) or _recorded_here(detector, "title"):
             return title
         base, panels = panels_of(detector)
         return detector if panels is None else f"{self._plain(base)} {'with' if panels else 'without'} panels"
@@ -144,10 +144,15 @@ class Titles:
         return titles[0] if len(titles) == 1 else f"mean loss over {joined(titles)}"
 
 
+def family_of(detector: str) -> str:
+    """What kind of detector the record of here says it is; empty where there is none, or where it does not say."""
+    return _recorded_here(detector, "family") or _recorded_here(panels_of(detector)[0], "family")
+
+
 @cache
-def _record_title(detector: str) -> str:
+def _recorded_here(detector: str, key: str) -> str:
     """Read once a detector, for every line of a report asks."""
-    return read_detector(detector).title if detector in record_names("models") else ""
+    return str(getattr(read_detector(detector), key)) if detector in record_names("models") else ""
 
 
 def panels_of(detector: str) -> tuple[str, bool | None]:

@@ -10,6 +10,7 @@ from omnial_bench.reports.categories import by_category, by_condition, panel_com
 from omnial_bench.reports.corruptions import corruption_figures, corruption_table, pairs_in, shifted_table
 from omnial_bench.reports.curves import curve_figure, curve_table, curves
 from omnial_bench.reports.extremes import extremes
+from omnial_bench.reports.families import family_table
 from omnial_bench.reports.headline import every_metric, headline, pairs_table
 from omnial_bench.reports.matrix import transfer_figure, transfer_table
 from omnial_bench.reports.plots import goals_figure
@@ -77,6 +78,8 @@ def _under_suites(campaign: Campaign) -> Iterator[Part]:
     section = "Transfer between models"
     for suite, trial in campaign.transfers:
         yield Part(section, transfer_figure(campaign, suite, trial), f"transfer of {trial.set}: no pixel AUROC")
+        if kinds := family_table(campaign, suite, trial):
+            yield Part(section, kinds, "")
         yield Part(section, transfer_table(campaign, suite, trial), f"the table of transfer of {trial.set}")
     section = "Common corruptions"
     if campaign.corruptions:

@@ -8,6 +8,7 @@ from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Model, joined
 from omnial_bench.reports.corruptions import corruptions_attacked, four, kinds_of, pairs_in
 from omnial_bench.reports.curves import curves
+from omnial_bench.reports.families import carried_words
 from omnial_bench.reports.matrix import figure_of, sources_of
 from omnial_bench.reports.origins import NOT_RUN
 from omnial_bench.reports.table import show
@@ -22,8 +23,8 @@ TIE = 0.01
 
 def lessons(campaign: Campaign) -> list[str]:
     """What was seen beside the finding, in the order of importance, each only where its rows exist."""
-    points = (_changes, _along_the_curve, smallest_words, _goals, _worst, _transfer, _corrupted, _shifted)
-    return list(filter(None, (point(campaign) for point in points)))
+    attacked = (_changes, _along_the_curve, smallest_words, _goals, _worst, _transfer, carried_words)
+    return list(filter(None, (point(campaign) for point in (*attacked, _corrupted, _shifted))))
 
 
 def caveats(campaign: Campaign) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, Model, joined
+from omnial_bench.reports.families import family_words
 from omnial_bench.reports.findings import best_clean
 from omnial_bench.reports.headline import headline
 from omnial_bench.reports.lessons import CHANCE, TIE, overstated
@@ -46,7 +47,8 @@ def opening(campaign: Campaign) -> Opening:
     finding = _under_attack(campaign) or _on_a_set(values) or best_clean(values)
     finding = finding or "The rows define no figure by which anything could be concluded."
     sure = (_apart(campaign), _health_words(campaign), overstated(campaign))
-    return Opening(tuple(filter(None, (finding, missed_words(campaign), unlearnt))), table, tuple(filter(None, sure)))
+    found = (finding, family_words(campaign), missed_words(campaign), unlearnt)
+    return Opening(tuple(filter(None, found)), table, tuple(filter(None, sure)))
 
 
 def _apart(campaign: Campaign) -> str:
