@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import __main__ as main
-from benchmarks import metrics, published
+from benchmarks import choice, metrics, published
 from benchmarks.measure import alone, ratio_of, reached, side_by_side
+from omnial_bench.config.load import read_recipe
 
 
 def test_ratios_and_goals() -> None:
@@ -81,3 +83,17 @@ def test_figures_that_are_measured_again_take_the_place_of_their_own(
     kept = main.renewed([new, again])
     assert [(row.figure, row.commit) for row in kept] == [("a", "new"), ("b", "old"), ("c", "new")]
     assert kept[0].ratio == 7.0
+
+
+def test_a_setting_is_chosen_by_training_normals() -> None:
+    recipe = read_recipe("gaussian", "tiny")
+    assert choice.set_value(recipe, "batch", 3).training.batch == 3
+    assert choice.set_value(recipe, "strides", [8, 16]).options["strides"] == [8, 16]
+    generator = torch.Generator().manual_seed(0)
+    shape = (40, 3, *recipe.size)
+    normals = {name: torch.randint(100, 110, shape, dtype=torch.uint8, generator=generator) for name in ("cap", "can")}
+    textures = torch.randint(256, (4, 3, *recipe.size), dtype=torch.uint8, generator=generator)
+    found = choice.validate(recipe, normals, textures, seed=1)
+    # Of even normals any texture stands out.
+    assert set(found) == {"cap", "can"} and min(found.values()) > 0.5
+    assert found == choice.validate(recipe, normals, textures, seed=1)
