@@ -536,16 +536,19 @@ def test_families_are_told_apart_and_what_carries_over_between_them() -> None:
         pairs = [
             values.get(model, matrix.figure_of(trial, other.name, model), "pixel_auroc")
             for other, model in product(groups[source], groups[target])
-            if other != model
+            if other.detector != model.detector
         ]
-        assert frame.loc[source, target] == pytest.approx(np.mean(pairs), nan_ok=True)
+        assert frame.loc[source, target] == pytest.approx(np.mean(pairs) if pairs else math.nan, nan_ok=True)
     before = [values.get(model, suite.control, "pixel_auroc") for model in groups["memory"]]
     assert frame.loc["before any attack", "memory"] == pytest.approx(np.mean(before))
-    off = {(a, b): frame.loc[a, b] for a, b in product(groups, repeat=2) if a != b}
-    low, high = min(off, key=off.__getitem__), max(off, key=off.__getitem__)
+    taken = {
+        (a, b): frame.loc["before any attack", b] - frame.loc[a, b] for a, b in product(groups, repeat=2) if a != b
+    }
+    most, least = max(taken, key=taken.__getitem__), min(taken, key=taken.__getitem__)
     text = said(made, "From one family")
-    assert f"most from {low[0]} to {low[1]}, which keeps {100 * off[low]:.1f}" in text
-    assert f"least from {high[0]} to {high[1]} ({100 * off[high]:.1f}" in text
+    assert f"most from {most[1]} where they were made on {most[0]} ({100 * taken[most]:.1f} points" in text
+    assert f"{100 * frame.loc[most]:.1f}\u00a0% left" in text
+    assert f"least from {least[1]} where they were made on {least[0]} ({100 * taken[least]:.1f} points" in text
     own = made.goals["any"].own
     left = [values.get(model, own, "pixel_auroc") for model in groups["memory"]]
     assert f"{100 * min(left):.1f} to {100 * max(left):.1f}" in said(made, "By family").partition("memory")[2]

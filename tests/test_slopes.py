@@ -7,6 +7,7 @@ import pytest
 import torch
 from masked import Cut, Detached, Honest, Quantised, bent, toy_images
 from torch import Tensor
+from torch.nn import functional as F
 
 from omnial_bench.attacks.aim import Objective
 from omnial_bench.attacks.conduct import WHOLE
@@ -61,6 +62,39 @@ class Other(Detector):
 
     def forward(self, images: Tensor) -> Prediction:
         return bent(self.inner(images), lambda odds: self.change(odds, images))
+
+
+def coarse(shown: Tensor) -> Tensor:
+    return F.avg_pool2d(shown, 5, 1, 2)
+
+
+class Before(Detector):
+    """One that is shown its images changed."""
+
+    def __init__(self, inner: Detector, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner, self.change = inner, change
+
+    def forward(self, images: Tensor) -> Prediction:
+        return self.inner(self.change(images))
+
+
+@pytest.mark.parametrize(
+    ("change", "whole"),
+    [
+        (lambda shown: shown.clamp(0, 1), True),
+        (lambda shown: shown.sqrt(), True),
+        (lambda shown: coarse(shown.sqrt()) + (shown.sqrt() - coarse(shown.sqrt())).detach(), False),
+    ],
+)
+def test_black_and_white_pixels_are_told_inside_of_their_range(change: Callable[[Tensor], Tensor], whole: bool) -> None:
+    """Beyond it there is nothing to measure: a detector that cuts off stands still, and a root is NaN."""
+    clean_images = toy_images()
+    images = (4 * to_float(clean_images.images, torch.device("cpu")) - 1.5).clamp(0, 1)
+    assert ((images == 0) | (images == 1)).float().mean() > 0.2
+    with victim([Before(Honest(), change)]) as target:
+        found = agreement(target, images, clean_images.masks, balanced, torch.Generator().manual_seed(0))
+    assert found is not None and (found > 0.99) == whole
 
 
 @pytest.mark.parametrize(("scale", "offset"), [(1e-6, 0.0), (1e4, 0.0), (1 / 30, 10.0), (1.0, 100.0)])

@@ -48,6 +48,8 @@ def agreement(
     out of rounding. The victim is to compute in float32, for a slope is a difference of almost equal numbers; where
     that does not tell, a copy of it does so in float64, if it can.
     """
+    # Both sides of a difference are images: beyond 0 and 1 a detector may cut off, or take a root of less than nothing.
+    images = images.clamp(STEPS[-1], 1 - STEPS[-1])
     directions = [_direction(images, scale, generator) for scale in SCALES for _ in range(DIRECTIONS)]
     found = _best_cosine(victim, images, truth, objective, directions, STEPS, ROUNDING)
     if found is None or not NEAR < found <= ENOUGH:

@@ -1,7 +1,7 @@
 """What each family of detectors keeps, and what carries over from one to another. No torch here."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Iterable
 from itertools import product
 
 import pandas as pd
@@ -11,7 +11,7 @@ from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Model, family_of, joined
 from omnial_bench.reports.matrix import figure_of, sources_of
 from omnial_bench.reports.suites import Evaluation, Trial
-from omnial_bench.reports.table import Column, Table
+from omnial_bench.reports.table import MINUS, Column, Table
 from omnial_bench.reports.values import METRIC_TITLES, Values
 from omnial_bench.reports.wording import count_words, mean_words, names_of, percent, range_words
 
@@ -51,7 +51,10 @@ def family_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> Ta
     groups, left = families(values), _left(campaign, trial)
     if len({source for source, _ in left}) < 2:
         return None
-    lines = {source: {target: _mean(left.get((source, target), ())) for target in groups} for source in groups}
+    lines = {
+        source: {target: _mean(figure for _, figure in left.get((source, target), ())) for target in groups}
+        for source in groups
+    }
     if control := evaluation.control:
         clean = {name: [values.get(each, control, METRIC) for each in models] for name, models in groups.items()}
         lines = {"before any attack": {name: _mean(figures) for name, figures in clean.items()}} | lines
@@ -61,41 +64,49 @@ def family_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> Ta
     caption = (
         f"Transfer between families of detectors, {evaluation.title(trial)}: {METRICS[METRIC].words} in per cent of "
         "models of a family (column) on images attacked with models of a family (row), in the mean over pairs of two "
-        f"models, {mean_words(values)}; {count_words(values, (*trial.conditions, control))}. {'; '.join(members)}."
+        f"detectors, {mean_words(values)}; {count_words(values, (*trial.conditions, control))}. {'; '.join(members)}."
     )
     columns = (Column("title", "Source", style="text"), *(Column(name, name) for name in groups))
     return Table(f"families_{trial.set}", caption, frame, columns)
 
 
 def carried_words(campaign: Campaign) -> str:
-    """Between which families images carry over most and least."""
+    """Between which families images carry over most and least, by what they take from before any attack."""
     if not campaign.transfers:
         return ""
-    _, trial = campaign.transfers[0]
-    means = {pair: _mean(left) for pair, left in _left(campaign, trial).items() if pair[0] != pair[1]}
-    if len(means) < 2:
+    evaluation, trial = campaign.transfers[0]
+    values, found = campaign.values, _left(campaign, trial)
+    taken: dict[tuple[str, str], float] = {}
+    for pair, left in found.items():
+        falls = [values.get(target, evaluation.control, METRIC) - figure for target, figure in left]
+        if pair[0] != pair[1] and not math.isnan(sum(falls)):
+            taken[pair] = _mean(falls)
+    if len(taken) < 2:
         return ""
-    most, least = (pick(means, key=means.__getitem__) for pick in (min, max))
+    most, least = (pick(taken, key=taken.__getitem__) for pick in (max, min))
+    points, few = (f"{100 * taken[pair]:.1f}".replace("-", MINUS) for pair in (most, least))
+    rest = percent(_mean(figure for _, figure in found[most]))
     return (
-        f"From one family of detectors to another, images carry over most from {most[0]} to {most[1]}, which keeps "
-        f"{percent(means[most])} {METRICS[METRIC].words} in the mean over pairs of models, and least from {least[0]} "
-        f"to {least[1]} ({percent(means[least])})."
+        f"From one family of detectors to another, images take most from {most[1]} where they were made on {most[0]} "
+        f"({points} points of {METRICS[METRIC].words}, {rest} left) and least "
+        f"from {least[1]} where they were made on {least[0]} ({few} points)."
     )
 
 
-def _left(campaign: Campaign, trial: Trial) -> dict[tuple[str, str], list[float]]:
-    """By source and target family, what images made on a model leave each other model."""
-    values, found = campaign.values, dict[tuple[str, str], list[float]]()
+def _left(campaign: Campaign, trial: Trial) -> dict[tuple[str, str], list[tuple[Model, float]]]:
+    """By source and target family, what images made on a model leave each model of another detector."""
+    values, found = campaign.values, dict[tuple[str, str], list[tuple[Model, float]]]()
     family = {model: name for name, models in families(values).items() for model in models}
-    named = {model.name: name for model, name in family.items()}
-    for source, target in product(sources_of(trial, values), family):
-        condition = figure_of(trial, source, target)
-        if source in named and condition and not values.part(target, condition):
+    sources = set(sources_of(trial, values))
+    for source, target in product((model for model in family if model.name in sources), family):
+        condition = figure_of(trial, source.name, target)
+        if source.detector != target.detector and condition and not values.part(target, condition):
             figure = values.get(target, condition, METRIC)
             if not math.isnan(figure):
-                found.setdefault((named[source], family[target]), []).append(figure)
+                found.setdefault((family[source], family[target]), []).append((target, figure))
     return found
 
 
-def _mean(figures: Collection[float]) -> float:
-    return sum(figures) / len(figures) if figures else math.nan
+def _mean(figures: Iterable[float]) -> float:
+    known = [figure for figure in figures if not math.isnan(figure)]
+    return sum(known) / len(known) if known else math.nan
