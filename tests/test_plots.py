@@ -130,6 +130,8 @@ def test_a_log_without_validation_and_a_loss_of_each_set(values: Values) -> None
 def test_colours_stay_with_the_detector() -> None:
     assert style.colour("jnld", ("jnld",)) == style.colour("jnld", ("draem", "jnld", "x"))
     assert style.colour("x", ("x", "y")) != style.colour("y", ("x", "y"))
+    many = (*"abcdefghijklmnop", *style.COLOURS)
+    assert len({(style.colour(name, many), style.marker(name, many)) for name in many}) == len(many)
 
 
 def test_under_attack_the_change_is_centred_on_grey_and_amplified(

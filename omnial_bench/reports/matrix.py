@@ -51,7 +51,7 @@ def transfer_figure(campaign: Campaign, evaluation: Evaluation, trial: Trial) ->
     table = pd.DataFrame(
         [[100 * values.get(*pair, "pixel_auroc") for pair in zip(values.models, row, strict=True)] for row in rows],
         index=[_BEFORE] * lead + [values.titles.of_model(name) for name in sources],
-        columns=[values.label(model).replace(" ", "\n", 1) for model in values.models],
+        columns=[values.label(model).replace("+", "+\n").replace(" ", "\n", 1) for model in values.models],
     )
     width = min(DOUBLE, 2.3 + 0.72 * len(values.models))
     with panels(1, 1, 1.15 + 0.3 * len(rows), width=width) as (figure, [axes]):

@@ -90,8 +90,18 @@ def colour(detector: str, detectors: Sequence[str]) -> str:
     """The colour of a detector, the same in every figure of a report."""
     if detector in COLOURS:
         return COLOURS[detector]
-    others = [name for name in detectors if name not in COLOURS]
-    return OTHER_COLOURS[others.index(detector) % len(OTHER_COLOURS)]
+    return OTHER_COLOURS[_others(detectors).index(detector) % len(OTHER_COLOURS)]
+
+
+def marker(detector: str, detectors: Sequence[str]) -> str:
+    """The marker of a detector: of those that share a colour each has one of its own."""
+    if detector in MARKERS:
+        return MARKERS[detector]
+    return OTHER_MARKERS[_others(detectors).index(detector) // len(OTHER_COLOURS) % len(OTHER_MARKERS)]
+
+
+def _others(detectors: Sequence[str]) -> list[str]:
+    return [name for name in detectors if name not in COLOURS]
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -122,7 +132,8 @@ def panels(
 Style = dict[str, Any]
 # Kept apart in grey print too: full line and full marker against dashes and an open one.
 LINES: dict[str, Any] = {"unified": "-", "separate": (0, (3, 1.5))}
-_MARKERS = {"draem": "o", "jnld": "s", "omnial": "^"}
+MARKERS: Mapping[str, str] = {"draem": "o", "jnld": "s", "omnial": "^"}
+OTHER_MARKERS = ("D", "v", "P", "X", "<", ">", "*", "p")
 CHANCE_LINE: Style = {"color": "#777777", "ls": (0, (1, 1.5)), "lw": 1.0, "zorder": 1}
 """The line of a chance level."""
 
@@ -131,8 +142,7 @@ def line_of(model: Model, values: Values) -> Style:
     """Keywords of a line of a model."""
     shade = colour(model.detector, values.detectors)
     face = shade if model.paradigm == "unified" else "white"
-    marker = _MARKERS.get(model.detector, "D")
-    ends = {"marker": marker, "mfc": face, "mec": shade, "ms": 4, "mew": 1.0}
+    ends = {"marker": marker(model.detector, values.detectors), "mfc": face, "mec": shade, "ms": 4, "mew": 1.0}
     return {"color": shade, "ls": LINES.get(model.paradigm, "-"), **ends}
 
 
