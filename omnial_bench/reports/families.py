@@ -1,7 +1,6 @@
 """What each family of detectors keeps, and what carries over from one to another. No torch here."""
 
 import math
-from collections.abc import Iterable
 from itertools import product
 
 import pandas as pd
@@ -13,7 +12,7 @@ from omnial_bench.reports.matrix import figure_of, sources_of
 from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.table import MINUS, Column, Table
 from omnial_bench.reports.values import METRIC_TITLES, Values
-from omnial_bench.reports.wording import count_words, mean_words, names_of, percent, range_words
+from omnial_bench.reports.wording import count_words, mean_of, mean_words, names_of, percent, range_words
 
 METRIC = "pixel_auroc"
 
@@ -52,12 +51,12 @@ def family_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> Ta
     if len({source for source, _ in left}) < 2:
         return None
     lines = {
-        source: {target: _mean(figure for _, figure in left.get((source, target), ())) for target in groups}
+        source: {target: mean_of(figure for _, figure in left.get((source, target), ())) for target in groups}
         for source in groups
     }
     if control := evaluation.control:
         clean = {name: [values.get(each, control, METRIC) for each in models] for name, models in groups.items()}
-        lines = {"before any attack": {name: _mean(figures) for name, figures in clean.items()}} | lines
+        lines = {"before any attack": {name: mean_of(figures) for name, figures in clean.items()}} | lines
     panel = {"panel": METRIC_TITLES[METRIC], "metric": METRIC, "kind": "model"}
     frame = pd.DataFrame([{**panel, "title": title, **line} for title, line in lines.items()])
     members = [f"{name}: {joined([values.label(each) for each in models])}" for name, models in groups.items()]
@@ -80,12 +79,12 @@ def carried_words(campaign: Campaign) -> str:
     for pair, left in found.items():
         falls = [values.get(target, evaluation.control, METRIC) - figure for target, figure in left]
         if pair[0] != pair[1] and not math.isnan(sum(falls)):
-            taken[pair] = _mean(falls)
+            taken[pair] = mean_of(falls)
     if len(taken) < 2:
         return ""
     most, least = (pick(taken, key=taken.__getitem__) for pick in (max, min))
     points, few = (f"{100 * taken[pair]:.1f}".replace("-", MINUS) for pair in (most, least))
-    rest = percent(_mean(figure for _, figure in found[most]))
+    rest = percent(mean_of(figure for _, figure in found[most]))
     return (
         f"From one family of detectors to another, images take most from {most[1]} where they were made on {most[0]} "
         f"({points} points of {METRICS[METRIC].words}, {rest} left) and least "
@@ -105,8 +104,3 @@ def _left(campaign: Campaign, trial: Trial) -> dict[tuple[str, str], list[tuple[
             if not math.isnan(figure):
                 found.setdefault((family[source], family[target]), []).append((target, figure))
     return found
-
-
-def _mean(figures: Iterable[float]) -> float:
-    known = [figure for figure in figures if not math.isnan(figure)]
-    return sum(known) / len(known) if known else math.nan

@@ -1,7 +1,6 @@
 """What the test suites taught, in sentences that rows lead to by rule: the report's first words. No torch here."""
 
 import math
-from collections.abc import Iterable
 
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.reports.campaign import Campaign
@@ -13,7 +12,7 @@ from omnial_bench.reports.matrix import figure_of, sources_of
 from omnial_bench.reports.origins import NOT_RUN
 from omnial_bench.reports.table import show
 from omnial_bench.reports.white_box import falls
-from omnial_bench.reports.wording import AUROC_WORDS, kind_words, percent, range_words, smallest_words
+from omnial_bench.reports.wording import AUROC_WORDS, kind_words, mean_of, percent, range_words, smallest_words
 
 CHANCE = 0.5
 """The AUROC of a detector that knows nothing."""
@@ -123,7 +122,7 @@ def _goals(campaign: Campaign) -> str:
         before = {model: values.get(model, suite.control, metric) for model in bound}
         changes = [[values.get(model, each, metric) - before[model] for each in own] for model in bound]
         pairs = [pair for pair in changes if not math.isnan(sum(pair))]
-        hidden, invented = (_number(_mean(column)) for column in zip(*pairs, strict=True)) if pairs else ("", "")
+        hidden, invented = (_number(mean_of(column)) for column in zip(*pairs, strict=True)) if pairs else ("", "")
         if len(pairs) == 1:
             alone = f"change {words} by {hidden} points and false alarms (fabricate) by {invented}"
             clauses.append(f"missed defects (hide) {alone}")
@@ -186,7 +185,7 @@ def _corrupted(campaign: Campaign) -> str:
         before = {model: values.get(model, suite.control, metric.name) for model in values.judged}
         for kind, shown in kinds.items():
             after = [(model, condition) for model in before for level, condition in shown.items() if level]
-            change = _mean([values.get(model, condition, metric.name) - before[model] for model, condition in after])
+            change = mean_of([values.get(model, condition, metric.name) - before[model] for model, condition in after])
             changes |= {} if math.isnan(change) else {kind: change}
         higher = metric.better == "higher"
         kind = (min if higher else max)(changes, key=lambda name: changes[name], default="")
@@ -208,17 +207,12 @@ def _shifted(campaign: Campaign) -> str:
         for title, corrupted in corruptions_attacked(suite).items():
             shown = four(suite, corrupted, metric)
             ends = [[values.get(model, shown[key], metric) for model in values.judged] for key in ("both", "attacked")]
-            both, alone = map(_mean, ends)
+            both, alone = map(mean_of, ends)
             lefts += [] if math.isnan(both + alone) else [(both, title, alone)]
         if lefts:
             both, title, alone = min(lefts)
             clauses.append(f"{percent(both)} {words} after {title} ({percent(alone)} without)")
     return f"On top of a corruption an attack leaves least: {joined(clauses)}." if clauses else ""
-
-
-def _mean(figures: Iterable[float]) -> float:
-    known = [figure for figure in figures if not math.isnan(figure)]
-    return sum(known) / len(known) if known else math.nan
 
 
 def _number(change: float) -> str:

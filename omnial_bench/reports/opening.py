@@ -47,8 +47,8 @@ def opening(campaign: Campaign) -> Opening:
     finding = _under_attack(campaign) or _on_a_set(values) or best_clean(values)
     finding = finding or "The rows define no figure by which anything could be concluded."
     sure = (_apart(campaign), _health_words(campaign), overstated(campaign))
-    found = (finding, family_words(campaign), missed_words(campaign), unlearnt)
-    return Opening(tuple(filter(None, found)), table, tuple(filter(None, sure)))
+    sentences = (finding, family_words(campaign), missed_words(campaign), unlearnt)
+    return Opening(tuple(filter(None, sentences)), table, tuple(filter(None, sure)))
 
 
 def _apart(campaign: Campaign) -> str:

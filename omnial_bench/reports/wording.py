@@ -27,6 +27,12 @@ def percent(value: float) -> str:
     return f"{show(value, 'percent')}\u00a0%"
 
 
+def mean_of(figures: Iterable[float]) -> float:
+    """The mean of those that are known; NaN of none."""
+    known = [figure for figure in figures if not math.isnan(figure)]
+    return sum(known) / len(known) if known else math.nan
+
+
 def moved_words(before: float, after: float) -> str:
     return f"{100 * before:.1f}\u00a0→\u00a0{percent(after)}"
 
