@@ -79,6 +79,16 @@ class Capped(Honest):
         return bent(super().forward(images), lambda odds: odds.clamp_max(5.5))
 
 
+class Blanked(Honest):
+    """What is darker than the middle of the noise is shown as grey: half of the pixels have no gradient where an image
+    lies, and one within a ball."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        dark = (images.detach().mean(1, keepdim=True) < 0.4).to(images)
+        shown = images * (1 - dark) + 0.4 * dark
+        return self.compare(shown, shown)
+
+
 def blur(images: Tensor, side: int) -> Tensor:
     return F.avg_pool2d(images, side, stride=1, padding=side // 2, count_include_pad=False)
 

@@ -49,8 +49,7 @@ class Looks:
         where its objective does not look at them."""
         if threat.objective not in HELD_AGAINST_RIVALS or not threat.eps:
             return []
-        eps = min(threat.eps, LARGEST) if threat.norm == "linf" else threat.eps
-        ball = ThreatModel(eps=eps, norm=threat.norm)
+        ball = ball_of(threat)
         key = category, ball.norm, ball.eps
         if begin is None and key in self._rivals:
             return self._rivals[key]
@@ -102,6 +101,12 @@ class Part(NamedTuple):
     """The truth where the images have moved in their frame; None: it is as it was."""
     sizes: tuple[float, ...] = ()
     """Of each attacked image the smallest change across the threshold, where the attack looks for it."""
+
+
+def ball_of(threat: Threat) -> ThreatModel:
+    """Where noise is drawn that a threat's images are stirred by."""
+    eps = min(threat.eps, LARGEST) if threat.norm == "linf" else threat.eps
+    return ThreatModel(eps=eps, norm=threat.norm)
 
 
 def attack_images(

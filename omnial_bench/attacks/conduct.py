@@ -13,6 +13,9 @@ from omnial_bench.attacks.evidence import Model, Verdict, is_huge, judged, not_r
 WHOLE = 0.98
 """The least cosine of slopes told and slopes measured: trained detectors gave 0.987 and more, and at the shortest step
 0.80 to 0.999 once their reconstruction was detached: what matters little is not seen."""
+UNFELT = 0.05
+"""The largest share of a map's movement that pixels without a gradient may be alone in: networks on features, cropped
+or not, gave 0; a mask over a white background 0.57 and more, a range clipped a level inside 0.75 and more."""
 FREE = 0.02
 """Share of the pixels that may lie at an end of the scores' range: so much less can an attack that follows a gradient
 find, and whole points of a figure are read. A memory and an autoencoder on ImageNet features gave 0."""
@@ -196,6 +199,23 @@ def gradient_is_whole(model: Model) -> Verdict:
         "part of the detector hides its gradient, rounds what it says, as in bfloat16, or mixes the images of a batch; "
         "in doubt is every figure of a gradient attack on this model",
         category="all", set=worst["set"], figure=worst["agreement"], reference=WHOLE,
+    )  # fmt: skip
+
+
+def gradient_reaches_all_pixels(model: Model) -> Verdict:
+    """Slopes tell nothing of what is flat about an image: a pixel there stays where it is, whatever it could do."""
+    known = model.attempts[model.attempts["unfelt"].notna()]
+    if known.empty:
+        return not_run(
+            "an attack beside which pixels without a gradient were moved, as in suites quick, white-box and health"
+        )
+    worst = records_of(known.sort_values("unfelt", ascending=False, kind="stable"))[0]
+    return judged(
+        worst["unfelt"] <= UNFELT,
+        f"noise on the pixels without a gradient does {worst['unfelt']:.1%} of what noise on all pixels does to the map",
+        "preprocessing that is flat there, as a mask or a clipped range, hides them from the attack; in doubt is every "
+        "figure of a gradient attack on this model; let that step pass its gradient as it comes",
+        category="all", set=worst["set"], figure=worst["unfelt"], reference=UNFELT,
     )  # fmt: skip
 
 

@@ -153,6 +153,7 @@ CHECKS: Mapping[str, Callable[[Model], Verdict]] = {
     "loss moves": conduct.loss_moves,
     "no zero gradients": conduct.no_zero_gradients,
     "gradient is whole": conduct.gradient_is_whole,
+    "gradient reaches all pixels": conduct.gradient_reaches_all_pixels,
     "scores do not saturate": conduct.scores_do_not_saturate,
     "Square does not beat PGD": gradient_beats_square,
     "bound holds": conduct.bound_holds,

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from omnial_bench.attacks.attacking import Part
+from omnial_bench.attacks.attacking import Part, ball_of
 from omnial_bench.attacks.levels import keeps, largest_change
 from omnial_bench.attacks.objectives import image_score, linear
+from omnial_bench.attacks.plateaus import unfelt
 from omnial_bench.attacks.sets.compose import Composed, generator_for
 from omnial_bench.attacks.slopes import agreement
 from omnial_bench.attacks.threats import aim_of, eps_text, kind_of, threat_model
@@ -96,8 +97,8 @@ def check_slopes(
     """Hold the gradient of the model against forward passes, in float32.
 
     That of the map for `linear`, to which every pixel's log-odds counts alike, whatever attacks, beside the first
-    threat of goal `any` that takes one; that of an image score which is none of the map's beside the first that goes
-    for it.
+    threat of goal `any` that takes one, and what pixels without a gradient do to it in that threat's ball; that of an
+    image score which is none of the map's beside the first that goes for it.
     """
     part = images.batch(range(min(HELD, len(images))), device)
     places = (examined(attempts, suite), linear), (examined(attempts, suite, "image"), image_score)
@@ -108,6 +109,10 @@ def check_slopes(
             cosine = agreement(target, part.images, part.masks, objective, generator_for(seed, "slopes", category))
             known = [each for each in (attempts[at].agreement, cosine) if each is not None]
             attempts[at] = replace(attempts[at], agreement=min(known, default=None))
+            if objective is linear:
+                ball, generator = ball_of(suite.threats[at]), generator_for(seed, "plateaus", category)
+                share = unfelt(target, part.images, part.masks, objective, ball, generator)
+                attempts[at] = replace(attempts[at], unfelt=share)
 
 
 def examined(attempts: list[Attempt], suite: Suite, aim: str = "") -> int | None:

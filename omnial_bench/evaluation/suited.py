@@ -1,11 +1,14 @@
 """Whether a detector has the gradient that a suite takes of it."""
 
+from fractions import Fraction
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from omnial_bench.attacks.conduct import WHOLE
+from omnial_bench.attacks.conduct import UNFELT, WHOLE
 from omnial_bench.attacks.objectives import balanced, image_score
+from omnial_bench.attacks.plateaus import unfelt
 from omnial_bench.attacks.slopes import agreement
 from omnial_bench.attacks.threats import kind_of
 from omnial_bench.attacks.victim import victim
@@ -14,7 +17,10 @@ from omnial_bench.defences.base import Defence
 from omnial_bench.errors import UserError
 from omnial_bench.models.outside.adapter import Adapted
 from omnial_bench.models.outside.gradients import REFUSED, ForwardOnly, named, not_whole
-from omnial_bench.types import Detector
+from omnial_bench.types import Detector, ThreatModel
+
+NEAR = ThreatModel(eps=Fraction(8, 255))
+"""Where pixels without a gradient are moved."""
 
 
 def takes_gradient(suite: Suite) -> list[str]:
@@ -41,8 +47,8 @@ def check_suited(detector: Detector, suite: Suite, name: str) -> None:
 
 def check_gradient(detector: Detector, images: Float[Tensor, "b 3 h w"]) -> float:
     """The cosine of a detector's slopes as its gradient tells them and as forward passes measure them, on normal
-    images, for its map and its image score; the lower of the two. UserError where it is below 0.98: part of the
-    gradient is cut, and attacks would find less than there is."""
+    images, for its map and its image score; the lower of the two. UserError where it is below 0.98, or where pixels
+    without a gradient move the map: part of the gradient is cut, and attacks would find less than there is."""
     name = named(detector.module) if isinstance(detector, Adapted) else type(detector).__name__
     truth = torch.zeros(len(images), *images.shape[2:], dtype=torch.bool, device=images.device)
     cosines = []
@@ -50,6 +56,7 @@ def check_gradient(detector: Detector, images: Float[Tensor, "b 3 h w"]) -> floa
         try:
             with victim([detector]) as target:
                 cosine = agreement(target, images, truth, objective, torch.Generator().manual_seed(0))
+                share = unfelt(target, images, truth, balanced, NEAR, torch.Generator().manual_seed(0)) or 0.0
         except UserError as error:
             if str(error).startswith(REFUSED):
                 raise
@@ -58,5 +65,7 @@ def check_gradient(detector: Detector, images: Float[Tensor, "b 3 h w"]) -> floa
             raise not_whole(name, "its output does not move when its input does")
         if cosine < WHOLE:
             raise not_whole(name, f"slopes told and measured agree to a cosine of {cosine:.3f}, not {WHOLE}")
+        if share > UNFELT:
+            raise not_whole(name, f"pixels without a gradient do {share:.0%} of what all pixels do to its map")
         cosines.append(cosine)
     return min(cosines)
