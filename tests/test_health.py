@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from masked import SIDE, Blanked, Capped, Cut, Detached, Floored, Honest, Quantised, Saturated, toy_images
+from masked import SIDE, Capped, Cut, Detached, Floored, Honest, Quantised, Rounded, Saturated, toy_images
 
 import omnial_bench as ob
 from omnial_bench.attacks.building import BUILDERS
@@ -288,7 +288,18 @@ def test_frames_read_from_files_give_the_same(tmp_path) -> None:
     rows = frame([result("p", 0.9), result("l", 0.5), result("n", 0.4)])
     attempts.to_csv(tmp_path / "attacks.csv", index=False)
     read = pd.read_csv(tmp_path / "attacks.csv", dtype=str, keep_default_na=False)
-    for name in ("n", "attacked", "flat", "largest_change", "steps", "restarts", "seed", "agreement", "unfelt", "saturated"):
+    for name in (
+        "n",
+        "attacked",
+        "flat",
+        "largest_change",
+        "steps",
+        "restarts",
+        "seed",
+        "agreement",
+        "unfelt",
+        "saturated",
+    ):
         read[name] = pd.to_numeric(read[name].replace("", None)).astype("float64")
     assert tuple(read.columns) == ATTEMPT_COLUMNS
     pd.testing.assert_frame_equal(health(rows, attempts), health(rows, read))
@@ -375,7 +386,9 @@ def examined(name: str) -> pd.DataFrame:
         Labels(detector=each, paradigm="unified", preset="", dataset="toy", seed=0, run="r") for each in ("other", name)
     ]
     first = "quantised" if name == "honest" else "honest"
-    kinds = {kind.__name__.lower(): kind for kind in (Honest, Detached, Quantised, Saturated, Cut, Floored, Capped, Blanked)}
+    kinds = {
+        kind.__name__.lower(): kind for kind in (Honest, Detached, Quantised, Saturated, Cut, Floored, Capped, Rounded)
+    }
     other, own = (Target(detector=kinds[k](), labels=one) for k, one in zip((first, name), labels, strict=True))
     images = toy_images()
     found = Outcome()
@@ -418,7 +431,16 @@ def test_masked_detectors_work_and_are_caught_and_each_leaves_its_own_trace(name
         ("cut", {"gradient is whole", "white-box beats transfer"}),
         ("floored", {"scores do not saturate"}),
         ("capped", {"scores do not saturate"}),
-        ("blanked", {"gradient reaches all pixels", "nothing else harms more", "white-box beats transfer"}),
+        (
+            "rounded",
+            {
+                "gradient reaches all pixels",
+                "gradient is whole",
+                "iterative beats one-step",
+                "nothing else harms more",
+                "white-box beats transfer",
+            },
+        ),
     ],
 )
 def test_other_faults_are_caught_by_their_checks_alone(name: str, checks: set[str]) -> None:

@@ -10,19 +10,29 @@ from test_slopes import Before
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.attacks.objectives import linear
+from omnial_bench.attacks.apgd import DenseAPGD
+from omnial_bench.attacks.objectives import balanced
+from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.plateaus import unfelt
 from omnial_bench.attacks.victim import victim
-from omnial_bench.data.images import to_float
+from omnial_bench.data.images import Images, to_float
 from omnial_bench.types import ThreatModel
 
+Change = Callable[[Tensor], Tensor]
+BALL = ThreatModel(eps=Fraction(8, 255))
 
-def of(change: Callable[[Tensor], Tensor], eps: Fraction = Fraction(8, 255)) -> float | None:
-    """Of a toy detector that is shown its images changed; a third of their pixels are white, and some black."""
+
+def shown_to() -> tuple[Images, Tensor]:
+    """Toy images with more contrast: a third of their pixels are white, and some black."""
     toy = toy_images()
-    images = (4 * to_float(toy.images, torch.device("cpu")) - 1).clamp(0, 1)
+    return toy, (4 * to_float(toy.images, torch.device("cpu")) - 1).clamp(0, 1)
+
+
+def of(change: Change, eps: Fraction = BALL.eps) -> float | None:
+    """Of a toy detector that is shown its images changed."""
+    toy, images = shown_to()
     with victim([Before(Honest(), change)]) as target:
-        return unfelt(target, images, toy.masks, linear, ThreatModel(eps=eps), torch.Generator().manual_seed(0))
+        return unfelt(target, images, toy.masks, ThreatModel(eps=eps), torch.Generator().manual_seed(0))
 
 
 def blanked(images: Tensor) -> Tensor:
@@ -34,14 +44,30 @@ def cropped(images: Tensor) -> Tensor:
     return F.pad(images[..., 4:-4, 4:-4], (4, 4, 4, 4))
 
 
-@pytest.mark.parametrize("change", [lambda shown: shown, lambda shown: shown.clamp(0, 1), cropped])
-def test_what_is_felt_or_has_no_effect_counts_nothing(change: Callable[[Tensor], Tensor]) -> None:
+def banded(images: Tensor) -> Tensor:
+    """Flat from 0.6 to 0.61, which is left away from grey as well as towards it."""
+    inside = ((images.detach() > 0.6) & (images.detach() < 0.61)).to(images)
+    return images * (1 - inside) + 0.7 * inside
+
+
+def rounded(images: Tensor) -> Tensor:
+    dark = (images.detach() < 0.5).to(images)
+    return images * (1 - dark) + dark * (images * 30).round() / 30
+
+
+LEFT = (blanked, banded, lambda shown: shown.clamp(2 / 255, 253 / 255), F.hardtanh)
+"""What is flat at an image and left within eight grey levels."""
+
+
+@pytest.mark.parametrize("change", [lambda shown: shown, lambda shown: shown.clamp(0, 1), cropped, *LEFT])
+def test_what_is_felt_where_attacks_begin_or_has_no_effect_counts_nothing(change: Change) -> None:
     assert of(change) == 0
 
 
-@pytest.mark.parametrize("change", [blanked, lambda shown: shown.clamp(2 / 255, 253 / 255), F.hardtanh])
-def test_what_is_flat_at_an_image_and_not_about_it_counts(change: Callable[[Tensor], Tensor]) -> None:
-    assert of(change) > 0.1  # type: ignore[operator]
+@pytest.mark.parametrize("change", [rounded, lambda shown: (shown * 30).round() / 30])
+def test_what_is_flat_all_over_the_ball_and_moves_the_map_counts(change: Change) -> None:
+    found = of(change)
+    assert found is not None and found > 0.2
 
 
 def test_what_is_flat_in_all_of_the_ball_counts_nothing() -> None:
@@ -51,3 +77,29 @@ def test_what_is_flat_in_all_of_the_ball_counts_nothing() -> None:
 
 def test_where_noise_moves_nothing_nothing_is_told() -> None:
     assert of(lambda shown: 0 * shown) is None
+
+
+@pytest.mark.parametrize("change", LEFT)
+@pytest.mark.parametrize("attack", [DensePGD, DenseAPGD])
+def test_attacks_find_what_they_find_without_the_plateau(attack: type[DensePGD], change: Change) -> None:
+    """From the images themselves, and measured where nothing hides."""
+    toy, images = shown_to()
+    with victim([Honest()]) as plain, victim([Before(Honest(), change)]) as target:
+        gains = []
+        for each in (plain, target):
+            generator = torch.Generator().manual_seed(0)
+            done = attack(each, BALL, generator=generator, objective=balanced, steps=10, random_start=False)
+            gains.append(each.value(done(images, toy.masks), toy.masks, balanced).mean())
+    assert gains[1] > 0.9 * gains[0]
+
+
+@pytest.mark.parametrize("ball", [BALL, ThreatModel(eps=Fraction(1), norm="l2")])
+def test_region_and_ball_are_kept(ball: ThreatModel) -> None:
+    toy, images = shown_to()
+    where = torch.zeros_like(toy.masks)
+    where[:, :16] = True
+    with victim([Before(Honest(), blanked)]) as target:
+        generator = torch.Generator().manual_seed(0)
+        done = DensePGD(target, ball, generator=generator, steps=2)(images, toy.masks, where)
+    assert torch.equal(done[..., 16:, :], images[..., 16:, :])
+    assert ball.distance(done, images).max() <= float(ball.eps) + 1e-6

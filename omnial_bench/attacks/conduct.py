@@ -15,7 +15,7 @@ WHOLE = 0.98
 0.80 to 0.999 once their reconstruction was detached: what matters little is not seen."""
 UNFELT = 0.05
 """The largest share of a map's movement that pixels without a gradient may be alone in: networks on features, cropped
-or not, gave 0; a mask over a white background 0.57 and more, a range clipped a level inside 0.75 and more."""
+or not, gave 0."""
 FREE = 0.02
 """Share of the pixels that may lie at an end of the scores' range: so much less can an attack that follows a gradient
 find, and whole points of a figure are read. A memory and an autoencoder on ImageNet features gave 0."""
@@ -212,9 +212,9 @@ def gradient_reaches_all_pixels(model: Model) -> Verdict:
     worst = records_of(known.sort_values("unfelt", ascending=False, kind="stable"))[0]
     return judged(
         worst["unfelt"] <= UNFELT,
-        f"noise on the pixels without a gradient does {worst['unfelt']:.1%} of what noise on all pixels does to the map",
-        "preprocessing that is flat there, as a mask or a clipped range, hides them from the attack; in doubt is every "
-        "figure of a gradient attack on this model; let that step pass its gradient as it comes",
+        f"noise on the pixels without a gradient does {worst['unfelt']:.1%} of what that on all does to the map",
+        "preprocessing that is flat there, as where values are rounded, hides them from the attack; in doubt is every "
+        "figure of a gradient attack on this model",
         category="all", set=worst["set"], figure=worst["unfelt"], reference=UNFELT,
     )  # fmt: skip
 

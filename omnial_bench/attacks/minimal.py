@@ -11,6 +11,7 @@ from omnial_bench.attacks.aim import Aim, Masks, Objective, PerImage
 from omnial_bench.attacks.dense import RecordAttack
 from omnial_bench.attacks.directions import within
 from omnial_bench.attacks.objectives import image_score, peaks
+from omnial_bench.attacks.plateaus import off_plateaus
 from omnial_bench.errors import UserError
 from omnial_bench.types import RGB, Prediction
 
@@ -40,6 +41,8 @@ class Minimal(RecordAttack):
     asked in its turn. The search ends where neither takes less, or after `steps` passes in all; an image that is done
     costs none. Where a detector has one of the two gradients, that is either.
 
+    Either begins where `off_plateaus` says.
+
     No losses are kept, for the images of a step are at different radii.
 
     `sizes` are the smallest radii of the last call in pixel units: 0 for an image on that side already, infinite where
@@ -60,7 +63,7 @@ class Minimal(RecordAttack):
                 "normal images; hold more of them out (validation), or give held_out images"
             )
         eps, count = float(self.threat.eps), len(clean)
-        attacked, shown, crossing = clean.clone(), clean.clone(), clean.clone()
+        attacked, shown, crossing, begin = clean.clone(), clean.clone(), clean.clone(), clean
         radius, below, above = (clean.new_full((count,), size) for size in (eps, eps * FLOOR, math.inf))
         tries, active = torch.zeros_like(radius), torch.ones_like(radius, dtype=torch.bool)
         by_map = ~self._is_to_rise(target)
@@ -68,7 +71,7 @@ class Minimal(RecordAttack):
         closest = clean.new_full((count,), -math.inf)
         whole = max(1, min(2 * self.steps // 5, self.steps // 2 - 1))
         patience = torch.full_like(radius, whole)
-        for _ in range(self.steps):
+        for step in range(self.steps):
             rows = active.nonzero()[:, 0]
             if not len(rows):
                 break
@@ -82,7 +85,7 @@ class Minimal(RecordAttack):
             anew = over & torch.isinf(above[rows]) & ~turned_about[rows]
             again = rows[anew]
             by_map[again], turned_about[again] = ~by_map[again], True
-            attacked[again], tries[again] = clean[again], 0
+            attacked[again], tries[again] = begin[again], 0
             won, lost = rows[crossed], rows[over & ~anew]
             crossing[won] = attacked[won]
             above[won] = torch.minimum(radius[won], (attacked - clean)[won].abs().flatten(1).amax(1))
@@ -97,6 +100,9 @@ class Minimal(RecordAttack):
             tries[turned], patience[turned] = 0, self.options.patience
             shrink = (radius[turned] / above[turned])[:, None, None, None]
             attacked[turned] = clean[turned] + shrink * (crossing[turned] - clean[turned])
+            if step == 0:
+                begin = off_plateaus(self.model, clean, clean, self.threat, (slope == 0) & region[:, None])
+                attacked = begin.clone()
             moving = active[rows] & ~anew
             rows, slope = rows[moving], slope[moving]
             longest = radius[rows] * torch.where(torch.isinf(above[rows]), min(1.0, OPENING / whole), 1.0)

@@ -11,6 +11,7 @@ from omnial_bench.attacks.aim import Masks, Objective, PerImage
 from omnial_bench.attacks.dense import DenseAttack
 from omnial_bench.attacks.directions import ascent, gathered, within
 from omnial_bench.attacks.objectives import balanced
+from omnial_bench.attacks.plateaus import off_plateaus
 from omnial_bench.attacks.settings import TOGETHER
 from omnial_bench.attacks.threats import first_step
 from omnial_bench.attacks.victim import Lookout
@@ -42,6 +43,9 @@ class DensePGD(DenseAttack):
     direction before (see `gathered`). The random start is uniform in the L-infinity ball and, in L2, of a uniform
     direction and radius. Of several `restarts` the first alone can be the image itself, and each image keeps what its
     objective calls the strongest.
+
+    Pixels that have no gradient at a start, as behind a mask that blanks a white background, begin at another place of
+    the ball (`off_plateaus`).
 
     `losses` holds the mean loss of the last call, over its images and starts, before each step; where it chooses
     between a random start and images that another has left, that of the former comes first. `flat` counts its images
@@ -99,7 +103,10 @@ class DensePGD(DenseAttack):
                     before.append(loss)
                 starts = [begun]
             regions = None if region is None else region.repeat(n, 1, 1, 1)
-            run = self.climb(clean.repeat(n, 1, 1, 1), regions, torch.cat(starts), lookout)
+            begin, origins = torch.cat(starts), clean.repeat(n, 1, 1, 1)
+            if self.begin is None and lookout.recalls:
+                begin = self._off_plateaus(begin, origins, regions, lookout)
+            run = self.climb(origins, regions, begin, lookout)
             losses.append(run.losses)
             flat &= run.flat.view(n, -1).all(0)
             for version, its_gain in zip(run.images.chunk(n), run.gain.chunk(n), strict=True):
@@ -151,6 +158,12 @@ class DensePGD(DenseAttack):
         begun = torch.where(wide, begin, start)
         lookout.know(begun, torch.where(better, its_loss, loss), torch.where(wide, its_slope, slope))
         return begun, loss, (slope == 0).flatten(1).all(1)
+
+    def _off_plateaus(self, begin: RGB, clean: RGB, region: Tensor | None, lookout: Lookout) -> RGB:
+        """Where a step has a gradient to follow: the climb's first look, so that it costs no pass where all pixels
+        have one."""
+        still = lookout.gradient(begin, 0.0)[1] == 0
+        return off_plateaus(self.model, begin, clean, self.threat, still if region is None else still & region)
 
     def _start(self, clean: RGB, region: Tensor | None, number: int) -> RGB:
         if number == 0 and not self.random_start:

@@ -44,6 +44,11 @@ class _Diverse(Lookout):
         super().__init__(attack.model, truth, attack.objective, towards=attack.targeted)
         self.attack = attack
 
+    @property
+    def recalls(self) -> bool:
+        """Never: each look is at other images."""
+        return False
+
     def gradient(self, images: RGB, progress: float) -> tuple[PerImage, RGB]:
         """Objective of the images as they are shown, and its gradient to the images as they are."""
         grid = self._grid(images)

@@ -126,6 +126,11 @@ class Lookout:
         self._seen: Tensor | None = None
         self._loss = self._slope = torch.zeros(())
 
+    @property
+    def recalls(self) -> bool:
+        """Whether an image that is looked at again costs no pass."""
+        return self.objective in STEADY
+
     def know(self, images: RGB, loss: PerImage, slope: RGB) -> None:
         """Takes what has been seen of these images for the last look."""
         self._seen, self._loss, self._slope = images, loss, slope
@@ -157,7 +162,7 @@ class Lookout:
 
     def _moved(self, images: RGB) -> Int64[Tensor, " n"] | None:
         """The images that have moved since the last look; None for all of them."""
-        if self._seen is None or self.objective not in STEADY:
+        if self._seen is None or not self.recalls:
             return None
         rows = (images != self._seen).flatten(1).any(1).nonzero()[:, 0]
         return None if len(rows) == len(images) else rows

@@ -111,7 +111,7 @@ def check_slopes(
             attempts[at] = replace(attempts[at], agreement=min(known, default=None))
             if objective is linear:
                 ball, generator = ball_of(suite.threats[at]), generator_for(seed, "plateaus", category)
-                share = unfelt(target, part.images, part.masks, objective, ball, generator)
+                share = unfelt(target, part.images, part.masks, ball, generator)
                 attempts[at] = replace(attempts[at], unfelt=share)
 
 

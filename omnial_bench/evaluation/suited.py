@@ -56,7 +56,7 @@ def check_gradient(detector: Detector, images: Float[Tensor, "b 3 h w"]) -> floa
         try:
             with victim([detector]) as target:
                 cosine = agreement(target, images, truth, objective, torch.Generator().manual_seed(0))
-                share = unfelt(target, images, truth, balanced, NEAR, torch.Generator().manual_seed(0)) or 0.0
+                share = unfelt(target, images, truth, NEAR, torch.Generator().manual_seed(0)) or 0.0
         except UserError as error:
             if str(error).startswith(REFUSED):
                 raise

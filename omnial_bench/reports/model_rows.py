@@ -18,7 +18,10 @@ from omnial_bench.reports.values import METRIC_TITLES, Values
 Notes = tuple[tuple[str, str], ...]
 Cells = frozenset[tuple[int, str]]
 """Some cells of a table by row and key of the column."""
-WIDE = (LEARNT, "huge eps breaks", "no zero gradients", "gradient is whole", "gradient reaches all pixels", "scores do not saturate")
+WIDE = (
+    LEARNT, "huge eps breaks", "no zero gradients", "gradient is whole", "gradient reaches all pixels",
+    "scores do not saturate",
+)  # fmt: skip
 """Checks that put every gradient attack on a model in doubt where they fail."""
 UNSETTLED = "more steps change little"
 PRINTED = "nothing else harms more"
