@@ -95,8 +95,8 @@ class Attempt:
     agreement: float | None = None
     """Cosine of the slopes that the gradient tells and those that forward passes measure; None where not looked at."""
     unfelt: float | None = None
-    """Share of what noise on all pixels does to the map that noise on those without a gradient does alone; None where
-    not looked at."""
+    """Share of what noise on all pixels does to the map that noise where none has a gradient does alone; None where not
+    looked at."""
     options: str = ""
     """What the threat sets of the attack's own options, such as `decay`."""
     saturated: float | None = None

@@ -431,16 +431,7 @@ def test_masked_detectors_work_and_are_caught_and_each_leaves_its_own_trace(name
         ("cut", {"gradient is whole", "white-box beats transfer"}),
         ("floored", {"scores do not saturate"}),
         ("capped", {"scores do not saturate"}),
-        (
-            "rounded",
-            {
-                "gradient reaches all pixels",
-                "gradient is whole",
-                "iterative beats one-step",
-                "nothing else harms more",
-                "white-box beats transfer",
-            },
-        ),
+        ("rounded", {"gradient reaches all pixels", "white-box beats transfer"}),
     ],
 )
 def test_other_faults_are_caught_by_their_checks_alone(name: str, checks: set[str]) -> None:

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from omnial_bench.attacks.apgd import DenseAPGD
 from omnial_bench.attacks.objectives import balanced
 from omnial_bench.attacks.pgd import DensePGD
-from omnial_bench.attacks.plateaus import unfelt
+from omnial_bench.attacks.plateaus import off_plateaus, unfelt
 from omnial_bench.attacks.victim import victim
 from omnial_bench.data.images import Images, to_float
-from omnial_bench.types import ThreatModel
+from omnial_bench.types import Detector, Prediction, ThreatModel
 
 Change = Callable[[Tensor], Tensor]
 BALL = ThreatModel(eps=Fraction(8, 255))
@@ -51,8 +51,30 @@ def banded(images: Tensor) -> Tensor:
 
 
 def rounded(images: Tensor) -> Tensor:
-    dark = (images.detach() < 0.5).to(images)
-    return images * (1 - dark) + dark * (images * 30).round() / 30
+    left = images[..., :16]
+    return torch.cat(((left * 30).round() / 30, images[..., 16:]), -1)
+
+
+def largest(images: Tensor) -> Tensor:
+    return F.interpolate(F.max_pool2d(images, 2), scale_factor=2)
+
+
+def median(images: Tensor) -> Tensor:
+    windows = F.unfold(F.pad(images, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None], 3)
+    return windows.median(1).values.view_as(images)
+
+
+def reddest(images: Tensor) -> Tensor:
+    return images.amax(1, keepdim=True).expand(-1, 3, -1, -1)
+
+
+class Differences(Detector):
+    """Its map is a signed second difference: in a sum over all pixels each image value cancels."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        kernel = torch.tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]])
+        odds = F.conv2d(images.mean(1, keepdim=True), kernel[None, None], padding=1)
+        return Prediction(torch.cat((torch.zeros_like(odds), odds), 1), pooling=5)
 
 
 LEFT = (blanked, banded, lambda shown: shown.clamp(2 / 255, 253 / 255), F.hardtanh)
@@ -62,6 +84,18 @@ LEFT = (blanked, banded, lambda shown: shown.clamp(2 / 255, 253 / 255), F.hardta
 @pytest.mark.parametrize("change", [lambda shown: shown, lambda shown: shown.clamp(0, 1), cropped, *LEFT])
 def test_what_is_felt_where_attacks_begin_or_has_no_effect_counts_nothing(change: Change) -> None:
     assert of(change) == 0
+
+
+@pytest.mark.parametrize(
+    "detector", [Differences(), Before(Honest(), largest), Before(Honest(), median), Before(Honest(), reddest)]
+)
+def test_pixels_that_others_keep_out_are_on_no_plateau(detector: Detector) -> None:
+    """Each of these has pixels without a gradient, and comes to them when others have moved: attacks begin as ever."""
+    toy, images = shown_to()
+    with victim([detector]) as target:
+        assert unfelt(target, images, toy.masks, BALL, torch.Generator().manual_seed(0)) == 0
+        begin = off_plateaus(target, images, images, BALL, torch.ones_like(images, dtype=torch.bool))
+    assert torch.equal(begin, images)
 
 
 @pytest.mark.parametrize("change", [rounded, lambda shown: (shown * 30).round() / 30])

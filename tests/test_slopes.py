@@ -106,6 +106,12 @@ def test_the_scale_of_log_odds_hides_nothing(scale: float, offset: float) -> Non
     assert honest > 0.99 and cut < 0.7
 
 
+def test_a_map_that_is_standardised_image_by_image_is_told() -> None:
+    """Of a normal image its mean is the same whatever its pixels do, but for rounding."""
+    mean = Other(Honest(), lambda odds, _: (odds - odds.mean((1, 2), keepdim=True)) / odds.std((1, 2), keepdim=True))
+    assert agreed(mean, objective=linear) > 0.99
+
+
 def test_a_map_with_kinks_is_told_by_a_shorter_step() -> None:
     """It goes up and down 1,500 times on the way from black to white."""
     kinked = Other(Honest(), lambda odds, images: odds + 0.1 * (1500 * images.mean(1) % 1.01 - 0.505).abs())

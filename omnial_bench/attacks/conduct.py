@@ -14,8 +14,8 @@ WHOLE = 0.98
 """The least cosine of slopes told and slopes measured: trained detectors gave 0.987 and more, and at the shortest step
 0.80 to 0.999 once their reconstruction was detached: what matters little is not seen."""
 UNFELT = 0.05
-"""The largest share of a map's movement that pixels without a gradient may be alone in: networks on features, cropped
-or not, gave 0."""
+"""The largest share of a map's movement that plateaus of its input may do alone: networks on features, cropped or not,
+gave 0."""
 FREE = 0.02
 """Share of the pixels that may lie at an end of the scores' range: so much less can an attack that follows a gradient
 find, and whole points of a figure are read. A memory and an autoencoder on ImageNet features gave 0."""
@@ -207,12 +207,12 @@ def gradient_reaches_all_pixels(model: Model) -> Verdict:
     known = model.attempts[model.attempts["unfelt"].notna()]
     if known.empty:
         return not_run(
-            "an attack beside which pixels without a gradient were moved, as in suites quick, white-box and health"
+            "an attack beside which plateaus of the input were looked for, as in suites quick, white-box and health"
         )
     worst = records_of(known.sort_values("unfelt", ascending=False, kind="stable"))[0]
     return judged(
         worst["unfelt"] <= UNFELT,
-        f"noise on the pixels without a gradient does {worst['unfelt']:.1%} of what that on all does to the map",
+        f"noise where no pixel has a gradient does {worst['unfelt']:.1%} of what noise everywhere does to the map",
         "preprocessing that is flat there, as where values are rounded, hides them from the attack; in doubt is every "
         "figure of a gradient attack on this model",
         category="all", set=worst["set"], figure=worst["unfelt"], reference=UNFELT,

@@ -44,8 +44,8 @@ class DensePGD(DenseAttack):
     direction and radius. Of several `restarts` the first alone can be the image itself, and each image keeps what its
     objective calls the strongest.
 
-    Pixels that have no gradient at a start, as behind a mask that blanks a white background, begin at another place of
-    the ball (`off_plateaus`).
+    Regions that have no gradient at a start, as behind a mask that blanks a white background, begin at another place
+    of the ball (`off_plateaus`).
 
     `losses` holds the mean loss of the last call, over its images and starts, before each step; where it chooses
     between a random start and images that another has left, that of the former comes first. `flat` counts its images

@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.attacks.aim import Masks, Objective, PerImage
+from omnial_bench.attacks.aim import Aim, Masks, Objective, PerImage
+from omnial_bench.attacks.objectives import linear
 from omnial_bench.attacks.victim import Victim
-from omnial_bench.types import RGB
+from omnial_bench.types import RGB, Prediction
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +79,10 @@ def _best_cosine(
 ) -> float | None:
     """The largest cosine over the steps, up to one that is enough."""
     loss, gradient = victim.gradient(images, truth, objective)
-    # What is rounding follows the scores, of whatever scale: their offset cancels where kinds of pixels are compared.
-    offset = victim.value(images, torch.zeros_like(truth), objective)
+    # What is rounding follows the scores, of whatever scale: where kinds of pixels are compared their offset cancels,
+    # and in a plain mean over a map that is standardised, all.
+    told_of_all = _loudness if objective is linear else objective
+    offset = victim.value(images, torch.zeros_like(truth), told_of_all)
     size = torch.maximum(loss.abs(), offset.abs()).double()
     told = torch.stack([(gradient * direction).flatten(1).double().sum(1) for direction in directions])
     found: list[float] = []
@@ -95,6 +98,10 @@ def _best_cosine(
         if found and found[-1] > ENOUGH:
             break
     return max(found, default=None)
+
+
+def _loudness(prediction: Prediction, _: Aim) -> PerImage:
+    return prediction.log_odds.abs().flatten(1).mean(1)
 
 
 def _least_cosine(told: Float[Tensor, "d b"], measured: Float[Tensor, "d b"], rounding: PerImage) -> float | None:
