@@ -387,7 +387,7 @@ def test_images_that_cannot_move_leave_those_that_can() -> None:
 
 
 def test_a_gradient_of_zero_is_asked_for_once_and_counted() -> None:
-    """Once along the steps: four looks before tell that it is zero for all scores, and at both ends of the ball."""
+    """Once along the steps: a look before tells that it is zero at the end of the ball too."""
 
     class Rounded(Wavy):
         def forward(self, images: Tensor) -> Prediction:
@@ -397,7 +397,7 @@ def test_a_gradient_of_zero_is_asked_for_once_and_counted() -> None:
     images, truth = clean_images()
     images[1, :, 0, 0] = 1.0
     attacked, pgd = climb(DensePGD, detector := Rounded(), images, truth, random_start=False)
-    assert pgd.flat == 4 and detector.shown == [4] * 5
+    assert pgd.flat == 4 and detector.shown == [4, 4]
     assert torch.equal(attacked, images)
 
 

@@ -10,13 +10,15 @@ from test_slopes import Before
 from torch import Tensor
 from torch.nn import functional as F
 
+from omnial_bench.attacks import pgd
+from omnial_bench.attacks.aim import Objective
 from omnial_bench.attacks.apgd import DenseAPGD
-from omnial_bench.attacks.objectives import balanced
+from omnial_bench.attacks.objectives import balanced, image_score, linear
 from omnial_bench.attacks.pgd import DensePGD
 from omnial_bench.attacks.plateaus import off_plateaus, unfelt
 from omnial_bench.attacks.victim import victim
 from omnial_bench.data.images import Images, to_float
-from omnial_bench.types import Detector, Prediction, ThreatModel
+from omnial_bench.types import Detector, Goal, Prediction, ThreatModel
 
 Change = Callable[[Tensor], Tensor]
 BALL = ThreatModel(eps=Fraction(8, 255))
@@ -44,10 +46,10 @@ def cropped(images: Tensor) -> Tensor:
     return F.pad(images[..., 4:-4, 4:-4], (4, 4, 4, 4))
 
 
-def banded(images: Tensor) -> Tensor:
-    """Flat from 0.6 to 0.61, which is left away from grey as well as towards it."""
-    inside = ((images.detach() > 0.6) & (images.detach() < 0.61)).to(images)
-    return images * (1 - inside) + 0.7 * inside
+def filled(images: Tensor) -> Tensor:
+    """Grey in place of white: a jump, over which no gradient leads."""
+    white = (images.detach() > 0.98).to(images)
+    return images * (1 - white) + 0.5 * white
 
 
 def rounded(images: Tensor) -> Tensor:
@@ -77,7 +79,7 @@ class Differences(Detector):
         return Prediction(torch.cat((torch.zeros_like(odds), odds), 1), pooling=5)
 
 
-LEFT = (blanked, banded, lambda shown: shown.clamp(2 / 255, 253 / 255), F.hardtanh)
+LEFT = (blanked, lambda shown: shown.clamp(2 / 255, 253 / 255), F.hardtanh)
 """What is flat at an image and left within eight grey levels."""
 
 
@@ -94,7 +96,7 @@ def test_pixels_that_others_keep_out_are_on_no_plateau(detector: Detector) -> No
     toy, images = shown_to()
     with victim([detector]) as target:
         assert unfelt(target, images, toy.masks, BALL, torch.Generator().manual_seed(0)) == 0
-        begin = off_plateaus(target, images, images, BALL, torch.ones_like(images, dtype=torch.bool))
+        begin = off_plateaus(target, images, images, BALL, torch.ones_like(images, dtype=torch.bool), linear)
     assert torch.equal(begin, images)
 
 
@@ -125,6 +127,29 @@ def test_attacks_find_what_they_find_without_the_plateau(attack: type[DensePGD],
             done = attack(each, BALL, generator=generator, objective=balanced, steps=10, random_start=False)
             gains.append(each.value(done(images, toy.masks), toy.masks, balanced).mean())
     assert gains[1] > 0.9 * gains[0]
+
+
+@pytest.mark.parametrize("attack", [DensePGD, DenseAPGD])
+@pytest.mark.parametrize("objective", [balanced, image_score])
+@pytest.mark.parametrize("goal", ["any", "hide"])
+@pytest.mark.parametrize("restarts", [1, 2])
+@pytest.mark.parametrize("change", [*LEFT, filled])
+def test_no_attack_is_weaker_for_it(
+    attack: type[DensePGD], objective: Objective, goal: Goal, restarts: int, change: Change, monkeypatch
+) -> None:
+    """Image by image; what lies behind a jump may look like one great defect, which nothing hides."""
+    toy, images = shown_to()
+    labels = toy.masks if goal == "any" else torch.zeros_like(toy.masks)
+    gains = []
+    for without in (True, False):
+        with monkeypatch.context() as patch, victim([Before(Honest(), change)]) as target:
+            if without:
+                patch.setattr(pgd, "off_plateaus", lambda _, begin, *__: begin)
+            ball, generator = ThreatModel(eps=BALL.eps, goal=goal), torch.Generator().manual_seed(0)
+            made = attack(target, ball, generator=generator, objective=objective, steps=6, restarts=restarts)
+            done = made(images, labels)
+            gains.append(made.sign * target.value(done, labels, objective, towards=goal != "any"))
+    assert (gains[1] >= gains[0] - 1e-6).all()
 
 
 @pytest.mark.parametrize("ball", [BALL, ThreatModel(eps=Fraction(1), norm="l2")])

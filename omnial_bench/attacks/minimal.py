@@ -41,7 +41,7 @@ class Minimal(RecordAttack):
     asked in its turn. The search ends where neither takes less, or after `steps` passes in all; an image that is done
     costs none. Where a detector has one of the two gradients, that is either.
 
-    Either begins where `off_plateaus` says.
+    The second begins where `off_plateaus` says.
 
     No losses are kept, for the images of a step are at different radii.
 
@@ -101,8 +101,7 @@ class Minimal(RecordAttack):
             shrink = (radius[turned] / above[turned])[:, None, None, None]
             attacked[turned] = clean[turned] + shrink * (crossing[turned] - clean[turned])
             if step == 0:
-                begin = off_plateaus(self.model, clean, clean, self.threat, (slope == 0) & region[:, None])
-                attacked = begin.clone()
+                begin = off_plateaus(self.model, clean, clean, self.threat, (slope == 0) & region[:, None], image_score)
             moving = active[rows] & ~anew
             rows, slope = rows[moving], slope[moving]
             longest = radius[rows] * torch.where(torch.isinf(above[rows]), min(1.0, OPENING / whole), 1.0)

@@ -44,8 +44,8 @@ class DensePGD(DenseAttack):
     direction and radius. Of several `restarts` the first alone can be the image itself, and each image keeps what its
     objective calls the strongest.
 
-    Regions that have no gradient at a start, as behind a mask that blanks a white background, begin at another place
-    of the ball (`off_plateaus`).
+    Where regions have no gradient at a start, as behind a mask that blanks a white background, there is a climb more,
+    which begins with these elsewhere in the ball (`off_plateaus`), and each image keeps the stronger of both.
 
     `losses` holds the mean loss of the last call, over its images and starts, before each step; where it chooses
     between a random start and images that another has left, that of the former comes first. `flat` counts its images
@@ -104,9 +104,12 @@ class DensePGD(DenseAttack):
                 starts = [begun]
             regions = None if region is None else region.repeat(n, 1, 1, 1)
             begin, origins = torch.cat(starts), clean.repeat(n, 1, 1, 1)
+            off = begin
             if self.begin is None and lookout.recalls:
-                begin = self._off_plateaus(begin, origins, regions, lookout)
+                off = self._off_plateaus(begin, origins, regions, lookout)
             run = self.climb(origins, regions, begin, lookout)
+            if off is not begin:
+                run = self._joined(run, origins, regions, off, lookout, rows=(off != begin).flatten(1).any(1))
             losses.append(run.losses)
             flat &= run.flat.view(n, -1).all(0)
             for version, its_gain in zip(run.images.chunk(n), run.gain.chunk(n), strict=True):
@@ -163,7 +166,23 @@ class DensePGD(DenseAttack):
         """Where a step has a gradient to follow: the climb's first look, so that it costs no pass where all pixels
         have one."""
         still = lookout.gradient(begin, 0.0)[1] == 0
-        return off_plateaus(self.model, begin, clean, self.threat, still if region is None else still & region)
+        still = still if region is None else still & region
+        return off_plateaus(self.model, begin, clean, self.threat, still, self.objective)
+
+    def _joined(
+        self, run: Climb, clean: RGB, region: Tensor | None, begin: RGB, lookout: Lookout, *, rows: Bool[Tensor, " b"]
+    ) -> Climb:
+        """A climb, and of `rows` another from elsewhere where the objective calls that the stronger."""
+        part = self.lookout(lookout.truth[rows])
+        other = self.climb(clean[rows], None if region is None else region[rows], begin[rows], part)
+        gain, its_gain = (self.sign * part.value(images) for images in (run.images[rows], other.images))
+        better = its_gain > gain
+        images, losses, flat, gains = run.images.clone(), run.losses.clone(), run.flat.clone(), run.gain.clone()
+        images[rows] = torch.where(better[:, None, None, None], other.images, run.images[rows])
+        losses[:, rows] = torch.where(better, other.losses, run.losses[:, rows])
+        flat[rows] &= other.flat
+        gains[rows] = torch.where(better, its_gain, gain)
+        return Climb(images, losses, flat, gains)
 
     def _start(self, clean: RGB, region: Tensor | None, number: int) -> RGB:
         if number == 0 and not self.random_start:
