@@ -115,6 +115,19 @@ def test_the_white_box_suite_and_its_common_size(made: Campaign) -> None:
     assert [made.attacked(trial) for trial in made.goals.values()] == [64, 32, 32]
 
 
+def test_a_suite_that_aims_at_no_harm_to_all_does_not_open_a_report(made: Campaign) -> None:
+    """Such as `minimal`, which has more goals than `curve`, and `worst-case` where there is no `white-box`."""
+    suites = {each.name: each for each in made.evaluations}
+    suites["minimal"] = replace(
+        suites.pop("white-box"),
+        name="minimal",
+        trials=tuple(trial for trial in made.goals.values() if trial.goal != "any"),
+    )
+    for names, opens in ((("curve", "minimal"), "curve"), (("curve", "minimal", "worst-case"), "worst-case")):
+        one = replace(made, evaluations=tuple(suites[name] for name in names))
+        assert one.white_box is not None and one.white_box.name == opens
+
+
 def test_white_box_table_holds_values_falls_and_the_worst(made: Campaign, rows: pd.DataFrame) -> None:
     table = white_box.white_box_table(made)
     mine = (rows["category"] == "mean") & (rows["metric"] == "pixel_auroc") & (rows["detector"] == "jnld")

@@ -28,11 +28,13 @@ class Campaign:
 
     @property
     def white_box(self) -> Evaluation | None:
-        """The suite that attacks each model itself towards most goals at one size."""
-        own = [each for each in self.evaluations if each.own and each.control]
-        return max(
-            own, key=lambda each: (len(self._goals(each)), each.name == "white-box", len(each.own)), default=None
-        )
+        """The suite that attacks each model itself towards most goals at one size, any harm among them."""
+
+        def shows(suite: Evaluation) -> tuple[bool, int, bool, bool, int]:
+            goals = self._goals(suite)
+            return "any" in goals, len(goals), suite.name == "white-box", bool(suite.worst), len(suite.own)
+
+        return max((each for each in self.evaluations if each.own and each.control), key=shows, default=None)
 
     @property
     def goals(self) -> dict[str, Trial]:
