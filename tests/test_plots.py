@@ -208,3 +208,11 @@ def test_long_titles_leave_room_for_the_heat_maps(tmp_path: Path) -> None:
     values = Values(fake_rows(categories=("bottle",), counts=(83,)), titles=titles)
     for drawing in (plots.drops(values), plots.localisation(values), plots.reconstruction(values)):
         style.save(drawing, tmp_path)
+
+
+@pytest.mark.parametrize("width", [style.SINGLE, style.DOUBLE])
+def test_a_legend_is_no_wider_than_its_figure(width: float) -> None:
+    with style.panels(1, 1, 2.05, 0.65, width=width) as (figure, _):
+        style.legend(figure, {f"PatchCore separate {number}": {} for number in range(8)})
+    (drawn,) = figure.legends
+    assert drawn.get_window_extent().width <= figure.bbox.width

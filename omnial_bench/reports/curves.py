@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 METRICS = ("pixel_auroc", "pixel_ap", "image_auroc", "pixel_aupro")
 Curve = tuple[Trial, ...]
+CHANCE_WORDS = (
+    " Dotted: chance, 50 % for AUROC and the share of anomalous pixels for AP; the chance of AUPRO is not drawn."
+)
 
 
 def curves(campaign: Campaign) -> list[tuple[str, Evaluation, Curve]]:
@@ -37,6 +40,7 @@ def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: C
     values, points = campaign.values, _points(evaluation, curve)
     if not (metrics := _metrics(values, points)):
         return None
+    dotted = not all(math.isnan(_chance(values, points, metric)) for metric in metrics)
     across, width = min(len(metrics), 2), DOUBLE if len(metrics) > 1 else SINGLE
     shared = {"sharex": True, "gridspec_kw": {"wspace": 0.06}}
     with panels(len(metrics), across, 2.05, 0.65, width=width, **shared) as (figure, places):
@@ -44,13 +48,13 @@ def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: C
             _panel(axes, values, points, metric)
         for axes in places[-across:]:
             axes.set_xlabel("eps (levels of 255)" if curve[0].norm == "linf" else "eps (length in \u21132)")
-        legend(figure, lines_of(values) | {"chance": CHANCE_LINE})
+        legend(figure, lines_of(values) | ({"chance": CHANCE_LINE} if dotted else {}))
     caption = (
         f"Each metric against eps, {mean_words(values)}. Source: each model attacked itself (white-box), "
         f"{_attack_words(evaluation, curve)}; eps 0 is the clean value, the same images before any attack; "
-        f"{_count_words(values, points)}.{spread_words(values, points.values(), 'Bars:')} Dotted: chance, "
-        "50 % for AUROC and the share of anomalous pixels for AP; the chance of AUPRO is not drawn. "
-        "The axis of eps is linear up to its first size and then doubles at even steps." + _bound_words(curve, values)
+        f"{_count_words(values, points)}.{spread_words(values, points.values(), 'Bars:')}"
+        f"{CHANCE_WORDS if dotted else ''} The axis of eps is linear up to its first size and then doubles at even steps."
+        + _bound_words(curve, values)
     )
     return Drawing(name, caption, "Curves of each metric against the size of the perturbation, a line a model.", figure)
 

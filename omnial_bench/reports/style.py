@@ -152,12 +152,17 @@ def lines_of(values: Values, **changed: Any) -> dict[str, Style]:
 
 
 def legend(figure: "Figure", lines: Mapping[str, Style]) -> None:
-    """Lines by their labels above the figure, where they cover nothing."""
+    """Lines by their labels above the figure, where they cover nothing, in as many columns as it is wide for."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], **style, label=label) for label, style in lines.items()]
     columns = len(handles) if len(handles) <= 4 else min(4, (len(handles) + 1) // 2)
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, columnspacing=1.6, handlelength=2.6)
+    how: dict[str, Any] = {"loc": "outside upper center", "columnspacing": 1.6, "handlelength": 2.6}
+    while (drawn := figure.legend(handles=handles, ncols=columns, **how)).get_window_extent().width > figure.bbox.width:
+        if columns == 1:
+            break
+        drawn.remove()
+        columns -= 1
 
 
 def figures_of(values: Values, shown: Mapping[Any, Condition | None], metric: str) -> pd.DataFrame:
