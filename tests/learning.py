@@ -65,9 +65,9 @@ class Bright(nn.Module):
         return images.mean(1)
 
 
-def totals_of(detector: GradientTrained, batch: Synthetic, terms: list[str], steps: int = 8) -> list[float]:
+def totals_of(detector: GradientTrained, batch: Synthetic, terms: list[str], steps: int = 16) -> list[float]:
     """The loss in each step on one batch, by terms of these names, which move every parameter."""
-    optimiser, totals = torch.optim.Adam(detector.parameters(), lr=1e-2), []
+    optimiser, totals = torch.optim.Adam(detector.parameters(), lr=5e-3), []
     for _ in range(steps):
         losses = detector.loss(batch)
         assert list(losses) == terms

@@ -53,8 +53,8 @@ def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: C
         f"Each metric against eps, {mean_words(values)}. Source: each model attacked itself (white-box), "
         f"{_attack_words(evaluation, curve)}; eps 0 is the clean value, the same images before any attack; "
         f"{_count_words(values, points)}.{spread_words(values, points.values(), 'Bars:')}"
-        f"{CHANCE_WORDS if dotted else ''} The axis of eps is linear up to its first size and then doubles at even steps."
-        + _bound_words(curve, values)
+        f"{CHANCE_WORDS if dotted else ''} "
+        f"The axis of eps is linear up to its first size and then doubles at even steps.{_bound_words(curve, values)}"
     )
     return Drawing(name, caption, "Curves of each metric against the size of the perturbation, a line a model.", figure)
 
