@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from omnial_bench.attacks.aim import Masks, Objective, PerImage
-from omnial_bench.attacks.dense import DenseAttack
+from omnial_bench.attacks.dense import DenseAttack, stronger
 from omnial_bench.attacks.directions import ascent, gathered, within
 from omnial_bench.attacks.objectives import balanced
 from omnial_bench.attacks.plateaus import off_plateaus
@@ -178,10 +178,9 @@ class DensePGD(DenseAttack):
         gain, its_gain = (self.sign * part.value(images) for images in (run.images[rows], other.images))
         better = its_gain > gain
         images, losses, flat, gains = run.images.clone(), run.losses.clone(), run.flat.clone(), run.gain.clone()
-        images[rows] = torch.where(better[:, None, None, None], other.images, run.images[rows])
+        images[rows], gains[rows] = stronger(run.images[rows], gain, other.images, its_gain)
         losses[:, rows] = torch.where(better, other.losses, run.losses[:, rows])
         flat[rows] &= other.flat
-        gains[rows] = torch.where(better, its_gain, gain)
         return Climb(images, losses, flat, gains)
 
     def _start(self, clean: RGB, region: Tensor | None, number: int) -> RGB:

@@ -59,8 +59,10 @@ def unfelt(victim: Victim, images: RGB, truth: Masks, ball: ThreatModel, generat
     does nothing, as beyond a border that is cut off. Regions in which values are rounded make it large. None where
     noise moves nothing.
     """
-    begin = ball.project(images + ball.draw(tuple(images.shape), generator).to(images), images)
     flat = plateaus(victim, images).expand_as(images)
+    if not flat.any():
+        return 0.0
+    begin = ball.project(images + ball.draw(tuple(images.shape), generator).to(images), images)
     begin = off_plateaus(victim, begin, images, ball, flat, linear)
     still = flat & _unfelt_at(victim, begin, linear)
     if not still.any():
