@@ -59,8 +59,10 @@ def detector(count: int, **options: int) -> PatchCore:
     return made
 
 
-def test_distances_are_to_the_nearest_and_the_score_is_the_papers(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tile", [8, 512])
+def test_distances_are_to_the_nearest_and_the_score_is_the_papers(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coreset, "AT_ONCE", 100)
+    monkeypatch.setattr(coreset, "TILE", tile)
     made = detector(6, neighbours=3)
     assert made.memory.shape == (round(0.1 * 6 * 36), 152)
     images = torch.rand(2, 3, 48, 48)
