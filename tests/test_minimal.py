@@ -79,9 +79,9 @@ def test_it_is_within_a_step_of_the_closed_form(
 
 
 def searched(
-    detector: Detector, images: Tensor, threshold: float, steps: int, goal: str = "hide"
+    detector: Detector, images: Tensor, threshold: float, steps: int, goal: str = "hide", levels: int = 8
 ) -> tuple[Tensor, list[float]]:
-    record = threat("minimal", eps=Fraction(8, 255), goal=goal, objective="image_score", steps=steps)
+    record = threat("minimal", eps=Fraction(levels, 255), goal=goal, objective="image_score", steps=steps)
     with victim([detector], threshold=threshold) as target:
         attack = build_attack(target, record, torch.Generator().manual_seed(0))
         everywhere = torch.ones(len(images), *images.shape[2:], dtype=torch.bool)
@@ -135,6 +135,28 @@ def test_what_crosses_along_one_gradient_takes_no_more_than_along_the_other(
     found = torch.tensor(searched(detector, images, threshold, 40, goal)[1])
     far = (need > 0) & (need < 6 / 255)
     assert far.sum() > 2 and (found[far] > need[far] * (1 - 1e-4)).all() and (found[far] < 1.2 * need[far]).all()
+
+
+class Narrow(Linear):
+    """Its image score is how far an image is from a plane in many directions, which signs of its slope near slowly."""
+
+    def __init__(self, directions: int) -> None:
+        super().__init__(8)
+        self.directions = torch.randn(directions, 3 * 8 * 8, generator=torch.Generator().manual_seed(2))
+
+    def forward(self, images: Tensor) -> Prediction:
+        away = ((images - 0.5).flatten(1) @ self.directions.T).square().mean(1).sqrt()
+        return Prediction(super().forward(images).logits, score=away)
+
+
+@pytest.mark.parametrize("directions", [16, 64])
+def test_what_is_long_in_coming_is_looked_for_as_long_at_a_smaller_size(directions: int) -> None:
+    """A fifth of the lowest score is reached by 3 grey levels. With 64 directions halving alone stopped at 8.8: each
+    smaller size had four steps."""
+    detector, (images, _) = Narrow(directions), clean_images()
+    images = 0.5 + 0.04 * (images - 0.5)
+    lowest = float(detector(images).image_score.detach().min())
+    assert torch.tensor(searched(detector, images, lowest / 5, 40, levels=16)[1]).median() < 3 / 255
 
 
 def test_a_score_that_is_no_number_on_the_way_hides_nothing() -> None:

@@ -23,9 +23,11 @@ DOUBT = 0.8
 """Of the smallest radius that crossed, where the other gradient is asked whether it takes less."""
 DOWN = 2.0**-4
 """Of that radius, the lower end for the other gradient."""
+LESS, LONGER = 4, 2
+"""What part of a change that took steps to cross is tried next, and for how many times as many."""
 OPENING = 4
-"""Steps as long as the first at eps that make eps: where steps go from corner to corner of the ball, what was high
-comes back."""
+"""Steps as long as the first that make a radius: where steps go from corner to corner of the ball, what was high comes
+back."""
 
 
 class Minimal(RecordAttack):
@@ -33,13 +35,15 @@ class Minimal(RecordAttack):
 
     An image first has the whole eps, for two fifths of the `steps` at the most along the gradient of `peaks`, and for
     as many from the beginning along that of `image_score`, the other way about where the score is to rise; the first
-    that takes it across leads. The next radius is the geometric mean of both ends, the lower one `FLOOR` of eps at
-    first; its steps, each shorter than the one before, begin at the change that crossed last, shrunk to it. One step
-    across makes it the upper end; `patience` steps without, the lower one. Where the upper end is within a factor
-    `within` of the lower, the other gradient is asked at `DOUBT` of it. Where that crosses, it leads, with `DOWN` of
-    the upper end for the lower, for what was too small along the one may do along the other; and then the first is
-    asked in its turn. The search ends where neither takes less, or after `steps` passes in all; an image that is done
-    costs none. Where a detector has one of the two gradients, that is either.
+    that takes it across leads. Until a radius has failed, one `LESS` times smaller comes next where the last one took
+    more than a step to cross, for `LONGER` times as many: what is long in coming is so at a smaller size, too. Any
+    other is the geometric mean of both ends, the lower one `FLOOR` of eps at first. Steps, each shorter than the one
+    before, begin at the change that crossed last, shrunk to the radius. One step across makes it the upper end;
+    `patience` steps without, the lower one. Where the upper end is within a factor `within` of the lower, the other
+    gradient is asked at `DOUBT` of it. Where that crosses, it leads, with `DOWN` of the upper end for the lower, for
+    what was too small along the one may do along the other; and then the first is asked in its turn. The search ends
+    where neither takes less, or after `steps` passes in all; an image that is done costs none. Where a detector has one
+    of the two gradients, that is either.
 
     The second begins where `off_plateaus` says.
 
@@ -65,6 +69,7 @@ class Minimal(RecordAttack):
         eps, count = float(self.threat.eps), len(clean)
         attacked, shown, crossing, begin = clean.clone(), clean.clone(), clean.clone(), clean
         radius, below, above = (clean.new_full((count,), size) for size in (eps, eps * FLOOR, math.inf))
+        lowest = below.clone()
         tries, active = torch.zeros_like(radius), torch.ones_like(radius, dtype=torch.bool)
         by_map = ~self._is_to_rise(target)
         turned_about, asked, still = torch.zeros_like(active), torch.zeros_like(active), torch.ones_like(active)
@@ -96,15 +101,18 @@ class Minimal(RecordAttack):
             by_map[doubted], asked[doubted], below[doubted] = ~by_map[doubted], True, above[doubted] * DOWN
             active = active & (above > self.options.within * below) & ~(torch.isinf(above) & (below >= eps))
             turned = turned[active[turned]]
-            radius[turned] = torch.where(asked[turned], above[turned] * DOUBT, (below[turned] * above[turned]).sqrt())
-            tries[turned], patience[turned] = 0, self.options.patience
+            slow = ((tries > 1) & (below == lowest) & ~asked)[turned]
+            between = torch.where(slow, above[turned] / LESS, (below[turned] * above[turned]).sqrt())
+            radius[turned] = torch.where(asked[turned], above[turned] * DOUBT, between)
+            longer = torch.where(slow, (LONGER * tries[turned]).clamp_max(whole), 0)
+            tries[turned], patience[turned] = 0, longer.clamp_min(self.options.patience)
             shrink = (radius[turned] / above[turned])[:, None, None, None]
             attacked[turned] = clean[turned] + shrink * (crossing[turned] - clean[turned])
             if step == 0:
                 begin = off_plateaus(self.model, clean, clean, self.threat, (slope == 0) & region[:, None], image_score)
             moving = active[rows] & ~anew
             rows, slope = rows[moving], slope[moving]
-            longest = radius[rows] * torch.where(torch.isinf(above[rows]), min(1.0, OPENING / whole), 1.0)
+            longest = radius[rows] * (OPENING / patience[rows]).clamp_max(1.0)
             length = (longest * SHORTEST ** (tries[rows] / patience[rows]))[:, None, None, None]
             move = self.sign * length * within(slope.sign(), region[rows, None])
             size = radius[rows, None, None, None]
