@@ -27,7 +27,7 @@ from omnial_bench.models.fitting import fit_detector
 from omnial_bench.models.learned import Learned
 from omnial_bench.models.levels import cosine_gap, smoothed
 from omnial_bench.models.mkd import Cloner
-from omnial_bench.models.patchsvdd import LARGE, SMALL, STEPS, Encoder, spread
+from omnial_bench.models.patchsvdd import LARGE, SMALL, STEPS, Encoder, spread, taken
 from omnial_bench.models.registry import DETECTORS, build
 from omnial_bench.models.uniad import Attention, UniAD, apart
 from omnial_bench.synthesis import cutpaste, patch_pairs
@@ -268,12 +268,22 @@ def test_a_piece_is_blended_in_as_by_two_integrals_of_a_gaussian() -> None:
 def test_a_pass_over_an_image_gives_what_passes_over_its_patches_give(side: int) -> None:
     images = torch.rand(2, 3, 96, 80, generator=torch.Generator().manual_seed(0))
     encoder, step = Encoder(4, 8), STEPS[side]
-    places = encoder(images, side)
+    places = encoder(images)[side]
     assert places.shape[2:] == ((96 - side) // step + 1, (80 - side) // step + 1)
     patches = [images[..., step : step + side, :side], images[..., :side, -side:]]
     expected = [encoder.of_patches(patch) for patch in patches]
     for place, embedding in zip((places[..., 1, 0], places[..., 0, -1]), expected, strict=True):
         torch.testing.assert_close(place, embedding, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [SMALL, LARGE])
+def test_what_a_pass_gives_at_a_place_is_the_embedding_of_the_patch_there(side: int) -> None:
+    """Three places of each image, at even pixels, for a pass has no others."""
+    images = torch.rand(2, 3, 96, 80, generator=torch.Generator().manual_seed(0))
+    encoder, places = Encoder(4, 8), torch.tensor([[0, 0], [2, 16], [32, 8], [14, 6], [32, 16], [0, 10]])
+    patches = patch_pairs.crop(images.repeat_interleave(3, 0), places, side)
+    found = taken(encoder(images, every=True)[side], places)
+    torch.testing.assert_close(found, encoder.of_patches(patches), rtol=1e-4, atol=1e-5)
 
 
 def test_a_pixel_has_the_mean_of_the_patches_that_it_lies_in() -> None:

@@ -258,11 +258,13 @@ class PatchSVDDOptions(Options):
     size: LayerWidth = 64
     """Of an embedding."""
     patches: Count = 1
-    """Pairs of each kind an image of a batch."""
+    """Pairs of each kind an image of a batch, which are cut out of it."""
+    dense: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Pairs of neighbours an image that two passes over the whole of it give, in place of `patches` cut out."""
     weight: Weight = 1e-3
     """Of the distance of patches that almost coincide."""
     most: AtLeastOne | None = None
-    """Embeddings that a memory holds at the most; None: all."""
+    """Embeddings that a memory holds at the most, picked as PatchCore's are; None: all."""
     multiple: ClassVar[int] = 16
 
 

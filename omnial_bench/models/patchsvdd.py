@@ -5,23 +5,27 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnial_bench.models.coreset import nearest
+from omnial_bench.models.coreset import k_centres, nearest
 from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import in_full, roots, rows_of
 from omnial_bench.models.networks import draw
 from omnial_bench.models.options import PatchSVDDOptions as Options
-from omnial_bench.synthesis.patch_pairs import DIRECTIONS, coinciding, neighbours
+from omnial_bench.synthesis.patch_pairs import DIRECTIONS, changed, coinciding, neighbouring_places, neighbours
 from omnial_bench.types import RGB, Prediction
 
 SMALL, LARGE = 32, 64
 """Sides of the patches, in pixels."""
 STEPS = {SMALL: 4, LARGE: 16}
 """Pixels from one patch of an image to the next, by their side."""
+FINEST = 2
+"""Pixels between patches whose embeddings a pass over an image gives, of the encoder's one stride."""
 SLOPE = 0.1
+DRAWN = 10
+"""Times as many embeddings as a memory shall hold are drawn, of which its own are picked."""
 LEAST = 1e-4
 """Added to both maps, whose product is taken as a sum of logarithms."""
 
@@ -41,11 +45,11 @@ class Encoder(nn.Module):
         )
         self.join, self.out = nn.Conv2d(size, 4 * width, 2), nn.Conv2d(4 * width, size, 1)
 
-    def forward(self, images: RGB, side: int) -> Float[Tensor, "b d gh gw"]:
-        """Embeddings of all patches of a side, which lie as far apart as STEPS says."""
+    def forward(self, images: RGB, *, every: bool = False) -> dict[int, Float[Tensor, "b d gh gw"]]:
+        """Embeddings of all patches by their side, which lie as far apart as STEPS says, or FINEST with `every`."""
         places = self._small(images)
-        step = STEPS[side] // 2
-        return places[..., ::step, ::step] if side == SMALL else self._joined(places, SMALL // 2, step)
+        small, large = (1 if every else STEPS[side] // FINEST for side in (SMALL, LARGE))
+        return {SMALL: places[..., ::small, ::small], LARGE: self._joined(places, SMALL // FINEST, large)}
 
     def of_patches(self, patches: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
         """As `forward`, but only of what is needed."""
@@ -105,44 +109,53 @@ class PatchSVDD(Learned):
             self.register_buffer(name, None)
 
     def fit(self, normals: Iterable[RGB], generator: torch.Generator) -> None:
-        """A memory holds all embeddings of its kind, or as many as `options.most` of them, drawn."""
+        """A memory holds all embeddings of its kind, or `options.most` of them that none of the others is far from."""
         count, total = 0, torch.zeros(())
         for images in normals:
             count, total = count + len(images), total.to(images) + images.sum(0)
         self.centre = total / count
         super().fit(normals, generator)
-        self.small, self.large = (self._remembered(normals, side, generator) for side in STEPS)
+        every = [list(map(rows_of, self.encoder(images - self.centre).values())) for images in normals]
+        self.small, self.large = (self._chosen(torch.cat(rows), generator) for rows in zip(*every, strict=True))
 
     def optimizers(self, lr: float) -> Sequence[torch.optim.Optimizer]:
         return [torch.optim.Adam(self.parameters(), lr)]
 
     def loss(self, images: RGB, frozen: Features, generator: torch.Generator) -> Terms:  # noqa: ARG002
-        images = (images - self.centre).repeat_interleave(self.options.patches, 0)
+        images, dense = images - self.centre, self.options.dense
+        cut = images.repeat_interleave(self.options.patches, 0)
+        if dense is not None:
+            passes = [self.encoder(changed(images, generator), every=True) for _ in range(2)]
         terms = {}
         for side in STEPS:
-            first, second, which = neighbours(images, side, generator)
-            relation = self.relations[str(side)](self.encoder.of_patches(first), self.encoder.of_patches(second))
-            terms[f"position_{side}"] = F.cross_entropy(relation, which)
-            one, other = (self.encoder.of_patches(patches) for patches in coinciding(images, side, generator))
+            if dense is None:
+                *pair, which = neighbours(cut, side, generator)
+                first, second = map(self.encoder.of_patches, pair)
+            else:
+                *pair, which = neighbouring_places(dense * len(images), images.shape[2:], side, generator)
+                first, second = (taken(by[side], at) for by, at in zip(passes, pair, strict=True))
+                which = which.to(images.device)
+            terms[f"position_{side}"] = F.cross_entropy(self.relations[str(side)](first, second), which)
+            one, other = (self.encoder.of_patches(patches) for patches in coinciding(cut, side, generator))
             terms[f"svdd_{side}"] = self.options.weight * (one - other).norm(dim=1).mean()
         return terms
 
     def forward(self, images: RGB) -> Prediction:
         shown = images - self.centre
         maps = []
-        for side, memory in zip(STEPS, (self.small, self.large), strict=True):
-            embedded = self.encoder(shown, side).to(images.dtype)
+        for (side, found), memory in zip(self.encoder(shown).items(), (self.small, self.large), strict=True):
+            embedded = found.to(images.dtype)
             with in_full(images):
                 distances = _to_nearest(rows_of(embedded), memory)
                 maps.append(spread(distances.view(len(images), 1, *embedded.shape[2:]), side))
         return self.prediction(images, torch.stack([(part + LEAST).log() for part in maps]).sum(0))
 
-    def _remembered(self, normals: Iterable[Tensor], side: int, generator: torch.Generator) -> Float[Tensor, "n d"]:
-        every = [rows_of(self.encoder(images - self.centre, side)) for images in normals]
-        rows, most = torch.cat(every), self.options.most
+    def _chosen(self, rows: Float[Tensor, "m d"], generator: torch.Generator) -> Float[Tensor, "n d"]:
+        most = self.options.most
         if most is None or len(rows) <= most:
             return rows
-        return rows[torch.randperm(len(rows), generator=generator)[:most].to(rows.device)]
+        drawn = rows[torch.randperm(len(rows), generator=generator)[: DRAWN * most].to(rows.device)]
+        return drawn[k_centres(drawn, most, generator)]
 
 
 def spread(values: Float[Tensor, "b 1 gh gw"], side: int) -> Float[Tensor, "b 1 h w"]:
@@ -155,3 +168,11 @@ def spread(values: Float[Tensor, "b 1 gh gw"], side: int) -> Float[Tensor, "b 1 
 def _to_nearest(rows: Float[Tensor, "n d"], memory: Float[Tensor, "m d"]) -> Float[Tensor, " n"]:
     """Which is nearest is found by products of matrices; the distance is the difference itself, with its gradient."""
     return roots((rows - memory[nearest(rows, memory)]).square().sum(1))
+
+
+def taken(embedded: Float[Tensor, "b d gh gw"], places: Int64[Tensor, "n 2"]) -> Float[Tensor, "n d"]:
+    """Embeddings of the patches at places of the images in their order, as many of each; or at a pixel beside."""
+    down, right = (places // FINEST).to(embedded.device).unbind(1)
+    image = torch.arange(len(embedded), device=embedded.device).repeat_interleave(len(places) // len(embedded))
+    found: Tensor = embedded[image, :, down, right]
+    return found

@@ -1,5 +1,7 @@
 """Pairs of patches for Patch SVDD: neighbours whose relation is to be told, and patches that almost coincide."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -21,20 +23,35 @@ def neighbours(
     """A patch of each image, one of its eight neighbours, and which; a little of both is changed, so that the relation
     cannot be told by colours or edges that go on. Neighbours overlap by up to a quarter; they are moved into the frame.
     """
-    places, which = _places(images, side, generator), choice(len(images), len(DIRECTIONS), generator)
-    away = 3 * side // 4 + torch.randint(max(1, side // 4), (len(images), 2), generator=generator)
-    beside = _within(places + DIRECTIONS[which] * away, images, side)
-    first, second = (_changed(crop(images, at, side), generator) for at in (places, beside))
+    places, beside, which = neighbouring_places(len(images), images.shape[2:], side, generator)
+    first, second = (changed(crop(images, at, side), generator) for at in (places, beside))
     return first, second, which.to(images.device)
+
+
+def neighbouring_places(
+    count: int, frame: Sequence[int], side: int, generator: torch.Generator
+) -> tuple[Int64[Tensor, "n 2"], Int64[Tensor, "n 2"], Int64[Tensor, " n"]]:
+    """Upper left corners of `count` patches in a frame (h, w) and of a neighbour of each, and which that is."""
+    places, which = _places(count, frame, side, generator), choice(count, len(DIRECTIONS), generator)
+    away = 3 * side // 4 + torch.randint(max(1, side // 4), (count, 2), generator=generator)
+    return places, _within(places + DIRECTIONS[which] * away, frame, side), which
+
+
+def changed(patches: RGB, generator: torch.Generator) -> RGB:
+    """With colours moved and noise added, of each by itself."""
+    colours = SHIFT * torch.randn((len(patches), 3, 1, 1), generator=generator)
+    noise = NOISE * torch.randn(patches.shape, generator=generator)
+    return patches + (colours + noise).to(patches)
 
 
 def coinciding(
     images: RGB, side: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b 3 s s"]]:
     """A patch of each image, and one moved by a pixel or few."""
-    places, most = _places(images, side, generator), max(1, side // NEAR)
+    frame, most = images.shape[2:], max(1, side // NEAR)
+    places = _places(len(images), frame, side, generator)
     moves = torch.randint(-most, most + 1, (len(images), 2), generator=generator)
-    return crop(images, places, side), crop(images, _within(places + moves, images, side), side)
+    return crop(images, places, side), crop(images, _within(places + moves, frame, side), side)
 
 
 def crop(images: RGB, places: Int64[Tensor, "b 2"], side: int) -> Float[Tensor, "b 3 s s"]:
@@ -43,18 +60,11 @@ def crop(images: RGB, places: Int64[Tensor, "b 2"], side: int) -> Float[Tensor, 
     return torch.stack([image[:, top : top + side, left : left + side] for image, (top, left) in corners])
 
 
-def _places(images: Tensor, side: int, generator: torch.Generator) -> Int64[Tensor, "b 2"]:
-    drawn = torch.rand((len(images), 2), generator=generator)
-    room = torch.tensor([size - side + 1 for size in images.shape[2:]])
+def _places(count: int, frame: Sequence[int], side: int, generator: torch.Generator) -> Int64[Tensor, "n 2"]:
+    drawn = torch.rand((count, 2), generator=generator)
+    room = torch.tensor([size - side + 1 for size in frame])
     return (drawn * room).long()
 
 
-def _within(places: Int64[Tensor, "b 2"], images: Tensor, side: int) -> Int64[Tensor, "b 2"]:
-    last = torch.tensor([size - side for size in images.shape[2:]])
-    return torch.minimum(places.clamp_min(0), last)
-
-
-def _changed(patches: Float[Tensor, "b 3 s s"], generator: torch.Generator) -> Float[Tensor, "b 3 s s"]:
-    colours = SHIFT * torch.randn((len(patches), 3, 1, 1), generator=generator)
-    noise = NOISE * torch.randn(patches.shape, generator=generator)
-    return patches + (colours + noise).to(patches)
+def _within(places: Int64[Tensor, "n 2"], frame: Sequence[int], side: int) -> Int64[Tensor, "n 2"]:
+    return torch.minimum(places.clamp_min(0), torch.tensor([size - side for size in frame]))
