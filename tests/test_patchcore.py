@@ -81,6 +81,16 @@ def test_distances_are_to_the_nearest_and_the_score_is_the_papers(tile: int, mon
             assert float(score[image]) == pytest.approx(float(expected), rel=1e-4)
 
 
+def test_no_product_is_kept_for_a_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place has no gradient; the least of each tile would keep all products with a memory for one."""
+    monkeypatch.setattr(coreset, "TILE", 8)
+    kept: list[torch.Tensor] = []
+    vectors, memory = torch.randn(20, 4, requires_grad=True), torch.randn(30, 4)
+    with torch.autograd.graph.saved_tensors_hooks(lambda part: kept.append(part) or part, lambda part: part):
+        coreset.nearest(vectors, memory)
+    assert not kept
+
+
 def test_features_are_means_over_neighbours_at_the_finest_stride() -> None:
     made, images = detector(3), torch.rand(1, 3, 48, 48)
     with torch.no_grad():

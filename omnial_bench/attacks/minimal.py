@@ -36,14 +36,14 @@ class Minimal(RecordAttack):
     An image first has the whole eps, for two fifths of the `steps` at the most along the gradient of `peaks`, and for
     as many from the beginning along that of `image_score`, the other way about where the score is to rise; the first
     that takes it across leads. Until a radius has failed, one `LESS` times smaller comes next where the last one took
-    more than a step to cross, for `LONGER` times as many: what is long in coming is so at a smaller size, too. Any
-    other is the geometric mean of both ends, the lower one `FLOOR` of eps at first. Steps, each shorter than the one
-    before, begin at the change that crossed last, shrunk to the radius. One step across makes it the upper end;
-    `patience` steps without, the lower one. Where the upper end is within a factor `within` of the lower, the other
-    gradient is asked at `DOUBT` of it. Where that crosses, it leads, with `DOWN` of the upper end for the lower, for
-    what was too small along the one may do along the other; and then the first is asked in its turn. The search ends
-    where neither takes less, or after `steps` passes in all; an image that is done costs none. Where a detector has one
-    of the two gradients, that is either.
+    more than a step to cross, for `LONGER` times as many, if half of these are left: what is long in coming is so at a
+    smaller size, too. Any other is the geometric mean of both ends, the lower one `FLOOR` of eps at first. Steps, each
+    shorter than the one before, begin at the change that crossed last, shrunk to the radius. One step across makes it
+    the upper end; `patience` steps without, the lower one. Where the upper end is within a factor `within` of the
+    lower, the other gradient is asked at `DOUBT` of it. Where that crosses, it leads, with `DOWN` of the upper end for
+    the lower, for what was too small along the one may do along the other; and then the first is asked in its turn. The
+    search ends where neither takes less, or after `steps` passes in all, beside those of `off_plateaus`; an image that
+    is done costs none. Where a detector has one of the two gradients, that is either.
 
     The second begins where `off_plateaus` says.
 
@@ -101,11 +101,11 @@ class Minimal(RecordAttack):
             by_map[doubted], asked[doubted], below[doubted] = ~by_map[doubted], True, above[doubted] * DOWN
             active = active & (above > self.options.within * below) & ~(torch.isinf(above) & (below >= eps))
             turned = turned[active[turned]]
-            slow = ((tries > 1) & (below == lowest) & ~asked)[turned]
+            longer = (LONGER * tries[turned]).clamp_max(whole)
+            slow = ((tries > 1) & (below == lowest) & ~asked)[turned] & (longer < 2 * (self.steps - step))
             between = torch.where(slow, above[turned] / LESS, (below[turned] * above[turned]).sqrt())
             radius[turned] = torch.where(asked[turned], above[turned] * DOUBT, between)
-            longer = torch.where(slow, (LONGER * tries[turned]).clamp_max(whole), 0)
-            tries[turned], patience[turned] = 0, longer.clamp_min(self.options.patience)
+            tries[turned], patience[turned] = 0, torch.where(slow, longer, 0).clamp_min(self.options.patience)
             shrink = (radius[turned] / above[turned])[:, None, None, None]
             attacked[turned] = clean[turned] + shrink * (crossing[turned] - clean[turned])
             if step == 0:

@@ -79,6 +79,7 @@ def _among(vectors: Tensor, distances: Tensor, most: int, nothing: float) -> Ten
 def nearest(vectors: Float[Tensor, "n d"], memory: Float[Tensor, "m d"]) -> Int64[Tensor, " n"]:
     """Where in the memory the nearest of each vector lies. It is a number of a place: no gradient goes through it, nor
     is lost; the distance is then to be taken as a difference, which a product would round."""
+    vectors, memory = vectors.detach(), memory.detach()
     halves = memory.square().sum(1) / 2
     if memory.device.type == "cpu" and len(memory) > TILE:
         return _by_tiles(vectors, memory, halves)

@@ -92,7 +92,8 @@ class Relation(nn.Module):
 
 class PatchSVDD(Learned):
     """The map is the product of two, of small and of large patches, in logarithms: each pixel's mean over the patches
-    that it lies in of their distance to the nearest one of normals. Sizes are multiples of 16, 64 at the least."""
+    that it lies in of their distance to the nearest one of normals. Sizes are multiples of 16, 64 at the least, where
+    large patches have no neighbours and their relations teach nothing."""
 
     centre: Float[Tensor, "3 h w"]
     """The mean of the normals, which is taken off."""
