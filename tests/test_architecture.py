@@ -119,7 +119,7 @@ def test_no_detector_cuts_its_gradient(file: str) -> None:
     numbers has none."""
     tree = ast.parse(FILES[file])
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and ast.unparse(node.returns or node.args).startswith("Int64["):
+        if isinstance(node, ast.FunctionDef) and node.returns and ast.unparse(node.returns).startswith("Int64["):
             node.body = []
     attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert attributes.isdisjoint({"detach", "detach_", "no_grad", "inference_mode", "data", "round", "argmax"})
