@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from omnial_bench.attacks.aim import Aim, Masks, Objective, PerImage
@@ -12,42 +12,24 @@ from omnial_bench.attacks.dense import RecordAttack
 from omnial_bench.attacks.directions import within
 from omnial_bench.attacks.objectives import image_score, peaks
 from omnial_bench.attacks.plateaus import off_plateaus
+from omnial_bench.attacks.radii import Radii
 from omnial_bench.errors import UserError
 from omnial_bench.types import RGB, Prediction
 
-FLOOR = 2.0**-9
-"""Of eps: the lower end at first."""
 SHORTEST = 2.0**-4
 """Of a radius, what steps at it shrink to."""
-DOUBT = 0.8
-"""Of the smallest radius that crossed, where the other gradient is asked whether it takes less."""
-DOWN = 2.0**-4
-"""Of that radius, the lower end for the other gradient."""
-LESS, LONGER = 4, 2
-"""What part of a change that took steps to cross is tried next, and for how many times as many."""
 OPENING = 4
 """Steps as long as the first that make a radius: where steps go from corner to corner of the ball, what was high comes
 back."""
 
 
 class Minimal(RecordAttack):
-    """Each image at a radius of its own, between the largest at which nothing crossed and the smallest at which it did.
+    """Each image at a radius of its own, as `Radii` says: along the gradient of `peaks` and along that of
+    `image_score`, the other way about where the score is to rise. Where a detector has one of the two, that is either.
 
-    An image first has the whole eps, for two fifths of the `steps` at the most along the gradient of `peaks`, and for
-    as many from the beginning along that of `image_score`, the other way about where the score is to rise; the first
-    that takes it across leads. Until a radius has failed, one `LESS` times smaller comes next where the last one took
-    more than a step to cross, for `LONGER` times as many, if half of these are left: what is long in coming is so at a
-    smaller size, too. Any other is the geometric mean of both ends, the lower one `FLOOR` of eps at first. Steps, each
-    shorter than the one before, begin at the change that crossed last, shrunk to the radius. One step across makes it
-    the upper end; `patience` steps without, the lower one. Where the upper end is within a factor `within` of the
-    lower, the other gradient is asked at `DOUBT` of it. Where that crosses, it leads, with `DOWN` of the upper end for
-    the lower, for what was too small along the one may do along the other; and then the first is asked in its turn. The
-    search ends where neither takes less, or after `steps` passes in all, beside those of `off_plateaus`; an image that
-    is done costs none. Where a detector has one of the two gradients, that is either.
-
-    The second begins where `off_plateaus` says.
-
-    No losses are kept, for the images of a step are at different radii.
+    Steps, each shorter than the one before, begin at the change that crossed last, shrunk to the radius. There are
+    `steps` passes in all, beside those of `off_plateaus`, which says where the second gradient begins; an image that is
+    done costs none. No losses are kept, for the images of a step are at different radii.
 
     `sizes` are the smallest radii of the last call in pixel units: 0 for an image on that side already, infinite where
     eps does not take it across. Returned is what crossed at eps, by as little as a step took it, or else came closest.
@@ -66,61 +48,42 @@ class Minimal(RecordAttack):
                 "expected a detector with a threshold for the attack minimal, got one without scores of held-out "
                 "normal images; hold more of them out (validation), or give held_out images"
             )
-        eps, count = float(self.threat.eps), len(clean)
+        radii = Radii(
+            float(self.threat.eps), self.steps, self.options.within, self.options.patience, ~self._is_to_rise(target)
+        )
         attacked, shown, crossing, begin = clean.clone(), clean.clone(), clean.clone(), clean
-        radius, below, above = (clean.new_full((count,), size) for size in (eps, eps * FLOOR, math.inf))
-        lowest = below.clone()
-        tries, active = torch.zeros_like(radius), torch.ones_like(radius, dtype=torch.bool)
-        by_map = ~self._is_to_rise(target)
-        turned_about, asked, still = torch.zeros_like(active), torch.zeros_like(active), torch.ones_like(active)
-        closest = clean.new_full((count,), -math.inf)
-        whole = max(1, min(2 * self.steps // 5, self.steps // 2 - 1))
-        patience = torch.full_like(radius, whole)
+        closest, still = torch.full_like(radii.now, -math.inf), torch.ones_like(radii.active)
         for step in range(self.steps):
-            rows = active.nonzero()[:, 0]
+            rows = radii.active.nonzero()[:, 0]
             if not len(rows):
                 break
-            objective = _along(by_map[rows])
+            objective = _along(radii.leading[rows])
             loss, slope = self.model.gradient(attacked[rows], target[rows], objective, towards=self.targeted)
-            crossed = self._is_across(loss, target[rows])
-            closer = torch.isinf(above[rows]) & (self.sign * loss > closest[rows])
-            shown[rows[closer]], closest[rows[closer]] = attacked[rows[closer]], self.sign * loss[closer]
-            still[rows] &= (slope == 0).flatten(1).all(1)
-            over = ~crossed & (tries[rows] >= patience[rows])
-            anew = over & torch.isinf(above[rows]) & ~turned_about[rows]
-            again = rows[anew]
-            by_map[again], turned_about[again] = ~by_map[again], True
-            attacked[again], tries[again] = begin[again], 0
-            won, lost = rows[crossed], rows[over & ~anew]
-            crossing[won] = attacked[won]
-            above[won] = torch.minimum(radius[won], (attacked - clean)[won].abs().flatten(1).amax(1))
-            below[lost] = torch.where(asked[lost], above[lost], radius[lost])
-            asked[won] = False
-            turned = torch.cat([won, lost])
-            doubted = turned[(above <= self.options.within * below)[turned] & ~asked[turned]]
-            by_map[doubted], asked[doubted], below[doubted] = ~by_map[doubted], True, above[doubted] * DOWN
-            active = active & (above > self.options.within * below) & ~(torch.isinf(above) & (below >= eps))
-            turned = turned[active[turned]]
-            longer = (LONGER * tries[turned]).clamp_max(whole)
-            slow = ((tries > 1) & (below == lowest) & ~asked)[turned] & (longer < 2 * (self.steps - step))
-            between = torch.where(slow, above[turned] / LESS, (below[turned] * above[turned]).sqrt())
-            radius[turned] = torch.where(asked[turned], above[turned] * DOUBT, between)
-            tries[turned], patience[turned] = 0, torch.where(slow, longer, 0).clamp_min(self.options.patience)
-            shrink = (radius[turned] / above[turned])[:, None, None, None]
-            attacked[turned] = clean[turned] + shrink * (crossing[turned] - clean[turned])
             if step == 0:
                 begin = off_plateaus(self.model, clean, clean, self.threat, (slope == 0) & region[:, None], image_score)
-            moving = active[rows] & ~anew
-            rows, slope = rows[moving], slope[moving]
-            longest = radius[rows] * (OPENING / patience[rows]).clamp_max(1.0)
-            length = (longest * SHORTEST ** (tries[rows] / patience[rows]))[:, None, None, None]
-            move = self.sign * length * within(slope.sign(), region[rows, None])
-            size = radius[rows, None, None, None]
-            change = (attacked[rows] + move - clean[rows]).clamp(-size, size)
-            attacked[rows] = (clean[rows] + change).clamp(0.0, 1.0)
-            tries[rows] += 1
-        self.sizes, self.flat = above.tolist(), int((still & torch.isinf(above)).sum())
+            closer = torch.isinf(radii.above[rows]) & (self.sign * loss > closest[rows])
+            shown[rows[closer]], closest[rows[closer]] = attacked[rows[closer]], self.sign * loss[closer]
+            still[rows] &= (slope == 0).flatten(1).all(1)
+            crossed = self._is_across(loss, target[rows])
+            crossing[rows[crossed]] = attacked[rows[crossed]]
+            changes = (attacked - clean)[rows].abs().flatten(1).amax(1)
+            anew, settled = radii.take(rows, crossed, changes, self.steps - step)
+            attacked[anew] = begin[anew]
+            shrink = (radii.now / radii.above)[settled, None, None, None]
+            attacked[settled] = clean[settled] + shrink * (crossing - clean)[settled]
+            moving = radii.active[rows] & ~torch.isin(rows, anew)
+            self._move(attacked, clean, radii, rows[moving], within(slope[moving].sign(), region[rows[moving], None]))
+        self.sizes, self.flat = radii.above.tolist(), int((still & torch.isinf(radii.above)).sum())
         return shown
+
+    def _move(self, attacked: RGB, clean: RGB, radii: Radii, rows: Int64[Tensor, " n"], directions: RGB) -> None:
+        """Have images of `attacked` make the next step at their radius."""
+        tries, patience, most = radii.tries[rows], radii.patience[rows], radii.now[rows, None, None, None]
+        length = radii.now[rows] * (OPENING / patience).clamp_max(1.0) * SHORTEST ** (tries / patience)
+        move = self.sign * length[:, None, None, None] * directions
+        change = (attacked[rows] + move - clean[rows]).clamp(-most, most)
+        attacked[rows] = (clean[rows] + change).clamp(0.0, 1.0)
+        radii.tries[rows] += 1
 
     def _is_across(self, loss: PerImage, target: Tensor) -> Bool[Tensor, " b"]:
         """Whether the image score lies on the side that the attack wants, as the objective tells it."""
