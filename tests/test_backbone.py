@@ -199,14 +199,26 @@ def test_names_of_a_head_have_no_place_and_strange_ones_do_no_harm() -> None:
     assert len(renamed(strange)) == len(strange)
 
 
+def deeper_file(path: Path) -> Path:
+    """As of a ResNet-34, which has a third block where a ResNet-18 has two: all that this needs, and more."""
+    return resnet_file(path, **{"layer1.2.conv1.weight": torch.zeros(64, 64, 3, 3)})
+
+
+def spoilt_file(path: Path) -> Path:
+    return resnet_file(path, **{"conv1.weight": torch.full((64, 3, 7, 7), torch.nan)})
+
+
 @pytest.mark.parametrize(
     ("name", "make", "words"),
     [
         ("resnet18", lambda path: path, "no weights of resnet18 at"),
         ("wide_resnet50_2", resnet_file, "holds the weights of another network than wide_resnet50_2"),
         ("lite0", resnet_file, "holds the weights of another network than lite0"),
+        ("resnet18", deeper_file, r"expected nothing for layer1\.2\.conv1\.conv\.weight, got \(64, 64, 3, 3\)"),
+        ("resnet18", spoilt_file, r"holds NaN or infinite values in stem\.conv\.weight"),
         ("resnet18", lambda path: path.write_bytes(b"PK\x03\x04" + bytes(80)), "is no whole file of weights"),
-        ("resnet18", lambda path: torch.save({"conv1.weight": nn.Linear(1, 1)}, path), "is no whole file of weights"),
+        ("resnet18", lambda path: torch.save({"conv1.weight": nn.Linear(1, 1)}, path), "save its state_dict"),
+        ("resnet18", lambda path: path.write_text("<!DOCTYPE html>"), "is no file of torch or safetensors"),
     ],
 )
 def test_a_file_that_is_none_of_its_weights_is_one_line(tmp_path: Path, name: str, make: Any, words: str) -> None:

@@ -74,6 +74,8 @@ class TestShow:
         assert trained["parameters"]["total"] == sum(v for k, v in trained["parameters"].items() if k != "total")
         assert trained["flops"] > 1e6 and trained["size"] == [48, 48]
         assert "97,422,725" in command("show detectors draem --preset paper").out
+        # torchvision's 24,862,528 of a wide ResNet-50 up to its third stage, less the norms' 19,776 scales: folded in.
+        assert "backbone 24,842,752" in command("show detectors patchcore --preset paper").out
 
     def test_lists(self, command: Command) -> None:
         detectors = json.loads(command("show detectors --json").out)

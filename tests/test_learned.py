@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
+from torch.nn import functional as F
 
 from omnial_bench.attacks.objectives import ranking
 from omnial_bench.attacks.pgd import DensePGD
@@ -21,14 +22,16 @@ from omnial_bench.errors import UserError
 from omnial_bench.evaluation.suited import check_gradient
 from omnial_bench.models import learned
 from omnial_bench.models.backbone import Backbone, untrained
-from omnial_bench.models.cutpaste import Density
+from omnial_bench.models.cutpaste import CutPaste, Density
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.fitting import fit_detector
 from omnial_bench.models.learned import Learned
 from omnial_bench.models.levels import cosine_gap, smoothed
 from omnial_bench.models.mkd import Cloner
-from omnial_bench.models.patchsvdd import LARGE, SMALL, STEPS, Encoder, spread, taken
+from omnial_bench.models.options import check_options
+from omnial_bench.models.patchsvdd import LARGE, SMALL, STEPS, Encoder, PatchSVDD, spread, taken
 from omnial_bench.models.registry import DETECTORS, build
+from omnial_bench.models.stfpm import STFPM
 from omnial_bench.models.uniad import Attention, UniAD, apart
 from omnial_bench.synthesis import cutpaste, patch_pairs
 from omnial_bench.types import ThreatModel
@@ -172,6 +175,72 @@ def test_parts_have_the_counts_of_their_papers(monkeypatch: pytest.MonkeyPatch) 
     assert {name: count(part) for name, part in kind(options()).named_children()} == {
         "backbone": 0, "adaptor": 2_360_832, "discriminator": 1_576_960
     }  # fmt: skip
+
+
+def test_a_map_of_a_product_ranks_as_the_product_that_is_resized(shown: Tensor) -> None:
+    """Published: levels to the finest by their values, multiplied, and then to pixels."""
+    detector = build(read_recipe("stfpm", "tiny"), torch.Generator().manual_seed(0)).eval().double()
+    assert isinstance(detector, STFPM)
+    with torch.no_grad():
+        first, *others = detector._gaps(shown.double(), detector.frozen(shown.double()))
+        for other in others:
+            first = first * F.interpolate(other, size=first.shape[2:], mode="bilinear")
+        product = F.interpolate(first, size=shown.shape[2:], mode="bilinear")[:, 0]
+        torch.testing.assert_close(detector(shown.double()).log_odds.exp(), product, rtol=1e-4, atol=0)
+
+
+def test_from_nothing_the_density_is_of_what_is_pooled_else_of_what_the_head_makes_of_it(normals: Tensor) -> None:
+    recipe = read_recipe("cutpaste", "tiny")
+    steps = recipe.training.model_copy(update={"max_iterations": 1})
+    for scratch, size in ((True, 40), (False, 16)):
+        changed = recipe.model_copy(update={"training": steps, "options": {**recipe.options, "scratch": scratch}})
+        detector = build(changed, torch.Generator().manual_seed(0))
+        assert isinstance(detector, CutPaste)
+        fit_detector(detector, changed, normals, torch.Generator().manual_seed(0), device=torch.device("cpu"))
+        assert detector.whole.factor.shape == detector.windows.factor.shape == (size, size)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "size", "words"),
+    [
+        ("uniad", {"width": 30, "heads": 4}, 64, "its 4 heads divide, got 30; try 32"),
+        ("uniad", {"neighbourhood": 8}, 64, "neighbourhood: expected an odd number, got 8"),
+        ("cutpaste", {"window": 2}, 64, "window: expected an odd number, got 2"),
+        ("rd4ad", {"blocks": (1, 1)}, 64, r"for each of 3 strides of rd4ad, got \[1, 1\]"),
+        ("rd4ad", {"strides": (4, 16), "blocks": (1, 1)}, 64, r"each twice another, got \[4, 16\]"),
+        ("patchsvdd", {}, 48, "at least 64 for the patches of patchsvdd, got 48x48"),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_line(
+    name: str, options: dict[str, Any], size: int, words: str
+) -> None:
+    recipe = read_recipe(name, "tiny")
+    changed = recipe.model_copy(update={"size": (size, size), "options": {**recipe.options, **options}})
+    with pytest.raises(UserError, match=words):
+        check_options(changed)
+
+
+def test_embeddings_that_do_not_fit_into_memory_are_one_line_before_anything_is_learnt(
+    normals: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("omnial_bench.memory._available", lambda: 10**5)
+    monkeypatch.setattr(PatchSVDD, "loss", lambda *_: pytest.fail("it learns"))
+    with pytest.raises(UserError, match=r"embeddings of 16 normal images take .*, which \d+ of them fit into; take"):
+        fitted("patchsvdd", normals)
+
+
+def test_normals_of_a_category_that_are_all_equal_are_refused(normals: Tensor) -> None:
+    recipe = read_recipe("padim", "tiny")
+    images, categories = torch.cat([normals[:1].expand(12, -1, -1, -1), normals]), ["a"] * 12 + ["b"] * len(normals)
+    with pytest.raises(UserError, match="expected normal images of a that differ, got 12 that are all equal"):
+        fit_detector(
+            build(recipe),
+            recipe,
+            images,
+            torch.Generator(),
+            device=torch.device("cpu"),
+            categories=categories,  # type: ignore[arg-type]
+        )
 
 
 def test_a_place_sees_none_of_its_neighbours() -> None:

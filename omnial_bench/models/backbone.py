@@ -1,12 +1,12 @@
 """Features of a trained network: frozen, whole in their gradient, and no part of a detector's checkpoint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from omnial_bench.config.backbones import Level
+from omnial_bench.config.backbones import BackboneRecord, Level
 from omnial_bench.config.load import read_backbone
 from omnial_bench.errors import UserError
 from omnial_bench.models.networks import NETWORKS, freeze
@@ -58,10 +58,9 @@ class Backbone(nn.Module):
         tensors: Mapping[str, Tensor] = self.levels.network.state_dict()
         self.digest = ""
         if not absent:
-            # How many batches a norm's statistics were taken from decides nothing.
-            own = {key: value for key, value in tensors.items() if "num_batches_tracked" not in key}
+            needed = tensors.keys()
             tensors, self.digest = read_weights(name, weights)
-            _check_fits(name, own, tensors, weights)
+            _check_fits(name, needed, tensors, weights)
         freeze(self.levels.network, tensors)
         self.train(False)
 
@@ -107,14 +106,24 @@ def untrained(name: str, strides: Sequence[int]) -> Levels:
             f"expected strides of {name}, {', '.join(map(str, known))}, got {list(strides)}; choose of them"
         )
     levels = [level for level in record.levels if level.stride in strides]
-    return Levels(NETWORKS[record.network](**record.options), levels)
+    return Levels(_network(record), levels)
 
 
-def _check_fits(name: str, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], weights: str) -> None:
-    for key, value in own.items():
-        if key not in tensors or tensors[key].shape != value.shape:
-            shape = tuple(tensors[key].shape) if key in tensors else "nothing"
+def _network(record: BackboneRecord) -> nn.Sequential:
+    return NETWORKS[record.network](**record.options)  # type: ignore[no-any-return]
+
+
+def _check_fits(name: str, needed: Collection[str], tensors: Mapping[str, Tensor], weights: str) -> None:
+    """UserError where a weight is not there that is needed, or one is that the whole network has not: a deeper one of
+    the same family holds all that a shallower one needs."""
+    with torch.device("meta"):
+        whole = _network(read_backbone(name)).state_dict()
+    # How many batches a norm's statistics were taken from decides nothing.
+    shapes = {key: tuple(value.shape) for key, value in whole.items() if "num_batches_tracked" not in key}
+    for key in [*shapes, *sorted(tensors.keys() - shapes.keys())]:
+        expected, got = shapes.get(key), tuple(tensors[key].shape) if key in tensors else None
+        if expected != got and (got is not None or key in needed):
             raise UserError(
                 f"{weights or 'a package'} holds the weights of another network than {name}: expected "
-                f"{tuple(value.shape)} for {key}, got {shape}; name the file of that network"
+                f"{expected or 'nothing'} for {key}, got {got or 'nothing'}; name the file of that network"
             )

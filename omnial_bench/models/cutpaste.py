@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omnial_bench.config.load import read_backbone
 from omnial_bench.models.backbone import Backbone, untrained
 from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import directions, resized, roots, rows_of, smoothed
@@ -18,8 +19,6 @@ from omnial_bench.synthesis.cutpaste import cut_paste, cut_paste_scar
 from omnial_bench.types import RGB, Prediction
 
 MOMENTUM, DECAY = 0.9, 3e-5
-GREY, SPREAD = 0.5, 0.25
-"""What the images of an encoder from nothing are brought to 0 and 1 by."""
 Rows = Float[Tensor, "n d"]
 KINDS = 3
 """Normal, with a piece pasted, with a scar pasted."""
@@ -29,9 +28,13 @@ class CutPaste(Learned):
     """The image score is the Mahalanobis distance of the embedding of the whole image, the map that of the embeddings
     of windows, each by one Gaussian. Embeddings have length 1.
 
-    With `scratch` the encoder is learnt, else it is a frozen backbone and the head alone learns. The published
-    localisation has a network of its own for windows of 64 pixels; here those of one network are pooled apart.
+    With `scratch` the encoder is learnt, and embeddings are its pooled features; else it is a frozen backbone, the head
+    alone learns, and they are what it makes of these. The published localisation has a network of its own for windows
+    of 64 pixels; here those of one network are pooled apart.
     """
+
+    colours: Float[Tensor, "3 1 1"]
+    spread: Float[Tensor, "3 1 1"]
 
     def __init__(self, options: Options) -> None:
         super().__init__()
@@ -40,6 +43,9 @@ class CutPaste(Learned):
         self.encoder = untrained(name, stride) if options.scratch else Backbone(name, stride, options.weights)
         if options.scratch:
             draw(self.encoder, "kaiming")
+        record = read_backbone(name)
+        for key, values in (("colours", record.mean), ("spread", record.std)):
+            self.register_buffer(key, torch.tensor(values)[:, None, None], persistent=False)
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise((*self.encoder.channels, *options.hidden)):
             layers += [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU()]
@@ -70,7 +76,7 @@ class CutPaste(Learned):
         return self.prediction(images, smoothed(maps, self.options.sigma), score)
 
     def _features(self, images: RGB) -> Float[Tensor, "b c h w"]:
-        shown = (images - GREY) / SPREAD if self.options.scratch else images
+        shown = (images - self.colours) / self.spread if self.options.scratch else images
         (features,) = self.encoder(shown)
         return features.to(images.dtype)  # type: ignore[no-any-return]
 
@@ -80,7 +86,7 @@ class CutPaste(Learned):
         return rows_of(pooled)
 
     def _embedded(self, features: Float[Tensor, "n c"]) -> Float[Tensor, "n d"]:
-        return directions(self.head(features))
+        return directions(features if self.options.scratch else self.head(features))
 
 
 class Density(nn.Module):

@@ -39,13 +39,10 @@ def fit_detector(
 
     `generator` decides which images are held out for the scale, `training.validation` how many: eight at the least, of
     which 64 at the most are looked at. `categories` are those of all images. UserError for fewer than 16 images, for
-    images that are all equal, for a fit or a forward of a detector from elsewhere that fails, for a map that gives no
-    scale, and for a state that does not come back by its names.
+    those of a category that are all equal, for a fit or a forward of a detector from elsewhere that fails, for a map
+    that gives no scale, and for a state that does not come back by its names.
     """
-    if (images == images[:1]).all():
-        raise UserError(
-            f"expected normal images that differ, got {len(images)} that are all equal; look at their files"
-        )
+    _check_differ(images, categories)
     if len(images) < 2 * LEAST:
         raise UserError(
             f"expected at least {2 * LEAST} normal training images, half to fit on and half to take the scale from, "
@@ -69,6 +66,18 @@ def fit_detector(
     *rows, last = normals.rows or [fitted]
     facts = {"normals": len(chosen), "held_out": len(calibration), "threshold": threshold, "temperature": temperature}
     return [*rows, last | facts]
+
+
+def _check_differ(images: UInt8[Tensor, "n 3 h w"], categories: Sequence[str]) -> None:
+    places: dict[str, list[int]] = {}
+    for place in range(len(images)):
+        places.setdefault(categories[place] if categories else "", []).append(place)
+    for category, (first, *others) in places.items():
+        if others and all(torch.equal(images[first], images[other]) for other in others):
+            raise UserError(
+                f"expected normal images{category and f' of {category}'} that differ, got {1 + len(others)} that are "
+                "all equal; look at their files"
+            )
 
 
 def learn(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -13,7 +14,7 @@ from omnial_bench.errors import UserError, unknown
 
 def _odd(value: int) -> int:
     if value % 2 == 0:
-        raise ValueError("expected an odd number of pixels")
+        raise ValueError("expected an odd number")
     return value
 
 
@@ -25,8 +26,11 @@ AtLeastOne = Annotated[int, Field(ge=1)]
 Fraction01 = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 OddSide = Annotated[int, Field(ge=1, le=255), AfterValidator(_odd)]
+OddPlaces = Annotated[int, Field(ge=1, le=63), AfterValidator(_odd)]
 Sigma = Annotated[float, Field(ge=0, le=64)]
 """Deviation in pixels of the Gaussian on the map; 0 smoothes nothing."""
+PATCH = 64
+"""Side in pixels of the larger patches of Patch SVDD."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,11 @@ class Options:
     def multiple(self) -> int:
         """What height and width of an image are multiples of."""
         raise NotImplementedError
+
+    def check(self, size: Sequence[int]) -> None:
+        """UserError for a height and width that a detector with these does not take, and for what does not go
+        together."""
+        check_sides(size, self.multiple)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +166,18 @@ class RD4ADOptions(BackboneOptions):
     def multiple(self) -> int:
         return 2 * max(self.strides)
 
+    def check(self, size: Sequence[int]) -> None:
+        super().check(size)
+        if any(coarse != 2 * fine for fine, coarse in pairwise(sorted(self.strides))):
+            raise UserError(
+                f"expected strides of rd4ad that are each twice another, got {list(self.strides)}; leave none out"
+            )
+        if len(self.blocks) != len(self.strides):
+            raise UserError(
+                f"expected a number of blocks for each of {len(self.strides)} strides of rd4ad, got "
+                f"{list(self.blocks)}; name {len(self.strides)}"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class MKDOptions(BackboneOptions):
@@ -179,10 +200,18 @@ class UniADOptions(BackboneOptions):
     layers: Count = 4
     """Of the encoder, and as many of the decoder."""
     heads: Count = 8
-    neighbourhood: Annotated[int, Field(ge=1, le=63)] = 7
-    """Side in places of the square around a place that it does not see."""
+    neighbourhood: OddPlaces = 7
+    """Side of the square around a place that it does not see."""
     jitter: Weight = 20.0
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+    def check(self, size: Sequence[int]) -> None:
+        super().check(size)
+        if self.width % self.heads:
+            raise UserError(
+                f"expected a width of uniad that its {self.heads} heads divide, got {self.width}; try "
+                f"{max(1, round(self.width / self.heads)) * self.heads}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,8 +234,8 @@ class CutPasteOptions(Options):
     """Learn the backbone's network from nothing; else it is frozen as it was trained, and the head alone learns."""
     hidden: Annotated[tuple[LayerWidth, ...], Field(min_length=1)] = (512, 128)
     """Widths of the head, of which the last is the embedding."""
-    window: Annotated[int, Field(ge=1, le=63)] = 1
-    """Odd side of the windows of the map, in places."""
+    window: OddPlaces = 1
+    """Side of the windows of the map."""
     sigma: Sigma = 4.0
 
     @property
@@ -267,6 +296,14 @@ class PatchSVDDOptions(Options):
     """Embeddings that a memory holds at the most, picked as PatchCore's are; None: all."""
     multiple: ClassVar[int] = 16
 
+    def check(self, size: Sequence[int]) -> None:
+        super().check(size)
+        if min(size) < PATCH:
+            raise UserError(
+                f"expected a height and width of at least {PATCH} for the patches of patchsvdd, got "
+                f"{size[0]}x{size[1]}; take larger images"
+            )
+
 
 OPTIONS: Mapping[str, type[Any]] = {
     "cutpaste": CutPasteOptions, "draem": DRAEMOptions, "gaussian": GaussianOptions, "jnld": JNLDOptions,
@@ -287,7 +324,7 @@ def options_of(recipe: Recipe, kind: type[Any]) -> Any:
     """The recipe's options; UserError as of `check_options`."""
     options = parse(kind, recipe.options, f"options of {recipe.detector}")
     if isinstance(options, Options):
-        check_sides(recipe.size, options.multiple)
+        options.check(recipe.size)
     return options
 
 

@@ -9,15 +9,17 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omnial_bench.memory import check_room
 from omnial_bench.models.coreset import k_centres, nearest
 from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import in_full, roots, rows_of
 from omnial_bench.models.networks import draw
+from omnial_bench.models.options import PATCH
 from omnial_bench.models.options import PatchSVDDOptions as Options
 from omnial_bench.synthesis.patch_pairs import DIRECTIONS, changed, coinciding, neighbouring_places, neighbours
 from omnial_bench.types import RGB, Prediction
 
-SMALL, LARGE = 32, 64
+SMALL, LARGE = PATCH // 2, PATCH
 """Sides of the patches, in pixels."""
 STEPS = {SMALL: 4, LARGE: 16}
 """Pixels from one patch of an image to the next, by their side."""
@@ -110,11 +112,15 @@ class PatchSVDD(Learned):
             self.register_buffer(name, None)
 
     def fit(self, normals: Iterable[RGB], generator: torch.Generator) -> None:
-        """A memory holds all embeddings of its kind, or `options.most` of them that none of the others is far from."""
+        """A memory holds all embeddings of its kind, or `options.most` of them that none of the others is far from.
+        UserError where the embeddings of all normals do not fit into memory, before anything is learnt."""
         count, total = 0, torch.zeros(())
         for images in normals:
             count, total = count + len(images), total.to(images) + images.sum(0)
         self.centre = total / count
+        # Of each batch, and joined.
+        size = 2 * sum(part.nbytes for part in self.encoder(self.centre[None]).values())
+        check_room(count * size, f"embeddings of {count} normal images", "take fewer or smaller images", count=count)
         super().fit(normals, generator)
         every = [list(map(rows_of, self.encoder(images - self.centre).values())) for images in normals]
         self.small, self.large = (self._chosen(torch.cat(rows), generator) for rows in zip(*every, strict=True))

@@ -8,6 +8,7 @@ from torch import nn
 
 from omnial_bench.config.schema import Recipe
 from omnial_bench.errors import UserError, unknown
+from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.cutpaste import CutPaste
 from omnial_bench.models.draem import DRAEM
 from omnial_bench.models.fitted import Fitted
@@ -98,17 +99,25 @@ def _chosen(recipe: Recipe) -> tuple[Callable[[Any], Detector], Any]:
 def describe(recipe: Recipe) -> dict[str, Any]:
     """Parameters, in total and by subnetwork, and forward FLOPs (2 x multiply-adds) of one image at its size.
 
-    Both are None for a detector from elsewhere, for looking runs no code, and for a Fitted, whose state comes with its
-    fit.
+    The weights of a frozen backbone, norms folded in, count as well; what a fit lays out, as a memory, does not. Both
+    are None for a detector from elsewhere, for looking runs no code, parameters for one without any, and FLOPs for a
+    Fitted, which runs by what its fit lays out.
     """
     facts = {"detector": recipe.detector, "preset": recipe.preset, "size": list(recipe.size)}
-    detector = None if is_foreign(recipe.detector) else skeleton(recipe)
-    if detector is None or isinstance(detector, Fitted):
+    if is_foreign(recipe.detector):
         return {**facts, "parameters": None, "flops": None}
+    detector = skeleton(recipe)
     parts = {"total": detector, **dict(detector.named_children())}
-    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    counts = {name: _weights(part) for name, part in parts.items()}
     counts = {name: count for name, count in counts.items() if count or name == "total"}
-    return {**facts, "parameters": counts, "flops": _flops(detector, recipe.size)}
+    flops = None if isinstance(detector, Fitted) else _flops(detector, recipe.size)
+    return {**facts, "parameters": counts if counts["total"] else None, "flops": flops}
+
+
+def _weights(part: nn.Module) -> int:
+    frozen = [inner.levels for inner in part.modules() if isinstance(inner, Backbone)]
+    own = [*part.parameters(), *(weight for levels in frozen for weight in levels.buffers())]
+    return sum(weight.numel() for weight in own)
 
 
 def skeleton(recipe: Recipe) -> Detector:

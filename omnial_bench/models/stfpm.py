@@ -20,7 +20,7 @@ LEAST = 1e-8
 
 
 class STFPM(Learned):
-    """The map is the product over levels of the squared differences of unit features, in logarithms.
+    """The map is the logarithm of the product over levels of the squared differences of unit features.
 
     A product's slope along one level is multiplied by all others, and vanishes where any of them agrees; that of its
     logarithm does not, and ranks alike.
@@ -45,8 +45,8 @@ class STFPM(Learned):
     def forward(self, images: RGB) -> Prediction:
         gaps = self._gaps(images, self.frozen(images))
         finest = gaps[0].shape[2:]
-        logarithms = [(resized(gap, finest) + LEAST).log() for gap in gaps]
-        return self.prediction(images, torch.stack(logarithms).sum(0))
+        product = torch.stack([(resized(gap, finest) + LEAST).log() for gap in gaps]).sum(0).exp()
+        return self.prediction(images, resized(product, images.shape[2:]).log())
 
     def _gaps(self, images: RGB, teacher: Features) -> list[Float[Tensor, "b 1 _h _w"]]:
         """The squared difference of unit features at each place of each level."""

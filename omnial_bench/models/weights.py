@@ -63,7 +63,11 @@ def read_weights(name: str, file: str = "") -> tuple[dict[str, Tensor], str]:
 @lru_cache(maxsize=2)
 def _remembered(name: str, path: Path, digest: str) -> tuple[dict[str, Tensor], str]:
     """Read once a process, for several detectors may look through one backbone."""
-    return _digested(remember(f"backbone-{name}", [VERSION, digest], lambda: _converted(_read(path))))
+    tensors = remember(f"backbone-{name}", [VERSION, digest], lambda: _converted(_read(path)))
+    for key, value in tensors.items():
+        if not value.isfinite().all():
+            raise UserError(f"{path} holds NaN or infinite values in {key}; name a file of whole weights")
+    return _digested(tensors)
 
 
 def _in_wheel(record: BackboneRecord) -> Path:
@@ -107,6 +111,11 @@ def _read(path: Path) -> Mapping[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
     # What a damaged archive raises is not bounded.
     except Exception as error:
+        if "Unsupported global" in str(error):
+            # torch's own words are on how to run what is in the file.
+            raise UserError(f"{path} holds more than tensors, which is not run; save its state_dict() alone") from error
+        if type(error).__name__ == "UnpicklingError":
+            raise UserError(f"{path} is no file of torch or safetensors; download it again") from error
         known = isinstance(error, SafetensorError | OSError)
         what = error if known else f"{type(error).__name__}: {line_of(error)[:120]}"
         raise UserError(f"{path} is no whole file of weights ({what}); copy it again") from error
