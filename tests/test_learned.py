@@ -208,6 +208,10 @@ def test_from_nothing_the_density_is_of_what_is_pooled_else_of_what_the_head_mak
         ("cutpaste", {"window": 2}, 64, "window: expected an odd number, got 2"),
         ("rd4ad", {"blocks": (1, 1)}, 64, r"for each of 3 strides of rd4ad, got \[1, 1\]"),
         ("rd4ad", {"strides": (4, 16), "blocks": (1, 1)}, 64, r"each twice another, got \[4, 16\]"),
+        ("rd4ad", {"strides": ()}, 64, "strides: .* at least 1 item"),
+        ("mkd", {"strides": (8,)}, 64, "strides: .* at least 2 items"),
+        ("stfpm", {"strides": (8, 8)}, 64, "strides: expected each once"),
+        ("simplenet", {"strides": (3,)}, 64, "strides.0: Input should be 2, 4, 8, 16 or 32, got 3"),
         ("patchsvdd", {}, 48, "at least 64 for the patches of patchsvdd, got 48x48"),
     ],
 )

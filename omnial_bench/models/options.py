@@ -18,7 +18,15 @@ def _odd(value: int) -> int:
     return value
 
 
+def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
+    if len({*values}) < len(values):
+        raise ValueError("expected each once")
+    return values
+
+
 Norm = Literal["batch", "instance"]
+Stride = Literal[2, 4, 8, 16, 32]
+Strides = Annotated[tuple[Stride, ...], Field(min_length=1), AfterValidator(_distinct)]
 Width = Annotated[int, Field(ge=1, le=1024)]
 LayerWidth = Annotated[int, Field(ge=1, le=8192)]
 Count = Annotated[int, Field(ge=1, le=64)]
@@ -137,7 +145,7 @@ class BackboneOptions(Options):
 
     backbone: str = "wide_resnet50_2"
     """A name of models/backbones."""
-    strides: tuple[int, ...] = (4, 8, 16)
+    strides: Strides = (4, 8, 16)
     """Of its levels that are looked at, the finest first."""
     weights: str = ""
     """A file of the backbone's weights in place of the recorded ones."""
@@ -182,7 +190,8 @@ class RD4ADOptions(BackboneOptions):
 @dataclass(frozen=True, kw_only=True)
 class MKDOptions(BackboneOptions):
     backbone: str = "vgg16"
-    strides: tuple[int, ...] = (4, 8, 16, 32)
+    strides: Annotated[Strides, Field(min_length=2)] = (4, 8, 16, 32)
+    """The image score leaves the finest out."""
     width: LayerWidth = 16
     """Of the cloner's inner convolutions."""
     euclidean: Weight = 0.5
@@ -195,7 +204,7 @@ class MKDOptions(BackboneOptions):
 @dataclass(frozen=True, kw_only=True)
 class UniADOptions(BackboneOptions):
     backbone: str = "efficientnet_b4"
-    strides: tuple[int, ...] = (2, 4, 8, 16)
+    strides: Strides = (2, 4, 8, 16)
     width: Annotated[int, Field(ge=2, le=4096, multiple_of=2)] = 256
     layers: Count = 4
     """Of the encoder, and as many of the decoder."""
@@ -216,7 +225,7 @@ class UniADOptions(BackboneOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class SimpleNetOptions(BackboneOptions):
-    strides: tuple[int, ...] = (8, 16)
+    strides: Strides = (8, 16)
     hidden: LayerWidth = 1024
     noise: Annotated[float, Field(gt=0)] = 0.015
     """Deviation of the noise that makes features anomalous, on the scale of the backbone's features."""
@@ -226,7 +235,7 @@ class SimpleNetOptions(BackboneOptions):
 @dataclass(frozen=True, kw_only=True)
 class CutPasteOptions(Options):
     backbone: str = "resnet18"
-    stride: int = 32
+    stride: Stride = 32
     """Of the features that are pooled."""
     weights: str = ""
     """A file of the backbone's weights in place of the recorded ones; nothing from `scratch`."""
@@ -268,7 +277,7 @@ class PaDiMSPDOptions(PaDiMOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PatchCoreOptions(BackboneOptions):
-    strides: tuple[int, ...] = (8, 16)
+    strides: Strides = (8, 16)
     share: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Of the normals' features: how many the memory keeps."""
     most: AtLeastOne | None = None
