@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from learning import check_whole
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -199,6 +199,17 @@ def test_names_of_a_head_have_no_place_and_strange_ones_do_no_harm() -> None:
     assert len(renamed(strange)) == len(strange)
 
 
+def test_a_file_that_ends_behind_the_last_level_that_is_looked_at_will_do(tmp_path: Path) -> None:
+    state = load_file(resnet_file(tmp_path / "whole.safetensors"))
+    ends = {name: value for name, value in state.items() if not name.startswith(("layer3", "layer4"))}
+    save_file(ends, tmp_path / "ends.safetensors")
+    images = torch.rand(1, 3, 32, 32)
+    whole, part = (Backbone("resnet18", [4, 8], str(tmp_path / f"{name}.safetensors")) for name in ("whole", "ends"))
+    assert all(map(torch.equal, whole(images), part(images)))
+    with pytest.raises(UserError, match=r"for layer3\.0\.conv1\.conv\.weight, got nothing"):
+        Backbone("resnet18", [4, 16], str(tmp_path / "ends.safetensors"))
+
+
 def deeper_file(path: Path) -> Path:
     """As of a ResNet-34, which has a third block where a ResNet-18 has two: all that this needs, and more."""
     return resnet_file(path, **{"layer1.2.conv1.weight": torch.zeros(64, 64, 3, 3)})
@@ -217,8 +228,16 @@ def spoilt_file(path: Path) -> Path:
         ("resnet18", deeper_file, r"expected nothing for layer1\.2\.conv1\.conv\.weight, got \(64, 64, 3, 3\)"),
         ("resnet18", spoilt_file, r"holds NaN or infinite values in stem\.conv\.weight"),
         ("resnet18", lambda path: path.write_bytes(b"PK\x03\x04" + bytes(80)), "is no whole file of weights"),
-        ("resnet18", lambda path: torch.save({"conv1.weight": nn.Linear(1, 1)}, path), "save its state_dict"),
-        ("resnet18", lambda path: path.write_text("<!DOCTYPE html>"), "is no file of torch or safetensors"),
+        (
+            "resnet18",
+            lambda path: torch.save({"conv1.weight": nn.Linear(1, 1)}, path),
+            "reads without running .*; save its state_dict",
+        ),
+        (
+            "resnet18",
+            lambda path: path.write_text("<!DOCTYPE html>"),
+            "no tensors that torch reads .*, or download it again",
+        ),
     ],
 )
 def test_a_file_that_is_none_of_its_weights_is_one_line(tmp_path: Path, name: str, make: Any, words: str) -> None:

@@ -200,10 +200,27 @@ def test_from_nothing_the_density_is_of_what_is_pooled_else_of_what_the_head_mak
         assert detector.whole.factor.shape == detector.windows.factor.shape == (size, size)
 
 
+@pytest.mark.parametrize("strides", [(8,), (2, 4, 8, 16, 32)])
+def test_a_product_of_levels_that_agree_has_a_value_and_a_slope_in_float32(
+    strides: tuple[int, ...], shown: Tensor
+) -> None:
+    recipe = read_recipe("stfpm", "tiny")
+    detector = build(recipe.model_copy(update={"options": {**recipe.options, "strides": strides}})).eval()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detector, "_gaps", lambda images, _: [
+            1e-12 * images[:, :1, ::stride, ::stride] for stride in strides
+        ])  # fmt: skip
+        images = shown[:1].clone().requires_grad_(True)
+        odds = detector(images).log_odds
+        odds.sum().backward()
+    assert images.grad is not None and odds.isfinite().all() and images.grad.isfinite().all() and images.grad.any()
+
+
 @pytest.mark.parametrize(
     ("name", "options", "size", "words"),
     [
         ("uniad", {"width": 30, "heads": 4}, 64, "its 4 heads divide, got 30; try 32"),
+        ("uniad", {"width": 4096, "heads": 63}, 64, "its 63 heads divide, got 4096; try 4032"),
         ("uniad", {"neighbourhood": 8}, 64, "neighbourhood: expected an odd number, got 8"),
         ("cutpaste", {"window": 2}, 64, "window: expected an odd number, got 2"),
         ("rd4ad", {"blocks": (1, 1)}, 64, r"for each of 3 strides of rd4ad, got \[1, 1\]"),

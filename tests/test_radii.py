@@ -43,13 +43,16 @@ def test_what_is_there_already_is_of_size_0() -> None:
     assert radii.above.item() == 0 and not radii.active.item()
 
 
-@pytest.mark.parametrize("left", [30, 7, 6, 5, 1])
-def test_a_quarter_is_tried_only_where_half_of_the_steps_that_it_may_take_are_left(left: int) -> None:
+@pytest.mark.parametrize(("tries", "may"), [(2, 4), (6, 12), (12, 16)])
+@pytest.mark.parametrize("left", [30, 9, 8, 7, 6, 3, 2, 1])
+def test_a_quarter_is_tried_only_where_half_of_the_steps_that_it_may_take_are_left(
+    left: int, tries: int, may: int
+) -> None:
     radii, row = radii_of(), torch.tensor([0])
-    radii.tries += 6
+    radii.tries += tries
     radii.take(row, torch.tensor([True]), torch.ones(1), left)
-    if left > 6:
-        assert (radii.now.item(), radii.patience.item()) == (0.25, 12)
+    if 2 * left > may:
+        assert (radii.now.item(), radii.patience.item()) == (0.25, may)
     else:
         assert (radii.now.item(), radii.patience.item()) == (pytest.approx(FLOOR**0.5), PATIENCE)
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 FLOOR = 2.0**-9
-"""Of eps: the lower end at first."""
+"""Of eps: the lower end at first, and as far down as one gradient is followed before the other is asked."""
 DOUBT = 0.8
 """Of the smallest radius that crossed, where the other gradient is asked whether it takes less."""
 DOWN = 2.0**-4
@@ -73,7 +73,7 @@ class Radii:
     def _try_next(self, rows: Int64[Tensor, " n"], left: int) -> None:
         above, below, asked = self.above[rows], self.below[rows], self._asked[rows]
         longer = (LONGER * self.tries[rows]).clamp_max(self.most)
-        slow = (self.tries[rows] > 1) & (below == self.eps * FLOOR) & ~asked & (longer < 2 * left)
+        slow = (self.tries[rows] > 1) & (below == self.eps * FLOOR) & (longer < 2 * left)
         radius = torch.where(slow, above / LESS, (below * above).sqrt())
         self.now[rows] = torch.where(asked, above * DOUBT, radius)
         self.tries[rows], self.patience[rows] = 0, torch.where(slow, longer, 0).clamp_min(self.least)

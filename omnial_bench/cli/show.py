@@ -79,4 +79,5 @@ def _short(value: Any) -> str:
         return ", ".join(str(item) for item in value)
     if isinstance(value, dict):
         return ", ".join(f"{key} {item:,}" for key, item in value.items())
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    # FLOPs, in billions: digits that a narrow terminal would break among.
+    return f"{value / 1e9:,.2f} G" if isinstance(value, int) else str(value)

@@ -69,9 +69,9 @@ def fit_detector(
 
 
 def _check_differ(images: UInt8[Tensor, "n 3 h w"], categories: Sequence[str]) -> None:
-    places: dict[str, list[int]] = {}
-    for place in range(len(images)):
-        places.setdefault(categories[place] if categories else "", []).append(place)
+    places: dict[str, list[int]] = {"": [*range(len(images))]}
+    for place, category in enumerate(categories):
+        places.setdefault(category, []).append(place)
     for category, (first, *others) in places.items():
         if others and all(torch.equal(images[first], images[other]) for other in others):
             raise UserError(

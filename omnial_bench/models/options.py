@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import lcm
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -39,6 +40,8 @@ Sigma = Annotated[float, Field(ge=0, le=64)]
 """Deviation in pixels of the Gaussian on the map; 0 smoothes nothing."""
 PATCH = 64
 """Side in pixels of the larger patches of Patch SVDD."""
+MOST_WIDE = 4096
+"""Of UniAD's tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +208,7 @@ class MKDOptions(BackboneOptions):
 class UniADOptions(BackboneOptions):
     backbone: str = "efficientnet_b4"
     strides: Strides = (2, 4, 8, 16)
-    width: Annotated[int, Field(ge=2, le=4096, multiple_of=2)] = 256
+    width: Annotated[int, Field(ge=2, le=MOST_WIDE, multiple_of=2)] = 256
     layers: Count = 4
     """Of the encoder, and as many of the decoder."""
     heads: Count = 8
@@ -217,9 +220,10 @@ class UniADOptions(BackboneOptions):
     def check(self, size: Sequence[int]) -> None:
         super().check(size)
         if self.width % self.heads:
+            unit = lcm(2, self.heads)
+            near = unit * min(max(1, round(self.width / unit)), MOST_WIDE // unit)
             raise UserError(
-                f"expected a width of uniad that its {self.heads} heads divide, got {self.width}; try "
-                f"{max(1, round(self.width / self.heads)) * self.heads}"
+                f"expected a width of uniad that its {self.heads} heads divide, got {self.width}; try {near}"
             )
 
 

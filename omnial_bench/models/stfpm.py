@@ -15,8 +15,10 @@ from omnial_bench.models.options import STFPMOptions as Options
 from omnial_bench.types import RGB, Prediction
 
 MOMENTUM, DECAY = 0.9, 1e-4
-LEAST = 1e-8
-"""Added to a level's gap: the product over levels is taken as a sum of logarithms, which have no slope at 0."""
+LEAST = 1e-32
+"""Of a product over levels, to each of which its share is added: neither it nor its reciprocal leaves float32."""
+SHARED = 4
+"""Levels among which that is shared, at the least: 1e-8 each."""
 
 
 class STFPM(Learned):
@@ -45,7 +47,8 @@ class STFPM(Learned):
     def forward(self, images: RGB) -> Prediction:
         gaps = self._gaps(images, self.frozen(images))
         finest = gaps[0].shape[2:]
-        product = torch.stack([(resized(gap, finest) + LEAST).log() for gap in gaps]).sum(0).exp()
+        least = LEAST ** (1 / max(SHARED, len(gaps)))
+        product = torch.stack([(resized(gap, finest) + least).log() for gap in gaps]).sum(0).exp()
         return self.prediction(images, resized(product, images.shape[2:]).log())
 
     def _gaps(self, images: RGB, teacher: Features) -> list[Float[Tensor, "b 1 _h _w"]]:

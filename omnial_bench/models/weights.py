@@ -111,11 +111,12 @@ def _read(path: Path) -> Mapping[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
     # What a damaged archive raises is not bounded.
     except Exception as error:
-        if "Unsupported global" in str(error):
+        if "weights_only" in str(error):
             # torch's own words are on how to run what is in the file.
-            raise UserError(f"{path} holds more than tensors, which is not run; save its state_dict() alone") from error
-        if type(error).__name__ == "UnpicklingError":
-            raise UserError(f"{path} is no file of torch or safetensors; download it again") from error
+            raise UserError(
+                f"{path} holds no tensors that torch reads without running what else is there; save its state_dict() "
+                "alone by torch.save, or download it again"
+            ) from error
         known = isinstance(error, SafetensorError | OSError)
         what = error if known else f"{type(error).__name__}: {line_of(error)[:120]}"
         raise UserError(f"{path} is no whole file of weights ({what}); copy it again") from error
