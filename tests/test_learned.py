@@ -264,6 +264,13 @@ def test_normals_of_a_category_that_are_all_equal_are_refused(normals: Tensor) -
         )
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_normals_are_told_as_such(normals: Tensor, count: int) -> None:
+    recipe = read_recipe("padim", "tiny")
+    with pytest.raises(UserError, match=f"expected at least 16 normal training images, .*, got {count}; add some"):
+        fit_detector(build(recipe), recipe, normals[:count], torch.Generator(), device=torch.device("cpu"))  # type: ignore[arg-type]
+
+
 def test_a_place_sees_none_of_its_neighbours() -> None:
     """On a grid of 5x6, a square of 3x3: a corner lies in one of 4 places, an edge of 6, the middle of 9."""
     seen = apart(5, 6, 1)

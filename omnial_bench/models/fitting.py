@@ -72,11 +72,11 @@ def _check_differ(images: UInt8[Tensor, "n 3 h w"], categories: Sequence[str]) -
     places: dict[str, list[int]] = {"": [*range(len(images))]}
     for place, category in enumerate(categories):
         places.setdefault(category, []).append(place)
-    for category, (first, *others) in places.items():
-        if others and all(torch.equal(images[first], images[other]) for other in others):
+    for category, own in places.items():
+        if len(own) > 1 and all(torch.equal(images[own[0]], images[other]) for other in own[1:]):
             raise UserError(
-                f"expected normal images{category and f' of {category}'} that differ, got {1 + len(others)} that are "
-                "all equal; look at their files"
+                f"expected normal images{category and f' of {category}'} that differ, got {len(own)} that are all "
+                "equal; look at their files"
             )
 
 
