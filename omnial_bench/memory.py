@@ -1,11 +1,8 @@
-"""Memory: what a process of our own keeps for its next step (never a user's), and whether there is enough."""
+"""Memory that a process of our own keeps for its next step; never a user's."""
 
 import ctypes
 import os
 from functools import cache
-from pathlib import Path
-
-from omnial_bench.errors import UserError
 
 # Of glibc's malloc.h; the values are of the type int.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MOST = -1, -3, 2**31 - 1
@@ -26,21 +23,3 @@ def keep_freed_memory() -> bool:
         return all(library.mallopt(setting, _MOST) for setting in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
     except (OSError, ValueError, AttributeError):
         return False
-
-
-def check_room(size: int, what: str, remedy: str, *, count: int | None = None) -> None:
-    """UserError where `what`, of `size` bytes, is more than the memory that can be had, as far as the system tells;
-    of `count` alike it says how many fit."""
-    room = _available()
-    if room is not None and size > room:
-        fitting = "" if count is None else f", which {count * room // size} of them fit into"
-        raise UserError(f"{what} take {size / 2**30:.3g} GiB, {room / 2**30:.3g} GiB are free{fitting}; {remedy}")
-
-
-def _available() -> int | None:
-    """Bytes that can be had without swapping, None where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, ValueError, StopIteration):
-        return None

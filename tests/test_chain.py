@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from omnial_bench.errors import UserError
 from omnial_bench.models.chain import Moments, nest, squares, unnest
 from omnial_bench.models.levels import to_pixels
+from omnial_bench.models.room import check_room
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RATIOS = [2, 1, 3]
@@ -63,9 +64,18 @@ def test_nesting_is_undone() -> None:
 
 
 def test_sums_larger_than_memory_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("omnial_bench.memory._available", lambda: 2**14)
+    monkeypatch.setattr("omnial_bench.models.room._available", lambda _: 2**14)
     with pytest.raises(UserError, match=r"Gaussians take .* GiB are free; keep fewer channels"):
         Moments().add(nested(maps(3, 0)))
+
+
+def test_what_is_free_is_asked_of_the_device_that_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"mem_get_info": (2**30, 2**35), "memory_reserved": 2**30, "memory_allocated": 0}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
+    card = torch.device("cuda", 0)
+    check_room(2**31, card, "rows", "keep fewer")
+    with pytest.raises(UserError, match=r"^rows take 4 GiB, 2 GiB are free, which 5 of them fit into; keep fewer$"):
+        check_room(2**32, card, "rows", "keep fewer", count=10)
 
 
 @pytest.mark.parametrize(("side", "sigma"), [((8, 6), 4.0), ((32, 48), 1.5), ((5, 7), 0.0)])

@@ -244,7 +244,7 @@ def test_options_that_do_not_go_together_are_one_line(
 def test_embeddings_that_do_not_fit_into_memory_are_one_line_before_anything_is_learnt(
     normals: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("omnial_bench.memory._available", lambda: 10**5)
+    monkeypatch.setattr("omnial_bench.models.room._available", lambda _: 10**5)
     monkeypatch.setattr(PatchSVDD, "loss", lambda *_: pytest.fail("it learns"))
     with pytest.raises(UserError, match=r"embeddings of 16 normal images take .*, which \d+ of them fit into; take"):
         fitted("patchsvdd", normals)

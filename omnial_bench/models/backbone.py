@@ -51,16 +51,17 @@ class Backbone(nn.Module):
         record, self.name = read_backbone(name), name
         for key, values in (("mean", record.mean), ("std", record.std)):
             self.register_buffer(key, torch.tensor(values)[:, None, None], persistent=False)
-        absent = self.mean.is_meta
+        absent, chosen = self.mean.is_meta, _levels(record, name, strides)
         with torch.device("meta"):
-            self.levels = untrained(name, strides)
+            whole: nn.Sequential = NETWORKS[record.network](**record.options)
+        self.levels = Levels(whole, chosen)
         self.strides, self.channels = self.levels.strides, self.levels.channels
         tensors: Mapping[str, Tensor] = self.levels.network.state_dict()
         self.digest = ""
         if not absent:
             needed = tensors.keys()
             tensors, self.digest = read_weights(name, weights)
-            _check_fits(name, needed, tensors, weights)
+            _check_fits(name, whole.state_dict(), needed, tensors, weights)
         freeze(self.levels.network, tensors)
         self.train(False)
 
@@ -100,24 +101,24 @@ def untrained(name: str, strides: Sequence[int]) -> Levels:
     """The network of a backbone with weights that torch's generator draws: a student, to be trained. UserError for an
     unknown name or stride."""
     record = read_backbone(name)
+    chosen = _levels(record, name, strides)
+    return Levels(NETWORKS[record.network](**record.options), chosen)
+
+
+def _levels(record: BackboneRecord, name: str, strides: Sequence[int]) -> list[Level]:
     known = [level.stride for level in record.levels]
     if not strides or set(strides) - set(known):
         raise UserError(
             f"expected strides of {name}, {', '.join(map(str, known))}, got {list(strides)}; choose of them"
         )
-    levels = [level for level in record.levels if level.stride in strides]
-    return Levels(_network(record), levels)
+    return [level for level in record.levels if level.stride in strides]
 
 
-def _network(record: BackboneRecord) -> nn.Sequential:
-    return NETWORKS[record.network](**record.options)  # type: ignore[no-any-return]
-
-
-def _check_fits(name: str, needed: Collection[str], tensors: Mapping[str, Tensor], weights: str) -> None:
+def _check_fits(
+    name: str, whole: Mapping[str, Tensor], needed: Collection[str], tensors: Mapping[str, Tensor], weights: str
+) -> None:
     """UserError where a weight is not there that is needed, or one is that the whole network has not: a deeper one of
     the same family holds all that a shallower one needs."""
-    with torch.device("meta"):
-        whole = _network(read_backbone(name)).state_dict()
     # How many batches a norm's statistics were taken from decides nothing.
     shapes = {key: tuple(value.shape) for key, value in whole.items() if "num_batches_tracked" not in key}
     for key in [*shapes, *sorted(tensors.keys() - shapes.keys())]:

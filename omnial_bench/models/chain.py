@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.memory import check_room
+from omnial_bench.models.room import check_room
 
 AT_ONCE = 16
 """Coarsest places whose Gaussians are worked out at once."""
@@ -99,8 +99,9 @@ class Moments:
             above = [sum(part.shape[2] for part in nested[:place]) for place in range(len(nested))]
             shapes = [(len(part), part.shape[2], coarse) for part, coarse in zip(nested, above, strict=True)]
             check_room(
-                12 * sum(p * d * (d + e) for p, d, e in shapes), "Gaussians", "keep fewer channels, or a coarser grid"
-            )
+                12 * sum(p * d * (d + e) for p, d, e in shapes), nested[0].device, "Gaussians",
+                "keep fewer channels, or a coarser grid",
+            )  # fmt: skip
             self.second = [
                 Rows(centre.new_zeros(p, d, e), centre.new_zeros(p, d, d))
                 for centre, (p, d, e) in zip(self.centres, shapes, strict=True)

@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnial_bench.errors import UserError
-from omnial_bench.memory import check_room
 from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.coreset import k_centres, nearest, project
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.levels import in_full, to_pixels
 from omnial_bench.models.options import PatchCoreOptions as Options
+from omnial_bench.models.room import check_room
 from omnial_bench.types import RGB, Prediction
 
 ROUND = 1e-6
@@ -47,7 +47,7 @@ class PatchCore(Fitted):
                 places, width = features.shape[2] * features.shape[3], features.shape[1]
                 # The features, their projection, and distances.
                 check_room(
-                    4 * count * places * (2 * width + 2), f"features of {count} normal images",
+                    4 * count * places * (2 * width + 2), features.device, f"features of {count} normal images",
                     "take fewer or smaller images, or fit one model to fewer categories", count=count,
                 )  # fmt: skip
                 vectors = features.new_empty(count * places, width)

@@ -9,13 +9,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnial_bench.memory import check_room
 from omnial_bench.models.coreset import k_centres, nearest
 from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import in_full, roots, rows_of
 from omnial_bench.models.networks import draw
 from omnial_bench.models.options import PATCH
 from omnial_bench.models.options import PatchSVDDOptions as Options
+from omnial_bench.models.room import check_room
 from omnial_bench.synthesis.patch_pairs import DIRECTIONS, changed, coinciding, neighbouring_places, neighbours
 from omnial_bench.types import RGB, Prediction
 
@@ -120,7 +120,10 @@ class PatchSVDD(Learned):
         self.centre = total / count
         # Of each batch, and joined.
         size = 2 * sum(part.nbytes for part in self.encoder(self.centre[None]).values())
-        check_room(count * size, f"embeddings of {count} normal images", "take fewer or smaller images", count=count)
+        check_room(
+            count * size, total.device, f"embeddings of {count} normal images", "take fewer or smaller images",
+            count=count,
+        )  # fmt: skip
         super().fit(normals, generator)
         every = [list(map(rows_of, self.encoder(images - self.centre).values())) for images in normals]
         self.small, self.large = (self._chosen(torch.cat(rows), generator) for rows in zip(*every, strict=True))

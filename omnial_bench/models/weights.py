@@ -18,7 +18,7 @@ from omnial_bench.data.cache import remember
 from omnial_bench.errors import UserError, line_of
 from omnial_bench.io.whole import sha256
 
-VERSION = 1
+VERSION = 2
 """Of the form in which weights lie in the cache."""
 OFFICIAL = {
     "_expand_conv": "expand.conv", "_bn0": "expand.norm", "_depthwise_conv": "depthwise.conv", "_bn1": "depthwise.norm",
@@ -63,11 +63,15 @@ def read_weights(name: str, file: str = "") -> tuple[dict[str, Tensor], str]:
 @lru_cache(maxsize=2)
 def _remembered(name: str, path: Path, digest: str) -> tuple[dict[str, Tensor], str]:
     """Read once a process, for several detectors may look through one backbone."""
-    tensors = remember(f"backbone-{name}", [VERSION, digest], lambda: _converted(_read(path)))
+    return _digested(remember(f"backbone-{name}", [VERSION, digest], lambda: _whole(path)))
+
+
+def _whole(path: Path) -> dict[str, Tensor]:
+    tensors = _converted(_read(path))
     for key, value in tensors.items():
         if not value.isfinite().all():
             raise UserError(f"{path} holds NaN or infinite values in {key}; name a file of whole weights")
-    return _digested(tensors)
+    return tensors
 
 
 def _in_wheel(record: BackboneRecord) -> Path:
