@@ -15,6 +15,7 @@ from omnial_bench.config.load import read_backbone, record_names
 from omnial_bench.errors import UserError
 from omnial_bench.models import weights
 from omnial_bench.models.backbone import Backbone, untrained
+from omnial_bench.models.networks import NETWORKS, ConvNorm
 from omnial_bench.models.weights import renamed
 
 pytestmark = pytest.mark.usefixtures("one_thread", "cache")
@@ -53,11 +54,14 @@ def resnet_file(path: Path, **change: Tensor) -> Path:
 
 def test_the_records_name_the_channels_and_strides_that_their_networks_have() -> None:
     for name in record_names("models/backbones"):
-        strides = [level.stride for level in read_backbone(name).levels]
+        record = read_backbone(name)
+        strides = [level.stride for level in record.levels]
+        # Zeros that are counted for another size do not round up.
+        high = 96 if "padded" in record.options else 97
         with torch.device("meta"):
             backbone = Backbone(name, strides)
-            features = backbone(torch.zeros(1, 3, 97, 128))
-        shapes = [(1, c, -(-97 // s), 128 // s) for c, s in zip(backbone.channels, strides, strict=True)]
+            features = backbone(torch.zeros(1, 3, high, 128))
+        shapes = [(1, c, -(-high // s), 128 // s) for c, s in zip(backbone.channels, strides, strict=True)]
         assert [tuple(one.shape) for one in features] == shapes
 
 
@@ -80,6 +84,22 @@ def test_the_first_features_of_lite0_are_those_of_its_file_computed_by_hand() ->
     expected = norm(F.conv2d(deep, state["_blocks.0._project_conv.weight"]), "_blocks.0._bn2")
     features, _ = Backbone("lite0", [2, 16])(images)
     torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_efficientnet_b4_has_the_zeros_of_380_pixels_as_published() -> None:
+    """Of 95 places, which 380 pixels leave at stride 4, every second one with two before and two behind; of 56, which
+    224 leave, TensorFlow has one before."""
+    record = read_backbone("efficientnet_b4")
+    with torch.device("meta"):
+        network = NETWORKS[record.network](**record.options)
+    halving = [part for part in network.modules() if isinstance(part, ConvNorm) and part.pads]
+    assert [part.padded for part in halving] == [380, 190, 95, 48, 24]
+
+    images = torch.rand(1, 2, 56, 56, generator=torch.Generator().manual_seed(0))
+    for padded, zeros in ((95, (2, 2, 2, 2)), (None, (1, 2, 1, 2))):
+        layer = ConvNorm(2, 3, 5, 2, same=True, padded=padded).eval()
+        expected = layer.norm(F.conv2d(F.pad(images, zeros), layer.conv.weight, stride=2))
+        torch.testing.assert_close(layer(images), expected)
 
 
 def test_its_weights_are_neither_trained_nor_kept_and_their_hash_is() -> None:

@@ -27,7 +27,7 @@ from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.fitting import fit_detector
 from omnial_bench.models.learned import Learned
 from omnial_bench.models.levels import cosine_gap, smoothed
-from omnial_bench.models.mkd import Cloner
+from omnial_bench.models.mkd import MKD, Cloner
 from omnial_bench.models.options import check_options
 from omnial_bench.models.patchsvdd import LARGE, SMALL, STEPS, Encoder, PatchSVDD, spread, taken
 from omnial_bench.models.registry import DETECTORS, build
@@ -187,6 +187,16 @@ def test_a_map_of_a_product_ranks_as_the_product_that_is_resized(shown: Tensor) 
             first = first * F.interpolate(other, size=first.shape[2:], mode="bilinear")
         product = F.interpolate(first, size=shown.shape[2:], mode="bilinear")[:, 0]
         torch.testing.assert_close(detector(shown.double()).log_odds.exp(), product, rtol=1e-4, atol=0)
+
+
+def test_mkds_teacher_sees_pixels_as_they_are_at_paper(shown: Tensor) -> None:
+    assert not read_recipe("mkd", "paper").options["normalised"]
+    recipe = read_recipe("mkd", "tiny")
+    detector = build(recipe.model_copy(update={"options": {**recipe.options, "normalised": False}})).eval()
+    assert isinstance(detector, MKD)
+    backbone = Backbone("lite0", detector.backbone.strides)
+    expected = backbone(shown * backbone.std + backbone.mean)
+    torch.testing.assert_close(detector.frozen(shown), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_from_nothing_the_density_is_of_what_is_pooled_else_of_what_the_head_makes_of_it(normals: Tensor) -> None:

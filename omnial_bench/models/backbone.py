@@ -66,7 +66,8 @@ class Backbone(nn.Module):
         self.train(False)
 
     def forward(self, images: RGB) -> tuple[Tensor, ...]:
-        """Features (b, c, h / stride, w / stride), rounded up, a tensor a stride, the finest first."""
+        """Features (b, c, h / stride, w / stride), a tensor a stride, the finest first. Where a side is no multiple of
+        a stride they are rounded up, but for a network whose zeros are `padded` for another size."""
         return self.levels((images - self.mean) / self.std)  # type: ignore[no-any-return]
 
     def train(self, mode: bool = True) -> "Backbone":  # noqa: ARG002

@@ -54,6 +54,9 @@ class MKD(Learned):
         super().__init__()
         self.weight, self.sigma = options.euclidean, options.sigma
         self.backbone = Backbone(options.backbone, options.strides, options.weights)
+        if not options.normalised:
+            self.backbone.mean.zero_()
+            self.backbone.std.fill_(1)
         self.cloner = Cloner(
             self.backbone.channels, self.backbone.strides, width=options.width, linear=options.linear
         )  # fmt: skip

@@ -21,15 +21,16 @@ Rule = Literal["kaiming", "xavier", "xavier-normal", "plain"]
 class ConvNorm(nn.Module):
     """A convolution of an odd side without bias, batch norm, and perhaps an activation: `b c h w` to `b d h/s w/s`.
 
-    `same`: zeros around the image as TensorFlow adds them, the odd one behind, so that any size works at any stride.
+    `same`: zeros around the image as TensorFlow adds them, the odd one behind, so that any size works at any stride;
+    those that a side of `padded` wants, whatever the image's, where it is given.
     """
 
     def __init__(
         self, inputs: int, outputs: int, side: int, stride: int = 1, *, groups: int = 1, eps: float = 1e-5,
-        activation: nn.Module | None = None, same: bool = False,
+        activation: nn.Module | None = None, same: bool = False, padded: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.pads = same and stride > 1
+        self.pads, self.padded = same and stride > 1, padded
         padding = 0 if self.pads else side // 2
         self.conv = nn.Conv2d(inputs, outputs, side, stride, padding, groups=groups, bias=False)
         self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=eps)
@@ -38,7 +39,8 @@ class ConvNorm(nn.Module):
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d H W"]:
         if self.pads:
             side, stride = self.conv.kernel_size[0], self.conv.stride[0]
-            lacking = [max((-(-size // stride) - 1) * stride + side - size, 0) for size in features.shape[:1:-1]]
+            sizes = features.shape[:1:-1] if self.padded is None else (self.padded, self.padded)
+            lacking = [max((-(-size // stride) - 1) * stride + side - size, 0) for size in sizes]
             features = F.pad(features, [part for total in lacking for part in (total // 2, total - total // 2)])
         return self.activation(self.norm(self.conv(features)))  # type: ignore[no-any-return]
 
@@ -59,10 +61,12 @@ class Inverted(nn.Module):
     """A mobile inverted bottleneck: wider, depthwise, narrow again, and around it a skip where the shape is kept
     (Sandler et al. 2018). `lite` has no excitation, and cuts activations at 6."""
 
-    def __init__(self, inputs: int, outputs: int, side: int, stride: int, factor: int, *, lite: bool) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, side: int, stride: int, factor: int, *, lite: bool, padded: int | None = None
+    ) -> None:
         super().__init__()
         wide, activation = inputs * factor, nn.ReLU6 if lite else nn.SiLU
-        layer = partial(ConvNorm, eps=1e-3, same=True)
+        layer = partial(ConvNorm, eps=1e-3, same=True, padded=padded)
         self.expand = layer(inputs, wide, 1, activation=activation()) if factor > 1 else nn.Identity()
         self.depthwise = layer(wide, wide, side, stride, groups=wide, activation=activation())
         self.excite = nn.Identity() if lite else Excitation(wide, inputs // 4)
@@ -81,17 +85,23 @@ STAGES = (
 """Of EfficientNet-B0: blocks, side, stride, expansion, channels (Tan and Le 2019, Table 1)."""
 
 
-def efficientnet(width: float = 1.0, depth: float = 1.0, *, lite: bool = False) -> nn.Sequential:
+def efficientnet(
+    width: float = 1.0, depth: float = 1.0, *, lite: bool = False, padded: int | None = None
+) -> nn.Sequential:
     """EfficientNet: `stem`, `block0`, `block1` and so on, of any size. Of a `lite` one the stem, and the number of
-    blocks of the first and the last stage, are not scaled."""
+    blocks of the first and the last stage, are not scaled. `padded` is the side in pixels of the images that the zeros
+    around every layer are counted for; None counts them for the images that come."""
     inputs, activation = (32, nn.ReLU6()) if lite else (_scaled(32, width), nn.SiLU())
-    stages: dict[str, nn.Module] = {"stem": ConvNorm(3, inputs, 3, 2, eps=1e-3, activation=activation, same=True)}
+    stem = ConvNorm(3, inputs, 3, 2, eps=1e-3, activation=activation, same=True, padded=padded)
+    stages: dict[str, nn.Module] = {"stem": stem}
+    padded = padded and ceil(padded / 2)
     for place, (count, side, stride, factor, channels) in enumerate(STAGES):
         outputs, inner = _scaled(channels, width), 0 < place < len(STAGES) - 1
         for index in range(ceil(depth * count) if inner or not lite else count):
             first = 1 if index else stride
-            stages[f"block{len(stages) - 1}"] = Inverted(inputs, outputs, side, first, factor, lite=lite)
-            inputs = outputs
+            block = Inverted(inputs, outputs, side, first, factor, lite=lite, padded=padded)
+            stages[f"block{len(stages) - 1}"] = block
+            inputs, padded = outputs, padded and ceil(padded / first)
     return nn.Sequential(OrderedDict(stages))
 
 

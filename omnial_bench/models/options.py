@@ -201,6 +201,8 @@ class MKDOptions(BackboneOptions):
     """Weight of the squared difference beside the cosine."""
     linear: bool = False
     """No ReLU ends a level, for backbones whose features may be negative."""
+    normalised: bool = True
+    """The backbone sees images as it was trained on them; the published code shows it pixels in [0, 1]."""
     sigma: Sigma = 4.0
 
 
