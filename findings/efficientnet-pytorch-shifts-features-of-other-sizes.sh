@@ -9,11 +9,11 @@
 # detector joins, as UniAD does at 224 pixels, are of two places. B0, whose 224 pixels leave 112, 56, 28, 14 and 7 places, is as it
 # should be at 256, and so is whoever passes `image_size=None`.
 #
-# Output seen (white noise, drawn weights; the inner half of each level for what was moved):
-#   b0 at 256 of 224: stride 4 0.00 off; stride 8 0.00 off; stride 16 0.00 off
-#   b2 at 256 of 260: stride 4 0.00 off; stride 8 0.73 off, 0.00 from the moved image; stride 16 0.68 off, 0.64 from the moved image
-#   b4 at 256 of 380: stride 4 0.00 off; stride 8 0.77 off, 0.00 from the moved image; stride 16 0.69 off, 0.00 from the moved image
-#   b4 at 380 of 380: stride 4 0.00 off; stride 8 0.00 off; stride 16 0.00 off
+# Output seen (white noise, drawn weights; the difference in relation to the features' length, for what was moved within the inner half):
+#   b0 at 256 of 224: stride 4 right; stride 8 right; stride 16 right
+#   b2 at 256 of 260: stride 4 right; stride 8 off by more than half, that of the moved image; stride 16 off by more than half
+#   b4 at 256 of 380: stride 4 right; stride 8 off by more than half, that of the moved image; stride 16 off by more than half, that of the moved image
+#   b4 at 380 of 380: stride 4 right; stride 8 right; stride 16 right
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -47,14 +47,16 @@ for name, side in (("b0", 256), ("b2", 256), ("b4", 256), ("b4", 380)):
     for level in (2, 3, 4):
         key = f"reduction_{level}"
         off = apart(seen[key], right[key])
-        near = f", {apart(inner(seen[key]), inner(moved[key])):.2f} from the moved image" if off > 0.01 else ""
-        words.append(f"stride {2**level} {off:.2f} off{near}")
+        moves = apart(inner(seen[key]), inner(moved[key])) < 0.01
+        what = "right" if off < 1e-4 else f"off by more than half{', that of the moved image' if moves else ''}"
+        assert off < 1e-4 or off > 0.5
+        words.append(f"stride {2**level} {what}")
     print(f"{name} at {side} of {network._global_params.image_size}: {'; '.join(words)}")
 PYTHON
 "$folder/venv/bin/python" "$folder/moved.py" | tee "$folder/seen"
 diff - "$folder/seen" <<'SEEN' || { echo "the behaviour has changed"; exit 1; }
-b0 at 256 of 224: stride 4 0.00 off; stride 8 0.00 off; stride 16 0.00 off
-b2 at 256 of 260: stride 4 0.00 off; stride 8 0.73 off, 0.00 from the moved image; stride 16 0.68 off, 0.64 from the moved image
-b4 at 256 of 380: stride 4 0.00 off; stride 8 0.77 off, 0.00 from the moved image; stride 16 0.69 off, 0.00 from the moved image
-b4 at 380 of 380: stride 4 0.00 off; stride 8 0.00 off; stride 16 0.00 off
+b0 at 256 of 224: stride 4 right; stride 8 right; stride 16 right
+b2 at 256 of 260: stride 4 right; stride 8 off by more than half, that of the moved image; stride 16 off by more than half
+b4 at 256 of 380: stride 4 right; stride 8 off by more than half, that of the moved image; stride 16 off by more than half, that of the moved image
+b4 at 380 of 380: stride 4 right; stride 8 right; stride 16 right
 SEEN
