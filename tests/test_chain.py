@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from omnial_bench.errors import UserError
 from omnial_bench.models.chain import Moments, nest, squares, unnest
-from omnial_bench.models.levels import to_pixels
+from omnial_bench.models.levels import smoothed, to_pixels
 from omnial_bench.models.room import check_room
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -78,9 +78,13 @@ def test_what_is_free_is_asked_of_the_device_that_holds_it(monkeypatch: pytest.M
         check_room(2**32, card, "rows", "keep fewer", count=10)
 
 
-@pytest.mark.parametrize(("side", "sigma"), [((8, 6), 4.0), ((32, 48), 1.5), ((5, 7), 0.0)])
+@pytest.mark.parametrize(("side", "sigma"), [((8, 6), 4.0), ((32, 48), 1.5), ((5, 7), 0.0), ((5, 7), 40.0)])
 def test_pixels_are_those_of_torch_and_scipy(side: tuple[int, int], sigma: float) -> None:
     values = torch.rand(2, *side, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    wide = F.interpolate(values[:, None], (40, 48), mode="bilinear")[:, 0].numpy()
-    expected = [gaussian_filter(one, sigma, mode="mirror", truncate=4) if sigma else one for one in wide]
-    np.testing.assert_allclose(to_pixels(values, (40, 48), sigma).numpy(), expected, rtol=0, atol=1e-12)
+    wide = F.interpolate(values[:, None], (40, 48), mode="bilinear")
+    mirrored, repeated = (
+        [gaussian_filter(one, sigma, mode=mode, truncate=4) if sigma else one for one in wide[:, 0].numpy()]
+        for mode in ("mirror", "reflect")
+    )
+    np.testing.assert_allclose(to_pixels(values, (40, 48), sigma).numpy(), mirrored, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(smoothed(wide, sigma)[:, 0].numpy(), repeated, rtol=0, atol=1e-12)

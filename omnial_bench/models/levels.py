@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnial_bench.synthesis.canny import gaussian_blur, gaussian_kernel, weighted_sum
+from omnial_bench.synthesis.canny import gaussian_kernel, weighted_sum
 
 ROUND = 1e-6
 """Added to a squared length, whose root has no slope at 0."""
@@ -56,27 +56,33 @@ def joined(
 
 
 def smoothed(maps: Float[Tensor, "b 1 h w"], sigma: float) -> Float[Tensor, "b 1 h w"]:
-    """By a Gaussian of a deviation in pixels, cut at four of them; the map is reflected at its frame. None at 0."""
-    radius = min(int(4 * sigma + 0.5), min(maps.shape[2:]) - 1)
-    return gaussian_blur(maps, sigma=sigma, radius=radius) if radius else maps
+    """By a Gaussian of a deviation in pixels, cut at four of them; the map goes on beyond its frame from its last pixel
+    backwards, as with SciPy. None at 0."""
+    high, wide = (_widening(side, side, sigma, repeated=True).to(maps) for side in maps.shape[2:])
+    with in_full(maps):
+        return high @ maps @ wide.mT if sigma else maps
 
 
 def to_pixels(maps: Float[Tensor, "b gh gw"], size: tuple[int, int], sigma: float) -> Float[Tensor, "b h w"]:
-    """Bilinear to the images' size, then under a Gaussian of `sigma` pixels, cut at four of them, the map reflected at
-    its frame. Both are linear along either axis, so that two products of matrices do them at once."""
-    high, wide = (_widening(here, there, sigma).to(maps) for here, there in zip(maps.shape[1:], size, strict=True))
+    """Bilinear to the images' size, then under a Gaussian of `sigma` pixels, cut at four of them; the map goes on
+    beyond its frame from its last pixel but one backwards, as in anomalib. Both are linear along either axis, so that
+    two products of matrices do them at once."""
+    sides = zip(maps.shape[1:], size, strict=True)
+    high, wide = (_widening(here, there, sigma, repeated=False).to(maps) for here, there in sides)
     return high @ maps @ wide.mT
 
 
 @lru_cache(maxsize=16)
-def _widening(here: int, there: int, sigma: float) -> Float[Tensor, "there here"]:
-    """What a row of `there` pixels is made of, of `here` places."""
+def _widening(here: int, there: int, sigma: float, *, repeated: bool) -> Float[Tensor, "there here"]:
+    """What a row of `there` pixels is made of, of `here` places; `repeated`, the last one twice beyond the frame."""
     each = torch.eye(here, dtype=torch.float64, device="cpu")
     rows = F.interpolate(each[None], size=there, mode="linear", align_corners=False)[0]
-    radius = min(ceil(4 * sigma - 0.5), there - 1)
+    radius = ceil(4 * sigma - 0.5)
     if radius > 0:
-        padded = F.pad(rows, (radius, radius), mode="reflect")
-        rows = weighted_sum(padded, gaussian_kernel(sigma, radius), axis=-1)
+        period = 2 * there if repeated else max(1, 2 * there - 2)
+        at = torch.arange(-radius, there + radius) % period
+        backwards = period - at - (1 if repeated else 0)
+        rows = weighted_sum(rows[:, torch.minimum(at, backwards)], gaussian_kernel(sigma, radius), axis=-1)
     return rows.mT
 
 
