@@ -211,6 +211,9 @@ def test_freezing_changes_no_feature(tmp_path: Path, name: str, strides: list[in
     features = plain.eval().requires_grad_(False)((images - backbone.mean) / backbone.std)
     for frozen, expected in zip(backbone(images), features, strict=True):
         torch.testing.assert_close(frozen, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    # The hash is of the weights alone, but where zeros are counted for another size: a fit on others is refused.
+    padded = "padded" in read_backbone(name).options
+    assert (backbone.digest == weights.read_weights(name, str(path))[1]) is not padded
 
 
 def test_names_of_a_head_have_no_place_and_strange_ones_do_no_harm() -> None:
@@ -239,6 +242,10 @@ def spoilt_file(path: Path) -> Path:
     return resnet_file(path, **{"conv1.weight": torch.full((64, 3, 7, 7), torch.nan)})
 
 
+def negative_file(path: Path) -> Path:
+    return resnet_file(path, **{"bn1.running_var": torch.full((64,), -1.0)})
+
+
 @pytest.mark.parametrize(
     ("name", "make", "words"),
     [
@@ -247,6 +254,7 @@ def spoilt_file(path: Path) -> Path:
         ("lite0", resnet_file, "holds the weights of another network than lite0"),
         ("resnet18", deeper_file, r"expected nothing for layer1\.2\.conv1\.conv\.weight, got \(64, 64, 3, 3\)"),
         ("resnet18", spoilt_file, r"holds NaN or infinite values in stem\.conv\.weight"),
+        ("resnet18", negative_file, r"holds negative variances in stem\.norm\.running_var"),
         ("resnet18", lambda path: path.write_bytes(b"PK\x03\x04" + bytes(80)), "is no whole file of weights"),
         (
             "resnet18",
@@ -293,6 +301,13 @@ def test_what_is_not_to_be_had_is_one_line(
     with pytest.raises(UserError) as caught:
         Backbone(name, strides)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_weights_of_timm_are_looked_at_as_those_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = load_file(spoilt_file(tmp_path / "a.safetensors"))
+    monkeypatch.setattr(weights, "_fetched", lambda *_: state)
+    with pytest.raises(UserError, match=r"^resnet18\.tv_in1k holds NaN or infinite values in stem\.conv\.weight"):
+        Backbone("resnet18", [8])
 
 
 def test_a_wheel_that_is_not_installed_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

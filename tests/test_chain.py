@@ -74,11 +74,13 @@ def test_what_is_free_is_asked_of_the_device_that_holds_it(monkeypatch: pytest.M
         monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
     card = torch.device("cuda", 0)
     check_room(2**31, card, "rows", "keep fewer")
-    with pytest.raises(UserError, match=r"^rows take 4 GiB, 2 GiB are free, which 5 of them fit into; keep fewer$"):
+    with pytest.raises(UserError, match=r"^rows take 4 GiB, 2 GiB are free on cuda:0, which 5 of them fit into; keep"):
         check_room(2**32, card, "rows", "keep fewer", count=10)
 
 
-@pytest.mark.parametrize(("side", "sigma"), [((8, 6), 4.0), ((32, 48), 1.5), ((5, 7), 0.0), ((5, 7), 40.0)])
+@pytest.mark.parametrize(
+    ("side", "sigma"), [((8, 6), 4.0), ((32, 48), 1.5), ((5, 7), 0.0), ((5, 7), 40.0), ((1, 7), 1.125)]
+)
 def test_pixels_are_those_of_torch_and_scipy(side: tuple[int, int], sigma: float) -> None:
     values = torch.rand(2, *side, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     wide = F.interpolate(values[:, None], (40, 48), mode="bilinear")
@@ -88,3 +90,20 @@ def test_pixels_are_those_of_torch_and_scipy(side: tuple[int, int], sigma: float
     )
     np.testing.assert_allclose(to_pixels(values, (40, 48), sigma).numpy(), mirrored, rtol=0, atol=1e-12)
     np.testing.assert_allclose(smoothed(wide, sigma)[:, 0].numpy(), repeated, rtol=0, atol=1e-12)
+
+
+def test_what_maps_are_smoothed_by_is_bound_to_no_mode_that_it_was_made_in() -> None:
+    maps = torch.rand(1, 1, 9, 11, dtype=torch.float64)
+    with torch.inference_mode():
+        smoothed(maps, 1.625)
+    with torch.device("meta"):
+        expected = smoothed(maps, 1.375)
+    torch.export.export(Smoothing(), (maps,))
+    assert torch.equal(smoothed(maps, 1.375), expected) and type(Smoothing()(maps)) is Tensor
+    assert smoothed(maps.to("meta"), 1.625).is_meta
+    assert torch.autograd.gradcheck(lambda shown: smoothed(shown, 1.625), maps.requires_grad_())
+
+
+class Smoothing(torch.nn.Module):
+    def forward(self, maps: Tensor) -> Tensor:
+        return smoothed(maps, 1.875)

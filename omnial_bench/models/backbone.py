@@ -1,6 +1,7 @@
 """Features of a trained network: frozen, whole in their gradient, and no part of a detector's checkpoint."""
 
 from collections.abc import Collection, Mapping, Sequence
+from hashlib import sha256
 
 import torch
 from jaxtyping import Float, UInt8
@@ -62,6 +63,9 @@ class Backbone(nn.Module):
             needed = tensors.keys()
             tensors, self.digest = read_weights(name, weights)
             _check_fits(name, whole.state_dict(), needed, tensors, weights)
+            if zeros := record.options.get("padded"):
+                # Features that were looked at with other zeros are others.
+                self.digest = sha256(f"{self.digest} {zeros}".encode()).hexdigest()
         freeze(self.levels.network, tensors)
         self.train(False)
 
@@ -85,7 +89,7 @@ class Backbone(nn.Module):
                     setattr(part, leaf, nn.Parameter(value.clone()))
 
     def get_extra_state(self) -> UInt8[Tensor, "32"]:
-        """The SHA-256 of its weights, which a checkpoint holds in their place."""
+        """The SHA-256 of its weights, and of what they are `padded` for, which a checkpoint holds in their place."""
         return torch.tensor(list(bytes.fromhex(self.digest or "00" * 32)), dtype=torch.uint8, device="cpu")
 
     def set_extra_state(self, state: UInt8[Tensor, "32"]) -> None:

@@ -2,16 +2,15 @@
 pixels, smoothing."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from math import ceil
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 from torch.nn import functional as F
-
-from omnial_bench.synthesis.canny import gaussian_kernel, weighted_sum
 
 ROUND = 1e-6
 """Added to a squared length, whose root has no slope at 0."""
@@ -56,36 +55,37 @@ def joined(
 
 
 def smoothed(maps: Float[Tensor, "b 1 h w"], sigma: float) -> Float[Tensor, "b 1 h w"]:
-    """By a Gaussian of a deviation in pixels, cut at four of them; the map goes on beyond its frame from its last pixel
-    backwards, as with SciPy. None at 0."""
-    high, wide = (_widening(side, side, sigma, repeated=True).to(maps) for side in maps.shape[2:])
+    """By a Gaussian of a deviation in pixels, cut at four of them; beyond its frame the map goes on from its last pixel
+    backwards, as SciPy has it. None at 0."""
+    if not sigma:
+        return maps
     with in_full(maps):
-        return high @ maps @ wide.mT if sigma else maps
+        high, wide = (_factor(maps, side, side, sigma, "reflect") for side in maps.shape[2:])
+        return high @ maps @ wide.mT
 
 
 def to_pixels(maps: Float[Tensor, "b gh gw"], size: tuple[int, int], sigma: float) -> Float[Tensor, "b h w"]:
-    """Bilinear to the images' size, then under a Gaussian of `sigma` pixels, cut at four of them; the map goes on
-    beyond its frame from its last pixel but one backwards, as in anomalib. Both are linear along either axis, so that
-    two products of matrices do them at once."""
+    """Bilinear to the images' size, then under a Gaussian of `sigma` pixels, cut at four of them; beyond its frame the
+    map goes on from its last pixel but one backwards, as in anomalib. Both are linear along either axis, so that two
+    products of matrices do them at once."""
     sides = zip(maps.shape[1:], size, strict=True)
-    high, wide = (_widening(here, there, sigma, repeated=False).to(maps) for here, there in sides)
+    high, wide = (_factor(maps, here, there, sigma, "mirror") for here, there in sides)
     return high @ maps @ wide.mT
 
 
+def _factor(maps: Tensor, here: int, there: int, sigma: float, beyond: str) -> Float[Tensor, "there here"]:
+    return torch.from_numpy(_widening(here, there, sigma, beyond)).to(maps)
+
+
 @lru_cache(maxsize=16)
-def _widening(here: int, there: int, sigma: float, *, repeated: bool) -> Float[Tensor, "there here"]:
-    """What a row of `there` pixels is made of, of `here` places; `repeated`, the last one twice beyond the frame."""
-    each = torch.eye(here, dtype=torch.float64, device="cpu")
-    rows = F.interpolate(each[None], size=there, mode="linear", align_corners=False)[0]
-    radius = ceil(4 * sigma - 0.5)
-    if radius > 0:
-        period = 2 * there if repeated else max(1, 2 * there - 2)
-        at = torch.arange(-radius, there + radius) % period
-        backwards = period - at - (1 if repeated else 0)
-        rows = weighted_sum(rows[:, torch.minimum(at, backwards)], gaussian_kernel(sigma, radius), axis=-1)
-    return rows.mT
+def _widening(here: int, there: int, sigma: float, beyond: str) -> Float64[np.ndarray, "there here"]:
+    """What a row of `there` pixels is made of, of `here` places. In NumPy: a tensor that is kept would be bound to what
+    it was made in, such as inference mode."""
+    centres = ((np.arange(there) + 0.5) * here / there - 0.5).clip(0, here - 1)
+    rows = (1 - np.abs(centres[:, None] - np.arange(here))).clip(0)
+    return gaussian_filter1d(rows, sigma, axis=0, mode=beyond, truncate=4.0) if sigma else rows
 
 
 def in_full(like: Tensor) -> AbstractContextManager[None]:
     """Without the lower precision that a network around may compute in: distances are differences of like numbers."""
-    return torch.autocast(like.device.type, enabled=False)
+    return nullcontext() if like.is_meta else torch.autocast(like.device.type, enabled=False)

@@ -12,8 +12,11 @@ def check_room(size: int, device: torch.device, what: str, remedy: str, *, count
     of `count` alike it says how many fit."""
     room = _available(device)
     if room is not None and size > room:
+        where = "" if device.type == "cpu" else f" on {device}"
         fitting = "" if count is None else f", which {count * room // size} of them fit into"
-        raise UserError(f"{what} take {size / 2**30:.3g} GiB, {room / 2**30:.3g} GiB are free{fitting}; {remedy}")
+        raise UserError(
+            f"{what} take {size / 2**30:.3g} GiB, {room / 2**30:.3g} GiB are free{where}{fitting}; {remedy}"
+        )
 
 
 def _available(device: torch.device) -> int | None:

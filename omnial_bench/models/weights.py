@@ -48,7 +48,7 @@ def read_weights(name: str, file: str = "") -> tuple[dict[str, Tensor], str]:
     elif record.package is not None:
         path = _in_wheel(record)
     else:
-        return _digested(_converted(_fetched(name, record)))
+        return _digested(_converted(_fetched(name, record), str(record.timm)))
     if not path.is_file():
         raise UserError(f"no weights of {name} at {path}: expected a .pth or .safetensors file; name one that is there")
     digest = sha256(path)
@@ -63,15 +63,7 @@ def read_weights(name: str, file: str = "") -> tuple[dict[str, Tensor], str]:
 @lru_cache(maxsize=2)
 def _remembered(name: str, path: Path, digest: str) -> tuple[dict[str, Tensor], str]:
     """Read once a process, for several detectors may look through one backbone."""
-    return _digested(remember(f"backbone-{name}", [VERSION, digest], lambda: _whole(path)))
-
-
-def _whole(path: Path) -> dict[str, Tensor]:
-    tensors = _converted(_read(path))
-    for key, value in tensors.items():
-        if not value.isfinite().all():
-            raise UserError(f"{path} holds NaN or infinite values in {key}; name a file of whole weights")
-    return tensors
+    return _digested(remember(f"backbone-{name}", [VERSION, digest], lambda: _converted(_read(path), str(path))))
 
 
 def _in_wheel(record: BackboneRecord) -> Path:
@@ -126,11 +118,17 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise UserError(f"{path} is no whole file of weights ({what}); copy it again") from error
 
 
-def _converted(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """A state_dict under the names here, without its head."""
+def _converted(state: Mapping[str, Any], source: str) -> dict[str, Tensor]:
+    """A state_dict under the names here, without its head. UserError for values that are none of weights."""
     inner = state.get("state_dict", state) if isinstance(state, Mapping) else {}
     tensors = {str(name): value for name, value in inner.items() if isinstance(value, Tensor)}
-    return {here: tensors[name].float() for name, here in renamed(tensors).items()}
+    found = {here: tensors[name].float() for name, here in renamed(tensors).items()}
+    for key, value in found.items():
+        if not value.isfinite().all():
+            raise UserError(f"{source} holds NaN or infinite values in {key}; name a file of whole weights")
+        if key.endswith("running_var") and (value < 0).any():
+            raise UserError(f"{source} holds negative variances in {key}; name a file of whole weights")
+    return found
 
 
 def _digested(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
