@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# efficientnet-pytorch 0.7.1: of an image that has not the model's own size, B4's strides 8 and 16 see the image moved by four
-# pixels, its strides 2 and 4 do not.
+# efficientnet-pytorch 0.7.1: of an image of 224 or 256 pixels, B4's strides 8 and 16 are those of the image moved by four pixels,
+# its strides 2 and 4 are not.
 #
 # `from_name` and `from_pretrained` count the zeros around every convolution once, for the size that the model was made for
 # (380 pixels for B4, 260 for B2), and images of any size pass without a word. Where that size leaves an odd number of places,

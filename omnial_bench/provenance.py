@@ -15,6 +15,8 @@ PACKAGES = (
     "omnial-bench", "torch", "torchattacks", "lightning-fabric", "numpy", "pillow", "scikit-image", "scikit-learn",
     "scipy",
 )  # fmt: skip
+NOT_INSTALLED = "not installed"
+"""In place of a version: a checkout that is run as it lies."""
 
 
 def versions() -> dict[str, str]:
@@ -28,7 +30,7 @@ def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED
 
 
 DECIDE_NOTHING = ("errors", "io", "config", "provenance", "progress", "processes", "models.checkpoint", "models.losses")

@@ -1,5 +1,7 @@
 """Gaussians by the chain rule against full covariances in NumPy, and maps of places as maps of pixels."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -74,7 +76,7 @@ def test_what_is_free_is_asked_of_the_device_that_holds_it(monkeypatch: pytest.M
         monkeypatch.setattr(torch.cuda, name, lambda _, value=value: value)
     card = torch.device("cuda", 0)
     check_room(2**31, card, "rows", "keep fewer")
-    with pytest.raises(UserError, match=r"^rows take 4 GiB, 2 GiB are free on cuda:0, which 5 of them fit into; keep"):
+    with pytest.raises(UserError, match=r"^rows take 4 GiB, 2 GiB are free on cuda:0, room for 5 of them; keep"):
         check_room(2**32, card, "rows", "keep fewer", count=10)
 
 
@@ -98,7 +100,10 @@ def test_what_maps_are_smoothed_by_is_bound_to_no_mode_that_it_was_made_in() -> 
         smoothed(maps, 1.625)
     with torch.device("meta"):
         expected = smoothed(maps, 1.375)
-    torch.export.export(Smoothing(), (maps,))
+    program = torch.export.export(Smoothing(), (maps,)).module()
+    with warnings.catch_warnings(action="ignore"):
+        traced = torch.jit.trace(Smoothing(), (maps,))
+    assert torch.equal(program(maps), Smoothing()(maps)) and torch.equal(traced(maps), Smoothing()(maps))
     assert torch.equal(smoothed(maps, 1.375), expected) and type(Smoothing()(maps)) is Tensor
     assert smoothed(maps.to("meta"), 1.625).is_meta
     assert torch.autograd.gradcheck(lambda shown: smoothed(shown, 1.625), maps.requires_grad_())

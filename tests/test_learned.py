@@ -256,7 +256,7 @@ def test_embeddings_that_do_not_fit_into_memory_are_one_line_before_anything_is_
 ) -> None:
     monkeypatch.setattr("omnial_bench.models.room._available", lambda _: 10**5)
     monkeypatch.setattr(PatchSVDD, "loss", lambda *_: pytest.fail("it learns"))
-    with pytest.raises(UserError, match=r"embeddings of 16 normal images take .*, which \d+ of them fit into; take"):
+    with pytest.raises(UserError, match=r"embeddings of 16 normal images take .*, room for \d+ of them; take"):
         fitted("patchsvdd", normals)
 
 

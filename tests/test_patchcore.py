@@ -104,5 +104,5 @@ def test_features_are_means_over_neighbours_at_the_finest_stride() -> None:
 
 def test_features_larger_than_memory_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("omnial_bench.models.room._available", lambda _: 10_000)
-    with pytest.raises(UserError, match=r"features of 4 normal images take .* which 0 of them fit into; take fewer"):
+    with pytest.raises(UserError, match=r"features of 4 normal images take .* room for 0 of them; take fewer"):
         detector(4)

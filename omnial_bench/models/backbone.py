@@ -38,8 +38,8 @@ class Backbone(nn.Module):
     """Images in [0, 1] to features at chosen strides, by weights of models/backbones that no training changes.
 
     It is always in evaluation mode and, unless its end is loosened, has no parameters: its weights are buffers that a
-    checkpoint does not hold. That keeps their SHA-256, and refuses to be read beside others. Without storage (on the
-    meta device) no weights are read.
+    checkpoint does not hold. That keeps their SHA-256, with what they are `padded` for, and refuses to be read beside
+    others. Without storage (on the meta device) no weights are read.
     """
 
     mean: Float[Tensor, "3 1 1"]
@@ -58,7 +58,7 @@ class Backbone(nn.Module):
         self.levels = Levels(whole, chosen)
         self.strides, self.channels = self.levels.strides, self.levels.channels
         tensors: Mapping[str, Tensor] = self.levels.network.state_dict()
-        self.digest = ""
+        self.digest = self._zeros = ""
         if not absent:
             needed = tensors.keys()
             tensors, self.digest = read_weights(name, weights)
@@ -66,6 +66,7 @@ class Backbone(nn.Module):
             if zeros := record.options.get("padded"):
                 # Features that were looked at with other zeros are others.
                 self.digest = sha256(f"{self.digest} {zeros}".encode()).hexdigest()
+                self._zeros = f", or with other zeros around its layers than those of {zeros} pixels"
         freeze(self.levels.network, tensors)
         self.train(False)
 
@@ -98,7 +99,7 @@ class Backbone(nn.Module):
         if self.digest and asked != self.digest:
             raise UserError(
                 f"the detector was fitted on features of other weights of {self.name} (sha256 {asked[:12]}) than these "
-                f"({self.digest[:12]}); name that weights file, or train it again"
+                f"({self.digest[:12]}){self._zeros}; name that weights file, or train it again"
             )
 
 

@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 
 import numpy as np
+import scipy
 import torch
 from jaxtyping import Float, Float64
-from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -60,7 +60,7 @@ def smoothed(maps: Float[Tensor, "b 1 h w"], sigma: float) -> Float[Tensor, "b 1
     if not sigma:
         return maps
     with in_full(maps):
-        high, wide = (_factor(maps, side, side, sigma, "reflect") for side in maps.shape[2:])
+        high, wide = (_factor(side, side, sigma, "reflect").to(maps) for side in map(int, maps.shape[2:]))
         return high @ maps @ wide.mT
 
 
@@ -68,13 +68,13 @@ def to_pixels(maps: Float[Tensor, "b gh gw"], size: tuple[int, int], sigma: floa
     """Bilinear to the images' size, then under a Gaussian of `sigma` pixels, cut at four of them; beyond its frame the
     map goes on from its last pixel but one backwards, as in anomalib. Both are linear along either axis, so that two
     products of matrices do them at once."""
-    sides = zip(maps.shape[1:], size, strict=True)
-    high, wide = (_factor(maps, here, there, sigma, "mirror") for here, there in sides)
+    sides = zip(map(int, maps.shape[1:]), map(int, size), strict=True)
+    high, wide = (_factor(here, there, sigma, "mirror").to(maps) for here, there in sides)
     return high @ maps @ wide.mT
 
 
-def _factor(maps: Tensor, here: int, there: int, sigma: float, beyond: str) -> Float[Tensor, "there here"]:
-    return torch.from_numpy(_widening(here, there, sigma, beyond)).to(maps)
+def _factor(here: int, there: int, sigma: float, beyond: str) -> Float64[Tensor, "there here"]:
+    return torch.from_numpy(_widening(here, there, sigma, beyond))
 
 
 @lru_cache(maxsize=16)
@@ -83,7 +83,7 @@ def _widening(here: int, there: int, sigma: float, beyond: str) -> Float64[np.nd
     it was made in, such as inference mode."""
     centres = ((np.arange(there) + 0.5) * here / there - 0.5).clip(0, here - 1)
     rows = (1 - np.abs(centres[:, None] - np.arange(here))).clip(0)
-    return gaussian_filter1d(rows, sigma, axis=0, mode=beyond, truncate=4.0) if sigma else rows
+    return scipy.ndimage.gaussian_filter1d(rows, sigma, axis=0, mode=beyond, truncate=4.0) if sigma else rows
 
 
 def in_full(like: Tensor) -> AbstractContextManager[None]:

@@ -202,7 +202,7 @@ class MKDOptions(BackboneOptions):
     linear: bool = False
     """No ReLU ends a level, for backbones whose features may be negative."""
     normalised: bool = True
-    """The backbone sees images as it was trained on them; the published code shows it those of MVTec AD in [0, 1]."""
+    """The backbone sees images as it was trained on them; the published code shows it MVTec AD's pixels in [0, 1]."""
     sigma: Sigma = 4.0
 
 

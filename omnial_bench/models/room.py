@@ -13,7 +13,7 @@ def check_room(size: int, device: torch.device, what: str, remedy: str, *, count
     room = _available(device)
     if room is not None and size > room:
         where = "" if device.type == "cpu" else f" on {device}"
-        fitting = "" if count is None else f", which {count * room // size} of them fit into"
+        fitting = "" if count is None else f", room for {count * room // size} of them"
         raise UserError(
             f"{what} take {size / 2**30:.3g} GiB, {room / 2**30:.3g} GiB are free{where}{fitting}; {remedy}"
         )

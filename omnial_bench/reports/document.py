@@ -14,6 +14,7 @@ from omnial_bench.config.load import read_plan
 from omnial_bench.errors import unknown
 from omnial_bench.io.links import check_links
 from omnial_bench.io.whole import make_folder, whole, write_text
+from omnial_bench.provenance import NOT_INSTALLED
 from omnial_bench.reports import origins
 from omnial_bench.reports.campaign import Campaign, campaign_of
 from omnial_bench.reports.contents import IMAGES, NO_HEADLINE, Part, parts
@@ -66,7 +67,8 @@ def build_context(run: Path, campaign: Campaign) -> dict[str, Any]:
     title = read_plan(str(plan)).title if plan.is_file() else f"Anomaly localisation under attack on {values.dataset}"
     names = values.categories if len(values.categories) <= 6 else (f"{len(values.categories)} categories",)
     facts = [[name, environment.facts[name] or "not recorded"] for name in ("fingerprint", *origins.FACTS)]
-    version = f"omnial-bench {environment.versions.get('omnial-bench', '')}".rstrip()
+    version = environment.versions.get("omnial-bench", NOT_INSTALLED)
+    cited = "" if version == NOT_INSTALLED else f", omnial-bench {version}"
     numbers: Counter[str] = Counter()
     left_out: list[str] = []
     sections: dict[str, list[dict[str, Any]]] = {}
@@ -91,7 +93,7 @@ def build_context(run: Path, campaign: Campaign) -> dict[str, Any]:
         "facts": [["data set", values.dataset], *facts],
         "versions": [list(pair) for pair in environment.versions.items()],
         "notice": environment.notice or None,
-        "cite": f"How to cite: The omnial-bench authors, {version}: robustness benchmark for unsupervised industrial "
+        "cite": f"How to cite: The omnial-bench authors{cited}: robustness benchmark for unsupervised industrial "
         "anomaly localisation (CITATION.cff); and the papers of the detectors and of the data.",
     }
 

@@ -1,8 +1,9 @@
 """The tables of all models: class means on the clean test and the fixed sets, pairs, every metric. No torch here."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
-from itertools import combinations, product
+from itertools import chain, combinations, product
 from types import MappingProxyType
 
 from omnial_bench.metrics.metric import METRICS, Metric
@@ -146,15 +147,19 @@ def pairs_table(campaign: Campaign) -> Table | None:
 
 
 def _pairs(values: Values, shown: dict[str, Condition | None], metric: str) -> list[tuple[Model, Model]]:
-    """Every pair, the higher figure first: that under attack, else that on the clean test; of many models those with
-    the highest."""
+    """Every pair that was compared, the higher figure first: that under attack, else that on the clean test; of many
+    models those with the highest of the models that were compared with most others."""
     for condition in (shown["attacked"], shown["clean"]):
         figures = {model: values.get(model, condition, metric) for model in values.judged}
         known = {model: value for model, value in figures.items() if not math.isnan(value)}
         ranked = sorted(known, key=lambda model: -known[model])
-        pairs = list(combinations(ranked, 2))
-        if pairs:
-            return pairs if len(pairs) <= MOST_PAIRS else pairs[: len(ranked) - 1]
+        compared = [
+            pair for pair in combinations(ranked, 2) if any(values.gap(*pair, each, metric) for each in shown.values())
+        ]
+        if compared:
+            counts = Counter(chain.from_iterable(compared))
+            first = max(ranked, key=lambda model: counts[model])
+            return compared if len(compared) <= MOST_PAIRS else [pair for pair in compared if first in pair]
     return []
 
 
@@ -168,6 +173,6 @@ def _pairs_caption(values: Values, used: dict[str, list[Condition]]) -> str:
     ]
     count = len(values.judged)
     if count * (count - 1) // 2 > MOST_PAIRS:
-        best = "the pairs with the one that is highest under attack (else clean)"
+        best = "the pairs with the one that, of those compared with most others, is highest under attack (else clean)"
         parts.append(f"Of {count} models only {best}; all are in {DIFFERENCES}.")
     return " ".join(filter(None, (*parts, unlearnt_words(values))))

@@ -166,7 +166,8 @@ def missed_words(campaign: Campaign) -> str:
         clauses.append(clause)
     if models:
         several = f" (the fewest to the most of {len(models)} models)" if len(models) > 1 else ""
-        sentences.append(f"At a threshold set for {_held(values)} of false alarms {'; '.join(clauses)}{several}.")
+        start = "At" if campaign.white_box else "On the clean test, at"
+        sentences.append(f"{start} a threshold set for {_held(values)} of false alarms {'; '.join(clauses)}{several}.")
     if without:
         sentences.append(
             f"{names_of(values, without)} {'has' if len(without) == 1 else 'have'} no threshold, for no scores of "
