@@ -214,6 +214,9 @@ def test_freezing_changes_no_feature(tmp_path: Path, name: str, strides: list[in
     # The hash is of the weights alone, but where zeros are counted for another size: a fit on others is refused.
     padded = "padded" in read_backbone(name).options
     assert (backbone.digest == weights.read_weights(name, str(path))[1]) is not padded
+    words = "zeros around its layers than those of 380 pixels; name" if padded else r"[0-9a-f]{12}\); name that weights"
+    with pytest.raises(UserError, match=words):
+        backbone.load_state_dict({"_extra_state": backbone.get_extra_state() ^ 1})
 
 
 def test_names_of_a_head_have_no_place_and_strange_ones_do_no_harm() -> None:

@@ -58,7 +58,7 @@ class Backbone(nn.Module):
         self.levels = Levels(whole, chosen)
         self.strides, self.channels = self.levels.strides, self.levels.channels
         tensors: Mapping[str, Tensor] = self.levels.network.state_dict()
-        self.digest = self._zeros = ""
+        self.digest = ""
         if not absent:
             needed = tensors.keys()
             tensors, self.digest = read_weights(name, weights)
@@ -66,7 +66,6 @@ class Backbone(nn.Module):
             if zeros := record.options.get("padded"):
                 # Features that were looked at with other zeros are others.
                 self.digest = sha256(f"{self.digest} {zeros}".encode()).hexdigest()
-                self._zeros = f", or with other zeros around its layers than those of {zeros} pixels"
         freeze(self.levels.network, tensors)
         self.train(False)
 
@@ -97,9 +96,11 @@ class Backbone(nn.Module):
         """UserError where a checkpoint was made on features of other weights."""
         asked = bytes(state.flatten().tolist()).hex()
         if self.digest and asked != self.digest:
+            zeros = read_backbone(self.name).options.get("padded")
+            padded = f", or with other zeros around its layers than those of {zeros} pixels" if zeros else ""
             raise UserError(
                 f"the detector was fitted on features of other weights of {self.name} (sha256 {asked[:12]}) than these "
-                f"({self.digest[:12]}){self._zeros}; name that weights file, or train it again"
+                f"({self.digest[:12]}){padded}; name that weights file, or train it again"
             )
 
 

@@ -27,7 +27,7 @@ from omnial_bench.results import DIFFERENCES, HEADLINE
 _STYLES: dict[str, Style] = {"%": "percent", "": "fraction"}
 """By the unit of a metric; others have one decimal."""
 MOST_PAIRS = 6
-"""Pairs of a metric in the table: those of four models. Of more models only the pairs with the highest are shown."""
+"""Pairs of a metric in the table: those of four models. Of more models only the pairs with one are shown."""
 
 
 def headline(values: Values) -> Table:

@@ -10,6 +10,7 @@ from omnial_bench.reports.families import family_words
 from omnial_bench.reports.findings import best_clean
 from omnial_bench.reports.headline import headline
 from omnial_bench.reports.lessons import CHANCE, TIE, overstated
+from omnial_bench.reports.model_rows import doubts
 from omnial_bench.reports.origins import FAILED, LEARNT, NOT_RUN
 from omnial_bench.reports.table import MINUS, Table
 from omnial_bench.reports.values import Ranked, Values
@@ -92,7 +93,7 @@ def _under_attack(campaign: Campaign) -> str:
         robust |= ranked[0][0] > CHANCE
         top = [pair for pair in ranked if ranked[0][0] - pair[0] <= TIE]
         low = [pair for pair in ranked if pair[0] - ranked[-1][0] <= TIE and pair not in top]
-        ends = [_moves(campaign, suite.control, metric, pairs) for pairs in (top, low) if pairs]
+        ends = [_moves(campaign, aimed, metric, pairs) for pairs in (top, low) if pairs]
         left = range_words(ranked[-1][0], ranked[0][0])
         clause = _kept(words, ranked, ends, left, ", its score attacked," if aimed != trial.own else "")
         clauses.append(f"{clause}, {_at_chance(values, ranked)}")
@@ -113,18 +114,16 @@ def _kept(words: str, ranked: Ranked, ends: Sequence[str], left: str, how: str =
     return f"most {words}{how} is kept by {ends[0]} and least by {ends[1]}"
 
 
-def _moves(campaign: Campaign, control: Condition | None, metric: str, ranked: Ranked) -> str:
-    """Each model with its figure before and after, and that it failed a check; of more than two their number, and the
-    range after."""
-    values, health = campaign.values, campaign.health
+def _moves(campaign: Campaign, aimed: Condition | None, metric: str, ranked: Ranked) -> str:
+    """Each model with its figure before and after, and whether a failed check puts that in doubt; of more than two
+    their number, and the range after."""
+    values, suite = campaign.values, campaign.white_box
     if len(ranked) > 2:
         return f"{len(ranked)} models ({range_words(ranked[-1][0], ranked[0][0])})"
-    failed = health[(health["status"] == FAILED) & (health["check"] != LEARNT)]
-    doubted = set(zip(failed["detector"], failed["paradigm"], strict=True))
     moves = []
     for value, model in ranked:
-        moved = moved_words(values.get(model, control, metric), value)
-        doubt = ", in doubt" if (model.detector, model.paradigm) in doubted else ""
+        moved = moved_words(values.get(model, suite.control if suite else None, metric), value)
+        doubt = ", in doubt" if doubts(campaign, model, aimed) else ""
         moves.append(f"{values.label(model)} ({moved}{doubt})")
     return joined(moves)
 
