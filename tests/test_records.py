@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from omnial_bench.config.load import parse, read_detector, read_plan, read_recipe, read_suite, read_toml, record_names
+from omnial_bench.config.load import (
+    parse,
+    planned_recipe,
+    read_detector,
+    read_plan,
+    read_recipe,
+    read_suite,
+    read_toml,
+    record_names,
+)  # fmt: skip
 from omnial_bench.config.schema import Plan, Suite
 from omnial_bench.errors import UserError
 from omnial_bench.models.options import OPTIONS
@@ -145,8 +154,14 @@ def test_a_recipe_is_its_preset_with_what_is_asked_for(tmp_path: Path) -> None:
     path = str(tmp_path / "base.toml")
     recipe = read_recipe(path, "tiny")
     assert (recipe.size, recipe.training.batch, recipe.options) == ((32, 64), 3, {"width": 4, "loc_width": 4})
-    other = read_recipe(path, "tiny", size=(96, 32), batch=7)
-    assert (other.size, other.training.batch, other.options) == ((96, 32), 7, recipe.options)
+    plan = Plan(
+        name="own", title="Own", dataset="toy", categories=("pill",), detectors=(path,), preset="tiny", size=(96, 32),
+        batch=7, max_iterations=9,
+    )  # fmt: skip
+    other = planned_recipe(plan, path)
+    assert (other.size, other.training.batch, other.training.max_iterations) == ((96, 32), 7, 9)
+    assert other.options == recipe.options
+    assert planned_recipe(plan.model_copy(update={"size": None, "batch": None, "max_iterations": None}), path) == recipe
     with pytest.raises(UserError, match="did you mean 'tiny'"):
         read_recipe(path, "tinny")
 

@@ -484,17 +484,18 @@ class TestStopped:
 class TestModels:
     def test_sources_are_named_or_unified(self, place: Path) -> None:
         given = plan(place)
-        models = models_of(given)
-        assert [model.name for model in sources_of(given, models)] == ["mini-unified"]
+        models, sets = models_of(given), [read_suite("paper")]
+        assert [model.name for model in sources_of(given, models, sets)] == ["mini-unified"]
         named = plan(place, sources=("mini-separate-weave",))
-        assert [model.name for model in sources_of(named, models)] == ["mini-separate-weave"]
+        assert [model.name for model in sources_of(named, models, sets)] == ["mini-separate-weave"]
         apart = plan(place, paradigms=("separate",))
         with pytest.raises(UserError, match="expected sources in a plan without unified models"):
-            sources_of(apart, models_of(apart))
+            sources_of(apart, models_of(apart), sets)
+        assert sources_of(apart, models_of(apart), [read_suite("quick")]) == []
         alone = plan(place, paradigms=("separate",), categories=("cap",))
-        assert [model.name for model in sources_of(alone, models_of(alone))] == ["mini-separate-cap"]
+        assert [model.name for model in sources_of(alone, models_of(alone), sets)] == ["mini-separate-cap"]
         with pytest.raises(UserError, match=r"unknown source model 'mini-unifed'; did you mean 'mini-unified'"):
-            sources_of(plan(place, sources=("mini-unifed",)), models)
+            sources_of(plan(place, sources=("mini-unifed",)), models, sets)
 
 
 ON_THE_SPOT = """

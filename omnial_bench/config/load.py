@@ -157,21 +157,26 @@ def _file_of(name_or_path: str) -> Path:
     return Path(os.path.realpath(path if path.suffix == ".toml" else records_folder("models") / f"{name_or_path}.toml"))
 
 
-def read_recipe(
-    name_or_path: str, preset: str, *, size: tuple[int, int] | None = None, batch: int | None = None
-) -> Recipe:
-    """A detector's recipe at a preset; `size` (height, width) and `batch` replace the preset's."""
+def planned_recipe(plan: Plan, detector: str) -> Recipe:
+    """A detector's recipe as the plan has it trained."""
+    budget = {"batch": plan.batch, "max_iterations": plan.max_iterations}
+    recipe = read_recipe(detector, plan.preset, size=plan.size)
+    given = {key: value for key, value in budget.items() if value is not None}
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update=given)})
+
+
+def read_recipe(name_or_path: str, preset: str, *, size: tuple[int, int] | None = None) -> Recipe:
+    """A detector's recipe at a preset; `size` (height, width) replaces the preset's."""
     record = read_detector(name_or_path)
     if preset not in record.presets:
         named = "Say which with --preset or, in a plan, preset"
         raise unknown(f"preset of {name_or_path}", preset, record.presets, then=named)
     chosen = record.presets[preset]
-    training = chosen.training.model_copy(update={} if batch is None else {"batch": batch})
     return Recipe(
         detector=record.detector,
         preset=preset,
         size=chosen.size if size is None else size,
-        training=training,
+        training=chosen.training,
         options={**chosen.options, **record.options},
         defence=record.defence,
     )

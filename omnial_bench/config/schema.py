@@ -55,6 +55,8 @@ Names = Annotated[tuple[str, ...], AfterValidator(_distinct)]
 Side = Annotated[int, Field(ge=32, le=4096)]
 Batch = Annotated[int, Field(ge=1, le=65536)]
 """Images a training step."""
+Iterations = Annotated[int, Field(ge=1)]
+"""Training steps at the most."""
 
 
 class Sealed(Record):
@@ -75,7 +77,7 @@ class Training(Sealed):
     """How a detector is trained. The budget is `epochs` passes over the normals, and at most `max_iterations` steps."""
 
     epochs: Annotated[float, Field(gt=0)] = 700
-    max_iterations: Annotated[int, Field(ge=1)] | None = None
+    max_iterations: Iterations | None = None
     batch: Batch = 8
     draw: Literal["random", "epoch"] = "random"
     """Each normal of a batch at random, with replacement, or every one once before any comes again."""
@@ -269,6 +271,8 @@ class Plan(Record):
     """None: the preset's."""
     batch: Batch | None = None
     """Training images a step; None: the preset's."""
+    max_iterations: Iterations | None = None
+    """Training steps of each model at the most; None: the preset's."""
     suites: Names = ("paper",)
     sources: Names = ()
     """Models whose mean loss the sets are built on; empty: every unified model of the plan."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omnial_bench.attacks.checks import check_suite, sized_in
 from omnial_bench.attacks.sets.manifest import read_manifest
-from omnial_bench.config.load import read_recipe, read_suite
+from omnial_bench.config.load import planned_recipe, read_recipe, read_suite
 from omnial_bench.config.schema import Plan, Recipe, Suite
 from omnial_bench.data.dataset import check_root
 from omnial_bench.data.textures import check_textures
@@ -26,7 +26,7 @@ def check_run(plan: Plan, *, data: Path, out: Path, textures: Path | None) -> No
     """UserError for a detector, a preset, a suite, a threat, an option, a category or a folder that is not there, and
     for a link in `out`."""
     check_links(out)
-    recipes = [read_recipe(name, plan.preset, size=plan.size, batch=plan.batch) for name in plan.detectors]
+    recipes = [planned_recipe(plan, name) for name in plan.detectors]
     sized = next((suite for suite in _check_suites(plan.suites) if sized_in(suite)), None)
     if sized is not None:
         for name, recipe in zip(plan.detectors, recipes, strict=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omnial_bench.attacks.checks import check_suite
-from omnial_bench.config.load import read_detector, read_recipe, read_suite
+from omnial_bench.config.load import planned_recipe, read_detector, read_suite
 from omnial_bench.config.schema import Paradigm, Plan, Recipe, Suite
 from omnial_bench.data.dataset import Dataset, Split, find_dataset
 from omnial_bench.data.textures import check_textures, load_textures
@@ -67,7 +67,7 @@ def models_of(plan: Plan) -> list[Model]:
     """The trainings of a plan: one unified model a detector, one separate model a detector and category."""
     models = []
     for detector in plan.detectors:
-        recipe = read_recipe(detector, plan.preset, size=plan.size, batch=plan.batch)
+        recipe = planned_recipe(plan, detector)
         for paradigm in plan.paradigms:
             models += trainings(detector, recipe, paradigm, plan.categories)
     return models
@@ -85,8 +85,9 @@ def groups_of(paradigm: str, categories: tuple[str, ...]) -> list[tuple[str, ...
     return [categories] if paradigm == "unified" else [(category,) for category in categories]
 
 
-def sources_of(plan: Plan, models: Sequence[Model]) -> list[Model]:
-    """The models that the sets are built on: the plan's `sources`, else every unified model.
+def sources_of(plan: Plan, models: Sequence[Model], suites: Sequence[Suite]) -> list[Model]:
+    """The models that the sets are built on: the plan's `sources`, else every unified model; none where no suite
+    builds a set.
 
     Where one category has separate models alone, these. UserError for a name that is no model of the plan.
     """
@@ -94,6 +95,8 @@ def sources_of(plan: Plan, models: Sequence[Model]) -> list[Model]:
     for name in plan.sources:
         if name not in names:
             raise unknown("source model", name, names)
+    if all(suite.against != "sources" for suite in suites):
+        return []
     chosen = [names[name] for name in plan.sources] or [model for model in models if model.paradigm == "unified"]
     if not chosen and len(plan.categories) > 1:
         raise UserError("expected sources in a plan without unified models of several categories; name the models")
@@ -108,8 +111,8 @@ def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None
     """
     models = models_of(plan)
     check_names("models", [model.name for model in models])
-    sources_of(plan, models)
     suites = [read_suite(name, settings.trusted) for name in plan.suites]
+    sources_of(plan, models, suites)
     for suite in suites:
         for name in check_suite(suite, looking=looking):
             log.warning("suite %s names the code %s: a run wants --trust %s", suite.name, name, name)

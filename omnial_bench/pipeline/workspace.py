@@ -36,10 +36,10 @@ class Workspace:
         self.cache = Cache(self.out, Mirror(settings.mirror, self.out) if settings.mirror else None)
         self.seed, self.limit, self.precision = plan.seed, plan.test_limit, settings.precision
         self.models = models_of(plan)
-        self.sources = sources_of(plan, self.models)
         self.named = {model.name: model for model in self.models}
         self.metrics = plan.metrics
         self.suites = [read_suite(name, settings.trusted) for name in plan.suites]
+        self.sources = sources_of(plan, self.models, self.suites)
         self.size = self.models[0].recipe.size
         self.device = fabric(settings.device, settings.precision).device
         self.dataset = data_of(plan, settings)
