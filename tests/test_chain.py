@@ -1,6 +1,7 @@
 """Gaussians by the chain rule against full covariances in NumPy, and maps of places as maps of pixels."""
 
 import warnings
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -86,11 +87,14 @@ def test_what_is_free_is_asked_of_the_device_that_holds_it(monkeypatch: pytest.M
 def test_pixels_are_those_of_torch_and_scipy(side: tuple[int, int], sigma: float) -> None:
     values = torch.rand(2, *side, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     wide = F.interpolate(values[:, None], (40, 48), mode="bilinear")
+    modes: tuple[Literal["mirror", "reflect"], ...] = ("mirror", "reflect")
     mirrored, repeated = (
         [gaussian_filter(one, sigma, mode=mode, truncate=4) if sigma else one for one in wide[:, 0].numpy()]
-        for mode in ("mirror", "reflect")
+        for mode in modes
     )
-    np.testing.assert_allclose(to_pixels(values, (40, 48), sigma).numpy(), mirrored, rtol=0, atol=1e-12)
+    for mode, expected in zip(modes, (mirrored, repeated), strict=True):
+        np.testing.assert_allclose(to_pixels(values, (40, 48), sigma, mode).numpy(), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(to_pixels(values, (40, 48), sigma).numpy(), repeated, rtol=0, atol=1e-12)
     np.testing.assert_allclose(smoothed(wide, sigma)[:, 0].numpy(), repeated, rtol=0, atol=1e-12)
 
 

@@ -4,6 +4,7 @@ pixels, smoothing."""
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 import scipy
@@ -14,6 +15,10 @@ from torch.nn import functional as F
 
 ROUND = 1e-6
 """Added to a squared length, whose root has no slope at 0."""
+
+
+Beyond = Literal["reflect", "mirror"]
+"""How a map goes on beyond its frame, in SciPy's words: from its last pixel backwards, or from its last but one."""
 
 
 def roots(squares: Tensor) -> Tensor:
@@ -55,8 +60,7 @@ def joined(
 
 
 def smoothed(maps: Float[Tensor, "b 1 h w"], sigma: float) -> Float[Tensor, "b 1 h w"]:
-    """By a Gaussian of a deviation in pixels, cut at four of them; beyond its frame the map goes on from its last pixel
-    backwards, as SciPy has it. None at 0."""
+    """By a Gaussian of a deviation in pixels, cut at four of them, as SciPy does it. None at 0."""
     if not sigma:
         return maps
     with in_full(maps):
@@ -64,21 +68,22 @@ def smoothed(maps: Float[Tensor, "b 1 h w"], sigma: float) -> Float[Tensor, "b 1
         return high @ maps @ wide.mT
 
 
-def to_pixels(maps: Float[Tensor, "b gh gw"], size: tuple[int, int], sigma: float) -> Float[Tensor, "b h w"]:
-    """Bilinear to the images' size, then under a Gaussian of `sigma` pixels, cut at four of them; beyond its frame the
-    map goes on from its last pixel but one backwards, as in anomalib. Both are linear along either axis, so that two
-    products of matrices do them at once."""
+def to_pixels(
+    maps: Float[Tensor, "b gh gw"], size: tuple[int, int], sigma: float, beyond: Beyond = "reflect"
+) -> Float[Tensor, "b h w"]:
+    """Bilinear to the images' size, then as of `smoothed`. Both are linear along either axis, so that two products of
+    matrices do them at once."""
     sides = zip(map(int, maps.shape[1:]), map(int, size), strict=True)
-    high, wide = (_factor(here, there, sigma, "mirror").to(maps) for here, there in sides)
+    high, wide = (_factor(here, there, sigma, beyond).to(maps) for here, there in sides)
     return high @ maps @ wide.mT
 
 
-def _factor(here: int, there: int, sigma: float, beyond: str) -> Float64[Tensor, "there here"]:
+def _factor(here: int, there: int, sigma: float, beyond: Beyond) -> Float64[Tensor, "there here"]:
     return torch.from_numpy(_widening(here, there, sigma, beyond))
 
 
 @lru_cache(maxsize=16)
-def _widening(here: int, there: int, sigma: float, beyond: str) -> Float64[np.ndarray, "there here"]:
+def _widening(here: int, there: int, sigma: float, beyond: Beyond) -> Float64[np.ndarray, "there here"]:
     """What a row of `there` pixels is made of, of `here` places. In NumPy: a tensor that is kept would be bound to what
     it was made in, such as inference mode."""
     centres = ((np.arange(there) + 0.5) * here / there - 0.5).clip(0, here - 1)

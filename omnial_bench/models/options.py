@@ -230,8 +230,17 @@ class UniADOptions(BackboneOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimpleNetOptions(BackboneOptions):
+class PatchesOptions(BackboneOptions):
+    """Of a detector that looks at patches of three places by three."""
+
     strides: Strides = (8, 16)
+    pooled: Annotated[int, Field(ge=0, le=8192)] = 0
+    """Values that each level's patch, channel by channel, and then those of all levels are pooled to, as in the
+    published code; 0: the mean over the patch of each channel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimpleNetOptions(PatchesOptions):
     hidden: LayerWidth = 1024
     noise: Annotated[float, Field(gt=0)] = 0.015
     """Deviation of the noise that makes features anomalous, on the scale of the backbone's features."""
@@ -282,8 +291,7 @@ class PaDiMSPDOptions(PaDiMOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PatchCoreOptions(BackboneOptions):
-    strides: Strides = (8, 16)
+class PatchCoreOptions(PatchesOptions):
     share: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Of the normals' features: how many the memory keeps."""
     most: AtLeastOne | None = None

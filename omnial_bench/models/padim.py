@@ -80,7 +80,8 @@ class PaDiM(Fitted):
             values = squares(apart, [Rows(level.above, level.own) for level in self._levels()])
             high, wide = images.shape[2:]
             maps = unnest(roots(values), (high // self.coarsest, wide // self.coarsest), self.ratios)
-            return self.prediction(images, to_pixels(maps, (high, wide), self.options.sigma))
+            # At the frame as in anomalib.
+            return self.prediction(images, to_pixels(maps, (high, wide), self.options.sigma, "mirror"))
 
     def _nested(self, images: RGB) -> list[Float[Tensor, "p b d"]]:
         """The drawn channels, coarsest first, in the order of `models.chain`."""

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn import functional as F
 
 from omnial_bench.errors import UserError
 from omnial_bench.models.backbone import Backbone
@@ -13,6 +12,7 @@ from omnial_bench.models.coreset import k_centres, nearest, project
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.levels import in_full, to_pixels
 from omnial_bench.models.options import PatchCoreOptions as Options
+from omnial_bench.models.patches import patches
 from omnial_bench.models.room import check_room
 from omnial_bench.types import RGB, Prediction
 
@@ -23,8 +23,8 @@ ROUND = 1e-6
 class PatchCore(Fitted):
     """Features of each place and its neighbours, their distance to the nearest in a memory of any size.
 
-    Features are means over three places by three, coarser strides bilinear to the finest. The nearest is looked for by
-    products of matrices; its distance is then the difference itself, with its whole gradient.
+    Features are those of patches (`patches`). The nearest is looked for by products of matrices; its distance is then
+    the difference itself, with its whole gradient.
     """
 
     centre: Float[Tensor, " d"]
@@ -72,9 +72,7 @@ class PatchCore(Fitted):
             return self.prediction(images, maps, self._score(vectors, places, distances))
 
     def _features(self, images: RGB) -> Float[Tensor, "b d gh gw"]:
-        finest, *others = (F.avg_pool2d(part.to(images.dtype), 3, 1, 1) for part in self.backbone(images))
-        size = finest.shape[2:]
-        return torch.cat([finest, *(F.interpolate(part, size=size, mode="bilinear") for part in others)], 1)
+        return patches([level.to(images.dtype) for level in self.backbone(images)], self.options.pooled)
 
     def _distances(self, vectors: Float[Tensor, "*b d"], others: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
         return ((vectors - others).square().sum(-1) + ROUND * self.memory.square().sum(1).mean()).sqrt()

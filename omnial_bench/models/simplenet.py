@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.learned import Features, Learned, Terms
-from omnial_bench.models.levels import joined, resized, rows_of, smoothed
+from omnial_bench.models.levels import resized, rows_of, smoothed
 from omnial_bench.models.networks import draw
 from omnial_bench.models.options import SimpleNetOptions as Options
+from omnial_bench.models.patches import patches
 from omnial_bench.types import RGB, Prediction
 
 MARGIN, SLOPE = 0.5, 0.2
@@ -24,9 +24,9 @@ class SimpleNet(Learned):
 
     def __init__(self, options: Options) -> None:
         super().__init__()
-        self.noise, self.sigma = options.noise, options.sigma
+        self.noise, self.sigma, self.pooled = options.noise, options.sigma, options.pooled
         self.backbone = Backbone(options.backbone, options.strides, options.weights)
-        width = sum(self.backbone.channels)
+        width = self.pooled or sum(self.backbone.channels)
         self.adaptor = nn.Linear(width, width)
         self.discriminator = nn.Sequential(
             nn.Linear(width, options.hidden), nn.BatchNorm1d(options.hidden), nn.LeakyReLU(SLOPE),
@@ -43,8 +43,7 @@ class SimpleNet(Learned):
         ]
 
     def frozen(self, images: RGB) -> Features:
-        levels = [F.avg_pool2d(level, 3, stride=1, padding=1) for level in self.backbone(images)]
-        return (joined(levels, levels[0].shape[2:]),)
+        return (patches(self.backbone(images), self.pooled),)
 
     def loss(self, images: RGB, frozen: Features, generator: torch.Generator) -> Terms:  # noqa: ARG002
         """Both hinges, on one batch of the batch norm."""
@@ -57,6 +56,6 @@ class SimpleNet(Learned):
     def forward(self, images: RGB) -> Prediction:
         (features,) = self.frozen(images)
         verdicts = self.discriminator(self.adaptor(rows_of(features)))
-        patches = -verdicts.view(len(images), 1, *features.shape[2:])
-        maps = smoothed(resized(patches, images.shape[2:]), self.sigma)
-        return self.prediction(images, maps, patches.flatten(1).amax(1))
+        places = -verdicts.view(len(images), 1, *features.shape[2:])
+        maps = smoothed(resized(places, images.shape[2:]), self.sigma)
+        return self.prediction(images, maps, places.flatten(1).amax(1))
