@@ -10,7 +10,7 @@ import pytest
 from omnial_bench.config.load import read_recipe
 from omnial_bench.data.dataset import check_root, scan
 from omnial_bench.errors import UserError
-from omnial_bench.models.options import OPTIONS, check_options
+from omnial_bench.models.options.known import OPTIONS, check_options
 from omnial_bench.models.registry import DETECTORS, skeleton
 
 PLAN = """

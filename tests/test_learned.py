@@ -28,7 +28,7 @@ from omnial_bench.models.fitting import fit_detector
 from omnial_bench.models.learned import Learned
 from omnial_bench.models.levels import cosine_gap, smoothed
 from omnial_bench.models.mkd import MKD, Cloner
-from omnial_bench.models.options import check_options
+from omnial_bench.models.options.known import check_options
 from omnial_bench.models.patchsvdd import LARGE, SMALL, STEPS, Encoder, PatchSVDD, spread, taken
 from omnial_bench.models.registry import DETECTORS, build
 from omnial_bench.models.stfpm import STFPM

@@ -17,7 +17,7 @@ from omnial_bench.config.load import (
 )  # fmt: skip
 from omnial_bench.config.schema import Plan, Suite
 from omnial_bench.errors import UserError
-from omnial_bench.models.options import OPTIONS
+from omnial_bench.models.options.known import OPTIONS
 from omnial_bench.models.registry import skeleton
 
 PLAN = {"name": "p", "title": "t", "dataset": "toy", "categories": ["cap"], "detectors": ["draem"]}

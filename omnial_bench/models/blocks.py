@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from omnial_bench.models.instance_norm import InstanceNorm
-from omnial_bench.models.options import Norm
+from omnial_bench.models.options.reconstruction import Norm
 
 FAR = 0.1
 """Weight of the dilated path of DCSA and of the separate paths of DiffNeck (OmniAL, sections 3.2 and 3.3)."""

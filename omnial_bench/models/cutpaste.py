@@ -14,7 +14,7 @@ from omnial_bench.models.backbone import Backbone, untrained
 from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import directions, resized, roots, rows_of, smoothed
 from omnial_bench.models.networks import draw
-from omnial_bench.models.options import CutPasteOptions as Options
+from omnial_bench.models.options.features import CutPasteOptions as Options
 from omnial_bench.synthesis.cutpaste import cut_paste, cut_paste_scar
 from omnial_bench.types import RGB, Prediction
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from omnial_bench.errors import UserError
 from omnial_bench.models.blocks import Localiser, Reconstructor, Style, initialise
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
-from omnial_bench.models.options import DRAEMOptions as Options
-from omnial_bench.models.options import NetworksOptions, check_sides
+from omnial_bench.models.options.base import check_sides
+from omnial_bench.models.options.reconstruction import DRAEMOptions as Options
+from omnial_bench.models.options.reconstruction import NetworksOptions
 from omnial_bench.synthesis import draem as synthesis
 from omnial_bench.types import RGB, GradientTrained, Prediction, Synthetic
 

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.levels import roots
-from omnial_bench.models.options import GaussianOptions as Options
-from omnial_bench.models.options import check_sides
+from omnial_bench.models.options.base import check_sides
+from omnial_bench.models.options.features import GaussianOptions as Options
 from omnial_bench.types import RGB, Prediction
 
 DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))

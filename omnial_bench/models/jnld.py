@@ -5,7 +5,7 @@ from torch import Tensor
 
 from omnial_bench.models.draem import TwoNetworks
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
-from omnial_bench.models.options import JNLDOptions as Options
+from omnial_bench.models.options.reconstruction import JNLDOptions as Options
 from omnial_bench.synthesis import jnld as synthesis
 from omnial_bench.types import RGB, Synthetic
 

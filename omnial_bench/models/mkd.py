@@ -11,7 +11,7 @@ from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import cosine_gap, resized, smoothed
 from omnial_bench.models.networks import draw
-from omnial_bench.models.options import MKDOptions as Options
+from omnial_bench.models.options.features import MKDOptions as Options
 from omnial_bench.types import RGB, Prediction
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from omnial_bench.models.blocks import FAR, Style, block
 from omnial_bench.models.draem import TwoNetworks
 from omnial_bench.models.losses import focal_loss, mse_loss, ssim_loss
-from omnial_bench.models.options import OmniALOptions as Options
+from omnial_bench.models.options.reconstruction import OmniALOptions as Options
 from omnial_bench.synthesis import omnial as synthesis
 from omnial_bench.types import RGB, Synthetic
 

@@ -13,8 +13,8 @@ from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.chain import Moments, Rows, nest, squares, unnest
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.levels import in_full, roots, to_pixels
-from omnial_bench.models.options import PaDiMOptions as Options
-from omnial_bench.models.options import check_sides
+from omnial_bench.models.options.base import check_sides
+from omnial_bench.models.options.features import PaDiMOptions as Options
 from omnial_bench.types import RGB, Prediction
 
 RIDGE = 0.01

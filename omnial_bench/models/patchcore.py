@@ -11,7 +11,7 @@ from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.coreset import k_centres, nearest, project
 from omnial_bench.models.fitted import Fitted
 from omnial_bench.models.levels import in_full, to_pixels
-from omnial_bench.models.options import PatchCoreOptions as Options
+from omnial_bench.models.options.features import PatchCoreOptions as Options
 from omnial_bench.models.patches import patches
 from omnial_bench.models.room import check_room
 from omnial_bench.types import RGB, Prediction

@@ -13,8 +13,8 @@ from omnial_bench.models.coreset import k_centres, nearest
 from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import in_full, roots, rows_of
 from omnial_bench.models.networks import draw
-from omnial_bench.models.options import PATCH
-from omnial_bench.models.options import PatchSVDDOptions as Options
+from omnial_bench.models.options.features import PATCH
+from omnial_bench.models.options.features import PatchSVDDOptions as Options
 from omnial_bench.models.room import check_room
 from omnial_bench.synthesis.patch_pairs import DIRECTIONS, changed, coinciding, neighbouring_places, neighbours
 from omnial_bench.types import RGB, Prediction

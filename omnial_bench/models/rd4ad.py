@@ -12,7 +12,7 @@ from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import cosine_gap, flat_cosine_gap, resized, smoothed
 from omnial_bench.models.networks import ConvNorm, draw
-from omnial_bench.models.options import RD4ADOptions as Options
+from omnial_bench.models.options.features import RD4ADOptions as Options
 from omnial_bench.types import RGB, Prediction
 
 Grid = Float[Tensor, "b c h w"]

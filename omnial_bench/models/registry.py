@@ -16,7 +16,7 @@ from omnial_bench.models.gaussian import FilterGaussian
 from omnial_bench.models.jnld import JNLD
 from omnial_bench.models.mkd import MKD
 from omnial_bench.models.omnial import OmniAL
-from omnial_bench.models.options import OPTIONS, options_of
+from omnial_bench.models.options.known import OPTIONS, options_of
 from omnial_bench.models.outside import foreign
 from omnial_bench.models.outside.adapter import check_detector
 from omnial_bench.models.padim import PaDiM

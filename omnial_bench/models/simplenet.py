@@ -9,7 +9,7 @@ from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import resized, rows_of, smoothed
 from omnial_bench.models.networks import draw
-from omnial_bench.models.options import SimpleNetOptions as Options
+from omnial_bench.models.options.features import SimpleNetOptions as Options
 from omnial_bench.models.patches import patches
 from omnial_bench.types import RGB, Prediction
 

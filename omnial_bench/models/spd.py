@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from omnial_bench.models.learned import Features, Learned, Terms
-from omnial_bench.models.options import PaDiMSPDOptions as Options
+from omnial_bench.models.options.features import PaDiMSPDOptions as Options
 from omnial_bench.models.padim import PaDiM
 from omnial_bench.models.siamese import Heads
 from omnial_bench.synthesis.cutpaste import smooth_blend

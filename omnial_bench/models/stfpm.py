@@ -11,7 +11,7 @@ from omnial_bench.models.backbone import Backbone, untrained
 from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import directions, resized
 from omnial_bench.models.networks import draw
-from omnial_bench.models.options import STFPMOptions as Options
+from omnial_bench.models.options.features import STFPMOptions as Options
 from omnial_bench.types import RGB, Prediction
 
 MOMENTUM, DECAY = 0.9, 1e-4

@@ -13,7 +13,7 @@ from omnial_bench.models.backbone import Backbone
 from omnial_bench.models.learned import Features, Learned, Terms
 from omnial_bench.models.levels import joined, resized, roots
 from omnial_bench.models.networks import draw
-from omnial_bench.models.options import UniADOptions as Options
+from omnial_bench.models.options.features import UniADOptions as Options
 from omnial_bench.types import RGB, Prediction
 
 DECAY = 1e-4

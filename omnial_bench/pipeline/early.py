@@ -16,7 +16,8 @@ from omnial_bench.defences.registry import check_defence
 from omnial_bench.errors import UserError
 from omnial_bench.io.links import check_links
 from omnial_bench.models.finished import folder_of
-from omnial_bench.models.options import OPTIONS, NetworksOptions, check_options
+from omnial_bench.models.options.known import OPTIONS, check_options
+from omnial_bench.models.options.reconstruction import NetworksOptions
 
 Names = Collection[str]
 Paths = Collection[Path]

@@ -1,131 +1,30 @@
-"""What may be switched of each detector, and the sizes that it takes. No torch here: a mistake is told without it."""
+"""What may be switched of detectors on features: of edges, of a frozen backbone, or of a network for patches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import lcm
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import Field
 
-from omnial_bench.config.load import parse
-from omnial_bench.config.schema import Recipe
-from omnial_bench.errors import UserError, unknown
+from omnial_bench.errors import UserError
+from omnial_bench.models.options.base import (
+    AtLeastOne,
+    Count,
+    LayerWidth,
+    OddPlaces,
+    Options,
+    Sigma,
+    Stride,
+    Strides,
+    Weight,
+)
 
-
-def _odd(value: int) -> int:
-    if value % 2 == 0:
-        raise ValueError("expected an odd number")
-    return value
-
-
-def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
-    if len({*values}) < len(values):
-        raise ValueError("expected each once")
-    return values
-
-
-Norm = Literal["batch", "instance"]
-Stride = Literal[2, 4, 8, 16, 32]
-Strides = Annotated[tuple[Stride, ...], Field(min_length=1), AfterValidator(_distinct)]
-Width = Annotated[int, Field(ge=1, le=1024)]
-LayerWidth = Annotated[int, Field(ge=1, le=8192)]
-Count = Annotated[int, Field(ge=1, le=64)]
-AtLeastOne = Annotated[int, Field(ge=1)]
-Fraction01 = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0)]
-OddSide = Annotated[int, Field(ge=1, le=255), AfterValidator(_odd)]
-OddPlaces = Annotated[int, Field(ge=1, le=63), AfterValidator(_odd)]
-Sigma = Annotated[float, Field(ge=0, le=64)]
-"""Deviation in pixels of the Gaussian on the map; 0 smoothes nothing."""
 PATCH = 64
 """Side in pixels of the larger patches of Patch SVDD."""
 MOST_WIDE = 4096
 """Of UniAD's tokens."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Of any detector; where no other word is said, the defaults are the paper's."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    @property
-    def multiple(self) -> int:
-        """What height and width of an image are multiples of."""
-        raise NotImplementedError
-
-    def check(self, size: Sequence[int]) -> None:
-        """UserError for a height and width that a detector with these does not take, and for what does not go
-        together."""
-        check_sides(size, self.multiple)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworksOptions(Options):
-    """Of a reconstruction and a localisation network.
-
-    Widths are channels of the finest scale; `smoothing` and `pooling` are sides of the mean filters of Prediction.
-    """
-
-    width: Width = 128
-    loc_width: Width = 64
-    output_stride: Literal[2, 4, 8, 32] = 32
-    """Largest stride of both networks; the reconstruction, of five scales, stops at 16 when it is 32."""
-    anomalous: Fraction01 = 0.5
-    """Probability that a training sample gets an anomaly; panels, where on, replace the rule."""
-    panels: bool = False
-    """Panel-guided synthesis (OmniAL, Table 4)."""
-    smoothing: OddSide = 1
-    pooling: OddSide = 21
-
-    @property
-    def multiple(self) -> int:
-        return self.output_stride
-
-
-@dataclass(frozen=True, kw_only=True)
-class DRAEMOptions(NetworksOptions):
-    rotation: Fraction01 = 0.3
-    """Probability that a normal training image is turned by U(-90, 90) degrees."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class JNDOptions(NetworksOptions):
-    free_energy: bool = False
-    """Take the JND map by the free-energy principle (Wu et al. 2013) in place of nonlinear additivity; slower."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class JNLDOptions(JNDOptions):
-    """The paper leaves most of it open (docs/fidelity.md)."""
-
-    classes: Literal[2, 4] = 4
-    """4: normal, easy, medium, hard; 2: normal, anomalous."""
-    image_ssim: bool = False
-    """Add the SSIM loss of the image, the other reading of its reconstruction losses."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class OmniALOptions(JNDOptions):
-    """The defaults are the paper's, or the choices of docs/fidelity.md where it names none."""
-
-    width: Width = 64
-    rec_norm: Norm = "instance"
-    rec_dilation: bool = True
-    loc_dilation: bool = True
-    channel_attention: bool = True
-    spatial_attention: bool = True
-    diffneck: bool = True
-    output_stride: Literal[2, 4, 8, 32] = 4
-    panels: bool = True
-    both_sides: bool = False
-    """Panels shrink in width and height, the other reading of their range."""
-    additive: bool = False
-    """Blend the levels by their clipped sum, the other reading of Eq. 1."""
-    self_source: Fraction01 = 0.5
-    """Probability that the anomaly texture is a crop of the image itself rather than of a texture."""
-    smoothing: OddSide = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,36 +225,3 @@ class PatchSVDDOptions(Options):
                 f"expected a height and width of at least {PATCH} for the patches of patchsvdd, got "
                 f"{size[0]}x{size[1]}; take larger images"
             )
-
-
-OPTIONS: Mapping[str, type[Any]] = {
-    "cutpaste": CutPasteOptions, "draem": DRAEMOptions, "gaussian": GaussianOptions, "jnld": JNLDOptions,
-    "mkd": MKDOptions, "omnial": OmniALOptions, "padim": PaDiMOptions, "padim-spd-lite": PaDiMSPDOptions,
-    "patchcore": PatchCoreOptions, "patchsvdd": PatchSVDDOptions, "rd4ad": RD4ADOptions, "simplenet": SimpleNetOptions,
-    "stfpm": STFPMOptions, "uniad": UniADOptions,
-}  # fmt: skip
-
-
-def check_options(recipe: Recipe) -> None:
-    """UserError for a detector that is not there, an option that it has not, or a size that it cannot take."""
-    if recipe.detector not in OPTIONS:
-        raise unknown("detector", recipe.detector, OPTIONS)
-    options_of(recipe, OPTIONS[recipe.detector])
-
-
-def options_of(recipe: Recipe, kind: type[Any]) -> Any:
-    """The recipe's options; UserError as of `check_options`."""
-    options = parse(kind, recipe.options, f"options of {recipe.detector}")
-    if isinstance(options, Options):
-        options.check(recipe.size)
-    return options
-
-
-def check_sides(size: Sequence[int], multiple: int) -> None:
-    """UserError where height or width is no multiple of what the poolings need."""
-    height, width = size
-    if height % multiple or width % multiple:
-        near = "x".join(str(max(1, round(side / multiple)) * multiple) for side in size)
-        raise UserError(
-            f"expected a network height and width that {multiple} divides, got {height}x{width}; try {near}"
-        )
