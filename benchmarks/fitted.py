@@ -23,7 +23,7 @@ from omnial_bench.io.whole import write_text
 from omnial_bench.models import padim
 from omnial_bench.models.coreset import k_centres, nearest, project
 from omnial_bench.models.padim import PaDiM
-from omnial_bench.models.patchcore import PatchCore
+from omnial_bench.models.patchcore import ROUND, PatchCore, _distances
 from omnial_bench.models.registry import build
 from omnial_bench.provenance import commit
 from omnial_bench.runtime import placed
@@ -141,7 +141,8 @@ def large_memory(images: Tensor, repeats: int) -> list[Row]:
     with torch.no_grad():
         vectors = own._features(shown).flatten(2).mT[0]
         centred = vectors - own.centre
-        distances = own._distances(centred, own.memory[nearest(centred, own.memory)])
+        least = ROUND * own.memory.square().sum(1).mean()
+        distances = _distances(centred, own.memory[nearest(centred, own.memory)], least)
         differences = {
             "distances": relative(distances, other.nearest_neighbors(vectors, 1)[0]),
             "score": relative(mine.score, theirs.pred_score),

@@ -76,11 +76,14 @@ def _among(vectors: Tensor, distances: Tensor, most: int, nothing: float) -> Ten
     return torch.tensor(picked, device=vectors.device)
 
 
-def nearest(vectors: Float[Tensor, "n d"], memory: Float[Tensor, "m d"]) -> Int64[Tensor, " n"]:
-    """Where in the memory the nearest of each vector lies. It is a number of a place: no gradient goes through it, nor
-    is lost; the distance is then to be taken as a difference, which a product would round."""
+def nearest(
+    vectors: Float[Tensor, "n d"], memory: Float[Tensor, "m d"], squares: Float[Tensor, " m"] | None = None
+) -> Int64[Tensor, " n"]:
+    """Where in the memory the nearest of each vector lies; `squares` are the memory's squared lengths, where they are
+    known. It is a number of a place: no gradient goes through it, nor is lost; the distance is then to be taken as a
+    difference, which a product would round."""
     vectors, memory = vectors.detach(), memory.detach()
-    halves = memory.square().sum(1) / 2
+    halves = (memory.square().sum(1) if squares is None else squares.detach()) / 2
     if memory.device.type == "cpu" and len(memory) > TILE:
         return _by_tiles(vectors, memory, halves)
     parts = torch.split(vectors, max(1, AT_ONCE // len(memory)))

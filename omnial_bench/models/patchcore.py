@@ -65,21 +65,21 @@ class PatchCore(Fitted):
         features = self._features(images)
         with in_full(images):
             vectors = features.flatten(2).mT - self.centre
-            places = nearest(vectors.flatten(0, 1), self.memory).reshape(vectors.shape[:2])
-            distances = self._distances(vectors, self.memory[places])
+            squares = self.memory.square().sum(1)
+            places = nearest(vectors.flatten(0, 1), self.memory, squares).reshape(vectors.shape[:2])
+            least = ROUND * squares.mean()
+            distances = _distances(vectors, self.memory[places], least)
             maps = distances.reshape(-1, *features.shape[2:])
             maps = to_pixels(maps, (images.shape[2], images.shape[3]), self.options.sigma)
-            return self.prediction(images, maps, self._score(vectors, places, distances))
+            return self.prediction(images, maps, self._score(vectors, places, distances, least))
 
     def _features(self, images: RGB) -> Float[Tensor, "b d gh gw"]:
         return patches([level.to(images.dtype) for level in self.backbone(images)], self.options.pooled)
 
-    def _distances(self, vectors: Float[Tensor, "*b d"], others: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"]:
-        return ((vectors - others).square().sum(-1) + ROUND * self.memory.square().sum(1).mean()).sqrt()
-
     def _score(
-        self, vectors: Float[Tensor, "b p d"], places: Int64[Tensor, "b p"], distances: Float[Tensor, "b p"]
-    ) -> Float[Tensor, " b"]:
+        self, vectors: Float[Tensor, "b p d"], places: Int64[Tensor, "b p"], distances: Float[Tensor, "b p"],
+        least: Float[Tensor, ""],
+    ) -> Float[Tensor, " b"]:  # fmt: skip
         """The largest distance of an image, less where the nearest feature lies apart from those around it in the
         memory (Roth et al. 2022, Eq. 7): they are as near to the image's then, which is rare and not strange."""
         largest, place = distances.max(1)
@@ -89,5 +89,11 @@ class PatchCore(Fitted):
         if count == 1:
             return largest
         around = self.memory[torch.cdist(reference, self.memory).topk(count, largest=False).indices]
-        apart = self._distances(worst[:, None], around)
+        apart = _distances(worst[:, None], around, least)
         return largest * (1 - torch.softmax(apart, 1)[:, 0])
+
+
+def _distances(
+    vectors: Float[Tensor, "*b d"], others: Float[Tensor, "*b d"], least: Float[Tensor, ""]
+) -> Float[Tensor, "*b"]:
+    return ((vectors - others).square().sum(-1) + least).sqrt()
