@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from learning import check_whole
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from omnial_bench.config.load import read_recipe
@@ -63,6 +65,22 @@ def test_a_checkpoint_holds_what_was_learnt_and_of_the_backbone_a_hash(tmp_path:
     save(tmp_path, detector, chosen, described(0))
     with pytest.raises(UserError, match="fitted on features of other weights of lite0 "):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "beyond"), [("padim", "mirror"), ("patchcore", "reflect")])
+def test_a_map_goes_on_beyond_its_frame(name: str, beyond: str) -> None:
+    """PaDiM's as in anomalib, PatchCore's as in its published code."""
+    image = normals(1, 7).double() / 255
+    maps = []
+    with torch.no_grad():
+        for sigma in (0.0, 3.0):
+            detector: Any = build(recipe(name, sigma=sigma)).eval()
+            detector.fit([normals().float() / 255], torch.Generator().manual_seed(1))
+            maps.append(detector.double()(image).log_odds[0].numpy())
+    values, got = maps
+    np.testing.assert_allclose(got, gaussian_filter(values, 3, mode=beyond, truncate=4), rtol=1e-9)
+    other = gaussian_filter(values, 3, mode="mirror" if beyond == "reflect" else "reflect", truncate=4)
+    assert np.abs(got - other).max() > 1e-4 * got.max()
 
 
 @pytest.mark.parametrize("name", DETECTORS)

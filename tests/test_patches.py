@@ -1,5 +1,7 @@
 """Features of patches: the means, and the two poolings of the published code written out in torch's own words."""
 
+import warnings
+
 import pytest
 import torch
 from torch import Tensor
@@ -33,6 +35,26 @@ def test_patches_are_pooled_as_published(channels: tuple[int, ...], width: int) 
         for place, count in enumerate(channels)
     ]
     torch.testing.assert_close(patches(levels, width), pooled_as_published(levels, width))
+
+
+def test_patches_are_pooled_in_full_and_traced() -> None:
+    levels = torch.rand(2, 8, 8, 6), torch.rand(2, 16, 4, 3)
+    halves = tuple(level.bfloat16() for level in levels)
+    expected = pooled_as_published([level.float() for level in halves], 24)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(patches(levels, 24), pooled_as_published([*levels], 24))
+        got = patches(halves, 24)
+    # As near as one rounding after each pooling, one between them, lets it be, and to neither side.
+    assert got.dtype == torch.bfloat16 and abs(float((got.float() / expected).mean()) - 1) < 3e-4
+    torch.testing.assert_close(got.float(), expected, rtol=1e-2, atol=0)
+
+    class Pooled(torch.nn.Module):
+        def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+            return patches([fine, coarse], 24)
+
+    with warnings.catch_warnings(action="ignore"):
+        traced = torch.jit.trace(Pooled(), levels)  # type: ignore[no-untyped-call]
+    assert torch.equal(traced(*levels), patches(levels, 24))
 
 
 def test_patches_are_means_of_each_channel_where_nothing_is_pooled() -> None:

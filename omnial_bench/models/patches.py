@@ -35,12 +35,13 @@ def _pooled(features: Float[Tensor, "b c h w"], width: int, side: int) -> Float[
 
     Windows of values repeat themselves with the common divisor of channels and means: a convolution in groups.
     """
-    channels = features.shape[1]
+    channels = int(features.shape[1])
     groups = gcd(channels, width)
-    one = torch.from_numpy(_means(channels * side**2 // groups, width // groups)).to(features)
+    full = features.to(torch.promote_types(features.dtype, torch.float32))
+    one = torch.from_numpy(_means(channels * side**2 // groups, width // groups)).to(full)
     kernels = one.reshape(-1, channels // groups, side, side).repeat(groups, 1, 1, 1)
     with in_full(features):
-        return F.conv2d(features, kernels, padding=side // 2, groups=groups)
+        return F.conv2d(full, kernels, padding=side // 2, groups=groups).to(features.dtype)
 
 
 @lru_cache(maxsize=16)

@@ -135,7 +135,7 @@ class PatchesOptions(BackboneOptions):
     strides: Strides = (8, 16)
     pooled: Annotated[int, Field(ge=0, le=8192)] = 0
     """Values that each level's patch, channel by channel, and then those of all levels are pooled to, as in the
-    published code; 0: the mean over the patch of each channel."""
+    published code; 0, for backbones of fewer channels: the mean over the patch of each channel."""
 
 
 @dataclass(frozen=True, kw_only=True)
