@@ -20,6 +20,7 @@ RECORD = """
 detector = "draem"
 title = "Mini"
 source = "none"
+family = "thicket"
 [presets.tiny]
 size = [32, 32]
 training = { epochs = 9, max_iterations = 2, batch = 2 }

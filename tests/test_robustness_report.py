@@ -567,6 +567,15 @@ def test_families_are_told_apart_and_what_carries_over_between_them() -> None:
     assert f"{100 * min(left):.1f} to {100 * max(left):.1f}" in said(made, "By family").partition("memory")[2]
 
 
+def test_a_family_that_the_run_names_comes_before_that_of_a_record_here(tmp_path: Path) -> None:
+    write_records(tmp_path)
+    write_json(tmp_path / "environment.json", {"families": {"jnld": "thicket", "nobody": "memory"}})
+    groups = families.families(campaign_of(tmp_path, invented_rows()).values)
+    assert {name: {model.detector for model in models} for name, models in groups.items()} == {
+        "reconstruction": {"draem", "omnial"}, "thicket": {"jnld"},
+    }  # fmt: skip
+
+
 def test_of_one_family_nothing_is_compared() -> None:
     made = campaign()
     assert families.families(made.values) == {}

@@ -126,6 +126,7 @@ def test_what_a_run_leaves(place: Path) -> None:
     assert environment["threads"] == 1
     assert environment["dataset"]["root"] == "data"
     assert environment["suites"] == {"paper": "PGD at 4/255, 8/255 and 8/255 targeted"}
+    assert (environment["detectors"], environment["families"]) == ({"mini": "Mini"}, {"mini": "thicket"})
     index = pd.read_csv(out / "examples" / "index.csv", dtype=str)
     assert set(index["model"]) == {*MODELS, "omnial"}
     assert set(index["set"]) == {*SETS, "synthesis"}

@@ -148,6 +148,10 @@ def _whole_means(rows: list[Result], wanted: set[str]) -> list[Result]:
     return [row for row in rows if row.category != "mean" or wanted <= categories[figure(row)]]
 
 
+KEPT = ("suites", "detectors", "families")
+"""Of environment.json: what a run that goes on adds to."""
+
+
 def write_environment(
     out: Path,
     data: Dataset,
@@ -159,18 +163,19 @@ def write_environment(
     sizes: Iterable[tuple[int, int]] = (),
     suites: Iterable[Suite] = (),
     titles: Mapping[str, str] | None = None,
+    families: Mapping[str, str] | None = None,
     metrics: Iterable[Metric] = (),
 ) -> None:
-    """environment.json, with what of the data bears on figures at the network's `sizes`, the `titles` of detectors and
-    what `metrics` from elsewhere say of themselves; a run that goes on keeps the time of its first start and the titles
-    of earlier suites and detectors."""
+    """environment.json, with what of the data bears on figures at the network's `sizes`, the `titles` and `families`
+    of detectors and what `metrics` from elsewhere say of themselves; a run that goes on keeps the time of its first
+    start and what it knew of earlier suites and detectors."""
     entry, path = CATALOG.get(data.name), out / "environment.json"
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
         started = before["started"]
     except (OSError, ValueError, LookupError, TypeError):
         before, started = {}, datetime.now(UTC).isoformat(timespec="seconds")
-    earlier = {kind: before[kind] if isinstance(before.get(kind), dict) else {} for kind in ("suites", "detectors")}
+    earlier = {kind: before[kind] if isinstance(before.get(kind), dict) else {} for kind in KEPT}
     dataset = {"name": data.name, "fingerprint": data.fingerprint, "root": data.root.resolve().name}
     environment = {
         "versions": provenance.versions(),
@@ -189,6 +194,7 @@ def write_environment(
         "data_notes": list(dict.fromkeys(note for size in sizes for note in notes_of(data, size))),
         "suites": earlier["suites"] | {suite.name: suite.title for suite in suites},
         "detectors": {**earlier["detectors"], **(titles or {})},
+        "families": {**earlier["families"], **(families or {})},
         "metrics": {metric.name: {name: getattr(metric, name) for name in DESCRIBED} for metric in metrics},
     }
     write_json(path, environment)

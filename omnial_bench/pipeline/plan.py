@@ -56,7 +56,8 @@ class Model:
     categories: tuple[str, ...]
     recipe: Recipe
     title: str
-    """Of the detector, as its record says; decides nothing."""
+    family: str
+    """Of the detector, as its record says; they decide nothing."""
 
     @property
     def name(self) -> str:
@@ -75,9 +76,11 @@ def models_of(plan: Plan) -> list[Model]:
 
 def trainings(detector: str, recipe: Recipe, paradigm: Paradigm, categories: tuple[str, ...]) -> list[Model]:
     """The trainings of one detector, a name or the path of a record, in one paradigm."""
-    name, title = Path(detector).stem, read_detector(detector).title
-    groups = groups_of(paradigm, categories)
-    return [Model(detector=name, paradigm=paradigm, categories=group, recipe=recipe, title=title) for group in groups]
+    record = read_detector(detector)
+    told = {"detector": Path(detector).stem, "title": record.title, "family": record.family}
+    return [
+        Model(paradigm=paradigm, categories=group, recipe=recipe, **told) for group in groups_of(paradigm, categories)
+    ]
 
 
 def groups_of(paradigm: str, categories: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -141,6 +141,6 @@ def campaign_of(run: Path, rows: pd.DataFrame, *, seed: int | None = None) -> Ca
         whole = (controls or [evaluations[0].trials[0].set])[0]
         fixed = rows[rows["set"].str.partition("/")[0] == whole]
         fixed = fixed.assign(set=fixed["set"].str.replace(whole, "clean", n=1, regex=False))
-    recorded = unlearnt_of(health), read_differences(run), environment.detectors
+    recorded = unlearnt_of(health), read_differences(run), environment.detectors, environment.families
     evaluations = tuple(replace(each, heading=environment.suites.get(each.name, "")) for each in evaluations)
     return Campaign(Values(rows, *recorded), Values(fixed, *recorded), evaluations, attempts, health, environment)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.reports.campaign import Campaign
-from omnial_bench.reports.conditions import Model, family_of, joined
+from omnial_bench.reports.conditions import Model, joined
 from omnial_bench.reports.matrix import figure_of, sources_of
 from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.table import MINUS, Column, Table
@@ -18,10 +18,10 @@ METRIC = "pixel_auroc"
 
 
 def families(values: Values) -> dict[str, list[Model]]:
-    """The models that have learnt, by the family that their records name; nothing where that is one."""
+    """The models that have learnt, by the family that the run or records of here name; nothing where that is one."""
     found: dict[str, list[Model]] = {}
     for model in values.judged:
-        if name := family_of(model.detector):
+        if name := values.families[model.detector]:
             found.setdefault(name, []).append(model)
     return dict(sorted(found.items())) if len(found) > 1 else {}
 

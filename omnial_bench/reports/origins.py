@@ -91,6 +91,8 @@ class Environment:
     """Titles of the test suites by their names."""
     detectors: dict[str, str]
     """Titles of the detectors by the names of their records."""
+    families: dict[str, str]
+    """Of what kind they are, where their records say so."""
     metrics: dict[str, Metric]
     """What metrics from elsewhere say of themselves, by their names."""
 
@@ -123,6 +125,7 @@ def read_environment(run: Path) -> Environment:
         notes=tuple(map(_text, notes)) if isinstance(notes, list) else (),
         suites=_texts(recorded.get("suites")),
         detectors=_texts(recorded.get("detectors")),
+        families=_texts(recorded.get("families")),
         metrics={
             _text(name): _metric(_text(name), facts) for name, facts in metrics.items() if isinstance(facts, dict)
         },

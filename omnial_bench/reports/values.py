@@ -12,7 +12,7 @@ import pandas as pd
 
 from omnial_bench.errors import UserError
 from omnial_bench.metrics.metric import METRICS, is_chance
-from omnial_bench.reports.conditions import Condition, Model, Titles, condition_order, model_order
+from omnial_bench.reports.conditions import Condition, Model, Titles, condition_order, family_of, model_order
 from omnial_bench.results import AT_THRESHOLD, HEADLINE, size_of
 
 METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
@@ -58,9 +58,10 @@ class Values:
         unlearnt: Mapping[tuple[str, str], tuple[str, ...]] | None = None,
         differences: pd.DataFrame | None = None,
         titles: Mapping[str, str] | None = None,
+        families: Mapping[str, str] | None = None,
     ) -> None:
         """`unlearnt` names by detector and paradigm what a check says has not learnt, with the categories or none;
-        `differences` are those of differences.csv, `titles` those of detectors that the run tells.
+        `differences` are those of differences.csv, `titles` and `families` those of detectors that the run tells.
 
         UserError where there are no rows, or where they are of several data sets.
         """
@@ -88,6 +89,7 @@ class Values:
         self.models: tuple[Model, ...] = tuple(sorted({key[0] for key in self._figures}, key=model_order))
         self.detectors = tuple(dict.fromkeys(model.detector for model in self.models))
         self.titles = Titles(self.detectors, titles or {})
+        self.families = {name: (families or {}).get(name) or family_of(name) for name in self.detectors}
         unlearnt = unlearnt or {}
         self.unlearnt = {model: unlearnt[model[:2]] for model in self.models if model[:2] in unlearnt}
         self.judged = tuple(model for model in self.models if model not in self.unlearnt)
