@@ -17,7 +17,7 @@ from omnial_bench.config.load import (
 )  # fmt: skip
 from omnial_bench.config.schema import Plan, Suite
 from omnial_bench.errors import UserError
-from omnial_bench.models.options.known import OPTIONS
+from omnial_bench.models.options.known import OPTIONS, options_of
 from omnial_bench.models.registry import skeleton
 
 PLAN = {"name": "p", "title": "t", "dataset": "toy", "categories": ["cap"], "detectors": ["draem"]}
@@ -68,6 +68,18 @@ def test_an_unknown_key_inside_a_list_is_named_with_its_place() -> None:
     assert refusal(Suite, {**SUITE, "threats": threats}) == (
         "x.toml: unknown key 'threats.1.step'; did you mean 'threats.1.steps'?"
     )
+
+
+def test_true_is_no_number() -> None:
+    assert refusal(Plan, {**PLAN, "batch": True}) == "x.toml: batch: expected a number, got true"
+    assert refusal(Plan, {**PLAN, "size": [64, True]}).startswith("x.toml: size.1: ")
+    assert refusal(Suite, {**SUITE, "threats": [{"name": "a", "eps": "0", "steps": True}]}) == (
+        "x.toml: threats.0.steps: expected a number, got true"
+    )
+    recipe = read_recipe("patchcore", "tiny")
+    with pytest.raises(UserError, match="options of patchcore: pooled: expected a number, got false"):
+        options_of(recipe.model_copy(update={"options": {"pooled": False}}), OPTIONS["patchcore"])
+    assert parse(Suite, {**SUITE, "worst": True, "against": "self"}, "x.toml").worst
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 import os
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from functools import partial
+from numbers import Number
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -24,7 +26,9 @@ def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
     text that cannot be printed: names of records end in tables, documents and files."""
     prose = {name: " ".join(table[name].split()) for name in _PROSE if isinstance(table.get(name), str)}
     _check_texts({**table, **prose}, where)
-    return validated(kind, {**table, **prose}, where)
+    parsed = validated(kind, {**table, **prose}, where)
+    _check_truths(table, parsed, where)
+    return parsed
 
 
 def validated(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
@@ -56,6 +60,20 @@ def _check_texts(table: Mapping[str, Any], where: str) -> None:
             raise UserError(
                 f"{where}: {path or 'record'}: expected text of one line that can be printed, got {value!r}"[:300]
             )
+
+
+def _check_truths(given: Any, parsed: Any, where: str, path: str = "") -> None:
+    """Where a number is expected, `true` would be one."""
+    if isinstance(given, bool) and isinstance(parsed, Number) and not isinstance(parsed, bool):
+        raise UserError(f"{where}: {path}: expected a number, got {str(given).lower()}")
+    pairs: Iterable[tuple[Any, Any, Any]] = ()
+    if isinstance(given, Mapping):
+        of = parsed.get if isinstance(parsed, Mapping) else partial(getattr, parsed)
+        pairs = ((name, inner, of(name, None)) for name, inner in given.items())
+    elif isinstance(given, list | tuple) and isinstance(parsed, list | tuple):
+        pairs = ((place, *both) for place, both in enumerate(zip(given, parsed, strict=False)))
+    for name, one, other in pairs:
+        _check_truths(one, other, where, f"{path}.{name}" if path else str(name))
 
 
 _PROSE = ("title", "source")
