@@ -89,10 +89,11 @@ class PaDiM(Fitted):
         nested = []
         features = zip(reversed(self.backbone(images)), reversed(self.backbone.strides), self._levels(), strict=True)
         for place, (part, stride, level) in enumerate(features):
-            part = part.to(images.dtype)
+            # Channels stand last, here and in `nest`, as a backbone's do: no gradient is turned about for it.
+            part = part.to(images.dtype).movedim(1, 3).index_select(3, level.channels).movedim(3, 1)
             if stride < self.options.grid:
                 part = F.avg_pool2d(part, self.options.grid // stride)
-            nested.append(nest(part, self.ratios[:place]).index_select(2, level.channels))
+            nested.append(nest(part, self.ratios[:place]))
         return nested
 
     def _levels(self) -> list[Level]:
