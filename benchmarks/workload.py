@@ -45,8 +45,8 @@ def workload(plan: Plan, *, seeds: int = 1) -> list[Load]:
     """A row for every detector of a plan, with that many seeds; UserError for a data set without published counts."""
     counts = _counts(plan)
     models = models_of(plan)
-    sources = sources_of(plan, models)
     suites = [read_suite(name) for name in plan.suites]
+    sources = sources_of(plan, models, suites)
     rows = []
     for name in dict.fromkeys(model.detector for model in models):
         own = [model for model in models if model.detector == name]
