@@ -14,7 +14,7 @@ from omnial_bench.config.load import (
     read_suite,
     read_toml,
     record_names,
-)  # fmt: skip
+)
 from omnial_bench.config.schema import Plan, Suite
 from omnial_bench.errors import UserError
 from omnial_bench.models.options.known import OPTIONS, options_of

@@ -35,8 +35,8 @@ def nest(features: Float[Tensor, "b d h w"], ratios: Sequence[int]) -> Float[Ten
     whole = prod(ratios)
     high, wide = ([side // whole, *ratios] for side in sides)
     depth = len(high)
-    order = [axis for place in range(1, 1 + depth) for axis in (place, depth + place)]
-    parted = features.movedim(1, 3).reshape(count, *high, *wide, channels).permute(*order, 0, -1)
+    order = [axis for place in range(2, 2 + depth) for axis in (place, depth + place)]
+    parted = features.reshape(count, channels, *high, *wide).permute(*order, 0, 1)
     return parted.reshape(sides[0] * sides[1], count, channels)
 
 

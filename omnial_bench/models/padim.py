@@ -89,11 +89,10 @@ class PaDiM(Fitted):
         nested = []
         features = zip(reversed(self.backbone(images)), reversed(self.backbone.strides), self._levels(), strict=True)
         for place, (part, stride, level) in enumerate(features):
-            # Channels stand last, here and in `nest`, as a backbone's do: no gradient is turned about for it.
-            part = part.to(images.dtype).movedim(1, 3).index_select(3, level.channels).movedim(3, 1)
+            part = part.to(images.dtype)
             if stride < self.options.grid:
                 part = F.avg_pool2d(part, self.options.grid // stride)
-            nested.append(nest(part, self.ratios[:place]))
+            nested.append(nest(part, self.ratios[:place]).index_select(2, level.channels))
         return nested
 
     def _levels(self) -> list[Level]:

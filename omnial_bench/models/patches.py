@@ -38,8 +38,8 @@ def _pooled(features: Float[Tensor, "b c h w"], width: int, side: int) -> Float[
     channels = int(features.shape[1])
     groups = gcd(channels, width)
     full = features.to(torch.promote_types(features.dtype, torch.float32))
-    one = torch.from_numpy(_means(channels * side**2 // groups, width // groups)).to(full)
-    kernels = one.reshape(-1, channels // groups, side, side).repeat(groups, 1, 1, 1)
+    weights = torch.from_numpy(_means(channels * side**2 // groups, width // groups)).to(full)
+    kernels = weights.reshape(-1, channels // groups, side, side).repeat(groups, 1, 1, 1)
     with in_full(features):
         return F.conv2d(full, kernels, padding=side // 2, groups=groups).to(features.dtype)
 

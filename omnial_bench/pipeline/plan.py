@@ -76,10 +76,12 @@ def models_of(plan: Plan) -> list[Model]:
 
 def trainings(detector: str, recipe: Recipe, paradigm: Paradigm, categories: tuple[str, ...]) -> list[Model]:
     """The trainings of one detector, a name or the path of a record, in one paradigm."""
-    record = read_detector(detector)
-    told = {"detector": Path(detector).stem, "title": record.title, "family": record.family}
+    name, record = Path(detector).stem, read_detector(detector)
     return [
-        Model(paradigm=paradigm, categories=group, recipe=recipe, **told) for group in groups_of(paradigm, categories)
+        Model(
+            detector=name, paradigm=paradigm, categories=group, recipe=recipe, title=record.title, family=record.family
+        )
+        for group in groups_of(paradigm, categories)
     ]
 
 
