@@ -9,6 +9,7 @@ from omnial_bench.reports.corruptions import corruptions_attacked, four, kinds_o
 from omnial_bench.reports.curves import curves
 from omnial_bench.reports.families import carried_words
 from omnial_bench.reports.matrix import figure_of, sources_of
+from omnial_bench.reports.model_rows import apart_from_doubted, doubts
 from omnial_bench.reports.origins import NOT_RUN
 from omnial_bench.reports.table import show
 from omnial_bench.reports.white_box import falls
@@ -51,7 +52,7 @@ def caveats(campaign: Campaign) -> list[str]:
 
 
 def _along_the_curve(campaign: Campaign) -> str:
-    """From which size on each model is at chance, on the first curve."""
+    """From which size on each model is at chance, on the first curve, and whose figures are in doubt."""
     series, values = curves(campaign), campaign.values
     if not series or "pixel_auroc" not in values.metrics:
         return ""
@@ -63,7 +64,8 @@ def _along_the_curve(campaign: Campaign) -> str:
             # The size from which on no larger one lifts it above chance again.
             above = [place for place, height in enumerate(heights) if height > CHANCE]
             below = [trial.size for trial in curve[max(above, default=-1) + 1 :]]
-            groups.setdefault(below[0] if below else "", []).append(values.label(model))
+            doubt = " (in doubt)" if any(doubts(campaign, model, trial.own) for trial in curve) else ""
+            groups.setdefault(below[0] if below else "", []).append(f"{values.label(model)}{doubt}")
     sizes = [trial.size for trial in curve]
     clauses = [f"from {size} on for {joined(groups[size])}" for size in sizes if size in groups]
     clauses += [f"at no size up to {sizes[-1]} for {joined(groups[''])}"] if "" in groups else []
@@ -143,7 +145,7 @@ def _worst(campaign: Campaign) -> str:
         return ""
     clauses = []
     for metric, words in AUROC_WORDS.items():
-        ranked = values.ranked(suite.worst, metric)
+        ranked, _ = apart_from_doubted(campaign, suite.worst, values.ranked(suite.worst, metric))
         if bound := [pair for pair in ranked if campaign.bounds(pair[1], suite.worst, metric)]:
             (high, first), (low, last) = bound[0], bound[-1]
             apart = f"between {percent(low)} ({values.label(last)}) and {percent(high)} ({values.label(first)})"

@@ -13,7 +13,7 @@ from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, Model
 from omnial_bench.reports.origins import FAILED, LEARNT, WHOLE
 from omnial_bench.reports.table import DASH, MINUS, Column, Table
-from omnial_bench.reports.values import METRIC_TITLES, Values
+from omnial_bench.reports.values import METRIC_TITLES, Ranked, Values
 
 Notes = tuple[tuple[str, str], ...]
 Cells = frozenset[tuple[int, str]]
@@ -107,9 +107,10 @@ class Rows:
         return pd.DataFrame(self.records)
 
     def best(self, keys: Iterable[str]) -> Cells:
-        """The highest figure of each column, of those that bound a model of which something is concluded."""
+        """The best figure of each column, of those that bound a model of which something is concluded and that no
+        failed check puts in doubt."""
         judged = [self.values.label(model) for model in self.values.judged]
-        among = {(row, key) for row, key in self.bounds if self.records[row]["model"] in judged}
+        among = {(row, key) for row, key in self.bounds - set(self.letters) if self.records[row]["model"] in judged}
         return extreme_cells(self.frame, keys, among)
 
     def table(self, name: str, caption: str, columns: Iterable[Column], strong: Cells = frozenset()) -> Table:
@@ -171,6 +172,12 @@ def doubts(campaign: Campaign, model: Model, condition: Condition | None, *other
         return bool(others) and check != PRINTED and name not in shown and alike
 
     return {letters[check] for check, name in zip(failed["check"], failed["set"], strict=True) if concerns(check, name)}
+
+
+def apart_from_doubted(campaign: Campaign, condition: Condition | None, ranked: Ranked) -> tuple[Ranked, Ranked]:
+    """The figures that no failed check puts in doubt, and the others."""
+    sure = [pair for pair in ranked if not doubts(campaign, pair[1], condition)]
+    return sure, [pair for pair in ranked if pair not in sure]
 
 
 def short_notes(campaign: Campaign) -> Notes:

@@ -10,7 +10,7 @@ from omnial_bench.reports.families import family_words
 from omnial_bench.reports.findings import best_clean
 from omnial_bench.reports.headline import headline
 from omnial_bench.reports.lessons import CHANCE, TIE, overstated
-from omnial_bench.reports.model_rows import doubts
+from omnial_bench.reports.model_rows import apart_from_doubted
 from omnial_bench.reports.origins import FAILED, LEARNT, NOT_RUN
 from omnial_bench.reports.table import MINUS, Table
 from omnial_bench.reports.values import Ranked, Values
@@ -54,11 +54,11 @@ def opening(campaign: Campaign) -> Opening:
 
 def _apart(campaign: Campaign) -> str:
     """Whether the model that keeps most and the one that keeps least are told apart: by their difference on the same
-    images or, where that was not measured, by the interval of each."""
+    images or, where that was not measured, by the interval of each. Not of figures in doubt."""
     values, paired, clauses = campaign.values, [], []
     for metric, words in AUROC_WORDS.items():
         own = campaign.against(metric)
-        ranked = values.ranked(own, metric)
+        ranked, _ = apart_from_doubted(campaign, own, values.ranked(own, metric))
         if len(ranked) < 2 or ranked[0][0] - ranked[-1][0] <= TIE:
             continue
         most, least = ranked[0][1], ranked[-1][1]
@@ -80,7 +80,8 @@ def _apart(campaign: Campaign) -> str:
 
 
 def _under_attack(campaign: Campaign) -> str:
-    """Who keeps most and least under the white-box attack, and whether that is more than chance."""
+    """Who keeps most and least under the white-box attack, and whether that is more than chance; then the figures that
+    a failed check puts in doubt, or these alone."""
     suite, trial, values = campaign.white_box, campaign.goals.get("any"), campaign.values
     if not suite or not trial:
         return ""
@@ -91,11 +92,18 @@ def _under_attack(campaign: Campaign) -> str:
             continue
         ranked = [pair for pair in ranked if campaign.bounds(pair[1], aimed, metric)] or ranked
         robust |= ranked[0][0] > CHANCE
-        top = [pair for pair in ranked if ranked[0][0] - pair[0] <= TIE]
-        low = [pair for pair in ranked if pair[0] - ranked[-1][0] <= TIE and pair not in top]
-        ends = [_moves(campaign, aimed, metric, pairs) for pairs in (top, low) if pairs]
-        left = range_words(ranked[-1][0], ranked[0][0])
-        clause = _kept(words, ranked, ends, left, ", its score attacked," if aimed != trial.own else "")
+        sure, doubted = apart_from_doubted(campaign, aimed, ranked)
+        kept = sure or doubted
+        top = [pair for pair in kept if kept[0][0] - pair[0] <= TIE]
+        low = [pair for pair in kept if pair[0] - kept[-1][0] <= TIE and pair not in top]
+        ends = [_moves(campaign, metric, pairs) for pairs in (top, low) if pairs]
+        left = range_words(kept[-1][0], kept[0][0])
+        who = f"{'all ' if len(kept) == len(ranked) else ''}{len(kept)} models"
+        clause = _kept(words, kept, ends, left, who, ", its score attacked," if aimed != trial.own else "")
+        if sure and doubted:
+            clause += f", in doubt {'are' if len(doubted) > 1 else 'is'} {_moves(campaign, metric, doubted)}"
+        elif doubted:
+            clause += ", all in doubt" if len(doubted) > 1 else ", in doubt"
         clauses.append(f"{clause}, {_at_chance(values, ranked)}")
     if not clauses:
         return ""
@@ -104,27 +112,26 @@ def _under_attack(campaign: Campaign) -> str:
     return f"{start} white-box attack at {trial.size} ({count_words(values, [trial.own])}) {'; '.join(clauses)}."
 
 
-def _kept(words: str, ranked: Ranked, ends: Sequence[str], left: str, how: str = "") -> str:
-    """What is left of a metric: `ends` are the first and the last with their figures, `left` is what all keep."""
+def _kept(words: str, ranked: Ranked, ends: Sequence[str], left: str, who: str, how: str = "") -> str:
+    """What is left of a metric: `ends` are the first and the last with their figures, `left` is what all keep, `who`
+    their number."""
     if len(ranked) == 1:
         return f"{words}{how} moves for {ends[0]}"
     if ranked[0][0] - ranked[-1][0] <= TIE:
-        within = f"all {len(ranked)} models are left within a point of one another"
+        within = f"{who} are left within a point of one another"
         return f"{within} in {words}{how.rstrip(',')} ({left})"
     return f"most {words}{how} is kept by {ends[0]} and least by {ends[1]}"
 
 
-def _moves(campaign: Campaign, aimed: Condition | None, metric: str, ranked: Ranked) -> str:
-    """Each model with its figure before and after, and whether a failed check puts that in doubt; of more than two
-    their number, and the range after."""
+def _moves(campaign: Campaign, metric: str, ranked: Ranked) -> str:
+    """Each model with its figure before and after; of more than two their number, and the range after."""
     values, suite = campaign.values, campaign.white_box
     if len(ranked) > 2:
         return f"{len(ranked)} models ({range_words(ranked[-1][0], ranked[0][0])})"
     moves = []
     for value, model in ranked:
         moved = moved_words(values.get(model, suite.control if suite else None, metric), value)
-        doubt = ", in doubt" if doubts(campaign, model, aimed) else ""
-        moves.append(f"{values.label(model)} ({moved}{doubt})")
+        moves.append(f"{values.label(model)} ({moved})")
     return joined(moves)
 
 
@@ -151,7 +158,7 @@ def _on_a_set(values: Values) -> str:
     for metric, words in AUROC_WORDS.items():
         if ranked := values.ranked(hardest, metric):
             ends = [_move(values, model, hardest, metric, value) for value, model in (ranked[0], ranked[-1])]
-            clauses.append(_kept(words, ranked, ends, percent(ranked[0][0])))
+            clauses.append(_kept(words, ranked, ends, percent(ranked[0][0]), f"all {len(ranked)} models"))
     if not clauses:
         return ""
     return (
@@ -167,15 +174,15 @@ def _move(values: Values, model: Model, condition: Condition, metric: str, value
 
 
 def _health_words(campaign: Campaign) -> str:
-    health = campaign.health[campaign.health["check"] != LEARNT]
+    health = campaign.health
     ran = health[health["status"] != NOT_RUN]
     failed, idle = ran[ran["status"] == FAILED], len(health) - len(ran)
     if health.empty or not campaign.evaluations:
         return ""
-    if ran.empty:
+    if set(ran["check"]) <= {LEARNT}:
         return "No health check of the attacks was run."
     rest = f"; {idle} {'was' if idle == 1 else 'were'} not run" if idle else ""
     if failed.empty:
-        return f"All {len(ran)} health checks of the attacks passed{rest}."
+        return f"All {len(ran)} health checks passed{rest}."
     names = joined([f"{check} ({count})" for check, count in failed["check"].value_counts(sort=False).items()])
-    return f"{len(failed)} of {len(ran)} health checks of the attacks failed: {names}{rest}."
+    return f"{len(failed)} of {len(ran)} health checks failed: {names}{rest}."

@@ -86,7 +86,9 @@ def _opening_caption(campaign: Campaign, worst: Evaluation | None) -> str:
         parts.append(f"Worst: for each image the most harmful of the {len(worst.own)} attacks of {worst.label}.")
     parts += threshold_words(values)
     unbound = any(campaign.unbound(condition) for condition in conditions if condition)
-    parts.append("Bold: the best of each column. Dash: no attack of that column was after this figure")
+    parts.append(
+        "Bold: the best of each column, of figures not in doubt. Dash: no attack of that column was after this figure"
+    )
     return " ".join(parts) + (", or it claims no bound." if unbound else ".")
 
 
@@ -187,7 +189,7 @@ def _caption(campaign: Campaign, shown: dict[str, Condition | None], compared: C
     parts = [
         f"White-box attacks at {campaign.size}: each model attacked itself on images of the test split, so the source "
         f"is the model of the row. Figures in per cent, {mean_words(values)}; {count_words(values, conditions)}; the "
-        "highest of each column in bold, of the figures that an attack on them bounds."
+        "highest of each column in bold, of the figures that an attack on them bounds and no check puts in doubt."
     ]
     words = []
     for goal in (goal for goal in GOALS if goal in goals):
