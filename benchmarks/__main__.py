@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -45,9 +46,9 @@ def quick() -> dict[str, Part]:
         "scoring: share": lambda: scoring.network_share("draem", "small", 64, 3),
     }
     for name in ("draem", "jnld", "omnial"):
-        small[f"synthesis: {name}"] = lambda name=name: synthesis.share(name, "small", "bf16-mixed", 3)
-        small[f"training: {name}"] = lambda name=name: training.over_floor(name, "small", "bf16-mixed", 3)
-        small[f"attack: {name}"] = lambda name=name: attack.over_floor(name, "small", "bf16-mixed", 4, 2)
+        small[f"synthesis: {name}"] = partial(synthesis.share, name, "small", "bf16-mixed", 3)
+        small[f"training: {name}"] = partial(training.over_floor, name, "small", "bf16-mixed", 3)
+        small[f"attack: {name}"] = partial(attack.over_floor, name, "small", "bf16-mixed", 4, 2)
     return small
 
 
@@ -68,7 +69,7 @@ def full() -> dict[str, Part]:
         "scoring: very many": lambda: scoring.very_many(100_000),
     }
     for name in ("draem", "jnld", "omnial"):
-        parts[f"synthesis: {name}, paper"] = lambda name=name: synthesis.share(name, "paper", "bf16-mixed", 2, batch=4)
+        parts[f"synthesis: {name}, paper"] = partial(synthesis.share, name, "paper", "bf16-mixed", 2, batch=4)
     return parts
 
 

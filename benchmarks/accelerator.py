@@ -23,7 +23,7 @@ import torchattacks
 from torch import Tensor
 
 from benchmarks.attack import Logits
-from benchmarks.common import clean_images
+from benchmarks.common import clean_images, learner
 from benchmarks.measure import machine
 from omnial_bench.attacks.aim import Aim
 from omnial_bench.attacks.objectives import balanced
@@ -38,7 +38,6 @@ from omnial_bench.evaluation.target import Labels
 from omnial_bench.io.csv import csv_text
 from omnial_bench.io.whole import make_folder, write_json, write_text
 from omnial_bench.models.gradient import Loop, Order
-from omnial_bench.models.registry import build
 from omnial_bench.pipeline.plan import Settings
 from omnial_bench.pipeline.run_plan import run
 from omnial_bench.provenance import commit, versions
@@ -89,7 +88,7 @@ class Watch:
     ) -> tuple[float, float, int]:
         """Medians of both, which alternate for about as many seconds; each is run once before."""
         ours(), theirs()
-        pairs, begun = [], time.perf_counter()
+        pairs, begun = list[tuple[float, float]](), time.perf_counter()
         while not pairs or time.perf_counter() - begun < seconds:
             pairs.append((self.seconds(ours), self.seconds(theirs)))
         own, other = (statistics.median(times) for times in zip(*pairs, strict=True))
@@ -114,7 +113,7 @@ def rates(recipe: Recipe, device: torch.device, precision: Precision, seconds: f
         )  # fmt: skip
 
     loop = Loop(
-        build(recipe, generator), Order(recipe=recipe, out=Path(), device=str(device), precision=precision), generator
+        learner(recipe, generator), Order(recipe=recipe, out=Path(), device=str(device), precision=precision), generator
     )  # fmt: skip
     whole, stacks = torch.arange(count), (to_bytes(images), to_bytes(textures))
     batch = loop._synthesize(*stacks, generator)

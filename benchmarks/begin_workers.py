@@ -1,6 +1,6 @@
 """Begin workers as a run does and print what each has cost by its first task: `begin_workers.py DATA OUT JOBS`.
 
-Run by `benchmarks.starting` against this build and a former one, whose modules had other names.
+Run by `benchmarks.starting` against this build and a former one, whose modules have the same names.
 """
 
 import json
@@ -25,23 +25,16 @@ def spent(*_: Any) -> tuple[float, float]:
 
 
 def main(data: str, out: str, jobs: str) -> None:
-    more: dict[str, Any] = {}
-    try:
-        from omnial_bench.config.load import read_plan
-        from omnial_bench.pipeline.executor import PRELOAD
-        from omnial_bench.pipeline.plan import Settings
-        from omnial_bench.pipeline.workspace import Workspace
-        from omnial_bench.processes import crew
+    # Not at the top, which workers read too.
+    from omnial_bench.config.load import read_plan
+    from omnial_bench.pipeline.executor import PRELOAD
+    from omnial_bench.pipeline.plan import Settings
+    from omnial_bench.pipeline.workspace import Workspace
+    from omnial_bench.processes import crew
 
-        more["preload"] = PRELOAD
-    except ImportError:
-        from omnial_bench.jobs import crew
-        from omnial_bench.planning import Settings
-        from omnial_bench.reading import read_plan
-        from omnial_bench.study import Study as Workspace
-    settings = Settings(data=Path(data), out=Path(out), device="cpu")
-    with crew(Workspace, (read_plan("demo"), settings), int(jobs), lambda _: None, **more) as each:
-        found = each(spent, list(range(int(jobs))))
+    settings, count = Settings(data=Path(data), out=Path(out), device="cpu"), int(jobs)
+    with crew(Workspace, (read_plan("demo"), settings), count, lambda _: None, preload=PRELOAD) as each:
+        found = each(spent, list(range(count)))
     sys.stdout.write(json.dumps({"workers": [own for own, _ in found], "server": max(server for _, server in found)}))
 
 

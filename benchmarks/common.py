@@ -8,7 +8,7 @@ from torch import Tensor
 from omnial_bench.config.load import read_recipe
 from omnial_bench.config.schema import Recipe
 from omnial_bench.models.registry import build
-from omnial_bench.types import Detector, Synthetic
+from omnial_bench.types import GradientTrained, Synthetic
 
 PRECISIONS = {"32-true": "float32", "bf16-mixed": "bfloat16"}
 
@@ -30,11 +30,18 @@ def clean_images(recipe: Recipe, count: int) -> tuple[Tensor, Tensor]:
     return images, textures
 
 
-def ready(recipe: Recipe, *, channels_last: bool = True) -> tuple[Detector, Synthetic]:
+def learner(recipe: Recipe, generator: torch.Generator) -> GradientTrained:
+    """A new detector that is trained by gradient."""
+    detector = build(recipe, generator)
+    assert isinstance(detector, GradientTrained), f"{recipe.detector} is fitted"
+    return detector
+
+
+def ready(recipe: Recipe, *, channels_last: bool = True) -> tuple[GradientTrained, Synthetic]:
     """A new detector and one batch for it."""
     generator = torch.Generator().manual_seed(0)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    detector: Detector = build(recipe, generator).to(memory_format=layout)  # type: ignore[call-overload]
+    detector: GradientTrained = learner(recipe, generator).to(memory_format=layout)  # type: ignore[call-overload]
     batch = detector.synthesize(*clean_images(recipe, recipe.training.batch), generator)
     return detector, batch._replace(images=batch.images.contiguous(memory_format=layout))
 

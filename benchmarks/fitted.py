@@ -41,7 +41,7 @@ def main() -> None:
     chosen = parser.parse_args()
     images = to_float(find_dataset(chosen.data, ["bottle"]).load("train", ["bottle"], (256, 256)).images)
     names = chosen.part or list(PARTS)
-    rows = {name: [] for name in PARTS}
+    rows: dict[str, list[str]] = {name: [] for name in PARTS}
     out = Path(__file__).parent / "fitted.md"
     about = ", ".join(f"{name} {value}" for name, value in machine().items())
     measured = f"{about}; torch {torch.__version__}; commit {commit()}; medians of {chosen.repeats}"

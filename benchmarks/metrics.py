@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -132,16 +133,14 @@ def hard_scores(pixels: int, repeats: int) -> list[Row]:
         true, own = scikit_learn(scores, truth), streamed(scores, truth)
         errors = dict(zip(("ours AUROC", "ours AP"), off(own, true), strict=True))
         if missing("adeval", "cv2"):
-            rows.append(
-                alone(f"{name}, {pixels:,}", lambda s=scores, t=truth: streamed(s, t), repeats=repeats, errors=errors)
-            )
+            rows.append(alone(f"{name}, {pixels:,}", partial(streamed, scores, truth), repeats=repeats, errors=errors))
             continue
         wide = truth.long()
         errors |= dict(zip(("theirs AUROC", "theirs AP"), off(adeval(scores, wide), true), strict=True))
         rows.append(
             side_by_side(
                 f"{name}: {pixels:,} pixels, streamed", "ADEval, AUROC and AP",
-                lambda s=scores, t=truth: streamed(s, t), lambda s=scores, t=wide: adeval(s, t), repeats=repeats,
+                partial(streamed, scores, truth), partial(adeval, scores, wide), repeats=repeats,
                 errors=errors,
             )
         )  # fmt: skip
@@ -242,7 +241,7 @@ def quality(count: int, repeats: int) -> list[Row]:
         rows.append(
             side_by_side(
                 f"{name} of {count} images of 256x256", "scikit-image, an image at a time",
-                lambda own=ours: own(first, second), theirs, repeats=repeats, errors=errors,
+                partial(ours, first, second), theirs, repeats=repeats, errors=errors,
             )
         )  # fmt: skip
     if not missing("kornia"):

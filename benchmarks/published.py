@@ -99,7 +99,7 @@ def synthesize(
     for kind in random.choice(len(OPERATIONS), 3, replace=False):
         source = OPERATIONS[kind](source, random)
     mask = perlin(len(image), random)
-    clean, anomaly = image.astype(np.float32) / 255, np.asarray(source, dtype=np.float32) / 255
+    clean, anomaly = (np.divide(each, 255, dtype=np.float32) for each in (image, np.asarray(source)))
     beta = random.uniform(0, 0.8)
     blended = np.where(mask[..., None], (1 - beta) * anomaly + beta * clean, clean).astype(np.float32)
     if random.random() < 0.5:

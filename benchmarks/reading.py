@@ -134,7 +134,7 @@ def main() -> None:
                 decoded = measure(side, place / "data", "decode", cold)[0]
                 verified, loaded, _, _ = measure(side, place / "data", "verify", cold)
                 first = measure(side, place / "data", "load", tempfile.mkdtemp(dir=place))[1]
-                rows = {}
+                rows: dict[str, float] = {}
                 for at_what, by in enumerate((CLOCK, PROCESSOR)):
                     rows |= {
                         f"decoding with Pillow and nothing else, one thread, {by}": COUNT / decoded[at_what],

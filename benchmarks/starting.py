@@ -101,7 +101,7 @@ def main() -> None:
         sides[1].command("data toy ../data --size 128")
         for side in sides:
             prepare(side)
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for name, (work, goal) in WORKS.items():
             # In turn, so that whatever else the machine does falls on both; what is read was read by `prepare`.
             pairs = [[work(side) for side in sides] for _ in range(chosen.repeats)]

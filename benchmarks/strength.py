@@ -56,7 +56,7 @@ class Counted:
             self.thirds += len(images) * (3 if images.requires_grad else 1)
             yield from self._plain(victim, images)
 
-        Victim.predictions = counting  # type: ignore[method-assign]
+        Victim.predictions = counting  # type: ignore[method-assign, assignment]
         return self
 
     def __exit__(self, *_: object) -> None:

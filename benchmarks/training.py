@@ -8,15 +8,14 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.common import PRECISIONS, autocast, clean_images, ready, recipe_of
+from benchmarks.common import PRECISIONS, autocast, clean_images, learner, ready, recipe_of
 from benchmarks.measure import Row, memory_handed_back, side_by_side
 from omnial_bench.data.images import to_bytes
 from omnial_bench.models.blocks import recompute_features
 from omnial_bench.models.gradient import Loop, Order
 from omnial_bench.models.instance_norm import InstanceNorm
-from omnial_bench.models.registry import build
 from omnial_bench.runtime import Precision
-from omnial_bench.types import Detector, Synthetic
+from omnial_bench.types import GradientTrained, Synthetic
 
 NORMALS = 32
 
@@ -26,20 +25,20 @@ def convolution(repeats: int) -> Row:
     side, channels, batch = 64, 256, 4
     images, kernel = torch.randn(batch, channels, side, side), torch.randn(channels, channels, 3, 3)
     low, high = (
-        [values.to(dtype, memory_format=torch.channels_last) for values in (images, kernel)]
+        tuple(values.to(dtype, memory_format=torch.channels_last) for values in (images, kernel))
         for dtype in (torch.bfloat16, torch.float32)
     )
     with torch.inference_mode():
         row = side_by_side(
             f"3x3 convolution of {channels} channels, {batch} images of {side}x{side}", "the same in float32",
-            lambda: F.conv2d(*low, padding=1), lambda: F.conv2d(*high, padding=1),
+            lambda: F.conv2d(low[0], low[1], padding=1), lambda: F.conv2d(high[0], high[1], padding=1),
             repeats=repeats, times=(5, 5), precision="bfloat16",
         )  # fmt: skip
     work = 2 * batch * (channels * 3 * side) ** 2 / 1e9
     return replace(row, note=f"{work / row.ours:.0f} against {work / (row.theirs or 1):.0f} GFLOP/s")
 
 
-def bare(detector: Detector, batch: Synthetic, optimizer: torch.optim.Optimizer, precision: str) -> None:
+def bare(detector: GradientTrained, batch: Synthetic, optimizer: torch.optim.Optimizer, precision: str) -> None:
     """Forward, backward and optimiser on tensors that are ready."""
     optimizer.zero_grad(set_to_none=True)
     with autocast(precision):
@@ -53,7 +52,7 @@ def whole(name: str, preset: str, precision: Precision, batch: int | None) -> Lo
     recipe = recipe_of(name, preset, batch)
     generator = torch.Generator().manual_seed(0)
     order = Order(recipe=recipe, out=Path(tempfile.gettempdir()), device="cpu", precision=precision)
-    return Loop(build(recipe, generator), order, generator)
+    return Loop(learner(recipe, generator), order, generator)
 
 
 def over_floor(name: str, preset: str, precision: Precision, repeats: int, *, batch: int | None = None) -> Row:
@@ -100,7 +99,7 @@ def instance_norm(name: str, preset: str, precision: Precision, repeats: int) ->
     (ours, made), (theirs, _) = ready(recipe), ready(recipe)
     for part in theirs.modules():
         if isinstance(part, InstanceNorm):
-            part.__class__ = nn.GroupNorm
+            part.__class__ = nn.GroupNorm  # type: ignore[assignment]
     own, other = (torch.optim.Adam(each.parameters(), lr=1e-4, foreach=True) for each in (ours, theirs))
     return side_by_side(
         f"{name} {preset}: training step, batch {recipe.training.batch}, instance norm image by image", "group norm",

@@ -128,9 +128,9 @@ def health_table(campaign: Campaign) -> Table | None:
     apart = not set(health["category"]) <= set(WHOLE)
     by_category = " and one category" if apart else ""
     means = ", means over the categories that passed or, where some failed, over those" if apart else ""
-    passed, failed = ((ran["status"] == status).sum() for status in (PASSED, FAILED))
+    good, bad = ((ran["status"] == status).sum() for status in (PASSED, FAILED))
     caption = (
-        f"Health of the models and of the white-box attacks: {passed} of {len(ran)} checks passed and {failed} failed, "
+        f"Health of the models and of the white-box attacks: {good} of {len(ran)} checks passed and {bad} failed, "
         f"each on one model{by_category}; {len(health) - len(ran)} were not run. "
         f"Below each verdict the figure of the check : its reference{means}. A failed check puts the model's "
         "figures under attack in doubt: footnotes name it, here and beside those figures."
