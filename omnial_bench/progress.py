@@ -3,6 +3,7 @@ a log file in the run folder."""
 
 import logging
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,21 +17,22 @@ Progress = Callable[[int, int, str], None]
 Watch = Callable[[str], Progress | None]
 """Given the name of a task, what its progress is told to; None where nobody looks."""
 RUN = "run"
-"""The name under which a run tells of its tasks: those done, those in all, and the title of the last."""
+"""The name under which a run tells of its tasks: those done, those in all, and the title of the last with the time."""
 LOG = "run.log"
 
 log = logging.getLogger("omnial_bench.run")
 
 
-def overall(watch: Watch, titles: Sequence[str]) -> Callable[[int], None]:
-    """What is told the place of each task that ends: it goes on to the watcher of the run, and into the log."""
-    run, done, began = watch(RUN), list[int](), time.monotonic()
+def overall(watch: Watch, titles: Sequence[str], alike: Sequence[str]) -> Callable[[int], None]:
+    """What is told the place of each task that ends: it goes on to the watcher of the run, and into the log. `alike`
+    has one name for all tasks that should take as long."""
+    run, clock = watch(RUN), Clock(alike)
 
     def tell(index: int) -> None:
-        done.append(index)
-        log.info(line_of(len(done), len(titles), titles[index], time.monotonic() - began))
+        note = f"{titles[index]}  {clock.ended(index, time.monotonic())}"
+        log.info("[%d/%d] %s", clock.done, len(titles), note)
         if run is not None:
-            run(len(done), len(titles), titles[index])
+            run(clock.done, len(titles), note)
 
     return tell
 
@@ -48,11 +50,32 @@ def by_task(watch: Watch, title: str) -> Callable[..., None]:
     return tell
 
 
-def line_of(done: int, total: int, title: str, seconds: float) -> str:
-    """`[7/26] title  2:41, about 9 min left`, from the time since the first task began."""
-    left = seconds / done * (total - done)
-    rest = f", about {_words(left)} left" if done < total else ""
-    return f"[{done}/{total}] {title}  {int(seconds) // 60}:{int(seconds) % 60:02d}{rest}"
+class Clock:
+    """The time since tasks began, and what is left: each that is not done takes the mean time between the ends of those
+    that are alike, however many are done at once."""
+
+    def __init__(self, alike: Sequence[str], now: float | None = None) -> None:
+        self._alike, self._left = alike, Counter(alike)
+        self._ends, self._spent = Counter[str](), defaultdict[str, float](float)
+        self._began = self._last = time.monotonic() if now is None else now
+
+    @property
+    def done(self) -> int:
+        return self._ends.total()
+
+    def ended(self, index: int, now: float) -> str:
+        """Take the end of a task: `2:41, about 9 min left`, `at least` where none like some that are left is done, and
+        nothing of what is left where that holds for all."""
+        kind, seconds = self._alike[index], int(now - self._began)
+        self._left[kind] -= 1
+        self._ends[kind] += 1
+        self._spent[kind] += now - self._last
+        self._last = now
+        left = {name: count for name, count in self._left.items() if count}
+        known = [count * self._spent[name] / self._ends[name] for name, count in left.items() if self._ends[name]]
+        about = "about" if len(known) == len(left) else "at least"
+        rest = f", {about} {_words(sum(known))} left" if known else ""
+        return f"{seconds // 60}:{seconds % 60:02d}{rest}"
 
 
 def _words(seconds: float) -> str:
@@ -116,10 +139,7 @@ def watching(*, notebook: bool = False) -> Iterator[Watch]:
 
 
 def _lines(console: Console) -> Progress:
-    began = time.monotonic()
-
     def tell(done: int, total: int, note: str) -> None:
-        line = line_of(done, total, note, time.monotonic() - began)
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(f"[{done}/{total}] {note}", markup=False, highlight=False, soft_wrap=True)
 
     return tell

@@ -75,7 +75,7 @@ def do_all(
 ) -> None:
     """Every task in an order that their needs allow, where an engine says, or else here. The ledger has the rows of
     those that are done whatever ends the others, and who watches hears of each."""
-    tell = overall(watch, ledger.tasks)
+    tell = overall(watch, ledger.tasks, [task.alike for task in tasks])
 
     def finished(index: int, outcome: Outcome) -> None:
         ledger.add(index, outcome)

@@ -165,6 +165,10 @@ class Attacking(_OnModel):
     def name(self) -> str:
         return _named("evaluate", self.suite.name, self.model, self.category)
 
+    @property
+    def alike(self) -> str:
+        return f"{self.kind} {self.suite.name}"
+
     def __str__(self) -> str:
         return f"evaluate {self.model} under {self.suite.name}{_of(self.model, self.category)}"
 

@@ -30,6 +30,11 @@ class Task(ABC):
     def name(self) -> str: ...
 
     @property
+    def alike(self) -> str:
+        """The same for tasks that should take about as long."""
+        return self.kind
+
+    @property
     def under_way(self) -> str | None:
         """The name under which its unfinished state lies at a mirror."""
         return None
