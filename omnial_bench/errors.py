@@ -1,7 +1,8 @@
 """The one kind of error that a user can mend."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 _ACTS = frozenset("\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufffe\uffff")
@@ -17,6 +18,15 @@ class UserError(Exception):
 
     def __init__(self, line: str) -> None:
         super().__init__(printable(line))
+
+
+@contextmanager
+def about(record: str) -> Iterator[None]:
+    """Have a UserError that comes from within say which record it is about."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{record}: {error}") from error
 
 
 def printable(text: str) -> str:

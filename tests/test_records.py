@@ -1,10 +1,12 @@
 """TOML to records: what is refused and in which words, inheritance of detectors' records, the records that ship."""
 
+import math
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
+from omnial_bench.attacks.threats import options_of as threat_options
 from omnial_bench.config.load import (
     parse,
     planned_recipe,
@@ -15,7 +17,7 @@ from omnial_bench.config.load import (
     read_toml,
     record_names,
 )
-from omnial_bench.config.schema import Plan, Suite
+from omnial_bench.config.schema import DetectorRecord, Plan, Suite, Threat
 from omnial_bench.errors import UserError
 from omnial_bench.models.options.known import OPTIONS, options_of
 from omnial_bench.models.registry import skeleton
@@ -80,6 +82,50 @@ def test_true_is_no_number() -> None:
     with pytest.raises(UserError, match="options of patchcore: pooled: expected a number, got false"):
         options_of(recipe.model_copy(update={"options": {"pooled": False}}), OPTIONS["patchcore"])
     assert parse(Suite, {**SUITE, "worst": True, "against": "self"}, "x.toml").worst
+
+
+def test_true_is_no_number_behind_threats_that_stand_for_several() -> None:
+    several = {"name": "b", "attack": "blur", "severities": [1, 2]}
+    own = [{"name": "a", "attack": "m.sub:A", "eps": "0", "options": {"level": level}} for level in (3, True)]
+    own[1]["name"] = "c"
+    assert parse(Suite, {**SUITE, "threats": [several, *own]}, "x").threats[3].options == {"level": True}
+    late = {"name": "p", "eps": "0", "steps": True}
+    assert refusal(Suite, {**SUITE, "threats": [several, late]}) == (
+        "x.toml: threats.2.steps: expected a number, got true"
+    )
+    assert "threat b: severities: expected numbers, got true" in refusal(
+        Suite, {**SUITE, "threats": [{**several, "severities": [1, True]}]}
+    )
+
+
+@pytest.mark.parametrize("key", ["severities", "after"])
+def test_a_threat_that_would_stand_for_none_is_refused(key: str) -> None:
+    threats = [{"name": "b", "attack": "blur", "eps": "1", key: []}, {"name": "p", "eps": "0"}]
+    assert refusal(Suite, {**SUITE, "threats": threats}) == (
+        f"x.toml: threat b: {key}: expected one or more, got none; leave it out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"max_iterations": 16**4500}, "presets.tiny.training.max_iterations: expected a whole number of 64 bits"),
+        ({"lr": 1e300}, "presets.tiny.training.lr: Input should be less than or equal to 1000000"),
+        ({"epochs": 1e300}, "presets.tiny.training.epochs: "),
+        ({"gamma": -1.0}, "presets.tiny.training.gamma: Input should be greater than or equal to 0"),
+        ({"milestones": [-3.0, 7.0]}, "presets.tiny.training.milestones.0: "),
+    ],
+)
+def test_numbers_that_no_training_can_use_are_refused_at_once(training: dict[str, object], message: str) -> None:
+    table = {"detector": "d", "title": "D", "source": "here", "presets": {"tiny": {"training": training}}}
+    assert f"x.toml: {message}" in refusal(DetectorRecord, table)
+
+
+def test_a_setting_of_an_attack_is_finite() -> None:
+    for attack, name in (("mi", "momentum"), ("pgd", "momentum")):
+        threat = Threat(name="t", eps=Fraction(8, 255), attack=attack, options={name: math.inf})
+        with pytest.raises(UserError, match=f"options of threat t: {name}: Input should be "):
+            threat_options(threat)
 
 
 @pytest.mark.parametrize(

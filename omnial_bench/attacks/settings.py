@@ -24,7 +24,7 @@ SomeShare = Annotated[float, Field(gt=0, le=1)]
 class NoOptions:
     """An attack without settings of its own; those of all others refuse unknown ones as it does."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True)

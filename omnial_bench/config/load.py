@@ -25,8 +25,14 @@ def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
     """`table` as a `kind` (a record or a dataclass). UserError, one line, names the key and the closest known one, or a
     text that cannot be printed: names of records end in tables, documents and files."""
     prose = {name: " ".join(table[name].split()) for name in _PROSE if isinstance(table.get(name), str)}
-    _check_texts({**table, **prose}, where)
-    parsed = validated(kind, {**table, **prose}, where)
+    table = {**table, **prose}
+    _check_values(table, where)
+    if kind is Suite:
+        try:
+            table = Suite.written_out(table)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from error
+    parsed = validated(kind, table, where)
     _check_truths(table, parsed, where)
     return parsed
 
@@ -47,7 +53,8 @@ def validated(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parse
         raise UserError(f"{where}: {path or 'record'}: {message}, got {first['input']!r}"[:300]) from error
 
 
-def _check_texts(table: Mapping[str, Any], where: str) -> None:
+def _check_values(table: Mapping[str, Any], where: str) -> None:
+    """Texts that can be printed, and the whole numbers that TOML has."""
     waiting: list[tuple[str, Any]] = [("", table)]
     while waiting:
         path, value = waiting.pop()
@@ -60,6 +67,8 @@ def _check_texts(table: Mapping[str, Any], where: str) -> None:
             raise UserError(
                 f"{where}: {path or 'record'}: expected text of one line that can be printed, got {value!r}"[:300]
             )
+        elif isinstance(value, int) and value.bit_length() > 63:
+            raise UserError(f"{where}: {path}: expected a whole number of 64 bits, got one of {value.bit_length()}")
 
 
 def _check_truths(given: Any, parsed: Any, where: str, path: str = "") -> None:

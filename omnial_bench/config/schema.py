@@ -76,15 +76,15 @@ class Sealed(Record):
 class Training(Sealed):
     """How a detector is trained. The budget is `epochs` passes over the normals, and at most `max_iterations` steps."""
 
-    epochs: Annotated[float, Field(gt=0)] = 700
+    epochs: Annotated[float, Field(gt=0, le=1e9)] = 700
     max_iterations: Iterations | None = None
     batch: Batch = 8
     draw: Literal["random", "epoch"] = "random"
     """Each normal of a batch at random, with replacement, or every one once before any comes again."""
-    lr: Annotated[float, Field(gt=0)] = 1e-4
-    milestones: tuple[float, ...] = (0.8, 0.9)
+    lr: Annotated[float, Field(gt=0, le=1e6)] = 1e-4
+    milestones: tuple[Annotated[float, Field(ge=0)], ...] = (0.8, 0.9)
     """Fractions of the budget at which the learning rate is multiplied by `gamma`."""
-    gamma: float = 0.2
+    gamma: Annotated[float, Field(ge=0, le=1e6)] = 0.2
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Fraction of the training normals held out for validation on synthetic anomalies."""
     _newer: ClassVar[str] = "draw"
@@ -119,7 +119,7 @@ class DetectorRecord(Record):
     detector: str
     title: str
     source: str
-    family: str = ""
+    family: Annotated[str, AfterValidator(str.strip)] = ""
     """What kind of detector it is, such as memory or reconstruction, for reports that compare kinds."""
     options: dict[str, Any] = {}
     """Laid over the options of every preset."""
@@ -187,6 +187,11 @@ def _each_of(threat: Any) -> list[Any]:
     if not isinstance(threat, Mapping) or not isinstance(name := threat.get("name"), str):
         return [threat]
     levels, origins, options = threat.get("severities"), threat.get("after"), threat.get("options", {})
+    for key, several in (("severities", levels), ("after", origins)):
+        if isinstance(several, list) and not several:
+            raise ValueError(f"threat {name}: {key}: expected one or more, got none; leave it out")
+    if isinstance(levels, list) and (truths := [each for each in levels if isinstance(each, bool)]):
+        raise ValueError(f"threat {name}: severities: expected numbers, got {str(truths[0]).lower()}")
     if isinstance(levels, list) and isinstance(options, Mapping):
         table = {"eps": "1", "steps": 1} | {key: value for key, value in threat.items() if key != "severities"}
         parts = [{**table, "name": f"{name}-{each}", "options": {**options, "severity": each}} for each in levels]
@@ -217,13 +222,13 @@ class Suite(Record):
     """Images a category at the most; None takes every one."""
     threats: Annotated[tuple[Threat, ...], Field(min_length=1)]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _apart(cls, table: Any) -> Any:
-        """Threats that stand for several, one by one."""
-        if not isinstance(table, Mapping) or not isinstance(table.get("threats"), list | tuple):
-            return table
-        return {**table, "threats": [each for threat in table["threats"] for each in _each_of(threat)]}
+    @staticmethod
+    def written_out(table: Mapping[str, Any]) -> dict[str, Any]:
+        """The table of a file with threats that stand for several one by one; ValueError for what stands for none."""
+        threats = table.get("threats")
+        if not isinstance(threats, list | tuple):
+            return {**table}
+        return {**table, "threats": [each for threat in threats for each in _each_of(threat)]}
 
     @property
     def images(self) -> Literal["train", "test"]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from omnial_bench import provenance as made_by
-from omnial_bench.errors import UserError, unknown
+from omnial_bench.errors import UserError, about, unknown
 from omnial_bench.trust import check_trust, code_of, guarded, is_foreign, load
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def defended(detector: "Detector", defence: Mapping[str, Any], *, trusted: Colle
     source = load(place, [place] if name in DEFENCES else trusted, where, "defence")
     if not (isinstance(source, type) and issubclass(source, Defence)):
         raise UserError(f"{where}: expected a class of omnial_bench.Defence, got {name}")
-    with guarded(name, "build"):
+    with about(where), guarded(name, "build"):
         return source(detector, **{key: value for key, value in defence.items() if key != "name"})
 
 

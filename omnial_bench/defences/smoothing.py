@@ -23,10 +23,11 @@ class Smoothing(Defence):
 
     def __init__(self, detector: Detector, *, sigma: float = 0.25, samples: int = 16) -> None:
         super().__init__(detector)
-        if not (isinstance(sigma, int | float) and 0 <= sigma <= 1) or not (type(samples) is int and samples > 0):
-            raise UserError(
-                f"expected a sigma from 0 to 1 and a whole number of samples above 0, got {sigma!r} and {samples!r}"
-            )
+        # A truth is an int.
+        if type(sigma) not in (int, float) or not 0 <= sigma <= 1:
+            raise UserError(f"sigma of smoothing: expected a number from 0 to 1, got {sigma!r}")
+        if type(samples) is not int or samples < 1:
+            raise UserError(f"samples of smoothing: expected a whole number above 0, got {samples!r}")
         self.sigma, self.samples = sigma, samples
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Prediction:

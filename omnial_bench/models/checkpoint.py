@@ -60,6 +60,8 @@ class Provenance(Record):
     commit: str
     title: str | None = None
     """What reports call the detector; None in checkpoints of earlier versions."""
+    family: str | None = None
+    """Of the detector, as its record says; None in checkpoints of earlier versions."""
     reader: dict[str, str] | None = None
     """What read the data where the user named it: its name, and of code from elsewhere the hash."""
 

@@ -3,7 +3,7 @@
 All of it is looked at again where the work is done, to which code from elsewhere, `package.module:object`, is left.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from omnial_bench.attacks.checks import check_suite, sized_in
@@ -13,7 +13,7 @@ from omnial_bench.config.schema import Plan, Recipe, Suite
 from omnial_bench.data.dataset import check_root
 from omnial_bench.data.textures import check_textures
 from omnial_bench.defences.registry import check_defence
-from omnial_bench.errors import UserError
+from omnial_bench.errors import UserError, about
 from omnial_bench.io.links import check_links
 from omnial_bench.models.finished import folder_of
 from omnial_bench.models.options.known import OPTIONS, check_options
@@ -27,10 +27,10 @@ def check_run(plan: Plan, *, data: Path, out: Path, textures: Path | None) -> No
     """UserError for a detector, a preset, a suite, a threat, an option, a category or a folder that is not there, and
     for a link in `out`."""
     check_links(out)
-    recipes = [planned_recipe(plan, name) for name in plan.detectors]
+    recipes = {name: planned_recipe(plan, name) for name in plan.detectors}
     sized = next((suite for suite in _check_suites(plan.suites) if sized_in(suite)), None)
     if sized is not None:
-        for name, recipe in zip(plan.detectors, recipes, strict=True):
+        for name, recipe in recipes.items():
             _check_threshold(name, recipe, sized)
     _check_training(recipes, data, plan.categories, textures, plan.reader)
 
@@ -39,7 +39,7 @@ def check_train(
     detector: str, preset: str, *, data: Path, categories: Names, textures: Path | None, reader: str | None
 ) -> None:
     """UserError as of `check_run`."""
-    _check_training([read_recipe(detector, preset)], data, categories, textures, reader)
+    _check_training({detector: read_recipe(detector, preset)}, data, categories, textures, reader)
 
 
 def check_attacked(
@@ -69,8 +69,9 @@ def check_attacked(
 
 def _check_suites(names: Names, *, as_sets: bool = False) -> list[Suite]:
     suites = [read_suite(name) for name in names]
-    for suite in suites:
-        check_suite(suite, looking=True, as_sets=as_sets)
+    for name, suite in zip(names, suites, strict=True):
+        with about(name):
+            check_suite(suite, looking=True, as_sets=as_sets)
     return suites
 
 
@@ -91,11 +92,12 @@ def _check_threshold(name: str, recipe: Recipe, suite: Suite) -> None:
 
 
 def _check_training(
-    recipes: Iterable[Recipe], data: Path, categories: Names, textures: Path | None, reader: str | None
+    recipes: Mapping[str, Recipe], data: Path, categories: Names, textures: Path | None, reader: str | None
 ) -> None:
-    for recipe in recipes:
-        check_defence(recipe.defence, "the record")
+    for name, recipe in recipes.items():
+        check_defence(recipe.defence, f"the record {name}")
         if ":" not in recipe.detector:
-            check_options(recipe)
+            with about(name):
+                check_options(recipe)
     check_root(data, categories, reader=reader)
     check_textures(textures)

@@ -11,7 +11,7 @@ from omnial_bench.config.schema import Paradigm, Plan, Recipe, Suite
 from omnial_bench.data.dataset import Dataset, Split, find_dataset
 from omnial_bench.data.textures import check_textures, load_textures
 from omnial_bench.defences.registry import check_defence, defended
-from omnial_bench.errors import UserError, unknown
+from omnial_bench.errors import UserError, about, unknown
 from omnial_bench.io.whole import check_folder
 from omnial_bench.metrics.accumulator import metrics_named
 from omnial_bench.models.checkpoint import model_name
@@ -118,16 +118,19 @@ def check_plan(plan: Plan, settings: Settings, *, looking: bool = False) -> None
     check_names("models", [model.name for model in models])
     suites = [read_suite(name, settings.trusted) for name in plan.suites]
     sources_of(plan, models, suites)
-    for suite in suites:
-        for name in check_suite(suite, looking=looking):
+    for entry, suite in zip(plan.suites, suites, strict=True):
+        with about(entry):
+            named = check_suite(suite, looking=looking)
+        for name in named:
             log.warning("suite %s names the code %s: a run wants --trust %s", suite.name, name, name)
     if looking:
         _check_names_of_code(plan.metrics, settings.trusted, f"plan {plan.name}", "metric")
     else:
         metrics_named(plan.metrics, settings.trusted, f"plan {plan.name}")
     check_names("threats", [name for suite in suites for name in names_of(suite)])
-    for name, recipe in {model.detector: model.recipe for model in models}.items():
-        where = f"the record {name} of plan {plan.name}"
+    recipes = {model.detector: model.recipe for model in models}
+    for entry in plan.detectors:
+        recipe, where = recipes[Path(entry).stem], f"the record {entry} of plan {plan.name}"
         code = [*filter(is_foreign, (recipe.detector, check_defence(recipe.defence, where)))]
         if looking and code:
             _check_names_of_code(code, settings.trusted, where)
@@ -174,7 +177,8 @@ def check_recipe(recipe: Recipe, trusted: Collection[str], where: str) -> None:
     if is_foreign(recipe.detector):
         detector: Detector = check_learns(build(recipe, trusted=trusted, where=where))
     else:
-        detector = skeleton(recipe)
+        with about(where):
+            detector = skeleton(recipe)
     defended(detector, recipe.defence, trusted=trusted, where=where)
 
 

@@ -113,10 +113,14 @@ class Desk:
                 return origin.model
         return Path(model).name
 
-    def titles(self) -> dict[str, str]:
-        """What the checkpoints say that reports call their detectors."""
-        origins = [read_provenance(_folder(asked)) for asked in self.names.values() if isinstance(asked, str)]
-        return {origin.detector: origin.title for origin in origins if origin and origin.title}
+    def told(self) -> dict[str, dict[str, str]]:
+        """What the checkpoints say that reports call their detectors, and of which families these are."""
+        found = [read_provenance(_folder(asked)) for asked in self.names.values() if isinstance(asked, str)]
+        origins = [origin for origin in found if origin]
+        return {
+            "titles": {origin.detector: origin.title for origin in origins if origin.title},
+            "families": {origin.detector: origin.family for origin in origins if origin.family is not None},
+        }
 
     def open(self, name: str) -> RequestedModel:
         """A model, beside the one at hand."""

@@ -76,7 +76,7 @@ def run(
             place.out, place.dataset, device=place.device, threads=THREADS if cluster else threads_of(settings.jobs),
             precision=settings.precision, seed=plan.seed, sizes=[place.size], suites=place.suites,
             titles={model.detector: model.title for model in place.models},
-            families={model.detector: model.family for model in place.models if model.family},
+            families={model.detector: model.family for model in place.models},
             metrics=[own.metric for own in metrics_named(plan.metrics, settings.trusted, f"plan {plan.name}")],
         )  # fmt: skip
         tasks = place.tasks

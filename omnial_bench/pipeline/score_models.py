@@ -55,7 +55,7 @@ def _assessed(desk: Desk, tasks: list[Task], sizes: list[tuple[int, int]], watch
     dataset = request.dataset(categories, name=desk.model(next(iter(desk.names))).dataset.name)
     write_environment(
         request.out, dataset, device=desk.device, threads=threads_of(request.jobs), precision=request.precision,
-        seed=request.seed or 0, sizes=sizes, suites=desk.suites, titles=desk.titles(),
+        seed=request.seed or 0, sizes=sizes, suites=desk.suites, **desk.told(),
         metrics=[own.metric for own in desk.own_metrics],
     )  # fmt: skip
     ledger = Ledger(request.out, [str(task) for task in tasks], categories)

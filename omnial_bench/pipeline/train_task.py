@@ -60,7 +60,7 @@ def train_model(
     describe = provenance_of(
         model.detector, model.paradigm, model.categories, dataset=dataset.name,
         data_fingerprint=str(inputs.values[DATA]), seed=seed, precision=precision, key=inputs.key,
-        title=model.title, reader=dataset.named_by.get("reader"),
+        title=model.title, family=model.family, reader=dataset.named_by.get("reader"),
     )  # fmt: skip
     normals = dataset.load("train", model.categories, model.recipe.size)
     train(model.recipe, normals, textures, out=out, provenance=describe, seed=seed, precision=precision, **settings)

@@ -50,13 +50,14 @@ def family_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> Ta
     groups, left = families(values), _left(campaign, trial)
     if len({source for source, _ in left}) < 2:
         return None
+    keys = {target: f"on_{target}" for target in groups}
     lines = {
-        source: {target: mean_of(figure for _, figure in left.get((source, target), ())) for target in groups}
+        source: {key: mean_of(figure for _, figure in left.get((source, target), ())) for target, key in keys.items()}
         for source in groups
     }
     if control := evaluation.control:
-        clean = {name: [values.get(each, control, METRIC) for each in models] for name, models in groups.items()}
-        lines = {"before any attack": {name: mean_of(figures) for name, figures in clean.items()}} | lines
+        clean = {key: [values.get(each, control, METRIC) for each in groups[name]] for name, key in keys.items()}
+        lines = {"before any attack": {key: mean_of(figures) for key, figures in clean.items()}} | lines
     panel = {"panel": METRIC_TITLES[METRIC], "metric": METRIC, "kind": "model"}
     frame = pd.DataFrame([{**panel, "title": title, **line} for title, line in lines.items()])
     members = [f"{name}: {joined([values.label(each) for each in models])}" for name, models in groups.items()]
@@ -65,7 +66,7 @@ def family_table(campaign: Campaign, evaluation: Evaluation, trial: Trial) -> Ta
         "models of a family (column) on images attacked with models of a family (row), in the mean over pairs of two "
         f"detectors, {mean_words(values)}; {count_words(values, (*trial.conditions, control))}. {'; '.join(members)}."
     )
-    columns = (Column("title", "Source", style="text"), *(Column(name, name) for name in groups))
+    columns = (Column("title", "Source", style="text"), *(Column(key, name) for name, key in keys.items()))
     return Table(f"families_{trial.set}", caption, frame, columns)
 
 
@@ -80,7 +81,7 @@ def carried_words(campaign: Campaign) -> str:
         falls = [values.get(target, evaluation.control, METRIC) - figure for target, figure in left]
         if pair[0] != pair[1] and not math.isnan(sum(falls)):
             taken[pair] = mean_of(falls)
-    if len(taken) < 2:
+    if len({round(points, 3) for points in taken.values()}) < 2:
         return ""
     most, least = (pick(taken, key=taken.__getitem__) for pick in (max, min))
     points, few = (f"{100 * taken[pair]:.1f}".replace("-", MINUS) for pair in (most, least))

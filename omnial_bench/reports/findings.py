@@ -7,12 +7,12 @@ from omnial_bench.metrics.metric import METRICS
 from omnial_bench.reports.conditions import Condition, Model, joined
 from omnial_bench.reports.table import MINUS
 from omnial_bench.reports.values import MEAN, Values
-from omnial_bench.reports.wording import doubt_words, moved_words, names_of, not_apart, percent
+from omnial_bench.reports.wording import doubt_words, moved_words, names_of, percent
 
 REPAIRED = 0.5
 """A reconstruction of normal images whose SSIM is below this shows little of them."""
 LEARNED = 0.75
-"""A pixel AUROC on the clean test below this is said to have learned little."""
+"""A pixel AUROC on the clean test below this is said to localise little."""
 
 
 def findings(values: Values) -> list[str]:
@@ -90,8 +90,7 @@ def best_clean(values: Values) -> str:
         if ranked := values.ranked(values.clean, metric):
             top = percent(ranked[0][0])
             best = tuple(each for each in values.judged if percent(values.get(each, values.clean, metric)) == top)
-            close = [each for each in not_apart(values, ranked[0][1], values.clean, metric) if each not in best]
-            doubt = doubt_words(values, close) if close else ""
+            doubt = doubt_words(values, ranked[0][1], values.clean, metric, best)
             best_in.setdefault(best, []).append((f"{METRICS[metric].words} ({top})", doubt))
     clauses = []
     for best, what in best_in.items():
@@ -166,8 +165,8 @@ def _below_threshold(values: Values) -> str:
         many = [f"{len(weak)} of {len(values.categories)} categories"]
         texts += many if len(weak) > 3 else [f"{name} {percent(value)}" for name, value in weak.items()]
         low += [f"{values.label(model)} ({', '.join(texts)})"] if texts else []
-    text = f"Below {100 * LEARNED:.0f}\u00a0% pixel AUROC on the clean test: {joined(low)}. There the detector has "
-    return text + "learned little, and its figures under attack say nothing about robustness." if low else ""
+    text = f"Below {100 * LEARNED:.0f}\u00a0% pixel AUROC on the clean test: {joined(low)}. There the detector "
+    return text + "localises little, and its figures under attack say little about robustness." if low else ""
 
 
 def _unlike(values: Values) -> str:

@@ -24,8 +24,9 @@ WIDE = (
 )  # fmt: skip
 """Checks that put every gradient attack on a model in doubt where they fail."""
 UNSETTLED = "more steps change little"
-PRINTED = "nothing else harms more"
-"""A check of what one suite prints: an attack of the same objective in another suite may well have found less."""
+ALONE = ("nothing else harms more", "larger eps never helps")
+"""Checks of what one suite prints, and of one size: an attack of the same objective in another suite, or of a smaller
+size, may well have found less."""
 
 
 def facts_of(values: Values, model: Model) -> dict[str, str]:
@@ -149,8 +150,8 @@ def doubts(campaign: Campaign, model: Model, condition: Condition | None, *other
     """Footnote letters of the failed checks that put the model's figure under an attack on itself in doubt.
 
     Those that were run on this set or, with `others`, on a set of the same objective that none of `others` shows (but
-    PRINTED), and those that put every gradient attack on the model in doubt. An attack that had not settled puts those
-    of its kind in doubt that are no longer.
+    those of ALONE), and those that put every gradient attack on the model in doubt. An attack that had not settled puts
+    those of its kind in doubt that are no longer.
     """
     if condition is None or not condition.white_box:
         return set()
@@ -169,7 +170,7 @@ def doubts(campaign: Campaign, model: Model, condition: Condition | None, *other
             return recorded and here["attack"] == there["attack"] and bool(here["steps"] <= there["steps"])
         # Where attacks.csv does not tell of both, they may well be of one objective.
         alike = here.get("objective") == there.get("objective")
-        return bool(others) and check != PRINTED and name not in shown and alike
+        return bool(others) and check not in ALONE and name not in shown and alike
 
     return {letters[check] for check, name in zip(failed["check"], failed["set"], strict=True) if concerns(check, name)}
 

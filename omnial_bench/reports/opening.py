@@ -22,7 +22,6 @@ from omnial_bench.reports.wording import (
     kind_words,
     missed_words,
     moved_words,
-    not_apart,
     percent,
     range_words,
     unlearnt_words,
@@ -66,8 +65,8 @@ def _apart(campaign: Campaign) -> str:
         first, last = values.label(most), values.label(least)
         if gap := values.gap(most, least, own, metric):
             ends = " to ".join(f"{100 * end:.1f}".replace("-", MINUS) for end in (gap.low, gap.high))
-            close = not_apart(values, most, own, metric)
-            others = f", {doubt_words(values, close)}" if close else ""
+            doubt = doubt_words(values, most, own, metric)
+            others = f", {doubt}" if doubt else ""
             more = f"{100 * gap.difference:.1f} points more than {last} ({ends}){others}"
             paired.append(f"in {words} {first} keeps {more}")
         elif not math.isnan(low + down):

@@ -89,7 +89,9 @@ class Values:
         self.models: tuple[Model, ...] = tuple(sorted({key[0] for key in self._figures}, key=model_order))
         self.detectors = tuple(dict.fromkeys(model.detector for model in self.models))
         self.titles = Titles(self.detectors, titles or {})
-        self.families = {name: (families or {}).get(name) or family_of(name) for name in self.detectors}
+        told = families or {}
+        # A run that says of its own detector that it has none knows better than a record of here of the same name.
+        self.families = {name: told[name] if name in told else family_of(name) for name in self.detectors}
         unlearnt = unlearnt or {}
         self.unlearnt = {model: unlearnt[model[:2]] for model in self.models if model[:2] in unlearnt}
         self.judged = tuple(model for model in self.models if model not in self.unlearnt)

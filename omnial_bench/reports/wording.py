@@ -1,7 +1,7 @@
 """Words that captions and sentences share: numbers of images and seeds, means, sources, thresholds. No torch here."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import product
 from typing import Any
 
@@ -132,10 +132,19 @@ def not_apart(values: Values, best: Model, condition: Condition | None, metric: 
     return [model for model, gap in gaps if gap is not None and not gap.apart]
 
 
-def doubt_words(values: Values, close: Sequence[Model]) -> str:
-    """Which models the first is not told apart from."""
+def doubt_words(
+    values: Values, best: Model, condition: Condition | None, metric: str, tied: Collection[Model] = ()
+) -> str:
+    """Which models, beside those that are `tied` with it, the best is not told apart from, and whether others were not
+    compared; nothing where it is told apart from all that were."""
+    close = [model for model in not_apart(values, best, condition, metric) if model not in tied]
+    if not close:
+        return ""
+    others = [model for model in values.judged if model != best and model not in tied]
+    alone = all(values.gap(best, model, condition, metric) for model in others)
     every = len(close) == len(values.judged) - 1 > 1
-    return f"not told apart from {'any other' if every else names_of(values, close)}"
+    text = f"not told apart from {'any other' if every else names_of(values, close)}"
+    return text if alone else f"{text} (of those compared)"
 
 
 def model_column(values: Values, model: Model, key: str = "", **settings: Any) -> Column:

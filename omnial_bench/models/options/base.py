@@ -39,7 +39,7 @@ Sigma = Annotated[float, Field(ge=0, le=64)]
 class Options:
     """Of any detector; where no other word is said, the defaults are the paper's."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     @property
     def multiple(self) -> int:
