@@ -370,6 +370,17 @@ def test_health_in_words(made: Campaign) -> None:
     assert any("no zero gradients" in sentence for sentence in lessons.caveats(made))
 
 
+def test_a_huge_ball_stands_for_a_suite_only_where_there_is_no_other() -> None:
+    rows, attempts = (table[table["set"] != "white-box-foreground"] for table in (fake_suites(), fake_attempts()))
+    names = ["white-box-unattacked", "white-box-any", "white-box-huge"]
+    as_huge = {"set": "white-box-huge", "eps": "64/255"}
+    more = rows[rows["set"] == "white-box-any"].assign(**as_huge, threat="linf 64/255")
+    made = attempts[attempts["set"] == "white-box-any"].assign(**as_huge)
+    rows, attempts = pd.concat([rows, more]), pd.concat([attempts, made])
+    for sets, size in ((names, "8/255"), (names[::2], "64/255")):
+        assert campaign(rows[rows["set"].isin(sets)], attacks=attempts).size == size
+
+
 def test_what_is_in_doubt_is_nowhere_the_best() -> None:
     made = campaign(health=failing(("huge eps breaks", "omnial-separate", "health-huge"), alone=True))
     first, whole = opening.opening(made), white_box.white_box_table(made)

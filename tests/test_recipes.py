@@ -196,6 +196,8 @@ def test_a_data_set(place: Path) -> None:
     environment = json.loads((place / "scores/environment.json").read_text(encoding="utf-8"))
     assert made is not None and made.reader == environment["dataset"]["reader"]
     assert made.reader["name"] == READER and len(made.reader["code"]) == 64
+    assert environment["detectors"] == {made.detector: made.title}
+    assert environment["families"] == {made.detector: made.family} == {"draem": "reconstruction"}
     # The way to the data may lead out of the folder, what lies in it may not.
     assert call(f"data verify ../{place.name}/photos --reader {READER} --trust {READER}")
 

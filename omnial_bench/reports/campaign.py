@@ -1,10 +1,12 @@
 """The test suites of a run beside its fixed sets, and which of them answers which question. No torch here."""
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import pandas as pd
 
+from omnial_bench.attacks.evidence import is_huge
 from omnial_bench.attacks.specs import AIMS
 from omnial_bench.metrics.metric import kind_of
 from omnial_bench.reports.conditions import Condition, Model
@@ -43,9 +45,15 @@ class Campaign:
 
     def _goals(self, evaluation: Evaluation) -> dict[str, Trial]:
         fixed = {condition.eps for condition in self.fixed.sets if condition.norm == "linf"}
-        sizes = dict.fromkeys((trial.size, trial.eps) for trial in evaluation.own)
-        trials = [(evaluation.aimed(size), eps) for size, eps in sizes]
-        return max(trials, key=lambda each: (len(each[0]), each[1] in fixed, each[1]), default=({}, 0.0))[0]
+        sizes = {trial.size: trial for trial in evaluation.own}
+
+        def shows(size: str) -> tuple[bool, int, bool, float]:
+            trial, goals = sizes[size], evaluation.aimed(size)
+            # What any detector should give way to stands for a suite only where there is nothing else.
+            huge = is_huge(trial.norm, Fraction(trial.eps).limit_denominator(10**4))
+            return bool(goals) and not huge, len(goals), trial.eps in fixed, trial.eps
+
+        return evaluation.aimed(max(sizes, key=shows, default=""))
 
     def against(self, metric: str) -> Condition | None:
         """The white-box attack, towards any harm at the common size, that a metric is read under.
