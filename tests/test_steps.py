@@ -131,7 +131,7 @@ class TestScore:
             for on in ("clean", "unattacked", "pgd-8")
         ]
         assert [news for news in told if news[0] != "run"] == [(title, 1, 1, "cap") for title in titles]
-        assert [news for news in told if news[0] == "run"] == [
+        assert [(*news[:3], news[3].partition("  ")[0]) for news in told if news[0] == "run"] == [
             ("run", n + 1, 6, title) for n, title in enumerate(titles)
         ]
 
