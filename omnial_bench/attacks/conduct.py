@@ -212,8 +212,8 @@ def gradient_reaches_all_pixels(model: Model) -> Verdict:
     worst = records_of(known.sort_values("unfelt", ascending=False, kind="stable"))[0]
     return judged(
         worst["unfelt"] <= UNFELT,
-        f"on {worst['category']} noise where no pixel has a gradient does {worst['unfelt']:.1%} of what noise "
-        "everywhere does to the map",
+        f"at the most, on {worst['category']}, noise where no pixel has a gradient does {worst['unfelt']:.1%} of what "
+        "noise everywhere does to the map",
         "preprocessing that is flat there, as where values are rounded, hides them from the attack; in doubt is every "
         "figure of a gradient attack on this model",
         category="all", set=worst["set"], figure=worst["unfelt"], reference=UNFELT,
@@ -228,8 +228,8 @@ def scores_do_not_saturate(model: Model) -> Verdict:
     worst = records_of(known.sort_values("saturated", ascending=False, kind="stable"))[0]
     return judged(
         worst["saturated"] <= FREE,
-        f"of {worst['category']} {worst['saturated']:.1%} of the normal pixels have the lowest score, or of the "
-        "anomalous ones the highest",
+        f"at the most, on {worst['category']}, {worst['saturated']:.1%} of the normal pixels have the lowest score, or "
+        "of the anomalous ones the highest",
         "no gradient moves what is cut off; in doubt is every figure of a gradient attack on this model",
         category="all", set=worst["set"], figure=worst["saturated"], reference=FREE,
     )  # fmt: skip
