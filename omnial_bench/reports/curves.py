@@ -35,6 +35,15 @@ def curves(campaign: Campaign) -> list[tuple[str, Evaluation, Curve]]:
     ]
 
 
+def smallest(campaign: Campaign) -> Trial | None:
+    """The threat of the smallest size on the first curve, where that is below the size of the common one."""
+    series, common = curves(campaign), campaign.goals.get("any")
+    if not series:
+        return None
+    first = min(series[0][2], key=lambda trial: trial.eps)
+    return first if common is None or first.eps < common.eps else None
+
+
 def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: Curve) -> Drawing | None:
     """A panel a metric, a line a model, the first point the same images before any attack."""
     values, points = campaign.values, _points(evaluation, curve)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Condition, Model, joined
+from omnial_bench.reports.curves import smallest
 from omnial_bench.reports.families import family_words
 from omnial_bench.reports.findings import best_clean
 from omnial_bench.reports.headline import headline
 from omnial_bench.reports.lessons import CHANCE, TIE, overstated
 from omnial_bench.reports.model_rows import apart_from_doubted
 from omnial_bench.reports.origins import FAILED, LEARNT, NOT_RUN
+from omnial_bench.reports.paradigms import paradigm_words
 from omnial_bench.reports.table import MINUS, Table
 from omnial_bench.reports.values import Ranked, Values
 from omnial_bench.reports.white_box import opening_table
@@ -47,7 +49,8 @@ def opening(campaign: Campaign) -> Opening:
     finding = _under_attack(campaign) or _on_a_set(values) or best_clean(values)
     finding = finding or "The rows define no figure by which anything could be concluded."
     sure = (_apart(campaign), _health_words(campaign), overstated(campaign))
-    sentences = (finding, family_words(campaign), missed_words(campaign), unlearnt)
+    more = (_at_the_smallest(campaign), family_words(campaign), paradigm_words(campaign), missed_words(campaign))
+    sentences = (finding, *more, unlearnt)
     return Opening(tuple(filter(None, sentences)), table, tuple(filter(None, sure)))
 
 
@@ -99,16 +102,33 @@ def _under_attack(campaign: Campaign) -> str:
         left = range_words(kept[-1][0], kept[0][0])
         who = f"{'all ' if len(kept) == len(ranked) else ''}{len(kept)} models"
         clause = _kept(words, kept, ends, left, who, ", its score attacked," if aimed != trial.own else "")
-        if sure and doubted:
-            clause += f", in doubt {'are' if len(doubted) > 1 else 'is'} {_moves(campaign, metric, doubted)}"
-        elif doubted:
-            clause += ", all in doubt" if len(doubted) > 1 else ", in doubt"
+        clause += _in_doubt(campaign, metric, doubted) if sure else ", all in doubt" if len(kept) > 1 else ", in doubt"
         clauses.append(f"{clause}, {_at_chance(values, ranked)}")
     if not clauses:
         return ""
     which = "model that has learnt" if values.unlearnt else "model"
     start = "Under" if robust else f"No {which} is robust: under"
     return f"{start} white-box attack at {trial.size} ({count_words(values, [trial.own])}) {'; '.join(clauses)}."
+
+
+def _at_the_smallest(campaign: Campaign) -> str:
+    """Who keeps most and least at the smallest size of a curve: at the common one little may be left of any."""
+    values, trial = campaign.values, smallest(campaign)
+    if trial is None or campaign.white_box is None:
+        return ""
+    ranked = values.ranked(trial.own, "pixel_auroc")
+    sure, doubted = apart_from_doubted(campaign, trial.own, ranked)
+    if len(sure) < 2 or sure[0][0] - sure[-1][0] <= TIE:
+        return ""
+    most, least = (_moves(campaign, "pixel_auroc", [pair]) for pair in (sure[0], sure[-1]))
+    doubt = _in_doubt(campaign, "pixel_auroc", doubted)
+    return f"At {trial.size} most {AUROC_WORDS['pixel_auroc']} is kept by {most} and least by {least}{doubt}."
+
+
+def _in_doubt(campaign: Campaign, metric: str, doubted: Ranked) -> str:
+    if not doubted:
+        return ""
+    return f", in doubt {'are' if len(doubted) > 1 else 'is'} {_moves(campaign, metric, doubted)}"
 
 
 def _kept(words: str, ranked: Ranked, ends: Sequence[str], left: str, who: str, how: str = "") -> str:
