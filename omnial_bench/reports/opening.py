@@ -128,7 +128,7 @@ def _at_the_smallest(campaign: Campaign) -> str:
 def _in_doubt(campaign: Campaign, metric: str, doubted: Ranked) -> str:
     if not doubted:
         return ""
-    return f", in doubt {'are' if len(doubted) > 1 else 'is'} {_moves(campaign, metric, doubted)}"
+    return f", in doubt {'are' if len(doubted) > 1 else 'is'} {_moves(campaign, metric, doubted, 'others')}"
 
 
 def _kept(words: str, ranked: Ranked, ends: Sequence[str], left: str, who: str, how: str = "") -> str:
@@ -142,11 +142,11 @@ def _kept(words: str, ranked: Ranked, ends: Sequence[str], left: str, who: str, 
     return f"most {words}{how} is kept by {ends[0]} and least by {ends[1]}"
 
 
-def _moves(campaign: Campaign, metric: str, ranked: Ranked) -> str:
+def _moves(campaign: Campaign, metric: str, ranked: Ranked, several: str = "models") -> str:
     """Each model with its figure before and after; of more than two their number, and the range after."""
     values, suite = campaign.values, campaign.white_box
     if len(ranked) > 2:
-        return f"{len(ranked)} models ({range_words(ranked[-1][0], ranked[0][0])})"
+        return f"{len(ranked)} {several} ({range_words(ranked[-1][0], ranked[0][0])})"
     moves = []
     for value, model in ranked:
         moved = moved_words(values.get(model, suite.control if suite else None, metric), value)
