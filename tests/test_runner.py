@@ -490,7 +490,7 @@ class TestModels:
         named = plan(place, sources=("mini-separate-weave",))
         assert [model.name for model in sources_of(named, models, sets)] == ["mini-separate-weave"]
         apart = plan(place, paradigms=("separate",))
-        with pytest.raises(UserError, match="expected sources in a plan without unified models"):
+        with pytest.raises(UserError, match=r"expected sources for the sets of suite .*; write sources ="):
             sources_of(apart, models_of(apart), sets)
         assert sources_of(apart, models_of(apart), [read_suite("quick")]) == []
         alone = plan(place, paradigms=("separate",), categories=("cap",))

@@ -104,7 +104,11 @@ def sources_of(plan: Plan, models: Sequence[Model], suites: Sequence[Suite]) -> 
         return []
     chosen = [names[name] for name in plan.sources] or [model for model in models if model.paradigm == "unified"]
     if not chosen and len(plan.categories) > 1:
-        raise UserError("expected sources in a plan without unified models of several categories; name the models")
+        built = next(suite.name for suite in suites if suite.against == "sources")
+        raise UserError(
+            f"plan {plan.name}: expected sources for the sets of suite {built}, for all models are separate ones of "
+            f"several categories; write sources = [{models[0].name!r}] or others of them"
+        )
     return chosen or list(models)
 
 
