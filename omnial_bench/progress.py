@@ -3,14 +3,16 @@ a log file in the run folder."""
 
 import logging
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import fmean
 
 from rich import progress as rich_progress
 from rich.console import Console
 from rich.table import Column
+from rich.text import Text
 
 Progress = Callable[[int, int, str], None]
 """Called with steps done, steps in all, and a note for the reader."""
@@ -19,17 +21,22 @@ Watch = Callable[[str], Progress | None]
 RUN = "run"
 """The name under which a run tells of its tasks: those done, those in all, and the title of the last with the time."""
 LOG = "run.log"
+_APART = "  "
+"""Between the title of a task and the time, in what a run tells."""
 
 log = logging.getLogger("omnial_bench.run")
 
 
-def overall(watch: Watch, titles: Sequence[str], alike: Sequence[str]) -> Callable[[int], None]:
-    """What is told the place of each task that ends: it goes on to the watcher of the run, and into the log. `alike`
-    has one name for all tasks that should take as long."""
-    run, clock = watch(RUN), Clock(alike)
+def overall(
+    watch: Watch, titles: Sequence[str], alike: Sequence[str], jobs: int | None
+) -> Callable[[int, float | None], None]:
+    """What is told the place of each task that ends and the seconds that it took, None where it had been done before:
+    it goes on to the watcher of the run, and into the log. `alike` has one name for all tasks that should take as long;
+    `jobs` run at once, None where nobody knows."""
+    run, clock = watch(RUN), Clock(alike, jobs)
 
-    def tell(index: int) -> None:
-        note = f"{titles[index]}  {clock.ended(index, time.monotonic())}"
+    def tell(index: int, seconds: float | None) -> None:
+        note = f"{titles[index]}{_APART}{clock.ended(index, seconds, time.monotonic())}"
         log.info("[%d/%d] %s", clock.done, len(titles), note)
         if run is not None:
             run(clock.done, len(titles), note)
@@ -51,31 +58,36 @@ def by_task(watch: Watch, title: str) -> Callable[..., None]:
 
 
 class Clock:
-    """The time since tasks began, and what is left: each that is not done takes the mean time between the ends of those
-    that are alike, however many are done at once."""
+    """The time since tasks began, and what is left: each that is not done takes the mean time of those that are alike,
+    and those under way are half done."""
 
-    def __init__(self, alike: Sequence[str], now: float | None = None) -> None:
-        self._alike, self._left = alike, Counter(alike)
-        self._ends, self._spent = Counter[str](), defaultdict[str, float](float)
-        self._began = self._last = time.monotonic() if now is None else now
+    def __init__(self, alike: Sequence[str], jobs: int | None = 1, now: float | None = None) -> None:
+        self._alike, self._left, self._jobs = alike, Counter(alike), jobs
+        self._took: dict[str, list[float]] = {}
+        self._began = time.monotonic() if now is None else now
 
     @property
     def done(self) -> int:
-        return self._ends.total()
+        return len(self._alike) - self._left.total()
 
-    def ended(self, index: int, now: float) -> str:
-        """Take the end of a task: `2:41, about 9 min left`, `at least` where none like some that are left is done, and
-        nothing of what is left where that holds for all."""
-        kind, seconds = self._alike[index], int(now - self._began)
+    def ended(self, index: int, took: float | None, now: float) -> str:
+        """Take the end of a task, and the seconds that it took, None where it had been done before: `2:41, about 9 min
+        left`. It is `more than about` where none like some that are left has been timed, and nothing is said of what is
+        left where that holds for all."""
+        kind, seconds = self._alike[index], now - self._began
         self._left[kind] -= 1
-        self._ends[kind] += 1
-        self._spent[kind] += now - self._last
-        self._last = now
-        left = {name: count for name, count in self._left.items() if count}
-        known = [count * self._spent[name] / self._ends[name] for name, count in left.items() if self._ends[name]]
-        about = "about" if len(known) == len(left) else "at least"
-        rest = f", {about} {_words(sum(known))} left" if known else ""
-        return f"{seconds // 60}:{seconds % 60:02d}{rest}"
+        if took is not None:
+            self._took.setdefault(kind, []).append(took)
+        means = {name: fmean(self._took[name]) for name in self._left if self._left[name] and name in self._took}
+        rest = ""
+        if means:
+            jobs = self._jobs or max(1, round(sum(map(sum, self._took.values())) / max(seconds, 1e-9)))
+            known = sum(self._left[name] for name in means)
+            work = sum(mean * self._left[name] for name, mean in means.items())
+            work -= work / known * (min(jobs, known) - 1) / 2
+            more = "" if known == self._left.total() else "more than "
+            rest = f", {more}about {_words(work / min(jobs, known))} left"
+        return f"{int(seconds) // 60}:{int(seconds) % 60:02d}{rest}"
 
 
 def _words(seconds: float) -> str:
@@ -117,7 +129,7 @@ def watching(*, notebook: bool = False) -> Iterator[Watch]:
         rich_progress.TextColumn("{task.description}", table_column=wide),
         rich_progress.BarColumn(bar_width=8),
         rich_progress.MofNCompleteColumn(),
-        rich_progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        _TimeLeft(compact=True, elapsed_when_finished=True),
         rich_progress.TextColumn("[dim]{task.fields[note]}", table_column=narrow),
     )
     with rich_progress.Progress(*columns, console=console, expand=True) as bars:
@@ -129,13 +141,22 @@ def watching(*, notebook: bool = False) -> Iterator[Watch]:
             def tell(done: int, total: int, note: str) -> None:
                 if not started:
                     started.append(bars.add_task(name, total=total, note=""))
-                changes = {"note": note} if note else {}
+                # A line has no room for the title and the time.
+                shown = note.rpartition(_APART)[2] if name == RUN else note
+                changes = {"note": shown} if note else {}
                 ended = done >= total and name != RUN
                 bars.update(started[0], completed=done, total=total, visible=not ended, **changes)  # type: ignore[arg-type]
 
             return tell
 
         yield watch
+
+
+class _TimeLeft(rich_progress.TimeRemainingColumn):
+    """Of a task, from its steps; that of a run stands in its note, for its tasks differ."""
+
+    def render(self, task: rich_progress.Task) -> Text:
+        return Text("") if task.description == RUN else super().render(task)
 
 
 def _lines(console: Console) -> Progress:

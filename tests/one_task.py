@@ -32,4 +32,4 @@ class OneTask(Attacking):
 def remembered(out: Path, name: str, make: Callable[[], Outcome], seed: int = 0) -> Outcome:
     """What a task of that name finds, through the cache of a folder."""
     task = OneTask(name, None, "", make=make, seed=seed)  # type: ignore[arg-type]
-    return do(SimpleNamespace(cache=Cache(out)), task, lambda _: None)
+    return do(SimpleNamespace(cache=Cache(out)), task, lambda _: None).outcome

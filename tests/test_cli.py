@@ -136,7 +136,8 @@ def test_a_category_without_anomalies_has_undefined_figures_and_its_run_a_report
     change("plan.toml", '"cap"', '"cap", "weave"')(place)
     said = command(f"{RUN} --device cpu")
     assert said.status == 0 and all(
-        re.fullmatch(r"\[\d+/17\] .+  \d+:\d\d(, (about|at least) \d+ s left)?", line) for line in said.err.splitlines()
+        re.fullmatch(r"\[\d+/17\] .+  \d+:\d\d(, (more than )?about \d+ s left)?", line)
+        for line in said.err.splitlines()
     )
     assert len(said.err.splitlines()) == 17
     assert said.out.splitlines()[0] == "rows   out/results.csv"

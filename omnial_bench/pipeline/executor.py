@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from omnial_bench.errors import UserError
 from omnial_bench.evaluation.target import Outcome, outcome_of
@@ -42,20 +43,30 @@ def look(place: Any, task: Task, inputs: Inputs) -> Entry:
     return again
 
 
-def do(place: Any, task: Task, watch: Watch) -> Outcome:
+class Done(NamedTuple):
+    """What a task gave."""
+
+    outcome: Outcome
+    seconds: float | None
+    """Those that it took; None where it had been done before."""
+
+
+def do(place: Any, task: Task, watch: Watch) -> Done:
     """Do a task if it is due, and give its outcome; UserError where what it needs is not there."""
     cache: Cache = place.cache
+    began, due = time.monotonic(), True
     with shared(make_folder(cache.folder)):
         cache.bring(task.needs)
         inputs = task.inputs(place)
         if inputs is None:
             # Whose weights cannot be told may have changed.
-            return task.run(place, None, watch)
+            return Done(task.run(place, None, watch), time.monotonic() - began)
         entry = look(place, task, inputs)
         entry.set_damaged_aside()
         if entry.reasons or entry.value is None:
             outcome = task.run(place, inputs, watch)
         else:
+            due = False
             if "commit" in entry.value:
                 log.warning("%s is kept as it was trained at commit %s", entry.value["model"], entry.value["commit"])
             outcome = outcome_of(entry.value, task.name)
@@ -67,19 +78,24 @@ def do(place: Any, task: Task, watch: Watch) -> Outcome:
         )
         if task.under_way is not None:
             cache.withdraw(task.under_way)
-    return outcome
+    return Done(outcome, time.monotonic() - began if due else None)
 
 
 def do_all(
-    place: Any, tasks: list[Task], ledger: Ledger, watch: Watch, engine: AbstractContextManager[Each] | None
+    place: Any,
+    tasks: list[Task],
+    ledger: Ledger,
+    watch: Watch,
+    engine: AbstractContextManager[Each] | None,
+    jobs: int | None,
 ) -> None:
-    """Every task in an order that their needs allow, where an engine says, or else here. The ledger has the rows of
-    those that are done whatever ends the others, and who watches hears of each."""
-    tell = overall(watch, ledger.tasks, [task.alike for task in tasks])
+    """Every task in an order that their needs allow, where an engine says, `jobs` at once if that is known, or else
+    here. The ledger has the rows of those that are done whatever ends the others, and who watches hears of each."""
+    tell = overall(watch, ledger.tasks, [task.alike for task in tasks], jobs)
 
-    def finished(index: int, outcome: Outcome) -> None:
-        ledger.add(index, outcome)
-        tell(index)
+    def finished(index: int, done: Done) -> None:
+        ledger.add(index, done.outcome)
+        tell(index, done.seconds)
 
     try:
         if engine is None:

@@ -81,7 +81,7 @@ def run(
         )  # fmt: skip
         tasks = place.tasks
         ledger = Ledger(place.out, [str(task) for task in tasks], plan.categories, run=place.run)
-        do_all(place, tasks, ledger, watch, _engine(place, cluster, watch))
+        do_all(place, tasks, ledger, watch, _engine(place, cluster, watch), None if cluster else settings.jobs)
         place.cache.bring([task.name for task in tasks])
         normals = place.dataset.load("train", None, place.size)
         examples = gallery(

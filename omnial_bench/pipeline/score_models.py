@@ -60,7 +60,7 @@ def _assessed(desk: Desk, tasks: list[Task], sizes: list[tuple[int, int]], watch
     )  # fmt: skip
     ledger = Ledger(request.out, [str(task) for task in tasks], categories)
     engine = crew(Desk, (request,), request.jobs, watch, preload=PRELOAD) if request.jobs > 1 else None
-    do_all(desk, tasks, ledger, watch, engine)
+    do_all(desk, tasks, ledger, watch, engine, request.jobs)
     if examples := ledger.outcome.examples:
         write_index(request.out, examples)
     return ledger.close()
