@@ -1,5 +1,6 @@
 """The test suites of a run beside its fixed sets, and which of them answers which question. No torch here."""
 
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -50,8 +51,9 @@ class Campaign:
         def shows(size: str) -> tuple[bool, int, bool, float]:
             trial, goals = sizes[size], evaluation.aimed(size)
             # What any detector should give way to stands for a suite only where there is nothing else.
-            huge = is_huge(trial.norm, Fraction(trial.eps).limit_denominator(10**4))
-            return bool(goals) and not huge, len(goals), trial.eps in fixed, trial.eps
+            known = not math.isnan(trial.eps)
+            huge = known and is_huge(trial.norm, Fraction(trial.eps).limit_denominator(10**4))
+            return bool(goals) and not huge, len(goals), trial.eps in fixed, trial.eps if known else 0.0
 
         return evaluation.aimed(max(sizes, key=shows, default=""))
 
@@ -67,6 +69,16 @@ class Campaign:
         wanted = (RANKING, pixels.size, "frame", "any")
         alike = (each for each in suite.own if (each.objective, each.size, each.where, each.goal) == wanted)
         return next((each.own for each in alike), None)
+
+    def headline(self, metric: str) -> dict[str, Condition | None]:
+        """What the first table has of a metric: no attack, each goal at the common size, and the worst of several
+        attacks of that size."""
+        if not (suite := self.white_box):
+            return {}
+        shown = {"unattacked": suite.control, **{goal: trial.own for goal, trial in self.goals.items()}}
+        if self.worst and all(trial.size == self.size for trial in self.worst.own):
+            shown["worst"] = self.worst.worst
+        return shown | ({"any": self.against(metric)} if "any" in shown else {})
 
     def bounds(self, model: Model, condition: Condition | None, metric: str) -> bool:
         """Whether a figure bounds the model's robustness: it was attacked itself, through just this kind of metric.

@@ -35,13 +35,16 @@ def curves(campaign: Campaign) -> list[tuple[str, Evaluation, Curve]]:
     ]
 
 
-def smallest(campaign: Campaign) -> Trial | None:
-    """The threat of the smallest size on the first curve, where that is below the size of the common one."""
-    series, common = curves(campaign), campaign.goals.get("any")
-    if not series:
-        return None
-    first = min(series[0][2], key=lambda trial: trial.eps)
-    return first if common is None or first.eps < common.eps else None
+def smallest(campaign: Campaign) -> tuple[Evaluation, Trial] | None:
+    """The threat of the smallest size on a curve of the same kind as the common one, any harm to pixels in its norm,
+    where that is below its size; and its suite."""
+    common, found = campaign.goals.get("any"), list[tuple[Evaluation, Trial]]()
+    for _, evaluation, curve in curves(campaign):
+        first = min(curve, key=lambda trial: trial.eps)
+        alike = common and (first.norm, first.goal, first.where) == (common.norm, "any", "frame")
+        if common and alike and not first.by_size and first.objective not in ON_SCORES and first.eps < common.eps:
+            found.append((evaluation, first))
+    return min(found, key=lambda each: each[1].eps, default=None)
 
 
 def curve_figure(campaign: Campaign, name: str, evaluation: Evaluation, curve: Curve) -> Drawing | None:

@@ -145,11 +145,14 @@ def _worst(campaign: Campaign) -> str:
         return ""
     clauses = []
     for metric, words in AUROC_WORDS.items():
-        ranked, _ = apart_from_doubted(campaign, suite.worst, values.ranked(suite.worst, metric))
+        ranked = values.ranked(suite.worst, metric)
         if bound := [pair for pair in ranked if campaign.bounds(pair[1], suite.worst, metric)]:
+            sure, _ = apart_from_doubted(campaign, suite.worst, bound)
             (high, first), (low, last) = bound[0], bound[-1]
-            apart = f"between {percent(low)} ({values.label(last)}) and {percent(high)} ({values.label(first)})"
-            clauses.append(f"{range_words(low, high) if high - low <= TIE else apart} {words}")
+            ends = [f"{percent(low)} ({values.label(last)})", f"{percent(high)} ({values.label(first)})"]
+            apart = f"between {joined(ends)}" if high - low > TIE else range_words(low, high)
+            doubt = "" if bound[0] in sure else ", the most in doubt," if sure else ", all in doubt,"
+            clauses.append(f"{apart}{doubt} {words}")
     start = f"Taking for each image the worst of {len(suite.own)} attacks leaves"
     return f"{start} {joined(clauses)}." if clauses else ""
 

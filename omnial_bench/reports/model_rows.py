@@ -175,9 +175,11 @@ def doubts(campaign: Campaign, model: Model, condition: Condition | None, *other
     return {letters[check] for check, name in zip(failed["check"], failed["set"], strict=True) if concerns(check, name)}
 
 
-def apart_from_doubted(campaign: Campaign, condition: Condition | None, ranked: Ranked) -> tuple[Ranked, Ranked]:
-    """The figures that no failed check puts in doubt, and the others."""
-    sure = [pair for pair in ranked if not doubts(campaign, pair[1], condition)]
+def apart_from_doubted(
+    campaign: Campaign, condition: Condition | None, ranked: Ranked, *others: Condition | None
+) -> tuple[Ranked, Ranked]:
+    """The figures that no failed check puts in doubt, and those that are true at the most; `others` as in `doubts`."""
+    sure = [pair for pair in ranked if not doubts(campaign, pair[1], condition, *others)]
     return sure, [pair for pair in ranked if pair not in sure]
 
 

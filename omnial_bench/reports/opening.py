@@ -1,7 +1,6 @@
 """What a report opens with: the finding, the table behind it, and how sure it is. No torch here."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from omnial_bench.reports.campaign import Campaign
@@ -55,15 +54,16 @@ def opening(campaign: Campaign) -> Opening:
 
 
 def _apart(campaign: Campaign) -> str:
-    """Whether the model that keeps most and the one that keeps least are told apart: by their difference on the same
-    images or, where that was not measured, by the interval of each. Not of figures in doubt."""
+    """Whether the model that keeps most without a doubt and the one that keeps least are told apart: by their
+    difference on the same images or, where that was not measured, by the interval of each."""
     values, paired, clauses = campaign.values, [], []
     for metric, words in AUROC_WORDS.items():
         own = campaign.against(metric)
-        ranked, _ = apart_from_doubted(campaign, own, values.ranked(own, metric))
-        if len(ranked) < 2 or ranked[0][0] - ranked[-1][0] <= TIE:
+        ranked = values.ranked(own, metric)
+        sure, _ = apart_from_doubted(campaign, own, ranked, *campaign.headline(metric).values())
+        if not sure or sure[0][0] - ranked[-1][0] <= TIE:
             continue
-        most, least = ranked[0][1], ranked[-1][1]
+        most, least = sure[0][1], ranked[-1][1]
         (low, up), (down, high) = (values.interval(model, own, metric) for model in (most, least))
         first, last = values.label(most), values.label(least)
         if gap := values.gap(most, least, own, metric):
@@ -82,8 +82,7 @@ def _apart(campaign: Campaign) -> str:
 
 
 def _under_attack(campaign: Campaign) -> str:
-    """Who keeps most and least under the white-box attack, and whether that is more than chance; then the figures that
-    a failed check puts in doubt, or these alone."""
+    """Who keeps most and least under the white-box attack, and whether that is more than chance."""
     suite, trial, values = campaign.white_box, campaign.goals.get("any"), campaign.values
     if not suite or not trial:
         return ""
@@ -94,16 +93,9 @@ def _under_attack(campaign: Campaign) -> str:
             continue
         ranked = [pair for pair in ranked if campaign.bounds(pair[1], aimed, metric)] or ranked
         robust |= ranked[0][0] > CHANCE
-        sure, doubted = apart_from_doubted(campaign, aimed, ranked)
-        kept = sure or doubted
-        top = [pair for pair in kept if kept[0][0] - pair[0] <= TIE]
-        low = [pair for pair in kept if pair[0] - kept[-1][0] <= TIE and pair not in top]
-        ends = [_moves(campaign, metric, pairs) for pairs in (top, low) if pairs]
-        left = range_words(kept[-1][0], kept[0][0])
-        who = f"{'all ' if len(kept) == len(ranked) else ''}{len(kept)} models"
-        clause = _kept(words, kept, ends, left, who, ", its score attacked," if aimed != trial.own else "")
-        clause += _in_doubt(campaign, metric, doubted) if sure else ", all in doubt" if len(kept) > 1 else ", in doubt"
-        clauses.append(f"{clause}, {_at_chance(values, ranked)}")
+        how = ", its score attacked," if aimed != trial.own else ""
+        others = campaign.headline(metric).values()
+        clauses.append(f"{_kept(campaign, aimed, metric, ranked, words + how, *others)}, {_at_chance(values, ranked)}")
     if not clauses:
         return ""
     which = "model that has learnt" if values.unlearnt else "model"
@@ -113,44 +105,57 @@ def _under_attack(campaign: Campaign) -> str:
 
 def _at_the_smallest(campaign: Campaign) -> str:
     """Who keeps most and least at the smallest size of a curve: at the common one little may be left of any."""
-    values, trial = campaign.values, smallest(campaign)
-    if trial is None or campaign.white_box is None:
+    if (found := smallest(campaign)) is None:
         return ""
-    ranked = values.ranked(trial.own, "pixel_auroc")
-    sure, doubted = apart_from_doubted(campaign, trial.own, ranked)
-    if len(sure) < 2 or sure[0][0] - sure[-1][0] <= TIE:
+    evaluation, trial = found
+    ranked, words = campaign.values.ranked(trial.own, "pixel_auroc"), AUROC_WORDS["pixel_auroc"]
+    if len(ranked) < 2 or ranked[0][0] - ranked[-1][0] <= TIE:
         return ""
-    most, least = (_moves(campaign, "pixel_auroc", [pair]) for pair in (sure[0], sure[-1]))
-    doubt = _in_doubt(campaign, "pixel_auroc", doubted)
-    return f"At {trial.size} most {AUROC_WORDS['pixel_auroc']} is kept by {most} and least by {least}{doubt}."
+    return f"At {trial.size} {_kept(campaign, trial.own, 'pixel_auroc', ranked, words, start=evaluation.control)}."
 
 
-def _in_doubt(campaign: Campaign, metric: str, doubted: Ranked) -> str:
-    if not doubted:
-        return ""
-    return f", in doubt {'are' if len(doubted) > 1 else 'is'} {_moves(campaign, metric, doubted, 'others')}"
+def _kept(
+    campaign: Campaign, aimed: Condition | None, metric: str, ranked: Ranked, words: str, *others: Condition | None,
+    start: Condition | None = None,
+) -> str:  # fmt: skip
+    """Who keeps most without a doubt, who keeps least, and what else is in doubt: such a figure is true at the most, so
+    the least may be one. `start`: the images before the attack, of the white-box suite where nothing is said."""
+    sure, doubted = apart_from_doubted(campaign, aimed, ranked, *others)
+    kept = sure or doubted
+    low = [pair for pair in ranked if pair[0] - ranked[-1][0] <= TIE]
+    top = [pair for pair in kept if kept[0][0] - pair[0] <= TIE and pair not in low]
+    rest = [pair for pair in doubted if pair not in low and pair not in top]
 
+    marked = doubted if sure else []
 
-def _kept(words: str, ranked: Ranked, ends: Sequence[str], left: str, who: str, how: str = "") -> str:
-    """What is left of a metric: `ends` are the first and the last with their figures, `left` is what all keep, `who`
-    their number."""
+    def moves(pairs: Ranked, several: str = "models", marked: Ranked = marked) -> str:
+        control = start or (campaign.white_box.control if campaign.white_box else None)
+        return _moves(campaign.values, control, metric, pairs, several, marked)
+
     if len(ranked) == 1:
-        return f"{words}{how} moves for {ends[0]}"
-    if ranked[0][0] - ranked[-1][0] <= TIE:
-        within = f"{who} are left within a point of one another"
-        return f"{within} in {words}{how.rstrip(',')} ({left})"
-    return f"most {words}{how} is kept by {ends[0]} and least by {ends[1]}"
+        text = f"{words} moves for {moves(ranked)}"
+    elif top:
+        higher = "of what no check doubts " if rest and rest[0][0] > top[0][0] else ""
+        text = f"{higher}most {words} is kept by {moves(top)} and least by {moves(low)}"
+    else:
+        who = f"{'all ' if len(low) == len(ranked) else ''}{len(low)} models"
+        text = f"{who} are left within a point of one another in {words.rstrip(',')} "
+        text += f"({range_words(low[-1][0], low[0][0])})"
+    if not sure:
+        return f"{text}, {'all ' if len(ranked) > 1 else ''}in doubt"
+    return text + (f", in doubt {'are' if len(rest) > 1 else 'is'} {moves(rest, 'others', [])}" if rest else "")
 
 
-def _moves(campaign: Campaign, metric: str, ranked: Ranked, several: str = "models") -> str:
-    """Each model with its figure before and after; of more than two their number, and the range after."""
-    values, suite = campaign.values, campaign.white_box
+def _moves(values: Values, start: Condition | None, metric: str, ranked: Ranked, several: str, doubted: Ranked) -> str:
+    """Each model with its figure before and after, and whether that is in doubt; of more than two their number, and the
+    range after."""
     if len(ranked) > 2:
         return f"{len(ranked)} {several} ({range_words(ranked[-1][0], ranked[0][0])})"
     moves = []
     for value, model in ranked:
-        moved = moved_words(values.get(model, suite.control if suite else None, metric), value)
-        moves.append(f"{values.label(model)} ({moved})")
+        before = values.get(model, start, metric)
+        moved = percent(value) if math.isnan(before) else moved_words(before, value)
+        moves.append(f"{values.label(model)} ({moved}{', in doubt' if (value, model) in doubted else ''})")
     return joined(moves)
 
 
@@ -177,7 +182,13 @@ def _on_a_set(values: Values) -> str:
     for metric, words in AUROC_WORDS.items():
         if ranked := values.ranked(hardest, metric):
             ends = [_move(values, model, hardest, metric, value) for value, model in (ranked[0], ranked[-1])]
-            clauses.append(_kept(words, ranked, ends, percent(ranked[0][0]), f"all {len(ranked)} models"))
+            if len(ranked) == 1:
+                clauses.append(f"{words} moves for {ends[0]}")
+            elif ranked[0][0] - ranked[-1][0] <= TIE:
+                within = f"all {len(ranked)} models are left within a point of one another in {words}"
+                clauses.append(f"{within} ({percent(ranked[0][0])})")
+            else:
+                clauses.append(f"most {words} is kept by {ends[0]} and least by {ends[1]}")
     if not clauses:
         return ""
     return (

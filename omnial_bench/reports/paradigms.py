@@ -1,6 +1,7 @@
 """What a model for each category has beside one for all of them. No torch here."""
 
 import math
+from statistics import fmean
 
 from omnial_bench.metrics.metric import METRICS
 from omnial_bench.reports.campaign import Campaign
@@ -12,27 +13,27 @@ from omnial_bench.reports.values import Values
 
 METRIC = "pixel_auroc"
 NAMED = 4
-"""More detectors than these are told by their range."""
+"""More differences than these are told by their range."""
 
 
 def paradigm_words(campaign: Campaign) -> str:
     """The figure of separate models less that of the unified one of their detector, on the clean test and under attack,
     and how many of these differences the images tell apart from none."""
-    values, pairs = campaign.values, _pairs(campaign.values)
-    clauses, gaps = [], list[bool]()
+    values, pairs, clauses, compared = campaign.values, _pairs(campaign.values), list[str](), False
     for where, condition in _conditions(campaign).items():
         changes = {pair: change for pair in pairs if not math.isnan(change := _change(values, *pair, condition))}
+        gaps = [gap for pair in changes if (gap := values.gap(*pair, condition, METRIC))]
         if changes:
-            clauses.append(f"{where} {_each(campaign, changes, condition)}")
-            known = (values.gap(separate, unified, condition, METRIC) for separate, unified in changes)
-            gaps += [gap.apart for gap in known if gap]
+            compared |= bool(gaps)
+            of = "" if len(gaps) == len(changes) else f" of {len(gaps)} that were compared"
+            apart = (
+                f" (0 outside the paired interval of {sum(gap.apart for gap in gaps) or 'none'}{of})" if gaps else ""
+            )
+            clauses.append(f"{where} {_each(campaign, changes, condition)}{apart}")
     if not clauses:
         return ""
-    sure = f"0 lies outside the paired interval of {sum(gaps)} of {len(gaps)} differences" if gaps else ""
-    return (
-        f"A model for each category beside one for all, {METRICS[METRIC].words} in points: {'; '.join(clauses)}. "
-        f"{sure or 'No interval stands on these differences'}."
-    )
+    text = f"A model for each category beside one for all, {METRICS[METRIC].words} in points: {'; '.join(clauses)}."
+    return text if compared else f"{text} No interval stands on these differences."
 
 
 def _pairs(values: Values) -> list[tuple[Model, Model]]:
@@ -47,21 +48,28 @@ def _pairs(values: Values) -> list[tuple[Model, Model]]:
 
 def _conditions(campaign: Campaign) -> dict[str, Condition | None]:
     """The clean test, and the smallest size of a curve, else the common one."""
-    found = {"on the clean test": campaign.values.clean}
-    trial = smallest(campaign) or campaign.goals.get("any")
-    return found | ({f"under attack at {trial.size}": trial.own} if trial else {})
+    least, common = smallest(campaign), campaign.goals.get("any")
+    trial = least[1] if least else common
+    return {"on the clean test": campaign.values.clean} | (
+        {f"under attack at {trial.size}": trial.own} if trial else {}
+    )
 
 
 def _change(values: Values, separate: Model, unified: Model, condition: Condition | None) -> float:
-    return values.get(separate, condition, METRIC) - values.get(unified, condition, METRIC)
+    """NaN where they are not of as many seeds."""
+    one, other = (values.each(model, condition, METRIC) for model in (separate, unified))
+    return fmean(one) - fmean(other) if one and len(one) == len(other) else math.nan
 
 
 def _each(campaign: Campaign, changes: dict[tuple[Model, Model], float], condition: Condition | None) -> str:
+    values = campaign.values
+    doubted = {pair for pair in changes if any(doubts(campaign, model, condition) for model in pair)}
     if len(changes) > NAMED:
         ends = dict.fromkeys(show(pick(changes.values()), "change") for pick in (min, max))
-        return f"{' to '.join(ends)} for {len(changes)} detectors"
+        return f"{' to '.join(ends)} for {len(changes)}{f', {len(doubted)} of them in doubt' if doubted else ''}"
     texts = []
     for pair, change in changes.items():
-        doubt = ", in doubt" if any(doubts(campaign, model, condition) for model in pair) else ""
-        texts.append(f"{show(change, 'change')} ({campaign.values.titles.of_detector(pair[0].detector)}{doubt})")
+        name = values.titles.of_detector(pair[0].detector)
+        name += values.short_label(pair[0]).removeprefix(pair[0].paradigm)
+        texts.append(f"{show(change, 'change')} ({name}{', in doubt' if pair in doubted else ''})")
     return joined(texts)

@@ -47,16 +47,10 @@ def opening_table(campaign: Campaign) -> Table | None:
     suite, goals, values = campaign.white_box, campaign.goals, campaign.values
     if suite is None or not goals:
         return None
-    worst = campaign.worst
-    if worst and any(trial.size != campaign.size for trial in worst.own):
-        worst = None
-    rows = Rows(values, campaign)
-    shown: dict[str, Condition | None] = {"unattacked": suite.control}
-    shown |= {goal: trial.own for goal, trial in goals.items()}
-    shown |= {"worst": worst.worst} if worst else {}
+    rows, shown = Rows(values, campaign), campaign.headline("pixel_auroc")
+    worst = campaign.worst if "worst" in shown else None
     for metric in values.headline:
-        aimed = {"any": campaign.against(metric)} if "any" in goals else {}
-        rows.add_models(metric, shown | aimed, interval=True, bounded=True)
+        rows.add_models(metric, campaign.headline(metric), interval=True, bounded=True)
     if not rows.records:
         return None
     frame = rows.frame
