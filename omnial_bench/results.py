@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from omnial_bench.config.schema import MOST
 from omnial_bench.errors import UserError, is_printable
 from omnial_bench.io.csv import csv_text, unescaped
 from omnial_bench.io.whole import write_text
@@ -146,8 +147,6 @@ LATER = ("aim", "weights", "low", "high", "attack", "norm", "eps", "goal")
 NUMBERS = ("value", "low", "high")
 """Columns of numbers that may be undefined."""
 LOGGED = ("iteration", "loss", "validation_ap")
-MOST = 1e30
-"""No count, loss or rate of a training or an attack is larger, and axes can be drawn up to there."""
 KEY = tuple(name for name in COLUMNS if name not in ("value", "n", "run", *LATER))
 
 _SIZE = re.compile(r"\d{1,99}(\.\d{1,99}|/0*[1-9]\d{0,98})?", re.ASCII)

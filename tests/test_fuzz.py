@@ -30,7 +30,7 @@ from PIL import Image
 from omnial_bench.attacks.sets import manifest
 from omnial_bench.attacks.sets.png import read_png, write_png
 from omnial_bench.config.load import read_detector, read_plan, read_recipe, read_suite, records_folder
-from omnial_bench.config.schema import Recipe
+from omnial_bench.config.schema import MOST, Recipe
 from omnial_bench.data.decode import read_image
 from omnial_bench.data.levels import measure, read_levels
 from omnial_bench.errors import UserError, is_printable
@@ -41,7 +41,7 @@ from omnial_bench.reports import baseline, categories, gate, headline, making, o
 from omnial_bench.reports.table import Table, to_csv, to_latex, to_markdown
 from omnial_bench.reports.values import Values
 from omnial_bench.reports.verdicts import judge
-from omnial_bench.results import COLUMNS, KEY, LOGGED, MOST, read_logs, read_rows, write_rows
+from omnial_bench.results import COLUMNS, KEY, LOGGED, read_logs, read_rows, write_rows
 
 # Hypothesis keeps tables of its own even without a database: not in the tree.
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "omnial-bench-hypothesis")

@@ -91,11 +91,22 @@ def test_true_is_no_number_behind_threats_that_stand_for_several() -> None:
     assert parse(Suite, {**SUITE, "threats": [several, *own]}, "x").threats[3].options == {"level": True}
     late = {"name": "p", "eps": "0", "steps": True}
     assert refusal(Suite, {**SUITE, "threats": [several, late]}) == (
-        "x.toml: threats.2.steps: expected a number, got true"
+        "x.toml: threats.p.steps: expected a number, got true"
     )
     assert "threat b: severities: expected numbers, got true" in refusal(
         Suite, {**SUITE, "threats": [{**several, "severities": [1, True]}]}
     )
+
+
+def test_a_suite_made_in_python_is_spread_like_that_of_a_file() -> None:
+    made = Suite.model_validate({**SUITE, "threats": [{"name": "b", "attack": "blur", "severities": [1, 2]}]})
+    assert [threat.name for threat in made.threats] == ["b-1", "b-2"]
+
+
+def test_a_mistake_behind_a_threat_that_stands_for_several_is_told_by_name() -> None:
+    threats = [{"name": "b", "attack": "blur", "severities": [1, 2]}, {"name": "p", "eps": "0", "restarts": 0}]
+    assert "x.toml: threats.p.restarts: " in refusal(Suite, {**SUITE, "threats": threats})
+    assert "x.toml: threats.0.restarts: " in refusal(Suite, {**SUITE, "threats": threats[1:]})
 
 
 @pytest.mark.parametrize("key", ["severities", "after"])
@@ -110,7 +121,7 @@ def test_a_threat_that_would_stand_for_none_is_refused(key: str) -> None:
     ("training", "message"),
     [
         ({"max_iterations": 16**4500}, "presets.tiny.training.max_iterations: expected a whole number of 64 bits"),
-        ({"lr": 1e300}, "presets.tiny.training.lr: Input should be less than or equal to 1000000"),
+        ({"lr": 1e300}, "presets.tiny.training.lr: Input should be less than or equal to 1"),
         ({"epochs": 1e300}, "presets.tiny.training.epochs: "),
         ({"gamma": -1.0}, "presets.tiny.training.gamma: Input should be greater than or equal to 0"),
         ({"milestones": [-3.0, 7.0]}, "presets.tiny.training.milestones.0: "),

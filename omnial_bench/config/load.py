@@ -1,6 +1,7 @@
 """TOML files to records; a mistake is one line: the file, the key and the closest known one. No torch here."""
 
 import os
+import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, is_dataclass
@@ -28,13 +29,28 @@ def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
     table = {**table, **prose}
     _check_values(table, where)
     if kind is Suite:
-        try:
-            table = Suite.written_out(table)
-        except ValueError as error:
-            raise UserError(f"{where}: {error}") from error
+        return _suite(kind, table, where)
     parsed = validated(kind, table, where)
     _check_truths(table, parsed, where)
     return parsed
+
+
+def _suite(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
+    """A suite, whose mistakes are told by the names of threats where the file has fewer than it stands for."""
+    try:
+        spread = Suite.written_out(table)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
+    try:
+        suite = validated(kind, spread, where)
+        _check_truths(spread, suite, where)
+    except UserError as error:
+        if len(spread.get("threats", ())) == len(table.get("threats", ())):
+            raise
+        names = [each.get("name") if isinstance(each, Mapping) else each for each in spread["threats"]]
+        told = re.sub(r"\bthreats\.(\d+)", lambda place: f"threats.{names[int(place[1])]}", str(error))
+        raise UserError(told) from error
+    return suite
 
 
 def validated(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
@@ -50,7 +66,9 @@ def validated(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parse
         if first["type"] in ("missing", "missing_keyword_only_argument"):
             raise UserError(f"{where}: the key {path!r} is missing; add it") from error
         message = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{where}: {path or 'record'}: {message}, got {first['input']!r}"[:300]) from error
+        # All of a record is no answer.
+        got = f", got {first['input']!r}" if path else ""
+        raise UserError(f"{where}: {path or 'record'}: {message}{got}"[:300]) from error
 
 
 def _check_values(table: Mapping[str, Any], where: str) -> None:
@@ -67,8 +85,8 @@ def _check_values(table: Mapping[str, Any], where: str) -> None:
             raise UserError(
                 f"{where}: {path or 'record'}: expected text of one line that can be printed, got {value!r}"[:300]
             )
-        elif isinstance(value, int) and value.bit_length() > 63:
-            raise UserError(f"{where}: {path}: expected a whole number of 64 bits, got one of {value.bit_length()}")
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise UserError(f"{where}: {path}: expected a whole number of 64 bits, got one of {value.bit_length() + 1}")
 
 
 def _check_truths(given: Any, parsed: Any, where: str, path: str = "") -> None:

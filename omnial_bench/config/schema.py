@@ -18,6 +18,8 @@ from pydantic import (
 )
 
 Paradigm = Literal["unified", "separate"]
+MOST = 1e30
+"""No setting, count or loss of a training or an attack is larger: float32 ends at 3e38, axes can be drawn up to here."""
 
 
 class Record(BaseModel):
@@ -76,15 +78,15 @@ class Sealed(Record):
 class Training(Sealed):
     """How a detector is trained. The budget is `epochs` passes over the normals, and at most `max_iterations` steps."""
 
-    epochs: Annotated[float, Field(gt=0, le=1e9)] = 700
+    epochs: Annotated[float, Field(gt=0, le=MOST)] = 700
     max_iterations: Iterations | None = None
     batch: Batch = 8
     draw: Literal["random", "epoch"] = "random"
     """Each normal of a batch at random, with replacement, or every one once before any comes again."""
-    lr: Annotated[float, Field(gt=0, le=1e6)] = 1e-4
+    lr: Annotated[float, Field(gt=0, le=MOST)] = 1e-4
     milestones: tuple[Annotated[float, Field(ge=0)], ...] = (0.8, 0.9)
     """Fractions of the budget at which the learning rate is multiplied by `gamma`."""
-    gamma: Annotated[float, Field(ge=0, le=1e6)] = 0.2
+    gamma: Annotated[float, Field(ge=0, le=MOST)] = 0.2
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Fraction of the training normals held out for validation on synthetic anomalies."""
     _newer: ClassVar[str] = "draw"
@@ -229,6 +231,11 @@ class Suite(Record):
         if not isinstance(threats, list | tuple):
             return {**table}
         return {**table, "threats": [each for threat in threats for each in _each_of(threat)]}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apart(cls, table: Any) -> Any:
+        return cls.written_out(table) if isinstance(table, Mapping) else table
 
     @property
     def images(self) -> Literal["train", "test"]:

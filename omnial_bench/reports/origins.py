@@ -16,10 +16,11 @@ import pandas as pd
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from omnial_bench.config.load import read_toml, validated
+from omnial_bench.config.schema import MOST
 from omnial_bench.errors import UserError, printable
 from omnial_bench.io.whole import DAMAGED
 from omnial_bench.metrics.metric import KINDS, Kind, Metric
-from omnial_bench.results import MOST, UNFINISHED, read_texts, size_of
+from omnial_bench.results import UNFINISHED, read_texts, size_of
 
 SHOWN = 5
 """Tasks that are not done, named in a report."""
