@@ -19,7 +19,7 @@ from pydantic import (
 
 Paradigm = Literal["unified", "separate"]
 MOST = 1e30
-"""No setting, count or loss of a training or an attack is larger: float32 ends at 3e38, axes can be drawn up to here."""
+"""No setting, count or loss of a training or an attack is larger: float32 ends at 3e38, axes are drawn up to here."""
 
 
 class Record(BaseModel):
