@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,9 @@ def test_starts_without_torch_and_runs_without_more() -> None:
     code += f"import omnial_bench.pipeline.run_plan\nsys.exit(' '.join({set(SELDOM)!r} & sys.modules.keys()) or None)"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_installed_package_brings_no_other_top_level_name() -> None:
+    """What is linted beside it, such as benchmarks/, stays in a checkout."""
+    made = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    assert made["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["omnial_bench"]

@@ -126,10 +126,11 @@ def _kept(
     top = [pair for pair in kept if kept[0][0] - pair[0] <= TIE and pair not in low]
     rest = [pair for pair in doubted if pair not in low and pair not in top]
 
-    marked = doubted if sure else []
+    control = start or (campaign.white_box.control if campaign.white_box else None)
 
-    def moves(pairs: Ranked, several: str = "models", marked: Ranked = marked) -> str:
-        control = start or (campaign.white_box.control if campaign.white_box else None)
+    def moves(pairs: Ranked, several: str = "models") -> str:
+        # Where all are in doubt, and of the rest, that is said once.
+        marked = doubted if sure and pairs is not rest else []
         return _moves(campaign.values, control, metric, pairs, several, marked)
 
     if len(ranked) == 1:
@@ -143,7 +144,7 @@ def _kept(
         text += f"({range_words(low[-1][0], low[0][0])})"
     if not sure:
         return f"{text}, {'all ' if len(ranked) > 1 else ''}in doubt"
-    return text + (f", in doubt {'are' if len(rest) > 1 else 'is'} {moves(rest, 'others', [])}" if rest else "")
+    return text + (f", in doubt {'are' if len(rest) > 1 else 'is'} {moves(rest, 'others')}" if rest else "")
 
 
 def _moves(values: Values, start: Condition | None, metric: str, ranked: Ranked, several: str, doubted: Ranked) -> str:
