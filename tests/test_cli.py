@@ -198,7 +198,7 @@ MISTAKES: list[tuple[Callable[[Path], None], str, str]] = [
     (namesake, RUN, "models of different names, 'draem-unified' is there twice"),
     (change("plan.toml", '["mini.toml"]', '["mini.toml", "omnial"]'), RUN, "one network size"),
     # suites, sizes, devices
-    (change("two.toml", "8/255", "-1/255"), ATTACK, "threats.1.eps: expected a size from 0 to 1"),
+    (change("two.toml", "8/255", "-1/255"), ATTACK, "threats.pgd-8.eps: expected a size from 0 to 1"),
     (change("two.toml", "8/255", "1/300"), ATTACK, "try 1/255"),
     (change("mini.toml", "[32, 32]", "[32, 40]"), TRAIN, "32 divides, got 32x40; try 32x32"),
     (nothing, f"{RUN} --device tpu", "unknown device 'tpu'"),

@@ -68,7 +68,7 @@ def test_an_unknown_key_is_named_before_the_one_that_is_missing() -> None:
 def test_an_unknown_key_inside_a_list_is_named_with_its_place() -> None:
     threats = [{"name": "a", "eps": "0"}, {"name": "b", "eps": "0", "step": 3}]
     assert refusal(Suite, {**SUITE, "threats": threats}) == (
-        "x.toml: unknown key 'threats.1.step'; did you mean 'threats.1.steps'?"
+        "x.toml: unknown key 'threats.b.step'; did you mean 'threats.b.steps'?"
     )
 
 
@@ -76,7 +76,7 @@ def test_true_is_no_number() -> None:
     assert refusal(Plan, {**PLAN, "batch": True}) == "x.toml: batch: expected a number, got true"
     assert refusal(Plan, {**PLAN, "size": [64, True]}).startswith("x.toml: size.1: ")
     assert refusal(Suite, {**SUITE, "threats": [{"name": "a", "eps": "0", "steps": True}]}) == (
-        "x.toml: threats.0.steps: expected a number, got true"
+        "x.toml: threats.a.steps: expected a number, got true"
     )
     recipe = read_recipe("patchcore", "tiny")
     with pytest.raises(UserError, match="options of patchcore: pooled: expected a number, got false"):
@@ -103,10 +103,43 @@ def test_a_suite_made_in_python_is_spread_like_that_of_a_file() -> None:
     assert [threat.name for threat in made.threats] == ["b-1", "b-2"]
 
 
-def test_a_mistake_behind_a_threat_that_stands_for_several_is_told_by_name() -> None:
+def test_a_mistake_in_a_list_is_told_by_name_and_names_of_files_and_values_stay() -> None:
     threats = [{"name": "b", "attack": "blur", "severities": [1, 2]}, {"name": "p", "eps": "0", "restarts": 0}]
-    assert "x.toml: threats.p.restarts: " in refusal(Suite, {**SUITE, "threats": threats})
-    assert "x.toml: threats.0.restarts: " in refusal(Suite, {**SUITE, "threats": threats[1:]})
+    for some in (threats, threats[1:]):
+        assert "x.toml: threats.p.restarts: " in refusal(Suite, {**SUITE, "threats": some})
+    assert "x.toml: threats.0.name: " in refusal(Suite, {**SUITE, "threats": [{"name": 3, "eps": "0"}]})
+    with pytest.raises(UserError, match=r"^threats\.9\.toml: threats\.p\.eps: expected .*, got 'threats\.7'$"):
+        parse(Suite, {**SUITE, "threats": [threats[0], {"name": "p", "eps": "threats.7"}]}, "threats.9.toml")
+
+
+@pytest.mark.parametrize("threats", [5, True, "pgd"])
+def test_threats_that_are_no_list_are_refused(threats: object) -> None:
+    assert refusal(Suite, {**SUITE, "threats": threats}) == (
+        f"x.toml: threats: Input should be a valid tuple, got {threats!r}"
+    )
+
+
+def test_tables_inside_one_another_without_end_are_refused() -> None:
+    deep: object = True
+    for _ in range(900):
+        deep = {"a": deep}
+    assert "expected tables at most 64 deep, got more" in refusal(
+        Suite, {**SUITE, "threats": [{"name": "p", "eps": "0", "options": deep}]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"severities": 2}, "severities: expected a list of numbers, got 2"),
+        ({"severities": ["a"]}, "severities: expected numbers, got 'a'"),
+        ({"options": 1}, "options: expected a table, got 1"),
+        ({"options": {"severity": 4}}, "options.severity stands beside severities; leave one out"),
+    ],
+)
+def test_what_makes_no_severities_is_refused(more: dict[str, object], message: str) -> None:
+    threat = {"name": "b", "attack": "blur", "severities": [1, 2]}
+    assert refusal(Suite, {**SUITE, "threats": [{**threat, **more}]}) == f"x.toml: threat b: {message}"
 
 
 @pytest.mark.parametrize("key", ["severities", "after"])
@@ -125,6 +158,7 @@ def test_a_threat_that_would_stand_for_none_is_refused(key: str) -> None:
         ({"epochs": 1e300}, "presets.tiny.training.epochs: "),
         ({"gamma": -1.0}, "presets.tiny.training.gamma: Input should be greater than or equal to 0"),
         ({"milestones": [-3.0, 7.0]}, "presets.tiny.training.milestones.0: "),
+        ({"gamma": 1e20, "milestones": [0.1, 0.2]}, "presets.tiny.training: gamma: expected lr times gamma for each"),
     ],
 )
 def test_numbers_that_no_training_can_use_are_refused_at_once(training: dict[str, object], message: str) -> None:
@@ -156,8 +190,8 @@ def test_eps_is_an_exact_fraction_and_a_length_may_pass_1(eps: object, norm: str
 
 @pytest.mark.parametrize(
     ("eps", "norm", "words"),
-    [(eps, "linf", "threats.0.eps: expected a size from 0 to 1") for eps in ("8", "-1/255", 1.01, "256/255", "5")]
-    + [("7096", "l2", "threats.0.eps: expected a size from 0 to 1")]
+    [(eps, "linf", "threats.pgd.eps: expected a size from 0 to 1") for eps in ("8", "-1/255", 1.01, "256/255", "5")]
+    + [("7096", "l2", "threats.pgd.eps: expected a size from 0 to 1")]
     + [(eps, "linf", "expected a number or a fraction") for eps in ("1/0", "8:255", "nan", [8, 255], True)],
 )
 def test_eps_that_is_no_size_is_refused(eps: object, norm: str, words: str) -> None:

@@ -210,8 +210,6 @@ WRONG: tuple[tuple[dict[str, object], str], ...] = (
         ([MINIMAL | {"name": "m", "steps": 40}], {"against": "sources"}, "expected no minimal in sets"),
         ([{"name": "b", "attack": "blur", "severities": [6]}], {}, "threat b-6: severity"),
         ([{"name": "b", "attack": "blur", "severities": [2, 2]}], {}, "threat names repeat"),
-        ([{"name": "b", "attack": "blur", "severities": 2}], {}, "unknown key 'threats.0.severities'"),
-        ([{"name": "b", "severities": [2], "options": 1}], {}, "unknown key 'threats.0.severities'"),
         ([{"severities": [2]}], {}, "unknown key 'threats.0.severities'"),
     ],
 )  # fmt: skip

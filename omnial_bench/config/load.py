@@ -1,9 +1,8 @@
 """TOML files to records; a mistake is one line: the file, the key and the closest known one. No torch here."""
 
 import os
-import re
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
 from numbers import Number
@@ -20,6 +19,8 @@ Kind = Literal["models", "models/backbones", "attacks", "plans"]
 Parsed = TypeVar("Parsed")
 MOST_DOTS = 1000
 """On a line of TOML: the time that a key of many parts takes grows with their square."""
+DEEPEST = 64
+"""Tables and lists inside one another: what reads or writes them goes down by calls."""
 
 
 def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
@@ -29,28 +30,13 @@ def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
     table = {**table, **prose}
     _check_values(table, where)
     if kind is Suite:
-        return _suite(kind, table, where)
+        try:
+            table = Suite.written_out(table)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from error
     parsed = validated(kind, table, where)
     _check_truths(table, parsed, where)
     return parsed
-
-
-def _suite(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
-    """A suite, whose mistakes are told by the names of threats where the file has fewer than it stands for."""
-    try:
-        spread = Suite.written_out(table)
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from error
-    try:
-        suite = validated(kind, spread, where)
-        _check_truths(spread, suite, where)
-    except UserError as error:
-        if len(spread.get("threats", ())) == len(table.get("threats", ())):
-            raise
-        names = [each.get("name") if isinstance(each, Mapping) else each for each in spread["threats"]]
-        told = re.sub(r"\bthreats\.(\d+)", lambda place: f"threats.{names[int(place[1])]}", str(error))
-        raise UserError(told) from error
-    return suite
 
 
 def validated(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
@@ -60,9 +46,11 @@ def validated(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parse
     except ValidationError as error:
         # An unknown key first: misspelled, it explains the key that is missing.
         first = min(error.errors(include_url=False), key=lambda mistake: mistake["type"] not in _UNKNOWN)
-        path = ".".join(str(part) for part in first["loc"])
+        path = _path(first["loc"], table)
         if first["type"] in _UNKNOWN:
-            raise UserError(f"{where}: {unknown('key', path, _keys(kind, first['loc'][:-1]))}") from error
+            before = path.removesuffix(str(first["loc"][-1]))
+            known = [f"{before}{name}" for name in _keys(kind, first["loc"][:-1])]
+            raise UserError(f"{where}: {unknown('key', path, known)}") from error
         if first["type"] in ("missing", "missing_keyword_only_argument"):
             raise UserError(f"{where}: the key {path!r} is missing; add it") from error
         message = first["msg"].removeprefix("Value error, ")
@@ -71,28 +59,44 @@ def validated(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parse
         raise UserError(f"{where}: {path or 'record'}: {message}{got}"[:300]) from error
 
 
+def _path(parts: Sequence[int | str], table: Any) -> str:
+    """A place in a table; what stands in a list goes by its name, if it has one."""
+    told = []
+    for part in parts:
+        try:
+            table = table[part]
+        except (LookupError, TypeError):
+            table = None
+        name = table.get("name") if isinstance(part, int) and isinstance(table, Mapping) else None
+        told.append(name if isinstance(name, str) and is_printable(name) else str(part))
+    return ".".join(told)
+
+
 def _check_values(table: Mapping[str, Any], where: str) -> None:
-    """Texts that can be printed, and the whole numbers that TOML has."""
-    waiting: list[tuple[str, Any]] = [("", table)]
+    """Texts that can be printed, the whole numbers that TOML has, and tables that end."""
+    waiting: list[tuple[tuple[int | str, ...], Any]] = [((), table)]
     while waiting:
-        path, value = waiting.pop()
+        parts, value = waiting.pop()
+        if len(parts) > DEEPEST:
+            raise UserError(f"{where}: {_path(parts, table)[:80]}: expected tables at most {DEEPEST} deep, got more")
         if isinstance(value, Mapping):
-            waiting += [(path, name) for name in value]
-            waiting += [(f"{path}.{name}" if path else str(name), inner) for name, inner in value.items()]
+            waiting += [(parts, name) for name in value]
+            waiting += [((*parts, name), inner) for name, inner in value.items()]
         elif isinstance(value, list | tuple):
-            waiting += [(path, inner) for inner in value]
+            waiting += [((*parts, index), inner) for index, inner in enumerate(value)]
         elif isinstance(value, str) and not is_printable(value):
-            raise UserError(
-                f"{where}: {path or 'record'}: expected text of one line that can be printed, got {value!r}"[:300]
-            )
+            place = _path(parts, table) or "record"
+            raise UserError(f"{where}: {place}: expected text of one line that can be printed, got {value!r}"[:300])
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise UserError(f"{where}: {path}: expected a whole number of 64 bits, got one of {value.bit_length() + 1}")
+            place, bits = _path(parts, table), value.bit_length() + 1
+            raise UserError(f"{where}: {place}: expected a whole number of 64 bits, got one of {bits}")
 
 
-def _check_truths(given: Any, parsed: Any, where: str, path: str = "") -> None:
+def _check_truths(given: Any, parsed: Any, where: str, *parts: int | str, whole: Any = None) -> None:
     """Where a number is expected, `true` would be one."""
+    whole = given if whole is None else whole
     if isinstance(given, bool) and isinstance(parsed, Number) and not isinstance(parsed, bool):
-        raise UserError(f"{where}: {path}: expected a number, got {str(given).lower()}")
+        raise UserError(f"{where}: {_path(parts, whole)}: expected a number, got {str(given).lower()}")
     pairs: Iterable[tuple[Any, Any, Any]] = ()
     if isinstance(given, Mapping):
         of = parsed.get if isinstance(parsed, Mapping) else partial(getattr, parsed)
@@ -100,7 +104,7 @@ def _check_truths(given: Any, parsed: Any, where: str, path: str = "") -> None:
     elif isinstance(given, list | tuple) and isinstance(parsed, list | tuple):
         pairs = ((place, *both) for place, both in enumerate(zip(given, parsed, strict=False)))
     for name, one, other in pairs:
-        _check_truths(one, other, where, f"{path}.{name}" if path else str(name))
+        _check_truths(one, other, where, *parts, name, whole=whole)
 
 
 _PROSE = ("title", "source")
@@ -109,15 +113,14 @@ _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def _keys(kind: Any, path: tuple[int | str, ...]) -> list[str]:
-    """The keys known at `path` inside a record type, spelled with the path in front."""
-    prefix = ".".join(str(part) for part in path)
+    """The keys known at `path` inside a record type."""
     for part in path:
         inner: dict[str, Any] = getattr(kind, "model_fields", {})
         if part in inner:
             kind = inner[str(part)].annotation
         kind = next((a for a in getattr(kind, "__args__", ()) if isinstance(a, type) and issubclass(a, Record)), kind)
     own = [field.name for field in fields(kind)] if is_dataclass(kind) else []
-    return [f"{prefix}.{name}" if prefix else name for name in getattr(kind, "model_fields", None) or own]
+    return list(getattr(kind, "model_fields", None) or own)
 
 
 def records_folder(kind: str) -> Path:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from fractions import Fraction
+from math import log10
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -90,6 +91,13 @@ class Training(Sealed):
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Fraction of the training normals held out for validation on synthetic anomalies."""
     _newer: ClassVar[str] = "draw"
+
+    @model_validator(mode="after")
+    def _in_floats(self) -> "Training":
+        """Several milestones multiply."""
+        if log10(self.lr) + len(self.milestones) * log10(max(1.0, self.gamma)) > log10(MOST):
+            raise ValueError(f"gamma: expected lr times gamma for each milestone to end at most at {MOST:g}")
+        return self
 
 
 class Recipe(Sealed):
@@ -189,12 +197,19 @@ def _each_of(threat: Any) -> list[Any]:
     if not isinstance(threat, Mapping) or not isinstance(name := threat.get("name"), str):
         return [threat]
     levels, origins, options = threat.get("severities"), threat.get("after"), threat.get("options", {})
+    if not isinstance(levels, list | None):
+        raise ValueError(f"threat {name}: severities: expected a list of numbers, got {levels!r}")  # noqa: TRY004
     for key, several in (("severities", levels), ("after", origins)):
         if isinstance(several, list) and not several:
             raise ValueError(f"threat {name}: {key}: expected one or more, got none; leave it out")
-    if isinstance(levels, list) and (truths := [each for each in levels if isinstance(each, bool)]):
-        raise ValueError(f"threat {name}: severities: expected numbers, got {str(truths[0]).lower()}")
-    if isinstance(levels, list) and isinstance(options, Mapping):
+    if levels:
+        if wrong := [each for each in levels if isinstance(each, bool) or not isinstance(each, int | float)]:
+            told = str(wrong[0]).lower() if isinstance(wrong[0], bool) else repr(wrong[0])
+            raise ValueError(f"threat {name}: severities: expected numbers, got {told}")
+        if not isinstance(options, Mapping):
+            raise ValueError(f"threat {name}: options: expected a table, got {options!r}")
+        if "severity" in options:
+            raise ValueError(f"threat {name}: options.severity stands beside severities; leave one out")
         table = {"eps": "1", "steps": 1} | {key: value for key, value in threat.items() if key != "severities"}
         parts = [{**table, "name": f"{name}-{each}", "options": {**options, "severity": each}} for each in levels]
         return [each for part in parts for each in _each_of(part)]

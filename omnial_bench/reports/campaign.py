@@ -70,7 +70,7 @@ class Campaign:
         alike = (each for each in suite.own if (each.objective, each.size, each.where, each.goal) == wanted)
         return next((each.own for each in alike), None)
 
-    def headline(self, metric: str) -> dict[str, Condition | None]:
+    def first_columns(self, metric: str) -> dict[str, Condition | None]:
         """What the first table has of a metric: no attack, each goal at the common size, and the worst of several
         attacks of that size."""
         if not (suite := self.white_box):

@@ -35,6 +35,12 @@ def curves(campaign: Campaign) -> list[tuple[str, Evaluation, Curve]]:
     ]
 
 
+def bounds_any(campaign: Campaign, trial: Trial, metric: str) -> bool:
+    """Whether the figure under it bounds the robustness of some model, of a change of its size."""
+    bound = any(campaign.bounds(model, trial.own, metric) for model in campaign.values.judged)
+    return bound and not trial.by_size
+
+
 def smallest(campaign: Campaign) -> tuple[Evaluation, Trial] | None:
     """The threat of the smallest size on a curve of the same kind as the common one, any harm to pixels in its norm,
     where that is below its size; and its suite."""
@@ -42,7 +48,7 @@ def smallest(campaign: Campaign) -> tuple[Evaluation, Trial] | None:
     for _, evaluation, curve in curves(campaign):
         first = min(curve, key=lambda trial: trial.eps)
         alike = common and (first.norm, first.goal, first.where) == (common.norm, "any", "frame")
-        if common and alike and not first.by_size and first.objective not in ON_SCORES and first.eps < common.eps:
+        if common and alike and first.eps < common.eps and bounds_any(campaign, first, "pixel_auroc"):
             found.append((evaluation, first))
     return min(found, key=lambda each: each[1].eps, default=None)
 

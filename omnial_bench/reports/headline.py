@@ -135,7 +135,7 @@ def pairs_table(campaign: Campaign) -> Table | None:
                     row |= {f"{key}_low": gap.low, f"{key}_high": gap.high}
                     strong |= {(len(rows.records) - 1, key)} if gap.apart else set()
                     used[key].append(condition)
-                    rows.put_doubts(key, condition, (model, other))
+                    rows.put_doubts(key, condition, (model, other), metric)
     if not rows.records:
         return None
     titles = {"clean": "Clean test", "attacked": f"White-box, {campaign.size}"}

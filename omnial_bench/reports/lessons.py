@@ -6,7 +6,7 @@ from omnial_bench.metrics.metric import METRICS
 from omnial_bench.reports.campaign import Campaign
 from omnial_bench.reports.conditions import Model, joined
 from omnial_bench.reports.corruptions import corruptions_attacked, four, kinds_of, pairs_in
-from omnial_bench.reports.curves import curves
+from omnial_bench.reports.curves import bounds_any, curves
 from omnial_bench.reports.families import carried_words
 from omnial_bench.reports.matrix import figure_of, sources_of
 from omnial_bench.reports.model_rows import apart_from_doubted, doubts
@@ -53,18 +53,19 @@ def caveats(campaign: Campaign) -> list[str]:
 
 def _along_the_curve(campaign: Campaign) -> str:
     """From which size on each model is at chance, on the first curve, and whose figures are in doubt."""
-    series, values = curves(campaign), campaign.values
-    if not series or "pixel_auroc" not in values.metrics:
+    values, metric = campaign.values, "pixel_auroc"
+    series = [curve for _, _, curve in curves(campaign) if all(bounds_any(campaign, each, metric) for each in curve)]
+    if not series:
         return ""
-    _, _, curve = series[0]
+    curve = series[0]
     groups: dict[str, list[str]] = {}
     for model in values.judged:
-        heights = [values.get(model, trial.own, "pixel_auroc") for trial in curve]
+        heights = [values.get(model, trial.own, metric) for trial in curve]
         if not math.isnan(sum(heights)):
             # The size from which on no larger one lifts it above chance again.
             above = [place for place, height in enumerate(heights) if height > CHANCE]
             below = [trial.size for trial in curve[max(above, default=-1) + 1 :]]
-            doubt = " (in doubt)" if any(doubts(campaign, model, trial.own) for trial in curve) else ""
+            doubt = " (in doubt)" if any(doubts(campaign, model, trial.own, metric) for trial in curve) else ""
             groups.setdefault(below[0] if below else "", []).append(f"{values.label(model)}{doubt}")
     sizes = [trial.size for trial in curve]
     clauses = [f"from {size} on for {joined(groups[size])}" for size in sizes if size in groups]
@@ -147,7 +148,7 @@ def _worst(campaign: Campaign) -> str:
     for metric, words in AUROC_WORDS.items():
         ranked = values.ranked(suite.worst, metric)
         if bound := [pair for pair in ranked if campaign.bounds(pair[1], suite.worst, metric)]:
-            sure, _ = apart_from_doubted(campaign, suite.worst, bound)
+            sure, _ = apart_from_doubted(campaign, suite.worst, bound, metric)
             (high, first), (low, last) = bound[0], bound[-1]
             ends = [f"{percent(low)} ({values.label(last)})", f"{percent(high)} ({values.label(first)})"]
             apart = f"between {joined(ends)}" if high - low > TIE else range_words(low, high)

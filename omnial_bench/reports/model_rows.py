@@ -59,25 +59,19 @@ class Rows:
         """A block of a metric: a row a model with its figures under the conditions `shown`, by the keys of the columns,
         and what it has `more`, then the chance levels. `bounded`: no figure under an attack that does not bound it."""
         panel = {"panel": METRIC_TITLES[metric], "metric": metric}
-        first = next(iter(self.campaign.goals), "") if self.campaign else ""
         for model in self.values.models:
             row = self.add(**panel, kind="model", **facts_of(self.values, model))
             for key, condition in shown.items():
                 free = bounded and condition and condition.white_box and not self._bounds(model, condition, metric)
-                # At the first goal checks are told on sets that have no column.
-                others = shown.values() if key == first else ()
-                self.put(key, model, None if free else condition, metric, *others, interval=interval)
+                self.put(key, model, None if free else condition, metric, interval=interval)
             row.update(more(model))
         self.add_chance(shown, **panel)
 
     def _bounds(self, model: Model, condition: Condition | None, metric: str) -> bool:
         return self.campaign is not None and self.campaign.bounds(model, condition, metric)
 
-    def put(
-        self, key: str, model: Model, condition: Condition | None, metric: str, *others: Condition | None,
-        interval: bool = False,
-    ) -> None:  # fmt: skip
-        """Write a figure and its spread under `key`, and its `interval` if wanted; `others` as in `doubts`."""
+    def put(self, key: str, model: Model, condition: Condition | None, metric: str, *, interval: bool = False) -> None:
+        """Write a figure and its spread under `key`, and its `interval` if wanted."""
         values, record = self.values, self.records[-1]
         record[key] = values.get(model, condition, metric)
         record[f"{key}_sd"] = values.spread(model, condition, metric)
@@ -85,15 +79,13 @@ class Rows:
         if self._bounds(model, condition, metric):
             self.bounds.add((len(self.records) - 1, key))
         if not math.isnan(record[key]):
-            self.put_doubts(key, condition, [model], *others)
+            self.put_doubts(key, condition, [model], metric)
 
-    def put_doubts(
-        self, key: str, condition: Condition | None, models: Iterable[Model], *others: Condition | None
-    ) -> None:
+    def put_doubts(self, key: str, condition: Condition | None, models: Iterable[Model], metric: str) -> None:
         """Mark a cell with the letters of the models that it stands for."""
         if self.campaign is None:
             return
-        letters = {letter for model in models for letter in doubts(self.campaign, model, condition, *others)}
+        letters = {letter for model in models for letter in doubts(self.campaign, model, condition, metric)}
         if letters:
             self.letters[len(self.records) - 1, key] = ",".join(sorted(letters))
 
@@ -146,17 +138,18 @@ def letters_of(health: pd.DataFrame) -> dict[str, str]:
     return {check: ascii_lowercase[index % 26] * (1 + index // 26) for index, check in enumerate(failed)}
 
 
-def doubts(campaign: Campaign, model: Model, condition: Condition | None, *others: Condition | None) -> set[str]:
+def doubts(campaign: Campaign, model: Model, condition: Condition | None, metric: str) -> set[str]:
     """Footnote letters of the failed checks that put the model's figure under an attack on itself in doubt.
 
-    Those that were run on this set or, with `others`, on a set of the same objective that none of `others` shows (but
-    those of ALONE), and those that put every gradient attack on the model in doubt. An attack that had not settled puts
-    those of its kind in doubt that are no longer.
+    Those that were run on this set, and those that put every gradient attack on the model in doubt. An attack that had
+    not settled puts those of its kind in doubt that are no longer. The figure for any harm at the common size is put in
+    doubt by those on sets of the same objective, too, that the first table has no column of (but those of ALONE).
     """
     if condition is None or not condition.white_box:
         return set()
     letters = letters_of(campaign.health)
-    shown = {other.set for other in others if other}
+    columns = campaign.first_columns(metric).values() if condition == campaign.against(metric) else ()
+    shown = {column.set for column in columns if column}
     failed = model.rows_in(campaign.health[campaign.health["status"] == FAILED])
     known = campaign.attempts.drop_duplicates("set").set_index("set")
 
@@ -170,16 +163,16 @@ def doubts(campaign: Campaign, model: Model, condition: Condition | None, *other
             return recorded and here["attack"] == there["attack"] and bool(here["steps"] <= there["steps"])
         # Where attacks.csv does not tell of both, they may well be of one objective.
         alike = here.get("objective") == there.get("objective")
-        return bool(others) and check not in ALONE and name not in shown and alike
+        return bool(shown) and check not in ALONE and name not in shown and alike
 
     return {letters[check] for check, name in zip(failed["check"], failed["set"], strict=True) if concerns(check, name)}
 
 
 def apart_from_doubted(
-    campaign: Campaign, condition: Condition | None, ranked: Ranked, *others: Condition | None
+    campaign: Campaign, condition: Condition | None, ranked: Ranked, metric: str
 ) -> tuple[Ranked, Ranked]:
-    """The figures that no failed check puts in doubt, and those that are true at the most; `others` as in `doubts`."""
-    sure = [pair for pair in ranked if not doubts(campaign, pair[1], condition, *others)]
+    """The figures that no failed check puts in doubt, and those that are true at the most."""
+    sure = [pair for pair in ranked if not doubts(campaign, pair[1], condition, metric)]
     return sure, [pair for pair in ranked if pair not in sure]
 
 

@@ -23,6 +23,7 @@ from omnial_bench.reports.wording import (
     kind_words,
     missed_words,
     moved_words,
+    names_of,
     percent,
     range_words,
     unlearnt_words,
@@ -60,7 +61,7 @@ def _apart(campaign: Campaign) -> str:
     for metric, words in AUROC_WORDS.items():
         own = campaign.against(metric)
         ranked = values.ranked(own, metric)
-        sure, _ = apart_from_doubted(campaign, own, ranked, *campaign.headline(metric).values())
+        sure, _ = apart_from_doubted(campaign, own, ranked, metric)
         if not sure or sure[0][0] - ranked[-1][0] <= TIE:
             continue
         most, least = sure[0][1], ranked[-1][1]
@@ -94,8 +95,7 @@ def _under_attack(campaign: Campaign) -> str:
         ranked = [pair for pair in ranked if campaign.bounds(pair[1], aimed, metric)] or ranked
         robust |= ranked[0][0] > CHANCE
         how = ", its score attacked," if aimed != trial.own else ""
-        others = campaign.headline(metric).values()
-        clauses.append(f"{_kept(campaign, aimed, metric, ranked, words + how, *others)}, {_at_chance(values, ranked)}")
+        clauses.append(f"{_kept(campaign, aimed, metric, ranked, words + how)}, {_at_chance(values, ranked)}")
     if not clauses:
         return ""
     which = "model that has learnt" if values.unlearnt else "model"
@@ -115,49 +115,56 @@ def _at_the_smallest(campaign: Campaign) -> str:
 
 
 def _kept(
-    campaign: Campaign, aimed: Condition | None, metric: str, ranked: Ranked, words: str, *others: Condition | None,
+    campaign: Campaign, aimed: Condition | None, metric: str, ranked: Ranked, words: str, *,
     start: Condition | None = None,
 ) -> str:  # fmt: skip
     """Who keeps most without a doubt, who keeps least, and what else is in doubt: such a figure is true at the most, so
     the least may be one. `start`: the images before the attack, of the white-box suite where nothing is said."""
-    sure, doubted = apart_from_doubted(campaign, aimed, ranked, *others)
-    kept = sure or doubted
-    low = [pair for pair in ranked if pair[0] - ranked[-1][0] <= TIE]
-    top = [pair for pair in kept if kept[0][0] - pair[0] <= TIE and pair not in low]
-    rest = [pair for pair in doubted if pair not in low and pair not in top]
-
+    values = campaign.values
+    sure, doubted = apart_from_doubted(campaign, aimed, ranked, metric)
     control = start or (campaign.white_box.control if campaign.white_box else None)
-
-    def moves(pairs: Ranked, several: str = "models") -> str:
-        # Where all are in doubt, and of the rest, that is said once.
-        marked = doubted if sure and pairs is not rest else []
-        return _moves(campaign.values, control, metric, pairs, several, marked)
-
+    # Where all are in doubt that is said once.
+    marked = doubted if sure else []
     if len(ranked) == 1:
-        text = f"{words} moves for {moves(ranked)}"
-    elif top:
-        higher = "of what no check doubts " if rest and rest[0][0] > top[0][0] else ""
-        text = f"{higher}most {words} is kept by {moves(top)} and least by {moves(low)}"
+        text, rest = f"{words} moves for {_moves(values, control, metric, ranked, marked)}", Ranked()
+    elif ranked[0][0] - ranked[-1][0] <= TIE:
+        text = f"{_all(len(ranked))} models are left within a point of one another in {words.rstrip(',')}"
+        text, rest = f"{text} ({range_words(ranked[-1][0], ranked[0][0])})", Ranked()
+        if marked:
+            text += f", in doubt {'are' if len(marked) > 1 else 'is'} {names_of(values, [who for _, who in marked])}"
     else:
-        who = f"{'all ' if len(low) == len(ranked) else ''}{len(low)} models"
-        text = f"{who} are left within a point of one another in {words.rstrip(',')} "
-        text += f"({range_words(low[-1][0], low[0][0])})"
+        kept = sure or doubted
+        top = [pair for pair in kept if kept[0][0] - pair[0] <= TIE]
+        low = [pair for pair in ranked if pair[0] - ranked[-1][0] <= TIE and pair not in top]
+        rest = [pair for pair in doubted if pair not in low and pair not in top]
+        higher = "of what no check doubts " if rest and rest[0][0] > top[0][0] else ""
+        text = f"{higher}most {words} is kept by {_moves(values, control, metric, top, marked)}"
+        text += f" and least by {_moves(values, control, metric, low, marked)}" if low else ""
     if not sure:
         return f"{text}, {'all ' if len(ranked) > 1 else ''}in doubt"
-    return text + (f", in doubt {'are' if len(rest) > 1 else 'is'} {moves(rest, 'others')}" if rest else "")
+    others = _moves(values, control, metric, rest, [], "others") if rest else ""
+    return f"{text}, in doubt {'are' if len(rest) > 1 else 'is'} {others}" if rest else text
 
 
-def _moves(values: Values, start: Condition | None, metric: str, ranked: Ranked, several: str, doubted: Ranked) -> str:
+def _moves(
+    values: Values, start: Condition | None, metric: str, ranked: Ranked, marked: Ranked, several: str = "models"
+) -> str:
     """Each model with its figure before and after, and whether that is in doubt; of more than two their number, and the
     range after."""
     if len(ranked) > 2:
-        return f"{len(ranked)} {several} ({range_words(ranked[-1][0], ranked[0][0])})"
+        doubted = sum(pair in marked for pair in ranked)
+        told = f", {doubted} of them in doubt" if doubted else ""
+        return f"{len(ranked)} {several} ({range_words(ranked[-1][0], ranked[0][0])}{told})"
     moves = []
     for value, model in ranked:
         before = values.get(model, start, metric)
         moved = percent(value) if math.isnan(before) else moved_words(before, value)
-        moves.append(f"{values.label(model)} ({moved}{', in doubt' if (value, model) in doubted else ''})")
+        moves.append(f"{values.label(model)} ({moved}{', in doubt' if (value, model) in marked else ''})")
     return joined(moves)
+
+
+def _all(count: int) -> str:
+    return "both" if count == 2 else f"all {count}"
 
 
 def _at_chance(values: Values, ranked: Ranked) -> str:
@@ -165,7 +172,7 @@ def _at_chance(values: Values, ranked: Ranked) -> str:
     if len(ranked) == 1:
         return f"{'at or below' if low else 'above'} chance (50\u00a0%)"
     if len(low) == len(ranked):
-        who = "both models" if len(low) == 2 else f"all {len(low)} models"
+        who = f"{_all(len(low))} models"
     elif len(low) > 2 and 2 * len(low) > len(ranked):
         who = f"all but {joined([values.label(model) for value, model in ranked if value > CHANCE])}"
     else:
@@ -186,8 +193,8 @@ def _on_a_set(values: Values) -> str:
             if len(ranked) == 1:
                 clauses.append(f"{words} moves for {ends[0]}")
             elif ranked[0][0] - ranked[-1][0] <= TIE:
-                within = f"all {len(ranked)} models are left within a point of one another in {words}"
-                clauses.append(f"{within} ({percent(ranked[0][0])})")
+                within = f"{_all(len(ranked))} models are left within a point of one another in {words}"
+                clauses.append(f"{within} ({range_words(ranked[-1][0], ranked[0][0])})")
             else:
                 clauses.append(f"most {words} is kept by {ends[0]} and least by {ends[1]}")
     if not clauses:
@@ -214,6 +221,6 @@ def _health_words(campaign: Campaign) -> str:
         return "No health check of the attacks was run."
     rest = f"; {idle} {'was' if idle == 1 else 'were'} not run" if idle else ""
     if failed.empty:
-        return f"All {len(ran)} health checks passed{rest}."
+        return f"{f'All {len(ran)} health checks' if len(ran) > 1 else 'The health check'} passed{rest}."
     names = joined([f"{check} ({count})" for check, count in failed["check"].value_counts(sort=False).items()])
     return f"{len(failed)} of {len(ran)} health checks failed: {names}{rest}."

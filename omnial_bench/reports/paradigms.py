@@ -1,6 +1,7 @@
 """What a model for each category has beside one for all of them. No torch here."""
 
 import math
+from collections.abc import Sequence
 from statistics import fmean
 
 from omnial_bench.metrics.metric import METRICS
@@ -9,7 +10,7 @@ from omnial_bench.reports.conditions import Condition, Model, joined
 from omnial_bench.reports.curves import smallest
 from omnial_bench.reports.model_rows import doubts
 from omnial_bench.reports.table import show
-from omnial_bench.reports.values import Values
+from omnial_bench.reports.values import Gap, Values
 
 METRIC = "pixel_auroc"
 NAMED = 4
@@ -19,21 +20,22 @@ NAMED = 4
 def paradigm_words(campaign: Campaign) -> str:
     """The figure of separate models less that of the unified one of their detector, on the clean test and under attack,
     and how many of these differences the images tell apart from none."""
-    values, pairs, clauses, compared = campaign.values, _pairs(campaign.values), list[str](), False
+    values, pairs, clauses = campaign.values, _pairs(campaign.values), []
     for where, condition in _conditions(campaign).items():
         changes = {pair: change for pair in pairs if not math.isnan(change := _change(values, *pair, condition))}
         gaps = [gap for pair in changes if (gap := values.gap(*pair, condition, METRIC))]
         if changes:
-            compared |= bool(gaps)
-            of = "" if len(gaps) == len(changes) else f" of {len(gaps)} that were compared"
-            apart = (
-                f" (0 outside the paired interval of {sum(gap.apart for gap in gaps) or 'none'}{of})" if gaps else ""
-            )
-            clauses.append(f"{where} {_each(campaign, changes, condition)}{apart}")
-    if not clauses:
-        return ""
-    text = f"A model for each category beside one for all, {METRICS[METRIC].words} in points: {'; '.join(clauses)}."
-    return text if compared else f"{text} No interval stands on these differences."
+            clauses.append(f"{where} {_each(campaign, changes, condition)} ({_apart(gaps, len(changes))})")
+    start = f"A model for each category beside one for all, {METRICS[METRIC].words} in points"
+    return f"{start}: {'; '.join(clauses)}." if clauses else ""
+
+
+def _apart(gaps: Sequence[Gap], many: int) -> str:
+    """How many of the differences that were measured on the same images lie apart from none."""
+    if not gaps:
+        return "without an interval"
+    compared = "" if len(gaps) == many else f"{len(gaps)} compared, "
+    return f"{compared}0 outside the paired interval of {sum(gap.apart for gap in gaps) or 'none'}"
 
 
 def _pairs(values: Values) -> list[tuple[Model, Model]]:
@@ -63,7 +65,7 @@ def _change(values: Values, separate: Model, unified: Model, condition: Conditio
 
 def _each(campaign: Campaign, changes: dict[tuple[Model, Model], float], condition: Condition | None) -> str:
     values = campaign.values
-    doubted = {pair for pair in changes if any(doubts(campaign, model, condition) for model in pair)}
+    doubted = {pair for pair in changes if any(doubts(campaign, model, condition, METRIC) for model in pair)}
     if len(changes) > NAMED:
         ends = dict.fromkeys(show(pick(changes.values()), "change") for pick in (min, max))
         return f"{' to '.join(ends)} for {len(changes)}{f', {len(doubted)} of them in doubt' if doubted else ''}"

@@ -189,7 +189,7 @@ class Values:
         base = {figure.seed: figure.value for figure in self._of(model, less, metric, MEAN)}
         figures = [figure for figure in self._of(model, condition, metric, MEAN) if less is None or figure.seed in base]
         changes = [figure.value - base.get(figure.seed, 0.0) for figure in figures]
-        return stdev(changes) if len(changes) > 1 else math.nan
+        return math.nan if len(changes) < 2 or any(map(math.isnan, changes)) else stdev(changes)
 
     def interval(self, model: Model, condition: Condition | None, metric: str) -> tuple[float, float]:
         """Both ends of the 95 % interval over images, averaged over the seeds; NaN where a row has none."""

@@ -47,10 +47,10 @@ def opening_table(campaign: Campaign) -> Table | None:
     suite, goals, values = campaign.white_box, campaign.goals, campaign.values
     if suite is None or not goals:
         return None
-    rows, shown = Rows(values, campaign), campaign.headline("pixel_auroc")
+    rows, shown = Rows(values, campaign), campaign.first_columns("pixel_auroc")
     worst = campaign.worst if "worst" in shown else None
     for metric in values.headline:
-        rows.add_models(metric, campaign.headline(metric), interval=True, bounded=True)
+        rows.add_models(metric, campaign.first_columns(metric), interval=True, bounded=True)
     if not rows.records:
         return None
     frame = rows.frame

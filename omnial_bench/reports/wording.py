@@ -176,7 +176,7 @@ def missed_words(campaign: Campaign) -> str:
     if models:
         several = f" (the fewest to the most of {len(models)} models)" if len(models) > 1 else ""
         start = "At" if campaign.white_box else "On the clean test, at"
-        sentences.append(f"{start} a threshold set for {_held(values)} of false alarms {'; '.join(clauses)}{several}.")
+        sentences.append(f"{start} a threshold set{_held(values)} {'; '.join(clauses)}{several}.")
     if without:
         sentences.append(
             f"{names_of(values, without)} {'has' if len(without) == 1 else 'have'} no threshold, for no scores of "
@@ -219,14 +219,15 @@ def threshold_words(values: Values) -> list[str]:
         return []
     return [
         "Missed defects and false alarms: shares of the anomalous and of the normal images, with Wilson's interval, at "
-        f"thresholds that held-out normal images set for {_held(values)} of false alarms; lower is better."
+        f"thresholds that held-out normal images set{_held(values)}; lower is better."
     ]
 
 
 def _held(values: Values) -> str:
+    """The share of false alarms that thresholds were set for, where the rows have it."""
     places = product(values.models, values.conditions, [HELD], values.categories)
     rates = [rate for place in places if not math.isnan(rate := values.get(*place))]
-    return range_words(min(rates), max(rates))
+    return f" for {range_words(min(rates), max(rates))} of false alarms" if rates else ""
 
 
 def _ends(counts: Iterable[float]) -> str:
