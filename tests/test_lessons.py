@@ -33,7 +33,7 @@ from omnial_bench.reports.origins import unlearnt_of
 from omnial_bench.reports.suites import Evaluation, Trial
 from omnial_bench.reports.table import to_latex, to_markdown
 from omnial_bench.reports.values import Values
-from omnial_bench.reports.wording import smallest_words
+from omnial_bench.reports.wording import smallest_words, threshold_words
 from omnial_bench.results import read_differences, write_rows
 
 
@@ -465,3 +465,47 @@ def test_suites_alone_take_their_control_for_the_clean_test(tmp_path: Path) -> N
     write_report(tmp_path, ("md",))
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "What was found" in text and "no health.csv" in text and "Fixed sets" not in text
+
+
+def two_left(most: float, least: float) -> str:
+    """What is said of two models with these figures under attack, the first of them in doubt."""
+    rows = invented_rows()
+    rows = rows[(rows["paradigm"] == "unified") & rows["detector"].isin(["draem", "omnial"])]
+    for detector, value in (("draem", most), ("omnial", least)):
+        rows = raised(rows, value, "pixel_auroc", set="white-box-any", detector=detector)
+    failed = failing(("loss rises", "draem-unified", "white-box-any"), alone=True)
+    return said(campaign(rows, health=failed), WHITE_BOX).partition(";")[0]
+
+
+def test_who_alone_is_not_in_doubt_keeps_most_though_it_keeps_least() -> None:
+    told = two_left(0.3, 0.1)
+    assert "of what no check doubts most pixel AUROC is kept by OmniAL unified" in told
+    assert "in doubt is DRAEM unified" in told and "least" not in told and "1 models" not in told
+
+
+def test_a_tie_says_who_is_in_doubt() -> None:
+    assert "both models are left within a point of one another in pixel AUROC (10.0 to 10.5\u00a0%), in doubt is " in (
+        two_left(0.105, 0.1)
+    )
+
+
+def test_who_ties_with_the_most_is_told_with_it(rows: pd.DataFrame) -> None:
+    figures = {"draem": 0.010, "jnld": 0.0195, "omnial": 0.025}
+    rows = rows[rows["paradigm"] == "unified"]
+    for detector, value in figures.items():
+        rows = raised(rows, value, "pixel_auroc", set="white-box-any", detector=detector)
+    told = said(campaign(rows, health=failing(alone=True)), WHITE_BOX).partition(";")[0]
+    most, _, least = told.partition(" and least by ")
+    assert "OmniAL unified" in most and "JNLD unified" in most and least.startswith("DRAEM unified")
+
+
+def test_seeds_of_which_one_is_undefined_are_reported() -> None:
+    rows = several((0, 1))
+    where = (rows["detector"] == "draem") & (rows["seed"] == 1) & (rows["metric"] == "pixel_auroc")
+    rows.loc[where, ["value", "low", "high"]] = float("nan")
+    assert opening.opening(campaign(rows)).finding
+
+
+def test_thresholds_without_their_held_out_share_are_reported(rows: pd.DataFrame) -> None:
+    made = campaign(rows[~rows["metric"].str.endswith("_held")])
+    assert "thresholds that held-out normal images set; lower" in threshold_words(made.values)[0]
