@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from omnial_bench.config.backbones import BackboneRecord
 from omnial_bench.config.schema import DetectorRecord, Plan, Recipe, Record, Suite
+from omnial_bench.config.several import written_out
 from omnial_bench.errors import UserError, is_printable, unknown
 
 Kind = Literal["models", "models/backbones", "attacks", "plans"]
@@ -31,7 +32,7 @@ def parse(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parsed:
     _check_values(table, where)
     if kind is Suite:
         try:
-            table = Suite.written_out(table)
+            table = written_out(table)
         except ValueError as error:
             raise UserError(f"{where}: {error}") from error
     parsed = validated(kind, table, where)
@@ -61,15 +62,15 @@ def validated(kind: type[Parsed], table: Mapping[str, Any], where: str) -> Parse
 
 def _path(parts: Sequence[int | str], table: Any) -> str:
     """A place in a table; what stands in a list goes by its name, if it has one."""
-    told = []
+    names = []
     for part in parts:
         try:
             table = table[part]
         except (LookupError, TypeError):
             table = None
         name = table.get("name") if isinstance(part, int) and isinstance(table, Mapping) else None
-        told.append(name if isinstance(name, str) and is_printable(name) else str(part))
-    return ".".join(told)
+        names.append(name if isinstance(name, str) and is_printable(name) else str(part))
+    return ".".join(names)
 
 
 def _check_values(table: Mapping[str, Any], where: str) -> None:

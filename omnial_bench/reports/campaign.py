@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -29,7 +30,7 @@ class Campaign:
     health: pd.DataFrame
     environment: Environment
 
-    @property
+    @cached_property
     def white_box(self) -> Evaluation | None:
         """The suite that attacks each model itself towards most goals at one size, any harm among them."""
 
@@ -39,7 +40,7 @@ class Campaign:
 
         return max((each for each in self.evaluations if each.own and each.control), key=shows, default=None)
 
-    @property
+    @cached_property
     def goals(self) -> dict[str, Trial]:
         """The white-box threats at the common size, by goal: any, hide, fabricate."""
         return self._goals(self.white_box) if self.white_box else {}
@@ -110,7 +111,7 @@ class Campaign:
         """The common size of the white-box threats in words."""
         return next((trial.size for trial in self.goals.values()), "")
 
-    @property
+    @cached_property
     def worst(self) -> Evaluation | None:
         """The suite that has the worst over its threats, image by image."""
         own = [each for each in self.evaluations if each.worst]

@@ -133,8 +133,8 @@ def _kept(
         if marked:
             text += f", in doubt {'are' if len(marked) > 1 else 'is'} {names_of(values, [who for _, who in marked])}"
     else:
-        kept = sure or doubted
-        top = [pair for pair in kept if kept[0][0] - pair[0] <= TIE]
+        among = sure or doubted
+        top = [pair for pair in among if among[0][0] - pair[0] <= TIE]
         low = [pair for pair in ranked if pair[0] - ranked[-1][0] <= TIE and pair not in top]
         rest = [pair for pair in doubted if pair not in low and pair not in top]
         higher = "of what no check doubts " if rest and rest[0][0] > top[0][0] else ""
@@ -153,8 +153,8 @@ def _moves(
     range after."""
     if len(ranked) > 2:
         doubted = sum(pair in marked for pair in ranked)
-        told = f", {doubted} of them in doubt" if doubted else ""
-        return f"{len(ranked)} {several} ({range_words(ranked[-1][0], ranked[0][0])}{told})"
+        doubt = f", {doubted} of them in doubt" if doubted else ""
+        return f"{len(ranked)} {several} ({range_words(ranked[-1][0], ranked[0][0])}{doubt})"
     moves = []
     for value, model in ranked:
         before = values.get(model, start, metric)
